@@ -1,0 +1,41 @@
+//! Every bound of the wire and the disk, in one place, each with its reason.
+
+/// A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+/// The largest Automerge change: it fits with its document in a Convex function's 64 MiB of memory.
+pub const CHANGE_BYTES: usize = 8 * 1024 * 1024;
+/// Chunk bytes in one push: one mutation's time and writes.
+pub const PUSH_BYTES: usize = 1024 * 1024;
+/// Documents in one push.
+pub const PUSH_DOCUMENTS: usize = 100;
+/// Changes in one push.
+pub const PUSH_CHANGES: usize = 1_000;
+/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame, and a reconnect sends all open queries in one.
+pub const PAGE_BYTES: usize = 512 * 1024;
+/// Rows in one page unless the caller asks for fewer or more.
+pub const PAGE_ROWS: usize = 1_000;
+/// The most rows a caller may ask for: the row reads of one Convex query, with room to spare.
+pub const PAGE_ROWS_MAX: usize = 4_000;
+/// Documents in one page of the original API unless asked otherwise.
+pub const DOCUMENT_PAGE: usize = 100;
+/// The most documents a caller of the original API may ask for.
+pub const DOCUMENT_PAGE_MAX: usize = 1_000;
+/// A document's name: it is an index key.
+pub const DOCUMENT_ID_BYTES: usize = 128;
+/// Nesting of a value: Convex's limit.
+pub const NESTING: usize = 64;
+/// A materialized row: Convex's limit.
+pub const ROW_BYTES: usize = 1024 * 1024;
+/// A field's name: Convex's limit.
+pub const FIELD_NAME_BYTES: usize = 1_024;
+/// Fields whose plain value is larger than this are not repeated beside a change; the backend merges instead, so that one
+/// keystroke in a long text costs a keystroke's bytes.
+pub const REPEATED_FIELD_BYTES: usize = 1_024;
+/// A document in a store with at least this many chunks is worth one snapshot: fewer load fast enough, and so each change
+/// is rewritten about once per this many that follow it.
+pub const COMPACT_CHUNKS: usize = 64;
+/// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
+pub const STORE_NAME_BYTES: usize = 64;
+/// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and
+/// little to play back after a crash.
+pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
