@@ -1,0 +1,63 @@
+//! Serde value <-> Automerge document.
+//!
+//! [`to_value`] and [`from_value`] turn a component into a [`Value`] and back; [`read`] materializes a document
+//! (at a version, if it is isolated there) and [`edit`] makes the smallest change that turns the view an app had into the
+//! value it has now. Nothing here is stateful: an edit is (view, value) and the document it is made in.
+//!
+//! # What becomes what
+//!
+//! The documents are those that Automerge's JavaScript library writes.
+//!
+//! | Rust | document | JavaScript | concurrent edits |
+//! | --- | --- | --- | --- |
+//! | `String` | text | `string` | merge letter by letter |
+//! | [`Scalar`], unit variants, tags, `char`, what serde formats (`collect_str`) | scalar string | `ImmutableString` | one wins |
+//! | integers, floats, `bool` | number, boolean | `number`, `boolean` | one wins |
+//! | [`Counter`] | counter | `Counter` | add up |
+//! | [`Timestamp`] | timestamp | `Date` | one wins |
+//! | [`Bytes`], `serde_bytes` | bytes | `Uint8Array` | one wins |
+//! | `None`, `()` | null | `null` | one wins |
+//! | structs, maps | map | object | merge key by key |
+//! | `Vec`, tuples | list | array | insertions and deletions merge, and items that stay merge in themselves |
+//!
+//! Readers accept more than writers write: any kind of number that fits without loss, either kind of string, bytes for a
+//! list of numbers, and a missing key for `None` or serde's default. What is equal already is not written, in whatever words
+//! it is there, and a counter or a timestamp stays one when a type writes it as a plain number.
+//!
+//! - Items of a list that have a field `id` or `key` are recognised by it when the list is edited, others by their place.
+//! - A set that is not sorted (`HashSet`) has another order each time it is read, and an edit would write that order:
+//!   use a `BTreeSet`.
+//! - An externally tagged enum that two apps switch at once keeps both variants, of which everyone shows the one that is
+//!   declared first; the next switch removes the others. Fields of an internally tagged one that lost are gone, so give them
+//!   `#[serde(default)]` if variants have different ones.
+
+mod deserialize;
+mod edit;
+mod error;
+mod json;
+mod key;
+mod list;
+mod read;
+mod serialize;
+mod shape;
+mod text;
+mod types;
+mod value;
+
+pub use deserialize::{from_document, from_value};
+pub use edit::{Edited, edit};
+pub use error::FormatError;
+pub use read::{conflicts, read};
+pub use serialize::to_value;
+pub use shape::{Shape, shape};
+pub use types::{Bytes, Counter, Scalar, Timestamp};
+pub use value::Value;
+
+/// The root field that says what a document is called. The replica writes it.
+pub const ID: &str = "id";
+/// The root field that makes a document a tombstone. The replica writes it.
+pub const DELETED: &str = "deleted";
+/// The root fields that are the document's own.
+pub const RESERVED: [&str; 2] = [ID, DELETED];
+/// Columns that a document's row in the backend's table has beside its fields, so that no component may have a field called so either.
+pub const ROW_COLUMNS: [&str; 2] = ["version", "timestamp"];
