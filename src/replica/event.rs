@@ -1,0 +1,331 @@
+//! What goes into a replica and what comes out.
+
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+
+use crate::{CollectionIndex, DocumentId, DocumentKey, format::Value};
+
+/// How often the world has been given a version of a document. 0: never; the first delta is 1.
+pub type Generation = u64;
+/// How many edits the world has sent of a document.
+pub type Capture = u64;
+/// Names a write, so that its end can be told. Counts up from 1.
+pub type WriteId = u64;
+
+/// What an app knows of a collection's documents.
+pub trait Schema: Send + Sync + 'static {
+    /// The part of `document` that the app's types hold, as they would write it: what an edit is compared with, so
+    /// that keys the app does not know survive. `mask` has bit `i` set for each of the collection's component types that the edit speaks of.
+    /// A part that does not fit its type is left out.
+    fn view(&self, document: &Value, mask: u32) -> Value;
+}
+
+/// A place in a backend's log, in commit order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The commit, in nanoseconds since 1970.
+    pub ts: i64,
+    /// The row within the commit.
+    pub ordinal: u32,
+}
+
+/// What the world did to a document.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It holds this now.
+    Put {
+        /// What it holds.
+        value: Value,
+        /// Which of the collection's component types the value speaks of.
+        mask: u32,
+    },
+    /// It is deleted.
+    Delete,
+    /// It is no longer deleted.
+    Restore,
+}
+
+/// An edit of the world.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// The document.
+    pub document: DocumentKey,
+    /// The generation the entity showed.
+    pub generation: Generation,
+    /// The count of this edit, from 1.
+    pub capture: Capture,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// A document as the store has it at start.
+#[derive(Clone, Debug)]
+pub struct StoredDocument {
+    /// Its name.
+    pub id: DocumentId,
+    /// The heads `value` was computed from; the same as the stored changes'.
+    pub heads: Vec<ChangeHash>,
+    /// Its root map.
+    pub value: Value,
+}
+
+/// One chunk as a backend's log gives it.
+#[derive(Clone, Debug)]
+pub struct PulledChunk {
+    /// The document.
+    pub id: DocumentId,
+    /// Where in the log.
+    pub position: Position,
+    /// A change or a snapshot, or a part of one.
+    pub bytes: Vec<u8>,
+    /// Which part.
+    pub part: Option<Part>,
+}
+
+/// Says which part of a chunk some bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// SHA-256 of the whole chunk.
+    pub hash: [u8; 32],
+    /// From 0 to `count` - 1.
+    pub index: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+/// A page of a backend's log.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// The checkpoint it was asked from.
+    pub from: Position,
+    /// What came after, in order.
+    pub deltas: Vec<PulledChunk>,
+    /// The position of the last of them.
+    pub checkpoint: Position,
+    /// Whether there is more already.
+    pub has_more: bool,
+    /// The id of the log.
+    pub epoch: String,
+}
+
+/// A document's changes on their way to a backend.
+#[derive(Clone, Debug)]
+pub struct PushedDocument {
+    /// The document.
+    pub id: DocumentId,
+    /// Its changes, dependencies first, each whole (the transport makes parts) and with its hash.
+    pub changes: Vec<(ChangeHash, Arc<[u8]>)>,
+    /// The root fields they set and their values now; `None` leaves it to the backend to merge.
+    pub fields: Option<std::collections::BTreeMap<String, Value>>,
+    /// The root fields they delete.
+    pub removed: Vec<String>,
+}
+
+/// A batch on its way to a backend. One is in flight at a time.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// At most [`PUSH_DOCUMENTS`](crate::limits::PUSH_DOCUMENTS), together at most
+    /// [`PUSH_BYTES`](crate::limits::PUSH_BYTES) unless a single change is larger.
+    pub documents: Vec<PushedDocument>,
+}
+
+/// Why a document was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The wire's code, e.g. `missingDependencies`.
+    pub code: String,
+    /// What the backend said.
+    pub message: String,
+}
+
+/// A backend's answer to a push.
+#[derive(Clone, Debug)]
+pub struct PushAnswer {
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// The id of the log that has them now.
+    pub epoch: String,
+    /// Per document: accepted, or why not.
+    pub results: Vec<(DocumentId, Result<(), Refusal>)>,
+}
+
+/// A version of a document for the world.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    /// The document.
+    pub document: DocumentKey,
+    /// Its number.
+    pub generation: Generation,
+    /// The last capture of the world it includes.
+    pub seen: Capture,
+    /// Its root map; `None`: it is deleted.
+    pub value: Option<Value>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Who changed a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This app, in this run.
+    Local,
+    /// Someone else, through a backend.
+    Remote,
+    /// It was in the store.
+    Stored,
+}
+
+/// A change made here that a backend lacks.
+#[derive(Clone, Debug)]
+pub struct UnsentChange {
+    /// Its hash.
+    pub hash: ChangeHash,
+    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is the last.
+    pub row: ChangeHash,
+    /// It, raw.
+    pub bytes: Arc<[u8]>,
+}
+
+/// A document's changes that a backend lacks, as the store has them.
+#[derive(Clone, Debug)]
+pub struct UnsentDocument {
+    /// The document.
+    pub id: DocumentId,
+    /// The changes, dependencies first.
+    pub changes: Vec<UnsentChange>,
+    /// The root fields they touch and the values these have now; `None`: not known.
+    pub fields: Option<std::collections::BTreeMap<String, Option<Value>>>,
+}
+
+/// What a replica knows of a backend from earlier runs.
+#[derive(Clone, Debug, Default)]
+pub struct RemoteState {
+    /// The backend's name in the store; `None`: there never was one.
+    pub remote: Option<crate::store::RemoteId>,
+    /// Per collection: everything up to here is stored.
+    pub checkpoints: Vec<Position>,
+    /// Per collection: the documents with changes that the backend lacks, oldest first.
+    pub unsent: Vec<Vec<DocumentId>>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The store has these documents. All of them are told before anything else happens.
+    Opened {
+        /// The collection.
+        collection: CollectionIndex,
+        /// Some of its documents.
+        documents: Vec<StoredDocument>,
+    },
+    /// The world edited a document.
+    Edit(Edit),
+    /// The world shows these generations.
+    Applied(Vec<(DocumentKey, Generation)>),
+    /// The world wants a document again.
+    Show(DocumentKey),
+    /// A document's chunks, in the order to load them. Answers [`Effect::Load`].
+    Loaded {
+        /// The document.
+        document: DocumentKey,
+        /// Its chunks.
+        chunks: Vec<Arc<[u8]>>,
+    },
+    /// What is stored of a backend. Answers [`Effect::Identify`] and [`Effect::Forget`], and is told once at start with the
+    /// backend last used.
+    Remote {
+        /// The id of its log, if that is known.
+        epoch: Option<String>,
+        /// What is stored.
+        state: RemoteState,
+    },
+    /// All writes up to this one are on the disk.
+    Written(WriteId),
+    /// Answers [`Effect::ReadUnsent`].
+    Unsent {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The documents asked for, in the same order.
+        documents: Vec<UnsentDocument>,
+    },
+    /// The backend can be reached.
+    Connected,
+    /// It no longer can.
+    Disconnected,
+    /// News from the backend.
+    Page(Page),
+    /// The backend does not give news of a collection.
+    PullRefused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The answer to a push.
+    Answered(PushAnswer),
+    /// A push was refused as a whole.
+    PushRefused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A push went without an answer.
+    PushDropped,
+    /// Offer refused documents again.
+    Retry,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Give the world a version.
+    Deliver(Delta),
+    /// Read a document's chunks.
+    Load(DocumentKey),
+    /// Store something. Writes are carried out in order, and many in one transaction.
+    Write(WriteId, crate::store::Write),
+    /// An edit was taken in: it is durable as soon as this write is (0: at once).
+    Edited(WriteId),
+    /// Look up what is stored of the backend whose log has this id: [`Event::Remote`] with it.
+    Identify {
+        /// The id of its log.
+        epoch: String,
+    },
+    /// Drop the checkpoints and sent marks of a backend, then look up again: [`Event::Remote`] without an epoch.
+    Forget(crate::store::RemoteId),
+    /// Read what the backend lacks of these documents; with `history`, all of their changes.
+    ReadUnsent {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The documents.
+        documents: Vec<DocumentId>,
+        /// For which of them all changes are asked for.
+        history: Vec<bool>,
+    },
+    /// Follow a collection's log from here on.
+    Subscribe {
+        /// The collection.
+        collection: CollectionIndex,
+        /// Exclusive.
+        checkpoint: Position,
+    },
+    /// Send a batch.
+    Push(Push),
+    /// Tell the app.
+    Failed {
+        /// What kind of failure it is.
+        kind: crate::worker::FailureKind,
+        /// The collection, if one is concerned.
+        collection: Option<CollectionIndex>,
+        /// The document, if one is concerned.
+        document: Option<DocumentId>,
+        /// What happened and what to do.
+        message: String,
+    },
+}

@@ -1,0 +1,304 @@
+//! What a backend lacks: per collection a queue of documents, and per document its changes on their way out.
+//!
+//! The store is the truth; what was made in this run is also kept here, so that an edit is sent without reading it back.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use automerge::ChangeHash;
+
+use super::event::{PushedDocument, Refusal, UnsentDocument};
+use crate::{DocumentId, format::Value, limits};
+
+/// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
+const KEPT_CHANGES: usize = 256;
+
+/// A change made here.
+#[derive(Clone, Debug)]
+pub(super) struct OutgoingChange {
+    pub(super) hash: ChangeHash,
+    /// The stored chunk that the backend has once it has this.
+    pub(super) row: ChangeHash,
+    pub(super) bytes: Arc<[u8]>,
+    /// The root fields it touches with their values after it; `None`: not known.
+    pub(super) fields: Option<Fields>,
+}
+
+/// Root fields and their values, `None` where they are gone.
+pub(super) type Fields = Vec<(String, Option<Value>)>;
+
+/// The changes of one document that a backend lacks.
+#[derive(Debug)]
+struct Outgoing {
+    place: u64,
+    changes: Changes,
+    /// The backend refused it: it is not sent again until asked for.
+    refused: Option<Refusal>,
+    /// Everything was offered, because the backend lacked something that we thought it had.
+    history_offered: bool,
+}
+
+#[derive(Debug)]
+enum Changes {
+    /// They are in the store; `history`: all of the document's changes are to be offered.
+    Stored { history: bool },
+    /// They are being read; these were made meanwhile.
+    Reading { later: Vec<OutgoingChange> },
+    /// All of them.
+    Known(Vec<OutgoingChange>),
+}
+
+/// The documents of one collection that a backend lacks something of.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: BTreeMap<u64, DocumentId>,
+    documents: HashMap<DocumentId, Outgoing>,
+    next_place: u64,
+    in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
+}
+
+/// What is to be done to send more.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Documents to send now.
+    pub(super) send: Vec<PushedDocument>,
+    /// Documents to read first, and whether all of their changes.
+    pub(super) read: Vec<(DocumentId, bool)>,
+}
+
+impl Outbox {
+    /// How many documents wait, refused ones included.
+    pub(super) fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// Takes a change made here.
+    pub(super) fn add(&mut self, id: &DocumentId, change: OutgoingChange) {
+        let new = !self.documents.contains_key(id);
+        let outgoing = self.entry(id);
+        if new {
+            outgoing.changes = Changes::Known(Vec::new());
+        }
+        match &mut outgoing.changes {
+            Changes::Stored { .. } => {}
+            Changes::Reading { later } => later.push(change),
+            Changes::Known(changes) if changes.len() < KEPT_CHANGES => changes.push(change),
+            Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
+        }
+    }
+
+    /// Another backend is asked from now on, or the same one forgot: these documents have changes that it lacks, by the store, which may
+    /// not know the newest yet.
+    pub(super) fn reset(&mut self, unsent: Vec<DocumentId>) {
+        let newest: Vec<DocumentId> = self.queue.values().cloned().collect();
+        *self = Self { next_place: self.next_place, ..Self::default() };
+        for id in unsent.into_iter().chain(newest) {
+            self.entry(&id);
+        }
+    }
+
+    fn entry(&mut self, id: &DocumentId) -> &mut Outgoing {
+        self.documents.entry(id.clone()).or_insert_with(|| {
+            let place = self.next_place;
+            self.next_place += 1;
+            self.queue.insert(place, id.clone());
+            Outgoing { place, changes: Changes::Stored { history: false }, refused: None, history_offered: false }
+        })
+    }
+
+    /// The next batch.
+    pub(super) fn next_batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        let mut count = 0;
+        for id in self.queue.values() {
+            let Some(outgoing) = self.documents.get_mut(id) else { continue };
+            if outgoing.refused.is_some() {
+                continue;
+            }
+            match &mut outgoing.changes {
+                Changes::Reading { .. } => {}
+                Changes::Stored { history } => {
+                    if batch.read.len() < limits::PUSH_DOCUMENTS {
+                        batch.read.push((id.clone(), *history));
+                        outgoing.changes = Changes::Reading { later: Vec::new() };
+                    }
+                }
+                Changes::Known(changes) => {
+                    let room = Room { bytes: limits::PUSH_BYTES - bytes, changes: limits::PUSH_CHANGES - count };
+                    let taken = room.fitting(changes, batch.send.is_empty());
+                    if !taken.is_empty() {
+                        bytes += taken.iter().map(|change| change.bytes.len()).sum::<usize>();
+                        count += taken.len();
+                        batch.send.push(pushed(id, taken));
+                    }
+                }
+            }
+            let full = bytes >= limits::PUSH_BYTES || count >= limits::PUSH_CHANGES;
+            if full || batch.send.len() >= limits::PUSH_DOCUMENTS || batch.read.len() >= limits::PUSH_DOCUMENTS {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// The batch is on its way.
+    pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
+        self.in_flight = documents
+            .iter()
+            .map(|document| (document.id.clone(), document.changes.iter().map(|(hash, _)| *hash).collect()))
+            .collect();
+    }
+
+    /// It ended without an answer: its documents are offered again.
+    pub(super) fn dropped(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// Takes what the store has of a document.
+    pub(super) fn read(&mut self, document: UnsentDocument) {
+        let Some(outgoing) = self.documents.get_mut(&document.id) else { return };
+        let Changes::Reading { later } = &mut outgoing.changes else { return };
+        let later = std::mem::take(later);
+        let mut seen: HashSet<ChangeHash> = HashSet::new();
+        let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();
+        // What takes several pushes is merged by the backend: until the last of them, the values are not the log's.
+        let one_push = bytes <= limits::PUSH_BYTES && document.changes.len() <= limits::PUSH_CHANGES;
+        let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<Fields>());
+        let last = document.changes.len().saturating_sub(1);
+        let stored = document.changes.into_iter().enumerate().map(|(index, change)| OutgoingChange {
+            hash: change.hash,
+            row: change.row,
+            bytes: change.bytes,
+            fields: if index == last { fields.take() } else { fields.as_ref().map(|_| Vec::new()) },
+        });
+        let changes: Vec<_> = stored.chain(later).filter(|change| seen.insert(change.hash)).collect();
+        outgoing.changes = Changes::Known(changes);
+        if matches!(&outgoing.changes, Changes::Known(changes) if changes.is_empty()) {
+            self.remove(&document.id);
+        }
+    }
+
+    /// The backend has what it was sent of a document. Gives the stored chunks that it has with that.
+    pub(super) fn accepted(&mut self, id: &DocumentId) -> Vec<ChangeHash> {
+        let Some(sent) = self.take_in_flight(id) else { return Vec::new() };
+        let Some(outgoing) = self.documents.get_mut(id) else { return sent };
+        let Changes::Known(changes) = &mut outgoing.changes else { return sent };
+        let sent: HashSet<ChangeHash> = sent.into_iter().collect();
+        let mut rows = Vec::with_capacity(sent.len());
+        changes.retain(|change| {
+            let is_sent = sent.contains(&change.hash);
+            rows.extend(is_sent.then_some(change.row));
+            !is_sent
+        });
+        if changes.is_empty() {
+            self.remove(id);
+        }
+        rows
+    }
+
+    /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first.
+    pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal) -> bool {
+        self.take_in_flight(id);
+        let Some(outgoing) = self.documents.get_mut(id) else { return true };
+        if refusal.code == "missingDependencies" && !outgoing.history_offered {
+            outgoing.history_offered = true;
+            outgoing.changes = Changes::Stored { history: true };
+            return false;
+        }
+        outgoing.refused = Some(refusal.clone());
+        true
+    }
+
+    /// Refused documents are offered again, and what could not be read is read again.
+    pub(super) fn retry(&mut self) {
+        for outgoing in self.documents.values_mut() {
+            if matches!(outgoing.changes, Changes::Reading { .. }) {
+                outgoing.changes = Changes::Stored { history: outgoing.history_offered };
+            }
+            if outgoing.refused.take().is_some() {
+                outgoing.history_offered = false;
+            }
+        }
+    }
+
+    fn take_in_flight(&mut self, id: &DocumentId) -> Option<Vec<ChangeHash>> {
+        let index = self.in_flight.iter().position(|(sent, _)| sent == id)?;
+        Some(self.in_flight.swap_remove(index).1)
+    }
+
+    fn remove(&mut self, id: &DocumentId) {
+        if let Some(outgoing) = self.documents.remove(id) {
+            self.queue.remove(&outgoing.place);
+        }
+    }
+}
+
+/// What a push still has room for.
+struct Room {
+    bytes: usize,
+    changes: usize,
+}
+
+impl Room {
+    /// The first changes of a document that fit. What would fit a push of its own is not divided.
+    fn fitting<'a>(&self, changes: &'a [OutgoingChange], first: bool) -> &'a [OutgoingChange] {
+        let mut bytes = 0;
+        let fitting = changes
+            .iter()
+            .take(self.changes)
+            .take_while(|change| {
+                bytes += change.bytes.len();
+                bytes <= self.bytes
+            })
+            .count();
+        match (first, fitting == changes.len()) {
+            (_, true) => changes,
+            // One change may be larger than a push: the transport sends it in parts, alone.
+            (true, false) => &changes[..fitting.max(1)],
+            (false, false) => &[],
+        }
+    }
+}
+
+fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
+    let mut document = PushedDocument {
+        id: id.clone(),
+        changes: changes.iter().map(|change| (change.hash, change.bytes.clone())).collect(),
+        fields: None,
+        removed: Vec::new(),
+    };
+    let mut latest = BTreeMap::new();
+    for change in changes {
+        let Some(fields) = &change.fields else { return document };
+        latest.extend(fields.iter().map(|(name, value)| (name, value)));
+    }
+    if latest
+        .values()
+        .any(|value| value.as_ref().is_some_and(|value| plain_bytes(value) > limits::REPEATED_FIELD_BYTES))
+    {
+        return document;
+    }
+    let mut set = BTreeMap::new();
+    for (name, value) in latest {
+        match value {
+            Some(value) => drop(set.insert(name.clone(), value.clone())),
+            None => document.removed.push(name.clone()),
+        }
+    }
+    document.fields = Some(set);
+    document
+}
+
+/// About how many bytes a value takes on the wire.
+fn plain_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Scalar(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(|item| 1 + plain_bytes(item)).sum(),
+        Value::Map(map) => map.iter().map(|(key, item)| key.len() + 4 + plain_bytes(item)).sum(),
+        _ => 8,
+    }
+}

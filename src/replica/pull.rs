@@ -1,0 +1,142 @@
+//! Pages of a backend's log: parts are put together, and the checkpoint never passes a chunk that is not whole.
+
+use std::collections::{HashMap, HashSet};
+
+use super::event::{Page, Part, Position};
+use crate::{DocumentId, limits};
+
+/// A chunk of which some parts have arrived.
+#[derive(Debug)]
+struct Partial {
+    /// The last position before its first part: the stored checkpoint stays there until it is whole.
+    before: Position,
+    parts: Vec<Option<Vec<u8>>>,
+    bytes: usize,
+}
+
+/// A collection's side of pulling.
+#[derive(Debug, Default)]
+pub(super) struct Pull {
+    /// Everything up to here has been taken in, or waits in `partial`.
+    position: Position,
+    partial: HashMap<(DocumentId, [u8; 32]), Partial>,
+}
+
+/// A page's chunks, whole, by document in the order of their first appearance.
+#[derive(Debug, Default)]
+pub(super) struct PageChunks {
+    pub(super) documents: Vec<(DocumentId, Vec<Vec<u8>>)>,
+    /// Up to here everything is whole.
+    pub(super) checkpoint: Position,
+    /// Parts that do not fit: document and why.
+    pub(super) damaged: Vec<(DocumentId, String)>,
+}
+
+impl Pull {
+    /// The log is read from `position` on: parts that arrived come again.
+    pub(super) fn restart(&mut self, position: Position) {
+        *self = Self { position, ..Self::default() };
+    }
+
+    /// Puts a page's chunks together. `None`: it does not continue what was taken in, so it belongs to a subscription that has been
+    /// replaced, and its checkpoint would pass over something.
+    pub(super) fn assemble(&mut self, page: Page) -> Option<PageChunks> {
+        if page.from > self.position {
+            return None;
+        }
+        self.position = self.position.max(page.checkpoint);
+        let mut result = PageChunks::default();
+        let mut places: HashMap<DocumentId, usize> = HashMap::new();
+        let mut before = page.from;
+        for delta in page.deltas {
+            let whole = match delta.part {
+                None => Ok(Some(delta.bytes)),
+                Some(part) => self.add_part(&delta.id, part, delta.bytes, before),
+            };
+            match whole {
+                Ok(Some(bytes)) => {
+                    let place = *places.entry(delta.id.clone()).or_insert_with(|| {
+                        result.documents.push((delta.id.clone(), Vec::new()));
+                        result.documents.len() - 1
+                    });
+                    result.documents[place].1.push(bytes);
+                }
+                Ok(None) => {}
+                Err(why) => result.damaged.push((delta.id.clone(), why)),
+            }
+            before = delta.position;
+        }
+        let held_back = self.partial.values().map(|partial| partial.before).min();
+        result.checkpoint = held_back.map_or(page.checkpoint, |position| position.min(page.checkpoint));
+        Some(result)
+    }
+
+    fn add_part(
+        &mut self,
+        id: &DocumentId,
+        part: Part,
+        bytes: Vec<u8>,
+        before: Position,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let most = limits::CHANGE_BYTES.div_ceil(limits::CHUNK_BYTES) as u32;
+        if part.count == 0 || part.count > most || part.index >= part.count {
+            return Err(format!("part {} of {} cannot be (at most {most} are allowed)", part.index, part.count));
+        }
+        let key = (id.clone(), part.hash);
+        let partial = self.partial.entry(key.clone()).or_insert_with(|| Partial {
+            before,
+            parts: vec![None; part.count as usize],
+            bytes: 0,
+        });
+        let Some(slot) = partial.parts.get_mut(part.index as usize) else {
+            return Err(format!("part {} does not fit the others", part.index));
+        };
+        if slot.is_none() {
+            partial.bytes += bytes.len();
+            *slot = Some(bytes);
+        }
+        if partial.bytes > limits::CHANGE_BYTES {
+            self.partial.remove(&key);
+            return Err(format!("it is larger than {} bytes", limits::CHANGE_BYTES));
+        }
+        if partial.parts.iter().any(Option::is_none) {
+            return Ok(None);
+        }
+        let whole: Vec<u8> = self.partial.remove(&key).into_iter().flat_map(|p| p.parts).flatten().flatten().collect();
+        if super::chunk_hash(&whole).0 != part.hash {
+            return Err("its parts do not add up to the chunk they name".into());
+        }
+        Ok(Some(whole))
+    }
+}
+
+/// Changes this run has sent and that the log has not shown yet: they are passed over when they come back, without
+/// loading the document.
+#[derive(Debug, Default)]
+pub(super) struct Echoes {
+    hashes: HashSet<automerge::ChangeHash>,
+}
+
+/// More echoes than this are forgotten: then a document is loaded to find that it has them.
+const ECHOES: usize = 100_000;
+
+impl Echoes {
+    pub(super) fn expect(&mut self, hash: automerge::ChangeHash) {
+        if self.hashes.len() >= ECHOES {
+            self.hashes.clear();
+        }
+        self.hashes.insert(hash);
+    }
+
+    /// Whether `chunk` is one, judged by the four bytes of its hash that a chunk carries and then by the whole hash.
+    pub(super) fn take(&mut self, chunk: &[u8]) -> bool {
+        if self.hashes.is_empty() {
+            return false;
+        }
+        super::change_hash(chunk).is_some_and(|hash| self.hashes.remove(&hash))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.hashes.clear();
+    }
+}

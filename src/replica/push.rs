@@ -1,0 +1,117 @@
+//! The backend's side of pushing: one batch in flight, and what became of it.
+
+use super::{Effect, Push, PushAnswer, Refusal, Replica};
+use crate::{CollectionIndex, store::Write, worker::FailureKind};
+
+impl Replica {
+    pub(super) fn connected(&mut self) {
+        self.remote.connected = true;
+        self.retry();
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.remote.connected = false;
+        // The next connection may be to a wiped or restored log: its first page tells.
+        self.remote.identified = false;
+        self.remote.identifying = false;
+        self.remote.held.clear();
+        self.push_ended();
+    }
+
+    pub(super) fn retry(&mut self) {
+        for collection in &mut self.collections {
+            collection.paused = false;
+            collection.outbox.retry();
+        }
+    }
+
+    pub(super) fn push_ended(&mut self) {
+        if let Some(index) = self.remote.in_flight.take() {
+            self.collections[index.0 as usize].outbox.dropped();
+        }
+    }
+
+    pub(super) fn push_more(&mut self) {
+        if !(self.remote.connected && self.remote.identified) || self.remote.in_flight.is_some() {
+            return;
+        }
+        for step in 0..self.collections.len() {
+            let index = (self.remote.turn + step) % self.collections.len();
+            let collection = &mut self.collections[index];
+            if collection.paused || collection.outbox.len() == 0 {
+                continue;
+            }
+            let batch = collection.outbox.next_batch();
+            let name = CollectionIndex(index as u16);
+            if !batch.read.is_empty() {
+                let (documents, history) = batch.read.into_iter().unzip();
+                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history });
+            }
+            if batch.send.is_empty() {
+                continue;
+            }
+            collection.outbox.sent(&batch.send);
+            for (hash, _) in batch.send.iter().flat_map(|document| &document.changes) {
+                self.remote.echoes.expect(*hash);
+            }
+            self.remote.in_flight = Some(name);
+            self.remote.turn = index + 1;
+            self.effects.push_back(Effect::Push(Push { collection: name, documents: batch.send }));
+            return;
+        }
+    }
+
+    pub(super) fn answered(&mut self, answer: PushAnswer) {
+        if self.remote.in_flight != Some(answer.collection) {
+            return;
+        }
+        if self.remote.epoch.as_deref() != Some(&*answer.epoch) {
+            // Another log has them now; the first page of it tells the rest.
+            self.push_ended();
+            self.remote.identified = false;
+            return;
+        }
+        self.remote.in_flight = None;
+        let mut writes = Vec::new();
+        let mut refused = Vec::new();
+        let collection = &mut self.collections[answer.collection.0 as usize];
+        for (id, result) in answer.results {
+            match result {
+                Ok(()) => {
+                    let changes = collection.outbox.accepted(&id);
+                    let name = collection.name.clone();
+                    writes.extend(self.remote.id.map(|remote| Write::Sent { remote, collection: name, id, changes }));
+                }
+                Err(refusal) if collection.outbox.refused(&id, &refusal) => refused.push((id, refusal)),
+                Err(_) => {}
+            }
+        }
+        collection.outbox.dropped();
+        for write in writes {
+            self.write(write);
+        }
+        for (id, refusal) in refused {
+            let message = format!(
+                "the deployment refused its changes: {} ({}). They are kept, and offered again when you reconnect or retry",
+                refusal.message, refusal.code
+            );
+            self.fail(FailureKind::Refused, Some(answer.collection), Some(id), message);
+        }
+    }
+
+    pub(super) fn push_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
+        self.push_ended();
+        if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
+            collection.paused = true;
+        }
+        let kind = match &*refusal.code {
+            "unauthenticated" => FailureKind::Unauthenticated,
+            _ => FailureKind::Refused,
+        };
+        let message = format!(
+            "the deployment refused what was sent: {} ({}). It is kept, and offered again when you reconnect or retry",
+            refusal.message, refusal.code
+        );
+        self.fail(kind, Some(collection), None, message);
+    }
+}

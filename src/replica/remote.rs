@@ -1,0 +1,185 @@
+//! The backend's side of pulling: which log it is, and what it tells.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::{
+    Document, Effect, Live, Origin, Page, Refusal, RemoteState, Replica, State,
+    pull::{Echoes, PageChunks},
+    world::deliver,
+};
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    store::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write},
+    worker::FailureKind,
+};
+
+/// A page, and how many of its documents are still being read.
+pub(super) struct WaitingPage {
+    pub(super) collection: CollectionIndex,
+    chunks: PageChunks,
+    pub(super) loading: HashSet<DocumentId>,
+}
+
+/// What is known of the backend.
+#[derive(Default)]
+pub(super) struct Remote {
+    /// False without a deployment: then nothing is unsent.
+    pub(super) wanted: bool,
+    pub(super) id: Option<RemoteId>,
+    pub(super) epoch: Option<String>,
+    pub(super) connected: bool,
+    /// Whether this connection's epoch is known to be the one that `id` stands for.
+    pub(super) identified: bool,
+    pub(super) identifying: bool,
+    /// Pages that wait for that.
+    pub(super) held: VecDeque<Page>,
+    pub(super) in_flight: Option<CollectionIndex>,
+    pub(super) echoes: Echoes,
+    /// Which collection may push first next time.
+    pub(super) turn: usize,
+}
+
+impl Replica {
+    pub(super) fn remote_known(&mut self, epoch: Option<String>, state: RemoteState) {
+        let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();
+        let held = std::mem::take(&mut self.remote.held);
+        self.remote.identifying = false;
+        self.remote.identified = epoch.is_some();
+        self.remote.id = state.remote;
+        self.remote.epoch = epoch;
+        if !same {
+            self.follow_anew(state, &held);
+        }
+        if self.remote.identified {
+            held.into_iter().for_each(|page| self.page(page));
+        }
+    }
+
+    /// Another log than the one followed so far, or the same from another place.
+    pub(super) fn follow_anew(&mut self, state: RemoteState, held: &VecDeque<Page>) {
+        self.remote.echoes.clear();
+        self.remote.in_flight = None;
+        self.pages.clear();
+        let mut unsent = state.unsent.into_iter();
+        for (index, collection) in self.collections.iter_mut().enumerate() {
+            let name = CollectionIndex(index as u16);
+            let checkpoint = state.checkpoints.get(index).copied().unwrap_or_default();
+            collection.outbox.reset(unsent.next().unwrap_or_default());
+            collection.pull.restart(checkpoint);
+            // The page that told of the log may be the one that is wanted.
+            if !held.iter().any(|page| page.collection == name && page.from == checkpoint) {
+                self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
+            }
+        }
+    }
+
+    pub(super) fn page(&mut self, mut page: Page) {
+        let known = self.remote.identified && self.remote.epoch.as_deref() == Some(&*page.epoch);
+        if !known {
+            if !self.remote.identifying {
+                self.remote.identified = false;
+                self.remote.identifying = true;
+                self.effects.push_back(Effect::Identify { epoch: page.epoch.clone() });
+            }
+            self.remote.held.push_back(page);
+            return;
+        }
+        let index = page.collection;
+        let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
+        page.deltas.retain(|delta| delta.part.is_some() || !self.remote.echoes.take(&delta.bytes));
+        let Some(chunks) = collection.pull.assemble(page) else { return };
+        let mut loading = HashSet::new();
+        let mut cold = Vec::new();
+        for (id, _) in &chunks.documents {
+            match collection.documents.get(id).map(|document| &document.state) {
+                Some(State::Cold) => {
+                    loading.insert(id.clone());
+                    cold.push(DocumentKey { collection: index, id: id.clone() });
+                }
+                Some(State::Loading(_)) => {
+                    loading.insert(id.clone());
+                }
+                _ => {}
+            }
+        }
+        for key in cold {
+            self.load(&key, None);
+        }
+        self.pages.push_back(WaitingPage { collection: index, chunks, loading });
+    }
+
+    /// Takes in the pages whose documents are loaded, in order.
+    pub(super) fn process_pages(&mut self) {
+        while self.pages.front().is_some_and(|page| page.loading.is_empty()) {
+            let Some(page) = self.pages.pop_front() else { return };
+            for (id, why) in page.chunks.damaged {
+                self.damaged(page.collection, id, why);
+            }
+            for (id, chunks) in page.chunks.documents {
+                self.merge(DocumentKey { collection: page.collection, id }, chunks);
+            }
+            let Some(remote) = self.remote.id else { continue };
+            let collection = self.collections[page.collection.0 as usize].name.clone();
+            self.write(Write::Checkpoint { remote, collection, position: page.chunks.checkpoint });
+        }
+    }
+
+    pub(super) fn merge(&mut self, key: DocumentKey, chunks: Vec<Vec<u8>>) {
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
+            self.live.count += 1;
+            Document { state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
+        });
+        let State::Live(live) = &mut document.state else { return };
+        self.live.touch(&key, live, &mut self.clock);
+        let (merged, damaged) = live.merge(chunks);
+        if !merged.chunks.is_empty() {
+            self.last_write += 1;
+            live.last_write = self.last_write;
+            let remote = self.remote.id;
+            let chunks = merged.chunks.into_iter().map(|(hash, snapshot, bytes)| StoredChunk {
+                hash,
+                kind: if snapshot { ChunkKind::Snapshot } else { ChunkKind::Change },
+                bytes,
+                remote,
+                fields: Vec::new(),
+            });
+            let write = DocumentWrite {
+                collection: collection.name.clone(),
+                id: key.id.clone(),
+                chunks: chunks.collect(),
+                heads: live.heads(),
+                value: live.value(),
+            };
+            self.effects.push_back(Effect::Write(self.last_write, Write::Document(write)));
+        }
+        if merged.moved {
+            deliver(&mut self.effects, &key, document, Origin::Remote);
+        }
+        if let Some(why) = damaged {
+            self.damaged(key.collection, key.id, why);
+        }
+    }
+
+    pub(super) fn damaged(&mut self, collection: CollectionIndex, id: DocumentId, why: String) {
+        let message = format!("the deployment sent a change that cannot be read: {why}");
+        self.fail(FailureKind::Damaged, Some(collection), Some(id), message);
+    }
+
+    pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
+        if refusal.code == "checkpointUnknown"
+            && let Some(remote) = self.remote.id
+        {
+            // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
+            self.remote.identified = false;
+            self.effects.push_back(Effect::Forget(remote));
+            return;
+        }
+        let kind = match &*refusal.code {
+            "unauthenticated" => FailureKind::Unauthenticated,
+            _ => FailureKind::Unreadable,
+        };
+        let message = format!("the deployment does not send this collection: {} ({})", refusal.message, refusal.code);
+        self.fail(kind, Some(collection), None, message);
+    }
+}

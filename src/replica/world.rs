@@ -1,0 +1,179 @@
+//! The world's side: edits come in, versions go out.
+
+use std::collections::VecDeque;
+
+use super::{
+    Change, Delta, Document, Edit, Effect, Generation, Live, Origin, OutgoingChange, Replica, State, StoredDocument,
+    Waiting,
+};
+use crate::{
+    CollectionIndex, DocumentKey,
+    format::Value,
+    store::{ChunkKind, DocumentWrite, StoredChunk, Write},
+    worker::FailureKind,
+};
+
+impl Replica {
+    pub(super) fn opened(&mut self, index: CollectionIndex, documents: Vec<StoredDocument>) {
+        let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
+        for stored in documents {
+            let document = collection.documents.entry(stored.id.clone()).or_default();
+            document.generation = 1;
+            if stored.value.is_deleted() {
+                continue;
+            }
+            self.effects.push_back(Effect::Deliver(Delta {
+                document: DocumentKey { collection: index, id: stored.id },
+                generation: 1,
+                seen: 0,
+                value: Some(stored.value),
+                origin: Origin::Stored,
+            }));
+        }
+    }
+
+    pub(super) fn edit(&mut self, edit: Edit, now: i64) {
+        let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
+        if !collection.documents.contains_key(&edit.document.id) && matches!(edit.change, Change::Put { .. }) {
+            let live = State::Live(Box::new(Live::new(&self.actor)));
+            let document = Document { state: live, ..Document::default() };
+            collection.documents.insert(edit.document.id.clone(), document);
+            self.live.count += 1;
+        }
+        let key = edit.document.clone();
+        match collection.documents.get_mut(&key.id).map(|document| &mut document.state) {
+            None => {
+                // A delete or restore of what never was.
+                self.effects.push_back(Effect::Edited(0));
+            }
+            Some(State::Cold) => {
+                self.load(&key, Some(Waiting::Edit(edit)));
+            }
+            Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),
+            Some(State::Live(_)) => self.edit_live(edit, now),
+        }
+    }
+
+    pub(super) fn edit_live(&mut self, edit: Edit, now: i64) {
+        let key = edit.document;
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let schema = collection.schema.clone();
+        let Some(document) = collection.documents.get_mut(&key.id) else { return };
+        let State::Live(live) = &mut document.state else { return };
+        self.live.touch(&key, live, &mut self.clock);
+        document.seen = document.seen.max(edit.capture);
+
+        let mut origin = Origin::Remote;
+        let mut answer = document.generation > edit.generation;
+        let unseen = live.exists() && !live.has_base(edit.generation);
+        let mut wins = true;
+        match edit.change {
+            // The app made a document of a name that exists already, before it had seen it. The one that exists wins, unless it is deleted.
+            Change::Put { .. } if unseen => {
+                wins = live.value().is_deleted();
+                live.delivered(edit.generation);
+                answer = true;
+            }
+            Change::Restore => {
+                origin = Origin::Local;
+                answer = true;
+            }
+            _ => {}
+        }
+
+        let result =
+            if wins { live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000) } else { Ok(None) };
+        let made = match result {
+            Ok(made) => made,
+            Err(error) => {
+                self.effects.push_back(Effect::Failed {
+                    kind: FailureKind::Unwritable,
+                    collection: Some(key.collection),
+                    document: Some(key.id.clone()),
+                    message: format!("the edit was not taken in: {error}"),
+                });
+                None
+            }
+        };
+        let mut edited = live.last_write;
+        if let Some(made) = made {
+            let value = live.value();
+            self.last_write += 1;
+            live.last_write = self.last_write;
+            edited = self.last_write;
+            if self.remote.wanted {
+                collection.outbox.add(
+                    &key.id,
+                    OutgoingChange {
+                        hash: made.hash,
+                        row: made.hash,
+                        bytes: made.bytes.clone(),
+                        fields: Some(fields_of(&value, &made.fields)),
+                    },
+                );
+            }
+            let chunk = StoredChunk {
+                hash: made.hash,
+                kind: ChunkKind::Change,
+                bytes: made.bytes,
+                remote: None,
+                fields: made.fields,
+            };
+            let write = DocumentWrite {
+                collection: collection.name.clone(),
+                id: key.id.clone(),
+                chunks: vec![chunk],
+                heads: live.heads(),
+                value,
+            };
+            self.effects.push_back(Effect::Write(edited, Write::Document(write)));
+        }
+        self.effects.push_back(Effect::Edited(edited));
+        if answer {
+            deliver(&mut self.effects, &key, document, origin);
+        }
+    }
+
+    pub(super) fn applied(&mut self, shown: Vec<(DocumentKey, Generation)>) {
+        for (key, generation) in shown {
+            if let Some(State::Live(live)) = self.document(&key).map(|document| &mut document.state) {
+                live.forget_bases_before(generation);
+            }
+        }
+    }
+
+    pub(super) fn show(&mut self, key: DocumentKey) {
+        let Some(document) = self.document(&key) else { return };
+        match &mut document.state {
+            State::Cold => self.load(&key, Some(Waiting::Show)),
+            State::Loading(waiting) => waiting.push(Waiting::Show),
+            State::Live(_) => self.show_live(&key),
+        }
+    }
+
+    pub(super) fn show_live(&mut self, key: &DocumentKey) {
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let Some(document) = collection.documents.get_mut(&key.id) else { return };
+        deliver(&mut self.effects, key, document, Origin::Stored);
+    }
+}
+
+/// Gives the world the current version of a loaded document.
+pub(super) fn deliver(effects: &mut VecDeque<Effect>, key: &DocumentKey, document: &mut Document, origin: Origin) {
+    let State::Live(live) = &mut document.state else { return };
+    document.generation += 1;
+    live.delivered(document.generation);
+    let value = live.value();
+    effects.push_back(Effect::Deliver(Delta {
+        document: key.clone(),
+        generation: document.generation,
+        seen: document.seen,
+        value: (!value.is_deleted()).then_some(value),
+        origin,
+    }));
+}
+
+/// The values that these root fields have, `None` where they are gone.
+fn fields_of(value: &Value, names: &[String]) -> Vec<(String, Option<Value>)> {
+    names.iter().map(|name| (name.clone(), value.get(name).cloned())).collect()
+}
