@@ -1,0 +1,230 @@
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Error as Sqlite, ErrorCode};
+
+use crate::DocumentId;
+
+use super::lock::Owner;
+
+/// What is wrong with a store, which file it is, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Someone has it open.
+    #[error(
+        "the store {} is in use by {}: close that program, or start this one with another profile",
+        path.display(),
+        Owner::describe(owner.as_ref())
+    )]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// Who has it, if it told.
+        owner: Option<Owner>,
+    },
+    /// The file system cannot lock files as a store needs it.
+    #[error(
+        "cannot lock {}: {source}. Keep the store on a local disk: two programs writing to it at once would damage it",
+        path.display()
+    )]
+    Lock {
+        /// The lock file, or the store.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is not a store of this library ({problem}), so it is left as it is: choose another path for the store, or move the file away",
+        path.display()
+    )]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        problem: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "the store {} has format {found} and this version reads up to {supported}: update this program. The file is left as it is",
+        path.display()
+    )]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format known here.
+        supported: i64,
+    },
+    /// The file is a store, but not whole.
+    #[error(
+        "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or move it (with the files of the same name that end in -wal and -shm) away to start with an empty one; docs/store.md says how to recover what is readable",
+        path.display()
+    )]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What does not hold.
+        problem: String,
+    },
+    /// The stored changes of one document cannot be read. The others can.
+    #[error(
+        "{collection}/{document}: its changes in {} are damaged ({problem}). They are left as they are; docs/store.md says how to take them out",
+        path.display()
+    )]
+    DamagedDocument {
+        /// The store.
+        path: PathBuf,
+        /// The document's collection.
+        collection: String,
+        /// The document.
+        document: DocumentId,
+        /// What does not hold.
+        problem: String,
+    },
+    /// A write that this store cannot hold. The batch it was in has not been written.
+    #[error("{place}: cannot be written to {} ({problem}); nothing of its batch has been written", path.display())]
+    Rejected {
+        /// The store.
+        path: PathBuf,
+        /// What the write is about: `collection/document`, or a collection.
+        place: String,
+        /// Why.
+        problem: String,
+    },
+    /// The folder for the store cannot be made, or is none.
+    #[error(
+        "cannot make the folder {} for the store: {source}. Choose another path, or make the folder and let this user write to it",
+        path.display()
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A folder has the name of the store.
+    #[error("cannot open the store {}: it is a folder. Give the path of a file", path.display())]
+    IsAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file, or its folder, cannot be written to.
+    #[error(
+        "the store {} cannot be written to: let this user write to the file and its folder, or choose another path",
+        path.display()
+    )]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The disk is full.
+    #[error("the disk of the store {} is full: free some space. Nothing that was stored is lost", path.display())]
+    Full {
+        /// The store.
+        path: PathBuf,
+    },
+    /// Another program is writing to the store.
+    #[error("the store {} is busy: another program has had it locked for a while; close it", path.display())]
+    Busy {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The operating system cannot read or write.
+    #[error("the store {} cannot be read or written: {problem}. Check its disk and its folder's permissions", path.display())]
+    Io {
+        /// The store, or a file beside it.
+        path: PathBuf,
+        /// What the operating system or SQLite says.
+        problem: String,
+    },
+    /// A name that cannot be part of a path.
+    #[error("{name:?} cannot name {of}: {problem}")]
+    Name {
+        /// What was to be named.
+        of: &'static str,
+        /// The name.
+        name: String,
+        /// What to do.
+        problem: &'static str,
+    },
+    /// There is no place for an app's files.
+    #[error("this user has no home folder, so there is no place for the store: give its path")]
+    NoHome,
+    /// What should not happen.
+    #[error("the store {} failed in an unexpected way: {source}. Please report this", path.display())]
+    Unexpected {
+        /// The store.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Sqlite,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later, with nothing else changed: the disk was full, someone held a lock, a
+    /// drive did not answer.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Io { .. })
+    }
+
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            _ => Self::Io { path, problem: source.to_string() },
+        }
+    }
+
+    pub(super) fn sqlite(path: &Path, source: Sqlite) -> Self {
+        let path = path.to_owned();
+        let problem = source.to_string();
+        let Some(code) = source.sqlite_error_code() else {
+            return match source {
+                // A column does not hold what the schema says.
+                Sqlite::FromSqlConversionFailure(..)
+                | Sqlite::IntegralValueOutOfRange(..)
+                | Sqlite::InvalidColumnType(..)
+                | Sqlite::Utf8Error(..) => Self::Damaged { path, problem },
+                _ => Self::Unexpected { path, source },
+            };
+        };
+        match code {
+            ErrorCode::DiskFull => Self::Full { path },
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+                Self::Busy { path }
+            }
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Self::ReadOnly { path },
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::OutOfMemory
+            | ErrorCode::NoLargeFileSupport => Self::Io { path, problem },
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged { path, problem },
+            _ => Self::Unexpected { path, source },
+        }
+    }
+
+    /// The same, when `place` is being written: what the schema forbids is the write's fault.
+    pub(super) fn write(path: &Path, place: impl fmt::Display, source: Sqlite) -> Self {
+        let problem = match source.sqlite_error() {
+            Some(error) if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
+                "it speaks of a remote that this store does not know".to_owned()
+            }
+            Some(error)
+                if matches!(
+                    error.code,
+                    ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch
+                ) =>
+            {
+                source.to_string()
+            }
+            _ => return Self::sqlite(path, source),
+        };
+        Self::Rejected { path: path.to_owned(), place: place.to_string(), problem }
+    }
+}

@@ -1,0 +1,120 @@
+//! One process owns a store.
+//!
+//! The lock is the operating system's, on an empty file beside the store (`<store>.lock`), so it is free the moment its
+//! owner ends, however that comes about. Who the owner is stands in a second file (`<store>.owner`), because Windows lets nobody
+//! read a locked one. The lock file is never deleted: a process could be about to lock the deleted one while another locks
+//! a new one.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use super::StoreError;
+
+/// How often a lock is tried, and how long apart, while its owner has not said who it is: it writes that right after locking.
+const ATTEMPTS: u32 = 50;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
+
+/// The process that has a store open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its process id.
+    pub pid: u32,
+    /// The name of its program.
+    pub program: String,
+}
+
+impl Owner {
+    fn this_process() -> Self {
+        let program = std::env::current_exe()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_else(|| "unknown program".to_owned());
+        Self { pid: std::process::id(), program }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (pid, program) = text.trim_end().split_once(' ')?;
+        Some(Self { pid: pid.parse().ok()?, program: program.to_owned() })
+    }
+
+    pub(super) fn describe(owner: Option<&Self>) -> String {
+        match owner {
+            Some(owner) if owner.pid == std::process::id() => {
+                "this program already".to_owned() + &format!(" (process {})", owner.pid)
+            }
+            Some(owner) => format!("process {} ({})", owner.pid, owner.program),
+            None => "another process".to_owned(),
+        }
+    }
+}
+
+/// Held as long as a store is open.
+#[derive(Debug)]
+pub(super) struct Lock {
+    owner: PathBuf,
+    // Closing it unlocks it.
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn acquire(store: &Path) -> Result<Self, StoreError> {
+        // Two paths to one file, over a symbolic link, have one lock.
+        let name = real_path(store);
+        let path = beside(&name, ".lock");
+        let owner = beside(&name, ".owner");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| StoreError::io(&path, error))?;
+        let mut attempt = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(StoreError::Lock { path, source }),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let found = fs::read_to_string(&owner).ok().and_then(|text| Owner::parse(&text));
+            attempt += 1;
+            if found.is_some() || attempt == ATTEMPTS {
+                return Err(StoreError::InUse { path: store.to_owned(), owner: found });
+            }
+            thread::sleep(BETWEEN_ATTEMPTS);
+        }
+        let this = Owner::this_process();
+        if let Err(error) = fs::write(&owner, format!("{} {}\n", this.pid, this.program)) {
+            // The lock holds without it; only the message to others is poorer.
+            tracing::warn!(target: "bevy_convex_replicate::store", path = %owner.display(), %error, "cannot say who owns the store");
+        }
+        Ok(Self { owner, _file: file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.owner);
+    }
+}
+
+/// The file of this name with `suffix` at its end.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn real_path(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,154 @@
+//! SQLite: the only room that touches the disk.
+//!
+//! One file per app and profile. Changes are content-addressed rows; what is unsent and where to pull from is
+//! derived from what is stored. [`Store`] is synchronous; the worker runs it on a thread of its own and gives it everything that waits as one
+//! batch to [`Store::commit`], which is one transaction, synchronised to the disk.
+//!
+//! # What is unsent
+//!
+//! Every chunk has a holder: the remote, a (deployment, epoch), that was last known to have it. A chunk is unsent for a remote if
+//! another one holds it, or none does. So switching to another deployment, or to one that was wiped, offers everything again, and
+//! nothing needs to be reset for that.
+//!
+//! # What a document is
+//!
+//! Its chunks. Its heads and its value beside them are a cache, so that a world fills at start without loading a single
+//! Automerge document; where the two do not match, the value is computed anew from the chunks.
+//!
+//! The schema, and how to inspect and repair a store by hand: `docs/store.md`.
+
+mod compact;
+mod error;
+mod file;
+mod lock;
+mod place;
+mod read;
+mod repair;
+#[cfg(test)]
+mod tests;
+mod unsent;
+mod write;
+
+pub use error::StoreError;
+pub use lock::Owner;
+pub use place::default_path;
+pub use unsent::{UnsentChange, UnsentDocument};
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use automerge::ChangeHash;
+use rusqlite::Connection;
+
+use crate::{DocumentId, format::Value, replica::Position};
+
+/// An open store. Dropping it closes the file and gives up the lock.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    // Closed before the lock is given up: fields are dropped in order.
+    connection: Connection,
+    damaged: RefCell<Vec<StoreError>>,
+    _lock: lock::Lock,
+}
+
+impl Store {
+    /// Opens the store at `path`, or makes one, with its folder if need be, and locks it for this process.
+    ///
+    /// A file that is not a store, is damaged or comes from a later version is refused and left as it is.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let path = &std::path::absolute(path).map_err(|error| StoreError::io(path, error))?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        }
+        if path.is_dir() {
+            return Err(StoreError::IsAFolder { path: path.to_owned() });
+        }
+        let lock = lock::Lock::acquire(path)?;
+        let connection = file::open(path)?;
+        Ok(Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn sqlite(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.path, error)
+    }
+}
+
+/// Names a (deployment, epoch) in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RemoteId(pub i64);
+
+/// One thing to write. Writes of a batch are carried out in order.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Add changes to a document and set what it is now.
+    Document(DocumentWrite),
+    /// The remote has these changes now.
+    Sent {
+        /// Who has them.
+        remote: RemoteId,
+        /// The document's collection.
+        collection: String,
+        /// The document. It is named because two documents may have the very same change: one actor making the same first
+        /// edit to both in the same second.
+        id: DocumentId,
+        /// The changes, or snapshots.
+        changes: Vec<ChangeHash>,
+    },
+    /// Everything up to `position` of the remote's log is in this store (or in this batch).
+    Checkpoint {
+        /// Whose log.
+        remote: RemoteId,
+        /// The collection.
+        collection: String,
+        /// The last row covered.
+        position: Position,
+    },
+}
+
+/// Changes of a document, and its state with them.
+#[derive(Clone, Debug)]
+pub struct DocumentWrite {
+    /// The collection.
+    pub collection: String,
+    /// The document.
+    pub id: DocumentId,
+    /// New changes or snapshots, raw.
+    pub chunks: Vec<StoredChunk>,
+    /// The document's heads after them.
+    pub heads: Vec<ChangeHash>,
+    /// Its root map after them: the cache that fills the world at start.
+    pub value: Value,
+}
+
+/// A change (or a snapshot of several).
+#[derive(Clone, Debug)]
+pub struct StoredChunk {
+    /// The change's hash; for a snapshot the SHA-256 of its bytes.
+    pub hash: ChangeHash,
+    /// What it holds.
+    pub kind: ChunkKind,
+    /// Raw bytes, as the wire carries them.
+    pub bytes: std::sync::Arc<[u8]>,
+    /// The remote it came from, which therefore has it; `None`: it was made here.
+    pub remote: Option<RemoteId>,
+    /// For a change made here: the root fields it touches. Empty otherwise.
+    pub fields: Vec<String>,
+}
+
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkKind {
+    /// One Automerge change.
+    Change,
+    /// Many, saved together.
+    Snapshot,
+}

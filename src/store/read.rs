@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use automerge::ChangeHash;
+use rusqlite::{OptionalExtension, Row, params, types::ValueRef};
+
+use super::{
+    ChunkKind, RemoteId, Store, StoreError, StoredChunk,
+    write::{find_collection, find_document},
+};
+use crate::{
+    DocumentId,
+    format::Value,
+    replica::{Position, StoredDocument},
+};
+
+impl Store {
+    /// The remote last [asked for](Self::remote) with this deployment's URL, if any: what "unsent" refers to before the
+    /// deployment has told the epoch of its log.
+    pub fn last_remote(&self, deployment: &str) -> Result<Option<RemoteId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT id FROM remote WHERE deployment = ?1 ORDER BY used DESC LIMIT 1")
+            .and_then(|mut statement| statement.query_row([deployment], |row| row.get(0).map(RemoteId)).optional())
+            .map_err(|error| self.sqlite(error))
+    }
+
+    /// Where to pull a collection from: everything up to here of the remote's log is in this store.
+    pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Position>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT ts, ordinal FROM checkpoint JOIN collection ON collection.id = checkpoint.collection \
+                 WHERE remote = ?1 AND name = ?2",
+            )
+            .and_then(|mut statement| {
+                let position = |row: &Row| Ok(Position { ts: row.get(0)?, ordinal: row.get(1)? });
+                statement.query_row(params![remote.0, collection], position).optional()
+            })
+            .map_err(|error| self.sqlite(error))
+    }
+
+    /// Documents of a collection by their ids' order, tombstones included: at most `limit` of those after `after`. Fewer
+    /// than `limit` means that there are no more.
+    ///
+    /// A document whose cached value does not belong to its chunks gets a new one. If its chunks cannot be read either, it is left out and
+    /// [`take_damaged`](Self::take_damaged) tells of it.
+    pub fn documents(
+        &self,
+        collection: &str,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        let mut documents = Vec::new();
+        let key = find_collection(&self.connection, collection).map_err(|error| self.sqlite(error))?;
+        let Some(key) = key else {
+            return Ok(documents);
+        };
+        let mut after = after.cloned();
+        while documents.len() < limit {
+            let wanted = limit - documents.len();
+            let page = self.document_page(key, after.as_ref(), wanted).map_err(|error| self.sqlite(error))?;
+            let last = page.len() < wanted;
+            after = page.last().map(|entry| entry.id.clone());
+            for entry in page {
+                match self.current(collection, entry) {
+                    Ok(document) => documents.push(document),
+                    Err(error @ StoreError::DamagedDocument { .. }) => {
+                        self.damaged.borrow_mut().push(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(documents)
+    }
+
+    /// One document, as [`documents`](Self::documents) gives it.
+    pub fn document(&self, collection: &str, id: &DocumentId) -> Result<Option<StoredDocument>, StoreError> {
+        let entry = self.document_entry(collection, id).map_err(|error| self.sqlite(error))?;
+        entry.map(|entry| self.current(collection, entry)).transpose()
+    }
+
+    /// Documents that [`documents`](Self::documents) left out since the last call, each an error of its own.
+    pub fn take_damaged(&self) -> Vec<StoreError> {
+        self.damaged.take()
+    }
+
+    /// All chunks of a document in the order to load them. `remote` is who holds them now.
+    pub fn chunks(&self, collection: &str, id: &DocumentId) -> Result<Vec<StoredChunk>, StoreError> {
+        find_document(&self.connection, collection, id)
+            .and_then(|document| match document {
+                Some(document) => self.chunk_rows(document),
+                None => Ok(Vec::new()),
+            })
+            .map(|rows| rows.into_iter().map(|row| row.chunk).collect())
+            .map_err(|error| self.sqlite(error))
+    }
+
+    pub(super) fn current(&self, collection: &str, entry: DocumentEntry) -> Result<StoredDocument, StoreError> {
+        match entry.cached {
+            Some((heads, value)) => Ok(StoredDocument { id: entry.id, heads, value }),
+            None => self.recompute(collection, entry.key, entry.id),
+        }
+    }
+
+    fn document_page(
+        &self,
+        collection: i64,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<DocumentEntry>> {
+        // No document has the empty name, so all are after it.
+        let after = after.map_or("", DocumentId::as_str);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "SELECT id, name, heads, value, value_heads FROM document \
+                 WHERE collection = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+            )?
+            .query_map(params![collection, after, limit], DocumentEntry::read)?
+            .collect()
+    }
+
+    pub(super) fn document_entry(&self, collection: &str, id: &DocumentId) -> rusqlite::Result<Option<DocumentEntry>> {
+        self.connection
+            .prepare_cached(
+                "SELECT document.id, document.name, heads, value, value_heads FROM collection \
+                 JOIN document ON document.collection = collection.id \
+                 WHERE collection.name = ?1 AND document.name = ?2",
+            )?
+            .query_row([collection, id.as_str()], DocumentEntry::read)
+            .optional()
+    }
+
+    pub(super) fn chunk_rows(&self, document: i64) -> rusqlite::Result<Vec<ChunkRow>> {
+        self.connection
+            .prepare_cached(
+                "SELECT id, hash, kind, holder, fields, bytes FROM chunk \
+                 WHERE document = ?1 ORDER BY kind DESC, id",
+            )?
+            .query_map([document], ChunkRow::read)?
+            .collect()
+    }
+}
+
+/// A row of `document`.
+pub(super) struct DocumentEntry {
+    pub key: i64,
+    pub id: DocumentId,
+    /// Heads and value, unless they do not belong together.
+    pub cached: Option<(Vec<ChangeHash>, Value)>,
+}
+
+impl DocumentEntry {
+    fn read(row: &Row) -> rusqlite::Result<Self> {
+        let name: Arc<str> = row.get(1)?;
+        Ok(Self {
+            key: row.get(0)?,
+            id: DocumentId::new(name),
+            cached: cached(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?),
+        })
+    }
+}
+
+fn cached(heads: ValueRef, value: ValueRef, stamp: ValueRef) -> Option<(Vec<ChangeHash>, Value)> {
+    let heads = heads.as_blob().ok()?;
+    if stamp.as_blob().ok()? != heads {
+        return None;
+    }
+    let value = Value::from_json_text(value.as_str().ok()?).ok()?;
+    let (hashes, rest) = heads.as_chunks();
+    rest.is_empty().then(|| (hashes.iter().copied().map(ChangeHash).collect(), value))
+}
+
+/// A row of `chunk`.
+pub(super) struct ChunkRow {
+    pub key: i64,
+    pub chunk: StoredChunk,
+    /// The root fields it touches, if that is known.
+    pub fields: Option<Vec<String>>,
+}
+
+impl ChunkRow {
+    /// Reads the columns id, hash, kind, holder, fields, bytes.
+    pub(super) fn read(row: &Row) -> rusqlite::Result<Self> {
+        // What cannot be read is not known.
+        let fields: Option<Vec<String>> =
+            row.get_ref(4)?.as_str().ok().and_then(|text| serde_json::from_str(text).ok());
+        Ok(Self {
+            key: row.get(0)?,
+            chunk: StoredChunk {
+                hash: ChangeHash(row.get(1)?),
+                kind: match row.get(2)? {
+                    0 => ChunkKind::Change,
+                    // The schema allows no other number.
+                    _ => ChunkKind::Snapshot,
+                },
+                bytes: Arc::from(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?),
+                remote: row.get::<_, Option<i64>>(3)?.map(RemoteId),
+                fields: fields.clone().unwrap_or_default(),
+            },
+            fields,
+        })
+    }
+}

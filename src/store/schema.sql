@@ -1,0 +1,63 @@
+-- Format 1. docs/store.md explains it.
+
+-- A (deployment, epoch): one log of one backend.
+CREATE TABLE remote (
+    id INTEGER PRIMARY KEY,
+    deployment TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    -- The higher, the later it was last asked for.
+    used INTEGER NOT NULL,
+    UNIQUE (deployment, epoch)
+) STRICT;
+
+CREATE TABLE collection (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE document (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collection (id),
+    name TEXT NOT NULL CHECK (length(CAST(name AS BLOB)) BETWEEN 1 AND 128),
+    -- How many rows of `chunk` it has.
+    chunks INTEGER NOT NULL CHECK (chunks >= 0),
+    -- The heads of its chunks: 32 bytes each.
+    heads BLOB NOT NULL CHECK (length(heads) % 32 = 0),
+    -- Its root map as JSON, and the heads that was computed from. Where they are not `heads`, it is computed anew when read.
+    value TEXT NOT NULL,
+    value_heads BLOB,
+    UNIQUE (collection, name)
+) STRICT;
+
+-- Finds what is worth compacting without looking at the rest.
+CREATE INDEX document_long ON document (chunks) WHERE chunks >= 64;
+
+-- Changes, and snapshots of several. In the order of `id` dependencies come before dependents.
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY,
+    document INTEGER NOT NULL REFERENCES document (id),
+    -- The document's, for the index.
+    collection INTEGER NOT NULL REFERENCES collection (id),
+    -- Of the change; of a snapshot the SHA-256 of `bytes`.
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    -- 0: one change. 1: a snapshot.
+    kind INTEGER NOT NULL CHECK (kind IN (0, 1)),
+    -- The remote that was last known to have it. NULL: none.
+    holder INTEGER REFERENCES remote (id),
+    -- For a change made here: the root fields it touches, as a JSON array.
+    fields TEXT,
+    bytes BLOB NOT NULL,
+    UNIQUE (document, hash)
+) STRICT;
+
+-- Unsent for a remote is what has another holder or none: a range per holder, in order of age, that never touches what the remote holds.
+CREATE INDEX chunk_holder ON chunk (holder, collection, id, document);
+
+-- Everything up to here of a remote's log is in this store.
+CREATE TABLE checkpoint (
+    remote INTEGER NOT NULL REFERENCES remote (id),
+    collection INTEGER NOT NULL REFERENCES collection (id),
+    ts INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL CHECK (ordinal BETWEEN 0 AND 4294967295),
+    PRIMARY KEY (remote, collection)
+) STRICT, WITHOUT ROWID;

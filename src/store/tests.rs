@@ -1,0 +1,151 @@
+//! What only the inside of the room can bring about. The rest is in `tests/store`.
+
+use automerge::{ActorId, AutoCommit, ROOT, transaction::Transactable};
+
+use super::{compact::long_and_held, unsent::BY_HOLDER, *};
+use crate::{
+    format,
+    limits::{COMPACT_CHUNKS, DOCUMENT_ID_BYTES},
+};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store.sqlite3")).unwrap();
+    (folder, store)
+}
+
+fn edit(document: &mut AutoCommit, remote: Option<RemoteId>, text: &str) -> DocumentWrite {
+    document.put(ROOT, "text", text).unwrap();
+    document.commit();
+    let change = document.get_last_local_change().unwrap();
+    DocumentWrite {
+        collection: "tasks".to_owned(),
+        id: DocumentId::new("a"),
+        chunks: vec![StoredChunk {
+            hash: change.hash(),
+            kind: ChunkKind::Change,
+            bytes: change.raw_bytes().into(),
+            remote,
+            fields: Vec::new(),
+        }],
+        heads: document.get_heads(),
+        value: format::read(document),
+    }
+}
+
+fn commit(store: &mut Store, write: DocumentWrite) {
+    store.commit(&[Write::Document(write)]).unwrap();
+}
+
+fn loaded(store: &Store) -> Vec<ChangeHash> {
+    let chunks = store.chunks("tasks", &DocumentId::new("a")).unwrap();
+    repair::load(chunks.iter()).unwrap().get_heads()
+}
+
+#[test]
+fn a_store_can_live_on_a_thread_of_its_own() {
+    fn is_send<T: Send>() {}
+    is_send::<Store>();
+    is_send::<StoreError>();
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_stored() {
+    let (folder, mut store) = store();
+    let mut document = AutoCommit::new().with_actor(ActorId::random());
+    commit(&mut store, edit(&mut document, None, "small"));
+    let heads = document.get_heads();
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    store.connection.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(())).unwrap();
+
+    let large = edit(&mut document, None, &"large ".repeat(20_000));
+    let batch = [Write::Document(large)];
+    for _ in 0..3 {
+        let error = store.commit(&batch).unwrap_err();
+        assert!(matches!(error, StoreError::Full { .. }), "{error}");
+        assert!(error.is_transient());
+        assert!(error.to_string().contains(store.path().to_str().unwrap()), "{error}");
+        assert_eq!(loaded(&store), heads);
+    }
+    // What still fits is taken, and once there is room again, so is the rest.
+    store.remote("https://a.example", "1").unwrap();
+    store.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
+    store.commit(&batch).unwrap();
+    drop(store);
+    let store = Store::open(&folder.path().join("store.sqlite3")).unwrap();
+    assert_eq!(loaded(&store), document.get_heads());
+}
+
+#[test]
+fn compaction_leaves_what_arrived_after_it_had_read() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let id = DocumentId::new("a");
+    let mut document = AutoCommit::new().with_actor(ActorId::random());
+    for text in ["one", "two", "three"] {
+        commit(&mut store, edit(&mut document, Some(remote), text));
+    }
+    let snapshot = store.make_snapshot("tasks", &id, remote).unwrap().unwrap();
+    let arrived = edit(&mut document, None, "four");
+    commit(&mut store, arrived.clone());
+    assert!(store.replace(&snapshot).unwrap());
+
+    let chunks = store.chunks("tasks", &id).unwrap();
+    assert_eq!(chunks.len(), 2);
+    assert_eq!(chunks[0].kind, ChunkKind::Snapshot);
+    assert_eq!((chunks[1].hash, chunks[1].remote), (arrived.chunks[0].hash, None));
+    assert_eq!(loaded(&store), document.get_heads());
+    let stored: i64 = store.connection.query_row("SELECT chunks FROM document", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, 2);
+}
+
+#[test]
+fn compaction_does_nothing_when_a_row_it_read_has_changed() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let other = store.remote("https://a.example", "2").unwrap();
+    let id = DocumentId::new("a");
+    let mut document = AutoCommit::new().with_actor(ActorId::random());
+    let first = edit(&mut document, Some(remote), "one");
+    commit(&mut store, first.clone());
+    commit(&mut store, edit(&mut document, Some(remote), "two"));
+
+    let snapshot = store.make_snapshot("tasks", &id, remote).unwrap().unwrap();
+    let changes = vec![first.chunks[0].hash];
+    let sent =
+        |remote| Write::Sent { remote, collection: "tasks".to_owned(), id: id.clone(), changes: changes.clone() };
+    store.commit(&[sent(other)]).unwrap();
+    assert!(!store.replace(&snapshot).unwrap());
+    assert_eq!(store.chunks("tasks", &id).unwrap().len(), 2);
+
+    store.commit(&[sent(remote)]).unwrap();
+    assert!(store.replace(&snapshot).unwrap());
+    // Someone else has done it already.
+    assert!(!store.replace(&snapshot).unwrap());
+    assert_eq!(store.chunks("tasks", &id).unwrap().len(), 1);
+    assert_eq!(loaded(&store), document.get_heads());
+}
+
+#[test]
+fn what_is_asked_often_is_answered_by_an_index_alone() {
+    let (_folder, store) = store();
+    let plan = |sql: &str| -> String {
+        let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement.query_map([1, 1], |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+    };
+    let unsent = plan(BY_HOLDER);
+    assert_eq!(unsent, "SEARCH chunk USING COVERING INDEX chunk_holder (holder=? AND collection=?)");
+    let long = plan(&long_and_held());
+    assert!(long.contains("SEARCH document USING INDEX document_long"), "{long}");
+    assert!(!long.contains("TEMP B-TREE"), "{long}");
+}
+
+#[test]
+fn the_schema_has_the_numbers_of_the_limits() {
+    let (_folder, store) = store();
+    let schema: String =
+        store.connection.query_row("SELECT group_concat(sql) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert!(schema.contains(&format!("WHERE chunks >= {COMPACT_CHUNKS}")));
+    assert!(schema.contains(&format!("BETWEEN 1 AND {DOCUMENT_ID_BYTES}")));
+}

@@ -1,0 +1,160 @@
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use automerge::ChangeHash;
+use rusqlite::params;
+
+use super::{ChunkKind, RemoteId, Store, StoreError, read::ChunkRow, write::find_collection};
+use crate::{DocumentId, format::Value};
+
+/// Runs along the index `chunk_holder` alone.
+pub(super) const BY_HOLDER: &str = "SELECT document, id FROM chunk WHERE holder IS ?1 AND collection = ?2 ORDER BY id";
+
+/// What a remote lacks of a document.
+#[derive(Clone, Debug)]
+pub struct UnsentDocument {
+    /// The document.
+    pub id: DocumentId,
+    /// Its heads.
+    pub heads: Vec<ChangeHash>,
+    /// Its root map.
+    pub value: Value,
+    /// Oldest first, so dependencies come before dependents.
+    pub changes: Vec<UnsentChange>,
+}
+
+/// A chunk that a remote lacks.
+#[derive(Clone, Debug)]
+pub struct UnsentChange {
+    /// The change's hash; for a snapshot the SHA-256 of its bytes.
+    pub hash: ChangeHash,
+    /// What it holds.
+    pub kind: ChunkKind,
+    /// Raw bytes.
+    pub bytes: Arc<[u8]>,
+    /// The root fields it touches; `None` where that is not known: a snapshot, or a change that came from a remote.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Store {
+    /// Documents that have chunks the remote lacks, those with the oldest first, at most `limit`. With no remote
+    /// everything is lacking.
+    pub fn unsent(
+        &self,
+        collection: &str,
+        remote: Option<RemoteId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        self.find_unsent(collection, remote, limit).map_err(|error| self.sqlite(error))
+    }
+
+    /// How many documents have chunks that the remote lacks. Takes time in proportion to those chunks.
+    pub fn unsent_count(&self, collection: &str, remote: Option<RemoteId>) -> Result<usize, StoreError> {
+        self.count_unsent(collection, remote).map_err(|error| self.sqlite(error))
+    }
+
+    /// What the remote lacks of a document. One that is not in this store has no heads, no changes and an empty value.
+    pub fn unsent_changes(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        remote: Option<RemoteId>,
+    ) -> Result<UnsentDocument, StoreError> {
+        let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
+            return Ok(UnsentDocument {
+                id: id.clone(),
+                heads: Vec::new(),
+                value: Value::Map(Default::default()),
+                changes: Vec::new(),
+            });
+        };
+        let rows = self.unsent_rows(entry.key, remote).map_err(|error| self.sqlite(error))?;
+        let document = self.current(collection, entry)?;
+        Ok(UnsentDocument {
+            id: document.id,
+            heads: document.heads,
+            value: document.value,
+            changes: rows
+                .into_iter()
+                .map(|row| UnsentChange {
+                    hash: row.chunk.hash,
+                    kind: row.chunk.kind,
+                    bytes: row.chunk.bytes,
+                    fields: row.fields,
+                })
+                .collect(),
+        })
+    }
+
+    /// Everyone who may hold a chunk, and nobody, but not the remote. They are few: an app has one deployment, and that is
+    /// seldom wiped.
+    fn other_holders(&self, remote: Option<RemoteId>) -> rusqlite::Result<Vec<Option<i64>>> {
+        let mut holders = vec![None];
+        let mut statement = self.connection.prepare_cached("SELECT id FROM remote WHERE id IS NOT ?1")?;
+        for id in statement.query_map([remote.map(|remote| remote.0)], |row| row.get(0))? {
+            holders.push(Some(id?));
+        }
+        Ok(holders)
+    }
+
+    fn find_unsent(
+        &self,
+        collection: &str,
+        remote: Option<RemoteId>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<DocumentId>> {
+        let Some(collection) = find_collection(&self.connection, collection)? else {
+            return Ok(Vec::new());
+        };
+        // The first `limit` documents of each holder have among them the first `limit` of all.
+        let mut oldest: HashMap<i64, i64> = HashMap::new();
+        let mut statement = self.connection.prepare_cached(BY_HOLDER)?;
+        for holder in self.other_holders(remote)? {
+            let mut found = HashSet::new();
+            let mut rows = statement.query(params![holder, collection])?;
+            while found.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let (document, chunk): (i64, i64) = (row.get(0)?, row.get(1)?);
+                if found.insert(document) {
+                    let first = oldest.entry(document).or_insert(chunk);
+                    *first = chunk.min(*first);
+                }
+            }
+        }
+        let mut documents: Vec<(i64, i64)> = oldest.into_iter().map(|(document, chunk)| (chunk, document)).collect();
+        documents.sort_unstable();
+        documents.truncate(limit);
+        let mut name = self.connection.prepare_cached("SELECT name FROM document WHERE id = ?1")?;
+        documents
+            .into_iter()
+            .map(|(_, document)| name.query_row([document], |row| row.get::<_, Arc<str>>(0).map(DocumentId::new)))
+            .collect()
+    }
+
+    fn count_unsent(&self, collection: &str, remote: Option<RemoteId>) -> rusqlite::Result<usize> {
+        let Some(collection) = find_collection(&self.connection, collection)? else {
+            return Ok(0);
+        };
+        let mut statement = self.connection.prepare_cached(BY_HOLDER)?;
+        let mut documents: HashSet<i64> = HashSet::new();
+        for holder in self.other_holders(remote)? {
+            for document in statement.query_map(params![holder, collection], |row| row.get(0))? {
+                documents.insert(document?);
+            }
+        }
+        Ok(documents.len())
+    }
+
+    fn unsent_rows(&self, document: i64, remote: Option<RemoteId>) -> rusqlite::Result<Vec<ChunkRow>> {
+        self.connection
+            .prepare_cached(
+                "SELECT id, hash, kind, holder, fields, bytes FROM chunk \
+                 WHERE document = ?1 AND (?2 IS NULL OR holder IS NOT ?2) ORDER BY kind DESC, id",
+            )?
+            .query_map(params![document, remote.map(|remote| remote.0)], ChunkRow::read)?
+            .collect()
+    }
+}

@@ -1,0 +1,132 @@
+use bevy_convex_replicate::{
+    DocumentId,
+    limits::COMPACT_CHUNKS,
+    store::{ChunkKind, RemoteId, Store, Write},
+};
+
+use crate::author::{Author, commit, hashes, open, store};
+
+/// Edits a document often, half of it elsewhere, and sends it all.
+fn sent_history(store: &mut Store, author: &mut Author, remote: RemoteId, changes: usize) {
+    let mut batch = Vec::new();
+    for number in 0..changes {
+        if number % 2 == 0 {
+            let write = author.edit("title", number as i64);
+            let sent = author.sent(remote, hashes(&write));
+            batch.extend([Write::Document(write), sent]);
+        } else {
+            batch.push(Write::Document(author.receive(remote, "done", number as i64)));
+        }
+    }
+    store.commit(&batch).unwrap();
+}
+
+#[test]
+fn a_compacted_document_loads_as_before() {
+    let (folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    sent_history(&mut store, &mut a, remote, COMPACT_CHUNKS);
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    let chunks = store.chunks("tasks", &a.id).unwrap();
+    assert_eq!(chunks.len(), 1);
+    assert_eq!(chunks[0].kind, ChunkKind::Snapshot);
+    assert_eq!(chunks[0].remote, Some(remote));
+    a.assert_stored(&store);
+    assert_eq!(store.unsent_count("tasks", Some(remote)).unwrap(), 0);
+    assert!(!store.compact("tasks", &a.id, remote).unwrap());
+
+    // More changes come after the snapshot, also in a new run, and are compacted with it.
+    commit(&mut store, &a.edit("title", -1));
+    drop(store);
+    let mut store = open(&folder);
+    a.assert_stored(&store);
+    let chunks = store.chunks("tasks", &a.id).unwrap();
+    assert_eq!(chunks[0].kind, ChunkKind::Snapshot);
+    let sent = a.sent(remote, vec![chunks[1].hash]);
+    store.commit(&[sent]).unwrap();
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), 1);
+    a.assert_stored(&store);
+}
+
+#[test]
+fn what_is_unsent_is_never_compacted() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let other = store.remote("https://b.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    sent_history(&mut store, &mut a, remote, COMPACT_CHUNKS);
+    assert!(!store.compact("tasks", &a.id, other).unwrap());
+    let unsent = a.edit("title", -1);
+    commit(&mut store, &unsent);
+    assert!(!store.compact("tasks", &a.id, remote).unwrap());
+    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), COMPACT_CHUNKS + 1);
+    store.commit(&[a.sent(remote, hashes(&unsent))]).unwrap();
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    a.assert_stored(&store);
+    assert!(!store.compact("tasks", &DocumentId::new("none"), remote).unwrap());
+}
+
+#[test]
+fn a_snapshot_is_offered_to_another_remote_as_a_whole() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    sent_history(&mut store, &mut a, remote, 10);
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    let younger = a.edit("title", -1);
+    commit(&mut store, &younger);
+    let other = store.remote("https://a.example", "2").unwrap();
+    let document = store.unsent_changes("tasks", &a.id, Some(other)).unwrap();
+    assert_eq!(document.changes.len(), 2);
+    assert_eq!((document.changes[0].kind, &document.changes[0].fields), (ChunkKind::Snapshot, &None));
+    assert_eq!(document.changes[1].hash, hashes(&younger)[0]);
+    let all = document.changes.iter().map(|change| change.hash).collect();
+    store.commit(&[a.sent(other, all)]).unwrap();
+    assert_eq!(store.unsent_count("tasks", Some(other)).unwrap(), 0);
+    assert!(store.compact("tasks", &a.id, other).unwrap());
+    a.assert_stored(&store);
+}
+
+#[test]
+fn changes_that_a_snapshot_covers_may_come_again() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    let first = a.receive(remote, "title", 1);
+    commit(&mut store, &first);
+    commit(&mut store, &a.receive(remote, "title", 2));
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    let mut again = a.write(first.chunks);
+    again.chunks[0].remote = Some(remote);
+    commit(&mut store, &again);
+    a.assert_stored(&store);
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), 1);
+    a.assert_stored(&store);
+}
+
+#[test]
+fn long_documents_that_are_sent_are_worth_compacting() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let other = store.remote("https://b.example", "1").unwrap();
+    let mut authors: Vec<Author> =
+        ["short", "long", "longest", "unsent"].iter().map(|name| Author::new("tasks", name)).collect();
+    for (author, changes) in authors.iter_mut().zip([COMPACT_CHUNKS - 1, COMPACT_CHUNKS, COMPACT_CHUNKS + 1, 100]) {
+        sent_history(&mut store, author, remote, changes);
+    }
+    commit(&mut store, &authors[3].edit("title", -1));
+    let named = |name: &str| ("tasks".to_owned(), DocumentId::new(name));
+    assert_eq!(store.compactable(remote, 10).unwrap(), [named("longest"), named("long")]);
+    assert_eq!(store.compactable(remote, 1).unwrap(), [named("longest")]);
+    assert!(store.compactable(other, 10).unwrap().is_empty());
+    for (collection, id) in store.compactable(remote, 10).unwrap() {
+        assert!(store.compact(&collection, &id, remote).unwrap());
+    }
+    assert!(store.compactable(remote, 10).unwrap().is_empty());
+    for author in &mut authors {
+        author.assert_stored(&store);
+    }
+}

@@ -1,0 +1,10 @@
+//! The store, on real files.
+
+mod author;
+mod compaction;
+mod files;
+mod model;
+mod processes;
+mod repair;
+mod unsent;
+mod writes;
