@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use tokio::{net::TcpStream, time::timeout};
+use url::Url;
+
+/// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a deployment listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// What the client is given.
+    pub(super) url: String,
+    /// As `TcpStream::connect` takes it.
+    address: String,
+}
+
+impl Endpoint {
+    /// Reads a deployment's URL, or says what is wrong with it and what one looks like.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let bad = |why: &str| {
+            format!(
+                "`{url}` {why}; a deployment's URL looks like https://happy-otter-123.convex.cloud or http://127.0.0.1:3210"
+            )
+        };
+        let parsed = Url::parse(url.trim()).map_err(|error| bad(&format!("is no URL ({error})")))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(bad(&format!("starts with `{}:` instead of http: or https:", parsed.scheme())));
+        }
+        // Checked before anything repeats the URL: it must not carry a password into a log.
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err("the deployment's URL has a user name or password in it; give a token callback instead".into());
+        }
+        let Some(host) = parsed.host_str().filter(|host| !host.is_empty()) else {
+            return Err(bad("names no host"));
+        };
+        if host.ends_with(".convex.site") {
+            return Err(bad(
+                "is where a deployment serves HTTP actions; its functions are at the same name under .convex.cloud",
+            ));
+        }
+        if parsed.path() != "/" || parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(bad("has something after the host, which Convex's clients leave out"));
+        }
+        let port = parsed.port_or_known_default().ok_or_else(|| bad("names no port"))?;
+        Ok(Self { address: format!("{host}:{port}"), url: parsed.into() })
+    }
+
+    /// Whether anybody listens there; if not, why, in the operating system's words.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        let address = &self.address;
+        match timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("{address}: {error}")),
+            Err(_) => Err(format!("{address}: no answer within {} seconds", PROBE_TIMEOUT.as_secs())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deployments_are_found_at_their_host_and_port() {
+        for (url, address) in [
+            ("https://happy-otter-123.convex.cloud", "happy-otter-123.convex.cloud:443"),
+            ("http://127.0.0.1:3210", "127.0.0.1:3210"),
+            ("http://localhost/", "localhost:80"),
+            (" http://[::1]:3210 ", "[::1]:3210"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().address, address);
+        }
+    }
+
+    #[test]
+    fn what_is_no_deployment_is_told_what_one_looks_like() {
+        for url in [
+            "",
+            "happy-otter-123",
+            "happy-otter-123.convex.cloud",
+            "127.0.0.1:3210",
+            "localhost:3210",
+            "ws://127.0.0.1:3210",
+            "file:///etc/passwd",
+            "http://",
+            "http://host:99999",
+            "https://happy-otter-123.convex.site",
+            "https://host/path",
+            "https://host/?query",
+            "mailto:someone@example.org",
+        ] {
+            let why = Endpoint::parse(url).unwrap_err();
+            assert!(why.contains("looks like https://"), "{url}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_repeated() {
+        let why = Endpoint::parse("https://me:secret@host").unwrap_err();
+        assert!(!why.contains("secret") && why.contains("token callback"));
+    }
+}

@@ -1,0 +1,251 @@
+use std::time::{Duration, Instant};
+
+use super::wire::{PageView, UNAUTHENTICATED};
+use crate::{
+    CollectionIndex,
+    limits::PAGE_BYTES,
+    replica::{Page, Position, Refusal},
+};
+
+/// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the
+/// whole result again.
+const ADVANCE_BYTES: usize = 32 * 1024;
+/// The same, in rows: the official client copies and compares every row of every open result at each transition, which costs far more than
+/// its bytes, while replacing a subscription costs about one more transition.
+const ADVANCE_ROWS: usize = 12;
+/// After this long without news a subscription is replaced, so that what rests is empty.
+const QUIET: Duration = Duration::from_secs(1);
+/// All open results together: the official Rust client takes at most 16 MiB in a frame, base64 and all, and a reconnect sends them in one.
+pub(super) const OPEN_BYTES: usize = 8 * 1024 * 1024;
+
+/// What an open result counts for at least: so many collections may be followed at once.
+const OPEN_BYTES_MIN: usize = 4 * 1024;
+
+/// Names a subscription of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key(u64);
+
+/// A subscription.
+struct Open {
+    key: Key,
+    from: Position,
+    /// What its result has or may have, in chunk bytes.
+    reserved: usize,
+    /// Rows of its last result.
+    rows: usize,
+}
+
+/// What a result leads to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// To be handed on.
+    pub(super) page: Option<Page>,
+    /// To be told, once.
+    pub(super) refusal: Option<Refusal>,
+    /// To be closed.
+    pub(super) closed: Vec<Key>,
+    /// There is a page, but no room for it: ask again when there is.
+    pub(super) held: bool,
+}
+
+/// Follows the log of one collection: which subscription to open from where, what of a result is new, and when a
+/// subscription gives way to the next. Knows neither clock nor socket.
+///
+/// Results repeat what came before, and results of two subscriptions overlap while one replaces the other. What was handed on
+/// is one position, and only rows after it are handed on.
+pub(super) struct Follow {
+    collection: CollectionIndex,
+    /// The last position handed on.
+    handed: Position,
+    /// Of the last page handed on: its epoch, and whether it said that there is more. `None`: none yet in this connection.
+    last: Option<(String, bool)>,
+    refused: Option<Refusal>,
+    current: Option<Open>,
+    next: Option<Open>,
+    /// Whether `current` has to give way.
+    advance: bool,
+    /// When rows came last.
+    news: Option<Instant>,
+    keys: u64,
+}
+
+impl Follow {
+    pub(super) fn new(collection: CollectionIndex, checkpoint: Position) -> Self {
+        Self {
+            collection,
+            handed: checkpoint,
+            last: None,
+            refused: None,
+            current: None,
+            next: None,
+            advance: false,
+            news: None,
+            keys: 0,
+        }
+    }
+
+    /// Follows from another checkpoint on. The subscriptions open so far are to be closed.
+    pub(super) fn restart(&mut self, checkpoint: Position) -> Vec<Key> {
+        let closed = self.keys();
+        self.disconnected();
+        self.handed = checkpoint;
+        closed
+    }
+
+    /// The subscriptions are gone with their connection.
+    pub(super) fn disconnected(&mut self) {
+        self.current = None;
+        self.next = None;
+        self.last = None;
+        self.refused = None;
+        self.advance = false;
+        self.news = None;
+    }
+
+    /// The open subscriptions, newest first.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        [&self.next, &self.current].into_iter().flatten().map(|open| open.key).collect()
+    }
+
+    /// What its open results have or may have, in chunk bytes.
+    pub(super) fn reserved(&self) -> usize {
+        [&self.next, &self.current].into_iter().flatten().map(|open| open.reserved).sum()
+    }
+
+    /// Whether a subscription is to be opened as soon as there is room.
+    pub(super) fn wants_to_open(&self) -> bool {
+        self.next.is_none() && (self.current.is_none() || self.advance)
+    }
+
+    /// Opens a subscription from the last position handed on.
+    pub(super) fn open(&mut self) -> (Key, Position) {
+        self.keys += 1;
+        let open = Open { key: Key(self.keys), from: self.handed, reserved: PAGE_BYTES, rows: 0 };
+        let opened = (open.key, open.from);
+        self.advance = false;
+        if self.current.is_none() {
+            self.current = Some(open);
+        } else {
+            self.next = Some(open);
+        }
+        opened
+    }
+
+    /// When [`Follow::tick`] is due.
+    pub(super) fn quiet_at(&self) -> Option<Instant> {
+        let current = self.current.as_ref()?;
+        (current.rows > 0 && !self.advance && self.next.is_none()).then_some(self.news? + QUIET)
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.quiet_at().is_some_and(|quiet| quiet <= now) {
+            self.advance = true;
+        }
+    }
+
+    /// Whether the deployment wants another token for this collection.
+    pub(super) fn is_unauthenticated(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refusal| refusal.code == UNAUTHENTICATED)
+    }
+
+    /// A subscription has a result, which may be the one it had before. `room`: whether a page can be handed on now.
+    pub(super) fn answer(
+        &mut self,
+        key: Key,
+        result: Result<PageView<'_>, Refusal>,
+        room: bool,
+        now: Instant,
+    ) -> Outcome {
+        let Some(from) =
+            [&self.next, &self.current].into_iter().flatten().find(|open| open.key == key).map(|open| open.from)
+        else {
+            return Outcome::default();
+        };
+        let outcome = result.and_then(|page| self.page(key, from, &page, room, now));
+        outcome.unwrap_or_else(|refusal| self.refuse(key, refusal))
+    }
+
+    fn page(
+        &mut self,
+        key: Key,
+        from: Position,
+        page: &PageView<'_>,
+        room: bool,
+        now: Instant,
+    ) -> Result<Outcome, Refusal> {
+        let is_current = self.current.as_ref().is_some_and(|current| current.key == key);
+        let same_story = self.refused.is_none()
+            && self.last.as_ref().is_some_and(|(epoch, more)| epoch == page.epoch && (!more || page.has_more));
+        let same_rows =
+            page.checkpoint <= self.handed && self.current.as_ref().is_some_and(|current| current.rows == page.rows());
+        if same_story && is_current && same_rows && !page.has_more {
+            return Ok(Outcome::default());
+        }
+        let deltas = page.rows_after(from, self.handed)?;
+        let is_news = !deltas.is_empty();
+        let tells = is_news || !same_story;
+        if tells && !room {
+            return Ok(Outcome { held: true, ..Outcome::default() });
+        }
+        let mut outcome = Outcome::default();
+        self.refused = None;
+        if tells {
+            let checkpoint = self.handed.max(page.checkpoint);
+            outcome.page = Some(Page {
+                collection: self.collection,
+                from: std::mem::replace(&mut self.handed, checkpoint),
+                deltas,
+                checkpoint,
+                has_more: page.has_more,
+                epoch: page.epoch.to_owned(),
+            });
+            self.last = Some((page.epoch.to_owned(), page.has_more));
+        }
+        if is_news || self.news.is_none() {
+            self.news = Some(now);
+        }
+        if page.has_more {
+            // This one is full and will not change again, so the next need not wait beside it.
+            outcome.closed.extend(self.promote(key));
+            outcome.closed.push(key);
+            self.current = self.next.take();
+        } else {
+            let bytes = page.bytes();
+            outcome.closed.extend(self.settle(key, bytes.max(OPEN_BYTES_MIN), page.rows()));
+            self.advance = self.next.is_none() && (bytes >= ADVANCE_BYTES || page.rows() >= ADVANCE_ROWS);
+        }
+        Ok(outcome)
+    }
+
+    /// The subscription stays open: it answers again once it is no longer refused.
+    fn refuse(&mut self, key: Key, refusal: Refusal) -> Outcome {
+        let closed = self.settle(key, OPEN_BYTES_MIN, 0).into_iter().collect();
+        self.advance = false;
+        let is_new = self.refused.as_ref() != Some(&refusal);
+        self.refused = Some(refusal.clone());
+        Outcome { refusal: is_new.then_some(refusal), closed, ..Outcome::default() }
+    }
+
+    /// Notes what an open subscription has.
+    fn settle(&mut self, key: Key, reserved: usize, rows: usize) -> Option<Key> {
+        let closed = self.promote(key);
+        if let Some(current) = &mut self.current {
+            current.reserved = reserved;
+            current.rows = rows;
+        }
+        closed
+    }
+
+    /// The next subscription has answered: it takes the place of the current one, which is to be closed.
+    fn promote(&mut self, key: Key) -> Option<Key> {
+        if self.next.as_ref().is_none_or(|next| next.key != key) {
+            return None;
+        }
+        std::mem::replace(&mut self.current, self.next.take()).map(|old| old.key)
+    }
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -1,0 +1,369 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Notice, Reason, backoff::Backoff};
+use crate::CollectionIndex;
+
+/// A connection that answered and lasted this long was a healthy one: the next failure is a new story.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+
+/// How an attempt or a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// There is nothing to connect to.
+    BadUrl(String),
+    /// Nobody answers.
+    Unreachable(String),
+    /// The callback gave no token.
+    NoToken(String),
+    /// The connection was closed.
+    Lost(String),
+    /// A function wants another token, and the callback has not been asked for a fresh one.
+    Stale(String),
+    /// A function wants another token, and there is none to be had.
+    Unauthenticated(String),
+}
+
+/// What refused a token: each may lead to one refresh until it works again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// Reading a collection.
+    Pull(CollectionIndex),
+    /// Any push.
+    Push,
+}
+
+/// What to do about a function that says `unauthenticated`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Connect again with a fresh token.
+    Refresh,
+    /// Nothing works without another token: give this connection up.
+    GiveUp,
+    /// Other things work: tell of this one and go on.
+    Report,
+}
+
+/// Decides when to connect, with what kind of token, and what a failure means. Knows neither clock nor socket.
+pub(super) struct Link {
+    has_auth: bool,
+    backoff: Backoff,
+    /// Attempts since a connection last answered.
+    attempt: u32,
+    /// Why the last one ended.
+    reason: Option<Reason>,
+    /// Whether the callback is to be asked for a fresh token.
+    refresh: bool,
+    /// Whether this connection has sent a token.
+    token_sent: bool,
+    /// Whether this connection has answered anything.
+    answered: bool,
+    /// Connections in a row that took a token and ended without an answer.
+    silent_ends: u32,
+    /// Who has had a refresh.
+    refreshed: BTreeSet<Source>,
+}
+
+impl Link {
+    pub(super) fn new(seed: u64, has_auth: bool) -> Self {
+        Self {
+            has_auth,
+            backoff: Backoff::new(seed),
+            attempt: 0,
+            reason: None,
+            refresh: false,
+            token_sent: false,
+            answered: false,
+            silent_ends: 0,
+            refreshed: BTreeSet::new(),
+        }
+    }
+
+    /// Starts an attempt. Also says whether the callback is to be asked for a fresh token.
+    pub(super) fn begin(&mut self) -> (Notice, bool) {
+        self.attempt = self.attempt.saturating_add(1);
+        self.token_sent = false;
+        self.answered = false;
+        let notice = Notice::Connecting { attempt: self.attempt, reason: self.reason.clone() };
+        (notice, self.refresh)
+    }
+
+    /// The deployment took the connection.
+    pub(super) fn connected(&mut self, token_sent: bool) {
+        self.token_sent = token_sent;
+    }
+
+    /// Something was answered, be it a count: whoever answers has not refused the token.
+    pub(super) fn heard(&mut self) {
+        self.answered = true;
+        self.silent_ends = 0;
+    }
+
+    /// A collection was read or a push taken in.
+    pub(super) fn worked(&mut self, source: Source) {
+        self.proved();
+        self.refreshed.remove(&source);
+    }
+
+    /// The deployment does its work, if only by refusing something.
+    pub(super) fn proved(&mut self) {
+        self.heard();
+        self.attempt = 0;
+        self.backoff.forgive();
+    }
+
+    /// Whether this connection has answered anything.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// A function said `unauthenticated`. `alone`: nothing else works either.
+    pub(super) fn unauthenticated(&mut self, source: Source, alone: bool) -> Verdict {
+        self.heard();
+        if self.has_auth && self.refreshed.insert(source) {
+            Verdict::Refresh
+        } else if alone {
+            Verdict::GiveUp
+        } else {
+            Verdict::Report
+        }
+    }
+
+    /// An attempt or a connection ended. Says why, and after which pause to try again; `None`: not before it is asked for.
+    pub(super) fn ended(&mut self, end: End, lasted: Duration) -> (Reason, Option<Duration>) {
+        if self.answered && lasted >= HEALTHY_AFTER {
+            self.backoff.reset();
+        }
+        self.refresh |= self.token_sent;
+        let mut pause = None;
+        let reason = match end {
+            End::BadUrl(why) => {
+                let reason = Reason::BadUrl(why);
+                self.reason = Some(reason.clone());
+                return (reason, None);
+            }
+            End::Unreachable(why) => Reason::Unreachable(why),
+            End::NoToken(why) => {
+                self.refresh = true;
+                Reason::Unauthenticated(why)
+            }
+            End::Lost(why) if self.token_sent && !self.answered => {
+                self.silent_ends += 1;
+                // The client does not tell why a connection ended. One that takes a token and then closes without a word, twice and the
+                // second time with a fresh one, has refused it.
+                if self.silent_ends >= 2 {
+                    Reason::Unauthenticated(
+                        "the deployment closes the connection when it gets the token, also a fresh one: sign in again, or correct the token".into(),
+                    )
+                } else {
+                    Reason::Lost(why)
+                }
+            }
+            End::Lost(why) => Reason::Lost(why),
+            End::Stale(why) => {
+                self.refresh = true;
+                pause = Some(Duration::ZERO);
+                Reason::Lost(format!("a fresh token is needed: {why}"))
+            }
+            End::Unauthenticated(why) => {
+                self.refresh = self.has_auth;
+                Reason::Unauthenticated(why)
+            }
+        };
+        self.reason = Some(reason.clone());
+        let pause = pause.unwrap_or_else(|| self.backoff.fail());
+        (reason, Some(pause))
+    }
+
+    /// It was asked for: forget what went wrong before.
+    pub(super) fn restart(&mut self) {
+        self.backoff.reset();
+        self.attempt = 0;
+        self.silent_ends = 0;
+        self.refreshed.clear();
+    }
+
+    /// It is to be offline.
+    pub(super) fn stop(&mut self) {
+        self.restart();
+        self.reason = Some(Reason::Asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+    const TASKS: Source = Source::Pull(CollectionIndex(0));
+    const NOTES: Source = Source::Pull(CollectionIndex(1));
+
+    fn lost() -> End {
+        End::Lost("closed".into())
+    }
+
+    fn begin(link: &mut Link) -> (u32, Option<Reason>, bool) {
+        match link.begin() {
+            (Notice::Connecting { attempt, reason }, refresh) => (attempt, reason, refresh),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn attempts_count_up_with_the_last_reason_until_something_is_answered() {
+        let mut link = Link::new(1, false);
+        assert_eq!(begin(&mut link), (1, None, false));
+        let unreachable = Reason::Unreachable("refused".into());
+        let (reason, retry) = link.ended(End::Unreachable("refused".into()), SHORT);
+        assert_eq!(reason, unreachable);
+        assert!(retry.is_some());
+        assert_eq!(begin(&mut link), (2, Some(unreachable), false));
+        link.connected(false);
+        link.worked(TASKS);
+        let (reason, _) = link.ended(lost(), SHORT);
+        assert_eq!(reason, Reason::Lost("closed".into()));
+        assert_eq!(begin(&mut link), (1, Some(reason), false));
+    }
+
+    #[test]
+    fn a_bad_url_is_not_tried_again() {
+        let mut link = Link::new(1, false);
+        link.begin();
+        assert_eq!(link.ended(End::BadUrl("no host".into()), SHORT), (Reason::BadUrl("no host".into()), None));
+    }
+
+    #[test]
+    fn two_silent_ends_after_a_token_mean_that_it_is_refused() {
+        let mut link = Link::new(1, true);
+        assert!(!begin(&mut link).2);
+        link.connected(true);
+        assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+        assert!(begin(&mut link).2, "the second attempt has a fresh token");
+        link.connected(true);
+        assert!(matches!(link.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
+        assert!(begin(&mut link).2, "and so do all later ones");
+        link.connected(true);
+        assert!(matches!(link.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
+    }
+
+    #[test]
+    fn an_answer_between_silent_ends_clears_the_token() {
+        let mut link = Link::new(1, true);
+        for _ in 0..5 {
+            link.begin();
+            link.connected(true);
+            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+            link.begin();
+            link.connected(true);
+            link.heard();
+            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+        }
+    }
+
+    #[test]
+    fn failures_before_the_token_was_sent_do_not_speak_against_it() {
+        let mut link = Link::new(1, true);
+        for _ in 0..5 {
+            link.begin();
+            assert_eq!(link.ended(End::Unreachable("refused".into()), SHORT).0, Reason::Unreachable("refused".into()));
+        }
+        assert!(!begin(&mut link).2);
+        link.connected(false);
+        for _ in 0..5 {
+            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+        }
+    }
+
+    #[test]
+    fn a_callback_that_fails_is_asked_again_for_a_fresh_token() {
+        let mut link = Link::new(1, true);
+        link.begin();
+        let (reason, retry) = link.ended(End::NoToken("signed out".into()), SHORT);
+        assert_eq!(reason, Reason::Unauthenticated("signed out".into()));
+        assert!(retry.is_some());
+        assert!(begin(&mut link).2);
+    }
+
+    #[test]
+    fn a_refusal_leads_to_one_refresh_and_then_to_giving_up() {
+        let mut link = Link::new(1, true);
+        link.begin();
+        link.connected(true);
+        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
+        let (_, retry) = link.ended(End::Stale("expired".into()), SHORT);
+        assert_eq!(retry, Some(Duration::ZERO));
+        assert!(begin(&mut link).2);
+        link.connected(true);
+        assert_eq!(link.unauthenticated(TASKS, true), Verdict::GiveUp);
+        let (reason, retry) = link.ended(End::Unauthenticated("expired".into()), SHORT);
+        assert_eq!(reason, Reason::Unauthenticated("expired".into()));
+        assert!(retry.is_some());
+    }
+
+    #[test]
+    fn what_works_beside_a_refusal_goes_on() {
+        let mut link = Link::new(1, true);
+        link.begin();
+        link.connected(true);
+        link.worked(TASKS);
+        assert_eq!(link.unauthenticated(NOTES, false), Verdict::Refresh);
+        link.ended(End::Stale("no".into()), SHORT);
+        link.begin();
+        link.connected(true);
+        link.worked(TASKS);
+        assert_eq!(link.unauthenticated(NOTES, false), Verdict::Report);
+        assert_eq!(link.unauthenticated(Source::Push, false), Verdict::Refresh);
+        assert_eq!(link.unauthenticated(Source::Push, false), Verdict::Report);
+    }
+
+    #[test]
+    fn a_token_that_worked_and_expired_is_refreshed_again() {
+        let mut link = Link::new(1, true);
+        link.begin();
+        link.connected(true);
+        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
+        link.ended(End::Stale("expired".into()), SHORT);
+        link.begin();
+        link.worked(TASKS);
+        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
+    }
+
+    #[test]
+    fn without_a_callback_there_is_nothing_to_refresh() {
+        let mut link = Link::new(1, false);
+        link.begin();
+        link.connected(false);
+        assert_eq!(link.unauthenticated(TASKS, false), Verdict::Report);
+        assert_eq!(link.unauthenticated(TASKS, true), Verdict::GiveUp);
+        link.ended(End::Unauthenticated("who are you".into()), SHORT);
+        assert!(!begin(&mut link).2);
+    }
+
+    #[test]
+    fn giving_up_again_and_again_takes_longer_and_longer() {
+        let mut link = Link::new(3, false);
+        let mut longest = Duration::ZERO;
+        for _ in 0..40 {
+            link.begin();
+            link.connected(false);
+            link.heard();
+            link.unauthenticated(TASKS, true);
+            longest = longest.max(link.ended(End::Unauthenticated("no".into()), SHORT).1.unwrap());
+        }
+        assert!(longest > Duration::from_secs(5));
+        link.restart();
+        link.begin();
+        assert!(link.ended(lost(), SHORT).1.unwrap() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_healthy_connection_starts_the_pauses_over() {
+        let mut link = Link::new(3, false);
+        for _ in 0..40 {
+            link.begin();
+            link.ended(lost(), SHORT);
+        }
+        link.begin();
+        link.worked(TASKS);
+        assert!(link.ended(lost(), HEALTHY_AFTER).1.unwrap() <= Duration::from_millis(100));
+    }
+}

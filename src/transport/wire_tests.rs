@@ -1,0 +1,194 @@
+use convex::ConvexError;
+
+use super::*;
+
+const PULL: Function<'static> = Function { module: "tasks", name: "pullDeltas" };
+
+fn at(ts: i64, ordinal: u32) -> Position {
+    Position { ts, ordinal }
+}
+
+fn position(position: Position) -> Value {
+    Value::Object(object([("ts", Value::Int64(position.ts)), ("ordinal", Value::Float64(f64::from(position.ordinal)))]))
+}
+
+fn row(place: Position, id: &str, bytes: &[u8]) -> Value {
+    let Value::Object(mut row) = position(place) else { unreachable!() };
+    row.insert("id".into(), id.into());
+    row.insert("bytes".into(), Value::Bytes(bytes.to_vec()));
+    Value::Object(row)
+}
+
+fn page(rows: Vec<Value>, checkpoint: Position, has_more: bool) -> Value {
+    Value::Object(object([
+        ("deltas", Value::Array(rows)),
+        ("checkpoint", position(checkpoint)),
+        ("hasMore", has_more.into()),
+        ("epoch", "e1".into()),
+    ]))
+}
+
+/// The same value with something else at a path of keys and indices.
+fn with(value: &Value, path: &[&str], new: Option<Value>) -> Value {
+    let mut value = value.clone();
+    let (last, way) = path.split_last().unwrap();
+    let mut place = &mut value;
+    for step in way {
+        place = match place {
+            Value::Object(object) => object.get_mut(*step).unwrap(),
+            Value::Array(array) => &mut array[step.parse::<usize>().unwrap()],
+            other => panic!("{step} of {other:?}"),
+        };
+    }
+    match (place, new) {
+        (Value::Object(object), Some(new)) => drop(object.insert((*last).into(), new)),
+        (Value::Object(object), None) => drop(object.remove(*last)),
+        (Value::Array(array), Some(new)) => array[last.parse::<usize>().unwrap()] = new,
+        (place, new) => panic!("{place:?} {new:?}"),
+    }
+    value
+}
+
+fn decode(value: &Value, from: Position, known: Position) -> Result<Vec<PulledChunk>, Refusal> {
+    PageView::of(value)?.rows_after(from, known)
+}
+
+#[test]
+fn positions_cross_as_int64_and_float64() {
+    let arguments = pull_arguments(at(5, 2));
+    let json = serde_json::Value::from(Value::Object(arguments));
+    assert_eq!(json, serde_json::json!({ "checkpoint": { "ts": { "$integer": "BQAAAAAAAAA=" }, "ordinal": 2.0 } }));
+}
+
+#[test]
+fn only_rows_after_the_known_position_are_decoded() {
+    let rows = (1..=4).map(|ts| row(at(ts, 0), "a", &[ts as u8])).collect();
+    let value = page(rows, at(4, 0), false);
+    let bytes = |known| -> Vec<Vec<u8>> {
+        decode(&value, Position::default(), known).unwrap().into_iter().map(|chunk| chunk.bytes).collect()
+    };
+    assert_eq!(bytes(at(0, 0)), [[1], [2], [3], [4]]);
+    assert_eq!(bytes(at(2, 0)), [[3], [4]]);
+    assert_eq!(bytes(at(2, 9)), [[3], [4]]);
+    assert!(bytes(at(4, 0)).is_empty());
+}
+
+#[test]
+fn a_part_is_decoded_with_its_place() {
+    let part =
+        object([("hash", Value::Bytes(vec![7; 32])), ("index", Value::Float64(1.0)), ("count", Value::Float64(3.0))]);
+    let row = with(&row(at(1, 0), "a", b"x"), &["part"], Some(Value::Object(part)));
+    let chunks = decode(&page(vec![row], at(1, 0), false), at(0, 0), at(0, 0)).unwrap();
+    assert_eq!(chunks[0].part, Some(Part { hash: [7; 32], index: 1, count: 3 }));
+}
+
+#[test]
+fn a_page_of_the_wrong_shape_is_refused_and_says_what_is_wrong() {
+    let part = object([("hash", Value::Bytes(vec![7; 32])), ("index", 0.0.into()), ("count", 1.0.into())]);
+    let first = with(&row(at(1, 0), "a", b"x"), &["part"], Some(Value::Object(part)));
+    let good = page(vec![first, row(at(1, 1), "b", b"y")], at(1, 1), true);
+    assert_eq!(decode(&good, at(0, 0), at(0, 0)).unwrap().len(), 2);
+    let wrong: &[(&[&str], Option<Value>, &str)] = &[
+        (&["deltas"], None, "deltas"),
+        (&["deltas"], Some(Value::Null), "deltas"),
+        (&["checkpoint"], Some(3.0.into()), "checkpoint"),
+        (&["checkpoint", "ts"], Some(1.0.into()), "ts"),
+        (&["checkpoint", "ts"], Some(Value::Int64(-1)), "ts"),
+        (&["checkpoint", "ordinal"], Some(Value::Int64(1)), "ordinal"),
+        (&["checkpoint", "ordinal"], Some(1.5.into()), "ordinal"),
+        (&["checkpoint", "ordinal"], Some(f64::NAN.into()), "ordinal"),
+        (&["checkpoint", "ordinal"], Some(1e300.into()), "ordinal"),
+        (&["checkpoint", "ordinal"], Some(0.0.into()), "order"),
+        (&["hasMore"], Some(Value::Null), "hasMore"),
+        (&["epoch"], None, "epoch"),
+        (&["deltas", "0"], Some(Value::Null), "row"),
+        (&["deltas", "0", "id"], Some("".into()), "id"),
+        (&["deltas", "0", "id"], Some("x".repeat(129).into()), "id"),
+        (&["deltas", "0", "bytes"], Some("x".into()), "bytes"),
+        (&["deltas", "0", "bytes"], Some(Value::Bytes(vec![0; CHUNK_BYTES + 1])), "bytes"),
+        (&["deltas", "0", "ts"], Some(Value::Int64(2)), "order"),
+        (&["deltas", "0", "ordinal"], Some(1.0.into()), "order"),
+        (&["deltas", "0", "ts"], Some(Value::Int64(0)), "continue"),
+        (&["deltas", "0", "part"], Some(1.0.into()), "part"),
+        (&["deltas", "0", "part", "hash"], Some(Value::Bytes(vec![7; 31])), "hash"),
+        (&["deltas", "0", "part", "index"], Some(1.0.into()), "index"),
+        (&["deltas", "0", "part", "count"], Some(0.0.into()), "index"),
+    ];
+    for (path, new, says) in wrong {
+        let refusal = decode(&with(&good, path, new.clone()), at(0, 0), at(0, 0)).unwrap_err();
+        assert_eq!(refusal.code, BAD_ANSWER);
+        assert!(refusal.message.contains(says), "{path:?}: {}", refusal.message);
+    }
+    for value in [Value::Null, "page".into(), Value::Array(vec![])] {
+        assert_eq!(decode(&value, at(0, 0), at(0, 0)).unwrap_err().code, BAD_ANSWER);
+    }
+}
+
+#[test]
+fn an_empty_page_has_to_stay_where_it_was_asked_from() {
+    assert!(decode(&page(vec![], at(3, 0), false), at(3, 0), at(3, 0)).unwrap().is_empty());
+    assert!(decode(&page(vec![], at(4, 0), false), at(3, 0), at(3, 0)).is_err());
+    assert!(decode(&page(vec![], at(3, 0), true), at(3, 0), at(3, 0)).is_err(), "or it is asked for ever");
+}
+
+#[test]
+fn failures_become_codes_and_words() {
+    let convex_error = |data| FunctionResult::ConvexError(ConvexError { message: "Server Error".into(), data });
+    let data = object([("code", "notAuthorized".into()), ("message", "not yours".into())]);
+    for (result, code, message) in [
+        (convex_error(Value::Object(data)), "notAuthorized", "not yours"),
+        (convex_error(Value::Object(object([("code", "own".into())]))), "own", "Server Error"),
+        (convex_error("plain words".into()), FAILED, "plain words"),
+        (convex_error(Value::Null), FAILED, "Server Error"),
+        (convex_error(Value::Object(object([("code", 3.0.into())]))), FAILED, "Server Error"),
+        (FunctionResult::ErrorMessage("it broke".into()), FAILED, "it broke"),
+    ] {
+        let refusal = outcome(&result, PULL).unwrap_err();
+        assert_eq!((refusal.code.as_str(), refusal.message.as_str()), (code, message));
+    }
+    let missing = "[Request ID: 1] Server Error\nCould not find public function for 'tasks:pullDeltas'.";
+    let refusal = outcome(&FunctionResult::ErrorMessage(missing.into()), PULL).unwrap_err();
+    assert_eq!(refusal.code, UNKNOWN_FUNCTION);
+    assert!(refusal.message.contains("`tasks:pullDeltas`: deploy"));
+}
+
+#[test]
+fn the_results_of_a_push_have_to_be_those_asked_for() {
+    let ids = [DocumentId::new("a"), DocumentId::new("b")];
+    let accepted = Value::Object(object([("id", "a".into()), ("status", "accepted".into())]));
+    let refused = Value::Object(object([
+        ("id", "b".into()),
+        ("status", "refused".into()),
+        ("code", "tooLarge".into()),
+        ("message", "too much".into()),
+    ]));
+    let answer =
+        Value::Object(object([("epoch", "e1".into()), ("results", Value::Array(vec![accepted.clone(), refused]))]));
+    let (epoch, results) = push_answer(&answer, ids.iter()).unwrap();
+    assert_eq!(epoch, "e1");
+    let refusal = Refusal { code: "tooLarge".into(), message: "too much".into() };
+    assert_eq!(results, [Ok(()), Err(refusal)]);
+    for (path, new) in [
+        (&["epoch"][..], None),
+        (&["results"], None),
+        (&["results"], Some(Value::Array(vec![accepted.clone()]))),
+        (&["results", "1"], Some(accepted.clone())),
+        (&["results", "1"], Some(Value::Null)),
+        (&["results", "1", "status"], Some("maybe".into())),
+        (&["results", "1", "code"], None),
+        (&["results", "1", "message"], Some(Value::Null)),
+    ] {
+        let refusal = push_answer(&with(&answer, path, new), ids.iter()).unwrap_err();
+        assert_eq!(refusal.code, BAD_ANSWER, "{path:?}");
+    }
+}
+
+#[test]
+fn a_count_is_a_whole_number_or_nothing() {
+    let count = |value| document_count(&Value::Object(object([("timestamp", 1.0.into()), ("count", value)])));
+    assert_eq!(count(10_000.0.into()), Some(10_000));
+    for wrong in [Value::Int64(3), (-1.0).into(), 0.5.into(), f64::INFINITY.into(), Value::Null] {
+        assert_eq!(count(wrong), None);
+    }
+    assert_eq!(document_count(&Value::Null), None);
+}

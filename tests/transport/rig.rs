@@ -1,0 +1,132 @@
+//! What the tests share.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    replica::Page,
+    transport::{AuthToken, Notice, Request, Transport, TransportConfig},
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// Long enough for a machine that does ten other things; a test that fails waits this long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A transport and its notices.
+pub struct Rig {
+    pub transport: Transport,
+    pub notices: mpsc::Receiver<Notice>,
+    /// Pages that came while an answer was waited for.
+    pub pages: VecDeque<Page>,
+}
+
+impl Rig {
+    pub fn start(url: &str, auth: Option<AuthToken>) -> Self {
+        Self::with_collections(url, auth, &["tasks"])
+    }
+
+    pub fn with_collections(url: &str, auth: Option<AuthToken>, collections: &[&str]) -> Self {
+        let collections = collections.iter().map(|name| (*name).to_owned()).collect();
+        let (transport, notices) = Transport::start(TransportConfig { url: url.into(), auth, collections, seed: 7 });
+        Self { transport, notices, pages: VecDeque::new() }
+    }
+
+    /// The next notice.
+    pub async fn next(&mut self) -> Notice {
+        within("a notice", self.notices.recv()).await.expect("the transport goes on")
+    }
+
+    /// The first notice of which `pick` makes something; those before it are dropped.
+    pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(Notice) -> Option<T>) -> T {
+        within(what, async {
+            loop {
+                let notice = self.notices.recv().await.expect("the transport goes on");
+                if let Some(found) = pick(notice) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+
+    pub fn online(&self, online: bool) {
+        self.transport.request(Request::Online(online));
+    }
+}
+
+/// An embedded backend with its data in a folder of its own.
+pub struct Server {
+    backend: Option<Backend>,
+    data: TempDir,
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    pub fn with_token(token: &str) -> Self {
+        Self::launch(Some(token.into()))
+    }
+
+    fn launch(token: Option<String>) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut server = Self { backend: None, data, address, token };
+        server.start_again();
+        server
+    }
+
+    /// Starts where it was stopped: the same address, the same data.
+    pub fn start_again(&mut self) {
+        let mut config = BackendConfig::new().listen(self.address.to_string()).data(self.data.path());
+        if let Some(token) = &self.token {
+            config = config.token(token.as_str());
+        }
+        let backend = Backend::start(config).unwrap();
+        self.address = backend.address();
+        self.backend = Some(backend);
+    }
+
+    pub fn stop(&mut self) {
+        self.backend.take().expect("it runs").stop();
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// Waits for something that will come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// A token callback that gives these, one after the other (the last for ever), and notes what it was asked.
+pub fn tokens(answers: Vec<Result<Option<&str>, &str>>) -> (AuthToken, Arc<Mutex<Vec<bool>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let answers: Vec<Result<Option<String>, String>> =
+        answers.into_iter().map(|answer| answer.map(|token| token.map(Into::into)).map_err(Into::into)).collect();
+    let noted = asked.clone();
+    let auth: AuthToken = Arc::new(move |refresh| {
+        let mut asked = noted.lock().unwrap();
+        let answer = answers[asked.len().min(answers.len() - 1)].clone();
+        asked.push(refresh);
+        Box::pin(async move { answer }) as Pin<Box<dyn Future<Output = _> + Send>>
+    });
+    (auth, asked)
+}
