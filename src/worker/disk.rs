@@ -1,0 +1,337 @@
+//! The store's thread: everything that waits is written as one transaction.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    CollectionIndex, DocumentKey,
+    replica::{self, Event, RemoteState, UnsentChange, UnsentDocument, WriteId},
+    store::{ChunkKind, RemoteId, Store, StoreError, Write},
+};
+
+/// Documents read at once when the world is filled: the first of them are shown while the next are read.
+const FILL_PAGE: usize = 500;
+/// A store that cannot be opened or written is tried again this often: the other process may end, the disk may get room.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a store that cannot be written is tried when the app ends, before what waits is given up with an error.
+const LAST_TRIES: u32 = 5;
+/// Writes in one transaction: bounds how long a reader waits behind it.
+const BATCH_WRITES: usize = 4_096;
+/// With nothing to do for this long, documents with many changes are compacted.
+const IDLE: Duration = Duration::from_secs(5);
+/// Documents compacted before looking for work again.
+const COMPACT_AT_ONCE: usize = 16;
+
+/// What the store's thread is asked for.
+pub(super) enum DiskRequest {
+    Write(WriteId, Write),
+    Load(DocumentKey),
+    /// What is stored of the deployment, by its epoch if that is known.
+    Remote {
+        deployment: String,
+        epoch: Option<String>,
+    },
+    Forget {
+        deployment: String,
+        remote: RemoteId,
+    },
+    ReadUnsent {
+        collection: CollectionIndex,
+        documents: Vec<crate::DocumentId>,
+        history: Vec<bool>,
+        remote: Option<RemoteId>,
+    },
+}
+
+/// What the store's thread answers.
+pub(super) enum DiskAnswer {
+    /// The store is open; its documents follow.
+    Open,
+    /// Everything of a collection was told.
+    Filled(CollectionIndex),
+    Event(Event),
+    /// Something does not work and will be tried again.
+    Failed(String),
+    /// It works again.
+    Recovered,
+}
+
+/// The thread's side.
+pub(super) struct Disk {
+    pub(super) path: PathBuf,
+    pub(super) collections: Vec<String>,
+    pub(super) requests: Receiver<DiskRequest>,
+    pub(super) answers: UnboundedSender<DiskAnswer>,
+    /// Closed when the app ends.
+    pub(super) open_while: Receiver<()>,
+}
+
+impl Disk {
+    /// Runs until the requests end, then gives what waits to the disk.
+    pub(super) fn run(self) {
+        let Some(mut store) = self.open() else { return };
+        self.fill(&store);
+        let mut remote_in_use = None;
+        loop {
+            let first = match self.requests.recv_timeout(IDLE) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.compact(&mut store, remote_in_use);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut writes = Vec::new();
+            let mut next = Some(first);
+            while let Some(request) = next.take() {
+                match request {
+                    DiskRequest::Write(id, write) => writes.push((id, write)),
+                    other => {
+                        self.commit(&mut store, &mut writes);
+                        self.answer(&mut store, other, &mut remote_in_use);
+                    }
+                }
+                if writes.len() < BATCH_WRITES {
+                    next = self.requests.try_recv().ok();
+                }
+            }
+            self.commit(&mut store, &mut writes);
+        }
+    }
+
+    fn open(&self) -> Option<Store> {
+        let mut told = None;
+        loop {
+            match Store::open(&self.path) {
+                Ok(store) => {
+                    if told.is_some() {
+                        self.tell(DiskAnswer::Recovered);
+                    }
+                    self.tell(DiskAnswer::Open);
+                    return Some(store);
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    if told.as_ref() != Some(&message) {
+                        self.tell(DiskAnswer::Failed(message.clone()));
+                        told = Some(message);
+                    }
+                }
+            }
+            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
+                return None;
+            }
+        }
+    }
+
+    fn fill(&self, store: &Store) {
+        for (index, collection) in self.collections.iter().enumerate() {
+            let name = CollectionIndex(index as u16);
+            let mut after = None;
+            loop {
+                match store.documents(collection, after.as_ref(), FILL_PAGE) {
+                    Ok(documents) => {
+                        let more = documents.len() == FILL_PAGE;
+                        after = documents.last().map(|document| document.id.clone());
+                        self.tell(DiskAnswer::Event(Event::Opened { collection: name, documents }));
+                        if !more {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        self.tell(DiskAnswer::Failed(error.to_string()));
+                        break;
+                    }
+                }
+            }
+            for damaged in store.take_damaged() {
+                self.tell(DiskAnswer::Failed(damaged.to_string()));
+            }
+            self.tell(DiskAnswer::Filled(name));
+        }
+    }
+
+    /// Writes all of it, however long that takes: an edit is never given up while the app runs.
+    fn commit(&self, store: &mut Store, writes: &mut Vec<(WriteId, Write)>) {
+        let Some(&(last, _)) = writes.last() else { return };
+        let batch: Vec<Write> = writes.drain(..).map(|(_, write)| write).collect();
+        self.commit_batch(store, &batch);
+        self.tell(DiskAnswer::Event(Event::Written(last)));
+    }
+
+    fn commit_batch(&self, store: &mut Store, batch: &[Write]) {
+        let mut tries = 0;
+        let mut told = false;
+        while let Err(error) = store.commit(batch) {
+            if matches!(error, StoreError::Rejected { .. }) {
+                return self.commit_without_the_rejected(store, batch, &error);
+            }
+            if !told {
+                self.tell(DiskAnswer::Failed(error.to_string()));
+                told = true;
+            }
+            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
+                tries += 1;
+                if tries > LAST_TRIES {
+                    tracing::error!(target: "bevy_convex_replicate::store", %error, writes = batch.len(), "the app ends and these writes are lost");
+                    return;
+                }
+                std::thread::sleep(RETRY);
+            }
+        }
+        if told {
+            self.tell(DiskAnswer::Recovered);
+        }
+    }
+
+    /// One write that can never be carried out must not hold up the others.
+    fn commit_without_the_rejected(&self, store: &mut Store, batch: &[Write], error: &StoreError) {
+        if batch.len() == 1 {
+            return self.tell(DiskAnswer::Failed(error.to_string()));
+        }
+        let (left, right) = batch.split_at(batch.len() / 2);
+        self.commit_batch(store, left);
+        self.commit_batch(store, right);
+    }
+
+    fn answer(&self, store: &mut Store, request: DiskRequest, remote_in_use: &mut Option<RemoteId>) {
+        let answer = match request {
+            DiskRequest::Write(..) => return,
+            DiskRequest::Load(document) => self.load(store, document),
+            DiskRequest::Remote { deployment, epoch } => self.remote(store, &deployment, epoch, remote_in_use),
+            DiskRequest::Forget { deployment, remote } => {
+                store.forget(remote).and_then(|()| self.remote(store, &deployment, None, remote_in_use))
+            }
+            DiskRequest::ReadUnsent { collection, documents, history, remote } => {
+                self.unsent(store, collection, documents, history, remote)
+            }
+        };
+        match answer {
+            Ok(event) => self.tell(DiskAnswer::Event(event)),
+            Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
+        }
+    }
+
+    fn load(&self, store: &Store, document: DocumentKey) -> Result<Event, StoreError> {
+        let collection = self.name(document.collection);
+        let chunks = match store.chunks(collection, &document.id) {
+            Ok(chunks) => chunks.into_iter().map(|chunk| chunk.bytes).collect(),
+            Err(error) => {
+                // What waits for it must not wait forever.
+                self.tell(DiskAnswer::Failed(error.to_string()));
+                vec![Arc::from(&b"unreadable"[..])]
+            }
+        };
+        Ok(Event::Loaded { document, chunks })
+    }
+
+    fn remote(
+        &self,
+        store: &mut Store,
+        deployment: &str,
+        epoch: Option<String>,
+        remote_in_use: &mut Option<RemoteId>,
+    ) -> Result<Event, StoreError> {
+        let remote = match &epoch {
+            Some(epoch) => Some(store.remote(deployment, epoch)?),
+            None => store.last_remote(deployment)?,
+        };
+        *remote_in_use = remote;
+        let mut state = RemoteState { remote, ..RemoteState::default() };
+        for collection in &self.collections {
+            let checkpoint = match remote {
+                Some(remote) => store.checkpoint(remote, collection)?,
+                None => None,
+            };
+            state.checkpoints.push(checkpoint.unwrap_or_default());
+            state.unsent.push(store.unsent(collection, remote, usize::MAX)?);
+        }
+        Ok(Event::Remote { epoch, state })
+    }
+
+    fn unsent(
+        &self,
+        store: &Store,
+        collection: CollectionIndex,
+        documents: Vec<crate::DocumentId>,
+        history: Vec<bool>,
+        remote: Option<RemoteId>,
+    ) -> Result<Event, StoreError> {
+        let name = self.name(collection);
+        let mut unsent = Vec::with_capacity(documents.len());
+        for (id, history) in documents.into_iter().zip(history) {
+            unsent.push(read_unsent(store, name, id, remote.filter(|_| !history))?);
+        }
+        Ok(Event::Unsent { collection, documents: unsent })
+    }
+
+    fn compact(&self, store: &mut Store, remote: Option<RemoteId>) {
+        let Some(remote) = remote else { return };
+        let documents = match store.compactable(remote, COMPACT_AT_ONCE) {
+            Ok(documents) => documents,
+            Err(error) => {
+                return tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot look for documents to compact");
+            }
+        };
+        for (collection, id) in documents {
+            if let Err(error) = store.compact(&collection, &id, remote) {
+                tracing::warn!(target: "bevy_convex_replicate::store", %error, collection, document = %id, "a document was not compacted");
+            }
+        }
+    }
+
+    fn name(&self, collection: CollectionIndex) -> &str {
+        self.collections.get(collection.0 as usize).map_or("", String::as_str)
+    }
+
+    fn tell(&self, answer: DiskAnswer) {
+        // The worker listens until this thread has ended.
+        let _ = self.answers.send(answer);
+    }
+}
+
+/// A document's changes that `remote` lacks (all of them without one), snapshots taken apart: the wire's unit is one change.
+fn read_unsent(
+    store: &Store,
+    collection: &str,
+    id: crate::DocumentId,
+    remote: Option<RemoteId>,
+) -> Result<UnsentDocument, StoreError> {
+    let unsent = store.unsent_changes(collection, &id, remote)?;
+    let whole = unsent.changes.len() == store.chunks(collection, &id)?.len();
+    let names: Option<BTreeSet<String>> = if whole {
+        unsent.value.as_map().map(|map| map.keys().cloned().collect())
+    } else {
+        unsent
+            .changes
+            .iter()
+            .map(|change| change.fields.clone())
+            .collect::<Option<Vec<_>>>()
+            .map(|names| names.into_iter().flatten().collect())
+    };
+    let fields =
+        names.map(|names| names.into_iter().map(|name| (name.clone(), unsent.value.get(&name).cloned())).collect());
+    let mut changes = Vec::new();
+    for change in unsent.changes {
+        match change.kind {
+            ChunkKind::Change => {
+                changes.push(UnsentChange { hash: change.hash, row: change.hash, bytes: change.bytes })
+            }
+            ChunkKind::Snapshot => changes.extend(replica::changes_of(change.hash, &change.bytes)),
+        }
+    }
+    Ok(UnsentDocument { id, changes, fields })
+}
+
+/// Sends requests to the store's thread.
+#[derive(Clone)]
+pub(super) struct DiskHandle(pub(super) Sender<DiskRequest>);
+
+impl DiskHandle {
+    pub(super) fn request(&self, request: DiskRequest) {
+        // The thread takes requests until this handle is dropped.
+        let _ = self.0.send(request);
+    }
+}

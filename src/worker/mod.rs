@@ -1,0 +1,289 @@
+//! One background thread that drives replica, store and transport.
+//!
+//! A front end (the plugin, or another one with `default-features = false`) starts a [`Worker`], sends it [`Command`]s and takes
+//! [`Report`]s; neither call ever blocks. All disk, network and CRDT work happens behind it.
+
+//!
+//! # Threads
+//!
+//! The worker's thread runs a single-threaded tokio runtime: it owns the replica, and the transport's tasks share it. A second thread owns
+//! the store, because a synchronised write takes as long as the disk does; everything that waits for it is written as
+//! one transaction. Both end when the [`Worker`] is dropped, after every edit sent before is on the disk.
+
+mod disk;
+mod run;
+mod standing;
+
+use std::{
+    any::Any,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::Notify;
+
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
+    replica::{Capture, Generation, Origin, Schema},
+    transport::{AuthToken, Reason},
+};
+
+/// What the worker needs to know of a collection's types.
+pub trait Codec: Schema {
+    /// Turns a document into what the front end shows. Parts that do not fit are left out and told of.
+    fn decode(&self, document: &Value) -> Decoded;
+}
+
+/// A document as the front end shows it.
+pub struct Decoded {
+    /// The front end's own type.
+    pub content: Box<dyn Any + Send>,
+    /// What did not fit.
+    pub problems: Vec<FormatError>,
+}
+
+/// A captured value, to be serialised off the main thread.
+pub trait Encode: Send + 'static {
+    /// The value, and bit `i` for each of the collection's component types it speaks of.
+    fn encode(&self) -> Result<(Value, u32), FormatError>;
+}
+
+/// What the front end did to a document.
+pub enum Captured {
+    /// It holds this now.
+    Put(Box<dyn Encode>),
+    /// It is deleted.
+    Delete,
+    /// It is no longer deleted.
+    Restore,
+}
+
+/// A collection of an app.
+pub struct CollectionConfig {
+    /// Its name: the module of its functions.
+    pub name: String,
+    /// Its types.
+    pub codec: Arc<dyn Codec>,
+}
+
+/// Where a worker works.
+pub struct WorkerConfig {
+    /// The store's file. Its folder is made if need be.
+    pub store: PathBuf,
+    /// The deployment, e.g. `https://happy-otter-123.convex.cloud`; `None`: not synchronised.
+    pub deployment: Option<String>,
+    /// How to authenticate there.
+    pub auth: Option<AuthToken>,
+    /// Whether to connect at once.
+    pub online: bool,
+    /// The collections, in the order of their [`CollectionIndex`].
+    pub collections: Vec<CollectionConfig>,
+}
+
+/// What a front end asks for.
+pub enum Command {
+    /// It edited a document.
+    Edit {
+        /// The document.
+        document: DocumentKey,
+        /// The generation the entity showed.
+        generation: Generation,
+        /// The count of this edit of this document, from 1.
+        capture: Capture,
+        /// What happened to it.
+        change: Captured,
+    },
+    /// It shows these generations now (or has dropped them on purpose).
+    Applied(Vec<(DocumentKey, Generation)>),
+    /// It wants the document's current state again, as a delta of origin [`Origin::Stored`].
+    Show(DocumentKey),
+    /// Be connected, or not.
+    Online(bool),
+    /// Offer refused documents again.
+    Retry,
+}
+
+/// What a worker tells a front end.
+pub enum Report {
+    /// A version of a document. `content` is [`Decoded::content`]; `None`: it is deleted.
+    Delta {
+        /// The document.
+        document: DocumentKey,
+        /// Its number.
+        generation: Generation,
+        /// The last capture it includes.
+        seen: Capture,
+        /// What to show.
+        content: Option<Box<dyn Any + Send>>,
+        /// Where it comes from.
+        origin: Origin,
+    },
+    /// Everything the store had of this collection has been reported.
+    Ready(CollectionIndex),
+    /// Something did not work; everything else goes on.
+    Failed(Failure),
+    /// How things are now.
+    Status(Status),
+}
+
+/// What did not work, with what it concerns and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", self.place())]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// The collection, if one is concerned.
+    pub collection: Option<String>,
+    /// The document, if one is concerned.
+    pub document: Option<DocumentId>,
+    /// What happened and what to do, in words.
+    pub message: String,
+}
+
+impl Failure {
+    fn place(&self) -> String {
+        match (&self.collection, &self.document) {
+            (Some(collection), Some(document)) => format!("{collection}/{document}: "),
+            (Some(collection), None) => format!("{collection}: "),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The store cannot be opened, read or written. Edits are kept in memory and tried again.
+    Store,
+    /// The deployment refused a document's changes. They are kept, and the document's later ones are held back.
+    Refused,
+    /// The deployment does not let us read a collection.
+    Unreadable,
+    /// A token was refused or could not be had.
+    Unauthenticated,
+    /// The deployment's address is none.
+    Deployment,
+    /// A document does not fit the component.
+    Misfit,
+    /// A component cannot be written as a document.
+    Unwritable,
+    /// A chunk from the deployment is damaged.
+    Damaged,
+    /// A collection or a component was not registered.
+    Registration,
+    /// An entity cannot be the document it names, or there is no such document.
+    Identity,
+    /// The embedded backend does not run.
+    Host,
+}
+
+/// How a worker is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The connection.
+    pub connection: Connection,
+    /// How many [`Command::Edit`]s are durable (or came to nothing).
+    pub saved: u64,
+    /// Documents with changes that the deployment does not have.
+    pub unsent: usize,
+    /// Whether the store is open.
+    pub store_open: bool,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Connection {
+    /// There is no deployment, or none was asked for, or it is waiting to try again.
+    Offline {
+        /// Why; `None` without a deployment.
+        reason: Option<Reason>,
+    },
+    /// Trying.
+    Connecting {
+        /// From 1; since the last time it was connected.
+        attempt: u32,
+        /// Why the last connection or attempt ended.
+        reason: Option<Reason>,
+    },
+    /// Connected; what happened meanwhile is still arriving.
+    CatchingUp {
+        /// Documents here.
+        received: u64,
+        /// Documents there, if known.
+        total: Option<u64>,
+    },
+    /// Connected, and everything has arrived.
+    Live,
+}
+
+/// A running worker. Dropping it waits until every edit sent is on the disk.
+pub struct Worker {
+    commands: Sender<Command>,
+    reports: Receiver<Report>,
+    wake: Arc<Notify>,
+    gone: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts working. Never blocks and never fails: what goes wrong, now or later, is reported.
+    pub fn start(config: WorkerConfig) -> Self {
+        let (commands, command_receiver) = crossbeam_channel::unbounded();
+        let (report_sender, reports) = crossbeam_channel::unbounded();
+        let wake = Arc::new(Notify::new());
+        let gone = Arc::new(AtomicBool::new(false));
+        let inbox = run::Inbox { commands: command_receiver, wake: wake.clone(), gone: gone.clone() };
+        let lost = report_sender.clone();
+        let thread = std::thread::Builder::new()
+            .name("replicate-worker".into())
+            .spawn(move || run::run(config, inbox, report_sender));
+        let thread = match thread {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                let message = format!("the operating system gives no thread to work on: {error}");
+                let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
+                // The receiver is ours and alive.
+                let _ = lost.send(Report::Failed(failure));
+                None
+            }
+        };
+        Self { commands, reports, wake, gone, thread }
+    }
+
+    /// Asks for something. Never blocks.
+    pub fn send(&self, command: Command) {
+        // The thread takes commands until we are dropped.
+        let _ = self.commands.send(command);
+        self.wake.notify_one();
+    }
+
+    /// What was reported and not yet taken.
+    pub fn try_recv(&self) -> Option<Report> {
+        let report = self.reports.try_recv().ok();
+        if report.is_some() && self.reports.is_empty() {
+            // It may have been waiting for room.
+            self.wake.notify_one();
+        }
+        report
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The thread ends when it has taken the last command of a closed channel.
+        self.commands = crossbeam_channel::bounded(0).0;
+        self.gone.store(true, Ordering::Release);
+        self.wake.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(target: "bevy_convex_replicate::worker", "the worker ended by a panic; what it had not written is lost");
+        }
+    }
+}

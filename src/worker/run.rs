@@ -1,0 +1,429 @@
+//! The worker's loop: one thing happens, the replica takes it in, its effects are carried out.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    Captured, CollectionConfig, Command, Failure, FailureKind, Report, WorkerConfig,
+    disk::{Disk, DiskAnswer, DiskHandle, DiskRequest},
+    standing::Standing,
+};
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Replica},
+    store::RemoteId,
+    transport::{Notice, Reason, Request, Transport, TransportConfig},
+};
+
+/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6 MB.
+const REPORTS_WAITING: usize = 20_000;
+/// Commands taken in before other things get their turn.
+const COMMANDS_AT_ONCE: usize = 1_024;
+
+/// What the worker's thread listens to.
+pub(super) struct Inbox {
+    pub(super) commands: Receiver<Command>,
+    pub(super) wake: Arc<Notify>,
+    /// True when the front end is gone: commands cannot tell while they are left waiting.
+    pub(super) gone: Arc<AtomicBool>,
+}
+
+/// The worker's thread, from start to end.
+pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("the operating system gives no event loop to work in: {error}");
+            let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
+            let _ = reports.send(Report::Failed(failure));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let (answers, mut from_disk) = mpsc::unbounded_channel();
+        let (requests, disk_requests) = crossbeam_channel::unbounded();
+        let (open, open_while) = crossbeam_channel::bounded(0);
+        let disk = Disk {
+            path: config.store.clone(),
+            collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
+            requests: disk_requests,
+            answers,
+            open_while,
+        };
+        let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
+        let mut worker = Running::new(config, reports, DiskHandle(requests));
+        let disk_thread: Option<JoinHandle<()>> = match spawned {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                worker.fail(FailureKind::Store, None, None, format!("the operating system gives no thread to write on: {error}"));
+                None
+            }
+        };
+        worker.work(&inbox, &mut from_disk).await;
+        drop(open);
+        worker.finish(&inbox, &mut from_disk).await;
+        drop(worker);
+        if let Some(thread) = disk_thread
+            && thread.join().is_err()
+        {
+            tracing::error!(target: "bevy_convex_replicate::store", "the store's thread ended by a panic; what it had not written is lost");
+        }
+    });
+}
+
+struct Running {
+    replica: Replica,
+    collections: Vec<CollectionConfig>,
+    deployment: Option<String>,
+    disk: DiskHandle,
+    reports: Sender<Report>,
+    transport: Option<Transport>,
+    notices: Option<mpsc::Receiver<Notice>>,
+    transport_config: Option<TransportConfig>,
+    online: bool,
+    remote: Option<RemoteId>,
+    standing: Standing,
+    /// Documents whose misfit was told of.
+    misfits: HashSet<DocumentKey>,
+    /// The transport is started when the store has told what it knows of the deployment.
+    started: bool,
+}
+
+impl Running {
+    fn new(config: WorkerConfig, reports: Sender<Report>, disk: DiskHandle) -> Self {
+        let schemas = config
+            .collections
+            .iter()
+            .map(|collection| CollectionSchema { name: collection.name.clone(), schema: collection.codec.clone() })
+            .collect();
+        let actor = uuid::Uuid::new_v4().into_bytes();
+        let transport_config = config.deployment.clone().map(|url| TransportConfig {
+            url,
+            auth: config.auth.clone(),
+            collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
+            seed: rand::random(),
+        });
+        let standing = Standing::new(config.collections.len());
+        Self {
+            replica: Replica::new(actor, schemas, config.deployment.is_some()),
+            collections: config.collections,
+            deployment: config.deployment,
+            disk,
+            reports,
+            transport: None,
+            notices: None,
+            transport_config,
+            online: config.online,
+            remote: None,
+            standing,
+            misfits: HashSet::new(),
+            started: false,
+        }
+    }
+
+    /// Works until the front end is gone.
+    async fn work(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
+        loop {
+            self.tell_status();
+            let take_notices = self.reports.len() < REPORTS_WAITING;
+            tokio::select! {
+                biased;
+                answer = from_disk.recv() => match answer {
+                    Some(answer) => self.answered(answer),
+                    None => return self.wait_for_the_end(inbox).await,
+                },
+                () = inbox.wake.notified() => {}
+                notice = next_notice(&mut self.notices), if take_notices => self.noticed(notice),
+            }
+            while let Ok(answer) = from_disk.try_recv() {
+                self.answered(answer);
+            }
+            let goes_on = if self.standing.is_filled() { self.take_commands(inbox) } else { !front_end_is_gone(inbox) };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// The store's thread ended before its time: without a store to write to there is nothing to do but to say so.
+    async fn wait_for_the_end(&mut self, inbox: &Inbox) {
+        let message = "the store's thread ended by a panic; nothing is saved any more. Start the app again";
+        self.fail(FailureKind::Store, None, None, message.into());
+        while !front_end_is_gone(inbox) {
+            inbox.wake.notified().await;
+        }
+    }
+
+    /// False when the front end is gone and everything it had sent is taken in.
+    fn take_commands(&mut self, inbox: &Inbox) -> bool {
+        for _ in 0..COMMANDS_AT_ONCE {
+            match inbox.commands.try_recv() {
+                Ok(command) => self.command(command),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        inbox.wake.notify_one();
+        true
+    }
+
+    /// Sees to it that every edit that was sent is on the disk.
+    async fn finish(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
+        self.transport = None;
+        self.notices = None;
+        while !self.standing.is_filled() {
+            match from_disk.recv().await {
+                Some(answer) => self.answered(answer),
+                None => return self.lost(inbox),
+            }
+        }
+        while self.take_commands(inbox) {}
+        while self.replica.is_loading() || self.standing.unsaved() > 0 {
+            match from_disk.recv().await {
+                Some(answer) => self.answered(answer),
+                None => return self.lost(inbox),
+            }
+        }
+    }
+
+    fn lost(&self, inbox: &Inbox) {
+        let edits = inbox.commands.iter().filter(|command| matches!(command, Command::Edit { .. })).count();
+        let edits = edits + self.standing.unsaved();
+        if edits > 0 {
+            tracing::error!(target: "bevy_convex_replicate::worker", edits, "the store could not be opened or written before the app ended; these edits are lost");
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Edit { document, generation, capture, change } => {
+                let change = match change {
+                    Captured::Delete => Change::Delete,
+                    Captured::Restore => Change::Restore,
+                    Captured::Put(value) => match value.encode() {
+                        Ok((value, mask)) => Change::Put { value, mask },
+                        Err(error) => {
+                            let message = format!("the edit was not taken in: {error}");
+                            self.fail(FailureKind::Unwritable, Some(document.collection), Some(document.id), message);
+                            self.standing.edited(0);
+                            return;
+                        }
+                    },
+                };
+                self.handle(Event::Edit(Edit { document, generation, capture, change }));
+            }
+            Command::Applied(shown) => self.handle(Event::Applied(shown)),
+            Command::Show(document) => self.handle(Event::Show(document)),
+            Command::Online(online) => {
+                self.online = online;
+                if let Some(transport) = &self.transport {
+                    transport.request(Request::Online(online));
+                }
+            }
+            Command::Retry => self.handle(Event::Retry),
+        }
+    }
+
+    fn answered(&mut self, answer: DiskAnswer) {
+        match answer {
+            DiskAnswer::Open => {
+                self.standing.opened();
+                if let Some(deployment) = self.deployment.clone() {
+                    self.disk.request(DiskRequest::Remote { deployment, epoch: None });
+                }
+            }
+            DiskAnswer::Filled(collection) => {
+                self.standing.filled(collection);
+                self.report(Report::Ready(collection));
+            }
+            DiskAnswer::Failed(message) => self.fail(FailureKind::Store, None, None, message),
+            DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
+            DiskAnswer::Event(event) => {
+                match &event {
+                    Event::Written(write) => self.standing.written(*write),
+                    Event::Remote { state, .. } => self.remote = state.remote,
+                    _ => {}
+                }
+                let first = matches!(event, Event::Remote { .. });
+                if first && !self.started {
+                    self.start_transport();
+                }
+                self.handle(event);
+            }
+        }
+    }
+
+    fn start_transport(&mut self) {
+        self.started = true;
+        let Some(config) = self.transport_config.clone() else { return };
+        let (transport, notices) = Transport::start(config);
+        transport.request(Request::Online(self.online));
+        self.transport = Some(transport);
+        self.notices = Some(notices);
+    }
+
+    fn noticed(&mut self, notice: Option<Notice>) {
+        let Some(notice) = notice else {
+            self.notices = None;
+            return;
+        };
+        match notice {
+            Notice::Connecting { attempt, reason } => {
+                self.standing.connecting(attempt, reason);
+            }
+            Notice::Connected => {
+                self.standing.connected();
+                self.handle(Event::Connected);
+            }
+            Notice::Disconnected { reason, .. } => {
+                self.tell_reason(&reason);
+                self.standing.disconnected(reason);
+                self.handle(Event::Disconnected);
+            }
+            Notice::Page(page) => {
+                if !page.has_more {
+                    self.standing.caught_up(page.collection);
+                }
+                self.handle(Event::Page(page));
+                self.standing.advance();
+            }
+            Notice::Count { collection, documents } => {
+                self.standing.counted(collection, documents);
+            }
+            Notice::PullRefused { collection, refusal } => {
+                if refusal.code != "checkpointUnknown" {
+                    // What cannot be read does not keep the rest from being live.
+                    self.standing.caught_up(collection);
+                }
+                self.handle(Event::PullRefused { collection, refusal });
+                self.standing.advance();
+            }
+            Notice::Answered(answer) => self.handle(Event::Answered(answer)),
+            Notice::Refused { collection, refusal } => self.handle(Event::PushRefused { collection, refusal }),
+            Notice::Dropped { .. } => self.handle(Event::PushDropped),
+        }
+    }
+
+    fn tell_reason(&mut self, reason: &Reason) {
+        match reason {
+            Reason::Unauthenticated(message) => {
+                let message = format!("the deployment does not accept the token: {message}");
+                self.fail(FailureKind::Unauthenticated, None, None, message);
+            }
+            Reason::BadUrl(message) => {
+                let message = format!(
+                    "the deployment's address is not usable: {message}. Give one such as https://happy-otter-123.convex.cloud"
+                );
+                self.fail(FailureKind::Deployment, None, None, message);
+            }
+            Reason::Asked | Reason::Unreachable(_) | Reason::Lost(_) => {}
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+        self.replica.handle(event, now);
+        while let Some(effect) = self.replica.poll() {
+            self.carry_out(effect);
+        }
+        self.standing.has(self.replica.unsent(), self.replica.documents());
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Deliver(delta) => self.deliver(delta),
+            Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
+            Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
+            Effect::Edited(write) => self.standing.edited(write),
+            Effect::Identify { epoch } => {
+                if let Some(deployment) = self.deployment.clone() {
+                    self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });
+                }
+            }
+            Effect::Forget(remote) => {
+                if let Some(deployment) = self.deployment.clone() {
+                    self.disk.request(DiskRequest::Forget { deployment, remote });
+                }
+            }
+            Effect::ReadUnsent { collection, documents, history } => {
+                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote: self.remote });
+            }
+            Effect::Subscribe { collection, checkpoint } => {
+                self.standing.behind(collection);
+                if let Some(transport) = &self.transport {
+                    transport.request(Request::Subscribe { collection, checkpoint });
+                }
+            }
+            Effect::Push(push) => {
+                if let Some(transport) = &self.transport {
+                    transport.request(Request::Push(push));
+                }
+            }
+            Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),
+        }
+    }
+
+    fn deliver(&mut self, delta: Delta) {
+        let Delta { document, generation, seen, value, origin } = delta;
+        let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
+        let decoded = value.map(|value| collection.codec.decode(&value));
+        let mut problems = Vec::new();
+        let content = decoded.map(|decoded| {
+            problems = decoded.problems;
+            decoded.content
+        });
+        if problems.is_empty() {
+            self.misfits.remove(&document);
+        } else if self.misfits.insert(document.clone()) {
+            for problem in problems {
+                let message = format!("the document does not fit the component, which is left as it is: {problem}");
+                self.fail(FailureKind::Misfit, Some(document.collection), Some(document.id.clone()), message);
+            }
+        }
+        self.report(Report::Delta { document, generation, seen, content, origin });
+    }
+
+    fn tell_status(&mut self) {
+        if let Some(status) = self.standing.news() {
+            self.report(Report::Status(status));
+        }
+    }
+
+    fn fail(
+        &mut self,
+        kind: FailureKind,
+        collection: Option<CollectionIndex>,
+        document: Option<DocumentId>,
+        message: String,
+    ) {
+        let collection = collection.and_then(|index| Some(self.collections.get(index.0 as usize)?.name.clone()));
+        self.report(Report::Failed(Failure { kind, collection, document, message }));
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody listens while the app ends.
+        let _ = self.reports.send(report);
+    }
+}
+
+async fn next_notice(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice> {
+    match notices {
+        Some(notices) => notices.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Commands stay where they are until the store has told what it has; this looks past them.
+fn front_end_is_gone(inbox: &Inbox) -> bool {
+    inbox.gone.load(Ordering::Acquire)
+}

@@ -1,0 +1,186 @@
+//! How things stand: what is saved, how the connection is, how far catching up has come.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::{Connection, Status};
+use crate::{CollectionIndex, replica::WriteId, transport::Reason};
+
+/// Keeps the [`Status`].
+pub(super) struct Standing {
+    status: Status,
+    told: Option<Status>,
+    collections: usize,
+    /// Edits taken in and the write each waits for, in order.
+    unsaved: VecDeque<WriteId>,
+    written: WriteId,
+    /// Collections of which everything the store has was told.
+    filled: HashSet<CollectionIndex>,
+    /// Collections of which everything the deployment had when we connected has arrived.
+    caught_up: HashSet<CollectionIndex>,
+    /// Documents at the deployment.
+    counts: HashMap<CollectionIndex, u64>,
+    /// Documents here.
+    documents: u64,
+}
+
+impl Standing {
+    pub(super) fn new(collections: usize) -> Self {
+        let status =
+            Status { connection: Connection::Offline { reason: None }, saved: 0, unsent: 0, store_open: false };
+        Self {
+            status,
+            told: None,
+            collections,
+            unsaved: VecDeque::new(),
+            written: 0,
+            filled: HashSet::new(),
+            caught_up: HashSet::new(),
+            counts: HashMap::new(),
+            documents: 0,
+        }
+    }
+
+    /// The status, if it has changed since it was last asked for.
+    pub(super) fn news(&mut self) -> Option<Status> {
+        if self.told.as_ref() == Some(&self.status) {
+            return None;
+        }
+        self.told = Some(self.status.clone());
+        self.told.clone()
+    }
+
+    // The store.
+
+    pub(super) fn opened(&mut self) {
+        self.status.store_open = true;
+    }
+
+    pub(super) fn filled(&mut self, collection: CollectionIndex) {
+        self.filled.insert(collection);
+    }
+
+    /// Whether the store has told all it has: only then are edits taken in.
+    pub(super) fn is_filled(&self) -> bool {
+        self.status.store_open && self.filled.len() == self.collections
+    }
+
+    /// An edit was taken in; it is durable with this write.
+    pub(super) fn edited(&mut self, write: WriteId) {
+        self.unsaved.push_back(write);
+        self.written(self.written);
+    }
+
+    /// Everything up to this write is on the disk.
+    pub(super) fn written(&mut self, write: WriteId) {
+        self.written = self.written.max(write);
+        while self.unsaved.front().is_some_and(|write| *write <= self.written) {
+            self.unsaved.pop_front();
+            self.status.saved += 1;
+        }
+    }
+
+    /// Edits taken in that are not on the disk.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved.len()
+    }
+
+    // The deployment.
+
+    /// What the replica has now.
+    pub(super) fn has(&mut self, unsent: usize, documents: usize) {
+        self.status.unsent = unsent;
+        self.documents = documents as u64;
+    }
+
+    pub(super) fn connecting(&mut self, attempt: u32, reason: Option<Reason>) {
+        self.status.connection = Connection::Connecting { attempt, reason };
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.caught_up.clear();
+        self.status.connection = self.progress();
+    }
+
+    pub(super) fn disconnected(&mut self, reason: Reason) {
+        self.status.connection = Connection::Offline { reason: Some(reason) };
+    }
+
+    /// Everything a collection's log had is here (or what is missing cannot be read).
+    pub(super) fn caught_up(&mut self, collection: CollectionIndex) {
+        self.caught_up.insert(collection);
+    }
+
+    /// A collection is read anew.
+    pub(super) fn behind(&mut self, collection: CollectionIndex) {
+        self.caught_up.remove(&collection);
+        self.advance();
+    }
+
+    pub(super) fn counted(&mut self, collection: CollectionIndex, documents: u64) {
+        self.counts.insert(collection, documents);
+        self.advance();
+    }
+
+    /// Looks at where catching up is, if connected.
+    pub(super) fn advance(&mut self) {
+        if matches!(self.status.connection, Connection::CatchingUp { .. } | Connection::Live) {
+            self.status.connection = self.progress();
+        }
+    }
+
+    fn progress(&self) -> Connection {
+        if self.caught_up.len() == self.collections {
+            return Connection::Live;
+        }
+        let total = (self.counts.len() == self.collections).then(|| self.counts.values().sum());
+        Connection::CatchingUp { received: self.documents, total }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: CollectionIndex = CollectionIndex(0);
+    const SECOND: CollectionIndex = CollectionIndex(1);
+
+    #[test]
+    fn an_edit_is_saved_with_its_write_and_those_before_it() {
+        let mut standing = Standing::new(1);
+        standing.edited(3);
+        standing.edited(5);
+        standing.edited(0);
+        standing.written(4);
+        assert_eq!((standing.status.saved, standing.unsaved()), (1, 2));
+        standing.written(5);
+        assert_eq!((standing.status.saved, standing.unsaved()), (3, 0));
+        standing.edited(0);
+        assert_eq!(standing.status.saved, 4);
+    }
+
+    #[test]
+    fn it_is_live_when_every_collection_has_caught_up() {
+        let mut standing = Standing::new(2);
+        standing.has(0, 7);
+        standing.connected();
+        standing.counted(FIRST, 10);
+        assert_eq!(standing.status.connection, Connection::CatchingUp { received: 7, total: None });
+        standing.counted(SECOND, 5);
+        assert_eq!(standing.status.connection, Connection::CatchingUp { received: 7, total: Some(15) });
+        standing.caught_up(FIRST);
+        standing.caught_up(SECOND);
+        standing.advance();
+        assert_eq!(standing.status.connection, Connection::Live);
+        standing.behind(SECOND);
+        assert!(matches!(standing.status.connection, Connection::CatchingUp { .. }));
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_told_again() {
+        let mut standing = Standing::new(1);
+        assert!(standing.news().is_some());
+        assert!(standing.news().is_none());
+        standing.opened();
+        assert!(standing.news().is_some_and(|status| status.store_open));
+    }
+}

@@ -1,0 +1,179 @@
+//! The core without Bevy: a worker, its commands and its reports. A store that is reopened resumes exactly.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bevy_convex_replicate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
+    replica::{Origin, Schema},
+    worker::{
+        Captured, Codec, CollectionConfig, Command, Decoded, Encode, FailureKind, Report, Status, Worker, WorkerConfig,
+    },
+};
+
+/// A front end that shows documents as they are.
+struct Plain;
+
+impl Schema for Plain {
+    fn view(&self, document: &Value, _: u32) -> Value {
+        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
+        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Codec for Plain {
+    fn decode(&self, document: &Value) -> Decoded {
+        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
+    }
+}
+
+struct Put(Value);
+
+impl Encode for Put {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Ok((self.0.clone(), 1))
+    }
+}
+
+struct Front {
+    worker: Worker,
+    shown: BTreeMap<DocumentId, (Value, Origin)>,
+    status: Option<Status>,
+    ready: bool,
+    failures: Vec<(FailureKind, String)>,
+}
+
+impl Front {
+    fn open(store: &Path) -> Self {
+        let worker = Worker::start(WorkerConfig {
+            store: store.to_owned(),
+            deployment: None,
+            auth: None,
+            online: true,
+            collections: vec![CollectionConfig { name: "notes".into(), codec: Arc::new(Plain) }],
+        });
+        Self { worker, shown: BTreeMap::new(), status: None, ready: false, failures: Vec::new() }
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition(self) {
+            while let Some(report) = self.worker.try_recv() {
+                self.take(report);
+            }
+            assert!(Instant::now() < deadline, "in vain: {what}; {:?} {:?}", self.status, self.failures);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Delta { document, content, origin, .. } => {
+                match content.and_then(|content| content.downcast::<Value>().ok()) {
+                    Some(value) => self.shown.insert(document.id, (*value, origin)),
+                    None => self.shown.remove(&document.id),
+                };
+            }
+            Report::Ready(_) => self.ready = true,
+            Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
+            Report::Status(status) => self.status = Some(status),
+        }
+    }
+
+    fn edit(&self, id: &str, generation: u64, capture: u64, change: Captured) {
+        let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
+        self.worker.send(Command::Edit { document, generation, capture, change });
+    }
+
+    fn saved(&self) -> u64 {
+        self.status.as_ref().map_or(0, |status| status.saved)
+    }
+}
+
+fn note(text: &str, stars: i64) -> Captured {
+    let fields = [("text".to_owned(), Value::Text(text.into())), ("stars".to_owned(), Value::Int(stars))];
+    Captured::Put(Box::new(Put(Value::Map(fields.into()))))
+}
+
+#[test]
+fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("notes.sqlite");
+    let mut front = Front::open(&store);
+    front.until("the empty store is read", |front| front.ready);
+    front.edit("a", 0, 1, note("first", 1));
+    front.edit("b", 0, 1, note("second", 2));
+    front.edit("a", 0, 2, note("first, edited", 1));
+    front.edit("b", 0, 2, Captured::Delete);
+    front.until("all edits are saved", |front| front.saved() == 4);
+    drop(front);
+
+    let mut front = Front::open(&store);
+    front.until("the store is read", |front| front.ready);
+    assert_eq!(front.shown.len(), 1);
+    let (value, origin) = &front.shown[&DocumentId::new("a")];
+    assert_eq!(value.get("text"), Some(&Value::Text("first, edited".into())));
+    assert_eq!(*origin, Origin::Stored);
+
+    // An edit at the version that was shown, and bringing back what was deleted.
+    front.edit("a", 1, 1, note("first, edited again", 1));
+    front.edit("b", 1, 1, Captured::Restore);
+    front.until("it is back", |front| front.shown.contains_key(&DocumentId::new("b")));
+    assert_eq!(front.shown[&DocumentId::new("b")].0.get("stars"), Some(&Value::Int(2)));
+    drop(front);
+
+    let mut front = Front::open(&store);
+    front.until("the store is read", |front| front.ready);
+    assert_eq!(front.shown.len(), 2);
+    assert_eq!(front.shown[&DocumentId::new("a")].0.get("text"), Some(&Value::Text("first, edited again".into())));
+}
+
+#[test]
+fn edits_sent_before_the_end_are_written_by_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("notes.sqlite");
+    let front = Front::open(&store);
+    for number in 0..500 {
+        front.edit(&format!("note {number:03}"), 0, 1, note("in a hurry", number));
+    }
+    drop(front);
+    let mut front = Front::open(&store);
+    front.until("the store is read", |front| front.ready);
+    assert_eq!(front.shown.len(), 500);
+}
+
+#[test]
+fn a_store_in_use_is_waited_for_and_the_reason_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("notes.sqlite");
+    let mut first = Front::open(&store);
+    first.until("the store is read", |front| front.ready);
+    let mut second = Front::open(&store);
+    second.edit("a", 0, 1, note("patient", 1));
+    second.until("the reason is told", |front| !front.failures.is_empty());
+    let (kind, message) = &second.failures[0];
+    assert_eq!(*kind, FailureKind::Store);
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    drop(first);
+    second.until("the edit is saved", |front| front.saved() == 1);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("notes.sqlite");
+    let letter = "Dear diary, this is not a database, and it is longer than the header of one would be. ".repeat(20);
+    std::fs::write(&store, &letter).unwrap();
+    let mut front = Front::open(&store);
+    front.until("the reason is told", |front| !front.failures.is_empty());
+    assert!(front.failures[0].1.contains("notes.sqlite"), "{:?}", front.failures);
+    drop(front);
+    assert_eq!(std::fs::read_to_string(&store).unwrap(), letter);
+}
