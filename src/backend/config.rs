@@ -1,0 +1,60 @@
+//! How a backend is set up.
+
+use std::{fmt, path::PathBuf};
+
+/// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
+#[derive(Clone)]
+pub struct BackendConfig {
+    pub(super) listen: String,
+    pub(super) data: Option<PathBuf>,
+    pub(super) token: Option<String>,
+    pub(super) origins: Vec<String>,
+}
+
+impl BackendConfig {
+    /// In memory, on any free port of this machine, for everyone on it.
+    pub fn new() -> Self {
+        Self { listen: "127.0.0.1:0".into(), data: None, token: None, origins: Vec::new() }
+    }
+
+    /// Listens on this address, e.g. `127.0.0.1:3210`; port 0 is any that is free. An address that other machines can connect to needs a
+    /// [`token`](Self::token).
+    pub fn listen(self, address: impl Into<String>) -> Self {
+        Self { listen: address.into(), ..self }
+    }
+
+    /// Keeps its data in this directory, which is made if need be, and which no other process may use meanwhile.
+    pub fn data(self, directory: impl Into<PathBuf>) -> Self {
+        Self { data: Some(directory.into()), ..self }
+    }
+
+    /// Serves only those who know the token: as the user token of the sync protocol, or after `Authorization: Bearer`.
+    pub fn token(self, token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..self }
+    }
+
+    /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
+    /// backend on the same machine.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+}
+
+impl Default for BackendConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for BackendConfig {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendConfig")
+            .field("listen", &self.listen)
+            .field("data", &self.data)
+            .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("origins", &self.origins)
+            .finish()
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a backend does not start.
+
+use std::{io, path::PathBuf};
+
+/// Why a backend does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The address to listen on is none.
+    #[error("cannot listen on {address:?}: {source}. An address looks like 127.0.0.1:3210")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// The operating system's words.
+        source: io::Error,
+    },
+    /// Another program listens there.
+    #[error(
+        "cannot listen on {address}: the address is in use by another program. Stop it, or choose another port (0: any that is free)"
+    )]
+    AddressInUse {
+        /// The address.
+        address: String,
+    },
+    /// Listening where other machines can connect needs a token.
+    #[error(
+        "cannot listen on {address} without a token: other machines could connect to it. Set a token, or listen on 127.0.0.1"
+    )]
+    TokenNeeded {
+        /// The address.
+        address: String,
+    },
+    /// A token must be something that can be told from nothing.
+    #[error("the token is empty: choose another, or set none")]
+    TokenEmpty,
+    /// Another process has the data.
+    #[error("{path} is in use by {holder}: stop it, or choose another directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// E.g. `process 1234`.
+        holder: String,
+    },
+    /// The data cannot be read or written.
+    #[error("cannot use {path}: {source}")]
+    Disk {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's words.
+        source: io::Error,
+    },
+    /// SQLite cannot read or write the data.
+    #[error("cannot use {path}: {source}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+    /// A later version of this program wrote the data.
+    #[error(
+        "{path} was written by a newer version (format {found}, this one knows {known}): update this program. The file was left as it is"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format it has.
+        found: i64,
+        /// The newest format known here.
+        known: i64,
+    },
+    /// The data is another program's, or damaged.
+    #[error(
+        "{path} cannot be read: {problem}. The file was left as it is: restore a backup, or choose another directory"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The operating system gives no thread, runtime or randomness.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}

@@ -1,0 +1,275 @@
+//! Looks at chunks that strangers sent, before and around Automerge.
+//!
+//! Automerge decodes lazily and trusts lengths: a run of 2^60 operations is a few bytes, and a compressed column may inflate to
+//! anything. So the columns of a chunk are walked here first, without decoding them, and counted.
+
+use std::{
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use automerge::{Automerge, Change};
+
+use super::super::{
+    failure::Failure,
+    limits::{INFLATED_BYTES, OPERATIONS, SAVED_BYTES},
+};
+
+const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+const DOCUMENT: u8 = 0;
+const CHANGE: u8 = 1;
+const COMPRESSED: u8 = 2;
+/// Set in a column's specification if its bytes are compressed.
+const DEFLATED: u64 = 0b1000;
+
+/// The one uncompressed change that `bytes` is.
+pub(super) fn change(bytes: &[u8]) -> Result<Change, Failure> {
+    let (chunk, rest) = Chunk::split(bytes)?;
+    if !rest.is_empty() {
+        return Err(invalid("bytes follow the change"));
+    }
+    match chunk.kind {
+        CHANGE => chunk.change(),
+        COMPRESSED => Err(invalid("it is compressed; send the change's raw bytes")),
+        DOCUMENT => Err(invalid("it is a saved document; send its changes one by one")),
+        kind => Err(invalid(format!("a chunk of type {kind} is not a change"))),
+    }
+}
+
+/// All changes in a saved document, or in any concatenation of chunks; dependencies come before dependents within each chunk.
+pub(super) fn saved(bytes: &[u8]) -> Result<Vec<Change>, Failure> {
+    if bytes.len() > SAVED_BYTES {
+        return Err(Failure::too_large(format!("the saved document has {} bytes", bytes.len()), SAVED_BYTES));
+    }
+    let mut changes = Vec::new();
+    let mut budget = INFLATED_BYTES;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (chunk, after) = Chunk::split(rest)?;
+        match chunk.kind {
+            CHANGE => changes.push(chunk.change()?),
+            COMPRESSED => changes.push(chunk.compressed_change(&mut budget)?),
+            DOCUMENT => {
+                chunk.check_document(&mut budget)?;
+                let document = guarded("load", || Automerge::load(chunk.bytes))?.map_err(invalid)?;
+                changes.extend(guarded("read", || document.get_changes(&[]))?);
+            }
+            kind => return Err(invalid(format!("a chunk of type {kind} is not supported"))),
+        }
+        rest = after;
+    }
+    Ok(changes)
+}
+
+/// Runs Automerge on what a stranger sent. It has no known panics there; should one turn up, it is that document's problem and nobody else's.
+pub(super) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        tracing::error!(target: "bevy_convex_replicate::backend", "automerge panicked while it tried to {what} a document");
+        invalid(format!("automerge failed to {what} it"))
+    })
+}
+
+fn invalid(reason: impl std::fmt::Display) -> Failure {
+    Failure::invalid_change(format!("not a valid change: {reason}"))
+}
+
+/// One chunk: magic, checksum, type, length, data.
+struct Chunk<'a> {
+    bytes: &'a [u8],
+    kind: u8,
+    checksum: [u8; 4],
+    data: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Failure> {
+        let mut cursor = Cursor(bytes);
+        if cursor.take(4)? != MAGIC {
+            return Err(invalid("it does not start as an Automerge chunk does"));
+        }
+        let mut checksum = [0; 4];
+        checksum.copy_from_slice(cursor.take(4)?);
+        let kind = cursor.take(1)?[0];
+        let length = cursor.length()?;
+        let data = cursor.take(length)?;
+        let whole = &bytes[..bytes.len() - cursor.0.len()];
+        Ok((Self { bytes: whole, kind, checksum, data }, cursor.0))
+    }
+
+    fn change(&self) -> Result<Change, Failure> {
+        check_change(self.data)?;
+        let change = guarded("read", || Change::try_from(self.bytes))?.map_err(invalid)?;
+        self.verified(change)
+    }
+
+    fn compressed_change(&self, budget: &mut usize) -> Result<Change, Failure> {
+        check_change(&inflate(self.data, budget)?)?;
+        let change = guarded("read", || Change::try_from(self.bytes))?.map_err(invalid)?;
+        self.verified(change)
+    }
+
+    /// Automerge computes the hash and leaves it to the caller to compare it.
+    fn verified(&self, change: Change) -> Result<Change, Failure> {
+        if change.hash().0[..4] != self.checksum {
+            return Err(invalid("its checksum is wrong"));
+        }
+        Ok(change)
+    }
+
+    fn check_document(&self, budget: &mut usize) -> Result<(), Failure> {
+        let mut cursor = Cursor(self.data);
+        for _ in 0..cursor.length()? {
+            cursor.prefixed()?;
+        }
+        for _ in 0..cursor.length()? {
+            cursor.take(32)?;
+        }
+        let changes = cursor.columns()?;
+        let operations = cursor.columns()?;
+        for (specification, length) in changes.into_iter().chain(operations) {
+            check_column(specification, cursor.take(length)?, budget)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_change(data: &[u8]) -> Result<(), Failure> {
+    let mut cursor = Cursor(data);
+    for _ in 0..cursor.length()? {
+        cursor.take(32)?;
+    }
+    cursor.prefixed()?; // actor
+    cursor.unsigned()?; // sequence number
+    cursor.unsigned()?; // first operation
+    cursor.signed()?; // time
+    cursor.prefixed()?; // message
+    for _ in 0..cursor.length()? {
+        cursor.prefixed()?;
+    }
+    let mut budget = 0; // nothing in a change is compressed
+    for (specification, length) in cursor.columns()? {
+        check_column(specification, cursor.take(length)?, &mut budget)?;
+    }
+    Ok(())
+}
+
+fn check_column(specification: u64, bytes: &[u8], budget: &mut usize) -> Result<(), Failure> {
+    let inflated;
+    let bytes = if specification & DEFLATED == 0 {
+        bytes
+    } else {
+        inflated = inflate(bytes, budget)?;
+        &inflated
+    };
+    let rows = match specification & 0b111 {
+        // A group: its values say how many rows the columns grouped by it have.
+        0 => count_runs(bytes, |cursor| cursor.unsigned())?,
+        1 | 2 | 6 => count_runs(bytes, |cursor| cursor.unsigned().map(|_| 1))?,
+        3 => count_runs(bytes, |cursor| cursor.signed().map(|_| 1))?,
+        4 => {
+            let mut cursor = Cursor(bytes);
+            let mut rows = 0u64;
+            while !cursor.0.is_empty() {
+                rows = rows.saturating_add(cursor.unsigned()?);
+            }
+            rows
+        }
+        5 => count_runs(bytes, |cursor| cursor.prefixed().map(|_| 1))?,
+        _ => 0, // raw values: as long as they are
+    };
+    if rows > OPERATIONS {
+        return Err(Failure::too_large(format!("it claims {rows} operations"), OPERATIONS as usize));
+    }
+    Ok(())
+}
+
+/// Rows of a run-length encoded column: at least one per value, and as many as `weigh` says if that is more.
+fn count_runs(bytes: &[u8], weigh: impl Fn(&mut Cursor<'_>) -> Result<u64, Failure>) -> Result<u64, Failure> {
+    let mut cursor = Cursor(bytes);
+    let mut rows = 0u64;
+    while !cursor.0.is_empty() {
+        match cursor.signed()? {
+            0 => rows = rows.saturating_add(cursor.unsigned()?),
+            run @ 1.. => {
+                let weight = weigh(&mut cursor)?.max(1);
+                rows = rows.saturating_add(weight.saturating_mul(run.unsigned_abs()));
+            }
+            literal => {
+                for _ in 0..literal.unsigned_abs() {
+                    rows = rows.saturating_add(weigh(&mut cursor)?.max(1));
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn inflate(bytes: &[u8], budget: &mut usize) -> Result<Vec<u8>, Failure> {
+    let mut inflated = Vec::new();
+    flate2::bufread::DeflateDecoder::new(bytes).take(*budget as u64 + 1).read_to_end(&mut inflated).map_err(invalid)?;
+    if inflated.len() > *budget {
+        return Err(Failure::too_large("it inflates to too many bytes", INFLATED_BYTES));
+    }
+    *budget -= inflated.len();
+    Ok(inflated)
+}
+
+/// The bytes not yet read.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Failure> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| invalid("it ends too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn prefixed(&mut self) -> Result<&'a [u8], Failure> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    fn length(&mut self) -> Result<usize, Failure> {
+        usize::try_from(self.unsigned()?).map_err(invalid)
+    }
+
+    fn columns(&mut self) -> Result<Vec<(u64, usize)>, Failure> {
+        let count = self.length()?;
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            columns.push((self.unsigned()?, self.length()?));
+        }
+        Ok(columns)
+    }
+
+    fn unsigned(&mut self) -> Result<u64, Failure> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(invalid("a number is too large"))
+    }
+
+    fn signed(&mut self) -> Result<i64, Failure> {
+        let mut value = 0i64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= i64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                if shift < 57 && byte & 0x40 != 0 {
+                    value |= -1 << (shift + 7);
+                }
+                return Ok(value);
+            }
+        }
+        Err(invalid("a number is too large"))
+    }
+}

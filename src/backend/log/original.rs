@@ -1,0 +1,167 @@
+//! The original API: whole documents.
+
+use automerge::{ActorId, Automerge, ChangeHash, ROOT, transaction::Transactable};
+
+use super::{
+    Committed, Log, inspect, merge, micros,
+    pull::rows,
+    push::{NewChange, NewRow, Pieces, check_id},
+};
+use crate::{
+    DocumentId,
+    backend::{failure::Failure, limits::DOCUMENT_PAGE_BYTES},
+    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
+    replica::Part,
+};
+
+/// The arguments of `insertDocument` and `updateDocument` that are believed.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct PutDocument {
+    pub id: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A page of whole documents.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct DocumentPage {
+    pub documents: Vec<WholeDocument>,
+    /// Microseconds.
+    pub checkpoint: f64,
+    pub has_more: bool,
+}
+
+/// A whole document.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct WholeDocument {
+    pub id: DocumentId,
+    pub bytes: Vec<u8>,
+    pub version: usize,
+    /// Microseconds.
+    pub timestamp: f64,
+}
+
+/// What `changeStream` tells of a collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::backend) struct StreamState {
+    /// The newest commit.
+    pub timestamp: i64,
+    /// Documents, tombstones included.
+    pub count: usize,
+}
+
+impl Log {
+    /// Adds what the log lacks of a saved document.
+    pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Failure> {
+        check_id(&args.id)?;
+        let of = |failure: Failure| failure.of(&args.id);
+        let mut changes = Vec::new();
+        for change in inspect::saved(&args.bytes).map_err(of)? {
+            let bytes = split(change.raw_bytes()).map_err(of)?;
+            changes.push(NewChange { change, bytes });
+        }
+        let collection = self.name(collection);
+        let mut commit = self.begin(now);
+        let id = DocumentId::new(args.id.as_str());
+        self.append_changes(&collection, None, &id, changes, NewRow::Merged, &mut commit).map_err(of)?;
+        Ok(self.end(&collection, commit, ()))
+    }
+
+    /// Makes a tombstone of a document, by a change of the server's own under the name `actor`, which must be new.
+    pub fn delete_document(
+        &mut self,
+        collection: &str,
+        id: &str,
+        actor: [u8; 16],
+        now: i64,
+    ) -> Result<Committed<()>, Failure> {
+        let of = |failure: Failure| failure.of(id);
+        let collection = self.name(collection);
+        let name = DocumentId::new(id);
+        let mut commit = self.begin(now);
+        let (known, document) =
+            self.collections.get(&collection).and_then(|known| Some((known, known.documents.get(&name)?))).ok_or_else(
+                || Failure::new("unknownDocument", format!("there is no document {id:?} in {collection:?}")).of(id),
+            )?;
+        if !document.deleted {
+            let merged = merge::load(known, document)?;
+            let change = inspect::guarded("edit", || tombstone(merged, actor)).map_err(of)?.map_err(of)?;
+            let bytes = split(change.raw_bytes()).map_err(of)?;
+            let new = vec![NewChange { change, bytes }];
+            self.append_changes(&collection, None, &name, new, NewRow::Merged, &mut commit).map_err(of)?;
+        }
+        Ok(self.end(&collection, commit, ()))
+    }
+
+    /// Whole documents last changed at or after `checkpoint` (in microseconds), oldest first. `limit` counts those after the
+    /// checkpoint's own microsecond, and a page never ends within one, so that each page gets further than the one before.
+    pub fn pull_changes(&self, collection: &str, checkpoint: f64, limit: Option<f64>) -> DocumentPage {
+        let limit = rows(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
+        let mut page = DocumentPage { documents: Vec::new(), checkpoint, has_more: false };
+        let Some(collection) = self.collections.get(collection) else {
+            return page;
+        };
+        // A float to integer cast saturates, and makes 0 of what is not a number.
+        let from = (checkpoint.ceil() as i64).saturating_mul(1_000);
+        let first = DocumentId::new("");
+        let (mut counted, mut bytes) = (0, 0);
+        for (ts, id) in collection.modified.range((from, first)..) {
+            if *ts > self.published {
+                break;
+            }
+            let timestamp = micros(*ts);
+            if timestamp != page.checkpoint && (counted >= limit || bytes >= DOCUMENT_PAGE_BYTES) {
+                page.has_more = true;
+                break;
+            }
+            let Some(document) = collection.documents.get(id) else {
+                continue;
+            };
+            let whole = WholeDocument {
+                id: id.clone(),
+                bytes: merge::bytes(collection, document),
+                version: document.history.len(),
+                timestamp,
+            };
+            counted += usize::from(timestamp > checkpoint);
+            bytes += whole.bytes.len();
+            page.checkpoint = timestamp;
+            page.documents.push(whole);
+        }
+        page
+    }
+
+    /// The newest change and the number of documents, as of what is published.
+    pub fn change_stream(&self, collection: &str) -> StreamState {
+        self.collections.get(collection).map(|collection| collection.stream).unwrap_or_default()
+    }
+}
+
+/// The change that deletes a document.
+fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<automerge::Change, Failure> {
+    let before: Vec<ChangeHash> = document.get_heads();
+    document.set_actor(ActorId::from(actor));
+    document
+        .transact::<_, _, automerge::AutomergeError>(|transaction| transaction.put(ROOT, "deleted", true))
+        .map_err(|failure| Failure::invalid_change(format!("the document cannot be deleted: {}", failure.error)))?;
+    document
+        .get_changes(&before)
+        .pop()
+        .ok_or_else(|| Failure::invalid_change("the document cannot be deleted: nothing changed"))
+}
+
+/// A change's bytes as log rows.
+fn split(bytes: &[u8]) -> Result<Pieces, Failure> {
+    if bytes.len() > CHANGE_BYTES {
+        return Err(Failure::too_large(format!("a change of {} bytes", bytes.len()), CHANGE_BYTES));
+    }
+    if bytes.len() <= CHUNK_BYTES {
+        return Ok(vec![(bytes.into(), None)]);
+    }
+    let hash = super::push::sha256(bytes);
+    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
+    Ok(bytes
+        .chunks(CHUNK_BYTES)
+        .zip(0..)
+        .map(|(bytes, index)| (bytes.into(), Some(Part { hash, index, count })))
+        .collect())
+}

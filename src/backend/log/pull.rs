@@ -1,0 +1,120 @@
+//! `pullDeltas`.
+
+use std::{ops::Bound, sync::Arc};
+
+use super::{Log, LogRow};
+use crate::{
+    DocumentId,
+    backend::failure::Failure,
+    limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
+    replica::{Part, Position},
+};
+
+/// The arguments of `pullDeltas`.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct PullDeltas {
+    /// Exclusive. `None`: something that no log ever gave out.
+    pub checkpoint: Option<Position>,
+    pub limit: Option<f64>,
+    pub scope: Option<String>,
+}
+
+/// A page of the log.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct LogPage {
+    pub deltas: Vec<LogDelta>,
+    pub checkpoint: Position,
+    pub has_more: bool,
+}
+
+/// A row of a page.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct LogDelta {
+    pub position: Position,
+    pub document: DocumentId,
+    pub bytes: Arc<[u8]>,
+    pub part: Option<Part>,
+}
+
+impl Log {
+    /// The published rows after a checkpoint.
+    pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Failure> {
+        let unknown = || {
+            Failure::new(
+                "checkpointUnknown",
+                "this log never gave out that checkpoint: start from the beginning and offer everything again",
+            )
+        };
+        let checkpoint = args.checkpoint.ok_or_else(unknown)?;
+        let limit = rows(args.limit, PAGE_ROWS, PAGE_ROWS_MAX);
+        let Some(collection) = self.collections.get(collection) else {
+            return match checkpoint == Position::default() {
+                true => Ok(LogPage { deltas: Vec::new(), checkpoint, has_more: false }),
+                false => Err(unknown()),
+            };
+        };
+        let end = Position { ts: self.published, ordinal: u32::MAX };
+        let newest = collection.rows.range(..=end).next_back().map_or(Position::default(), |(position, _)| *position);
+        if checkpoint > newest {
+            return Err(unknown());
+        }
+        let range = (Bound::Excluded(checkpoint), Bound::Included(end));
+        let mut page = Filling { page: LogPage { deltas: Vec::new(), checkpoint, has_more: false }, limit, bytes: 0 };
+        if checkpoint < end {
+            match &args.scope {
+                None => {
+                    for (position, row) in collection.rows.range(range) {
+                        if !page.take(*position, row) {
+                            break;
+                        }
+                    }
+                }
+                Some(scope) => {
+                    let positions = collection.scopes.get(scope.as_str()).map(|scope| scope.rows.range(range));
+                    for position in positions.into_iter().flatten() {
+                        let Some(row) = collection.rows.get(position) else {
+                            continue;
+                        };
+                        if !page.take(*position, row) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(page.page)
+    }
+}
+
+/// A limit as asked for, brought between 1 and `most`.
+pub(super) fn rows(asked: Option<f64>, usual: usize, most: usize) -> usize {
+    // A float to integer cast saturates, and makes 0 of what is not a number.
+    asked.map_or(usual, |asked| (asked as usize).clamp(1, most))
+}
+
+struct Filling {
+    page: LogPage,
+    limit: usize,
+    bytes: usize,
+}
+
+impl Filling {
+    /// Adds a row; false if the page is full.
+    fn take(&mut self, position: Position, row: &LogRow) -> bool {
+        let bytes = self.bytes + row.bytes.len();
+        let any = !self.page.deltas.is_empty();
+        if any && (self.page.deltas.len() >= self.limit || bytes > PAGE_BYTES) {
+            self.page.has_more = true;
+            return false;
+        }
+        self.bytes = bytes;
+        self.page.checkpoint = position;
+        self.page.deltas.push(LogDelta {
+            position,
+            document: row.document.clone(),
+            bytes: row.bytes.clone(),
+            part: row.part.clone(),
+        });
+        true
+    }
+}

@@ -1,0 +1,124 @@
+//! Reads a log back.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    DocumentRecord, Log, LogRow, Record, Row, Waiting,
+    document::{Document, covered},
+    inspect,
+};
+use crate::DocumentId;
+
+/// What does not fit together in what was read.
+#[derive(Debug, thiserror::Error)]
+#[error("document {document:?} of {collection:?}: {problem}")]
+pub(in crate::backend) struct Damage {
+    collection: String,
+    document: String,
+    problem: String,
+}
+
+/// A log in the making: documents first, then rows in order, then waiting parts.
+pub(in crate::backend) struct Restore {
+    log: Log,
+    /// Chunks of which not all parts have been read.
+    partial: HashMap<[u8; 32], Vec<u8>>,
+}
+
+impl Restore {
+    pub fn new(epoch: impl Into<Arc<str>>) -> Self {
+        Self { log: Log::new(epoch), partial: HashMap::new() }
+    }
+
+    /// Adds what a record tells.
+    pub fn add(&mut self, record: Record) -> Result<(), Damage> {
+        match record {
+            Record::Document(record) => self.document(record),
+            Record::Row(row) => return self.row(row),
+            Record::Part { collection, document, part, bytes } => {
+                let name = self.log.name(&collection);
+                let waiting = self.log.collections.entry(name).or_default().waiting.entry(document).or_default();
+                let chunk =
+                    waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
+                chunk.parts.insert(part.index, bytes);
+            }
+            Record::RowGone(_) | Record::PartsGone { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The log, if it is whole.
+    pub fn finish(mut self) -> Result<Log, Damage> {
+        for (name, collection) in &self.log.collections {
+            for document in collection.documents.values() {
+                if document.history.len() == 0 {
+                    return Err(damage(name, &document.id, "none of its changes is there"));
+                }
+            }
+        }
+        self.log.publish();
+        Ok(self.log)
+    }
+
+    fn document(&mut self, record: DocumentRecord) {
+        let name = self.log.name(&record.collection);
+        let collection = self.log.collections.entry(name.clone()).or_default();
+        let mut document = Document::new(record.id.clone(), record.scope);
+        document.history.heads = record.heads.into_iter().collect();
+        document.fields = record.fields;
+        document.deleted = record.deleted;
+        document.modified = record.modified;
+        document.merged = record.merged;
+        if !record.merged {
+            self.log.unchecked.insert((name, record.id.clone()));
+        }
+        collection.modified.insert((record.modified, record.id.clone()));
+        collection.last = collection.last.max(record.modified);
+        self.log.last = self.log.last.max(record.modified);
+        collection.documents.insert(record.id, document);
+    }
+
+    fn row(&mut self, row: Row) -> Result<(), Damage> {
+        let name = self.log.name(&row.collection);
+        let collection = self.log.collections.entry(name.clone()).or_default();
+        let Some(document) = collection.documents.get_mut(&row.document) else {
+            return Err(damage(&name, &row.document, "its log row has no document"));
+        };
+        if row.covers.is_empty() {
+            let change = match &row.part {
+                None => Some(row.bytes.to_vec()),
+                Some(part) => {
+                    let bytes = self.partial.entry(part.hash).or_default();
+                    bytes.extend_from_slice(&row.bytes);
+                    document.whole.insert(part.hash);
+                    (part.index + 1 == part.count).then(|| self.partial.remove(&part.hash)).flatten()
+                }
+            };
+            if let Some(bytes) = change {
+                let change =
+                    inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.message))?;
+                document.history.remember(&covered(&change));
+            }
+        } else {
+            document.snapshot = row.covers.len();
+            row.covers.iter().for_each(|covered| document.history.remember(covered));
+        }
+        document.rows.push(row.position);
+        if document.rows.len() > document.compact_at {
+            self.log.compactable.insert((name, row.document.clone()));
+        }
+        if let Some(scope) = &document.scope {
+            let scope = collection.scopes.entry(scope.clone()).or_default();
+            scope.rows.insert(row.position);
+            scope.last = row.position.ts;
+        }
+        self.log.last = self.log.last.max(row.position.ts);
+        collection.last = collection.last.max(row.position.ts);
+        collection.rows.insert(row.position, LogRow { document: row.document, bytes: row.bytes, part: row.part });
+        Ok(())
+    }
+}
+
+fn damage(collection: &str, document: &DocumentId, problem: &str) -> Damage {
+    Damage { collection: collection.to_owned(), document: document.to_string(), problem: problem.to_owned() }
+}

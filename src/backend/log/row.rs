@@ -1,0 +1,77 @@
+//! What may be a row of the app's table.
+
+use std::collections::BTreeMap;
+
+use convex::Value;
+
+use crate::{
+    backend::failure::Failure,
+    limits::{FIELD_NAME_BYTES, NESTING, ROW_BYTES},
+};
+
+/// Root fields that the row holds under a meaning of its own.
+const RESERVED: [&str; 4] = ["id", "version", "timestamp", "deleted"];
+
+/// A document's root fields, without those whose names the row itself uses, and whether it is a tombstone.
+pub(super) fn split(mut fields: BTreeMap<String, Value>) -> (BTreeMap<String, Value>, bool) {
+    let deleted = fields.get("deleted") == Some(&Value::Boolean(true));
+    for name in RESERVED {
+        fields.remove(name);
+    }
+    (fields, deleted)
+}
+
+/// Whether Convex would store these fields.
+pub(super) fn check(fields: &BTreeMap<String, Value>) -> Result<(), Failure> {
+    let bytes = object_bytes(fields, 1)?;
+    if bytes > ROW_BYTES {
+        return Err(Failure::too_large(format!("the row has {bytes} bytes"), ROW_BYTES));
+    }
+    Ok(())
+}
+
+fn object_bytes(fields: &BTreeMap<String, Value>, depth: usize) -> Result<usize, Failure> {
+    let mut bytes = 2;
+    for (name, value) in fields {
+        check_name(name)?;
+        bytes += name.len() + 1 + value_bytes(value, depth)?;
+    }
+    Ok(bytes)
+}
+
+/// The size of a value as Convex counts it.
+fn value_bytes(value: &Value, depth: usize) -> Result<usize, Failure> {
+    if depth > NESTING {
+        return Err(Failure::too_large("the document is nested too deeply", NESTING));
+    }
+    Ok(match value {
+        Value::Null | Value::Boolean(_) => 1,
+        Value::Int64(_) | Value::Float64(_) => 9,
+        Value::String(text) => text.len() + 2,
+        Value::Bytes(bytes) => bytes.len() + 2,
+        Value::Array(values) => {
+            let mut bytes = 2;
+            for value in values {
+                bytes += value_bytes(value, depth + 1)?;
+            }
+            bytes
+        }
+        Value::Object(fields) => object_bytes(fields, depth + 1)?,
+    })
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let problem = if name.is_empty() {
+        "is empty"
+    } else if name.starts_with(['$', '_']) {
+        "starts with `$` or `_`"
+    } else if name.len() > FIELD_NAME_BYTES {
+        "is too long"
+    } else if !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        "has letters outside printable ASCII"
+    } else {
+        return Ok(());
+    };
+    let shown: String = name.chars().take(64).collect();
+    Err(Failure::new("forbiddenField", format!("the field name {shown:?} {problem}: Convex does not store it")))
+}

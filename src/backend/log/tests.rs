@@ -1,0 +1,250 @@
+//! The log without anything around it: whatever order things happen in, readers get every change once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, transaction::Transactable};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A replica that writes one document.
+struct Replica {
+    document: AutoCommit,
+    pushed: Vec<ChangeHash>,
+}
+
+impl Replica {
+    fn new(actor: u8) -> Self {
+        Self { document: AutoCommit::new().with_actor(ActorId::from([actor; 16])), pushed: Vec::new() }
+    }
+
+    fn edit(&mut self, value: i64) -> PushChanges {
+        self.document.put(ROOT, "value", value).unwrap();
+        self.document.commit();
+        let changes = self.document.get_changes(&self.pushed);
+        self.pushed = self.document.get_heads();
+        push("d", changes.iter().map(|change| change.raw_bytes().to_vec()))
+    }
+
+    fn merge(&mut self, log: &Log) {
+        let documents = log.pull_changes("c", 0.0, None).documents;
+        if let Some(document) = documents.iter().find(|document| document.id.as_str() == "d") {
+            self.document.load_incremental(&document.bytes).unwrap();
+            self.pushed = self.document.get_heads();
+        }
+    }
+}
+
+fn push(id: &str, changes: impl IntoIterator<Item = Vec<u8>>) -> PushChanges {
+    let changes = changes.into_iter().map(|bytes| Chunk { bytes: bytes.into(), part: None }).collect();
+    PushChanges {
+        documents: vec![PushedDocument { id: id.into(), changes, fields: None, removed: Vec::new() }],
+        scope: None,
+    }
+}
+
+/// Pulls everything after a checkpoint, in pages as large as `limits` says, over and over.
+fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<pull::LogDelta> {
+    let mut all = Vec::new();
+    let mut limits = limits.iter().cycle();
+    loop {
+        let limit = limits.next().map(|limit| f64::from(*limit));
+        let page = log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None }).unwrap();
+        assert!(page.checkpoint >= checkpoint);
+        checkpoint = page.checkpoint;
+        all.extend(page.deltas);
+        if !page.has_more {
+            return all;
+        }
+    }
+}
+
+/// What a restart makes of the records.
+fn restored(epoch: &str, records: &[Record]) -> Log {
+    let mut documents = BTreeMap::new();
+    let mut rows = BTreeMap::new();
+    for record in records {
+        match record {
+            Record::Document(document) => {
+                documents.insert(document.id.clone(), record.clone());
+            }
+            Record::Row(row) => {
+                rows.insert(row.position, record.clone());
+            }
+            Record::RowGone(position) => {
+                rows.remove(position);
+            }
+            Record::Part { .. } | Record::PartsGone { .. } => {}
+        }
+    }
+    let mut restore = Restore::new(epoch);
+    documents.into_values().chain(rows.into_values()).for_each(|record| restore.add(record).unwrap());
+    restore.finish().unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A replica edits and pushes.
+    Edit(u8, i64),
+    /// A replica takes in what the log has.
+    Merge(u8),
+    /// A document of its own.
+    Other(u8),
+    Publish,
+    /// Leaves so many rows as they are.
+    Compact(u8),
+    Restart,
+    /// The reader pulls what is new.
+    Read,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3u8, any::<i64>()).prop_map(|(replica, value)| Step::Edit(replica, value)),
+        2 => (0..3u8).prop_map(Step::Merge),
+        2 => any::<u8>().prop_map(Step::Other),
+        3 => Just(Step::Publish),
+        2 => (0..4u8).prop_map(Step::Compact),
+        1 => Just(Step::Restart),
+        3 => Just(Step::Read),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn readers_get_every_change_in_order_whatever_happens(
+        steps in prop::collection::vec(step(), 1..60),
+        limits in prop::collection::vec(1..5u8, 1..4),
+        times in prop::collection::vec(0..1_000i64, 1..8),
+    ) {
+        let mut log = Log::new("epoch");
+        let mut replicas: Vec<_> = (1..4).map(Replica::new).collect();
+        let (mut others, mut records) = (BTreeSet::new(), Vec::new());
+        let mut reader: BTreeMap<DocumentId, Automerge> = BTreeMap::new();
+        let (mut at, mut clock) = (Position::default(), times.iter().cycle());
+        for step in steps.into_iter().chain([Step::Publish, Step::Read]) {
+            let now = *clock.next().unwrap();
+            match step {
+                Step::Edit(replica, value) => {
+                    let args = replicas[usize::from(replica)].edit(value);
+                    let committed = log.push_changes("c", args, now).unwrap();
+                    prop_assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
+                    records.extend(committed.records);
+                }
+                Step::Merge(replica) => {
+                    log.publish();
+                    replicas[usize::from(replica)].merge(&log);
+                }
+                Step::Other(number) => {
+                    let id = format!("o{number}");
+                    if others.insert(id.clone()) {
+                        let mut replica = Replica::new(9);
+                        replica.edit(i64::from(number));
+                        let changes = replica.document.get_changes(&[]);
+                        let args = push(&id, changes.iter().map(|change| change.raw_bytes().to_vec()));
+                        records.extend(log.push_changes("c", args, now).unwrap().records);
+                    }
+                }
+                Step::Publish => log.publish(),
+                Step::Compact(tail) => {
+                    records.extend(log.compact(&"c".into(), &DocumentId::new("d"), usize::from(tail)).unwrap());
+                }
+                Step::Restart => {
+                    log = restored("epoch", &records);
+                }
+                Step::Read => {
+                    for delta in pull(&log, at, &limits) {
+                        prop_assert!(delta.position > at, "in order");
+                        at = delta.position;
+                        // Every change's dependencies have come before it.
+                        let document = reader.entry(delta.document).or_default();
+                        document.load_incremental(&delta.bytes).unwrap();
+                        prop_assert!(document.get_missing_deps(&[]).is_empty());
+                    }
+                }
+            }
+        }
+        // The reader, one who starts afresh, and the table agree with the log.
+        let mut fresh: BTreeMap<DocumentId, Automerge> = BTreeMap::new();
+        for delta in pull(&log, Position::default(), &limits) {
+            fresh.entry(delta.document).or_default().load_incremental(&delta.bytes).unwrap();
+        }
+        let rows = log.rows("c");
+        prop_assert_eq!(rows.len(), fresh.len());
+        for (id, row) in rows {
+            prop_assert_eq!(fresh[&id].get_heads(), reader[&id].get_heads());
+            let (fields, _) = row::split(merge::fields(&fresh[&id]).unwrap());
+            let convex::Value::Object(mut row) = row else { panic!("a row is an object") };
+            prop_assert_eq!(row.remove("version"), Some(convex::Value::Float64(fresh[&id].get_changes(&[]).len() as f64)));
+            row.remove("id");
+            row.remove("timestamp");
+            prop_assert_eq!(row, fields);
+        }
+        for replica in &mut replicas {
+            let heads = replica.document.get_heads();
+            let has_all = fresh.get(&DocumentId::new("d")).is_some_and(|document| {
+                heads.iter().all(|head| document.get_change_by_hash(head).is_some())
+            });
+            prop_assert!(heads.is_empty() || has_all);
+        }
+    }
+
+    #[test]
+    fn time_only_goes_forward(times in prop::collection::vec(any::<i32>(), 1..20)) {
+        let mut log = Log::new("epoch");
+        let mut replica = Replica::new(1);
+        let mut last = 0;
+        for (value, now) in times.into_iter().enumerate() {
+            let committed = log.push_changes("c", replica.edit(value as i64), i64::from(now)).unwrap();
+            prop_assert!(committed.ts > last);
+            last = committed.ts;
+        }
+    }
+}
+
+#[test]
+fn nothing_is_shown_before_it_is_published() {
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    log.push_changes("c", replica.edit(1), 5_000).unwrap();
+    assert!(pull(&log, Position::default(), &[10]).is_empty());
+    assert_eq!(log.change_stream("c"), StreamState::default());
+    assert!(log.pull_changes("c", 0.0, None).documents.is_empty());
+    log.publish();
+    assert_eq!(pull(&log, Position::default(), &[10]).len(), 1);
+    assert_eq!(log.change_stream("c"), StreamState { timestamp: 5_000, count: 1 });
+    assert_eq!(log.pull_changes("c", 0.0, None).documents.len(), 1);
+}
+
+#[test]
+fn a_snapshot_stands_for_the_changes_it_replaced() {
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    let mut records = Vec::new();
+    let mut pushes = Vec::new();
+    for value in 0..10 {
+        let args = replica.edit(value);
+        pushes.push(args.clone());
+        records.extend(log.push_changes("c", args, 0).unwrap().records);
+    }
+    log.publish();
+    let before: Vec<_> = pull(&log, Position::default(), &[4]).into_iter().map(|delta| delta.position).collect();
+    records.extend(log.compact(&"c".into(), &DocumentId::new("d"), 3).unwrap());
+    for log in [&mut log, &mut restored("epoch", &records)] {
+        let after: Vec<_> = pull(log, Position::default(), &[4]).into_iter().map(|delta| delta.position).collect();
+        assert_eq!(after, before[6..], "at the place of the last change it covers");
+        assert_eq!(pull(log, before[2], &[4]).len(), 4, "a reader in the middle is given the snapshot");
+        assert_eq!(pull(log, before[7], &[4]).len(), 2, "one after it is not sent old news");
+        // What is known of the replaced changes stays known.
+        for args in &pushes {
+            let repeated = log.push_changes("c", args.clone(), 0).unwrap();
+            assert!(repeated.answer.results[0].1.is_ok() && repeated.records.is_empty());
+        }
+        let mut impostor = Replica::new(1);
+        let refused = log.push_changes("c", impostor.edit(99), 0).unwrap();
+        assert_eq!(refused.answer.results[0].1.as_ref().unwrap_err().code, "reusedSequence");
+        assert_eq!(pull(log, Position::default(), &[4]).len(), 4);
+    }
+}

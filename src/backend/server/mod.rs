@@ -1,0 +1,138 @@
+//! A thin shell around the log: sockets, HTTP, and who may come in.
+
+mod connection;
+mod http;
+mod session;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+    serve::ListenerExt,
+};
+use subtle::ConstantTimeEq;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+use super::{
+    limits::{CONNECTIONS, FRAME_BYTES},
+    writer::{Jobs, Shared},
+};
+
+/// What every connection works with.
+pub(super) struct Server {
+    pub log: Shared,
+    pub jobs: Jobs,
+    /// The newest commit that readers see.
+    pub published: watch::Receiver<i64>,
+    /// Becomes true when the backend stops.
+    pub stopping: watch::Receiver<bool>,
+    pub token: Option<Token>,
+    pub origins: Vec<String>,
+    pub connections: AtomicUsize,
+    pub places: Arc<Semaphore>,
+}
+
+/// What a caller must know. Never shown.
+pub(super) struct Token(String);
+
+impl Token {
+    pub fn new(token: String) -> Self {
+        Self(token)
+    }
+
+    /// Whether this is the token; takes as long for a wrong one as for the right one of the same length.
+    fn is(&self, offered: &str) -> bool {
+        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
+    }
+}
+
+impl Server {
+    /// Room for as many connections as there may be at once.
+    pub fn places() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(CONNECTIONS))
+    }
+
+    /// Whether someone who offers this may call functions.
+    fn admits(&self, offered: Option<&str>) -> bool {
+        self.token.as_ref().is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
+    }
+}
+
+/// Serves until the backend stops.
+pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io::Result<()> {
+    let mut stopping = server.stopping.clone();
+    let router = Router::new()
+        .route("/api/sync", get(sync))
+        .route("/api/{version}/sync", get(sync))
+        .route("/api/query", post(http::query))
+        .route("/api/mutation", post(http::mutation))
+        .route("/version", get(async || env!("CARGO_PKG_VERSION")))
+        .layer(DefaultBodyLimit::max(FRAME_BYTES))
+        .layer(middleware::from_fn_with_state(server.clone(), check_origin))
+        .with_state(server);
+    let listener = listener.tap_io(|stream| {
+        // Small answers matter more than full packets. Where this fails, they are merely later.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            // An error means that the backend is gone.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        })
+        .await
+}
+
+/// Any page that a browser shows could try to reach a server on this machine; its `Origin` header gives it away.
+async fn check_origin(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
+        return next.run(request).await;
+    };
+    if !server.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+        return (StatusCode::FORBIDDEN, "This origin is not allowed. Add it to those the backend allows.")
+            .into_response();
+    }
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, convex-client"),
+    );
+    response
+}
+
+/// Speaks the sync protocol.
+async fn sync(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> Response {
+    let Ok(place) = server.places.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many connections").into_response();
+    };
+    upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES).on_upgrade(async move |socket| {
+        server.connections.fetch_add(1, Ordering::Relaxed);
+        connection::run(socket, server.clone()).await;
+        server.connections.fetch_sub(1, Ordering::Relaxed);
+        drop(place);
+    })
+}
+
+/// What follows `Bearer` (or `Convex`) in the `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("convex")).then_some(token.trim())
+}

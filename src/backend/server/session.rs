@@ -1,0 +1,293 @@
+//! One connection's side of the sync protocol, without its socket.
+//!
+//! The client keeps a version (of its query set, its identity, and the data), and takes only transitions that start at it. So exactly one
+//! place makes them: [`Session::transition`], from the newest that is published. What happens meanwhile is not queued: a connection that
+//! reads slowly gets fewer, later transitions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use convex::Value;
+use convex_sync_types::{
+    AuthenticationToken, ClientMessage, ErrorPayload, IdentityVersion, LogLinesMessage, QueryId, QuerySetModification,
+    QuerySetVersion, ServerMessage, SessionRequestSeqNumber, StateModification, StateVersion, Timestamp,
+};
+use serde_json::Value as Json;
+
+use super::Server;
+use crate::backend::{
+    failure::Failure,
+    function::{self, Answer, CallError, Mutation, Query},
+    limits::{DOCUMENT_PAGE_BYTES, QUERIES},
+    writer::Reply,
+};
+
+/// What a client's message leads to.
+pub(super) enum Step {
+    /// Nothing but, perhaps, a transition.
+    Nothing,
+    /// An answer at once.
+    Answer(Json),
+    /// A mutation to run; its answer is [`answer`]'s.
+    Run { request: SessionRequestSeqNumber, collection: String, mutation: Mutation },
+    /// A last message, and the reason to close with.
+    End(Json, String),
+}
+
+/// One connection's state.
+pub(super) struct Session {
+    server: Arc<Server>,
+    /// What the client has.
+    version: StateVersion,
+    query_set: QuerySetVersion,
+    identity: IdentityVersion,
+    is_authenticated: bool,
+    queries: BTreeMap<QueryId, OpenQuery>,
+    removed: BTreeSet<QueryId>,
+    /// A transition is due even if no result changed.
+    is_owing: bool,
+    hasher: RandomState,
+}
+
+struct OpenQuery {
+    call: Result<(String, Query), CallError>,
+    /// The newest commit when it was last run; `None`: never.
+    ran_at: Option<i64>,
+    /// Tells whether a result is the one that was sent last.
+    sent: Option<u64>,
+}
+
+impl OpenQuery {
+    fn is_due(&self, log: &crate::backend::log::Log) -> bool {
+        match (&self.call, self.ran_at) {
+            (_, None) => true,
+            (Ok((collection, query)), Some(ran_at)) => log.touched(collection, query.scope()) > ran_at,
+            (Err(_), Some(_)) => false,
+        }
+    }
+}
+
+impl Session {
+    pub fn new(server: Arc<Server>) -> Self {
+        Self {
+            is_authenticated: server.admits(None),
+            server,
+            version: StateVersion::initial(),
+            query_set: 0,
+            identity: 0,
+            queries: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            is_owing: false,
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Takes a client's message.
+    pub fn handle(&mut self, text: &str) -> Step {
+        let message = serde_json::from_str::<Json>(text).map_err(Into::into).and_then(ClientMessage::try_from);
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => return fatal(format!("Received an invalid message: {error}")),
+        };
+        match message {
+            ClientMessage::Connect { .. } | ClientMessage::Event(_) => Step::Nothing,
+            ClientMessage::ModifyQuerySet { base_version, new_version, modifications } => {
+                self.modify(base_version, new_version, modifications)
+            }
+            ClientMessage::Mutation { request_id: request, udf_path, args, .. } => {
+                let call = match self.is_authenticated {
+                    true => function::mutation(&udf_path, args.get()),
+                    false => Err(unauthenticated()),
+                };
+                match call {
+                    Ok((collection, mutation)) => Step::Run { request, collection, mutation },
+                    Err(error) => Step::Answer(self.answer(request, Reply { result: Err(error), ts: 0 })),
+                }
+            }
+            ClientMessage::Action { request_id, udf_path, .. } => {
+                Step::Answer(Json::from(ServerMessage::<Value>::ActionResponse {
+                    request_id,
+                    result: Err(ErrorPayload::Message(format!(
+                        "Could not find public function for '{udf_path}'. This backend has no actions."
+                    ))),
+                    log_lines: LogLinesMessage(Vec::new()),
+                }))
+            }
+            ClientMessage::Authenticate { base_version, token } => self.authenticate(base_version, token),
+        }
+    }
+
+    fn modify(
+        &mut self,
+        base: QuerySetVersion,
+        new: QuerySetVersion,
+        modifications: Vec<QuerySetModification>,
+    ) -> Step {
+        if base != self.query_set || new <= base {
+            return fatal(format!(
+                "Base version {base} passed up doesn't match the current version {}",
+                self.query_set
+            ));
+        }
+        for modification in modifications {
+            match modification {
+                QuerySetModification::Add(query) => {
+                    if self.queries.len() >= QUERIES {
+                        return fatal(format!("More than {QUERIES} queries are open in one connection"));
+                    }
+                    let call = function::query(&query.udf_path, query.args.get());
+                    self.removed.remove(&query.query_id);
+                    self.queries.insert(query.query_id, OpenQuery { call, ran_at: None, sent: None });
+                }
+                QuerySetModification::Remove { query_id } => {
+                    self.queries.remove(&query_id);
+                    self.removed.insert(query_id);
+                }
+            }
+        }
+        self.query_set = new;
+        self.is_owing = true;
+        Step::Nothing
+    }
+
+    fn authenticate(&mut self, base: IdentityVersion, token: AuthenticationToken) -> Step {
+        if base != self.identity {
+            return fatal(format!(
+                "Identity version {base} passed up doesn't match the current version {}",
+                self.identity
+            ));
+        }
+        let offered = match &token {
+            AuthenticationToken::User(token) | AuthenticationToken::Admin(token, _) => Some(token.as_str()),
+            AuthenticationToken::None => None,
+        };
+        let admits = self.server.admits(offered);
+        if offered.is_some() && !admits {
+            let reason = "The token is wrong";
+            let error = ServerMessage::<Value>::AuthError {
+                error_message: reason.into(),
+                base_version: Some(base),
+                auth_update_attempted: Some(true),
+            };
+            return Step::End(error.into(), reason.into());
+        }
+        self.is_authenticated = admits;
+        self.identity += 1;
+        self.is_owing = true;
+        self.queries.values_mut().for_each(|query| query.ran_at = None);
+        Step::Nothing
+    }
+
+    /// The answer to a mutation. A transition follows it, also if it failed: the client may wait for one.
+    pub fn answer(&mut self, request_id: SessionRequestSeqNumber, reply: Reply) -> Json {
+        self.is_owing = true;
+        let ts = reply.result.is_ok().then(|| timestamp(reply.ts));
+        let result = reply.result.map_err(|error| match error.into_parts() {
+            (message, None) => ErrorPayload::Message(message),
+            (message, Some(data)) => ErrorPayload::ErrorData { message, data },
+        });
+        ServerMessage::MutationResponse { request_id, result, ts, log_lines: LogLinesMessage(Vec::new()) }.into()
+    }
+
+    /// The transition to what is published now; `None` if the client has all of it. There may be more at once after a large one.
+    pub fn transition(&mut self) -> Option<Json> {
+        let mut results = Vec::new();
+        let published = {
+            let log = self.server.log.read();
+            let published = log.published();
+            let mut bytes = 0;
+            for (id, query) in &mut self.queries {
+                if !query.is_due(&log) || bytes > DOCUMENT_PAGE_BYTES {
+                    continue;
+                }
+                query.ran_at = Some(published);
+                let result = match &query.call {
+                    Err(error) => Err(error.clone()),
+                    Ok(_) if !self.is_authenticated => Err(unauthenticated()),
+                    Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
+                };
+                bytes += result.as_ref().map_or(0, answer_bytes);
+                results.push((*id, result));
+            }
+            published
+        };
+        let mut modifications: Vec<_> = std::mem::take(&mut self.removed)
+            .into_iter()
+            .map(|query_id| StateModification::QueryRemoved { query_id })
+            .collect();
+        for (id, result) in results {
+            let modification = modification(id, result);
+            let sent = Some(match &modification {
+                StateModification::QueryUpdated { value, .. } => self.hasher.hash_one(value),
+                StateModification::QueryFailed { error_message, error_data, .. } => {
+                    self.hasher.hash_one((error_message, error_data))
+                }
+                StateModification::QueryRemoved { .. } => 0,
+            });
+            if let Some(query) = self.queries.get_mut(&id)
+                && std::mem::replace(&mut query.sent, sent) != sent
+            {
+                modifications.push(modification);
+            }
+        }
+        if modifications.is_empty() && !std::mem::take(&mut self.is_owing) {
+            return None;
+        }
+        self.is_owing = false;
+        let end = StateVersion {
+            query_set: self.query_set,
+            identity: self.identity,
+            ts: self.version.ts.max(timestamp(published)),
+        };
+        let start = std::mem::replace(&mut self.version, end);
+        Some(
+            ServerMessage::Transition {
+                start_version: start,
+                end_version: end,
+                modifications,
+                client_clock_skew: None,
+                server_ts: None,
+            }
+            .into(),
+        )
+    }
+}
+
+fn answer_bytes(answer: &Answer) -> usize {
+    match answer {
+        Answer::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
+        Answer::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
+        Answer::Stream { .. } => 0,
+    }
+}
+
+fn modification(query_id: QueryId, result: Result<Answer, CallError>) -> StateModification<Json> {
+    let log_lines = LogLinesMessage(Vec::new());
+    match result {
+        Ok(answer) => {
+            StateModification::QueryUpdated { query_id, value: Value::from(answer).into(), log_lines, journal: None }
+        }
+        Err(error) => {
+            let (error_message, error_data) = error.into_parts();
+            let error_data = error_data.map(Json::from);
+            StateModification::QueryFailed { query_id, error_message, log_lines, journal: None, error_data }
+        }
+    }
+}
+
+fn fatal(error_message: String) -> Step {
+    Step::End(ServerMessage::<Value>::FatalError { error_message: error_message.clone() }.into(), error_message)
+}
+
+/// A call by someone who has not shown the token.
+pub(super) fn unauthenticated() -> CallError {
+    CallError::Refused(Failure::new("unauthenticated", "this backend asks for a token"))
+}
+
+fn timestamp(ts: i64) -> Timestamp {
+    // Commits come after 1970.
+    Timestamp::try_from(ts).unwrap_or(Timestamp::MIN)
+}

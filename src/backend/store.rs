@@ -1,0 +1,304 @@
+//! The log on disk: one SQLite file in a directory of its own.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use automerge::ChangeHash;
+use convex::Value;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+
+use super::{
+    error::BackendError,
+    log::{Covered, DocumentRecord, Log, Record, Restore, Row},
+};
+use crate::{
+    DocumentId,
+    replica::{Part, Position},
+};
+
+const FILE: &str = "log.sqlite";
+const LOCK: &str = "lock";
+/// Marks the file as this program's: `bcrb`.
+const APPLICATION: i64 = 0x6263_7262;
+/// Counts up with every change of the schema that an older program could not read.
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE log (epoch TEXT NOT NULL) STRICT;
+-- A row of a collection's log. A timestamp belongs to one commit, so to one collection.
+CREATE TABLE chunk (
+    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    part_hash BLOB, part_index INTEGER, part_count INTEGER,
+    covers BLOB, -- of a snapshot: the changes in it
+    UNIQUE (ts, ordinal)
+) STRICT;
+CREATE TABLE document (
+    collection TEXT NOT NULL, id TEXT NOT NULL, scope TEXT,
+    heads BLOB NOT NULL, fields TEXT NOT NULL, deleted INTEGER NOT NULL,
+    modified INTEGER NOT NULL, merged INTEGER NOT NULL,
+    PRIMARY KEY (collection, id)
+) STRICT;
+-- Parts of chunks whose other parts are still to come.
+CREATE TABLE part (
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (collection, document, hash, part_index)
+) STRICT;
+";
+
+/// An open log file. Nobody else has it until this is dropped.
+pub(super) struct Store {
+    path: PathBuf,
+    connection: Connection,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the log in a directory, which is made if need be. `epoch` names a log that is new.
+    pub fn open(directory: &Path, epoch: &str) -> Result<Self, BackendError> {
+        fs::create_dir_all(directory).map_err(|source| BackendError::Disk { path: directory.to_owned(), source })?;
+        let lock = lock(directory)?;
+        let path = directory.join(FILE);
+        let connection = connect(&path, epoch).map_err(|error| match error {
+            Open::Refused(error) => error,
+            Open::Sqlite(source) => database(&path, source),
+        })?;
+        Ok(Self { path, connection, _lock: lock })
+    }
+
+    /// Makes records durable, all or none.
+    pub fn write(&mut self, records: &[Record]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for record in records {
+            write(&transaction, record)?;
+        }
+        transaction.commit()
+    }
+
+    /// Reads everything.
+    pub fn read(&self) -> Result<Log, BackendError> {
+        self.read_log().map_err(|error| match error {
+            Open::Refused(error) => error,
+            Open::Sqlite(source) => database(&self.path, source),
+        })
+    }
+
+    fn read_log(&self) -> Result<Log, Open> {
+        let damaged = |problem: String| Open::Refused(BackendError::Damaged { path: self.path.clone(), problem });
+        let epoch: Option<String> =
+            self.connection.query_row("SELECT epoch FROM log", [], |row| row.get(0)).optional()?;
+        let mut log = Restore::new(epoch.ok_or_else(|| damaged("its log has no name".into()))?);
+
+        let mut statement = self
+            .connection
+            .prepare("SELECT collection, id, scope, heads, fields, deleted, modified, merged FROM document")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = DocumentId::new(row.get::<_, String>(1)?);
+            let heads: Vec<u8> = row.get(3)?;
+            let fields: String = row.get(4)?;
+            let fields =
+                serde_json::from_str::<serde_json::Value>(&fields).ok().and_then(|json| Value::try_from(json).ok());
+            let Some(Value::Object(fields)) = fields else {
+                return Err(damaged(format!("the row of document {id} is unreadable")));
+            };
+            let record = DocumentRecord {
+                collection: row.get::<_, String>(0)?.into(),
+                scope: row.get::<_, Option<String>>(2)?.map(Into::into),
+                heads: heads.chunks_exact(32).filter_map(|hash| ChangeHash::try_from(hash).ok()).collect(),
+                fields: Arc::new(fields),
+                deleted: row.get(5)?,
+                modified: row.get(6)?,
+                merged: row.get(7)?,
+                id,
+            };
+            log.add(Record::Document(record)).map_err(|damage| damaged(damage.to_string()))?;
+        }
+
+        let mut statement = self.connection.prepare(
+            "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers
+             FROM chunk ORDER BY ts, ordinal",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let part = match row.get::<_, Option<[u8; 32]>>(5)? {
+                None => None,
+                Some(hash) => Some(Part { hash, index: row.get(6)?, count: row.get(7)? }),
+            };
+            let covers = match row.get::<_, Option<Vec<u8>>>(8)? {
+                None => Vec::new(),
+                Some(covers) => Covered::read_all(&covers)
+                    .ok_or_else(|| damaged("what a snapshot stands for is unreadable".into()))?,
+            };
+            let record = Row {
+                position: Position { ts: row.get(0)?, ordinal: row.get(1)? },
+                collection: row.get::<_, String>(2)?.into(),
+                document: DocumentId::new(row.get::<_, String>(3)?),
+                bytes: row.get::<_, Vec<u8>>(4)?.into(),
+                part,
+                covers,
+            };
+            log.add(Record::Row(record)).map_err(|damage| damaged(damage.to_string()))?;
+        }
+
+        let mut statement =
+            self.connection.prepare("SELECT collection, document, hash, part_index, part_count, bytes FROM part")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let record = Record::Part {
+                collection: row.get::<_, String>(0)?.into(),
+                document: DocumentId::new(row.get::<_, String>(1)?),
+                part: Part { hash: row.get(2)?, index: row.get(3)?, count: row.get(4)? },
+                bytes: row.get::<_, Vec<u8>>(5)?.into(),
+            };
+            log.add(record).map_err(|damage| damaged(damage.to_string()))?;
+        }
+        log.finish().map_err(|damage| damaged(damage.to_string()))
+    }
+}
+
+fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Row(row) => {
+            let covers = (!row.covers.is_empty()).then(|| Covered::write_all(&row.covers));
+            let part = row.part.as_ref();
+            transaction
+                .prepare_cached(
+                    "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![
+                    row.position.ts,
+                    row.position.ordinal,
+                    &*row.collection,
+                    row.document.as_str(),
+                    &*row.bytes,
+                    part.map(|part| part.hash),
+                    part.map(|part| part.index),
+                    part.map(|part| part.count),
+                    covers,
+                ])?;
+        }
+        Record::RowGone(position) => {
+            transaction
+                .prepare_cached("DELETE FROM chunk WHERE ts = ?1 AND ordinal = ?2")?
+                .execute(params![position.ts, position.ordinal])?;
+        }
+        Record::Document(document) => {
+            let heads: Vec<u8> = document.heads.iter().flat_map(|head| head.0).collect();
+            let fields = serde_json::Value::from(Value::Object((*document.fields).clone())).to_string();
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO document (collection, id, scope, heads, fields, deleted, modified, merged)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    &*document.collection,
+                    document.id.as_str(),
+                    document.scope.as_deref(),
+                    heads,
+                    fields,
+                    document.deleted,
+                    document.modified,
+                    document.merged,
+                ])?;
+        }
+        Record::Part { collection, document, part, bytes } => {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![&**collection, document.as_str(), part.hash, part.index, part.count, &**bytes])?;
+        }
+        Record::PartsGone { collection, document, hash } => {
+            transaction
+                .prepare_cached("DELETE FROM part WHERE collection = ?1 AND document = ?2 AND hash = ?3")?
+                .execute(params![&**collection, document.as_str(), hash])?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the directory for this process.
+fn lock(directory: &Path) -> Result<File, BackendError> {
+    let path = directory.join(LOCK);
+    let disk = |source| BackendError::Disk { path: path.clone(), source };
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(disk)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            // Where locks keep others from reading, the process stays unnamed.
+            let mut pid = String::new();
+            let named = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+            let holder = if named { format!("process {}", pid.trim()) } else { "another process".to_owned() };
+            return Err(BackendError::InUse { path: directory.to_owned(), holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(disk(source)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(disk)?;
+    Ok(file)
+}
+
+enum Open {
+    Refused(BackendError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Open {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
+    let damaged = |problem: String| Open::Refused(BackendError::Damaged { path: path.to_owned(), problem });
+    let mut connection = Connection::open(path)?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = application == 0 && format == 0 && tables == 0;
+    if !is_new {
+        if application != APPLICATION {
+            return Err(damaged("it is another program's database".into()));
+        }
+        if format > FORMAT {
+            return Err(Open::Refused(BackendError::Newer { path: path.to_owned(), found: format, known: FORMAT }));
+        }
+        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if check != "ok" {
+            return Err(damaged(check));
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    if is_new {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
+
+fn database(path: &Path, source: rusqlite::Error) -> BackendError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            BackendError::Damaged { path: path.to_owned(), problem: source.to_string() }
+        }
+        _ => BackendError::Database { path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,80 @@
+//! The embedded backend as a program of its own.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Serves collections to apps that use bevy_convex_replicate, as Convex would.
+#[derive(Parser)]
+#[command(name = "replicate-backend", version)]
+struct Options {
+    /// Where to listen. An address that other machines can connect to needs a token.
+    #[arg(long, default_value = "127.0.0.1:3210")]
+    listen: String,
+    /// The directory to keep data in; without it they are gone when the program ends.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// What callers must know. Better given as REPLICATE_TOKEN: others on this machine can see a program's arguments.
+    #[arg(long)]
+    token: Option<String>,
+    /// A web page's origin that may connect, e.g. http://localhost:5173. May be given several times.
+    #[arg(long = "allow-origin")]
+    origins: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("replicate-backend: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = BackendConfig::new().listen(options.listen);
+    if let Some(data) = options.data {
+        config = config.data(data);
+    }
+    if let Some(token) = options.token.or_else(|| std::env::var("REPLICATE_TOKEN").ok()) {
+        config = config.token(token);
+    }
+    for origin in options.origins {
+        config = config.allow_origin(origin);
+    }
+    // Before anything can be acknowledged, so that no signal ends the program in its own way.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let asked_to_stop = asked_to_stop()?;
+        let backend = Backend::start(config)?;
+        println!("listening on {}", backend.url());
+        asked_to_stop.await;
+        backend.stop();
+        Ok(())
+    })
+}
+
+/// Waits for ctrl-c, or for the system to end the program.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot wait for ctrl-c");
+            std::future::pending::<()>().await;
+        }
+    })
+}

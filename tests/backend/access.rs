@@ -1,0 +1,161 @@
+//! Who comes in, and the HTTP API.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError};
+use convex::{AuthenticationToken, ConvexClient, Value};
+use serde_json::json;
+
+use crate::support::*;
+
+fn guarded() -> Backend {
+    Backend::start(BackendConfig::new().token("open sesame").allow_origin("http://localhost:5173")).unwrap()
+}
+
+/// One HTTP request; the answer's status and everything after its head.
+fn http(backend: &Backend, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(backend.address()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    write!(stream, "{request}\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), body.to_owned())
+}
+
+fn call(backend: &Backend, path: &str, headers: &[(&str, &str)], body: serde_json::Value) -> serde_json::Value {
+    let (status, _, body) = http(backend, "POST", path, headers, &body.to_string());
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+async fn connect(backend: &Backend, token: Option<&'static str>) -> ConvexClient {
+    let mut client = client(backend).await;
+    if let Some(token) = token {
+        client
+            .set_auth_callback(Some(Box::new(move |_| {
+                Box::pin(async move { Ok(AuthenticationToken::User(token.to_owned())) })
+            })))
+            .await;
+    }
+    client
+}
+
+#[tokio::test]
+async fn a_token_opens_the_door_and_nothing_else_does() {
+    let backend = guarded();
+    let mut stranger = connect(&backend, None).await;
+    let data = refused(query(&mut stranger, "tasks:pullDeltas", [("checkpoint", start())]).await);
+    assert_eq!(text(field(&data, "code")), "unauthenticated");
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    let documents = Value::Array(vec![task.document(None)]);
+    let data = refused(mutate(&mut stranger, "tasks:pushChanges", [("documents", documents.clone())]).await);
+    assert_eq!(text(field(&data, "code")), "unauthenticated");
+    assert!(backend.rows("tasks").is_empty());
+
+    let mut friend = connect(&backend, Some("open sesame")).await;
+    ok(mutate(&mut friend, "tasks:pushChanges", [("documents", documents)]).await);
+    assert_eq!(pull_all(&mut friend, "tasks", 10.0).await.len(), 1);
+}
+
+#[test]
+fn only_loopback_goes_without_a_token() {
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let error = Backend::start(BackendConfig::new().listen(address)).err().unwrap();
+        assert!(matches!(error, BackendError::TokenNeeded { .. }), "{error}");
+        assert!(error.to_string().contains(address) && error.to_string().contains("token"));
+    }
+    let error = Backend::start(BackendConfig::new().token("")).err().unwrap();
+    assert!(matches!(error, BackendError::TokenEmpty));
+    let backend = Backend::start(BackendConfig::new().listen("0.0.0.0:0").token("t")).unwrap();
+    let error = Backend::start(BackendConfig::new().listen(format!("127.0.0.1:{}", backend.address().port()))).err();
+    assert!(matches!(error, Some(BackendError::AddressInUse { .. })), "{error:?}");
+    let error = Backend::start(BackendConfig::new().listen("nonsense")).err().unwrap();
+    assert!(matches!(error, BackendError::Address { .. }), "{error}");
+    assert!(!format!("{:?}", BackendConfig::new().token("secret")).contains("secret"));
+}
+
+#[test]
+fn web_pages_come_in_only_from_where_they_are_allowed() {
+    let backend = guarded();
+    let upgrade = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ];
+    for path in ["/api/sync", "/api/1.24.0/sync", "/version", "/api/query"] {
+        let (status, _, body) =
+            http(&backend, "GET", path, &[&upgrade[..], &[("origin", "http://evil.example")]].concat(), "");
+        assert_eq!(status, 403, "{path}: {body}");
+    }
+    let (status, head, _) = http(&backend, "GET", "/version", &[("origin", "http://localhost:5173")], "");
+    assert_eq!(status, 200);
+    assert!(head.contains("access-control-allow-origin: http://localhost:5173"), "{head}");
+    let (status, head, _) = http(&backend, "OPTIONS", "/api/query", &[("origin", "http://localhost:5173")], "");
+    assert_eq!(status, 204);
+    assert!(head.contains("access-control-allow-headers: authorization, content-type"), "{head}");
+}
+
+#[tokio::test]
+async fn http_calls_answer_as_convex_does() {
+    let backend = backend();
+    let (status, _, version) = http(&backend, "GET", "/version", &[], "");
+    assert_eq!((status, version.as_str()), (200, env!("CARGO_PKG_VERSION")));
+
+    let mut task = Writer::new("t1");
+    task.put("text", "by post");
+    let documents = serde_json::Value::from(Value::Array(vec![task.document(None)]));
+    // The official client wraps the arguments in an array.
+    let answer = call(
+        &backend,
+        "/api/mutation",
+        &[],
+        json!({
+            "path": "tasks:pushChanges", "args": [{ "documents": documents }], "format": "convex_encoded_json",
+        }),
+    );
+    assert_eq!(answer["status"], "success", "{answer}");
+    assert_eq!(answer["value"]["results"], json!([{ "id": "t1", "status": "accepted" }]));
+    assert_eq!(answer["logLines"], json!([]));
+
+    let checkpoint = json!({ "ts": { "$integer": "AAAAAAAAAAA=" }, "ordinal": 0.0 });
+    let asked = json!({ "path": "tasks:pullDeltas", "args": { "checkpoint": checkpoint }, "format": "json" });
+    let answer = call(&backend, "/api/query", &[], asked);
+    assert_eq!(answer["value"]["deltas"][0]["id"], "t1", "{answer}");
+    assert!(answer["value"]["deltas"][0]["ts"].is_string(), "int64 as JSON: {answer}");
+
+    let answer = call(&backend, "/api/query", &[], json!({ "path": "tasks:pullDeltas", "args": {} }));
+    assert_eq!(answer["status"], "error");
+    assert!(answer["errorMessage"].as_str().unwrap().starts_with("ArgumentValidationError"), "{answer}");
+    let args = json!({ "collectionName": "tasks", "documentId": "nobody" });
+    let answer = call(&backend, "/api/mutation", &[], json!({ "path": "tasks:deleteDocument", "args": args }));
+    assert_eq!(answer["errorData"]["code"], "unknownDocument", "{answer}");
+
+    let (status, ..) = http(&backend, "POST", "/api/query", &[], "not json");
+    assert_eq!(status, 400);
+    let (status, ..) = http(&backend, "POST", "/api/mutation", &[("content-length", "17000000")], "");
+    assert!(status == 413 || status == 400, "{status}");
+}
+
+#[test]
+fn http_calls_need_the_token_too() {
+    let backend = guarded();
+    let asked = json!({ "path": "tasks:changeStream", "args": {} });
+    let answer = call(&backend, "/api/query", &[], asked.clone());
+    assert_eq!(answer["errorData"]["code"], "unauthenticated", "{answer}");
+    let (status, ..) =
+        http(&backend, "POST", "/api/query", &[("authorization", "Bearer open sesam")], &asked.to_string());
+    assert_eq!(status, 401);
+    let answer = call(&backend, "/api/query", &[("authorization", "Bearer open sesame")], asked);
+    assert_eq!(answer["status"], "success", "{answer}");
+}

@@ -1,0 +1,101 @@
+//! What is kept, and who may have it.
+
+use std::{fs, path::Path};
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError};
+
+use crate::support::*;
+
+fn open(directory: &Path) -> Result<Backend, BackendError> {
+    Backend::start(BackendConfig::new().data(directory))
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writers: Vec<_> = (0..5).map(|index| Writer::new(&format!("t{index}"))).collect();
+    let backend = open(directory.path()).unwrap();
+    let epoch = backend.epoch().to_owned();
+    let mut before = client(&backend).await;
+    for round in 0..4 {
+        let documents = writers.iter_mut().map(|writer| writer.put("round", round).document(None)).collect();
+        accepted(&push(&mut before, "tasks", documents).await);
+    }
+    writers[4].put("deleted", true);
+    accepted(&push(&mut before, "tasks", vec![writers[4].document(None)]).await);
+    let (log, rows) = (pull_all(&mut before, "tasks", 3.0).await, backend.rows("tasks"));
+    assert_eq!(log.len(), 21);
+    backend.stop();
+
+    let backend = open(directory.path()).unwrap();
+    let mut after = client(&backend).await;
+    assert_eq!(backend.epoch(), epoch);
+    assert_eq!(pull_all(&mut after, "tasks", 4.0).await, log);
+    assert_eq!(backend.rows("tasks"), rows);
+    let last = field(log.last().unwrap(), "ts").clone();
+    writers[0].put("round", 9);
+    accepted(&push(&mut after, "tasks", vec![writers[0].document(None)]).await);
+    let newest = pull_all(&mut after, "tasks", 100.0).await.pop().unwrap();
+    assert!(int(field(&newest, "ts")) > int(&last));
+    assert_eq!(number(field(&backend.rows("tasks")[0].1, "round")), 9.0);
+}
+
+#[test]
+fn a_directory_has_one_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path()).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, BackendError::InUse { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains(&directory.path().display().to_string()), "{message}");
+    assert!(message.contains(&std::process::id().to_string()), "{message}");
+    backend.stop();
+    open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log.sqlite");
+    open(directory.path()).unwrap().stop();
+
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let bytes = fs::read(&file).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, BackendError::Newer { found: 99, .. }), "{error}");
+    assert!(error.to_string().contains("log.sqlite"), "{error}");
+    assert!(fs::read(&file).unwrap() == bytes);
+
+    fs::write(&file, b"this was never a database, whatever its name says").unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, BackendError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read(&file).unwrap(), b"this was never a database, whatever its name says");
+
+    fs::remove_file(&file).unwrap();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)").unwrap();
+    drop(other);
+    let bytes = fs::read(&file).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, BackendError::Damaged { .. }), "{error}");
+    assert!(fs::read(&file).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_log_with_a_damaged_change_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path()).unwrap();
+    let mut writer = client(&backend).await;
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    accepted(&push(&mut writer, "tasks", vec![task.document(None)]).await);
+    backend.stop();
+    let file = rusqlite::Connection::open(directory.path().join("log.sqlite")).unwrap();
+    file.execute("UPDATE chunk SET bytes = x'00'", []).unwrap();
+    drop(file);
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, BackendError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("t1"), "{error}");
+}

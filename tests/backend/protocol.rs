@@ -1,0 +1,234 @@
+//! The sync protocol, message by message.
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use convex::Value;
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value as Json, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+
+use crate::support::*;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn connect(backend: &Backend, path: &str) -> Socket {
+    let (mut socket, _) = connect_async(format!("ws://{}{path}", backend.address())).await.unwrap();
+    let session = uuid::Uuid::new_v4().to_string();
+    send(
+        &mut socket,
+        json!({ "type": "Connect", "sessionId": session, "connectionCount": 0, "lastCloseReason": "InitialConnect" }),
+    )
+    .await;
+    socket
+}
+
+async fn send(socket: &mut Socket, message: Json) {
+    socket.send(Message::text(message.to_string())).await.unwrap();
+}
+
+/// The next message that is not a ping; `None`: it was closed, with this reason.
+async fn next(socket: &mut Socket) -> Result<Json, String> {
+    let message = tokio::time::timeout(DEADLINE, async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Json = serde_json::from_str(&text).unwrap();
+                    if message["type"] != "Ping" {
+                        return Ok(message);
+                    }
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| frame.reason.to_string()).unwrap_or_default());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err(String::new()),
+            }
+        }
+    });
+    message.await.expect("a message in time")
+}
+
+fn subscribe(base: u32, id: u32, collection: &str) -> Json {
+    let args = json!([{ "checkpoint": Json::from(start()) }]);
+    let add = json!({ "type": "Add", "queryId": id, "udfPath": format!("{collection}:pullDeltas"), "args": args });
+    json!({ "type": "ModifyQuerySet", "baseVersion": base, "newVersion": base + 1, "modifications": [add] })
+}
+
+fn push_message(request: u32, collection: &str, documents: Vec<Value>) -> Json {
+    let args = json!([{ "documents": Json::from(Value::Array(documents)) }]);
+    json!({ "type": "Mutation", "requestId": request, "udfPath": format!("{collection}:pushChanges"), "args": args })
+}
+
+fn ts(encoded: &Json) -> u64 {
+    let Value::Int64(ts) = Value::try_from(json!({ "$integer": encoded })).unwrap() else { panic!() };
+    ts as u64
+}
+
+#[tokio::test]
+async fn transitions_follow_on_each_other_and_on_every_mutation() {
+    let backend = backend();
+    let mut socket = connect(&backend, "/api/1.24.0/sync").await;
+    send(&mut socket, subscribe(0, 7, "tasks")).await;
+    let first = next(&mut socket).await.unwrap();
+    assert_eq!(first["type"], "Transition");
+    assert_eq!(first["startVersion"], json!({ "querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA=" }));
+    assert_eq!(first["endVersion"]["querySet"], 1);
+    assert_eq!(first["modifications"][0]["queryId"], 7);
+
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    let document = task.document(None);
+    send(&mut socket, push_message(0, "tasks", vec![document.clone()])).await;
+    let answer = next(&mut socket).await.unwrap();
+    assert_eq!(
+        (&answer["type"], &answer["success"], &answer["requestId"]),
+        (&json!("MutationResponse"), &json!(true), &json!(0))
+    );
+    let second = next(&mut socket).await.unwrap();
+    assert_eq!(second["startVersion"], first["endVersion"]);
+    assert!(ts(&second["endVersion"]["ts"]) >= ts(&answer["ts"]));
+    assert_eq!(second["modifications"][0]["value"]["deltas"].as_array().unwrap().len(), 1);
+
+    // A repeat changes nothing, and is followed by a transition without news.
+    send(&mut socket, push_message(1, "tasks", vec![document])).await;
+    let answer = next(&mut socket).await.unwrap();
+    assert_eq!((&answer["success"], &answer["requestId"]), (&json!(true), &json!(1)));
+    let third = next(&mut socket).await.unwrap();
+    assert_eq!((&third["startVersion"], &third["modifications"]), (&second["endVersion"], &json!([])));
+
+    // So is one that fails.
+    send(&mut socket, push_message(2, "tasks", (0..101).map(|_| pushed("t1", [], None)).collect())).await;
+    let answer = next(&mut socket).await.unwrap();
+    assert_eq!((&answer["success"], &answer["errorData"]["code"]), (&json!(false), &json!("pushTooLarge")));
+    let fourth = next(&mut socket).await.unwrap();
+    assert_eq!((&fourth["startVersion"], &fourth["modifications"]), (&third["endVersion"], &json!([])));
+
+    // Another collection is not this query's business; an unsubscribed query is removed.
+    send(
+        &mut socket,
+        push_message(
+            3,
+            "others",
+            vec![pushed("t1", Writer::new("t1").put("n", 2).changes().iter().map(|change| change.raw_bytes()), None)],
+        ),
+    )
+    .await;
+    assert_eq!(next(&mut socket).await.unwrap()["requestId"], 3);
+    assert_eq!(next(&mut socket).await.unwrap()["modifications"], json!([]));
+    send(&mut socket, json!({ "type": "ModifyQuerySet", "baseVersion": 1, "newVersion": 2, "modifications": [{ "type": "Remove", "queryId": 7 }] })).await;
+    let last = next(&mut socket).await.unwrap();
+    assert_eq!(last["modifications"], json!([{ "type": "QueryRemoved", "queryId": 7 }]));
+    assert_eq!(last["endVersion"]["querySet"], 2);
+}
+
+#[tokio::test]
+async fn a_query_that_fails_says_why_and_recovers() {
+    let backend = backend();
+    let mut socket = connect(&backend, "/api/sync").await;
+    let args = json!([{ "checkpoint": Json::from(position(5, 0)) }]);
+    let add = json!({ "type": "Add", "queryId": 0, "udfPath": "tasks:pullDeltas", "args": args });
+    send(&mut socket, json!({ "type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": [add] }))
+        .await;
+    let failed = next(&mut socket).await.unwrap();
+    assert_eq!(failed["modifications"][0]["type"], "QueryFailed");
+    assert_eq!(failed["modifications"][0]["errorData"]["code"], "checkpointUnknown");
+    let mut other = client(&backend).await;
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    accepted(&push(&mut other, "tasks", vec![task.document(None)]).await);
+    let recovered = next(&mut socket).await.unwrap();
+    assert_eq!(recovered["modifications"][0]["type"], "QueryUpdated");
+}
+
+#[tokio::test]
+async fn a_wrong_token_ends_the_connection() {
+    let backend = Backend::start(BackendConfig::new().token("right")).unwrap();
+    let mut socket = connect(&backend, "/api/sync").await;
+    send(&mut socket, json!({ "type": "Authenticate", "baseVersion": 0, "tokenType": "User", "value": "wrong" })).await;
+    let error = next(&mut socket).await.unwrap();
+    assert_eq!((&error["type"], &error["baseVersion"]), (&json!("AuthError"), &json!(0)));
+    assert_eq!(next(&mut socket).await, Err("The token is wrong".into()));
+
+    let mut socket = connect(&backend, "/api/sync").await;
+    send(&mut socket, subscribe(0, 0, "tasks")).await;
+    let refused = next(&mut socket).await.unwrap();
+    assert_eq!(refused["modifications"][0]["errorData"]["code"], "unauthenticated");
+    send(&mut socket, json!({ "type": "Authenticate", "baseVersion": 0, "tokenType": "User", "value": "right" })).await;
+    let admitted = next(&mut socket).await.unwrap();
+    assert_eq!(admitted["endVersion"]["identity"], 1);
+    assert_eq!(admitted["modifications"][0]["type"], "QueryUpdated");
+    send(&mut socket, json!({ "type": "Authenticate", "baseVersion": 1, "tokenType": "None" })).await;
+    let left = next(&mut socket).await.unwrap();
+    assert_eq!(left["modifications"][0]["errorData"]["code"], "unauthenticated");
+}
+
+#[tokio::test]
+async fn nonsense_ends_the_connection_and_nothing_else() {
+    let backend = backend();
+    for nonsense in
+        [json!("text"), json!({ "type": "Nothing" }), json!({ "type": "Mutation" }), subscribe(3, 0, "tasks")]
+    {
+        let mut socket = connect(&backend, "/api/sync").await;
+        send(&mut socket, nonsense).await;
+        assert_eq!(next(&mut socket).await.unwrap()["type"], "FatalError");
+        next(&mut socket).await.unwrap_err();
+    }
+    let mut socket = connect(&backend, "/api/sync").await;
+    socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(next(&mut socket).await, Err("only text messages are understood".into()));
+    let mut socket = connect(&backend, "/api/sync").await;
+    // The server may hang up before it has read all of it.
+    let _ = socket.send(Message::text("x".repeat(17 * 1024 * 1024))).await;
+    next(&mut socket).await.unwrap_err();
+
+    let mut socket = connect(&backend, "/api/sync").await;
+    let add = |id| json!({ "type": "Add", "queryId": id, "udfPath": "tasks:changeStream", "args": [{}] });
+    let all: Vec<_> = (0..1_025).map(add).collect();
+    send(&mut socket, json!({ "type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": all }))
+        .await;
+    assert_eq!(next(&mut socket).await.unwrap()["type"], "FatalError");
+
+    let mut alive = client(&backend).await;
+    ok(query(&mut alive, "tasks:changeStream", []).await);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_nobody_up() {
+    let backend = backend();
+    let mut sleeper = connect(&backend, "/api/sync").await;
+    send(&mut sleeper, subscribe(0, 0, "tasks")).await;
+    let mut client = client(&backend).await;
+    let mut writer = Writer::new("t1");
+    for round in 0..60u8 {
+        // Every result is up to half a megabyte: more in all than sockets buffer.
+        let mut task = Writer::new(&format!("t{round}"));
+        task.put("blob", automerge::ScalarValue::Bytes(vec![round; 100_000]));
+        accepted(&push(&mut client, "tasks", vec![task.document(None)]).await);
+        writer.put("n", i64::from(round));
+        accepted(&push(&mut client, "others", vec![writer.document(None)]).await);
+    }
+    // It wakes up to a chain of transitions, the last of which has the newest.
+    let mut version = json!({ "querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA=" });
+    let newest = 5;
+    loop {
+        let message = next(&mut sleeper).await.unwrap();
+        assert_eq!(message["startVersion"], version);
+        version = message["endVersion"].clone();
+        let modification = message["modifications"].as_array().and_then(|all| all.last());
+        if modification.is_some_and(|last| last["value"]["deltas"].as_array().unwrap().len() == newest) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn stopping_says_goodbye() {
+    let backend = backend();
+    let mut socket = connect(&backend, "/api/sync").await;
+    send(&mut socket, subscribe(0, 0, "tasks")).await;
+    next(&mut socket).await.unwrap();
+    assert_eq!(backend.stats().connections, 1);
+    tokio::task::spawn_blocking(move || backend.stop()).await.unwrap();
+    assert_eq!(next(&mut socket).await, Err("the backend is stopping".into()));
+}

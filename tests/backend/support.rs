@@ -1,0 +1,221 @@
+//! What the backend's tests share: the official client, real changes, and ways to ask.
+//!
+//! The tests run on one thread each: the official client's tasks spin, without ever yielding, if they are being polled while their channels
+//! are dropped on another, as when a runtime of several threads ends just after a connection.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use automerge::{AutoCommit, Change, ROOT, transaction::Transactable};
+use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use convex::{ConvexClient, FunctionResult, QuerySubscription, Value};
+use futures::StreamExt;
+
+/// Long enough for any machine; tests end as soon as what they wait for is there.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn backend() -> Backend {
+    Backend::start(BackendConfig::new()).expect("a backend in memory starts")
+}
+
+pub async fn client(backend: &Backend) -> ConvexClient {
+    client_of(backend.url()).await
+}
+
+pub async fn client_of(url: &str) -> ConvexClient {
+    ConvexClient::new(url).await.expect("a client")
+}
+
+pub fn object<const N: usize>(fields: [(&str, Value); N]) -> BTreeMap<String, Value> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A field of an answer.
+pub fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
+    match value {
+        Value::Object(fields) => fields.get(name).unwrap_or_else(|| panic!("no {name} in {value:?}")),
+        other => panic!("not an object: {other:?}"),
+    }
+}
+
+pub fn has(value: &Value, name: &str) -> bool {
+    matches!(value, Value::Object(fields) if fields.contains_key(name))
+}
+
+pub fn text(value: &Value) -> &str {
+    match value {
+        Value::String(text) => text,
+        other => panic!("not a string: {other:?}"),
+    }
+}
+
+pub fn array(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(values) => values,
+        other => panic!("not an array: {other:?}"),
+    }
+}
+
+pub fn bytes(value: &Value) -> &[u8] {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        other => panic!("not bytes: {other:?}"),
+    }
+}
+
+pub fn number(value: &Value) -> f64 {
+    match value {
+        Value::Float64(number) => *number,
+        other => panic!("not a float64: {other:?}"),
+    }
+}
+
+pub fn int(value: &Value) -> i64 {
+    match value {
+        Value::Int64(number) => *number,
+        other => panic!("not an int64: {other:?}"),
+    }
+}
+
+/// The answer, which must be one.
+pub fn ok(result: FunctionResult) -> Value {
+    match result {
+        FunctionResult::Value(value) => value,
+        other => panic!("refused: {other:?}"),
+    }
+}
+
+/// The data of the application error, which it must be.
+pub fn refused(result: FunctionResult) -> Value {
+    match result {
+        FunctionResult::ConvexError(error) => error.data,
+        other => panic!("not an application error: {other:?}"),
+    }
+}
+
+/// The words of another error, which it must be.
+pub fn failed(result: FunctionResult) -> String {
+    match result {
+        FunctionResult::ErrorMessage(message) => message,
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+pub async fn mutate<const N: usize>(client: &mut ConvexClient, path: &str, args: [(&str, Value); N]) -> FunctionResult {
+    tokio::time::timeout(DEADLINE, client.mutation(path, object(args)))
+        .await
+        .expect("an answer in time")
+        .expect("an answer")
+}
+
+pub async fn query<const N: usize>(client: &mut ConvexClient, path: &str, args: [(&str, Value); N]) -> FunctionResult {
+    tokio::time::timeout(DEADLINE, client.query(path, object(args)))
+        .await
+        .expect("an answer in time")
+        .expect("an answer")
+}
+
+/// The first result of a subscription that satisfies `wanted`.
+pub async fn until(subscription: &mut QuerySubscription, wanted: impl Fn(&Value) -> bool) -> Value {
+    tokio::time::timeout(DEADLINE, async {
+        loop {
+            if let FunctionResult::Value(value) = subscription.next().await.expect("the subscription goes on")
+                && wanted(&value)
+            {
+                return value;
+            }
+        }
+    })
+    .await
+    .expect("the result in time")
+}
+
+/// A document being written, and what of it was pushed.
+pub struct Writer {
+    pub id: String,
+    pub document: AutoCommit,
+    pushed: Vec<automerge::ChangeHash>,
+}
+
+impl Writer {
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), document: AutoCommit::new(), pushed: Vec::new() }
+    }
+
+    pub fn put(&mut self, field: &str, value: impl Into<automerge::ScalarValue>) -> &mut Self {
+        self.document.put(ROOT, field, value).expect("a root field can be set");
+        self.document.commit();
+        self
+    }
+
+    /// The changes made since this was called last.
+    pub fn changes(&mut self) -> Vec<Change> {
+        let changes = self.document.get_changes(&self.pushed);
+        self.pushed = self.document.get_heads();
+        changes
+    }
+
+    /// Merges what another has, as if it had come from the log.
+    pub fn merge(&mut self, other: &mut Self) {
+        self.document.merge(&mut other.document).expect("documents merge");
+        self.pushed = self.document.get_heads();
+    }
+
+    /// A document of a push with these fields; `None` leaves the row to the backend.
+    pub fn document(&mut self, fields: Option<Value>) -> Value {
+        let changes = self.changes();
+        pushed(&self.id, changes.iter().map(|change| change.raw_bytes()), fields)
+    }
+}
+
+/// A document of a push.
+pub fn pushed<'a>(id: &str, changes: impl IntoIterator<Item = &'a [u8]>, fields: Option<Value>) -> Value {
+    let changes = changes.into_iter().map(|bytes| Value::Object(object([("bytes", bytes.to_vec().into())])));
+    let mut document = object([("id", id.into()), ("changes", Value::Array(changes.collect()))]);
+    if let Some(fields) = fields {
+        document.insert("fields".into(), fields);
+    }
+    Value::Object(document)
+}
+
+/// Pushes documents; the results.
+pub async fn push(client: &mut ConvexClient, collection: &str, documents: Vec<Value>) -> Vec<Value> {
+    let answer = ok(mutate(client, &format!("{collection}:pushChanges"), [("documents", documents.into())]).await);
+    array(field(&answer, "results")).to_vec()
+}
+
+pub fn accepted(results: &[Value]) {
+    for result in results {
+        assert_eq!(text(field(result, "status")), "accepted", "{result:?}");
+    }
+}
+
+/// The one result's code.
+pub fn code(results: &[Value]) -> &str {
+    assert_eq!(results.len(), 1);
+    assert_eq!(text(field(&results[0], "status")), "refused", "{results:?}");
+    text(field(&results[0], "code"))
+}
+
+pub fn position(ts: i64, ordinal: u32) -> Value {
+    Value::Object(object([("ts", ts.into()), ("ordinal", f64::from(ordinal).into())]))
+}
+
+pub fn start() -> Value {
+    position(0, 0)
+}
+
+/// Everything in a collection's log, page by page.
+pub async fn pull_all(client: &mut ConvexClient, collection: &str, limit: f64) -> Vec<Value> {
+    let mut deltas = Vec::new();
+    let mut checkpoint = start();
+    loop {
+        let path = format!("{collection}:pullDeltas");
+        let page = ok(query(client, &path, [("checkpoint", checkpoint), ("limit", limit.into())]).await);
+        deltas.extend_from_slice(array(field(&page, "deltas")));
+        checkpoint = field(&page, "checkpoint").clone();
+        match field(&page, "hasMore") {
+            Value::Boolean(true) => {}
+            _ => return deltas,
+        }
+    }
+}
