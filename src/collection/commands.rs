@@ -1,0 +1,70 @@
+//! Commands that make and delete documents, and that control synchronising.
+
+use bevy::{
+    ecs::system::{EntityCommands, SystemParam},
+    prelude::*,
+};
+
+use crate::{
+    DocumentId,
+    ecs::{DocumentIndex, document},
+    worker::Command as WorkerCommand,
+};
+
+/// Makes documents with [`Commands`].
+pub trait DocumentCommandsExt {
+    /// Spawns a new document: `bundle`, which has a component of a collection, with a [`DocumentId::random`].
+    /// Spawning `(bundle, DocumentId::random())` does the same.
+    fn insert_document<B: Bundle>(&mut self, bundle: B) -> EntityCommands<'_>;
+}
+
+impl DocumentCommandsExt for Commands<'_, '_> {
+    fn insert_document<B: Bundle>(&mut self, bundle: B) -> EntityCommands<'_> {
+        self.spawn((DocumentId::random(), bundle))
+    }
+}
+
+/// Deletes documents with [`EntityCommands`].
+pub trait DocumentEntityCommandsExt {
+    /// Deletes the document that this entity shows, on all devices, and despawns the entity. (Despawning alone deletes nothing: the
+    /// document is only hidden from this world.) [`Collection::restore`](super::Collection::restore) takes it back.
+    fn delete_document(&mut self);
+}
+
+impl DocumentEntityCommandsExt for EntityCommands<'_> {
+    fn delete_document(&mut self) {
+        let entity = self.id();
+        self.commands().queue(move |world: &mut World| document::delete_entity(world, entity));
+    }
+}
+
+/// Switches synchronising on and off: a system parameter.
+#[derive(SystemParam)]
+pub struct SyncControl<'w, 's> {
+    commands: Commands<'w, 's>,
+}
+
+impl SyncControl<'_, '_> {
+    /// Connects to the deployment, and stays connected.
+    pub fn go_online(&mut self) {
+        self.send(|| WorkerCommand::Online(true));
+    }
+
+    /// Disconnects. Edits are saved on this machine and sent when online again.
+    pub fn go_offline(&mut self) {
+        self.send(|| WorkerCommand::Online(false));
+    }
+
+    /// Offers documents that were refused again.
+    pub fn retry(&mut self) {
+        self.send(|| WorkerCommand::Retry);
+    }
+
+    fn send(&mut self, command: fn() -> WorkerCommand) {
+        self.commands.queue(move |world: &mut World| {
+            if let Some(mut index) = world.get_resource_mut::<DocumentIndex>() {
+                index.send(command());
+            }
+        });
+    }
+}

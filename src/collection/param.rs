@@ -1,0 +1,126 @@
+//! A system parameter that mirrors what web users know of a collection.
+
+use std::any::TypeId;
+
+use bevy::{ecs::system::SystemParam, prelude::*};
+
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    ecs::{Collections, DocumentIndex, Replicated, document},
+};
+
+/// The documents of `T`'s collection, by name: a system parameter.
+///
+/// ```
+/// # use bevy::prelude::*;
+/// # use bevy_convex_replicate::prelude::*;
+/// # #[derive(Component, Serialize, Deserialize, Clone)]
+/// # struct Task { text: String, done: bool }
+/// fn finish(mut tasks: Collection<Task>, mut done: Local<Option<DocumentId>>) {
+///     let id = done.get_or_insert_with(|| tasks.insert(Task { text: "Buy milk".into(), done: false }));
+///     tasks.update(id.clone(), |task| task.done = true);
+/// }
+/// ```
+///
+/// What it changes is changed through [`Commands`], after the system; until then [`get`](Self::get) shows how things were. It reads
+/// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]; without this parameter, `Query<(&DocumentId, &mut T)>` and
+/// [`insert_document`](super::DocumentCommandsExt::insert_document) do.
+///
+/// In a collection of several components, each of them gives a `Collection` of the same documents.
+#[derive(SystemParam)]
+pub struct Collection<'w, 's, T: Replicated> {
+    index: Option<Res<'w, DocumentIndex>>,
+    collections: Option<Res<'w, Collections>>,
+    documents: Query<'w, 's, (Entity, &'static DocumentId, &'static T)>,
+    commands: Commands<'w, 's>,
+}
+
+impl<T: Replicated> Collection<'_, '_, T> {
+    /// Makes a document of `bundle`, which has a `T`, and says how it is called.
+    pub fn insert(&mut self, bundle: impl Bundle) -> DocumentId {
+        let id = DocumentId::random();
+        self.insert_with_id(id.clone(), bundle);
+        id
+    }
+
+    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end, and fields set
+    /// by both have one of the two values.
+    pub fn insert_with_id(&mut self, id: DocumentId, bundle: impl Bundle) {
+        self.commands.spawn((id, bundle));
+    }
+
+    /// Changes a document's `T`.
+    pub fn update(&mut self, id: DocumentId, change: impl FnOnce(&mut T) + Send + 'static) {
+        self.queue(move |world, collection| document::update(world, collection, &id, change));
+    }
+
+    /// Deletes a document, on all devices, and despawns its entity.
+    pub fn delete(&mut self, id: DocumentId) {
+        self.queue(move |world, collection| document::delete(world, collection, &id));
+    }
+
+    /// Takes back that a document was deleted. It gets a new entity in one of the next frames.
+    pub fn restore(&mut self, id: DocumentId) {
+        self.queue(move |world, collection| document::restore(world, collection, &id));
+    }
+
+    /// Brings a document back into this world that was hidden by despawning its entity or removing its [`DocumentId`], and
+    /// components of it that were removed.
+    pub fn show(&mut self, id: DocumentId) {
+        self.queue(move |world, collection| document::show(world, collection, &id));
+    }
+
+    /// The same for all documents of the collection.
+    pub fn show_all(&mut self) {
+        self.queue(document::show_all);
+    }
+
+    /// A document's `T`; `None` if it is not shown in this world.
+    pub fn get(&self, id: &DocumentId) -> Option<&T> {
+        Some(self.documents.get(self.entity(id)?).ok()?.2)
+    }
+
+    /// The entity that shows a document.
+    pub fn entity(&self, id: &DocumentId) -> Option<Entity> {
+        self.index.as_ref()?.entity(self.index_of_collection()?, id)
+    }
+
+    /// The document that an entity shows, if it is one of this collection.
+    pub fn id(&self, entity: Entity) -> Option<&DocumentId> {
+        let DocumentKey { collection, id } = self.index.as_ref()?.document(entity)?;
+        (Some(*collection) == self.index_of_collection()).then_some(id)
+    }
+
+    /// All documents that have a `T` and are shown.
+    pub fn iter(&self) -> impl Iterator<Item = (Entity, &DocumentId, &T)> {
+        self.documents.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.documents.iter().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    /// Whether everything the store has of the collection has arrived in this world.
+    pub fn is_ready(&self) -> bool {
+        let ready = || Some(self.index.as_ref()?.is_ready(self.index_of_collection()?));
+        ready().unwrap_or(false)
+    }
+
+    fn index_of_collection(&self) -> Option<CollectionIndex> {
+        Some(self.collections.as_ref()?.membership(TypeId::of::<T>())?.collection)
+    }
+
+    fn queue(&mut self, change: impl FnOnce(&mut World, CollectionIndex) + Send + 'static) {
+        self.commands.queue(move |world: &mut World| {
+            if let Some(collection) = document::collection_of::<T>(world) {
+                change(world, collection);
+            }
+        });
+    }
+}

@@ -1,0 +1,246 @@
+//! Deltas to world.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bevy::{ecs::world::DeferredWorld, platform::cell::SyncCell, prelude::*};
+
+use super::{
+    capture::{capture_now, report, send},
+    collections::Collections,
+    component::Change,
+    index::{DocumentIndex, Slot, Spawning},
+    link::Link,
+    tuple,
+};
+use crate::{
+    CollectionIndex,
+    message::{ChangeKind, SyncStatus},
+    replica::{Capture, Generation, Origin},
+    worker::Report,
+};
+
+/// How many documents are applied between two looks at the clock.
+const DOCUMENTS_PER_LOOK: usize = 16;
+/// How many reports are taken in between two looks at the clock.
+const REPORTS_PER_LOOK: usize = 64;
+/// A version that lacks an edit made here waits this many frames for a newer one, so that the edit does not blink ..
+const FRAMES_TO_WAIT: u32 = 8;
+/// .. and at least this long, because an app without a display has thousands of frames in the time a worker takes. Then it is shown
+/// anyway: whoever edits a document in every frame sees what others do to it as well.
+const TIME_TO_WAIT: Duration = Duration::from_millis(100);
+
+/// How long applying may take in a frame.
+#[derive(Resource, Clone, Copy)]
+pub(crate) struct ApplyBudget(pub Duration);
+
+/// A version that waits to be applied.
+pub(crate) struct Pending {
+    generation: Generation,
+    seen: Capture,
+    content: SyncCell<Option<Box<dyn Any + Send>>>,
+    origin: Origin,
+    /// Since when, and for how many frames, it has waited for a newer one.
+    waiting: Option<(Instant, u32)>,
+    /// Whether it is in the queue.
+    queued: bool,
+}
+
+enum Next {
+    Document(Slot),
+    Ready(CollectionIndex),
+}
+
+/// What apply keeps from frame to frame.
+#[derive(Default)]
+pub(crate) struct Applying {
+    queue: VecDeque<Next>,
+    /// Documents whose version waits for a newer one.
+    waiting: Vec<Slot>,
+}
+
+/// What became of a version.
+enum Outcome {
+    Done,
+    Waits,
+}
+
+/// Takes in what the worker reports, and moves waiting versions into the world within the budget.
+pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
+    let Applying { queue, waiting } = &mut *applying;
+    let budget = world.resource::<ApplyBudget>().0;
+    let start = Instant::now();
+    take_in(world, queue, start, budget / 2);
+
+    for slot in std::mem::take(waiting) {
+        let mut index = world.resource_mut::<DocumentIndex>();
+        if let Some(pending) = &mut index.entry_mut(slot).pending
+            && !pending.queued
+        {
+            pending.queued = true;
+            queue.push_back(Next::Document(slot));
+        }
+    }
+    let mut applied = 0;
+    // Those that go on waiting are looked at once a frame.
+    let mut left = queue.len();
+    while left > 0 {
+        if applied % DOCUMENTS_PER_LOOK == 0 && applied > 0 && start.elapsed() >= budget {
+            break;
+        }
+        applied += 1;
+        left -= 1;
+        match queue.pop_front() {
+            None => break,
+            Some(Next::Ready(collection)) => {
+                if let Some(registered) = world.resource::<Collections>().get(collection) {
+                    let form = registered.form.clone();
+                    form.ready(&mut DeferredWorld::from(&mut *world));
+                    world.resource_mut::<DocumentIndex>().set_ready(collection);
+                }
+            }
+            Some(Next::Document(slot)) => {
+                if let Outcome::Waits = apply_one(world, slot) {
+                    waiting.push(slot);
+                }
+            }
+        }
+    }
+    send(world);
+}
+
+fn take_in(world: &mut World, queue: &mut VecDeque<Next>, start: Instant, budget: Duration) {
+    let mut reports = Vec::new();
+    loop {
+        let Some(mut link) = world.get_resource_mut::<Link>() else { return };
+        reports.extend(std::iter::from_fn(|| link.try_recv()).take(REPORTS_PER_LOOK));
+        if reports.is_empty() {
+            return;
+        }
+        for report in reports.drain(..) {
+            take_in_one(world, queue, report);
+        }
+        if start.elapsed() >= budget {
+            return;
+        }
+    }
+}
+
+fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
+    match next {
+        Report::Delta { document, generation, seen, content, origin } => {
+            let mut index = world.resource_mut::<DocumentIndex>();
+            let slot = index.slot(&document);
+            let entry = index.entry_mut(slot);
+            let mut pending =
+                Pending { generation, seen, content: SyncCell::new(content), origin, waiting: None, queued: true };
+            match entry.pending.take() {
+                // The newer one takes the older one's place, and brings its news too.
+                Some(older) => {
+                    pending.origin = both(older.origin, origin);
+                    pending.waiting = older.waiting;
+                    pending.queued = older.queued;
+                }
+                None => queue.push_back(Next::Document(slot)),
+            }
+            entry.pending = Some(pending);
+        }
+        Report::Ready(collection) => queue.push_back(Next::Ready(collection)),
+        Report::Failed(failure) => report(world, failure),
+        Report::Status(status) => {
+            world.resource_mut::<DocumentIndex>().saved = status.saved;
+            let mut shown = world.resource_mut::<SyncStatus>();
+            if shown.differs(&status) {
+                shown.take(&status);
+            }
+        }
+    }
+}
+
+/// Who made a change that consists of two.
+fn both(first: Origin, second: Origin) -> Origin {
+    match (first, second) {
+        (Origin::Remote, _) | (_, Origin::Remote) => Origin::Remote,
+        (Origin::Stored, _) | (_, Origin::Stored) => Origin::Stored,
+        _ => Origin::Local,
+    }
+}
+
+fn apply_one(world: &mut World, slot: Slot) -> Outcome {
+    let mut index = world.resource_mut::<DocumentIndex>();
+    let entry = index.entry_mut(slot);
+    let Some(mut pending) = entry.pending.take() else { return Outcome::Done };
+    pending.queued = false;
+    if let Some(entity) = entry.entity {
+        // What was edited since the last capture is sent before it is overwritten.
+        if is_dirty(world, slot, entity) {
+            capture_now(&mut world.into(), entity);
+        }
+        let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
+        if pending.seen < entry.captures {
+            let (since, frames) = pending.waiting.get_or_insert_with(|| (Instant::now(), 0));
+            *frames += 1;
+            if *frames <= FRAMES_TO_WAIT || since.elapsed() < TIME_TO_WAIT {
+                entry.pending = Some(pending);
+                return Outcome::Waits;
+            }
+        }
+    }
+    let mut index = world.resource_mut::<DocumentIndex>();
+    let entry = index.entry_mut(slot);
+    entry.generation = pending.generation;
+    let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
+    let is_unwanted = entity.is_none() && (entry.hidden || (entry.deleted && pending.seen < entry.captures));
+    let content = SyncCell::to_inner(pending.content);
+    if !is_unwanted {
+        entry.deleted = content.is_none();
+    }
+    index.acknowledged.push((key.clone(), pending.generation));
+    if is_unwanted {
+        return Outcome::Done;
+    }
+    let Some(registered) = world.resource::<Collections>().get(key.collection) else { return Outcome::Done };
+    let form = registered.form.clone();
+    let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
+    match (entity, content) {
+        (Some(entity), Some(content)) => {
+            let (replaced, added) = form.update(world, entity, content, absent);
+            tuple::announce(&*form, &mut world.into(), replaced, added, change);
+        }
+        (None, Some(content)) => {
+            let tick = world.change_tick();
+            world.resource_mut::<DocumentIndex>().spawning = Some(Spawning { slot, tick });
+            let spawned = form.spawn(world, key.id, content);
+            world.resource_mut::<DocumentIndex>().spawning = None;
+            if let Some((entity, added)) = spawned {
+                change.entity = Some(entity);
+                tuple::announce(&*form, &mut world.into(), 0, added, change);
+            }
+        }
+        (Some(entity), None) => {
+            let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            world.resource_mut::<DocumentIndex>().dissociate(entity);
+            world.despawn(entity);
+            change.entity = None;
+            change.kind = ChangeKind::Removed;
+            form.announce(&mut world.into(), present, &change);
+        }
+        (None, None) => {}
+    }
+    Outcome::Done
+}
+
+fn is_dirty(world: &mut World, slot: Slot, entity: Entity) -> bool {
+    let now = world.change_tick();
+    let index = world.resource::<DocumentIndex>();
+    let entry = index.entry(slot);
+    if entry.fresh {
+        return true;
+    }
+    let since = index.since(entity);
+    let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return false };
+    world.get_entity(entity).is_ok_and(|shown| registered.form.is_dirty(shown, since, now))
+}

@@ -1,0 +1,205 @@
+//! One component type of a collection: what is done with each, before [`tuple`](super::tuple) puts them together.
+
+use std::{collections::BTreeMap, marker::PhantomData};
+
+use bevy::{
+    ecs::{
+        change_detection::Tick,
+        component::Mutable,
+        entity_disabling::Disabled,
+        lifecycle::{HookContext, Remove},
+        world::DeferredWorld,
+    },
+    prelude::*,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{advance, capture::capture_now, index::DocumentIndex};
+use crate::{
+    DocumentId,
+    format::{self, FormatError, Value},
+    message::{ChangeKind, CollectionReady, DocumentChanged},
+    replica::Origin,
+};
+
+/// A component that can be part of a document: anything serde reads and writes as a struct, and that is changed in place.
+///
+/// It is implemented for every type that can do it.
+pub trait Replicated: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone {}
+
+impl<T: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone> Replicated for T {}
+
+/// What to tell of a document, without the type it is told of.
+#[derive(Clone)]
+pub struct Change {
+    pub id: DocumentId,
+    pub entity: Option<Entity>,
+    pub kind: ChangeKind,
+    pub origin: Origin,
+}
+
+/// Prepares an app for documents with a `T`.
+pub(super) fn prepare<T: Replicated>(app: &mut App) {
+    app.add_message::<DocumentChanged<T>>().add_message::<CollectionReady<T>>().add_observer(removed::<T>);
+}
+
+/// `T` leaves an entity: what is dirty is captured while it is still there, and the document keeps its fields.
+fn removed<T: Replicated>(remove: On<Remove, T>, mut world: DeferredWorld) {
+    let entity = remove.entity;
+    let Some(slot) = world.resource::<DocumentIndex>().slot_of(entity) else { return };
+    let Some(bit) = super::collections::bit_of::<T>(&world, slot) else { return };
+    capture_now(&mut world, entity);
+    world.resource_mut::<DocumentIndex>().entry_mut(slot).absent |= bit;
+}
+
+/// A clone of `entity`'s `T` if it changed after `since` (or in any case), and whether it was not there before.
+pub(super) fn changed<T: Replicated>(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<(T, bool)> {
+    let ticks = entity.get_change_ticks::<T>()?;
+    if !any && !ticks.is_changed(since, now) {
+        return None;
+    }
+    Some((entity.get::<T>()?.clone(), any || ticks.is_added(since, now)))
+}
+
+/// Whether `entity`'s `T` changed after `since`.
+pub(super) fn is_changed<T: Replicated>(entity: EntityRef, since: Tick, now: Tick) -> bool {
+    entity.get_change_ticks::<T>().is_some_and(|ticks| ticks.is_changed(since, now))
+}
+
+/// The root fields a component writes; `None` where only a value tells.
+pub type Fields = Option<Vec<&'static str>>;
+
+/// The `T` of a document. In a document of several components, one of which nothing is there is not there, which is no problem.
+pub(super) fn decode<T: Replicated>(
+    document: &Value,
+    fields: &Fields,
+    alone: bool,
+    problems: &mut Vec<FormatError>,
+) -> Option<T> {
+    let is_there = match fields {
+        Some(fields) => fields.is_empty() || fields.iter().any(|field| document.get(field).is_some()),
+        None => true,
+    };
+    if !alone && !is_there {
+        return None;
+    }
+    match format::from_document(document) {
+        Ok(value) => Some(value),
+        // Whether it does not fit or is not there, nobody knows.
+        Err(_) if !alone && fields.is_none() => None,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// Adds what `T` would write to `fields`.
+pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    match format::to_value(value)? {
+        Value::Map(own) => {
+            fields.extend(own);
+            Ok(())
+        }
+        other => Err(FormatError {
+            path: String::new(),
+            message: format!(
+                "{} writes itself as {other:?}, which is no document; give it named fields",
+                std::any::type_name::<T>()
+            ),
+        }),
+    }
+}
+
+/// Sets `entity`'s `T` in place, if it has one. No hook or observer runs, and systems see a change.
+pub(super) fn replace<T: Replicated>(entity: &mut EntityWorldMut, value: T) -> Result<(), T> {
+    match entity.get_mut::<T>() {
+        Some(mut shown) => {
+            *shown.bypass_change_detection() = value;
+            shown.set_changed();
+            Ok(())
+        }
+        None => Err(value),
+    }
+}
+
+/// Is on an entity while apply inserts components. Its hook is the first to run, and advances the world's tick, so that
+/// whatever hooks and observers of the components do has a newer tick than apply's own write.
+#[derive(Component)]
+#[component(storage = "SparseSet", on_add = applying)]
+struct Applying;
+
+fn applying(world: DeferredWorld, _: HookContext) {
+    advance(&world);
+}
+
+/// Adds a `T` to `entity`, if it still is there. Says at which tick it was written.
+pub(super) fn insert<T: Replicated>(world: &mut World, entity: Entity, value: T) -> Option<Tick> {
+    let tick = world.change_tick();
+    world.get_entity_mut(entity).ok()?.insert((Applying, value));
+    if let Ok(mut entity) = world.get_entity_mut(entity) {
+        entity.remove::<Applying>();
+    }
+    Some(tick)
+}
+
+/// Tells the readers of `T`'s messages.
+pub(super) fn announce<T: Replicated>(world: &mut DeferredWorld, change: Change) {
+    let Change { id, entity, kind, origin } = change;
+    world.write_message(DocumentChanged::<T> { id, entity, kind, origin, of: PhantomData });
+}
+
+/// Tells them that the collection is complete.
+pub(super) fn ready<T: Replicated>(world: &mut DeferredWorld) {
+    world.write_message(CollectionReady::<T> { of: PhantomData });
+}
+
+/// Finds the entities whose component changed.
+pub trait Scan: Send + Sync + 'static {
+    /// Adds the documents' entities whose component changed after `since` to `dirty`.
+    fn scan(&mut self, world: &World, since: Tick, now: Tick, dirty: &mut Vec<Entity>);
+}
+
+/// Mentions [`Disabled`], so that disabled entities are found as well: disabling is not undoing an edit.
+type Documents = (With<DocumentId>, Or<(With<Disabled>, Without<Disabled>)>);
+
+/// Finds them for `T`.
+pub(super) struct Scanner<T: Replicated>(QueryState<(Entity, Ref<'static, T>), Documents>);
+
+impl<T: Replicated> Scanner<T> {
+    pub(super) fn new(world: &mut World) -> Self {
+        Self(QueryState::new(world))
+    }
+}
+
+impl<T: Replicated> Scan for Scanner<T> {
+    fn scan(&mut self, world: &World, since: Tick, now: Tick, dirty: &mut Vec<Entity>) {
+        if let Ok(tables) = self.0.contiguous_iter(world) {
+            for (entities, values) in tables {
+                changed_rows(values.changed_ticks_slice(), since, now, |row| dirty.push(entities[row]));
+            }
+            return;
+        }
+        // Components in sparse sets have no columns.
+        for (entity, value) in self.0.iter(world) {
+            if value.last_changed().is_newer_than(since, now) {
+                dirty.push(entity);
+            }
+        }
+    }
+}
+
+/// Calls `found` for each row with a tick newer than `since`. Nearly always there is none, so it looks at many at once, without a
+/// branch for each.
+fn changed_rows(ticks: &[Tick], since: Tick, now: Tick, mut found: impl FnMut(usize)) {
+    const ROWS: usize = 64;
+    for (chunk, rows) in ticks.chunks(ROWS).enumerate() {
+        if rows.iter().fold(false, |any, tick| any | tick.is_newer_than(since, now)) {
+            for (row, tick) in rows.iter().enumerate() {
+                if tick.is_newer_than(since, now) {
+                    found(chunk * ROWS + row);
+                }
+            }
+        }
+    }
+}

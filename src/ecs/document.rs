@@ -1,0 +1,149 @@
+//! What is done to a document as a whole: delete, restore, show.
+
+use std::any::TypeId;
+
+use bevy::{ecs::world::DeferredWorld, prelude::*};
+
+use super::{
+    capture::capture_now,
+    collections::Collections,
+    component::Change,
+    index::{DocumentIndex, Slot},
+};
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    message::ChangeKind,
+    replica::Origin,
+    worker::{Captured, Command, FailureKind},
+};
+
+/// The collection of `T`; `None` (and a failure) if it was not registered.
+pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionIndex> {
+    let membership = world.get_resource::<Collections>()?.membership(TypeId::of::<T>());
+    if membership.is_none() {
+        let message = format!(
+            "{} belongs to no collection; register it with app.replicate::<..>(\"name\") when the app is built",
+            std::any::type_name::<T>()
+        );
+        world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    }
+    Some(membership?.collection)
+}
+
+/// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
+pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    let index = world.resource_mut::<DocumentIndex>();
+    let slot = match index.find(collection, id) {
+        Some(slot) if index.entry(slot).deleted => return,
+        Some(slot) => slot,
+        None => {
+            return fail(
+                world,
+                collection,
+                id,
+                "there is no such document in this world, so it cannot be deleted; has its collection arrived?",
+            );
+        }
+    };
+    let entity = index.entry(slot).entity;
+    if let Some(entity) = entity {
+        capture_now(&mut world.into(), entity);
+    }
+    let mut index = world.resource_mut::<DocumentIndex>();
+    index.edit(slot, Captured::Delete);
+    let entry = index.entry_mut(slot);
+    entry.deleted = true;
+    entry.hidden = false;
+    let Some(entity) = entity else { return };
+    index.dissociate(entity);
+    let Some(registered) = world.resource::<Collections>().get(collection) else { return };
+    let form = registered.form.clone();
+    let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
+    let change = Change { id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
+    form.announce(&mut DeferredWorld::from(&mut *world), present, &change);
+    world.despawn(entity);
+}
+
+/// Deletes the document that `entity` shows.
+pub(crate) fn delete_entity(world: &mut World, entity: Entity) {
+    let Some(index) = world.get_resource::<DocumentIndex>() else { return };
+    if index.slot_of(entity).is_none() && world.get::<DocumentId>(entity).is_some() {
+        // Its component may have come after its identity, in this frame.
+        super::identity::associate(&mut DeferredWorld::from(&mut *world), entity);
+    }
+    let index = world.resource::<DocumentIndex>();
+    match index.document(entity).cloned() {
+        Some(DocumentKey { collection, id }) => delete(world, collection, &id),
+        None => {
+            let message =
+                format!("entity {entity} shows no document, so nothing was deleted; despawn it if that is meant");
+            world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, None, None, message);
+        }
+    }
+}
+
+/// Takes back a deletion, also one made elsewhere or in an earlier run. The document comes back into the world when the worker has it.
+pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    let mut index = world.resource_mut::<DocumentIndex>();
+    let slot = index.slot(&DocumentKey { collection, id: id.clone() });
+    if index.entry(slot).entity.is_none() {
+        index.edit(slot, Captured::Restore);
+        index.entry_mut(slot).hidden = false;
+    }
+}
+
+/// Brings a hidden document back into the world, and components of it that were removed here.
+pub(crate) fn show(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    match world.resource::<DocumentIndex>().find(collection, id) {
+        Some(slot) => show_slot(world, slot),
+        None => fail(
+            world,
+            collection,
+            id,
+            "there is no such document in this world, so it cannot be shown; has its collection arrived?",
+        ),
+    }
+}
+
+/// Brings everything in a collection back.
+pub(crate) fn show_all(world: &mut World, collection: CollectionIndex) {
+    let slots: Vec<Slot> = world.resource::<DocumentIndex>().of_collection(collection).collect();
+    for slot in slots {
+        show_slot(world, slot);
+    }
+}
+
+fn show_slot(world: &mut World, slot: Slot) {
+    let mut index = world.resource_mut::<DocumentIndex>();
+    let entry = index.entry_mut(slot);
+    if entry.hidden || entry.absent != 0 {
+        entry.hidden = false;
+        entry.absent = 0;
+        let key = entry.key.clone();
+        index.send(Command::Show(key));
+    }
+}
+
+/// Changes a document's component, as a system would.
+pub(crate) fn update<T: super::Replicated>(
+    world: &mut World,
+    collection: CollectionIndex,
+    id: &DocumentId,
+    change: impl FnOnce(&mut T),
+) {
+    let entity = world.resource::<DocumentIndex>().entity(collection, id);
+    match entity.and_then(|entity| world.get_mut::<T>(entity)) {
+        Some(mut value) => change(&mut value),
+        None => fail(
+            world,
+            collection,
+            id,
+            "it is not shown in this world, or without that component, so it cannot be updated; show it first, or insert the component",
+        ),
+    }
+}
+
+fn fail(world: &mut World, collection: CollectionIndex, id: &DocumentId, message: &str) {
+    let name = world.resource::<Collections>().get(collection).map(|registered| registered.name.clone());
+    world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, name.as_deref(), Some(id), message);
+}

@@ -1,0 +1,311 @@
+//! The component types of a collection taken together.
+
+use std::{
+    any::{Any, TypeId},
+    collections::BTreeMap,
+    marker::PhantomData,
+    sync::Arc,
+};
+
+use bevy::{
+    ecs::{change_detection::Tick, component::ComponentId, world::DeferredWorld},
+    prelude::*,
+};
+
+use super::{
+    advance,
+    component::{self, Change, Fields, Replicated, Scan, Scanner},
+    index::DocumentIndex,
+};
+use crate::{
+    DocumentId,
+    format::{self, FormatError, Value},
+    message::ChangeKind,
+    replica::Schema,
+    worker::{Codec, Decoded, Encode},
+};
+
+/// The components of one document: a tuple of one to eight [`Replicated`] types.
+pub trait DocumentComponents: sealed::Tuple {}
+
+impl<B: sealed::Tuple> DocumentComponents for B {}
+
+/// A component type as registration sees it.
+pub struct ComponentType {
+    pub(crate) id: ComponentId,
+    pub(crate) type_id: TypeId,
+    pub(crate) name: &'static str,
+    pub(crate) shape: Result<format::Shape, FormatError>,
+}
+
+/// What was taken of an entity.
+pub struct Taken<P> {
+    parts: P,
+    mask: u32,
+    added: u32,
+}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    /// What the macro below writes for each length. Bit `i` of a mask stands for the `i`th type.
+    pub trait Tuple: Send + Sync + Sized + 'static {
+        /// Each component, if it is there.
+        type Parts: Send + 'static;
+
+        fn prepare(app: &mut App) -> Vec<ComponentType>;
+        fn scanners(world: &mut World) -> Vec<Box<dyn Scan>>;
+        fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts;
+        fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError>;
+        fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts>;
+        fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool;
+        fn present(entity: EntityRef) -> u32;
+        fn spawn(world: &mut World, id: DocumentId, parts: Self::Parts) -> (Option<Entity>, Self::Parts, u32);
+        fn replace(entity: &mut EntityWorldMut, parts: &mut Self::Parts) -> u32;
+        fn insert(world: &mut World, entity: Entity, parts: Self::Parts, wanted: u32) -> u32;
+        fn announce(world: &mut DeferredWorld, mask: u32, change: &Change);
+        fn ready(world: &mut DeferredWorld);
+    }
+}
+
+/// A collection's types with their types erased: what capture and apply work with.
+pub(crate) trait Form: Codec {
+    fn scanners(&self, world: &mut World) -> Vec<Box<dyn Scan>>;
+    /// Clones what changed after `since` (or everything): with the masks of what that is, and of what is new.
+    fn take(&self, entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<(Box<dyn Encode>, u32, u32)>;
+    fn is_dirty(&self, entity: EntityRef, since: Tick, now: Tick) -> bool;
+    /// Which of the components `entity` has.
+    fn present(&self, entity: EntityRef) -> u32;
+    /// Makes an entity for `content`, unless nothing of it fits. Says which components it has got.
+    fn spawn(&self, world: &mut World, id: DocumentId, content: Box<dyn Any + Send>) -> Option<(Entity, u32)>;
+    /// Makes `entity` show `content`, apart from the components in `absent`. Says which were replaced and which are new.
+    fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, absent: u32) -> (u32, u32);
+    fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change);
+    fn ready(&self, world: &mut DeferredWorld);
+    fn codec(self: Arc<Self>) -> Arc<dyn Codec>;
+}
+
+/// The collection's types.
+pub(crate) struct Typed<B> {
+    /// Per component the fields it writes.
+    fields: Vec<Fields>,
+    of: PhantomData<fn() -> B>,
+}
+
+impl<B> Typed<B> {
+    pub(crate) fn new(fields: Vec<Fields>) -> Self {
+        Self { fields, of: PhantomData }
+    }
+}
+
+impl<B: sealed::Tuple> Schema for Typed<B> {
+    fn view(&self, document: &Value, mask: u32) -> Value {
+        let parts = B::decode(document, &self.fields, mask, &mut Vec::new());
+        B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view)
+    }
+}
+
+impl<B: sealed::Tuple> Codec for Typed<B> {
+    fn decode(&self, document: &Value) -> Decoded {
+        let mut problems = Vec::new();
+        let parts = B::decode(document, &self.fields, u32::MAX, &mut problems);
+        Decoded { content: Box::new(parts), problems }
+    }
+}
+
+struct Captured<B: sealed::Tuple>(B::Parts);
+
+impl<B: sealed::Tuple> Encode for Captured<B> {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        B::encode(&self.0)
+    }
+}
+
+impl<B: sealed::Tuple> Form for Typed<B> {
+    fn scanners(&self, world: &mut World) -> Vec<Box<dyn Scan>> {
+        B::scanners(world)
+    }
+
+    fn take(&self, entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<(Box<dyn Encode>, u32, u32)> {
+        let Taken { parts, mask, added } = B::take(entity, since, now, any);
+        (mask != 0).then(|| (Box::new(Captured::<B>(parts)) as Box<dyn Encode>, mask, added))
+    }
+
+    fn is_dirty(&self, entity: EntityRef, since: Tick, now: Tick) -> bool {
+        B::is_dirty(entity, since, now)
+    }
+
+    fn present(&self, entity: EntityRef) -> u32 {
+        B::present(entity)
+    }
+
+    fn spawn(&self, world: &mut World, id: DocumentId, content: Box<dyn Any + Send>) -> Option<(Entity, u32)> {
+        let parts = *content.downcast::<B::Parts>().ok()?;
+        let (entity, rest, mut mask) = B::spawn(world, id, parts);
+        let entity = entity?;
+        mask |= B::insert(world, entity, rest, u32::MAX);
+        Some((entity, mask))
+    }
+
+    fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, absent: u32) -> (u32, u32) {
+        let Ok(mut parts) = content.downcast::<B::Parts>() else { return (0, 0) };
+        let tick = world.change_tick();
+        let Ok(mut shown) = world.get_entity_mut(entity) else { return (0, 0) };
+        let replaced = B::replace(&mut shown, &mut parts);
+        // The entity was clean before, so everything up to now is known.
+        world.resource_mut::<DocumentIndex>().settled.insert(entity, tick);
+        advance(world);
+        (replaced, B::insert(world, entity, *parts, !absent))
+    }
+
+    fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change) {
+        B::announce(world, mask, change);
+    }
+
+    fn ready(&self, world: &mut DeferredWorld) {
+        B::ready(world);
+    }
+
+    fn codec(self: Arc<Self>) -> Arc<dyn Codec> {
+        self
+    }
+}
+
+/// Inserts one component that the entity lacks. Its tick is settled unless hooks or observers of what was inserted before edited the entity.
+fn insert_one<B: sealed::Tuple, T: Replicated>(world: &mut World, entity: Entity, value: Option<T>) -> bool {
+    let Some(value) = value else { return false };
+    let now = world.change_tick();
+    let since = world.resource::<DocumentIndex>().since(entity);
+    let Ok(shown) = world.get_entity(entity) else { return false };
+    let is_clean = !B::is_dirty(shown, since, now);
+    let Some(tick) = component::insert(world, entity, value) else { return false };
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if is_clean && index.slot_of(entity).is_some() {
+        index.settled.insert(entity, tick);
+    }
+    true
+}
+
+macro_rules! tuples {
+    ($($count:literal: $(($type:ident, $part:ident, $at:tt)),+;)*) => {$(
+        impl<$($type: Replicated),+> sealed::Tuple for ($($type,)+) {
+            type Parts = ($(Option<$type>,)+);
+
+            fn prepare(app: &mut App) -> Vec<ComponentType> {
+                vec![$({
+                    component::prepare::<$type>(app);
+                    ComponentType {
+                        id: app.world_mut().register_component::<$type>(),
+                        type_id: TypeId::of::<$type>(),
+                        name: std::any::type_name::<$type>(),
+                        shape: format::shape::<$type>(),
+                    }
+                }),+]
+            }
+
+            fn scanners(world: &mut World) -> Vec<Box<dyn Scan>> {
+                vec![$(Box::new(Scanner::<$type>::new(world))),+]
+            }
+
+            fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts {
+                ($(
+                    (mask & (1 << $at) != 0)
+                        .then(|| component::decode::<$type>(document, &fields[$at], $count == 1, problems))
+                        .flatten(),
+                )+)
+            }
+
+            fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError> {
+                let (mut fields, mut mask) = (BTreeMap::new(), 0);
+                $(if let Some(value) = &parts.$at {
+                    component::encode(value, &mut fields)?;
+                    mask |= 1 << $at;
+                })+
+                Ok((Value::Map(fields), mask))
+            }
+
+            fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts> {
+                let (mut mask, mut added) = (0, 0);
+                let parts = ($(
+                    component::changed::<$type>(entity, since, now, any).map(|(value, is_new)| {
+                        mask |= 1 << $at;
+                        added |= u32::from(is_new) << $at;
+                        value
+                    }),
+                )+);
+                Taken { parts, mask, added }
+            }
+
+            fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool {
+                $(component::is_changed::<$type>(entity, since, now))||+
+            }
+
+            fn present(entity: EntityRef) -> u32 {
+                $((u32::from(entity.contains::<$type>()) << $at))|+
+            }
+
+            fn spawn(world: &mut World, id: DocumentId, parts: Self::Parts) -> (Option<Entity>, Self::Parts, u32) {
+                match parts {
+                    // The identity comes first: its hook runs before those of the components.
+                    ($(Some($part),)+) => {
+                        let entity = world.spawn((id, $($part),+)).id();
+                        (Some(entity), Self::Parts::default(), (1 << $count) - 1)
+                    }
+                    parts if $(parts.$at.is_none())&&+ => (None, parts, 0),
+                    parts => (Some(world.spawn(id).id()), parts, 0),
+                }
+            }
+
+            fn replace(entity: &mut EntityWorldMut, parts: &mut Self::Parts) -> u32 {
+                let mut mask = 0;
+                $(if let Some(value) = parts.$at.take() {
+                    match component::replace(entity, value) {
+                        Ok(()) => mask |= 1 << $at,
+                        Err(value) => parts.$at = Some(value),
+                    }
+                })+
+                mask
+            }
+
+            fn insert(world: &mut World, entity: Entity, parts: Self::Parts, wanted: u32) -> u32 {
+                let mut mask = 0;
+                $(if wanted & (1 << $at) != 0 && insert_one::<Self, $type>(world, entity, parts.$at) {
+                    mask |= 1 << $at;
+                })+
+                mask
+            }
+
+            fn announce(world: &mut DeferredWorld, mask: u32, change: &Change) {
+                $(if mask & (1 << $at) != 0 {
+                    component::announce::<$type>(world, change.clone());
+                })+
+            }
+
+            fn ready(world: &mut DeferredWorld) {
+                $(component::ready::<$type>(world);)+
+            }
+        }
+    )*};
+}
+
+tuples! {
+    1: (A, a, 0);
+    2: (A, a, 0), (B, b, 1);
+    3: (A, a, 0), (B, b, 1), (C, c, 2);
+    4: (A, a, 0), (B, b, 1), (C, c, 2), (D, d, 3);
+    5: (A, a, 0), (B, b, 1), (C, c, 2), (D, d, 3), (E, e, 4);
+    6: (A, a, 0), (B, b, 1), (C, c, 2), (D, d, 3), (E, e, 4), (F, f, 5);
+    7: (A, a, 0), (B, b, 1), (C, c, 2), (D, d, 3), (E, e, 4), (F, f, 5), (G, g, 6);
+    8: (A, a, 0), (B, b, 1), (C, c, 2), (D, d, 3), (E, e, 4), (F, f, 5), (G, g, 6), (H, h, 7);
+}
+
+/// Tells of the components that were replaced and of those that are new.
+pub(crate) fn announce(form: &dyn Form, world: &mut DeferredWorld, replaced: u32, added: u32, mut change: Change) {
+    change.kind = ChangeKind::Updated;
+    form.announce(world, replaced, &change);
+    change.kind = ChangeKind::Inserted;
+    form.announce(world, added, &change);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What the worker is told of a collection's types.
+
+use bevy::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Player {
+    name: String,
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Position {
+    x: f32,
+    y: f32,
+}
+
+type Both = (Option<Player>, Option<Position>);
+
+fn players() -> Typed<(Player, Position)> {
+    Typed::new(vec![Some(vec!["name"]), Some(vec!["x", "y"])])
+}
+
+fn document(fields: &[(&str, Value)]) -> Value {
+    Value::Map(fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+}
+
+fn decoded(document: &Value) -> (Both, Vec<FormatError>) {
+    let Decoded { content, problems } = players().decode(document);
+    (*content.downcast::<Both>().unwrap(), problems)
+}
+
+fn name(text: &str) -> (&'static str, Value) {
+    ("name", Value::Text(text.into()))
+}
+
+#[test]
+fn a_document_is_all_of_its_components() {
+    let (parts, problems) = decoded(&document(&[name("Ada"), ("x", Value::Int(1)), ("y", Value::Float(2.5))]));
+    assert_eq!(parts, (Some(Player { name: "Ada".into() }), Some(Position { x: 1.0, y: 2.5 })));
+    assert_eq!(problems, []);
+}
+
+#[test]
+fn a_component_of_which_nothing_is_there_is_no_problem() {
+    let (parts, problems) = decoded(&document(&[name("Ada"), ("score", Value::Int(1))]));
+    assert_eq!(parts, (Some(Player { name: "Ada".into() }), None));
+    assert_eq!(problems, []);
+}
+
+#[test]
+fn a_component_that_does_not_fit_is_a_problem_and_the_other_is_not() {
+    let (parts, problems) = decoded(&document(&[name("Ada"), ("x", Value::Int(1))]));
+    assert_eq!(parts, (Some(Player { name: "Ada".into() }), None));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (parts, problems) =
+        decoded(&document(&[("name", Value::Bool(true)), ("x", Value::Int(1)), ("y", Value::Int(2))]));
+    assert_eq!(parts, (None, Some(Position { x: 1.0, y: 2.0 })));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
+fn a_component_alone_has_to_fit() {
+    let alone = Typed::<(Player,)>::new(vec![Some(vec!["name"])]);
+    assert_eq!(alone.decode(&document(&[])).problems.len(), 1);
+    assert_eq!(alone.decode(&document(&[name("Ada")])).problems, []);
+}
+
+#[test]
+fn a_view_is_what_the_components_asked_for_would_write() {
+    let whole = document(&[name("Ada"), ("x", Value::Int(1)), ("y", Value::Int(2)), ("unknown", Value::Null)]);
+    assert_eq!(players().view(&whole, 0b01), document(&[name("Ada")]));
+    assert_eq!(players().view(&whole, 0b11), document(&[name("Ada"), ("x", Value::Int(1)), ("y", Value::Int(2))]));
+    let misfit = document(&[("name", Value::Bool(true)), ("x", Value::Int(1)), ("y", Value::Int(2))]);
+    assert_eq!(players().view(&misfit, 0b11), document(&[("x", Value::Int(1)), ("y", Value::Int(2))]));
+}
+
+#[test]
+fn what_is_encoded_says_which_components_it_speaks_of() {
+    let taken = Captured::<(Player, Position)>((None, Some(Position { x: 1.0, y: 2.0 })));
+    assert_eq!(taken.encode().unwrap(), (document(&[("x", Value::Int(1)), ("y", Value::Int(2))]), 0b10));
+}

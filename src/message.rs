@@ -1,0 +1,202 @@
+//! What an app reads: which documents changed, when a collection is complete, what went wrong and how the connection is.
+
+use std::{fmt, marker::PhantomData};
+
+use bevy::{ecs::component::Component, prelude::*};
+
+use crate::{
+    DocumentId,
+    replica::Origin,
+    transport::Reason,
+    worker::{Connection, Failure, Status},
+};
+
+/// A document's `T` changed in this world.
+///
+/// Changes from elsewhere are told when they are applied, in [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply); this
+/// app's own when they are captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of
+/// the frame, so that systems of the next frame read them.
+#[derive(Message)]
+pub struct DocumentChanged<T: Component> {
+    /// The document.
+    pub id: DocumentId,
+    /// The entity that shows it; `None` when it shows it no longer. An entity may be gone by the time this is read.
+    pub entity: Option<Entity>,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Who did it.
+    pub origin: Origin,
+    pub(crate) of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> Clone for DocumentChanged<T> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), entity: self.entity, kind: self.kind, origin: self.origin, of: PhantomData }
+    }
+}
+
+impl<T: Component> fmt::Debug for DocumentChanged<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DocumentChanged")
+            .field("id", &self.id)
+            .field("entity", &self.entity)
+            .field("kind", &self.kind)
+            .field("origin", &self.origin)
+            .finish()
+    }
+}
+
+/// What happened to a document's component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It is there now and was not before.
+    Inserted,
+    /// It has another value.
+    Updated,
+    /// The document is deleted.
+    Removed,
+}
+
+/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty.
+#[derive(Message)]
+pub struct CollectionReady<T: Component> {
+    pub(crate) of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> Clone for CollectionReady<T> {
+    fn clone(&self) -> Self {
+        Self { of: PhantomData }
+    }
+}
+
+impl<T: Component> fmt::Debug for CollectionReady<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CollectionReady")
+    }
+}
+
+/// Something did not work, with what it concerns and what to do. Everything else goes on.
+#[derive(Message, Clone, Debug, PartialEq, Eq, Deref)]
+pub struct SyncFailed(pub Failure);
+
+impl fmt::Display for SyncFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How saving and synchronising are going. Its [`Display`](fmt::Display) is a line to show a person.
+#[derive(Resource, Clone, Debug, PartialEq)]
+pub struct SyncStatus {
+    /// The connection.
+    pub connection: Connection,
+    /// Edits that are not durable on this machine yet.
+    pub unsaved: u64,
+    /// Documents with changes that the deployment does not have.
+    pub unsent: usize,
+    /// Whether the store is open. Until then edits are kept in memory.
+    pub store_open: bool,
+    /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
+    pub last_error: Option<Failure>,
+}
+
+impl Default for SyncStatus {
+    fn default() -> Self {
+        Self {
+            connection: Connection::Offline { reason: None },
+            unsaved: 0,
+            unsent: 0,
+            store_open: false,
+            last_error: None,
+        }
+    }
+}
+
+impl SyncStatus {
+    /// Connected, and everything has arrived.
+    pub fn is_live(&self) -> bool {
+        matches!(self.connection, Connection::Live)
+    }
+
+    /// Neither connected nor about to be.
+    pub fn is_offline(&self) -> bool {
+        matches!(self.connection, Connection::Offline { .. })
+    }
+
+    /// Whether everything done here is durable on this machine.
+    pub fn is_saved(&self) -> bool {
+        self.unsaved == 0
+    }
+
+    /// Whether the deployment has everything done here.
+    pub fn is_sent(&self) -> bool {
+        self.unsent == 0
+    }
+
+    /// How far catching up is, from 0 to 1; `None` when it is not catching up or nobody knows how much there is.
+    pub fn progress(&self) -> Option<f32> {
+        match self.connection {
+            Connection::CatchingUp { received, total: Some(total) } if total > 0 => {
+                Some((received as f64 / total as f64).min(1.0) as f32)
+            }
+            _ => None,
+        }
+    }
+
+    /// Why there is no connection, in words; `None` if there is one or none was asked for.
+    pub fn reason(&self) -> Option<String> {
+        match &self.connection {
+            Connection::Offline { reason } | Connection::Connecting { reason, .. } => {
+                reason.as_ref().map(|reason| match reason {
+                    Reason::Asked => "switched off".to_string(),
+                    Reason::Unreachable(why) => format!("nobody answers: {why}"),
+                    Reason::Lost(why) => format!("the connection was lost: {why}"),
+                    Reason::Unauthenticated(why) => format!("not signed in: {why}"),
+                    Reason::BadUrl(why) => format!("not an address of a deployment: {why}"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets the last error, once it was shown.
+    pub fn dismiss(&mut self) {
+        self.last_error = None;
+    }
+
+    pub(crate) fn differs(&self, status: &Status) -> bool {
+        self.connection != status.connection || self.unsent != status.unsent || self.store_open != status.store_open
+    }
+
+    pub(crate) fn take(&mut self, status: &Status) {
+        self.connection = status.connection.clone();
+        self.unsent = status.unsent;
+        self.store_open = status.store_open;
+    }
+}
+
+impl fmt::Display for SyncStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.connection {
+            Connection::Offline { .. } => f.write_str("Offline")?,
+            Connection::Connecting { attempt: 0 | 1, .. } => f.write_str("Connecting")?,
+            Connection::Connecting { attempt, .. } => write!(f, "Connecting (attempt {attempt})")?,
+            Connection::CatchingUp { received, total: Some(total) } => write!(f, "Catching up, {received} of {total}")?,
+            Connection::CatchingUp { received, total: None } => write!(f, "Catching up, {received} received")?,
+            Connection::Live => f.write_str("Live")?,
+        }
+        if let Some(reason) = self.reason() {
+            write!(f, ", {reason}")?;
+        }
+        match self.unsent {
+            0 => {}
+            1 => f.write_str("; 1 document waits to be sent")?,
+            unsent => write!(f, "; {unsent} documents wait to be sent")?,
+        }
+        match self.unsaved {
+            0 => Ok(()),
+            1 => f.write_str("; 1 edit is being saved"),
+            unsaved => write!(f, "; {unsaved} edits are being saved"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Registering collections.
+
+use std::{any::TypeId, sync::Arc};
+
+use bevy::{ecs::component::ComponentId, prelude::*};
+
+use super::prepare;
+use crate::{
+    ecs::{Collections, DocumentComponents, DocumentIndex, Replicated, Tuple, Typed},
+    worker::FailureKind,
+};
+
+/// The longest name of a collection: it is a module's name, and goes with every call.
+const COLLECTION_NAME_BYTES: usize = 64;
+/// Indices of collections are 16 bits wide.
+const COLLECTIONS: usize = u16::MAX as usize;
+
+/// Registers collections with an [`App`].
+pub trait ReplicateAppExt {
+    /// Keeps every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of `collection`, and brings the documents that are
+    /// there or come from others into the world.
+    ///
+    /// A collection's name is that of its module of functions in Convex. What cannot be registered (a `T` that is no struct with named
+    /// fields, a name that is taken) is told in the log and as [`SyncFailed`](crate::message::SyncFailed), and left out; the app goes on.
+    fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self;
+
+    /// The same for documents that hold several components: `app.replicate_bundle::<(Player, Position)>("players")`. Their
+    /// fields stand side by side in the document, so no two components may have a field of the same name.
+    ///
+    /// An entity need not have all of them. It has those of which the document has at least one field.
+    fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
+}
+
+impl ReplicateAppExt for App {
+    fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self {
+        register::<(T,)>(self, collection);
+        self
+    }
+
+    fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self {
+        register::<B>(self, collection);
+        self
+    }
+}
+
+fn register<B: Tuple>(app: &mut App, collection: &str) {
+    prepare(app);
+    if let Err(message) = try_register::<B>(app, collection) {
+        let message = format!("the collection was not registered: {message}");
+        app.world_mut().resource_mut::<DocumentIndex>().fail(
+            FailureKind::Registration,
+            Some(collection),
+            None,
+            message,
+        );
+    }
+}
+
+fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String> {
+    if !is_module_name(collection) {
+        return Err(format!(
+            "a name is that of a module in Convex: letters, digits and `_`, starting with a letter, folders separated by `/`, \
+             and at most {COLLECTION_NAME_BYTES} bytes"
+        ));
+    }
+    let components = B::prepare(app);
+    let collections = app.world().resource::<Collections>();
+    if collections.is_sealed() {
+        return Err("the app is running already; register collections before it runs".into());
+    }
+    if collections.is_name(collection) {
+        return Err("there is another of that name; use replicate_bundle for several components in one document".into());
+    }
+    if collections.len() >= COLLECTIONS {
+        return Err(format!("there are {COLLECTIONS} already, which is all there can be"));
+    }
+    let mut fields = Vec::new();
+    let mut owners: Vec<(&'static str, &'static str)> = Vec::new();
+    for (at, component) in components.iter().enumerate() {
+        if collections.membership(component.type_id).is_some() {
+            return Err(format!(
+                "{} is in another collection, and a component belongs to one; wrap it in a type of its own",
+                component.name
+            ));
+        }
+        if components[..at].iter().any(|other| other.type_id == component.type_id) {
+            return Err(format!("{} is there twice", component.name));
+        }
+        let shape = component.shape.as_ref().map_err(ToString::to_string)?;
+        for &field in shape.fields.iter().flatten() {
+            if let Some((_, other)) = owners.iter().find(|(owned, _)| *owned == field) {
+                return Err(format!(
+                    "{other} and {} both have a field `{field}`; rename one with #[serde(rename = \"..\")]",
+                    component.name
+                ));
+            }
+            owners.push((field, component.name));
+        }
+        fields.push(shape.fields.clone());
+    }
+    let ids: Vec<(ComponentId, TypeId)> =
+        components.iter().map(|component| (component.id, component.type_id)).collect();
+    app.world_mut().resource_mut::<Collections>().add(collection, Arc::new(Typed::<B>::new(fields)), &ids);
+    Ok(())
+}
+
+fn is_module_name(name: &str) -> bool {
+    name.len() <= COLLECTION_NAME_BYTES
+        && name.split('/').all(|part| {
+            part.starts_with(|first: char| first.is_ascii_alphabetic())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_is_called_like_a_module() {
+        for name in ["tasks", "a", "board_2", "games/chess"] {
+            assert!(is_module_name(name), "{name}");
+        }
+        let long = "a".repeat(65);
+        for name in ["", "2", "_tasks", "my-tasks", "tasks:push", "a//b", "/a", "a/", "tâche", &long] {
+            assert!(!is_module_name(name), "{name}");
+        }
+    }
+}
