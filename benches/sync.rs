@@ -1,0 +1,247 @@
+//! How long things take between apps: `cargo bench --bench sync`.
+//!
+//! Real apps with real stores (every write synchronised to the disk) and the embedded backend over loopback, all in this process. Each figure is
+//! printed with its unit; what varies is given as median and 99th percentile, or as the least and most of several runs.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    prelude::*,
+};
+
+/// Gives up with a message rather than waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+const DOCUMENTS: usize = 10_000;
+const EDITS: usize = 2_000;
+const RUNS: usize = 3;
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
+struct Task {
+    text: String,
+    column: Scalar<String>,
+    done: bool,
+    votes: i64,
+}
+
+/// A document with as many fields as wanted.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
+struct Wide {
+    edited: i64,
+    rest: BTreeMap<String, i64>,
+}
+
+fn main() {
+    // `cargo test --benches` runs this too, and wants to know only that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    // `cargo bench --bench sync -- bulk` measures that alone.
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let figures: [(&str, fn()); 4] =
+        [("latency", edit_latency), ("bulk", bulk), ("start", start), ("bytes", bytes_per_edit)];
+    for (name, figure) in figures {
+        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+            figure();
+        }
+    }
+}
+
+fn app<T: Component<Mutability = bevy::ecs::component::Mutable> + Serialize + for<'de> Deserialize<'de> + Clone>(
+    store: &Path,
+    url: Option<&str>,
+) -> App {
+    let mut plugin = ReplicatePlugin::new("bench").store(store);
+    if let Some(url) = url {
+        plugin = plugin.deployment(url);
+    }
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins).add_plugins(plugin).replicate::<T>("tasks");
+    app.finish();
+    app.cleanup();
+    app
+}
+
+fn until(apps: &mut [&mut App], mut condition: impl FnMut(&mut [&mut App]) -> bool) {
+    let started = Instant::now();
+    loop {
+        apps.iter_mut().for_each(|app| app.update());
+        if condition(apps) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "in vain: {:?}", apps[0].world().resource::<SyncStatus>());
+    }
+}
+
+fn is_quiet(app: &App) -> bool {
+    let status = app.world().resource::<SyncStatus>();
+    status.is_live() && status.is_saved() && status.is_sent()
+}
+
+fn backend(folder: &Path) -> Backend {
+    Backend::start(BackendConfig::new().listen("127.0.0.1:0").data(folder.join("backend"))).expect("a backend")
+}
+
+fn tasks() -> impl Iterator<Item = (Task, DocumentId)> {
+    (0..DOCUMENTS).map(|number| {
+        let task = Task {
+            text: format!("Write chapter {number}"),
+            column: Scalar("to-do".into()),
+            done: false,
+            votes: number as i64,
+        };
+        (task, DocumentId::random())
+    })
+}
+
+fn count<T: Component>(app: &mut App) -> usize {
+    app.world_mut().query::<&T>().iter(app.world()).count()
+}
+
+fn edit_latency() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = backend(folder.path());
+    let mut one = app::<Task>(&folder.path().join("one.sqlite"), Some(backend.url()));
+    let mut two = app::<Task>(&folder.path().join("two.sqlite"), Some(backend.url()));
+    let entity = one.world_mut().spawn((Task::default(), DocumentId::random())).id();
+    until(&mut [&mut one, &mut two], |apps| apps.iter().all(|app| is_quiet(app)) && count::<Task>(apps[1]) == 1);
+    let mut times = Vec::new();
+    for edit in 1..=EDITS as i64 {
+        let started = Instant::now();
+        one.world_mut().get_mut::<Task>(entity).expect("the task").votes = edit;
+        until(&mut [&mut one, &mut two], |apps| {
+            let world = apps[1].world_mut();
+            world.query::<&Task>().iter(world).all(|task| task.votes == edit)
+        });
+        times.push(started.elapsed());
+    }
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!(
+        "edit in one app to the other's world, stores and backend durable: median {:.2} ms, 99th percentile {:.2} ms ({EDITS} edits)",
+        at(0.5),
+        at(0.99)
+    );
+}
+
+fn bulk() {
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let backend = backend(folder.path());
+        let mut one = app::<Task>(&folder.path().join("one.sqlite"), Some(backend.url()));
+        let mut two = app::<Task>(&folder.path().join("two.sqlite"), Some(backend.url()));
+        until(&mut [&mut one, &mut two], |apps| apps.iter().all(|app| is_quiet(app)));
+        let started = Instant::now();
+        one.world_mut().spawn_batch(tasks());
+        until(&mut [&mut one, &mut two], |apps| count::<Task>(apps[1]) == DOCUMENTS);
+        times.push(started.elapsed());
+    }
+    print_runs(&format!("{DOCUMENTS} documents created in one app, all in the other's world"), &times, 1.0, "s");
+}
+
+fn start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("one.sqlite");
+    let mut one = app::<Task>(&store, None);
+    one.world_mut().spawn_batch(tasks());
+    until(&mut [&mut one], |apps| apps[0].world().resource::<SyncStatus>().is_saved());
+    drop(one);
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        let mut one = app::<Task>(&store, None);
+        until(&mut [&mut one], |apps| count::<Task>(apps[0]) == DOCUMENTS);
+        times.push(started.elapsed());
+    }
+    print_runs(&format!("start with {DOCUMENTS} stored documents, all in the world"), &times, 1e3, "ms");
+}
+
+fn print_runs(what: &str, times: &[Duration], scale: f64, unit: &str) {
+    let seconds: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * scale).collect();
+    let least = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = seconds.iter().copied().fold(0.0, f64::max);
+    println!("{what}: {least:.2} to {most:.2} {unit} ({} runs)", times.len());
+}
+
+/// What one edited field costs on the wire, in both directions, by the size of its document.
+fn bytes_per_edit() {
+    for fields in [4, 100, 2_000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let backend = backend(folder.path());
+        let proxy = Proxy::start(backend.address());
+        let mut one = app::<Wide>(&folder.path().join("one.sqlite"), Some(&proxy.url));
+        let rest = (0..fields).map(|number| (format!("field {number}"), number)).collect();
+        let entity = one.world_mut().spawn((Wide { edited: 0, rest }, DocumentId::random())).id();
+        until(&mut [&mut one], |apps| is_quiet(apps[0]));
+        // The subscription gives way to one that begins after the document, so that later results do not repeat it.
+        let calm = Instant::now() + Duration::from_secs(3);
+        until(&mut [&mut one], |_| Instant::now() > calm);
+        let edits = 100;
+        let (up, down) = proxy.bytes();
+        for edit in 1..=edits {
+            one.world_mut().get_mut::<Wide>(entity).expect("the document").edited = edit;
+            until(&mut [&mut one], |apps| is_quiet(apps[0]));
+        }
+        let (up_after, down_after) = proxy.bytes();
+        println!(
+            "one edited field of a document with {} fields: {} bytes up, {} bytes down (mean of {edits} edits, one after the other)",
+            fields + 1,
+            (up_after - up) / edits as u64,
+            (down_after - down) / edits as u64
+        );
+    }
+}
+
+/// Passes bytes on and counts them.
+struct Proxy {
+    url: String,
+    up: Arc<AtomicU64>,
+    down: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    fn start(backend: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let proxy = Self { url, up: Arc::default(), down: Arc::default() };
+        let (up, down) = (proxy.up.clone(), proxy.down.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(backend) else { continue };
+                let (Ok(client_2), Ok(server_2)) = (client.try_clone(), server.try_clone()) else { continue };
+                let (up, down) = (up.clone(), down.clone());
+                std::thread::spawn(move || pass_on(client, server, &up));
+                std::thread::spawn(move || pass_on(server_2, client_2, &down));
+            }
+        });
+        proxy
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
+    let _ = to.set_nodelay(true);
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        count.fetch_add(read as u64, Ordering::Relaxed);
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}

@@ -1,0 +1,367 @@
+//! Many apps without a window, editing the same documents.
+//!
+//! ```sh
+//! cargo run --release --example headless -- --clients 4 --seconds 5
+//! ```
+//!
+//! Starts the embedded backend and that many Bevy apps, each with a store of its own, that insert, edit and delete tasks, lose their connection
+//! and are started anew. Then all stop editing, and the worlds, the stores and the backend's table are compared. The last line says
+//! what came of it; anything but `converged=true lost=0 echoed=0` exits with 1, after saying what differs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    format::{self, Counter, Value},
+    prelude::*,
+    store::Store,
+};
+use clap::Parser;
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+/// Tasks that all apps together aim at: enough to edit different ones, few enough to meet on the same.
+const TASKS: usize = 60;
+/// How long the apps get to agree after the last edit. They need a fraction of a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Parser)]
+struct Args {
+    /// How many apps.
+    #[arg(long, default_value_t = 4)]
+    clients: usize,
+    /// For how long they edit.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// What they do follows from this.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+struct Task {
+    text: String,
+    is_completed: bool,
+    votes: Counter,
+}
+
+/// What a world shows.
+type Tasks = BTreeMap<DocumentId, Task>;
+
+/// What one app did, over all its starts.
+#[derive(Default)]
+struct Diary {
+    /// Components edited, documents inserted and deleted.
+    edits: u64,
+    /// Local changes that the library told of.
+    captured: u64,
+    votes: HashMap<DocumentId, i64>,
+    inserted: Vec<DocumentId>,
+    deleted: Vec<DocumentId>,
+}
+
+/// Held by the app while it runs.
+#[derive(Resource)]
+struct Editor {
+    random: SmallRng,
+    editing: bool,
+    /// The store has told all it has.
+    ready: bool,
+    diary: Diary,
+}
+
+/// What the threads share.
+struct Stage {
+    url: String,
+    folder: PathBuf,
+    stop: AtomicBool,
+    /// Per client: what its world shows, while everything it made is stored and sent.
+    shown: Vec<Mutex<Option<Tasks>>>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("headless: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let backend = Backend::start(BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("backend")))?;
+    let stage = Stage {
+        url: backend.url().to_owned(),
+        folder: folder.path().to_owned(),
+        stop: AtomicBool::new(false),
+        shown: (0..args.clients).map(|_| Mutex::new(None)).collect(),
+    };
+    let until = Instant::now() + Duration::from_secs(args.seconds);
+    let (diaries, differences) = std::thread::scope(|scope| {
+        let stage = &stage;
+        let clients: Vec<_> =
+            (0..args.clients).map(|number| scope.spawn(move || client(stage, number, args.seed, until))).collect();
+        let differences = agree(stage, &backend, until);
+        stage.stop.store(true, Ordering::Release);
+        let diaries: Vec<Diary> = clients.into_iter().filter_map(|client| client.join().ok()).collect();
+        (diaries, differences)
+    });
+    if diaries.len() < args.clients {
+        return Err("an app panicked".into());
+    }
+    let table = table(&backend)?;
+    let mut differences = differences;
+    for number in 0..args.clients {
+        let stored = stored(&store_path(&stage.folder, number))?;
+        difference(&format!("store {number}"), &stored, "table", &table, &mut differences);
+    }
+    let lost = lost(&diaries, &table);
+    let edits: u64 = diaries.iter().map(|diary| diary.edits).sum();
+    let captured: u64 = diaries.iter().map(|diary| diary.captured).sum();
+    let changes = backend.stats().changes as u64;
+    // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change more.
+    let echoed = captured.saturating_sub(edits) + changes.saturating_sub(edits);
+    differences.iter().chain(&lost).take(20).for_each(|difference| println!("{difference}"));
+    let converged = differences.is_empty();
+    println!(
+        "headless: clients={} edits={edits} converged={converged} lost={} echoed={echoed}",
+        args.clients,
+        lost.len()
+    );
+    Ok(converged && lost.is_empty() && echoed == 0 && edits > 0)
+}
+
+/// One app after the other on one store, until told to stop.
+fn client(stage: &Stage, number: usize, seed: u64, until: Instant) -> Diary {
+    let mut random = SmallRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64));
+    let mut diary = Diary::default();
+    while Instant::now() < until {
+        let mut app = app(stage, number, &mut random, std::mem::take(&mut diary));
+        let frames = random.random_range(500..3_000);
+        let offline = random.random_range(0..frames);
+        let online = random.random_range(offline..frames);
+        for frame in 0..frames {
+            if frame == offline {
+                app.world_mut().commands().queue(|world: &mut World| go_offline(world));
+            }
+            if frame == online {
+                app.world_mut().commands().queue(|world: &mut World| go_online(world));
+            }
+            app.update();
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        diary = close(app);
+    }
+    // The last one only listens.
+    let mut app = app(stage, number, &mut random, diary);
+    app.world_mut().resource_mut::<Editor>().editing = false;
+    while !stage.stop.load(Ordering::Acquire) {
+        app.update();
+        let status = app.world().resource::<SyncStatus>();
+        let quiet = status.is_live() && status.is_saved() && status.is_sent();
+        let shown = quiet.then(|| shown(app.world_mut()));
+        if let Ok(mut slot) = stage.shown[number].lock() {
+            *slot = shown;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    close(app)
+}
+
+fn app(stage: &Stage, number: usize, random: &mut SmallRng, diary: Diary) -> App {
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(ReplicatePlugin::new("headless").store(store_path(&stage.folder, number)).deployment(&stage.url))
+        .replicate::<Task>("tasks")
+        .insert_resource(Editor {
+            random: SmallRng::seed_from_u64(random.random()),
+            editing: true,
+            ready: false,
+            diary,
+        })
+        .add_systems(Update, (edit, note, complain));
+    app.finish();
+    app.cleanup();
+    app
+}
+
+/// Ends an app: what it has not written is written.
+fn close(mut app: App) -> Diary {
+    // What the last frame captured is told in the next.
+    app.world_mut().resource_mut::<Editor>().editing = false;
+    app.update();
+    app.update();
+    app.world_mut().remove_resource::<Editor>().map(|editor| editor.diary).unwrap_or_default()
+}
+
+fn go_offline(world: &mut World) {
+    let _ = world.run_system_cached(|mut sync: SyncControl| sync.go_offline());
+}
+
+fn go_online(world: &mut World) {
+    let _ = world.run_system_cached(|mut sync: SyncControl| sync.go_online());
+}
+
+/// Does one thing in every second frame or so.
+fn edit(mut commands: Commands, mut editor: ResMut<Editor>, mut tasks: Query<(Entity, &DocumentId, &mut Task)>) {
+    let Editor { random, editing, ready, diary } = &mut *editor;
+    if !*editing || !*ready || random.random_bool(0.5) {
+        return;
+    }
+    let count = tasks.iter().len();
+    let action = random.random_range(0..100);
+    if count < TASKS / 4 || (count < TASKS && action < 10) {
+        let id = DocumentId::random();
+        diary.inserted.push(id.clone());
+        diary.edits += 1;
+        commands.spawn((Task { text: "new".into(), ..Task::default() }, id));
+        return;
+    }
+    let Some((entity, id, mut task)) = tasks.iter_mut().nth(random.random_range(0..count)) else { return };
+    diary.edits += 1;
+    match action {
+        0..14 => {
+            diary.deleted.push(id.clone());
+            commands.entity(entity).delete_document();
+        }
+        14..45 => {
+            let votes = random.random_range(1..4);
+            *diary.votes.entry(id.clone()).or_default() += votes;
+            task.votes += votes;
+        }
+        45..70 => task.is_completed = !task.is_completed,
+        _ => {
+            let letter = char::from(random.random_range(b'a'..=b'z'));
+            if task.text.len() > 40 {
+                task.text.clear();
+            }
+            task.text.push(letter);
+        }
+    }
+}
+
+fn note(
+    mut editor: ResMut<Editor>,
+    mut changes: MessageReader<DocumentChanged<Task>>,
+    mut ready: MessageReader<CollectionReady<Task>>,
+) {
+    editor.ready |= ready.read().count() > 0;
+    let local = changes.read().filter(|change| change.origin == Origin::Local).count();
+    editor.diary.captured += local as u64;
+}
+
+fn complain(mut failures: MessageReader<SyncFailed>) {
+    for SyncFailed(failure) in failures.read() {
+        println!("{failure}");
+    }
+}
+
+fn shown(world: &mut World) -> Tasks {
+    let mut tasks = world.query::<(&DocumentId, &Task)>();
+    tasks.iter(world).map(|(id, task)| (id.clone(), task.clone())).collect()
+}
+
+/// Waits until all worlds show what the table holds. Otherwise says what differs.
+fn agree(stage: &Stage, backend: &Backend, until: Instant) -> Vec<String> {
+    let patience = until + PATIENCE;
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        if Instant::now() < until {
+            continue;
+        }
+        let mut differences = Vec::new();
+        match table(backend) {
+            Ok(table) => {
+                for (number, slot) in stage.shown.iter().enumerate() {
+                    match slot.lock().ok().and_then(|slot| slot.clone()) {
+                        Some(shown) => {
+                            difference(&format!("world {number}"), &shown, "table", &table, &mut differences)
+                        }
+                        None => differences.push(format!("world {number} is not quiet")),
+                    }
+                }
+            }
+            Err(error) => differences.push(error.to_string()),
+        }
+        if differences.is_empty() || Instant::now() > patience {
+            return differences;
+        }
+    }
+}
+
+fn difference(left_name: &str, left: &Tasks, right_name: &str, right: &Tasks, differences: &mut Vec<String>) {
+    for (id, task) in left {
+        if right.get(id) != Some(task) {
+            differences.push(format!("{id}: {left_name} has {task:?}, {right_name} {:?}", right.get(id)));
+        }
+    }
+    for (id, task) in right.iter().filter(|(id, _)| !left.contains_key(*id)) {
+        differences.push(format!("{id}: {left_name} has nothing, {right_name} {task:?}"));
+    }
+}
+
+/// Edits that are not in the end state: tasks inserted by someone and deleted by nobody that are gone, and votes that do not add up.
+fn lost(diaries: &[Diary], table: &Tasks) -> Vec<String> {
+    let mut lost = Vec::new();
+    let deleted = |id: &DocumentId| diaries.iter().any(|diary| diary.deleted.contains(id));
+    for id in diaries.iter().flat_map(|diary| &diary.inserted) {
+        let votes: i64 = diaries.iter().filter_map(|diary| diary.votes.get(id)).sum();
+        match table.get(id) {
+            Some(task) if task.votes.0 != votes => {
+                lost.push(format!("{id}: {votes} votes were cast, {} are counted", task.votes.0));
+            }
+            None if !deleted(id) => lost.push(format!("{id} was inserted, deleted by nobody, and is gone")),
+            _ => {}
+        }
+    }
+    lost
+}
+
+/// The backend's table, without what is deleted.
+fn table(backend: &Backend) -> Result<Tasks, Box<dyn Error>> {
+    let mut tasks = Tasks::new();
+    for (id, row) in backend.rows("tasks") {
+        let value = plain(row)?;
+        if !value.is_deleted() {
+            tasks.insert(id, format::from_value(&value)?);
+        }
+    }
+    Ok(tasks)
+}
+
+/// A row as a document's value.
+fn plain(row: convex::Value) -> Result<Value, Box<dyn Error>> {
+    Ok(Value::from_json_text(&serde_json::Value::from(row).to_string())?)
+}
+
+/// What a store holds, without what is deleted.
+fn stored(path: &Path) -> Result<Tasks, Box<dyn Error>> {
+    let store = Store::open(path)?;
+    let mut tasks = Tasks::new();
+    for document in store.documents("tasks", None, usize::MAX)? {
+        if !document.value.is_deleted() {
+            tasks.insert(document.id, format::from_value(&document.value)?);
+        }
+    }
+    Ok(tasks)
+}
+
+fn store_path(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("client-{number}.sqlite"))
+}

@@ -1,0 +1,274 @@
+//! Apps to test with, and waiting for what they come to.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    format::{self, Counter, Value},
+    prelude::*,
+    worker::Failure,
+};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    pub text: String,
+    pub is_completed: bool,
+    #[serde(default)]
+    pub votes: Counter,
+}
+
+pub fn task(text: &str) -> Task {
+    Task { text: text.into(), ..Task::default() }
+}
+
+pub type Tasks = BTreeMap<DocumentId, Task>;
+
+/// A folder, and a backend in it.
+pub struct Place {
+    folder: TempDir,
+    backend: Option<Backend>,
+    port: u16,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut place = Self { folder, backend: None, port: 0 };
+        place.start_backend();
+        place
+    }
+
+    pub fn backend(&self) -> &Backend {
+        self.backend.as_ref().unwrap()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn stop_backend(&mut self) {
+        self.backend = None;
+    }
+
+    /// Starts it where it was, with what it had.
+    pub fn start_backend(&mut self) {
+        let config =
+            BackendConfig::new().listen(format!("127.0.0.1:{}", self.port)).data(self.folder.path().join("backend"));
+        let backend = Backend::start(config).unwrap();
+        self.port = backend.address().port();
+        self.backend = Some(backend);
+    }
+
+    /// A device that is connected.
+    pub fn device(&self, name: &str) -> Device {
+        Device::open(self.store(name), Some(&self.url()))
+    }
+
+    pub fn store(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.sqlite"))
+    }
+
+    /// Calls a mutation as another client would.
+    pub fn call<const N: usize>(&self, function: &str, arguments: [(&str, convex::Value); N]) {
+        let arguments = arguments.map(|(name, value)| (name.to_owned(), value));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let result = runtime.block_on(async {
+            let mut client = convex::ConvexClient::new(&self.url()).await.unwrap();
+            client.mutation(function, arguments.into()).await.unwrap()
+        });
+        assert!(matches!(result, convex::FunctionResult::Value(_)), "{function}: {result:?}");
+    }
+
+    /// The backend's table, without what is deleted.
+    pub fn table(&self) -> Tasks {
+        let mut tasks = Tasks::new();
+        for (id, row) in self.backend().rows("tasks") {
+            let value = Value::from_json_text(&serde_json::Value::from(row).to_string()).unwrap();
+            if !value.is_deleted() {
+                tasks.insert(id, format::from_value(&value).unwrap());
+            }
+        }
+        tasks
+    }
+}
+
+/// An app with tasks.
+pub struct Device {
+    pub app: App,
+    store: PathBuf,
+    deployment: Option<String>,
+}
+
+#[derive(Resource, Default)]
+pub struct Seen {
+    pub changes: Vec<(DocumentId, ChangeKind, Origin)>,
+    pub failures: Vec<Failure>,
+    pub ready: bool,
+}
+
+impl Device {
+    pub fn open(store: PathBuf, deployment: Option<&str>) -> Self {
+        Self::with(store, deployment, |plugin| plugin)
+    }
+
+    pub fn with(
+        store: PathBuf,
+        deployment: Option<&str>,
+        configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin,
+    ) -> Self {
+        let mut plugin = ReplicatePlugin::new("promises").store(&store);
+        if let Some(url) = deployment {
+            plugin = plugin.deployment(url);
+        }
+        let mut app = App::new();
+        app.add_plugins(MinimalPlugins)
+            .add_plugins(configure(plugin))
+            .replicate::<Task>("tasks")
+            .init_resource::<Seen>()
+            .add_systems(Update, see);
+        app.finish();
+        app.cleanup();
+        Self { app, store, deployment: deployment.map(str::to_owned) }
+    }
+
+    /// Ends the app and starts it again on the same store.
+    pub fn restart(self) -> Self {
+        let Self { app, store, deployment } = self;
+        drop(app);
+        Self::open(store, deployment.as_deref())
+    }
+
+    pub fn update(&mut self) {
+        self.app.update();
+    }
+
+    pub fn status(&self) -> &SyncStatus {
+        self.app.world().resource::<SyncStatus>()
+    }
+
+    pub fn seen(&self) -> &Seen {
+        self.app.world().resource::<Seen>()
+    }
+
+    pub fn tasks(&mut self) -> Tasks {
+        let world = self.app.world_mut();
+        let mut tasks = world.query::<(&DocumentId, &Task)>();
+        tasks.iter(world).map(|(id, task)| (id.clone(), task.clone())).collect()
+    }
+
+    pub fn count(&mut self) -> usize {
+        let world = self.app.world_mut();
+        world.query::<&Task>().iter(world).count()
+    }
+
+    pub fn insert(&mut self, task: Task) -> DocumentId {
+        let id = DocumentId::random();
+        self.app.world_mut().spawn((task, id.clone()));
+        id
+    }
+
+    fn entity(&mut self, id: &DocumentId) -> Entity {
+        let world = self.app.world_mut();
+        let mut ids = world.query::<(Entity, &DocumentId)>();
+        ids.iter(world).find(|(_, found)| *found == id).map(|(entity, _)| entity).expect("no such document")
+    }
+
+    /// Edits as a system would.
+    pub fn edit(&mut self, id: &DocumentId, edit: impl FnOnce(&mut Task)) {
+        let entity = self.entity(id);
+        edit(&mut self.app.world_mut().get_mut::<Task>(entity).unwrap());
+    }
+
+    pub fn delete(&mut self, id: &DocumentId) {
+        let entity = self.entity(id);
+        self.app.world_mut().commands().entity(entity).delete_document();
+        self.app.world_mut().flush();
+    }
+
+    pub fn restore(&mut self, id: &DocumentId) {
+        let id = id.clone();
+        self.app.world_mut().run_system_cached_with(restore, id).unwrap();
+    }
+
+    pub fn go_offline(&mut self) {
+        self.app.world_mut().run_system_cached(|mut sync: SyncControl| sync.go_offline()).unwrap();
+    }
+
+    pub fn go_online(&mut self) {
+        self.app.world_mut().run_system_cached(|mut sync: SyncControl| sync.go_online()).unwrap();
+    }
+
+    /// Everything it made is stored and sent, and everything there was has arrived.
+    pub fn is_quiet(&self) -> bool {
+        let status = self.status();
+        status.is_live() && status.is_saved() && status.is_sent()
+    }
+}
+
+fn restore(In(id): In<DocumentId>, mut tasks: Collection<Task>) {
+    tasks.restore(id);
+}
+
+fn see(
+    mut seen: ResMut<Seen>,
+    mut changes: MessageReader<DocumentChanged<Task>>,
+    mut failures: MessageReader<SyncFailed>,
+    mut ready: MessageReader<CollectionReady<Task>>,
+) {
+    for change in changes.read() {
+        seen.changes.push((change.id.clone(), change.kind, change.origin));
+    }
+    seen.failures.extend(failures.read().map(|SyncFailed(failure)| failure.clone()));
+    seen.ready |= ready.read().count() > 0;
+}
+
+/// Runs the apps, frame by frame, until something is true.
+#[track_caller]
+pub fn until<const N: usize>(
+    what: &str,
+    mut devices: [&mut Device; N],
+    mut condition: impl FnMut(&mut [&mut Device; N]) -> bool,
+) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        for device in &mut devices {
+            device.update();
+        }
+        if condition(&mut devices) {
+            return;
+        }
+        if Instant::now() > deadline {
+            let states: Vec<_> = devices
+                .iter_mut()
+                .map(|d| (d.count(), format!("{:?}\n{:?}", d.status(), d.seen().failures)))
+                .map(|(count, state)| format!("{count} tasks\n{state}"))
+                .collect();
+            panic!("in vain: {what}\n{}", states.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs the apps until all are quiet and show the same as the table, which is returned.
+#[track_caller]
+pub fn settle<const N: usize>(place: &Place, devices: [&mut Device; N]) -> Tasks {
+    until("all show the same", devices, |devices| {
+        let table = place.table();
+        devices.iter_mut().all(|device| device.is_quiet() && device.tasks() == table)
+    });
+    place.table()
+}

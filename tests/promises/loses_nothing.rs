@@ -1,0 +1,102 @@
+//! An edit that reached the store survives the end of the process, and reaches every replica.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use crate::apps::{Device, Place, settle, task, until};
+
+/// Set in the process that is killed: the store to write to.
+const VICTIM: &str = "REPLICATE_TEST_VICTIM_STORE";
+
+#[test]
+fn a_client_offline_for_a_thousand_edits_joins() {
+    let place = Place::new();
+    let mut one = place.device("one");
+    let id = one.insert(task(""));
+    settle(&place, [&mut one]);
+    one.go_offline();
+    for _ in 0..1_000 {
+        one.edit(&id, |task| task.votes += 1);
+        one.update();
+    }
+    until("it is saved", [&mut one], |[one]| one.status().is_saved());
+    assert!(!one.status().is_sent());
+    let mut one = one.restart();
+    let mut two = place.device("two");
+    let tasks = settle(&place, [&mut one, &mut two]);
+    assert_eq!(tasks[&id].votes.0, 1_000);
+}
+
+#[test]
+fn the_backend_may_stop_in_the_middle() {
+    let mut place = Place::new();
+    let (mut one, mut two) = (place.device("one"), place.device("two"));
+    let id = one.insert(task(""));
+    settle(&place, [&mut one, &mut two]);
+    for round in 0..4 {
+        for _ in 0..25 {
+            one.edit(&id, |task| task.votes += 1);
+            two.edit(&id, |task| task.votes += 1);
+            one.update();
+            two.update();
+        }
+        if round % 2 == 0 {
+            place.stop_backend();
+            until("they notice", [&mut one, &mut two], |devices| devices.iter().all(|d| !d.status().is_live()));
+        } else {
+            place.start_backend();
+        }
+    }
+    let tasks = settle(&place, [&mut one, &mut two]);
+    assert_eq!(tasks[&id].votes.0, 200);
+}
+
+#[test]
+fn what_was_reported_as_saved_survives_a_kill() {
+    let place = Place::new();
+    let store = place.store("victim");
+    let mut saved = 0;
+    for round in 0..4 {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "loses_nothing::victim", "--nocapture"])
+            .env(VICTIM, &store)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It prints how many tasks it has saved. After a few, it is killed in whatever it is doing.
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        let reports = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("saved ")?.parse::<usize>().ok());
+        for count in reports {
+            saved = saved.max(count);
+            if count >= (round + 1) * 40 {
+                break;
+            }
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert!(saved >= (round + 1) * 40, "the victim ended early, with {saved} saved");
+        let mut device = Device::open(store.clone(), Some(&place.url()));
+        let tasks = settle(&place, [&mut device]);
+        assert!(tasks.len() >= saved, "{saved} were reported as saved, {} are left", tasks.len());
+        let votes: i64 = tasks.values().map(|task| task.votes.0).sum();
+        assert!(votes as usize >= saved, "of {saved} edits {votes} are left");
+    }
+}
+
+/// Not a test of its own: the process that [`what_was_reported_as_saved_survives_a_kill`] kills.
+#[test]
+fn victim() {
+    let Some(store) = std::env::var_os(VICTIM) else { return };
+    let mut device = Device::open(store.into(), None);
+    until("the store is read", [&mut device], |[device]| device.seen().ready);
+    loop {
+        let id = device.insert(task("precious"));
+        device.update();
+        device.edit(&id, |task| task.votes += 1);
+        until("it is saved", [&mut device], |[device]| device.status().is_saved());
+        println!("saved {}", device.tasks().len());
+    }
+}

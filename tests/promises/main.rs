@@ -1,0 +1,13 @@
+//! The promises, kept by whole apps: real Bevy apps with real stores against the real backend over real sockets. A file per promise.
+
+mod apps;
+mod converges;
+mod idempotent;
+mod lets_no_one_in;
+mod loses_nothing;
+mod never_blocks;
+mod no_echo;
+mod no_revert;
+mod one_bad_document;
+mod skips_nothing;
+mod table_tells_the_truth;

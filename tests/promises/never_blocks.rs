@@ -1,0 +1,39 @@
+//! No disk, network or CRDT work on the main thread; applying stays within its budget.
+
+use std::time::Duration;
+
+use crate::apps::{Device, Place, settle, task, until};
+
+#[test]
+fn many_documents_arrive_over_several_frames() {
+    let place = Place::new();
+    let mut one = place.device("one");
+    for number in 0..2_000 {
+        one.insert(task(&format!("task {number}")));
+    }
+    settle(&place, [&mut one]);
+    // A budget that no batch fits in: each frame applies the least it may.
+    let budget = Duration::ZERO;
+    let mut two = Device::with(place.store("two"), Some(&place.url()), |plugin| plugin.apply_budget(budget));
+    let mut frames_with_news = 0;
+    let mut count = 0;
+    until("all are there", [&mut two], |[two]| {
+        let now = two.tasks().len();
+        frames_with_news += usize::from(now > count);
+        count = now;
+        count == 2_000
+    });
+    assert!(frames_with_news > 20, "2,000 documents were applied in {frames_with_news} frames");
+}
+
+#[test]
+fn a_deployment_that_cannot_be_reached_holds_nothing_up() {
+    let mut place = Place::new();
+    place.stop_backend();
+    let mut one = place.device("one");
+    let id = one.insert(task("instant"));
+    assert!(one.tasks().contains_key(&id));
+    until("it is saved, and the reason is told", [&mut one], |[one]| {
+        one.status().is_saved() && one.status().reason().is_some()
+    });
+}
