@@ -1,0 +1,93 @@
+//! What is replicated: columns, cards and people. Serde is all a component needs.
+
+use bevy::prelude::*;
+use bevy_convex_replicate::prelude::*;
+use bevy_egui::egui::Color32;
+
+/// A column of the board.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Column {
+    /// Typed by people, so concurrent edits merge letter by letter.
+    #[serde(default)]
+    pub title: String,
+    /// Where it stands: see [`order`](crate::order). Replaced whole.
+    #[serde(default)]
+    pub order: Scalar<String>,
+    #[serde(default)]
+    pub tint: Tint,
+}
+
+/// A card.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Card {
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub notes: String,
+    /// The document id of its column.
+    #[serde(default)]
+    pub column: Scalar<String>,
+    /// Where it stands there.
+    #[serde(default)]
+    pub order: Scalar<String>,
+    #[serde(default)]
+    pub is_done: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Tint>,
+}
+
+/// Somebody at the board, on one device. Not part of anybody's work, just a document like the others: whoever is
+/// here writes the time into it now and then.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Person {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub tint: Tint,
+    #[serde(default)]
+    pub last_seen: Timestamp,
+}
+
+/// The colours to choose from. By name, so that both a light and a dark board can show them well.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub enum Tint {
+    #[default]
+    Blue,
+    Teal,
+    Green,
+    Amber,
+    Red,
+    Pink,
+    Violet,
+    /// One that a newer board has and this one does not.
+    #[serde(other)]
+    Grey,
+}
+
+impl Tint {
+    pub const ALL: [Self; 8] =
+        [Self::Blue, Self::Teal, Self::Green, Self::Amber, Self::Red, Self::Pink, Self::Violet, Self::Grey];
+
+    pub fn color(self) -> Color32 {
+        match self {
+            Self::Blue => Color32::from_rgb(0x4C, 0x74, 0xE6),
+            Self::Teal => Color32::from_rgb(0x1E, 0x9C, 0xA6),
+            Self::Green => Color32::from_rgb(0x35, 0xA3, 0x6B),
+            Self::Amber => Color32::from_rgb(0xD9, 0x92, 0x20),
+            Self::Red => Color32::from_rgb(0xDB, 0x52, 0x4E),
+            Self::Pink => Color32::from_rgb(0xCF, 0x54, 0x93),
+            Self::Violet => Color32::from_rgb(0x86, 0x63, 0xD6),
+            Self::Grey => Color32::from_rgb(0x8A, 0x8F, 0x98),
+        }
+    }
+
+    /// One that belongs to an id, always the same.
+    pub fn of(id: &str) -> Self {
+        let sum = id.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        Self::ALL[sum % 7]
+    }
+}
