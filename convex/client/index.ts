@@ -1,0 +1,20 @@
+/**
+ * What an app's functions import: see the README beside this folder.
+ *
+ * `defineReplicate` makes a collection's functions and `replicatedTable` its table; `ReplicateStorage` and the helpers are the
+ * calls of convex-replicate 0.2.
+ */
+export type { AccessRequest, Authorize, ReadRequest, WriteRequest } from "./access";
+export { defineReplicate, type ReplicateOptions } from "./define";
+export {
+  changeStreamHelper,
+  type Components,
+  deleteDocumentHelper,
+  type DocumentArgs,
+  insertDocumentHelper,
+  pullChangesHelper,
+  updateDocumentHelper,
+} from "./helpers";
+export { type Delta, type DocumentChange, ReplicateStorage } from "./storage";
+export { replicatedTable } from "./table";
+export type { PushResult } from "./write";

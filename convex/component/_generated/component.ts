@@ -1,0 +1,118 @@
+/* eslint-disable */
+/**
+ * The functions that an app may call, as references: what `convex codegen` writes, by hand, so that building needs no
+ * deployment. `npx convex dev` overwrites this file with the same.
+ */
+import type { FunctionReference } from "convex/server";
+import type { Chunk, DocumentChanges, Examined, Merged, Position, Refusal } from "../shapes.js";
+
+type Split = { status: "split"; changes: Chunk[]; fields: Record<string, unknown>; version: number };
+
+export type ComponentApi<Name extends string | undefined = string | undefined> = {
+  log: {
+    examine: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; documents: DocumentChanges[] },
+      { epoch: string; results: (Examined | Refusal)[] },
+      Name
+    >;
+    append: FunctionReference<
+      "mutation",
+      "internal",
+      {
+        collection: string;
+        scope?: string;
+        documents: (DocumentChanges & { deleted?: boolean; unchecked: boolean; compactRows?: number })[];
+      },
+      { epoch: string; compact: string[] },
+      Name
+    >;
+    checked: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; id: string; version: number; deleted: boolean },
+      null,
+      Name
+    >;
+    status: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; id: string },
+      { scope?: string; version: number; heads: string[]; deleted: boolean; pruned: boolean } | null,
+      Name
+    >;
+    renewEpoch: FunctionReference<"mutation", "internal", {}, string, Name>;
+  };
+  merge: {
+    preview: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; documents: DocumentChanges[] },
+      (Merged | Refusal)[],
+      Name
+    >;
+    split: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; id: string; crdtBytes: ArrayBuffer },
+      Split | Refusal,
+      Name
+    >;
+    deletion: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; id: string; actor: string },
+      Split | Refusal | null,
+      Name
+    >;
+  };
+  pages: {
+    pullDeltas: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; checkpoint: Position; limit?: number; scope?: string },
+      {
+        deltas: (Chunk & { id: string; ts: bigint; ordinal: number })[];
+        checkpoint: Position;
+        hasMore: boolean;
+        epoch: string;
+      },
+      Name
+    >;
+    pullDocuments: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; lastModified: number; limit?: number },
+      {
+        changes: { documentId: string; crdtBytes: ArrayBuffer; version: number; timestamp: number }[];
+        checkpoint: { lastModified: number };
+        hasMore: boolean;
+      },
+      Name
+    >;
+    changeStream: FunctionReference<
+      "query",
+      "internal",
+      { collection: string },
+      { timestamp: number; count: number },
+      Name
+    >;
+  };
+  upkeep: {
+    compact: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; id: string; before: number },
+      { compacted: number; hasMore: boolean },
+      Name
+    >;
+    prune: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; before: number },
+      { pruned: string[]; hasMore: boolean },
+      Name
+    >;
+  };
+};

@@ -1,0 +1,105 @@
+/**
+ * Reading the header of an Automerge change without Automerge: what the log needs to know of a change is its hash, its
+ * dependencies, its actor and its sequence number, and loading the WASM for that on every push would cost a hundred
+ * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
+ */
+import { hex, sha256 } from "./sha256";
+
+/** What the log knows of a change. Hashes and actors are lower-case hexadecimal. */
+export type ChangeHeader = { hash: string; actor: string; seq: number; deps: string[] };
+
+/** Why bytes are not a change. */
+export class NotAChange extends Error {}
+
+const MAGIC = [0x85, 0x6f, 0x4a, 0x83];
+const CHANGE = 1;
+const COMPRESSED_CHANGE = 2;
+const HASH_BYTES = 32;
+/** The bit of a column's specification that says its bytes are compressed; a change's never are. */
+const COMPRESSED_COLUMN = 8;
+
+/** Reads one uncompressed change, the whole of `bytes`. Throws {@link NotAChange}. */
+export function readChange(bytes: Uint8Array): ChangeHeader {
+  const input = new Reader(bytes);
+  const magic = input.take(4);
+  if (!MAGIC.every((byte, i) => magic[i] === byte)) {
+    throw new NotAChange("these bytes do not start like an Automerge chunk");
+  }
+  const checksum = input.take(4);
+  const kind = input.byte();
+  if (kind === COMPRESSED_CHANGE) throw new NotAChange("a compressed change; send the uncompressed bytes");
+  if (kind !== CHANGE) throw new NotAChange(`an Automerge chunk of type ${kind}, not a change`);
+  const length = input.number();
+  if (length > input.left()) throw new NotAChange("the change is cut off");
+  if (length < input.left()) throw new NotAChange("bytes follow the change; send one change per chunk");
+  const hash = sha256(bytes.subarray(8));
+  if (!checksum.every((byte, i) => hash[i] === byte)) throw new NotAChange("the checksum is wrong");
+
+  const deps: string[] = [];
+  for (let left = input.count(HASH_BYTES); left > 0; left--) deps.push(hex(input.take(HASH_BYTES)));
+  const actor = hex(input.take(input.number()));
+  const seq = input.number();
+  if (seq < 1) throw new NotAChange("sequence numbers start at 1");
+  if (input.number() < 1) throw new NotAChange("operation counters start at 1");
+  input.skipSigned(); // time
+  input.take(input.number()); // message
+  for (let left = input.count(1); left > 0; left--) input.take(input.number()); // other actors
+  checkColumns(input);
+  return { hash: hex(hash), actor, seq, deps };
+}
+
+function checkColumns(input: Reader): void {
+  let total = 0;
+  let previous = -1;
+  for (let left = input.count(2); left > 0; left--) {
+    const column = input.number();
+    if (column & COMPRESSED_COLUMN) throw new NotAChange("a column of the change is compressed");
+    if (column <= previous) throw new NotAChange("the columns of the change are out of order");
+    previous = column;
+    total += input.number();
+  }
+  if (total > input.left()) throw new NotAChange("the columns of the change are cut off");
+}
+
+class Reader {
+  private at = 0;
+  constructor(private readonly bytes: Uint8Array) {}
+
+  left(): number {
+    return this.bytes.length - this.at;
+  }
+
+  take(count: number): Uint8Array {
+    if (count > this.left()) throw new NotAChange("the change is cut off");
+    this.at += count;
+    return this.bytes.subarray(this.at - count, this.at);
+  }
+
+  byte(): number {
+    return this.take(1)[0]!;
+  }
+
+  /** An unsigned LEB128 number. */
+  number(): number {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.byte();
+      value += (byte & 0x7f) * 2 ** shift;
+      if (value > Number.MAX_SAFE_INTEGER || shift > 63) throw new NotAChange("a number is too large");
+      if (byte < 0x80) return value;
+    }
+  }
+
+  /** How many things of at least `size` bytes follow. */
+  count(size: number): number {
+    const value = this.number();
+    if (value * size > this.left()) throw new NotAChange("the change is cut off");
+    return value;
+  }
+
+  skipSigned(): void {
+    for (let bytes = 1; this.byte() >= 0x80; bytes++) {
+      if (bytes === 10) throw new NotAChange("a number is too large");
+    }
+  }
+}

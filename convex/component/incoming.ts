@@ -1,0 +1,266 @@
+/**
+ * What a push brings, held against what the log has: which changes are new, and whether they may enter.
+ *
+ * Only indexed rows of the document at hand are read, so writers of different documents do not meet.
+ */
+import type { Doc, Id } from "./_generated/dataModel";
+import type { QueryCtx } from "./_generated/server";
+import { type ChangeHeader, NotAChange, readChange } from "./chunk";
+import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES } from "./limits";
+import { Refused } from "./errors";
+import { hex, sha256 } from "./sha256";
+import type { Chunk, DocumentChanges } from "./shapes";
+
+/** A change that the log lacks. `whole` is the SHA-256 of its chunk where that came in parts. */
+export type NewChange = ChangeHeader & { bytes: Uint8Array; whole?: string };
+
+/** A part of a change that is not complete yet. */
+export type NewPart = { hash: string; index: number; count: number; bytes: ArrayBuffer };
+
+/** What one document of a push comes to. */
+export type Incoming = {
+  document: Doc<"documents"> | null;
+  changes: NewChange[];
+  /** Whether the new changes depend on exactly the document's heads, and on each other. */
+  direct: boolean;
+  heads: string[];
+  parts: NewPart[];
+  /** Stored parts that are used up. */
+  usedParts: Id<"parts">[];
+};
+
+export async function readDocument(ctx: QueryCtx, collection: string, id: string) {
+  return await ctx.db
+    .query("documents")
+    .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id))
+    .unique();
+}
+
+/** Throws {@link Refused} where the document may not enter. */
+export async function examineDocument(
+  ctx: QueryCtx,
+  collection: string,
+  { id, changes }: DocumentChanges,
+): Promise<Incoming> {
+  checkId(id);
+  const document = await readDocument(ctx, collection, id);
+  if (document?.pruned) {
+    throw new Refused("pruned", `The document ${id} was deleted so long ago that its history is gone.`);
+  }
+  const incoming: Incoming = {
+    document,
+    changes: [],
+    direct: false,
+    heads: document?.heads ?? [],
+    parts: [],
+    usedParts: [],
+  };
+  const offered: NewChange[] = [];
+  for (const chunk of changes) {
+    const change = await readChunk(ctx, collection, id, chunk, incoming);
+    if (change !== null) offered.push(change);
+  }
+  await keepNew(ctx, collection, id, offered, incoming);
+  return incoming;
+}
+
+function checkId(id: string): void {
+  const bytes = new TextEncoder().encode(id).length;
+  if (bytes === 0) throw new Refused("invalidChange", "A document's id may not be empty.");
+  if (bytes > DOCUMENT_ID_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `A document's id has at most ${DOCUMENT_ID_BYTES} bytes.`,
+      DOCUMENT_ID_BYTES,
+    );
+  }
+}
+
+/** The change in a chunk, or null where other parts are missing or the log has it already. */
+async function readChunk(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  chunk: Chunk,
+  incoming: Incoming,
+): Promise<NewChange | null> {
+  if (chunk.bytes.byteLength > CHUNK_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `A chunk of ${chunk.bytes.byteLength} bytes: cut what is over ${CHUNK_BYTES} into parts.`,
+      CHUNK_BYTES,
+    );
+  }
+  if (chunk.part === undefined) return parse(new Uint8Array(chunk.bytes));
+  const { index, count } = chunk.part;
+  const hash = hex(new Uint8Array(chunk.part.hash));
+  checkPart(hash, index, count);
+  const known = await ctx.db
+    .query("changes")
+    .withIndex("by_whole", (q) => q.eq("collection", collection).eq("id", id).eq("whole", hash))
+    .first();
+  if (known !== null) return null;
+
+  const stored = await ctx.db
+    .query("parts")
+    .withIndex("by_part", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+    .take(CHANGE_PARTS + 1);
+  const here = incoming.parts.filter((other) => other.hash === hash);
+  const others = [...stored, ...here];
+  if (others.some((other) => other.count !== count)) {
+    throw new Refused("invalidChange", `A part says that there are ${count} of it; an earlier one differs.`);
+  }
+  const same = others.find((other) => other.index === index);
+  if (same !== undefined) {
+    if (!sameBytes(same.bytes, chunk.bytes)) {
+      throw new Refused("invalidChange", `Part ${index} came before with other bytes.`);
+    }
+    return null;
+  }
+  if (others.length + 1 < count) {
+    incoming.parts.push({ hash, index, count, bytes: chunk.bytes });
+    return null;
+  }
+
+  const pieces = [...others, { index, bytes: chunk.bytes }].sort((a, b) => a.index - b.index);
+  const bytes = concatenate(pieces.map((piece) => new Uint8Array(piece.bytes)));
+  if (hex(sha256(bytes)) !== hash) {
+    throw new Refused("invalidChange", "The parts do not make up the chunk that their hash names.");
+  }
+  incoming.parts = incoming.parts.filter((other) => other.hash !== hash);
+  incoming.usedParts.push(...stored.map((row) => row._id));
+  return { ...parse(bytes), whole: hash };
+}
+
+function checkPart(hash: string, index: number, count: number): void {
+  if (count > CHANGE_PARTS) {
+    throw new Refused("tooLarge", `A change has at most ${CHANGE_BYTES} bytes.`, CHANGE_BYTES);
+  }
+  const whole = Number.isInteger(index) && Number.isInteger(count) && index >= 0 && index < count;
+  if (!whole || hash.length !== 64) {
+    throw new Refused(
+      "invalidChange",
+      "A part needs a SHA-256 of 32 bytes, and an index from 0 to one less than its count.",
+    );
+  }
+}
+
+function parse(bytes: Uint8Array): NewChange {
+  try {
+    return { ...readChange(bytes), bytes };
+  } catch (error) {
+    if (error instanceof NotAChange) throw new Refused("invalidChange", `Not a change: ${error.message}.`);
+    throw error;
+  }
+}
+
+/** Takes over from `offered` what the log lacks, in order, and checks that it fits. */
+async function keepNew(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  offered: NewChange[],
+  incoming: Incoming,
+): Promise<void> {
+  const logged =
+    incoming.document === null ? new Map<string, string>() : await sequences(ctx, collection, id, offered);
+  const present = new Set(incoming.heads);
+  const taken = new Map<string, string>();
+  const outside = new Set<string>();
+  const heads = new Set(incoming.heads);
+  for (const change of offered) {
+    const place = `${change.actor}/${change.seq}`;
+    const holder = logged.get(place) ?? taken.get(place);
+    if (holder === change.hash) {
+      present.add(change.hash);
+      continue;
+    }
+    if (holder !== undefined) {
+      throw new Refused(
+        "reusedSequence",
+        `Another change by actor ${change.actor} with sequence number ${change.seq} is in the log.`,
+      );
+    }
+    for (const dependency of change.deps) {
+      if (taken.has(dependency)) continue;
+      if (!present.has(dependency)) await checkLogged(ctx, collection, id, dependency, incoming);
+      present.add(dependency);
+      outside.add(dependency);
+    }
+    for (const dependency of change.deps) heads.delete(dependency);
+    heads.add(change.hash);
+    taken.set(place, change.hash);
+    taken.set(change.hash, change.hash);
+    incoming.changes.push(change);
+  }
+  const before = incoming.heads;
+  incoming.direct = outside.size === before.length && before.every((head) => outside.has(head));
+  incoming.heads = [...heads].sort();
+}
+
+async function checkLogged(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  hash: string,
+  incoming: Incoming,
+): Promise<void> {
+  const found =
+    incoming.document === null
+      ? null
+      : await ctx.db
+          .query("changes")
+          .withIndex("by_hash", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+          .first();
+  if (found === null) {
+    throw new Refused(
+      "missingDependencies",
+      `The log lacks the change ${hash}, which a pushed one depends on.`,
+    );
+  }
+}
+
+/** Which changes the log has at the sequence numbers offered: one range per actor, not one per change. */
+async function sequences(ctx: QueryCtx, collection: string, id: string, offered: NewChange[]) {
+  const found = new Map<string, string>();
+  const byActor = new Map<string, number[]>();
+  for (const { actor, seq } of offered) byActor.set(actor, [...(byActor.get(actor) ?? []), seq]);
+  for (const [actor, seqs] of byActor) {
+    for (const [from, to] of runs(seqs)) {
+      const rows = ctx.db
+        .query("changes")
+        .withIndex("by_actor", (q) =>
+          q.eq("collection", collection).eq("id", id).eq("actor", actor).gte("seq", from).lte("seq", to),
+        );
+      for await (const row of rows) found.set(`${actor}/${row.seq}`, row.hash);
+    }
+  }
+  return found;
+}
+
+/** Sorts numbers into unbroken runs, first and last. */
+function runs(numbers: number[]): [number, number][] {
+  const found: [number, number][] = [];
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    if (last !== undefined && number <= last[1] + 1) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found;
+}
+
+export function concatenate(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {
+  const left = new Uint8Array(a);
+  const right = new Uint8Array(b);
+  return left.length === right.length && left.every((byte, i) => byte === right[i]);
+}

@@ -1,0 +1,56 @@
+/** Every bound of the wire and the log, each with its reason. The same figures as `src/limits.rs`. */
+
+/** A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document. */
+export const CHUNK_BYTES = 256 * 1024;
+/** The largest Automerge change: it fits with its document in a function's 64 MiB of memory. */
+export const CHANGE_BYTES = 8 * 1024 * 1024;
+/** The parts of the largest change. */
+export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
+/** Chunk bytes in one push: one mutation's time and writes. */
+export const PUSH_BYTES = 1024 * 1024;
+/** Documents in one push. */
+export const PUSH_DOCUMENTS = 100;
+/** Changes in one push. */
+export const PUSH_CHANGES = 1_000;
+/** Changes one call of the original API may add: two rows each stay within a mutation's 16,000 writes. */
+export const DOCUMENT_CHANGES = 4_000;
+/** Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame. */
+export const PAGE_BYTES = 512 * 1024;
+/** Rows in one page unless the caller asks for fewer or more. */
+export const PAGE_ROWS = 1_000;
+/** The most rows a caller may ask for: the row reads of one query, with room to spare. */
+export const PAGE_ROWS_MAX = 4_000;
+/** Documents in one page of the original API unless asked otherwise. */
+export const DOCUMENT_PAGE = 100;
+/** The most documents a caller of the original API may ask for. */
+export const DOCUMENT_PAGE_MAX = 1_000;
+/** Chunk bytes in a page of the original API, where documents are whole: half of what a query may read or return. */
+export const DOCUMENT_PAGE_BYTES = 8 * 1024 * 1024;
+/** A document's name: it is an index key. */
+export const DOCUMENT_ID_BYTES = 128;
+/** Nesting of a row: Convex's limit. */
+export const NESTING = 64;
+/** A row: Convex's limit. */
+export const ROW_BYTES = 1024 * 1024;
+/** Elements of a list in a row: Convex's limit. */
+export const LIST_ELEMENTS = 8_192;
+/** Fields of an object in a row: Convex's limit. */
+export const OBJECT_FIELDS = 1_024;
+/** A field's name: Convex's limit. */
+export const FIELD_NAME_BYTES = 1_024;
+/** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
+export const MERGE_BYTES = 6 * 1024 * 1024;
+/** Counters that share a collection's document count, so that writers of different documents seldom meet. */
+export const COUNT_SHARDS = 16;
+/** Log rows one compaction reads: with their bytes below, well within a mutation's reads and writes. */
+export const COMPACT_ROWS = 2_000;
+/** Chunk bytes one compaction reads. */
+export const COMPACT_BYTES = 6 * 1024 * 1024;
+/** Documents one call of a pruning function removes. */
+export const PRUNE_DOCUMENTS = 20;
+/** Rows of one table that a pruning call deletes for one document; the rest is left to the next call. */
+export const PRUNE_ROWS = 2_000;
+/** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row, and this many fit there. */
+export const ORDINAL_STEP = 64;
+/** The largest ordinal: clients keep it in 32 bits. */
+export const ORDINAL_MAX = 2 ** 32 - 1;

@@ -1,0 +1,271 @@
+/** Writing: what enters the log, and in what order. */
+import { v } from "convex/values";
+import type { Doc } from "./_generated/dataModel";
+import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
+import { CHUNK_BYTES, COUNT_SHARDS, ORDINAL_STEP } from "./limits";
+import { Refused } from "./errors";
+import { examineDocument, type Incoming, type NewChange, readDocument } from "./incoming";
+import { hex, sha256 } from "./sha256";
+import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
+
+/** What a commit timestamp that is not known yet counts as within its own transaction: the largest int64. */
+const PENDING_TS = 2n ** 63n - 1n;
+
+/** What a push would do, one result per document; nothing is written. */
+export const examine = query({
+  args: { collection: v.string(), documents: v.array(documentChanges) },
+  returns: v.object({ epoch: v.string(), results: v.array(v.union(examined, refusal)) }),
+  handler: async (ctx, { collection, documents }) => {
+    const results = [];
+    for (const document of documents) {
+      try {
+        results.push(verdict(document.id, await examineDocument(ctx, collection, document)));
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        results.push(error.toResult(document.id));
+      }
+    }
+    return { epoch: (await readEpoch(ctx)) ?? "", results };
+  },
+});
+
+/**
+ * Appends changes to the log. Everything is checked again, and a document that may not enter fails the whole call: an app
+ * asks `examine` first, within the same transaction.
+ */
+export const append = mutation({
+  args: {
+    collection: v.string(),
+    scope: v.optional(v.string()),
+    documents: v.array(
+      documentChanges.extend({
+        /** Whether the document is a tombstone now; absent: as before. */
+        deleted: v.optional(v.boolean()),
+        /** Whether the caller schedules a check of its row. */
+        unchecked: v.boolean(),
+        /** Whether the caller schedules compaction once this many rows are stored. */
+        compactRows: v.optional(v.number()),
+      }),
+    ),
+  },
+  returns: v.object({ epoch: v.string(), compact: v.array(v.string()) }),
+  handler: async (ctx, { collection, scope, documents }) => {
+    const epoch = await ensureEpoch(ctx);
+    const created = new Map<number, number>();
+    const compact: string[] = [];
+    let ordinal = await nextOrdinal(ctx, collection);
+    for (const entry of documents) {
+      const incoming = await examineOrFail(ctx, collection, entry);
+      await storeParts(ctx, collection, entry.id, incoming);
+      if (incoming.changes.length === 0) continue;
+      const home = incoming.document === null ? scope : incoming.document.scope;
+      const { rows, bytes, next } = await storeChanges(
+        ctx,
+        collection,
+        entry.id,
+        home,
+        incoming.changes,
+        ordinal,
+      );
+      ordinal = next;
+      const state = {
+        ts: ctx.db.vars.commitTs,
+        heads: incoming.heads,
+        version: (incoming.document?.version ?? 0) + incoming.changes.length,
+        rows: (incoming.document?.rows ?? 0) + rows,
+        bytes: (incoming.document?.bytes ?? 0) + bytes,
+        deleted: entry.deleted ?? incoming.document?.deleted ?? false,
+        unchecked: entry.unchecked || (incoming.document?.unchecked ?? false),
+        compacting: incoming.document?.compacting ?? false,
+      };
+      if (entry.compactRows !== undefined && state.rows >= entry.compactRows && !state.compacting) {
+        state.compacting = true;
+        compact.push(entry.id);
+      }
+      if (incoming.document === null) {
+        await ctx.db.insert("documents", { collection, id: entry.id, scope, pruned: false, ...state });
+        const shard = shardOf(entry.id);
+        created.set(shard, (created.get(shard) ?? 0) + 1);
+      } else {
+        await ctx.db.patch(incoming.document._id, state);
+      }
+    }
+    for (const [shard, count] of created) await addToCount(ctx, collection, shard, count);
+    return { epoch, compact };
+  },
+});
+
+/** Notes that a document's row has been compared with the merged document of this version. */
+export const checked = mutation({
+  args: { collection: v.string(), id: v.string(), version: v.number(), deleted: v.boolean() },
+  returns: v.null(),
+  handler: async (ctx, { collection, id, version, deleted }) => {
+    const document = await readDocument(ctx, collection, id);
+    if (document === null || document.pruned || document.version !== version) return null;
+    if (document.unchecked || document.deleted !== deleted) {
+      await ctx.db.patch(document._id, { unchecked: false, deleted });
+    }
+    return null;
+  },
+});
+
+/** What is known of a document; null where the log does not know it. */
+export const status = query({
+  args: { collection: v.string(), id: v.string() },
+  returns: v.union(
+    v.null(),
+    v.object({
+      scope: v.optional(v.string()),
+      version: v.number(),
+      heads: v.array(v.string()),
+      deleted: v.boolean(),
+      pruned: v.boolean(),
+    }),
+  ),
+  handler: async (ctx, { collection, id }) => {
+    const found = await readDocument(ctx, collection, id);
+    if (found === null) return null;
+    const { scope, version, heads, deleted, pruned } = found;
+    return { scope, version, heads, deleted, pruned };
+  },
+});
+
+/** Gives the log a new id. To be run once after a backup was restored: what it lacks is then offered again by all. */
+export const renewEpoch = mutation({
+  args: {},
+  returns: v.string(),
+  handler: async (ctx) => await writeEpoch(ctx),
+});
+
+/** The same for `npx convex run --component replicate log:restored`. */
+export const restored = internalMutation({
+  args: {},
+  returns: v.string(),
+  handler: async (ctx) => await writeEpoch(ctx),
+});
+
+/** The log's id, or null when nothing has ever been written. */
+export async function readEpoch(ctx: QueryCtx): Promise<string | null> {
+  return (await ctx.db.query("epochs").first())?.epoch ?? null;
+}
+
+async function ensureEpoch(ctx: MutationCtx): Promise<string> {
+  return (await readEpoch(ctx)) ?? (await writeEpoch(ctx));
+}
+
+async function writeEpoch(ctx: MutationCtx): Promise<string> {
+  const epoch = crypto.randomUUID();
+  const row = await ctx.db.query("epochs").first();
+  if (row === null) await ctx.db.insert("epochs", { epoch });
+  else await ctx.db.patch(row._id, { epoch });
+  return epoch;
+}
+
+function verdict(id: string, incoming: Incoming): Examined {
+  return {
+    id,
+    status: "accepted",
+    changed: incoming.changes.length > 0,
+    direct: incoming.direct,
+    version: (incoming.document?.version ?? 0) + incoming.changes.length,
+    bytes: incoming.document?.bytes ?? 0,
+    scope: incoming.document?.scope,
+    unchecked: incoming.document?.unchecked ?? false,
+  };
+}
+
+async function examineOrFail(
+  ctx: MutationCtx,
+  collection: string,
+  entry: DocumentChanges,
+): Promise<Incoming> {
+  try {
+    return await examineDocument(ctx, collection, entry);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    throw error.toError(entry.id);
+  }
+}
+
+async function storeParts(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  incoming: Incoming,
+): Promise<void> {
+  for (const part of incoming.parts) {
+    await ctx.db.insert("parts", { collection, id, ...part, ts: ctx.db.vars.commitTs });
+  }
+  for (const used of incoming.usedParts) await ctx.db.delete(used);
+}
+
+/** The first ordinal that this transaction has not used in the collection: it may append more than once. */
+async function nextOrdinal(ctx: MutationCtx, collection: string): Promise<number> {
+  const last = await ctx.db
+    .query("chunks")
+    .withIndex("by_position", (q) => q.eq("collection", collection).eq("ts", PENDING_TS))
+    .order("desc")
+    .first();
+  return (last === null ? 0 : last.ordinal) + ORDINAL_STEP;
+}
+
+async function storeChanges(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  scope: string | undefined,
+  changes: NewChange[],
+  ordinal: number,
+): Promise<{ rows: number; bytes: number; next: number }> {
+  const ts = ctx.db.vars.commitTs;
+  let next = ordinal;
+  let rows = 0;
+  let bytes = 0;
+  for (const { hash, actor, seq, whole, bytes: raw } of changes) {
+    for (const piece of cut(raw)) {
+      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal: next, ...piece });
+      next += ORDINAL_STEP;
+      rows += 1;
+    }
+    await ctx.db.insert("changes", {
+      collection,
+      id,
+      hash,
+      actor,
+      seq,
+      ...(whole === undefined ? {} : { whole }),
+    });
+    bytes += raw.length;
+  }
+  return { rows, bytes, next };
+}
+
+/** A chunk as the rows that hold it. */
+export function cut(raw: Uint8Array): Pick<Doc<"chunks">, "bytes" | "part">[] {
+  const piece = (from: number, to: number) => raw.slice(from, to).buffer;
+  if (raw.length <= CHUNK_BYTES) return [{ bytes: piece(0, raw.length) }];
+  const hash = hex(sha256(raw));
+  const count = Math.ceil(raw.length / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, index) => ({
+    bytes: piece(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
+    part: { hash, index, count },
+  }));
+}
+
+function shardOf(id: string): number {
+  return sha256(new TextEncoder().encode(id))[0]! % COUNT_SHARDS;
+}
+
+async function addToCount(ctx: MutationCtx, collection: string, shard: number, count: number): Promise<void> {
+  const row = await ctx.db
+    .query("counts")
+    .withIndex("by_shard", (q) => q.eq("collection", collection).eq("shard", shard))
+    .unique();
+  if (row === null) await ctx.db.insert("counts", { collection, shard, count });
+  else await ctx.db.patch(row._id, { count: row.count + count });
+}
+
+/** Takes a document out of the count. */
+export async function uncount(ctx: MutationCtx, collection: string, id: string): Promise<void> {
+  await addToCount(ctx, collection, shardOf(id), -1);
+}

@@ -1,0 +1,257 @@
+/** Reading: pages of the log, pages of whole documents, and whether anything is new. */
+import { v } from "convex/values";
+import type { CommitTsPlaceholder } from "convex/values";
+import type { Doc } from "./_generated/dataModel";
+import { query, type QueryCtx } from "./_generated/server";
+import { concatenate } from "./incoming";
+import {
+  COUNT_SHARDS,
+  DOCUMENT_PAGE,
+  DOCUMENT_PAGE_BYTES,
+  DOCUMENT_PAGE_MAX,
+  ORDINAL_MAX,
+  PAGE_BYTES,
+  PAGE_ROWS,
+  PAGE_ROWS_MAX,
+} from "./limits";
+import { refuse } from "./errors";
+import { readEpoch } from "./log";
+import { unhex } from "./sha256";
+import { part, position, type Position } from "./shapes";
+
+const NANOSECONDS = 1_000n;
+
+const delta = v.object({
+  id: v.string(),
+  ts: v.int64(),
+  ordinal: v.number(),
+  bytes: v.bytes(),
+  part: v.optional(part),
+});
+
+/** The log rows after a checkpoint, in commit order. Reads what it returns, and the row after it. */
+export const pullDeltas = query({
+  args: {
+    collection: v.string(),
+    checkpoint: position,
+    limit: v.optional(v.number()),
+    scope: v.optional(v.string()),
+  },
+  returns: v.object({
+    deltas: v.array(delta),
+    checkpoint: position,
+    hasMore: v.boolean(),
+    epoch: v.string(),
+  }),
+  handler: async (ctx, { collection, checkpoint, limit, scope }) => {
+    const rows = clamp(limit, PAGE_ROWS, PAGE_ROWS_MAX);
+    checkPosition(checkpoint);
+    await checkNotPruned(ctx, collection, checkpoint);
+    const deltas = [];
+    let bytes = 0;
+    let hasMore = false;
+    for await (const row of rowsAfter(ctx, collection, scope, checkpoint)) {
+      bytes += row.bytes.byteLength;
+      if (deltas.length >= rows || (deltas.length > 0 && bytes > PAGE_BYTES)) {
+        hasMore = true;
+        break;
+      }
+      deltas.push(toDelta(row));
+    }
+    const last = deltas.at(-1);
+    if (last === undefined) await checkNotAhead(ctx, collection, scope, checkpoint);
+    return {
+      deltas,
+      checkpoint: last === undefined ? checkpoint : { ts: last.ts, ordinal: last.ordinal },
+      hasMore,
+      epoch: (await readEpoch(ctx)) ?? "",
+    };
+  },
+});
+
+/** Whole documents, oldest change first. `lastModified` and `timestamp` are microseconds. */
+export const pullDocuments = query({
+  args: { collection: v.string(), lastModified: v.number(), limit: v.optional(v.number()) },
+  returns: v.object({
+    changes: v.array(
+      v.object({
+        documentId: v.string(),
+        crdtBytes: v.bytes(),
+        version: v.number(),
+        timestamp: v.number(),
+      }),
+    ),
+    checkpoint: v.object({ lastModified: v.number() }),
+    hasMore: v.boolean(),
+  }),
+  handler: async (ctx, { collection, lastModified, limit }) => {
+    const wanted = clamp(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
+    const start = Number.isFinite(lastModified) ? Math.max(0, Math.ceil(lastModified)) : 0;
+    const documents = ctx.db.query("documents").withIndex("by_ts", (q) =>
+      q
+        .eq("collection", collection)
+        .eq("pruned", false)
+        .gte("ts", BigInt(start) * NANOSECONDS),
+    );
+    const changes: { documentId: string; crdtBytes: ArrayBuffer; version: number; timestamp: number }[] = [];
+    let counted = 0;
+    let bytes = 0;
+    let hasMore = false;
+    for await (const document of documents) {
+      const timestamp = microseconds(document.ts);
+      const last: number | undefined = changes.at(-1)?.timestamp;
+      // What was modified within the checkpoint's microsecond has been returned before: it does not count, or a
+      // page full of it would never move on.
+      const full = counted >= wanted || (changes.length > 0 && bytes + document.bytes > DOCUMENT_PAGE_BYTES);
+      if (full && last !== undefined && timestamp !== last) {
+        hasMore = true;
+        break;
+      }
+      if (timestamp > lastModified) counted += 1;
+      bytes += document.bytes;
+      const crdtBytes = (await readBytes(ctx, collection, document.id)).buffer;
+      changes.push({ documentId: document.id, crdtBytes, version: document.version, timestamp });
+    }
+    return { changes, checkpoint: { lastModified: changes.at(-1)?.timestamp ?? lastModified }, hasMore };
+  },
+});
+
+/** When the collection last changed, in microseconds, and how many documents it has, tombstones included. */
+export const changeStream = query({
+  args: { collection: v.string() },
+  returns: v.object({ timestamp: v.number(), count: v.number() }),
+  handler: async (ctx, { collection }) => {
+    const newest = await ctx.db
+      .query("documents")
+      .withIndex("by_ts", (q) => q.eq("collection", collection).eq("pruned", false))
+      .order("desc")
+      .first();
+    const shards = await ctx.db
+      .query("counts")
+      .withIndex("by_shard", (q) => q.eq("collection", collection))
+      .take(COUNT_SHARDS);
+    return {
+      timestamp: newest === null ? 0 : microseconds(newest.ts),
+      count: shards.reduce((sum, shard) => sum + shard.count, 0),
+    };
+  },
+});
+
+/** A document's chunks, in the order in which `Automerge.load` takes them. */
+export async function readBytes(ctx: QueryCtx, collection: string, id: string) {
+  const pieces = [];
+  const rows = ctx.db
+    .query("chunks")
+    .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id));
+  for await (const row of rows) pieces.push(new Uint8Array(row.bytes));
+  return concatenate(pieces);
+}
+
+/** A commit timestamp as read outside of the transaction that writes it. */
+export function committed(ts: bigint | CommitTsPlaceholder): bigint {
+  if (typeof ts === "bigint") return ts;
+  throw new Error("a commit timestamp is not known within its own transaction");
+}
+
+function microseconds(ts: bigint | CommitTsPlaceholder): number {
+  return Number(committed(ts) / NANOSECONDS);
+}
+
+function toDelta(row: Doc<"chunks">) {
+  const { id, ordinal, bytes } = row;
+  const ts = committed(row.ts);
+  if (row.part === undefined) return { id, ts, ordinal, bytes };
+  const { hash, index, count } = row.part;
+  return { id, ts, ordinal, bytes, part: { hash: unhex(hash), index, count } };
+}
+
+async function* rowsAfter(
+  ctx: QueryCtx,
+  collection: string,
+  scope: string | undefined,
+  { ts, ordinal }: Position,
+): AsyncGenerator<Doc<"chunks">> {
+  const chunks = () => ctx.db.query("chunks");
+  if (scope === undefined) {
+    yield* chunks().withIndex("by_position", (q) =>
+      q.eq("collection", collection).eq("ts", ts).gt("ordinal", ordinal),
+    );
+    yield* chunks().withIndex("by_position", (q) => q.eq("collection", collection).gt("ts", ts));
+  } else {
+    yield* chunks().withIndex("by_scope", (q) =>
+      q.eq("collection", collection).eq("scope", scope).eq("ts", ts).gt("ordinal", ordinal),
+    );
+    yield* chunks().withIndex("by_scope", (q) =>
+      q.eq("collection", collection).eq("scope", scope).gt("ts", ts),
+    );
+  }
+}
+
+/** A checkpoint from before the newest tombstone pruned may have missed a delete. */
+async function checkNotPruned(ctx: QueryCtx, collection: string, { ts }: Position): Promise<void> {
+  const pruned = await readPruned(ctx, collection);
+  if (ts > 0n && pruned !== null && ts < pruned.ts)
+    throw unknownCheckpoint("is older than the log remembers");
+}
+
+/** A checkpoint after the newest row is of another log. Asked only where nothing follows it, so that it reads no more. */
+async function checkNotAhead(
+  ctx: QueryCtx,
+  collection: string,
+  scope: string | undefined,
+  checkpoint: Position,
+): Promise<void> {
+  if (!isAfter(checkpoint, START)) return;
+  if (scope !== undefined) {
+    const newest = await ctx.db
+      .query("chunks")
+      .withIndex("by_scope", (q) => q.eq("collection", collection).eq("scope", scope))
+      .order("desc")
+      .first();
+    if (newest !== null && !isAfter(checkpoint, positionOf(newest))) return;
+  }
+  const newest = await ctx.db
+    .query("chunks")
+    .withIndex("by_position", (q) => q.eq("collection", collection))
+    .order("desc")
+    .first();
+  if (newest !== null && !isAfter(checkpoint, positionOf(newest))) return;
+  // The newest row may have been pruned, and was the newest all the same.
+  const pruned = await readPruned(ctx, collection);
+  if (pruned === null || checkpoint.ts > pruned.ts) throw unknownCheckpoint("is ahead of the log");
+}
+
+const START: Position = { ts: 0n, ordinal: 0 };
+
+function isAfter(a: Position, b: Position): boolean {
+  return a.ts > b.ts || (a.ts === b.ts && a.ordinal > b.ordinal);
+}
+
+function positionOf(row: Doc<"chunks">): Position {
+  return { ts: committed(row.ts), ordinal: row.ordinal };
+}
+
+function checkPosition({ ts, ordinal }: Position): void {
+  if (ts < 0n || !Number.isInteger(ordinal) || ordinal < 0 || ordinal > ORDINAL_MAX) {
+    throw unknownCheckpoint("is none that this log gave out");
+  }
+}
+
+async function readPruned(ctx: QueryCtx, collection: string) {
+  return await ctx.db
+    .query("pruned")
+    .withIndex("by_collection", (q) => q.eq("collection", collection))
+    .unique();
+}
+
+function unknownCheckpoint(why: string) {
+  return refuse({
+    code: "checkpointUnknown",
+    message: `The checkpoint ${why}. Pull from the beginning and offer everything again.`,
+  });
+}
+
+function clamp(limit: number | undefined, otherwise: number, most: number): number {
+  if (limit === undefined) return otherwise;
+  return limit >= 1 ? Math.min(most, Math.floor(limit)) : 1;
+}

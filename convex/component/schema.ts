@@ -1,0 +1,86 @@
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+
+/**
+ * The log. `ts` is the commit timestamp of the transaction that wrote a row, so an index on it is in the order of commits;
+ * `ordinal` tells the rows of one commit apart. Hashes and actors are lower-case hexadecimal.
+ */
+export default defineSchema({
+  /** The log's id: one row, written by the first push. Another id means another log: clients offer everything again. */
+  epochs: defineTable({ epoch: v.string() }),
+
+  /** What is known of a document without reading its changes. */
+  documents: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    scope: v.optional(v.string()),
+    /** When it last changed. */
+    ts: v.commitTs(),
+    heads: v.array(v.string()),
+    /** The number of changes. */
+    version: v.number(),
+    /** Log rows and chunk bytes stored for it. */
+    rows: v.number(),
+    bytes: v.number(),
+    deleted: v.boolean(),
+    /** Its log has been dropped, long after it was deleted; only the name is kept, so that nothing brings it back. */
+    pruned: v.boolean(),
+    /** A scheduled function will compare its row with the merged document. */
+    unchecked: v.boolean(),
+    /** A scheduled function will compact it. */
+    compacting: v.boolean(),
+  })
+    .index("by_document", ["collection", "id"])
+    .index("by_ts", ["collection", "pruned", "ts", "id"])
+    .index("by_tombstone", ["collection", "pruned", "deleted", "ts"]),
+
+  /** The log: changes and snapshots, or parts of them, in commit order. */
+  chunks: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    scope: v.optional(v.string()),
+    ts: v.commitTs(),
+    ordinal: v.number(),
+    bytes: v.bytes(),
+    part: v.optional(v.object({ hash: v.string(), index: v.number(), count: v.number() })),
+  })
+    .index("by_position", ["collection", "ts", "ordinal"])
+    .index("by_scope", ["collection", "scope", "ts", "ordinal"])
+    .index("by_document", ["collection", "id", "ts", "ordinal"]),
+
+  /** One row per change that the log holds, alone or within a snapshot. Compaction leaves them. */
+  changes: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    hash: v.string(),
+    actor: v.string(),
+    seq: v.number(),
+    /** SHA-256 of the whole chunk, where it came in parts: a late repeat of a part is recognised. */
+    whole: v.optional(v.string()),
+  })
+    .index("by_hash", ["collection", "id", "hash"])
+    .index("by_actor", ["collection", "id", "actor", "seq"])
+    .index("by_whole", ["collection", "id", "whole"]),
+
+  /** Parts of changes that are not complete yet. */
+  parts: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    hash: v.string(),
+    index: v.number(),
+    count: v.number(),
+    bytes: v.bytes(),
+    ts: v.commitTs(),
+  })
+    .index("by_part", ["collection", "id", "hash", "index"])
+    .index("by_ts", ["collection", "ts"]),
+
+  /** The document count, tombstones included, spread over shards: writers of different documents seldom meet. */
+  counts: defineTable({ collection: v.string(), shard: v.number(), count: v.number() }).index("by_shard", [
+    "collection",
+    "shard",
+  ]),
+
+  /** How far tombstones have been pruned: a checkpoint older than this may have missed a delete. */
+  pruned: defineTable({ collection: v.string(), ts: v.int64() }).index("by_collection", ["collection"]),
+});

@@ -1,0 +1,75 @@
+/** The validators of what crosses between an app and the component, and the types they stand for. */
+import { type Infer, v } from "convex/values";
+
+/** A place in the log. */
+export const position = v.object({ ts: v.int64(), ordinal: v.number() });
+export type Position = Infer<typeof position>;
+
+/** Where a chunk over 256 KiB was cut: `hash` is the SHA-256 of the whole chunk. */
+export const part = v.object({ hash: v.bytes(), index: v.number(), count: v.number() });
+
+/** An Automerge chunk, or a part of one. */
+export const chunk = v.object({ bytes: v.bytes(), part: v.optional(part) });
+export type Chunk = Infer<typeof chunk>;
+
+/** The changes of one document in a push. */
+export const documentChanges = v.object({ id: v.string(), changes: v.array(chunk) });
+export type DocumentChanges = Infer<typeof documentChanges>;
+
+/** Why one document of a push was refused. */
+export const refusalCode = v.union(
+  v.literal("missingDependencies"),
+  v.literal("invalidChange"),
+  v.literal("reusedSequence"),
+  v.literal("tooLarge"),
+  v.literal("forbiddenField"),
+  v.literal("notAuthorized"),
+  v.literal("rowRefused"),
+  v.literal("pruned"),
+);
+export type RefusalCode = Infer<typeof refusalCode>;
+
+export const refusal = v.object({
+  id: v.string(),
+  status: v.literal("refused"),
+  code: refusalCode,
+  message: v.string(),
+  limit: v.optional(v.number()),
+});
+export type Refusal = Infer<typeof refusal>;
+
+/** What a push would do to one document. */
+export const examined = v.object({
+  id: v.string(),
+  status: v.literal("accepted"),
+  /** Whether changes enter the log: not when it has them all, or when a part waits for others. */
+  changed: v.boolean(),
+  /** Whether the changes build on exactly the document's heads. */
+  direct: v.boolean(),
+  /** The number of changes afterwards. */
+  version: v.number(),
+  /** Chunk bytes stored now. */
+  bytes: v.number(),
+  scope: v.optional(v.string()),
+  /** Whether a scheduled check of the row is still to come. */
+  unchecked: v.boolean(),
+});
+export type Examined = Infer<typeof examined>;
+
+/** A document as its app's table shows it. */
+export const merged = v.object({
+  id: v.string(),
+  status: v.literal("merged"),
+  fields: v.any(),
+  version: v.number(),
+});
+export type Merged = Infer<typeof merged>;
+
+/** The data of every `ConvexError` these functions throw. */
+export const errorData = v.object({
+  code: v.string(),
+  message: v.string(),
+  document: v.optional(v.string()),
+  limit: v.optional(v.number()),
+});
+export type ErrorData = Infer<typeof errorData>;

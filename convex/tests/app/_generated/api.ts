@@ -1,0 +1,26 @@
+/* eslint-disable */
+/** The functions of this app, as `convex codegen` writes them. */
+import type * as legacy from "../legacy.js";
+import type * as members from "../members.js";
+import type * as notes from "../notes.js";
+import type * as rooms from "../rooms.js";
+import type * as strict from "../strict.js";
+import type * as tasks from "../tasks.js";
+import type { ApiFromModules, FilterApi, FunctionReference } from "convex/server";
+import { anyApi, componentsGeneric } from "convex/server";
+
+const fullApi: ApiFromModules<{
+  legacy: typeof legacy;
+  members: typeof members;
+  notes: typeof notes;
+  rooms: typeof rooms;
+  strict: typeof strict;
+  tasks: typeof tasks;
+}> = anyApi as any;
+
+export const api: FilterApi<typeof fullApi, FunctionReference<any, "public">> = anyApi as any;
+export const internal: FilterApi<typeof fullApi, FunctionReference<any, "internal">> = anyApi as any;
+
+export const components = componentsGeneric() as unknown as {
+  replicate: import("../../../component/_generated/component.js").ComponentApi<"replicate">;
+};

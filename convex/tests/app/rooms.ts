@@ -1,0 +1,24 @@
+import { defineReplicate } from "../../client/index.js";
+import { components } from "./_generated/api.js";
+import type { DataModel } from "./_generated/dataModel.js";
+
+export const {
+  pushChanges,
+  pullDeltas,
+  insertDocument,
+  updateDocument,
+  deleteDocument,
+  pullChanges,
+  changeStream,
+  checkRows,
+  compact,
+  prune,
+} = defineReplicate<DataModel>({
+  component: components.replicate,
+  table: "rooms",
+  authorize: async (ctx, request) => {
+    const user = await ctx.auth.getUserIdentity();
+    if (user === null || request.scope !== user.subject) return false;
+    return request.kind === "read" || request.row?.locked !== true;
+  },
+});

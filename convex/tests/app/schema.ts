@@ -1,0 +1,21 @@
+/** Collections with rules of each kind, for the tests. */
+import { defineSchema, defineTable } from "convex/server";
+import { v } from "convex/values";
+import { replicatedTable } from "../../client/index.js";
+
+const open = () => defineTable(v.any()).index("by_user_id", ["id"]).index("by_timestamp", ["timestamp"]);
+
+export default defineSchema({
+  /** Public, any shape. */
+  notes: open(),
+  /** Public, any shape: another collection beside it. */
+  tasks: open(),
+  /** Public, with a schema. */
+  strict: replicatedTable({ title: v.optional(v.string()) }),
+  /** For those signed in. */
+  members: open(),
+  /** Whose scope is named like the caller, and documents that say they are not locked. */
+  rooms: open(),
+  /** Written with the helpers of the original library. */
+  legacy: replicatedTable({ text: v.optional(v.string()), isCompleted: v.optional(v.boolean()) }),
+});

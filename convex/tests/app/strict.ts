@@ -1,0 +1,16 @@
+import { defineReplicate } from "../../client/index.js";
+import { components } from "./_generated/api.js";
+import type { DataModel } from "./_generated/dataModel.js";
+
+export const {
+  pushChanges,
+  pullDeltas,
+  insertDocument,
+  updateDocument,
+  deleteDocument,
+  pullChanges,
+  changeStream,
+  checkRows,
+  compact,
+  prune,
+} = defineReplicate<DataModel>({ component: components.replicate, table: "strict", public: true });

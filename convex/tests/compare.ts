@@ -1,0 +1,253 @@
+/**
+ * Makes random sequences of calls and compares what this package's functions and another backend answer:
+ * `npm run compare -- http://127.0.0.1:3210 --runs 50 --seed 7`. A difference prints the shortest sequence that shows it.
+ */
+import * as Automerge from "@automerge/automerge";
+import type { JSONValue } from "convex/values";
+import fc from "fast-check";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import componentSchema from "../component/schema";
+import { materialize } from "../component/materialize";
+import { Deployment, type Outcome } from "../host/deployment";
+import { modulesUnder } from "../host/modules";
+import schema from "./app/schema";
+import { bytes, chunk, START } from "./conformance/cases";
+import { type Caller, remote } from "./conformance/run";
+
+type Doc = Automerge.Doc<Record<string, unknown>>;
+
+const DOCUMENTS = ["a", "b", "c"];
+const REPLICAS = 3;
+const SCOPES = [undefined, "x", "y"];
+
+const replica = fc.nat(REPLICAS - 1);
+const id = fc.constantFrom(...DOCUMENTS);
+const value = fc.oneof(
+  fc.boolean(),
+  fc.integer({ min: -9, max: 9 }),
+  fc.string({ maxLength: 5 }),
+  fc.constant(null),
+);
+const limit = fc.constantFrom(undefined, 1, 2, 5);
+
+/** What a sequence is made of. `last` pushes only the newest change, and `stale` one that is already there. */
+const command = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("edit" as const),
+      replica,
+      id,
+      field: fc.constantFrom("p", "q", "deleted", "_bad"),
+      value,
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("push" as const),
+      replica,
+      ids: fc.uniqueArray(id, { minLength: 1 }),
+      what: fc.constantFrom("all", "all", "last", "reversed", "broken"),
+      scope: fc.constantFrom(...SCOPES),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("save" as const), replica, id }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("pull" as const),
+      replica,
+      limit,
+      scope: fc.constantFrom(...SCOPES),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("pullWhole" as const), limit }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("stream" as const) }) },
+);
+type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
+
+/** Replicas that edit and merge; what they send goes to both backends alike. */
+class Replicas {
+  private readonly docs = Array.from({ length: REPLICAS }, () => new Map<string, Doc>());
+  private actors = 0;
+
+  get(replica: number, id: string): Doc {
+    return this.docs[replica]!.get(id) ?? Automerge.init(this.actor());
+  }
+
+  edit(replica: number, id: string, field: string, value: unknown): void {
+    const doc = this.get(replica, id);
+    this.docs[replica]!.set(
+      id,
+      Automerge.change(doc, { time: 0 }, (draft) => void (draft[field] = value)),
+    );
+  }
+
+  receive(replica: number, id: string, raw: Uint8Array): void {
+    this.docs[replica]!.set(id, Automerge.loadIncremental(this.get(replica, id), raw));
+  }
+
+  private actor(): string {
+    return (++this.actors).toString(16).padStart(32, "0");
+  }
+}
+
+/** The call that a command makes, if any. Checkpoints are each backend's own. */
+function callOf(
+  command: Command,
+  replicas: Replicas,
+): { kind: "Query" | "Mutation"; path: string; args: Record<string, JSONValue> } | null {
+  switch (command.do) {
+    case "edit":
+      replicas.edit(command.replica, command.id, command.field, command.value);
+      return null;
+    case "push": {
+      const documents = command.ids.map((id) => {
+        const changes = Automerge.getAllChanges(replicas.get(command.replica, id));
+        return { id, changes: picked(command.what, changes).map(chunk) };
+      });
+      const scope: Record<string, JSONValue> = command.scope === undefined ? {} : { scope: command.scope };
+      return { kind: "Mutation", path: "notes:pushChanges", args: { documents, ...scope } };
+    }
+    case "save": {
+      const crdtBytes = bytes(Automerge.save(replicas.get(command.replica, command.id)));
+      const args = {
+        collectionName: "notes",
+        documentId: command.id,
+        crdtBytes,
+        materializedDoc: {},
+        version: 1,
+      };
+      return { kind: "Mutation", path: "notes:updateDocument", args };
+    }
+    case "pull": {
+      const options: Record<string, JSONValue> = {};
+      if (command.limit !== undefined) options.limit = command.limit;
+      if (command.scope !== undefined) options.scope = command.scope;
+      return { kind: "Query", path: "notes:pullDeltas", args: options };
+    }
+    case "pullWhole": {
+      const options: Record<string, JSONValue> = command.limit === undefined ? {} : { limit: command.limit };
+      const args = { collectionName: "notes", checkpoint: { lastModified: 0 }, ...options };
+      return { kind: "Query", path: "notes:pullChanges", args };
+    }
+    case "stream":
+      return { kind: "Query", path: "notes:changeStream", args: {} };
+  }
+}
+
+function picked(what: string, changes: Uint8Array[]): Uint8Array[] {
+  if (what === "last") return changes.slice(-1);
+  if (what === "reversed") return [...changes].reverse();
+  if (what === "broken") return changes.map((raw, i) => (i === changes.length - 1 ? raw.slice(0, -1) : raw));
+  return changes;
+}
+
+/** One side of the comparison: its checkpoints, and its times as the order in which they were first seen. */
+class Side {
+  private readonly checkpoints = new Map<string, JSONValue>();
+  private readonly times = new Map<string, number>();
+
+  constructor(private readonly call: Caller) {}
+
+  async ask(
+    command: Command,
+    { kind, path, args }: NonNullable<ReturnType<typeof callOf>>,
+  ): Promise<Outcome> {
+    if (command.do !== "pull") return await this.call(kind, path, args);
+    const key = `${command.replica}/${command.scope ?? ""}`;
+    const outcome = await this.call(kind, path, { ...args, checkpoint: this.checkpoints.get(key) ?? START });
+    if (outcome.ok) this.checkpoints.set(key, (outcome.value as { checkpoint: JSONValue }).checkpoint);
+    return outcome;
+  }
+
+  /** An answer without what may differ: words, times and names of the log. Bytes of whole documents are opened. */
+  plain(value: JSONValue, name = ""): JSONValue {
+    if (name === "message" || name === "epoch") return null;
+    if (name === "crdtBytes") {
+      const raw = Buffer.from((value as { $bytes: string }).$bytes, "base64");
+      return JSON.stringify(materialize(Automerge.toJS(Automerge.load<Record<string, unknown>>(raw))));
+    }
+    if (name === "lastModified" || name === "timestamp")
+      return value === 0 ? 0 : this.rank(`us${JSON.stringify(value)}`);
+    if (Array.isArray(value)) return value.map((item) => this.plain(item));
+    if (typeof value !== "object" || value === null) return value;
+    const { ts, ordinal, ...rest } = value as Record<string, JSONValue>;
+    const plain = Object.fromEntries(
+      Object.keys(rest)
+        .sort()
+        .map((key) => [key, this.plain(rest[key]!, key)]),
+    );
+    return ts === undefined
+      ? plain
+      : { ...plain, position: this.rank(`${JSON.stringify(ts)}/${JSON.stringify(ordinal)}`) };
+  }
+
+  private rank(time: string): number {
+    const found = this.times.get(time) ?? this.times.size + 1;
+    this.times.set(time, found);
+    return found;
+  }
+}
+
+function shown(side: Side, outcome: Outcome): JSONValue {
+  if (outcome.ok) return { answers: side.plain(outcome.value) };
+  if (outcome.data !== undefined) return { refuses: side.plain(outcome.data) };
+  return { fails: outcome.message.split("\n")[0]! };
+}
+
+/** Runs a sequence on both sides. Throws where they differ. */
+async function compare(commands: Command[], mine: Side, theirs: Side): Promise<void> {
+  const replicas = new Replicas();
+  const ending: Command[] = [
+    { do: "pull", replica: 99, limit: undefined, scope: undefined },
+    { do: "pullWhole", limit: undefined },
+    { do: "stream" },
+  ];
+  for (const [i, command] of [...commands, ...ending].entries()) {
+    const call = callOf(command, replicas);
+    if (call === null) continue;
+    const ours = await mine.ask(command, call);
+    const others = await theirs.ask(command, call);
+    const [a, b] = [JSON.stringify(shown(mine, ours)), JSON.stringify(shown(theirs, others))];
+    if (a !== b) throw new Error(`call ${i}, ${JSON.stringify(command)}:\n  here:  ${a}\n  there: ${b}`);
+    if (command.do === "pull" && command.replica < REPLICAS && ours.ok) {
+      const { deltas } = ours.value as { deltas: { id: string; bytes: { $bytes: string } }[] };
+      for (const delta of deltas)
+        replicas.receive(command.replica, delta.id, Buffer.from(delta.bytes.$bytes, "base64"));
+    }
+  }
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: "string", default: "50" }, seed: { type: "string" } },
+});
+const [url] = positionals;
+if (url === undefined)
+  throw new Error("Say where the other backend is: npm run compare -- http://127.0.0.1:3210");
+
+const modules = modulesUnder(resolve(import.meta.dirname, "app"));
+const component = {
+  schema: componentSchema,
+  modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+};
+
+const result = await fc.check(
+  fc.asyncProperty(fc.array(command, { maxLength: 25 }), async (commands) => {
+    const deployment = new Deployment({ schema, modules, component });
+    await compare(commands, new Side((...call) => deployment.call(...call)), new Side(remote(url)));
+  }),
+  { numRuns: Number(values.runs), ...(values.seed === undefined ? {} : { seed: Number(values.seed) }) },
+);
+if (result.failed) {
+  console.log(`seed ${result.seed}: the backends differ.`);
+  console.log(JSON.stringify(result.counterexample?.[0], null, 1));
+  console.log(String(result.errorInstance));
+  process.exitCode = 1;
+} else {
+  console.log(`${result.numRuns} sequences, no difference (seed ${result.seed})`);
+}
+process.exit();

@@ -1,0 +1,29 @@
+import type { CaseFile } from "./cases";
+import { originals, refusals } from "./original";
+import { pulls, pushes, values } from "./push";
+
+/** The case files by name, as they are checked in. */
+export function files(): Map<string, string> {
+  const all: Record<string, CaseFile> = {
+    "push.json": { about: "pushChanges: what enters the log, and what is refused", values, cases: pushes },
+    "pull.json": { about: "pullDeltas: order, pages, scopes and checkpoints", cases: pulls },
+    "original.json": {
+      about: "The functions of convex-replicate 0.2, and both ways of writing together",
+      cases: originals,
+    },
+    "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },
+  };
+  return new Map(Object.entries(all).map(([name, file]) => [name, print(file)]));
+}
+
+/** One line per step: long, but a difference shows where it is. */
+function print({ about, values = {}, cases }: CaseFile): string {
+  const printed = cases.map(({ name, steps }) => {
+    const lines = steps.map((step) => `        ${JSON.stringify(step)}`);
+    return `    {\n      "name": ${JSON.stringify(name)},\n      "steps": [\n${lines.join(",\n")}\n      ]\n    }`;
+  });
+  const shared = Object.entries(values)
+    .map(([name, value]) => `\n    ${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+    .join(",");
+  return `{\n  "about": ${JSON.stringify(about)},\n  "values": {${shared}},\n  "cases": [\n${printed.join(",\n")}\n  ]\n}\n`;
+}

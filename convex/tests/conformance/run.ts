@@ -1,0 +1,78 @@
+/** Running conformance cases against any backend. */
+import type { JSONValue } from "convex/values";
+import type { Outcome } from "../../host/deployment";
+import type { Case, Json } from "./cases";
+import { type Bindings, fill, mismatch } from "./match";
+
+/** Calls a function of a backend. */
+export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
+
+/** Runs a case. Answers what went wrong first, or null. */
+export async function runCase(
+  { steps }: Case,
+  values: Record<string, Json>,
+  call: Caller,
+): Promise<string | null> {
+  const bindings: Bindings = new Map(Object.entries(values));
+  for (const [i, step] of steps.entries()) {
+    const outcome = await call(
+      step.call === "query" ? "Query" : "Mutation",
+      step.path,
+      fill(step.args, bindings),
+    );
+    const where = `step ${i}, ${step.path}`;
+    if ("returns" in step) {
+      if (!outcome.ok) return `${where} failed: ${outcome.message}`;
+      const found = mismatch(step.returns, outcome.value, bindings);
+      if (found !== null) return `${where}: ${found}`;
+    } else if (outcome.ok) {
+      return `${where} did not fail`;
+    } else if ("data" in step.fails) {
+      if (outcome.data === undefined) return `${where} failed without data: ${outcome.message}`;
+      const found = mismatch(step.fails.data, outcome.data, bindings);
+      if (found !== null) return `${where}: ${found}`;
+    } else {
+      const missing = step.fails.message.find((part) => !outcome.message.includes(part));
+      if (missing !== undefined)
+        return `${where}: ${JSON.stringify(outcome.message)} lacks ${JSON.stringify(missing)}`;
+    }
+  }
+  return null;
+}
+
+let collections = 0;
+
+/**
+ * A backend behind Convex's HTTP API. Its collections outlive a case, so each caller gets some of its own: `notes` here is
+ * `notes1x17` there.
+ */
+export function remote(url: string): Caller {
+  const suffix = `${Date.now()}x${collections++}`;
+  return async (kind, path, args) => {
+    const [module = "", name = ""] = path.split(":");
+    const response = await fetch(new URL(kind === "Query" ? "/api/query" : "/api/mutation", url), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        path: `${module}${suffix}:${name}`,
+        args: [args],
+        format: "convex_encoded_json",
+      }),
+    });
+    const text = await response.text();
+    const body = parse(text);
+    if (body.status === "success") return { ok: true, value: body.value ?? null };
+    const message = (body.errorMessage ?? `${response.status}: ${text}`).replaceAll(suffix, "");
+    return { ok: false, message, ...(body.errorData === undefined ? {} : { data: body.errorData }) };
+  };
+}
+
+type Body = { status?: string; value?: JSONValue; errorMessage?: string; errorData?: JSONValue };
+
+function parse(text: string): Body {
+  try {
+    return JSON.parse(text) as Body;
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,188 @@
+import * as Automerge from "@automerge/automerge";
+import { describe, expect, test } from "vitest";
+import { api } from "./app/_generated/api";
+import { type Backend, backend } from "./backend";
+import { changes, document, edit, type Fields, save } from "./documents";
+
+const START = { ts: 0n, ordinal: 0 };
+
+async function rowOf(
+  t: Backend,
+  table: "notes" | "strict" | "rooms" | "legacy",
+  id: string,
+): Promise<Fields | null> {
+  return await t.run(async (ctx) => {
+    const rows: Fields[] = await ctx.db.query(table).collect();
+    return rows.find((row) => row.id === id) ?? null;
+  });
+}
+
+describe("pushChanges", () => {
+  test("a new document enters the log and the table", async () => {
+    const t = backend();
+    const doc = document({ title: "milk", done: false });
+    const pushed = await t.mutation(api.notes.pushChanges, {
+      documents: [{ id: "a", changes: changes(doc), fields: { title: "milk", done: false } }],
+    });
+    expect(pushed.results).toEqual([{ id: "a", status: "accepted" }]);
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ id: "a", title: "milk", done: false, version: 1 });
+    const page = await t.query(api.notes.pullDeltas, { checkpoint: START });
+    expect(page.deltas).toHaveLength(1);
+    expect(page.epoch).toBe(pushed.epoch);
+    expect(page.hasMore).toBe(false);
+    expect(Automerge.load(new Uint8Array(page.deltas[0]!.bytes))).toEqual({ title: "milk", done: false });
+  });
+
+  test("a concurrent edit is merged into the row, not written over it", async () => {
+    const t = backend();
+    const base = document({ title: "milk", done: false });
+    const left = edit(Automerge.clone(base), { title: "oat milk" });
+    const right = edit(Automerge.clone(base), { done: true });
+    const push = (doc: Automerge.Doc<Fields>, before: Automerge.Doc<Fields> | undefined, fields: Fields) =>
+      t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc, before), fields }] });
+    await push(base, undefined, { title: "milk", done: false });
+    await push(left, base, { title: "oat milk" });
+    await push(right, base, { done: true });
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ title: "oat milk", done: true, version: 3 });
+  });
+
+  test("a repeat is accepted and not stored again", async () => {
+    const t = backend();
+    const documents = [{ id: "a", changes: changes(document({ n: 1 })), fields: { n: 1 } }];
+    await t.mutation(api.notes.pushChanges, { documents });
+    const again = await t.mutation(api.notes.pushChanges, { documents });
+    expect(again.results).toEqual([{ id: "a", status: "accepted" }]);
+    expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas).toHaveLength(1);
+    expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
+  });
+
+  test("a row that the app's schema refuses leaves the log alone, and the rest of the push goes in", async () => {
+    const t = backend();
+    const pushed = await t.mutation(api.strict.pushChanges, {
+      documents: [
+        { id: "bad", changes: changes(document({ title: 5 })), fields: { title: 5 } },
+        { id: "merged", changes: changes(document({ other: "x" })) },
+        { id: "good", changes: changes(document({ title: "x" })), fields: { title: "x" } },
+      ],
+    });
+    expect(pushed.results).toMatchObject([
+      { id: "bad", status: "refused", code: "rowRefused" },
+      { id: "merged", status: "refused", code: "rowRefused" },
+      { id: "good", status: "accepted" },
+    ]);
+    const page = await t.query(api.strict.pullDeltas, { checkpoint: START });
+    expect(page.deltas.map((delta) => delta.id)).toEqual(["good"]);
+    expect(await rowOf(t, "strict", "bad")).toBeNull();
+    expect(await rowOf(t, "strict", "merged")).toBeNull();
+  });
+
+  test("a thousand changes fit in one push and are repeated within the limits of a transaction", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    for (let n = 1; n < 1000; n++) doc = edit(doc, { n });
+    const documents = [{ id: "a", changes: changes(doc), fields: { n: 999 } }];
+    for (let round = 0; round < 2; round++) {
+      const pushed = await t.mutation(api.notes.pushChanges, { documents });
+      expect(pushed.results).toEqual([{ id: "a", status: "accepted" }]);
+    }
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ n: 999, version: 1000 });
+  });
+
+  test("a large change travels and is logged in parts", async () => {
+    const t = backend();
+    const doc = document({ text: new Automerge.ImmutableString(noise(600_000)) });
+    const [whole] = changes(doc);
+    const bytes = new Uint8Array(whole!.bytes);
+    const size = 256 * 1024;
+    const count = Math.ceil(bytes.length / size);
+    expect(count).toBe(3);
+    const hash = await crypto.subtle.digest("SHA-256", bytes);
+    const parts = [...Array(count).keys()].map((index) => ({
+      bytes: bytes.slice(index * size, (index + 1) * size).buffer,
+      part: { hash, index, count },
+    }));
+    const push = (part: (typeof parts)[number]) =>
+      t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: [part] }] });
+    for (const part of [parts[2]!, parts[0]!, parts[0]!]) {
+      expect((await push(part)).results).toEqual([{ id: "a", status: "accepted" }]);
+      expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas).toEqual([]);
+    }
+    await push(parts[1]!);
+    await push(parts[1]!);
+    let checkpoint = START;
+    const pieces: Uint8Array[] = [];
+    for (let hasMore = true; hasMore;) {
+      const page = await t.query(api.notes.pullDeltas, { checkpoint });
+      pieces.push(...page.deltas.map((delta) => new Uint8Array(delta.bytes)));
+      ({ checkpoint, hasMore } = page);
+    }
+    expect(pieces).toHaveLength(3);
+    expect(Automerge.load(Buffer.concat(pieces))).toEqual(doc);
+  });
+});
+
+describe("the original API", () => {
+  test("what a delta client pushes, a whole-document client loads, and the other way round", async () => {
+    const t = backend();
+    const doc = document({ title: "milk" });
+    await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc) }] });
+    const pulled = await t.query(api.notes.pullChanges, {
+      collectionName: "notes",
+      checkpoint: { lastModified: 0 },
+    });
+    expect(pulled.changes).toHaveLength(1);
+    let web = Automerge.load<Fields>(new Uint8Array(pulled.changes[0]!.crdtBytes));
+    expect(web).toEqual({ title: "milk" });
+    web = edit(web, { done: true });
+    const args = {
+      collectionName: "notes",
+      documentId: "a",
+      crdtBytes: save(web),
+      materializedDoc: {},
+      version: 9,
+    };
+    expect(await t.mutation(api.notes.updateDocument, args)).toEqual({ success: true });
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ title: "milk", done: true, version: 2 });
+    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "a" });
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ deleted: true, version: 3 });
+    const page = await t.query(api.notes.pullDeltas, { checkpoint: START });
+    expect(page.deltas).toHaveLength(3);
+    const merged = Automerge.load<Fields>(
+      Buffer.concat(page.deltas.map((delta) => new Uint8Array(delta.bytes))),
+    );
+    expect(merged).toEqual({ title: "milk", done: true, deleted: true });
+  });
+
+  test("the helpers write log and table", async () => {
+    const t = backend();
+    const doc = document({ text: "milk", isCompleted: false });
+    const args = {
+      collectionName: "x",
+      documentId: "a",
+      crdtBytes: save(doc),
+      materializedDoc: {},
+      version: 1,
+    };
+    expect(await t.mutation(api.legacy.insertDocument, args)).toEqual({ success: true });
+    expect(await rowOf(t, "legacy", "a")).toMatchObject({ text: "milk", version: 1 });
+    const pulled = await t.query(api.legacy.pullChanges, {
+      collectionName: "x",
+      checkpoint: { lastModified: 0 },
+    });
+    expect(pulled.changes).toMatchObject([{ documentId: "a", version: 1 }]);
+    const bad = document({ text: 5 });
+    await expect(
+      t.mutation(api.legacy.updateDocument, { ...args, documentId: "b", crdtBytes: save(bad) }),
+    ).rejects.toMatchObject({ data: { code: "rowRefused", document: "b" } });
+    expect(await t.query(api.legacy.changeStream, { collectionName: "x" })).toMatchObject({ count: 1 });
+    await t.mutation(api.legacy.deleteDocument, { collectionName: "x", documentId: "a" });
+    expect(await rowOf(t, "legacy", "a")).toMatchObject({ deleted: true });
+  });
+});
+
+/** Text that does not compress, always the same. */
+function noise(length: number): string {
+  let state = 1;
+  const next = () => (state = (state * 48271) % 0x7fffffff) % 94;
+  return Array.from({ length }, () => String.fromCharCode(33 + next())).join("");
+}

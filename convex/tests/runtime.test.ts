@@ -1,0 +1,116 @@
+/** The functions as Convex would run them: bundled with its conditions, in a context with nothing of Node. */
+import * as Automerge from "@automerge/automerge";
+import { build } from "esbuild";
+import { fileURLToPath } from "node:url";
+import { createContext, Script } from "node:vm";
+import { expect, test } from "vitest";
+import { buffer, changes, document, edit, save } from "./documents";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** What Convex's default runtime has beside JavaScript, as far as these functions use it. */
+function bareContext() {
+  return createContext(
+    {
+      atob,
+      btoa,
+      TextEncoder,
+      TextDecoder,
+      console,
+      crypto: {
+        randomUUID: () => crypto.randomUUID(),
+        getRandomValues: (array: Uint8Array) => crypto.getRandomValues(array),
+      },
+    },
+    // Microtasks run as part of the script: what is not done when it ends would need an event loop.
+    { codeGeneration: { strings: false, wasm: true }, microtaskMode: "afterEvaluate" },
+  );
+}
+
+/** The bundle of a module, with the options of Convex's bundler for its default runtime. */
+async function bundle(source: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: source, resolveDir: root, loader: "ts" },
+    bundle: true,
+    platform: "browser",
+    format: "iife",
+    globalName: "bundled",
+    target: "esnext",
+    conditions: ["convex", "module"],
+    define: { "process.env.NODE_ENV": '"production"' },
+    write: false,
+    logLevel: "silent",
+  });
+  return outputFiles[0]!.text;
+}
+
+test("every function of the app and the component bundles without Node", async () => {
+  const modules = [
+    "component/log",
+    "component/merge",
+    "component/pages",
+    "component/upkeep",
+    "app/cards",
+    "app/crons",
+  ];
+  const source = modules.map((path, i) => `export * as module${i} from "./${path}";`).join("\n");
+  const code = await bundle(source);
+  const context = bareContext();
+  new Script(code).runInContext(context);
+  expect(new Script("Object.keys(bundled.module4)").runInContext(context)).toContain("pushChanges");
+});
+
+test("functions that do not merge do not bring Automerge", async () => {
+  for (const path of ["component/log", "component/pages", "app/cards"]) {
+    expect((await bundle(`export * from "./${path}";`)).length, path).toBeLessThan(300_000);
+  }
+});
+
+test("Automerge loads and merges in a bare context, without asynchronous compilation", async () => {
+  const code = await bundle(`
+    import { loadAutomerge } from "./component/automerge";
+    import { materialize } from "./component/materialize";
+    export async function merge(saved: Uint8Array, change: Uint8Array): Promise<string> {
+      const automerge = await loadAutomerge();
+      const doc = automerge.loadIncremental(automerge.load(saved), change);
+      const deleted = automerge.change(automerge.clone(doc, { actor: "ab".repeat(16) }), (draft) => { draft.deleted = true; });
+      return JSON.stringify(materialize(automerge.toJS(deleted)));
+    }
+  `);
+  const context = bareContext();
+  const asynchronous = ["compile", "instantiate", "instantiateStreaming", "compileStreaming"];
+  new Script(`
+    for (const name of ${JSON.stringify(asynchronous)}) WebAssembly[name] = () => { throw new Error(name + " is asynchronous"); };
+  `).runInContext(context);
+  new Script(code).runInContext(context);
+  const base = document({ title: "milk", count: new Automerge.Counter(1), when: new Date(5) });
+  const next = edit(Automerge.clone(base), { done: true });
+  Object.assign(context, {
+    saved: new Uint8Array(save(base)),
+    edited: new Uint8Array(changes(next, base)[0]!.bytes),
+  });
+  new Script(
+    "bundled.merge(saved, edited).then((value) => (result = value), (error) => (result = String(error)))",
+  ).runInContext(context);
+  expect(JSON.parse(context.result as string)).toEqual({
+    title: "milk",
+    count: 1,
+    when: 5,
+    done: true,
+    deleted: true,
+  });
+});
+
+test("a change's header is read in a bare context", async () => {
+  const code = await bundle(`export { readChange } from "./component/chunk";`);
+  const context = bareContext();
+  new Script(code).runInContext(context);
+  const doc = document({ title: "milk" });
+  const raw = changes(doc)[0]!.bytes;
+  Object.assign(context, { raw: new Uint8Array(buffer(new Uint8Array(raw))) });
+  const header = JSON.parse(
+    new Script("JSON.stringify(bundled.readChange(raw))").runInContext(context) as string,
+  ) as unknown;
+  const { hash, actor, seq, deps } = Automerge.decodeChange(new Uint8Array(raw));
+  expect(header).toEqual({ hash, actor, seq, deps });
+});

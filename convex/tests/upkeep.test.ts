@@ -1,0 +1,200 @@
+import * as Automerge from "@automerge/automerge";
+import { describe, expect, test } from "vitest";
+import { api, components, internal } from "./app/_generated/api";
+import { type Backend, backend } from "./backend";
+import { changes, document, edit, type Fields, save } from "./documents";
+
+type Position = { ts: bigint; ordinal: number };
+const START: Position = { ts: 0n, ordinal: 0 };
+
+async function push(
+  t: Backend,
+  id: string,
+  doc: Automerge.Doc<Fields>,
+  before?: Automerge.Doc<Fields>,
+  fields?: Fields,
+) {
+  const documents = [{ id, changes: changes(doc, before), ...(fields === undefined ? {} : { fields }) }];
+  const { results } = await t.mutation(api.notes.pushChanges, { documents });
+  expect(results).toEqual([{ id, status: "accepted" }]);
+}
+
+async function pull(t: Backend, checkpoint: Position) {
+  return await t.query(api.notes.pullDeltas, { checkpoint });
+}
+
+async function rows(t: Backend): Promise<Fields[]> {
+  return await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
+}
+
+/** Time passes: what was written before counts as older than now. */
+async function tick() {
+  const now = Date.now();
+  while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+describe("checking rows", () => {
+  test("a writer's lie is corrected, and a true row is left alone", async () => {
+    const t = backend();
+    await push(t, "liar", document({ title: "milk" }), undefined, { title: "lies" });
+    await push(t, "honest", document({ title: "milk" }), undefined, { title: "milk" });
+    expect(await rows(t)).toMatchObject([{ title: "lies" }, { title: "milk" }]);
+    expect(await t.mutation(internal.notes.checkRows, { ids: ["liar", "honest", "unknown"] })).toBe(1);
+    expect(await rows(t)).toMatchObject([{ title: "milk" }, { title: "milk" }]);
+  });
+
+  test("fields removed by a sent row are gone, and those it does not name stay", async () => {
+    const t = backend();
+    const doc = document({ a: 1, b: 2, c: "x" });
+    await push(t, "d", doc, undefined, { a: 1, b: 2, c: "x" });
+    const next = Automerge.change(Automerge.clone(doc), (draft) => {
+      delete draft.a;
+      draft.b = 3;
+    });
+    const documents = [{ id: "d", changes: changes(next, doc), fields: { b: 3 }, removed: ["a"] }];
+    await t.mutation(api.notes.pushChanges, { documents });
+    const [row] = await rows(t);
+    expect(row).toMatchObject({ id: "d", b: 3, c: "x", version: 2 });
+    expect(row).not.toHaveProperty("a");
+    expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
+  });
+});
+
+describe("compaction", () => {
+  test("nobody misses a change, and nobody up to date is sent anything", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    await push(t, "a", doc);
+    const middle = (await pull(t, START)).checkpoint;
+    await push(t, "other", document({ x: 1 }));
+    for (let n = 1; n < 10; n++) {
+      const next = edit(Automerge.clone(doc), { n });
+      await push(t, "a", next, doc);
+      doc = next;
+    }
+    const upToDate = (await pull(t, START)).checkpoint;
+    await tick();
+    expect(await t.mutation(internal.notes.compact, { id: "a" })).toEqual({ compacted: 10, hasMore: false });
+
+    expect((await pull(t, upToDate)).deltas).toEqual([]);
+    const page = await pull(t, START);
+    expect(page.deltas.map((delta) => delta.id)).toEqual(["other", "a"]);
+    expect(page.checkpoint).toEqual(upToDate);
+    expect(Automerge.load(new Uint8Array(page.deltas[1]!.bytes))).toEqual(doc);
+    expect((await pull(t, middle)).deltas.map((delta) => delta.id)).toEqual(["other", "a"]);
+
+    // The log still knows every change: a repeat is not stored again, and edits go on.
+    await push(t, "a", doc);
+    expect((await pull(t, upToDate)).deltas).toEqual([]);
+    const next = edit(Automerge.clone(doc), { n: 99 });
+    await push(t, "a", next, doc);
+    expect((await pull(t, upToDate)).deltas).toHaveLength(1);
+    const { changes: whole } = await t.query(api.notes.pullChanges, {
+      collectionName: "",
+      checkpoint: { lastModified: 0 },
+    });
+    const found = whole.find((change) => change.documentId === "a");
+    expect(Automerge.load(new Uint8Array(found!.crdtBytes))).toEqual({ n: 99 });
+    expect(found!.version).toBe(11);
+  });
+
+  test("it is scheduled where a log has grown long, and so is the check of rows", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    await t.mutation(api.tasks.pushChanges, {
+      documents: [{ id: "a", changes: changes(doc), fields: { n: "lies" } }],
+    });
+    for (let n = 1; n < 8; n++) {
+      await tick();
+      const next = edit(Automerge.clone(doc), { n });
+      await t.mutation(api.tasks.pushChanges, { documents: [{ id: "a", changes: changes(next, doc) }] });
+      doc = next;
+    }
+    const settled = async () => {
+      await t.finishInProgressScheduledFunctions();
+      const { deltas } = await t.query(api.tasks.pullDeltas, { checkpoint: START });
+      return deltas.length < 8;
+    };
+    for (const deadline = Date.now() + 30_000; !(await settled()); await tick()) {
+      expect(Date.now()).toBeLessThan(deadline);
+    }
+    expect(await t.run(async (ctx) => (await ctx.db.query("tasks").collect()) as Fields[])).toMatchObject([
+      { n: 7 },
+    ]);
+  });
+
+  test("a snapshot in parts takes the room before the row it ends at", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    await push(t, "a", doc);
+    for (let n = 1; n < 5; n++) {
+      const next = edit(Automerge.clone(doc), { [`blob${n}`]: noise(n) });
+      await push(t, "a", next, doc, { n });
+      doc = next;
+    }
+    expect((await pull(t, START)).hasMore).toBe(true);
+    await tick();
+    expect(await t.mutation(internal.notes.compact, { id: "a" })).toMatchObject({ compacted: 5 });
+    const pieces: Uint8Array[] = [];
+    let checkpoint = START;
+    for (let hasMore = true; hasMore;) {
+      const page = await t.query(api.notes.pullDeltas, { checkpoint, limit: 1 });
+      for (const delta of page.deltas) {
+        expect(delta.part?.index).toBe(pieces.length);
+        pieces.push(new Uint8Array(delta.bytes));
+      }
+      ({ checkpoint, hasMore } = page);
+    }
+    expect(pieces.length).toBeGreaterThan(1);
+    expect(Automerge.load(Buffer.concat(pieces))).toEqual(doc);
+  });
+});
+
+describe("pruning", () => {
+  test("a tombstone older than the retention is gone, and an old client starts over", async () => {
+    const t = backend();
+    const doc = document({ title: "milk" });
+    await push(t, "a", doc);
+    const old = (await pull(t, START)).checkpoint;
+    await push(t, "b", document({ title: "bread" }));
+    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "a" });
+    const current = (await pull(t, START)).checkpoint;
+    await tick();
+    expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: ["a"], hasMore: false });
+
+    expect((await rows(t)).map((row) => row.id)).toEqual(["b"]);
+    expect((await pull(t, START)).deltas.map((delta) => delta.id)).toEqual(["b"]);
+    expect((await pull(t, current)).deltas).toEqual([]);
+    await expect(pull(t, old)).rejects.toMatchObject({ data: { code: "checkpointUnknown" } });
+    expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
+
+    const back = await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc) }] });
+    expect(back.results).toMatchObject([{ id: "a", status: "refused", code: "pruned" }]);
+    const args = {
+      collectionName: "notes",
+      documentId: "a",
+      crdtBytes: save(doc),
+      materializedDoc: {},
+      version: 1,
+    };
+    await expect(t.mutation(api.notes.insertDocument, args)).rejects.toMatchObject({
+      data: { code: "pruned" },
+    });
+    expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: [], hasMore: false });
+  });
+});
+
+test("a renewed epoch is what everyone hears", async () => {
+  const t = backend();
+  await push(t, "a", document({ n: 1 }));
+  const { epoch } = await pull(t, START);
+  const renewed = await t.run(async (ctx) => await ctx.runMutation(components.replicate.log.renewEpoch, {}));
+  expect(renewed).not.toBe(epoch);
+  expect((await pull(t, START)).epoch).toBe(renewed);
+});
+
+/** Bytes that do not compress, always the same. */
+function noise(seed: number): Uint8Array {
+  let state = seed;
+  return Uint8Array.from({ length: 150_000 }, () => (state = (state * 48271) % 0x7fffffff) >> 8);
+}
