@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Everything a contributor must pass. Stops at the first failure.
+#
+#   ./test.sh             all of it
+#   ./test.sh --install   first installs the Debian packages it needs (as root or with sudo)
+#   ./test.sh rust        one part: rust, board, headless, convex
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# What a machine with Rust and Node lacks: to build the windowed examples, and to draw them without a screen.
+packages=(build-essential pkg-config libwayland-dev libxkbcommon-dev xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libxrandr2)
+
+say() { printf '\n== %s\n' "$*"; }
+
+install() {
+    local sudo=""
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${packages[@]}" >/dev/null
+}
+
+require() {
+    command -v "$1" >/dev/null && return
+    echo "$1 is missing: $2" >&2
+    exit 1
+}
+
+rust() {
+    say "format"
+    cargo fmt --check
+    say "clippy: library, its core without Bevy, windowed examples"
+    cargo clippy -q -p bevy_convex_replicate --all-targets --all-features -- -D warnings
+    cargo clippy -q -p bevy_convex_replicate --no-default-features -- -D warnings
+    cargo clippy -q -p windowed-examples --all-targets -- -D warnings
+    say "tests"
+    cargo test -q -p bevy_convex_replicate
+    cargo test -q -p bevy_convex_replicate --no-default-features --lib --test core
+    cargo test -q -p windowed-examples --examples
+    say "documentation"
+    RUSTDOCFLAGS="-D warnings" cargo doc -q -p bevy_convex_replicate --no-deps
+}
+
+board() {
+    require xvfb-run "apt-get install ${packages[*]}   (or ./test.sh --install)"
+    say "the task board, drawn under a virtual display"
+    cargo build -q -p windowed-examples --example task_board --bin check-picture
+    local folder
+    folder=$(mktemp -d)
+    xvfb-run -a -s "-screen 0 1280x800x24" target/debug/examples/task_board --screenshot "$folder/board.png"
+    target/debug/check-picture "$folder/board.png"
+    rm -r "$folder"
+}
+
+headless() {
+    say "four apps against the embedded backend"
+    cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5
+}
+
+convex() {
+    require npm "install Node 20 or newer"
+    say "the Convex functions"
+    (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
+}
+
+case "${1:-}" in
+    --install) install; rust; board; headless; convex ;;
+    "") rust; board; headless; convex ;;
+    rust | board | headless | convex) "$1" ;;
+    *) echo "usage: $0 [--install | rust | board | headless | convex]" >&2; exit 2 ;;
+esac
+say "all passed"
