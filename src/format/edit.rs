@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use automerge::{ObjId, ObjType, Prop, ROOT, ScalarValue, hydrate, transaction::Transactable};
 
 use super::{
-    FormatError, RESERVED, Value, list,
+    FormatError, ID, RESERVED, Value, list,
     read::{scalar, to_scalar},
     text,
 };
@@ -31,14 +31,36 @@ impl Edited {
 ///
 /// `view` is the document as the app's types write it: what is equal in both is left alone, also where the document
 /// holds it in another form; what only the view has is deleted; what neither has survives. The root fields
-/// [`ID`](super::ID) and [`DELETED`](super::DELETED) are left alone. A blank document is filled in one pass, so a new one is
-/// given its value first and its id after.
+/// [`ID`](super::ID) and [`DELETED`](super::DELETED) are left alone.
 ///
 /// # Errors
 ///
 /// If either is not a map or the value is nested too deep: nothing is written then. If the document is in such disorder that
 /// Automerge cannot write to it: part of the edit may be pending then, and has to be rolled back.
 pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> Result<Edited, FormatError> {
+    edit_named(document, None, view, value)
+}
+
+/// As [`edit`], in a document that has no id yet and gets this one.
+///
+/// # Errors
+///
+/// As of [`edit`].
+pub fn create<T: Transactable>(
+    document: &mut T,
+    id: &str,
+    view: &Value,
+    value: &Value,
+) -> Result<Edited, FormatError> {
+    edit_named(document, Some(id), view, value)
+}
+
+fn edit_named<T: Transactable>(
+    document: &mut T,
+    id: Option<&str>,
+    view: &Value,
+    value: &Value,
+) -> Result<Edited, FormatError> {
     let (Value::Map(view), Value::Map(value)) = (view, value) else {
         return Err(FormatError::new("a document is a map; give the component named fields"));
     };
@@ -51,12 +73,21 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
         fits(value, 1).map_err(|error| error.in_field(key))?;
     }
     let mut edited = Edited::default();
+    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
+    let id = id.map(|id| Value::Text(id.into()));
+    edited.set.extend(id.is_some().then(|| ID.to_owned()));
     if is_blank(document) {
-        let whole: HashMap<_, _> =
-            changed.iter().map(|(key, _, value)| ((*key).clone(), hydrated(document, value))).collect();
+        let fields = changed.iter().map(|(key, _, value)| (key.as_str(), *value));
+        let whole: HashMap<_, _> = fields
+            .chain(id.iter().map(|id| (ID, id)))
+            .map(|(key, value)| (key.to_owned(), hydrated(document, value)))
+            .collect();
         edited.set.extend(whole.keys().cloned());
         document.init_root_from_hydrate(&whole.into()).map_err(FormatError::of_document)?;
         return Ok(edited);
+    }
+    if let Some(id) = &id {
+        put(document, &ROOT, ID.into(), id)?;
     }
     for (key, seen, value) in changed {
         let written = entry(document, &ROOT, Prop::Map(key.clone()), seen, value);

@@ -45,7 +45,7 @@ mod types;
 mod value;
 
 pub use deserialize::{from_document, from_value};
-pub use edit::{Edited, edit};
+pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub use read::{conflicts, read};
 pub use serialize::to_value;

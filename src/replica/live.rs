@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::{
-    ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ObjType, ROOT, ReadDoc,
+    ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
     transaction::{CommitOptions, Transactable},
 };
 
@@ -66,10 +66,9 @@ impl Live {
         if !all.is_empty() {
             live.document.load_incremental(&all)?;
         }
-        if generation > 0 {
-            let heads = live.document.get_heads();
-            live.bases.insert(generation, heads);
-        }
+        // Generation 0 too: the world has made the document itself, and has not been given any other version of it.
+        let heads = live.document.get_heads();
+        live.bases.insert(generation, heads);
         Ok(live)
     }
 
@@ -186,16 +185,12 @@ impl Live {
             self.mark_deleted(current, false, fields)?;
         }
         let view = schema.view(current, mask);
-        let edited = format::edit(&mut self.document, &view, value)?;
+        let edited = match current.get(format::ID) {
+            Some(_) => format::edit(&mut self.document, &view, value)?,
+            None => format::create(&mut self.document, id.as_str(), &view, value)?,
+        };
         fields.extend(edited.set);
         fields.extend(edited.removed);
-        // After the fields: a blank document is filled fastest.
-        if current.get(format::ID).is_none() {
-            // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
-            let text = self.document.put_object(ROOT, format::ID, ObjType::Text).map_err(automerge_error)?;
-            self.document.splice_text(&text, 0, 0, id.as_str()).map_err(automerge_error)?;
-            fields.push(format::ID.into());
-        }
         Ok(())
     }
 

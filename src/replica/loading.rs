@@ -11,10 +11,19 @@ use crate::{DocumentKey, worker::FailureKind};
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
 
+/// Of those, documents that were used once and may never be again, as when thousands are made or arrive: kept for a short while only, so
+/// that memory is used again while it is warm.
+const FRESH_DOCUMENTS: usize = 256;
+/// Documents looked at in one step when there are too many: more than one step can add, and little enough to go unnoticed.
+const COOLED_AT_ONCE: usize = 64;
+
 /// The order in which loaded documents were used.
 #[derive(Default)]
 pub(super) struct LiveDocuments {
     pub(super) count: usize,
+    /// First uses.
+    fresh: VecDeque<(u64, DocumentKey)>,
+    /// Later uses.
     uses: VecDeque<(u64, DocumentKey)>,
 }
 
@@ -78,12 +87,15 @@ impl Replica {
 
     /// Lets go of the documents used longest ago.
     pub(super) fn cool(&mut self) {
-        if self.live.count <= LIVE_DOCUMENTS || !self.pages.is_empty() {
+        if !self.pages.is_empty() {
             return;
         }
-        let written = self.written;
-        for _ in 0..self.live.uses.len() {
-            let Some((used, key)) = self.live.uses.pop_front() else { break };
+        for _ in 0..COOLED_AT_ONCE {
+            let (used, key, is_fresh) = match self.live.next_to_cool() {
+                Some(next) => next,
+                None => break,
+            };
+            let written = self.written;
             let Some(document) = self.document(&key) else { continue };
             let State::Live(live) = &mut document.state else { continue };
             if live.last_used != used {
@@ -92,21 +104,34 @@ impl Replica {
             if live.is_idle(written) {
                 document.state = State::Cold;
                 self.live.count -= 1;
+            } else if is_fresh {
+                self.live.fresh.push_back((used, key));
             } else {
                 self.live.uses.push_back((used, key));
-            }
-            if self.live.count <= LIVE_DOCUMENTS * 3 / 4 {
-                break;
             }
         }
     }
 }
 
 impl LiveDocuments {
+    /// The use that lies longest back, if too many documents are loaded, and whether it was a first one.
+    fn next_to_cool(&mut self) -> Option<(u64, DocumentKey, bool)> {
+        if self.fresh.len() > FRESH_DOCUMENTS {
+            let (used, key) = self.fresh.pop_front()?;
+            return Some((used, key, true));
+        }
+        if self.count > LIVE_DOCUMENTS {
+            let (used, key) = self.uses.pop_front()?;
+            return Some((used, key, false));
+        }
+        None
+    }
+
     pub(super) fn touch(&mut self, key: &DocumentKey, live: &mut Live, clock: &mut u64) {
         *clock += 1;
+        let queue = if live.last_used == 0 { &mut self.fresh } else { &mut self.uses };
+        queue.push_back((*clock, key.clone()));
         live.last_used = *clock;
-        self.uses.push_back((*clock, key.clone()));
         // Each use leaves an entry behind and only the last counts: without this, one document edited forever would fill the memory.
         if self.uses.len() > 4 * LIVE_DOCUMENTS.max(self.count) {
             let mut last = HashMap::new();

@@ -67,6 +67,7 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
 fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite::Result<()> {
     let collection = intern_collection(transaction, &write.collection)?;
     let heads = heads_to_blob(&write.heads);
+    let made = write.chunks.len() as i64;
     let known = transaction
         .prepare_cached("SELECT id FROM document WHERE collection = ?1 AND name = ?2")?
         .query_row(params![collection, write.id.as_str()], |row| row.get::<_, i64>(0))
@@ -75,15 +76,19 @@ fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite:
         Some(document) => document,
         None => transaction
             .prepare_cached(
-                "INSERT INTO document (collection, name, chunks, heads, value, value_heads) VALUES (?1, ?2, 0, ?3, ?4, ?3)",
+                "INSERT INTO document (collection, name, chunks, heads, value, value_heads) VALUES (?1, ?2, ?5, ?3, ?4, ?3)",
             )?
-            .insert(params![collection, write.id.as_str(), heads, write.value.to_json_text()])?,
+            .insert(params![collection, write.id.as_str(), heads, write.value.to_json_text(), made])?,
     };
     let mut added = 0_i64;
     for chunk in &write.chunks {
         added += add_chunk(transaction, collection, document, chunk)?;
     }
     if known.is_none() {
+        if added == made {
+            return Ok(());
+        }
+        // The same chunk twice.
         transaction
             .prepare_cached("UPDATE document SET chunks = ?2 WHERE id = ?1")?
             .execute(params![document, added])?;

@@ -31,8 +31,8 @@ struct Open {
     from: Position,
     /// What its result has or may have, in chunk bytes.
     reserved: usize,
-    /// Rows of its last result.
-    rows: usize,
+    /// Rows of its last result; `None`: it has none yet.
+    rows: Option<usize>,
 }
 
 /// What a result leads to.
@@ -42,8 +42,6 @@ pub(super) struct Outcome {
     pub(super) page: Option<Page>,
     /// To be told, once.
     pub(super) refusal: Option<Refusal>,
-    /// To be closed.
-    pub(super) closed: Vec<Key>,
     /// There is a page, but no room for it: ask again when there is.
     pub(super) held: bool,
 }
@@ -51,8 +49,9 @@ pub(super) struct Outcome {
 /// Follows the log of one collection: which subscription to open from where, what of a result is new, and when a
 /// subscription gives way to the next. Knows neither clock nor socket.
 ///
-/// Results repeat what came before, and results of two subscriptions overlap while one replaces the other. What was handed on
-/// is one position, and only rows after it are handed on.
+/// Results repeat what came before. What was handed on is one position, and only rows after it are handed on. A subscription that gives
+/// way is closed as the next is opened, which begins where it ended: nothing can be missed, whichever of the two the deployment hears of
+/// first, and what is committed meanwhile is sent once instead of by both.
 pub(super) struct Follow {
     collection: CollectionIndex,
     /// The last position handed on.
@@ -60,9 +59,8 @@ pub(super) struct Follow {
     /// Of the last page handed on: its epoch, and whether it said that there is more. `None`: none yet in this connection.
     last: Option<(String, bool)>,
     refused: Option<Refusal>,
-    current: Option<Open>,
-    next: Option<Open>,
-    /// Whether `current` has to give way.
+    open: Option<Open>,
+    /// Whether it has to give way.
     advance: bool,
     /// When rows came last.
     news: Option<Instant>,
@@ -76,65 +74,58 @@ impl Follow {
             handed: checkpoint,
             last: None,
             refused: None,
-            current: None,
-            next: None,
+            open: None,
             advance: false,
             news: None,
             keys: 0,
         }
     }
 
-    /// Follows from another checkpoint on. The subscriptions open so far are to be closed.
-    pub(super) fn restart(&mut self, checkpoint: Position) -> Vec<Key> {
-        let closed = self.keys();
+    /// Follows from another checkpoint on. The subscription open so far is to be closed.
+    pub(super) fn restart(&mut self, checkpoint: Position) -> Option<Key> {
+        let closed = self.key();
         self.disconnected();
         self.handed = checkpoint;
         closed
     }
 
-    /// The subscriptions are gone with their connection.
+    /// The subscription is gone with its connection.
     pub(super) fn disconnected(&mut self) {
-        self.current = None;
-        self.next = None;
+        self.open = None;
         self.last = None;
         self.refused = None;
         self.advance = false;
         self.news = None;
     }
 
-    /// The open subscriptions, newest first.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        [&self.next, &self.current].into_iter().flatten().map(|open| open.key).collect()
+    /// The open subscription.
+    pub(super) fn key(&self) -> Option<Key> {
+        self.open.as_ref().map(|open| open.key)
     }
 
-    /// What its open results have or may have, in chunk bytes.
+    /// What its result has or may have, in chunk bytes.
     pub(super) fn reserved(&self) -> usize {
-        [&self.next, &self.current].into_iter().flatten().map(|open| open.reserved).sum()
+        self.open.as_ref().map_or(0, |open| open.reserved)
     }
 
     /// Whether a subscription is to be opened as soon as there is room.
     pub(super) fn wants_to_open(&self) -> bool {
-        self.next.is_none() && (self.current.is_none() || self.advance)
+        self.open.is_none() || self.advance
     }
 
-    /// Opens a subscription from the last position handed on.
-    pub(super) fn open(&mut self) -> (Key, Position) {
+    /// Opens a subscription from the last position handed on. The one open so far is to be closed.
+    pub(super) fn open(&mut self) -> (Key, Position, Option<Key>) {
         self.keys += 1;
-        let open = Open { key: Key(self.keys), from: self.handed, reserved: PAGE_BYTES, rows: 0 };
-        let opened = (open.key, open.from);
         self.advance = false;
-        if self.current.is_none() {
-            self.current = Some(open);
-        } else {
-            self.next = Some(open);
-        }
-        opened
+        let key = Key(self.keys);
+        let old = self.open.replace(Open { key, from: self.handed, reserved: PAGE_BYTES, rows: None });
+        (key, self.handed, old.map(|old| old.key))
     }
 
     /// When [`Follow::tick`] is due.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
-        let current = self.current.as_ref()?;
-        (current.rows > 0 && !self.advance && self.next.is_none()).then_some(self.news? + QUIET)
+        let has_rows = self.open.as_ref()?.rows.is_some_and(|rows| rows > 0);
+        (has_rows && !self.advance).then_some(self.news? + QUIET)
     }
 
     /// Time has passed.
@@ -157,29 +148,25 @@ impl Follow {
         room: bool,
         now: Instant,
     ) -> Outcome {
-        let Some(from) =
-            [&self.next, &self.current].into_iter().flatten().find(|open| open.key == key).map(|open| open.from)
-        else {
+        let Some(from) = self.open.as_ref().filter(|open| open.key == key).map(|open| open.from) else {
             return Outcome::default();
         };
-        let outcome = result.and_then(|page| self.page(key, from, &page, room, now));
-        outcome.unwrap_or_else(|refusal| self.refuse(key, refusal))
+        let outcome = result.and_then(|page| self.page(from, &page, room, now));
+        outcome.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
     fn page(
         &mut self,
-        key: Key,
         from: Position,
         page: &PageView<'_>,
         room: bool,
         now: Instant,
     ) -> Result<Outcome, Refusal> {
-        let is_current = self.current.as_ref().is_some_and(|current| current.key == key);
         let same_story = self.refused.is_none()
             && self.last.as_ref().is_some_and(|(epoch, more)| epoch == page.epoch && (!more || page.has_more));
         let same_rows =
-            page.checkpoint <= self.handed && self.current.as_ref().is_some_and(|current| current.rows == page.rows());
-        if same_story && is_current && same_rows && !page.has_more {
+            page.checkpoint <= self.handed && self.open.as_ref().is_some_and(|open| open.rows == Some(page.rows()));
+        if same_story && same_rows && !page.has_more {
             return Ok(Outcome::default());
         }
         let deltas = page.rows_after(from, self.handed)?;
@@ -205,44 +192,28 @@ impl Follow {
         if is_news || self.news.is_none() {
             self.news = Some(now);
         }
-        if page.has_more {
-            // This one is full and will not change again, so the next need not wait beside it.
-            outcome.closed.extend(self.promote(key));
-            outcome.closed.push(key);
-            self.current = self.next.take();
-        } else {
-            let bytes = page.bytes();
-            outcome.closed.extend(self.settle(key, bytes.max(OPEN_BYTES_MIN), page.rows()));
-            self.advance = self.next.is_none() && (bytes >= ADVANCE_BYTES || page.rows() >= ADVANCE_ROWS);
-        }
+        let bytes = page.bytes();
+        self.settle(bytes.max(OPEN_BYTES_MIN), page.rows());
+        // A full page will not change again.
+        self.advance = page.has_more || bytes >= ADVANCE_BYTES || page.rows() >= ADVANCE_ROWS;
         Ok(outcome)
     }
 
     /// The subscription stays open: it answers again once it is no longer refused.
-    fn refuse(&mut self, key: Key, refusal: Refusal) -> Outcome {
-        let closed = self.settle(key, OPEN_BYTES_MIN, 0).into_iter().collect();
+    fn refuse(&mut self, refusal: Refusal) -> Outcome {
+        self.settle(OPEN_BYTES_MIN, 0);
         self.advance = false;
         let is_new = self.refused.as_ref() != Some(&refusal);
         self.refused = Some(refusal.clone());
-        Outcome { refusal: is_new.then_some(refusal), closed, ..Outcome::default() }
+        Outcome { refusal: is_new.then_some(refusal), ..Outcome::default() }
     }
 
-    /// Notes what an open subscription has.
-    fn settle(&mut self, key: Key, reserved: usize, rows: usize) -> Option<Key> {
-        let closed = self.promote(key);
-        if let Some(current) = &mut self.current {
-            current.reserved = reserved;
-            current.rows = rows;
+    /// Notes what the subscription has.
+    fn settle(&mut self, reserved: usize, rows: usize) {
+        if let Some(open) = &mut self.open {
+            open.reserved = reserved;
+            open.rows = Some(rows);
         }
-        closed
-    }
-
-    /// The next subscription has answered: it takes the place of the current one, which is to be closed.
-    fn promote(&mut self, key: Key) -> Option<Key> {
-        if self.next.as_ref().is_none_or(|next| next.key != key) {
-            return None;
-        }
-        std::mem::replace(&mut self.current, self.next.take()).map(|old| old.key)
     }
 }
 

@@ -52,23 +52,24 @@ impl Log {
     }
 }
 
-/// A follow and its open subscriptions.
+/// A follow and its open subscription.
 struct Rig {
     follow: Follow,
-    open: Vec<(Key, Position)>,
+    open: Option<(Key, Position)>,
     now: Instant,
 }
 
 impl Rig {
     fn new(checkpoint: i64) -> Self {
-        Self { follow: Follow::new(TASKS, at(checkpoint)), open: Vec::new(), now: Instant::now() }
+        Self { follow: Follow::new(TASKS, at(checkpoint)), open: None, now: Instant::now() }
     }
 
     fn open(&mut self) -> (Key, Position) {
         assert!(self.follow.wants_to_open());
-        let opened = self.follow.open();
-        self.open.push(opened);
-        opened
+        let (key, from, old) = self.follow.open();
+        assert_eq!(old, self.open.map(|(key, _)| key));
+        self.open = Some((key, from));
+        (key, from)
     }
 
     fn answer(&mut self, key: Key, value: &Value) -> Outcome {
@@ -76,10 +77,7 @@ impl Rig {
     }
 
     fn respond(&mut self, key: Key, result: Result<PageView<'_>, Refusal>, room: bool) -> Outcome {
-        let outcome = self.follow.answer(key, result, room, self.now);
-        self.open.retain(|(open, _)| !outcome.closed.contains(open));
-        assert_eq!(self.follow.keys().len(), self.open.len());
-        outcome
+        self.follow.answer(key, result, room, self.now)
     }
 }
 
@@ -110,13 +108,13 @@ fn the_first_result_is_told_even_if_it_is_empty_and_later_empty_ones_are_not() {
     assert_eq!((page.from, page.checkpoint, page.deltas.len()), (at(7), at(7), 0));
     assert!(rig.answer(key, &Log::of([]).pull(from)).page.is_none());
     rig.follow.disconnected();
-    rig.open.clear();
+    rig.open = None;
     let (key, from) = rig.open();
     assert!(rig.answer(key, &Log::of([]).pull(from)).page.is_some(), "the epoch is news again");
 }
 
 #[test]
-fn more_is_asked_for_at_once_and_the_full_page_closed() {
+fn more_is_asked_for_at_once() {
     let mut rig = Rig::new(0);
     let mut log = Log::of(1..=25);
     log.page = 10;
@@ -127,7 +125,6 @@ fn more_is_asked_for_at_once_and_the_full_page_closed() {
         let outcome = rig.answer(key, &log.pull(from));
         got.extend(times(&outcome));
         assert_eq!(outcome.page.unwrap().has_more, round < 2);
-        assert_eq!(outcome.closed.len(), usize::from(round < 2));
     }
     assert_eq!(got, (1..=25).collect::<Vec<_>>());
     assert!(!rig.follow.wants_to_open());
@@ -160,18 +157,11 @@ fn a_result_grown_large_gives_way_to_one_from_a_later_checkpoint() {
         let (new, later) = rig.open();
         assert_eq!(later, at(last));
         assert!(!rig.follow.wants_to_open(), "one at a time");
-
-        // Both are open, and the same news come by both: once, and the old one goes.
         log.rows.push((last + 1, 1));
-        assert_eq!(times(&rig.answer(old, &log.pull(from))), [last + 1]);
-        log.rows.push((last + 2, 1));
-        let outcome = rig.answer(new, &log.pull(later));
-        assert_eq!(times(&outcome), [last + 2]);
-        assert_eq!(outcome.page.unwrap().from, at(last + 1));
-        assert_eq!(outcome.closed, [old]);
-        log.rows.push((last + 3, 1));
         assert!(rig.answer(old, &log.pull(from)).page.is_none(), "late results of the old one are ignored");
-        assert_eq!(times(&rig.answer(new, &log.pull(later))), [last + 3]);
+        let outcome = rig.answer(new, &log.pull(later));
+        assert_eq!(times(&outcome), [last + 1]);
+        assert_eq!(outcome.page.unwrap().from, at(last));
     }
 }
 
@@ -195,7 +185,6 @@ fn after_a_quiet_second_a_result_is_emptied() {
     let (new, from) = rig.open();
     assert_eq!(from, at(2));
     let outcome = rig.answer(new, &Log::of([1, 2]).pull(from));
-    assert_eq!(outcome.closed, [key]);
     assert!(outcome.page.is_none(), "equal rows at another checkpoint are no news");
     assert_eq!(rig.follow.quiet_at(), None);
 }
@@ -249,7 +238,7 @@ fn a_refusal_is_told_once_and_its_end_is_told_too() {
     assert!(rig.answer(key, &Log::of([]).pull(from)).page.is_some());
     assert!(!rig.follow.is_unauthenticated());
     rig.follow.disconnected();
-    rig.open.clear();
+    rig.open = None;
     let (key, _) = rig.open();
     assert!(
         rig.respond(key, Err(refusal("notAuthorized")), true).refusal.is_some(),
@@ -273,8 +262,8 @@ fn a_restart_closes_everything_and_forgets_the_place() {
     let (old, from) = rig.open();
     rig.answer(old, &Log::of(1..=ADVANCE_ROWS as i64).pull(from));
     let (newer, _) = rig.open();
-    assert_eq!(rig.follow.restart(at(0)), [newer, old]);
-    rig.open.clear();
+    assert_eq!(rig.follow.restart(at(0)), Some(newer));
+    rig.open = None;
     assert_eq!(rig.follow.reserved(), 0);
     let (key, from) = rig.open();
     assert_eq!(from, at(0));
@@ -310,11 +299,11 @@ proptest! {
         log.page = page;
         let mut rig = Rig::new(0);
         let mut handed = Vec::new();
-        let settle = |rig: &mut Rig, log: &Log, pick: usize, room: bool, handed: &mut Vec<i64>| {
+        let settle = |rig: &mut Rig, log: &Log, room: bool, handed: &mut Vec<i64>| {
             if rig.follow.wants_to_open() {
                 rig.open();
             }
-            if let Some((key, from)) = rig.open.get(pick % rig.open.len().max(1)).copied() {
+            if let Some((key, from)) = rig.open {
                 let value = log.pull(from);
                 let outcome = rig.respond(key, PageView::of(&value), room);
                 if let Some(page) = &outcome.page {
@@ -335,13 +324,13 @@ proptest! {
                 }
                 3 if flag => {
                     rig.follow.disconnected();
-                    rig.open.clear();
+                    rig.open = None;
                 }
-                other => settle(&mut rig, &log, usize::from(other), flag, &mut handed),
+                _ => settle(&mut rig, &log, flag, &mut handed),
             }
         }
-        for round in 0..300 {
-            settle(&mut rig, &log, round, true, &mut handed);
+        for _ in 0..300 {
+            settle(&mut rig, &log, true, &mut handed);
         }
         let all: Vec<_> = log.rows.iter().map(|(ts, _)| *ts).collect();
         prop_assert_eq!(handed, all);

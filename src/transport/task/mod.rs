@@ -226,7 +226,7 @@ impl Task {
             }
             Happening::Results => self.read(),
             Happening::Subscribed(collection, key, Ok(subscription)) => {
-                let is_open = self.follows.get(&collection).is_some_and(|follow| follow.keys().contains(&key));
+                let is_open = self.follows.get(&collection).is_some_and(|follow| follow.key() == Some(key));
                 if let (true, State::Connected(connection)) = (is_open, &mut self.state) {
                     connection.keep(collection, key, subscription);
                     // Its result may have come before its name.

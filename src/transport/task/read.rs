@@ -21,21 +21,23 @@ impl Task {
         let State::Connected(connection) = &mut self.state else { return };
         let mut reserved: usize = self.follows.values().map(Follow::reserved).sum();
         for (collection, follow) in &mut self.follows {
-            if !follow.wants_to_open() || (reserved > 0 && reserved + PAGE_BYTES > OPEN_BYTES) {
+            let others = reserved - follow.reserved();
+            if !follow.wants_to_open() || (others > 0 && others + PAGE_BYTES > OPEN_BYTES) {
                 continue;
             }
-            reserved += PAGE_BYTES;
-            let (key, checkpoint) = follow.open();
+            reserved = others + PAGE_BYTES;
+            let (key, checkpoint, old) = follow.open();
+            if let Some(old) = old {
+                connection.close(*collection, old);
+            }
             let function = pull_function(&self.config.collections, *collection);
             connection.subscribe(*collection, key, function.to_string(), wire::pull_arguments(checkpoint));
         }
     }
 
-    pub(super) fn close(&mut self, collection: CollectionIndex, keys: Vec<Key>) {
-        if let State::Connected(connection) = &mut self.state {
-            for key in keys {
-                connection.close(collection, key);
-            }
+    pub(super) fn close(&mut self, collection: CollectionIndex, key: Option<Key>) {
+        if let (Some(key), State::Connected(connection)) = (key, &mut self.state) {
+            connection.close(collection, key);
         }
     }
 
@@ -53,7 +55,7 @@ impl Task {
         let open: Vec<_> = self
             .follows
             .iter()
-            .flat_map(|(collection, follow)| follow.keys().into_iter().map(|key| (*collection, key)))
+            .filter_map(|(collection, follow)| Some((*collection, follow.key()?)))
             .collect();
         let now = Instant::now();
         for (collection, key) in open {
@@ -71,7 +73,6 @@ impl Task {
 
     pub(super) fn act(&mut self, collection: CollectionIndex, outcome: Outcome) {
         self.held |= outcome.held;
-        self.close(collection, outcome.closed);
         if let Some(page) = outcome.page {
             self.link.worked(Source::Pull(collection));
             self.tell(Notice::Page(page));
