@@ -6,7 +6,7 @@
 //! A document may be incomplete: its store was damaged, and not all of its chunks could be read from it. It shows what the others make up, is
 //! never stamped, and is whole again when the missing ones have come from a deployment.
 
-use automerge::{Automerge, ChangeHash, ReadDoc};
+use automerge::{Automerge, AutomergeError, ChangeHash, LoadOptions, OnPartialLoad, ReadDoc};
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
@@ -123,7 +123,14 @@ pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<
         // Automerge would make an empty document of that.
         return Err("none of its changes is there".to_owned());
     }
-    let document = Automerge::load(&bytes).map_err(|error| error.to_string())?;
+    let document = match Automerge::load(&bytes) {
+        // All of it was read, and some waits for what is missing.
+        Err(AutomergeError::MissingDeps) => {
+            Automerge::load_with_options(&bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore))
+        }
+        other => other,
+    };
+    let document = document.map_err(|error| error.to_string())?;
     let missing = document.get_missing_deps(&[]).first().copied();
     Ok(Loaded { document, missing })
 }

@@ -1,8 +1,8 @@
 //! Reads what can be read of a damaged store.
 //!
 //! Rows are found by their ids in the tables themselves, passing over pages that SQLite cannot read. A change is believed if its own
-//! checksum holds, and to be of the document that both its row and the index name: one that is put into another document would
-//! damage that for everyone.
+//! checksum holds, and to be of the document that two of three places name (its row, and two indices): one that is put into another
+//! document would damage that for everyone.
 
 use std::{cell::RefCell, collections::HashMap, path::Path};
 
@@ -163,25 +163,28 @@ impl Salvage<'_> {
     fn chunks(&self, collections: &HashMap<i64, String>, documents: &Names) -> rusqlite::Result<HashMap<i64, i64>> {
         let mut has: HashMap<i64, i64> = HashMap::new();
         let mut failed = None;
-        self.walk("chunk", "id, document, bytes", |row| {
-            let (id, document): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let bytes = row.get_ref(2)?.as_blob()?;
-            let problem = match (name_of(bytes), documents.get(&document)) {
-                (Err(problem), None) => problem,
-                (Err(problem), Some((key, name))) => format!("{}/{name}: {problem}", collections[key]),
-                (Ok(_), None) => "the name of its document cannot be read".to_owned(),
-                (Ok((hash, kind)), Some((collection, name))) => {
-                    if self.belongs(id, document, &hash) {
-                        match self.keep(id, document, *collection, &hash, kind, bytes) {
-                            Ok(count) => *has.entry(document).or_default() += count,
-                            Err(error) => failed = Some(error),
-                        }
-                        return Ok(());
-                    }
-                    format!("its row and the index disagree whether it is of {}/{name}", collections[collection])
-                }
+        self.walk("chunk", "id, document, collection, holder, bytes", |row| {
+            let id: i64 = row.get(0)?;
+            let told: i64 = row.get(1)?;
+            let bytes = row.get_ref(4)?.as_blob()?;
+            let place = |document| {
+                documents.get(&document).map_or_else(String::new, |(key, name)| format!("{}/{name}: ", collections[key]))
             };
-            self.lose(format!("change number {id}: {problem}"));
+            let owner = name_of(bytes).and_then(|(hash, kind)| {
+                let document = self.owner(id, told, &hash, row.get(2).ok(), row.get(3).ok().flatten());
+                let document = document.ok_or("its row and the index name different documents")?;
+                let (collection, _) = documents.get(&document).ok_or("the name of its document cannot be read")?;
+                Ok((document, *collection, hash, kind))
+            });
+            match owner {
+                Ok((document, collection, hash, kind)) => {
+                    match self.keep(id, document, collection, &hash, kind, bytes) {
+                        Ok(count) => *has.entry(document).or_default() += count,
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                Err(problem) => self.lose(format!("{}change number {id}: {problem}", place(told))),
+            }
             Ok(())
         });
         failed.map_or(Ok(has), Err)
@@ -194,6 +197,28 @@ impl Salvage<'_> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, |row| row.get::<_, i64>(0)).optional());
         found.map_or(true, |found| found == Some(id))
+    }
+
+    /// The document that a change is of: of three places that tell, two must agree.
+    fn owner(
+        &self,
+        id: i64,
+        told: i64,
+        hash: &[u8; 32],
+        collection: Option<i64>,
+        holder: Option<i64>,
+    ) -> Option<i64> {
+        if self.belongs(id, told, hash) {
+            return Some(told);
+        }
+        let third: i64 = self
+            .old
+            .prepare_cached(
+                "SELECT document FROM chunk INDEXED BY chunk_holder WHERE holder IS ?1 AND collection = ?2 AND id = ?3",
+            )
+            .and_then(|mut statement| statement.query_row(params![holder, collection, id], |row| row.get(0)))
+            .ok()?;
+        (third == told || self.belongs(id, third, hash)).then_some(third)
     }
 
     fn belongs(&self, id: i64, document: i64, hash: &[u8; 32]) -> bool {

@@ -1,0 +1,1 @@
+//! Damaged files: nothing panics, nothing is deleted, and what cannot be read is told of.
