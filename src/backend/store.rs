@@ -9,7 +9,7 @@ use std::{
 
 use automerge::ChangeHash;
 use convex::Value;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode,  OptionalExtension, Transaction, config::DbConfig, params};
 
 use super::{
     error::BackendError,
@@ -85,7 +85,11 @@ impl Store {
 
     /// Reads everything.
     pub fn read(&self) -> Result<Log, BackendError> {
-        self.read_log().map_err(|error| match error {
+        let read = self.read_log().and_then(|log| {
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            Ok(log)
+        });
+        read.map_err(|error| match error {
             Open::Refused(error) => error,
             Open::Sqlite(source) => database(&self.path, source),
         })
@@ -264,7 +268,13 @@ impl From<rusqlite::Error> for Open {
 
 fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     let damaged = |problem: String| Open::Refused(BackendError::Damaged { path: path.to_owned(), problem });
+    if length(path) == 0 && ["-wal", "-journal"].iter().any(|part| length(&beside(path, part)) > 0) {
+        // SQLite would make a new file, and delete the journal.
+        return Err(damaged("the file is missing or empty while its journal is there".into()));
+    }
     let mut connection = Connection::open(path)?;
+    // Until all of it was read, closing must not move its journal into it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -294,11 +304,27 @@ fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     Ok(connection)
 }
 
+/// 0 if there is no such file.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 fn database(path: &Path, source: rusqlite::Error) -> BackendError {
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             BackendError::Damaged { path: path.to_owned(), problem: source.to_string() }
         }
+        // A column does not hold what the schema says, or the schema is not ours.
+        None if !matches!(source, rusqlite::Error::InvalidPath(_)) => {
+            BackendError::Damaged { path: path.to_owned(), problem: source.to_string() }
+        }
+        Some(ErrorCode::Unknown) => BackendError::Damaged { path: path.to_owned(), problem: source.to_string() },
         _ => BackendError::Database { path: path.to_owned(), source },
     }
 }

@@ -42,7 +42,8 @@ impl Store {
     /// than `limit` means that there are no more.
     ///
     /// A document whose cached value does not belong to its chunks gets a new one. If its chunks cannot be read either, it is left out and
-    /// [`take_damaged`](Self::take_damaged) tells of it.
+    /// [`take_damaged`](Self::take_damaged) tells of it. One without heads is there, but what its chunks depend on was lost: there is nothing to show
+    /// before the deployment has sent that.
     pub fn documents(
         &self,
         collection: &str,
@@ -62,8 +63,6 @@ impl Store {
             after = page.last().map(|entry| entry.id.clone());
             for entry in page {
                 match self.current(collection, entry) {
-                    // Of some, nothing can be shown before the deployment has sent what is missing.
-                    Ok((document, _)) if document.heads.is_empty() => {}
                     Ok((document, _)) => documents.push(document),
                     Err(error @ StoreError::DamagedDocument { .. }) => {
                         self.damaged.borrow_mut().push(error);

@@ -96,12 +96,19 @@ impl Store {
     }
 }
 
+/// What every chunk begins with. <https://automerge.org/automerge-binary-format-spec/>
+const CHUNK_MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+
 fn is_whole(chunk: &StoredChunk) -> bool {
-    let hash = match chunk.kind {
-        ChunkKind::Change => change_hash(&chunk.bytes),
-        ChunkKind::Snapshot => Some(chunk_hash(&chunk.bytes)),
-    };
-    hash == Some(chunk.hash)
+    match chunk.kind {
+        // A change's hash does not cover the first eight bytes: these, and a checksum, which is the start of the hash.
+        ChunkKind::Change => {
+            change_hash(&chunk.bytes) == Some(chunk.hash)
+                && chunk.bytes.starts_with(&CHUNK_MAGIC)
+                && chunk.bytes[4..8] == chunk.hash.0[..4]
+        }
+        ChunkKind::Snapshot => chunk_hash(&chunk.bytes) == chunk.hash,
+    }
 }
 
 /// Says that a value (as JSON) and heads belong together, and are as they were stored.

@@ -41,8 +41,8 @@ struct Salvage<'a> {
     lost: RefCell<Vec<StoreError>>,
 }
 
-/// A document's collection and name.
-type Names = HashMap<i64, (i64, String)>;
+/// A document by its number: its collection's number, its name, and how many chunks it should have, if that is known.
+type Names = HashMap<i64, (i64, String, Option<i64>)>;
 
 /// Fills `draft`, an empty store, with what can be read of `old`, which is going to be called `name`.
 pub(super) fn salvage(old: &Path, name: &Path, draft: &Path) -> Result<Salvaged, StoreError> {
@@ -102,9 +102,13 @@ impl Salvage<'_> {
         let mut keys: Vec<_> = documents.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
-            let (collection, name) = &documents[&key];
+            let (collection, name, expected) = &documents[&key];
             let chunks = has.get(&key).copied().unwrap_or_default();
             if self.finish_document(key, *collection, &collections[collection], name, chunks)? {
+                if expected.is_some_and(|expected| expected != chunks) {
+                    let problem = format!("{chunks} of its {} changes were read", expected.unwrap_or_default());
+                    self.lose(format!("{}/{name}: {problem}", collections[collection]));
+                }
                 salvaged.documents += 1;
                 salvaged.chunks += usize::try_from(chunks).unwrap_or(0);
             }
@@ -129,12 +133,12 @@ impl Salvage<'_> {
 
     fn documents(&self, collections: &HashMap<i64, String>) -> Names {
         let mut found = Names::new();
-        self.walk("document", "id, collection, name", |row| {
+        self.walk("document", "id, collection, name, chunks", |row| {
             let (key, collection, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let same =
                 "SELECT id FROM document INDEXED BY sqlite_autoindex_document_1 WHERE collection = ?1 AND name = ?2";
             if collections.contains_key(&collection) && self.agrees(same, params![collection, name], key) {
-                found.insert(key, (collection, name));
+                found.insert(key, (collection, name, row.get(3).ok()));
             } else {
                 self.lose(format!("the index does not know the document {name:?}"));
             }
@@ -148,7 +152,7 @@ impl Salvage<'_> {
             while let Some(row) = rows.next()? {
                 let (key, collection, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 if collections.contains_key(&collection) && !found.contains_key(&key) && self.lacks_row(key) {
-                    found.insert(key, (collection, name));
+                    found.insert(key, (collection, name, None));
                 }
             }
             Ok(())
@@ -168,12 +172,12 @@ impl Salvage<'_> {
             let told: i64 = row.get(1)?;
             let bytes = row.get_ref(4)?.as_blob()?;
             let place = |document| {
-                documents.get(&document).map_or_else(String::new, |(key, name)| format!("{}/{name}: ", collections[key]))
+                documents.get(&document).map_or_else(String::new, |(key, name, _)| format!("{}/{name}: ", collections[key]))
             };
             let owner = name_of(bytes).and_then(|(hash, kind)| {
                 let document = self.owner(id, told, &hash, row.get(2).ok(), row.get(3).ok().flatten());
                 let document = document.ok_or("its row and the index name different documents")?;
-                let (collection, _) = documents.get(&document).ok_or("the name of its document cannot be read")?;
+                let (collection, ..) = documents.get(&document).ok_or("the name of its document cannot be read")?;
                 Ok((document, *collection, hash, kind))
             });
             match owner {

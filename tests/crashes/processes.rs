@@ -85,6 +85,10 @@ impl AppProcess {
         &self.store
     }
 
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Starts it unless it is running. `run` is part of the names of its edits.
     pub fn start(&mut self, url: &str, run: &str, seed: u64) {
         if self.process.is_none() {
