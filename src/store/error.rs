@@ -200,8 +200,9 @@ impl StoreError {
         let problem = source.to_string();
         let Some(code) = source.sqlite_error_code() else {
             return match source {
-                // A column does not hold what the schema says.
-                Sqlite::FromSqlConversionFailure(..)
+                // A column does not hold what the schema says, or a row speaks of one that is not there.
+                Sqlite::QueryReturnedNoRows
+                | Sqlite::FromSqlConversionFailure(..)
                 | Sqlite::IntegralValueOutOfRange(..)
                 | Sqlite::InvalidColumnType(..)
                 | Sqlite::Utf8Error(..) => Self::Damaged { path, problem },

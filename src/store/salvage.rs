@@ -4,7 +4,7 @@
 //! checksum holds, and to be of the document that two of three places name (its row, and two indices): one that is put into another
 //! document would damage that for everyone.
 
-use std::{cell::RefCell, collections::HashMap, path::Path};
+use std::{cell::RefCell, collections::HashMap, fs, path::Path};
 
 use automerge::{AutoCommit, Change};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, config::DbConfig, params};
@@ -52,6 +52,10 @@ pub(super) fn salvage(old: &Path, name: &Path, draft: &Path) -> Result<Salvaged,
     };
     match file::is_new(old) {
         Ok(true) => return Ok(Salvaged::default()),
+        // SQLite deletes the log of an empty file.
+        Err(StoreError::Damaged { problem, .. }) if fs::metadata(old).map_or(0, |file| file.len()) == 0 => {
+            return Ok(unreadable(problem));
+        }
         Ok(false) | Err(StoreError::Damaged { .. }) => {}
         Err(StoreError::NotAStore { problem, .. }) => return Ok(unreadable(problem)),
         Err(error) => return Err(error),

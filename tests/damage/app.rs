@@ -15,7 +15,7 @@ use bevy_convex_replicate::{
 
 use crate::harm::Files;
 
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Task {

@@ -48,7 +48,7 @@ pub type Harm = String;
 
 /// Runs `attempt` with differently damaged files.
 pub fn each(name: &str, whole: &Files, mut attempt: impl FnMut(&str, &Files, &mut SmallRng)) {
-    let cases: u64 = env::var("DAMAGE_CASES").map_or(250, |cases| cases.parse().expect("a number of cases"));
+    let cases: u64 = env::var("DAMAGE_CASES").map_or(100, |cases| cases.parse().expect("a number of cases"));
     let seed: u64 = env::var("DAMAGE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
     println!("{name}: {cases} cases from seed {seed}");
     for case in 0..cases {
