@@ -163,7 +163,9 @@ fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
             *texts.entry(word).or_default() += 1;
         }
     }
-    missing.extend(Told::of_kind(&told.saved, "insert").into_iter().filter(|id| !world.contains_key(&DocumentId::new(*id))));
+    missing.extend(
+        Told::of_kind(&told.saved, "insert").into_iter().filter(|id| !world.contains_key(&DocumentId::new(*id))),
+    );
     missing.extend(Told::of_kind(&told.saved, "write").into_iter().filter(|word| !texts.contains_key(word)));
     let kept: Vec<_> = Told::of_kind(&told.saved, "delete")
         .into_iter()

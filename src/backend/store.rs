@@ -169,8 +169,9 @@ impl Store {
             log.add(Record::Row(record)).map_err(|damage| damaged(damage.to_string()))?;
         }
 
-        let mut statement =
-            self.connection.prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if !is_as_written(row, 6)? {

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 
 /// The WebSocket library logs every message at `trace`, and the one that authenticates has the token in it.
 fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
-    let is_about_messages = event.target().starts_with("tungstenite") || event.target().starts_with("tokio_tungstenite");
+    let is_about_messages =
+        event.target().starts_with("tungstenite") || event.target().starts_with("tokio_tungstenite");
     !is_about_messages || *event.level() <= tracing::Level::INFO
 }
 

@@ -3,11 +3,7 @@ use std::sync::Arc;
 use automerge::ChangeHash;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
-use super::{
-    ChunkKind, RemoteId, Store, StoreError, StoredChunk,
-    repair::stamp,
-    write::find_collection,
-};
+use super::{ChunkKind, RemoteId, Store, StoreError, StoredChunk, repair::stamp, write::find_collection};
 use crate::{
     DocumentId,
     format::Value,
@@ -98,11 +94,7 @@ impl Store {
     }
 
     /// What a document is now, and whether it is complete.
-    pub(super) fn current(
-        &self,
-        collection: &str,
-        entry: DocumentEntry,
-    ) -> Result<(StoredDocument, bool), StoreError> {
+    pub(super) fn current(&self, collection: &str, entry: DocumentEntry) -> Result<(StoredDocument, bool), StoreError> {
         match entry.cached {
             Some((heads, value)) => Ok((StoredDocument { id: entry.id, heads, value }, true)),
             None => self.recompute(collection, entry),

@@ -176,7 +176,9 @@ impl Salvage<'_> {
             let told: i64 = row.get(1)?;
             let bytes = row.get_ref(4)?.as_blob()?;
             let place = |document| {
-                documents.get(&document).map_or_else(String::new, |(key, name, _)| format!("{}/{name}: ", collections[key]))
+                documents
+                    .get(&document)
+                    .map_or_else(String::new, |(key, name, _)| format!("{}/{name}: ", collections[key]))
             };
             let owner = name_of(bytes).and_then(|(hash, kind)| {
                 let document = self.owner(id, told, &hash, row.get(2).ok(), row.get(3).ok().flatten());
@@ -208,14 +210,7 @@ impl Salvage<'_> {
     }
 
     /// The document that a change is of: of three places that tell, two must agree.
-    fn owner(
-        &self,
-        id: i64,
-        told: i64,
-        hash: &[u8; 32],
-        collection: Option<i64>,
-        holder: Option<i64>,
-    ) -> Option<i64> {
+    fn owner(&self, id: i64, told: i64, hash: &[u8; 32], collection: Option<i64>, holder: Option<i64>) -> Option<i64> {
         if self.belongs(id, told, hash) {
             return Some(told);
         }

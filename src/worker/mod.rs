@@ -16,6 +16,7 @@ mod standing;
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -248,16 +249,18 @@ impl Worker {
         let wake = Arc::new(Notify::new());
         let gone = Arc::new(AtomicBool::new(false));
         let rebuild = Arc::new(AtomicBool::new(false));
-        let inbox = run::Inbox {
-            commands: command_receiver,
-            wake: wake.clone(),
-            gone: gone.clone(),
-            rebuild: rebuild.clone(),
-        };
+        let inbox =
+            run::Inbox { commands: command_receiver, wake: wake.clone(), gone: gone.clone(), rebuild: rebuild.clone() };
         let lost = report_sender.clone();
-        let thread = std::thread::Builder::new()
-            .name("replicate-worker".into())
-            .spawn(move || run::run(config, inbox, report_sender));
+        let thread = std::thread::Builder::new().name("replicate-worker".into()).spawn(move || {
+            let told = report_sender.clone();
+            let ran = catch_unwind(AssertUnwindSafe(|| run::run(config, inbox, report_sender)));
+            if let Err(panic) = ran {
+                // Nobody may believe that edits are still saved. The receiver may be gone.
+                let _ = told.send(Report::Failed(ended_by(&*panic)));
+                resume_unwind(panic);
+            }
+        });
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
@@ -296,6 +299,15 @@ impl Worker {
         }
         report
     }
+}
+
+fn ended_by(panic: &(dyn Any + Send)) -> Failure {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!(
+        "the worker ended by a panic ({}); nothing is saved or sent any more. Start the app again",
+        words.unwrap_or("without words")
+    );
+    Failure { kind: FailureKind::Store, collection: None, document: None, message }
 }
 
 impl Drop for Worker {

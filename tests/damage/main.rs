@@ -2,10 +2,10 @@
 //!
 //! Damage is made by seed: `DAMAGE_CASES=10000 cargo test --test damage` tries that many of each, `DAMAGE_SEED=n` the same again.
 
+mod app;
 #[path = "../store/author.rs"]
 #[allow(dead_code)]
 mod author;
-mod app;
 mod backend;
 mod harm;
 mod store;
