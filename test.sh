@@ -3,7 +3,7 @@
 #
 #   ./test.sh             all of it
 #   ./test.sh --install   first installs the Debian packages it needs (as root or with sudo)
-#   ./test.sh rust        one part: rust, board, headless, convex
+#   ./test.sh rust        one part: rust, board, headless, convex, deny
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -62,10 +62,26 @@ convex() {
     (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
 }
 
+deny() {
+    say "licences and sources of what we depend on"
+    if ! cargo deny --version >/dev/null 2>&1; then
+        echo "installing cargo-deny, which takes a few minutes and is done once"
+        # Not optimised: that would take longer than it ever saves here.
+        cargo install -q cargo-deny --locked --profile dev
+    fi
+    cargo deny --locked check licenses bans sources
+    say "known vulnerabilities of what we depend on"
+    if cargo deny fetch db; then
+        cargo deny --locked --offline check advisories
+    else
+        echo "NOT LOOKED FOR: the database of advisories cannot be fetched from here"
+    fi
+}
+
 case "${1:-}" in
-    --install) install; rust; board; headless; convex ;;
-    "") rust; board; headless; convex ;;
-    rust | board | headless | convex) "$1" ;;
-    *) echo "usage: $0 [--install | rust | board | headless | convex]" >&2; exit 2 ;;
+    --install) install; rust; board; headless; convex; deny ;;
+    "") rust; board; headless; convex; deny ;;
+    rust | board | headless | convex | deny) "$1" ;;
+    *) echo "usage: $0 [--install | rust | board | headless | convex | deny]" >&2; exit 2 ;;
 esac
 say "all passed"

@@ -47,6 +47,7 @@ pub struct ReplicatePlugin {
     auth: Option<AuthToken>,
     store: Option<PathBuf>,
     offline: bool,
+    rebuild: bool,
     apply_budget: Duration,
     #[cfg(feature = "backend")]
     host: Option<config::Host>,

@@ -177,3 +177,31 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     drop(front);
     assert_eq!(std::fs::read_to_string(&store).unwrap(), letter);
 }
+
+/// A front end's own code may panic on the worker's thread.
+struct Panics;
+
+impl Encode for Panics {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        panic!("this type cannot be written")
+    }
+}
+
+#[test]
+fn a_panic_of_the_worker_is_told_and_what_was_saved_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("notes.sqlite");
+    let mut front = Front::open(&store);
+    front.until("the store is read", |front| front.ready);
+    front.edit("a", 0, 1, note("before", 1));
+    front.until("it is saved", |front| front.saved() == 1);
+    front.edit("b", 0, 1, Captured::Put(Box::new(Panics)));
+    front.until("the end is told", |front| !front.failures.is_empty());
+    let (kind, message) = &front.failures[0];
+    assert_eq!(*kind, FailureKind::Store);
+    assert!(message.contains("this type cannot be written") && message.contains("nothing is saved"), "{message}");
+    drop(front);
+    let mut front = Front::open(&store);
+    front.until("the store is read", |front| front.ready);
+    assert_eq!(front.shown[&DocumentId::new("a")].0.get("text"), Some(&Value::Text("before".into())));
+}

@@ -104,7 +104,7 @@ impl Backend {
             jobs: jobs.clone(),
             published,
             stopping,
-            token: token.map(Token::new),
+            token: watch::Sender::new(token.map(Token::new)),
             origins,
             connections: AtomicUsize::new(0),
             places: Server::places(),
@@ -124,6 +124,17 @@ impl Backend {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Asks for another token from now on. Connections that were let in before are told that theirs is not valid any more, as Convex tells when
+    /// one has expired, and closed: clients ask their callback for another.
+    pub fn replace_token(&self, token: impl Into<String>) -> Result<(), BackendError> {
+        let token = token.into();
+        if token.is_empty() {
+            return Err(BackendError::TokenEmpty);
+        }
+        self.server.token.send_replace(Some(Token::new(token)));
+        Ok(())
     }
 
     /// The id of its log: stays for as long as its data do.

@@ -9,7 +9,13 @@ use std::{
 
 use automerge::ChangeHash;
 use convex::Value;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction,
+    config::DbConfig,
+    params, params_from_iter,
+    types::{ToSqlOutput, ValueRef as Cell},
+};
+use sha2::{Digest, Sha256};
 
 use super::{
     error::BackendError,
@@ -36,12 +42,14 @@ CREATE TABLE chunk (
     bytes BLOB NOT NULL,
     part_hash BLOB, part_index INTEGER, part_count INTEGER,
     covers BLOB, -- of a snapshot: the changes in it
+    stamp BLOB, -- SHA-256 of the columns before it, here and below; SQLite has no checksums. NULL: from before there were stamps
     UNIQUE (ts, ordinal)
 ) STRICT;
 CREATE TABLE document (
     collection TEXT NOT NULL, id TEXT NOT NULL, scope TEXT,
     heads BLOB NOT NULL, fields TEXT NOT NULL, deleted INTEGER NOT NULL,
     modified INTEGER NOT NULL, merged INTEGER NOT NULL,
+    stamp BLOB,
     PRIMARY KEY (collection, id)
 ) STRICT;
 -- Parts of chunks whose other parts are still to come.
@@ -49,6 +57,7 @@ CREATE TABLE part (
     collection TEXT NOT NULL, document TEXT NOT NULL,
     hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
     bytes BLOB NOT NULL,
+    stamp BLOB,
     PRIMARY KEY (collection, document, hash, part_index)
 ) STRICT;
 ";
@@ -85,7 +94,11 @@ impl Store {
 
     /// Reads everything.
     pub fn read(&self) -> Result<Log, BackendError> {
-        self.read_log().map_err(|error| match error {
+        let read = self.read_log().and_then(|log| {
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            Ok(log)
+        });
+        read.map_err(|error| match error {
             Open::Refused(error) => error,
             Open::Sqlite(source) => database(&self.path, source),
         })
@@ -99,10 +112,13 @@ impl Store {
 
         let mut statement = self
             .connection
-            .prepare("SELECT collection, id, scope, heads, fields, deleted, modified, merged FROM document")?;
+            .prepare("SELECT collection, id, scope, heads, fields, deleted, modified, merged, stamp FROM document")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = DocumentId::new(row.get::<_, String>(1)?);
+            if !is_as_written(row, 8)? {
+                return Err(damaged(format!("the row of document {id} is not as it was written")));
+            }
             let heads: Vec<u8> = row.get(3)?;
             let fields: String = row.get(4)?;
             let fields =
@@ -124,11 +140,15 @@ impl Store {
         }
 
         let mut statement = self.connection.prepare(
-            "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers
+            "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp
              FROM chunk ORDER BY ts, ordinal",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            if !is_as_written(row, 9)? {
+                let id: String = row.get(3)?;
+                return Err(damaged(format!("a change of document {id} is not as it was written")));
+            }
             let part = match row.get::<_, Option<[u8; 32]>>(5)? {
                 None => None,
                 Some(hash) => Some(Part { hash, index: row.get(6)?, count: row.get(7)? }),
@@ -149,10 +169,15 @@ impl Store {
             log.add(Record::Row(record)).map_err(|damage| damaged(damage.to_string()))?;
         }
 
-        let mut statement =
-            self.connection.prepare("SELECT collection, document, hash, part_index, part_count, bytes FROM part")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            if !is_as_written(row, 6)? {
+                let id: String = row.get(1)?;
+                return Err(damaged(format!("a part of a change of document {id} is not as it was written")));
+            }
             let record = Record::Part {
                 collection: row.get::<_, String>(0)?.into(),
                 document: DocumentId::new(row.get::<_, String>(1)?),
@@ -170,22 +195,22 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
         Record::Row(row) => {
             let covers = (!row.covers.is_empty()).then(|| Covered::write_all(&row.covers));
             let part = row.part.as_ref();
-            transaction
-                .prepare_cached(
-                    "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                )?
-                .execute(params![
-                    row.position.ts,
-                    row.position.ordinal,
-                    &*row.collection,
-                    row.document.as_str(),
-                    &*row.bytes,
-                    part.map(|part| part.hash),
-                    part.map(|part| part.index),
-                    part.map(|part| part.count),
-                    covers,
-                ])?;
+            insert(
+                transaction,
+                "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                &[
+                    Cell::Integer(row.position.ts),
+                    Cell::Integer(row.position.ordinal.into()),
+                    Cell::Text(row.collection.as_bytes()),
+                    Cell::Text(row.document.as_str().as_bytes()),
+                    Cell::Blob(&row.bytes),
+                    part.map_or(Cell::Null, |part| Cell::Blob(&part.hash)),
+                    part.map_or(Cell::Null, |part| Cell::Integer(part.index.into())),
+                    part.map_or(Cell::Null, |part| Cell::Integer(part.count.into())),
+                    covers.as_deref().map_or(Cell::Null, Cell::Blob),
+                ],
+            )?;
         }
         Record::RowGone(position) => {
             transaction
@@ -195,29 +220,36 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
         Record::Document(document) => {
             let heads: Vec<u8> = document.heads.iter().flat_map(|head| head.0).collect();
             let fields = serde_json::Value::from(Value::Object((*document.fields).clone())).to_string();
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO document (collection, id, scope, heads, fields, deleted, modified, merged)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    &*document.collection,
-                    document.id.as_str(),
-                    document.scope.as_deref(),
-                    heads,
-                    fields,
-                    document.deleted,
-                    document.modified,
-                    document.merged,
-                ])?;
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO document (collection, id, scope, heads, fields, deleted, modified, merged, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                &[
+                    Cell::Text(document.collection.as_bytes()),
+                    Cell::Text(document.id.as_str().as_bytes()),
+                    document.scope.as_deref().map_or(Cell::Null, |scope| Cell::Text(scope.as_bytes())),
+                    Cell::Blob(&heads),
+                    Cell::Text(fields.as_bytes()),
+                    Cell::Integer(document.deleted.into()),
+                    Cell::Integer(document.modified),
+                    Cell::Integer(document.merged.into()),
+                ],
+            )?;
         }
         Record::Part { collection, document, part, bytes } => {
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![&**collection, document.as_str(), part.hash, part.index, part.count, &**bytes])?;
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                &[
+                    Cell::Text(collection.as_bytes()),
+                    Cell::Text(document.as_str().as_bytes()),
+                    Cell::Blob(&part.hash),
+                    Cell::Integer(part.index.into()),
+                    Cell::Integer(part.count.into()),
+                    Cell::Blob(bytes),
+                ],
+            )?;
         }
         Record::PartsGone { collection, document, hash } => {
             transaction
@@ -226,6 +258,38 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
         }
     }
     Ok(())
+}
+
+/// Inserts a row and its stamp, which is the last value of `sql`.
+fn insert(transaction: &Transaction<'_>, sql: &str, cells: &[Cell<'_>]) -> rusqlite::Result<()> {
+    let stamp = stamp(cells);
+    let values = cells.iter().copied().chain([Cell::Blob(&stamp)]).map(ToSqlOutput::Borrowed);
+    transaction.prepare_cached(sql)?.execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// Whether the first columns of a row are as its stamp, which comes after them, says.
+fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<bool> {
+    let Cell::Blob(stamped) = row.get_ref(columns)? else { return Ok(true) };
+    let cells: Vec<Cell<'_>> = (0..columns).map(|column| row.get_ref(column)).collect::<Result<_, _>>()?;
+    Ok(stamp(&cells) == stamped)
+}
+
+fn stamp(cells: &[Cell<'_>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for cell in cells {
+        let (kind, bytes) = match cell {
+            Cell::Null => (0_u8, &[][..]),
+            Cell::Integer(number) => (1, &number.to_le_bytes()[..]),
+            Cell::Real(number) => (2, &number.to_le_bytes()[..]),
+            Cell::Text(text) => (3, *text),
+            Cell::Blob(bytes) => (4, *bytes),
+        };
+        hash.update([kind]);
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().into()
 }
 
 /// Takes the directory for this process.
@@ -264,7 +328,13 @@ impl From<rusqlite::Error> for Open {
 
 fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     let damaged = |problem: String| Open::Refused(BackendError::Damaged { path: path.to_owned(), problem });
+    if length(path) == 0 && ["-wal", "-journal"].iter().any(|part| length(&beside(path, part)) > 0) {
+        // SQLite would make a new file, and delete the journal.
+        return Err(damaged("the file is missing or empty while its journal is there".into()));
+    }
     let mut connection = Connection::open(path)?;
+    // Until all of it was read, closing must not move its journal into it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -283,6 +353,9 @@ fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    if !is_new {
+        add_stamps(&mut connection)?;
+    }
     if is_new {
         let transaction = connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
@@ -294,11 +367,43 @@ fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     Ok(connection)
 }
 
+/// Logs from before there were stamps get room for them.
+fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for table in ["chunk", "document", "part"] {
+        let has: bool = transaction.query_row(
+            "SELECT count(*) FROM pragma_table_info(?1) WHERE name = 'stamp'",
+            [table],
+            |row| row.get(0),
+        )?;
+        if !has {
+            transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN stamp BLOB"))?;
+        }
+    }
+    transaction.commit()
+}
+
+/// 0 if there is no such file.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 fn database(path: &Path, source: rusqlite::Error) -> BackendError {
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             BackendError::Damaged { path: path.to_owned(), problem: source.to_string() }
         }
+        // A column does not hold what the schema says, or the schema is not ours.
+        None if !matches!(source, rusqlite::Error::InvalidPath(_)) => {
+            BackendError::Damaged { path: path.to_owned(), problem: source.to_string() }
+        }
+        Some(ErrorCode::Unknown) => BackendError::Damaged { path: path.to_owned(), problem: source.to_string() },
         _ => BackendError::Database { path: path.to_owned(), source },
     }
 }

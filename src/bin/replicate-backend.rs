@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Serves collections to apps that use bevy_convex_replicate, as Convex would.
 #[derive(Parser)]
@@ -26,7 +26,11 @@ struct Options {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(shows_no_token))
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .init();
     match run(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,6 +38,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The WebSocket library logs every message at `trace`, and the one that authenticates has the token in it.
+fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
+    let is_about_messages =
+        event.target().starts_with("tungstenite") || event.target().starts_with("tokio_tungstenite");
+    !is_about_messages || *event.level() <= tracing::Level::INFO
 }
 
 fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {

@@ -60,6 +60,14 @@ impl SyncControl<'_, '_> {
         self.send(|| WorkerCommand::Retry);
     }
 
+    /// Sets a damaged store aside and makes a new one of what can be read of it, all of which is offered to the deployment, and of what the
+    /// deployment has: at once if the store was refused as damaged ([`FailureKind::DamagedStore`](crate::worker::FailureKind::DamagedStore)); when the
+    /// app starts the next time if it is open, and documents in it are damaged. The damaged files are kept, see
+    /// [`Store::set_aside`](crate::store::Store::set_aside).
+    pub fn rebuild_store(&mut self) {
+        self.send(|| WorkerCommand::RebuildStore);
+    }
+
     fn send(&mut self, command: fn() -> WorkerCommand) {
         self.commands.queue(move |world: &mut World| {
             if let Some(mut index) = world.get_resource_mut::<DocumentIndex>() {

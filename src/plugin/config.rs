@@ -23,6 +23,7 @@ impl ReplicatePlugin {
             auth: None,
             store: None,
             offline: false,
+            rebuild: false,
             apply_budget: APPLY_BUDGET,
             #[cfg(feature = "backend")]
             host: None,
@@ -71,6 +72,15 @@ impl ReplicatePlugin {
         self
     }
 
+    /// Sets a store that is damaged aside when the app starts, and makes a new one of what can be read of it and of what the deployment
+    /// has; without this it is refused, and edits are not saved until
+    /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents are damaged, that is done at the next start. Either way the damaged files are kept, see
+    /// [`Store::set_aside`](crate::store::Store::set_aside), and [`SyncFailed`](crate::message::SyncFailed) tells what happened.
+    pub fn rebuild_damaged_store(mut self) -> Self {
+        self.rebuild = true;
+        self
+    }
+
     /// How long applying changes from elsewhere may take in a frame. 2 ms unless set. At least a few documents are applied in each frame,
     /// whatever they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
@@ -116,6 +126,7 @@ impl ReplicatePlugin {
             deployment: self.deployment.clone(),
             auth: self.auth.clone(),
             online: !self.offline,
+            rebuild: self.rebuild,
             #[cfg(feature = "backend")]
             host: self.host.clone(),
         }
@@ -136,6 +147,7 @@ pub(super) struct Config {
     deployment: Option<String>,
     auth: Option<AuthToken>,
     online: bool,
+    rebuild: bool,
     #[cfg(feature = "backend")]
     host: Option<Host>,
 }
@@ -158,7 +170,12 @@ impl Config {
         };
         #[cfg(not(feature = "backend"))]
         let deployment = self.deployment;
-        Link::new(Worker::start(WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections }))
+        let config = WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections };
+        let worker = Worker::start(config);
+        if self.rebuild {
+            worker.rebuild_if_damaged();
+        }
+        Link::new(worker)
     }
 }
 

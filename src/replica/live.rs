@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Where an Automerge chunk says what it is: after four magic bytes and a checksum of four.
-const CHUNK_TYPE_OFFSET: usize = 8;
+pub(crate) const CHUNK_TYPE_OFFSET: usize = 8;
 /// The chunk type of a whole document. <https://automerge.org/automerge-binary-format-spec/>
-const DOCUMENT_CHUNK: u8 = 0;
+pub(crate) const DOCUMENT_CHUNK: u8 = 0;
 
 /// A loaded document.
 pub(super) struct Live {

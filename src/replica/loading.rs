@@ -72,8 +72,8 @@ impl Replica {
         let edits = waiting.iter().filter(|waiting| matches!(waiting, Waiting::Edit(_))).count();
         self.effects.extend((0..edits).map(|_| Effect::Edited(0)));
         let message = format!(
-            "its stored changes cannot be read ({why}), and {edits} edits of it were not taken in. Set the store's file aside \
-             and start again to get the document back from the deployment"
+            "its stored changes cannot be read ({why}), and {edits} edits of it were not taken in. SyncControl::rebuild_store, and \
+             starting again, gets the document back from the deployment"
         );
         self.fail(FailureKind::Damaged, Some(key.collection), Some(key.id), message);
     }

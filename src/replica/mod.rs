@@ -47,7 +47,7 @@ use sha2::{Digest, Sha256};
 
 pub use event::*;
 use live::Live;
-pub(crate) use live::changes_of;
+pub(crate) use live::{CHUNK_TYPE_OFFSET, DOCUMENT_CHUNK, changes_of};
 use loading::LiveDocuments;
 use outbox::{Outbox, OutgoingChange};
 use pull::Pull;

@@ -487,7 +487,8 @@ fn a_document_that_was_not_loaded_is_loaded_to_be_edited() {
     peer.chunks = chunks;
     let id = DocumentId::new("a");
     let value = second.delivered[0].value.clone().unwrap();
-    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads: Vec::new(), value }] });
+    let heads = vec![automerge::ChangeHash([1; 32])];
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     assert_eq!(peer.last(), (1, 0, Some(task("start"))));
     peer.put("a", 1, &task("start over"));
     assert_eq!(peer.stored("a"), Some(task("start over")));

@@ -19,7 +19,8 @@ impl Replica {
         for stored in documents {
             let document = collection.documents.entry(stored.id.clone()).or_default();
             document.generation = 1;
-            if stored.value.is_deleted() {
+            // Without heads it has only changes that wait for lost ones to come back.
+            if stored.value.is_deleted() || stored.heads.is_empty() {
                 continue;
             }
             self.effects.push_back(Effect::Deliver(Delta {

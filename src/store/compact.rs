@@ -5,8 +5,9 @@ use rusqlite::{TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ChunkKind, RemoteId, Store, StoreError, repair,
-    write::{find_document, kind_to_number},
+    ChunkKind, RemoteId, Store, StoreError,
+    repair::{self, Loaded},
+    write::kind_to_number,
 };
 use crate::{DocumentId, limits::COMPACT_CHUNKS};
 
@@ -61,15 +62,19 @@ impl Store {
         remote: RemoteId,
     ) -> Result<Option<Compaction>, StoreError> {
         let sqlite = |error| self.sqlite(error);
-        let Some(document) = find_document(&self.connection, collection, id).map_err(sqlite)? else {
+        let Some(entry) = self.document_entry(collection, id).map_err(sqlite)? else {
             return Ok(None);
         };
-        let rows = self.chunk_rows(document).map_err(sqlite)?;
+        let document = entry.key;
+        let rows = self.whole_rows(collection, id, document, entry.chunks)?;
         if rows.len() < 2 || rows.iter().any(|row| row.chunk.remote != Some(remote)) {
             return Ok(None);
         }
         let damaged = |problem| self.damaged_document(collection, id, problem);
-        let whole = repair::load(rows.iter().map(|row| &row.chunk)).map_err(damaged)?;
+        let Loaded { document: whole, missing } = repair::load(rows.iter().map(|row| &row.chunk)).map_err(damaged)?;
+        if let Some(hash) = missing {
+            return Err(damaged(format!("change {hash} is missing")));
+        }
         let bytes = whole.save();
         // What it replaces is deleted: it must open, and hold the same.
         let again = Automerge::load(&bytes).map_err(|error| damaged(error.to_string()))?;

@@ -38,7 +38,7 @@ pub enum StoreError {
     },
     /// The file is something else.
     #[error(
-        "{} is not a store of this library ({problem}), so it is left as it is: choose another path for the store, or move the file away",
+        "{} is not a store of this library ({problem}), so it is left as it is: choose another path for the store, or move the file away. If it has been a store, Store::set_aside moves it and makes a new one",
         path.display()
     )]
     NotAStore {
@@ -62,7 +62,7 @@ pub enum StoreError {
     },
     /// The file is a store, but not whole.
     #[error(
-        "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or move it (with the files of the same name that end in -wal and -shm) away to start with an empty one; docs/store.md says how to recover what is readable",
+        "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or have it set aside and a new one made of what is readable and of what the deployment has, with Store::set_aside, ReplicatePlugin::rebuild_damaged_store or SyncControl::rebuild_store (see docs/store.md)",
         path.display()
     )]
     Damaged {
@@ -73,7 +73,7 @@ pub enum StoreError {
     },
     /// The stored changes of one document cannot be read. The others can.
     #[error(
-        "{collection}/{document}: its changes in {} are damaged ({problem}). They are left as they are; docs/store.md says how to take them out",
+        "{collection}/{document}: its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
         path.display()
     )]
     DamagedDocument {
@@ -84,6 +84,14 @@ pub enum StoreError {
         /// The document.
         document: DocumentId,
         /// What does not hold.
+        problem: String,
+    },
+    /// Something of a damaged store that could not be carried over to the one that was made in its place.
+    #[error("{}: {problem}", path.display())]
+    Lost {
+        /// The damaged store, under the name it was given.
+        path: PathBuf,
+        /// What cannot be read, with its collection and document as far as they are known, and why.
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
@@ -172,6 +180,12 @@ impl StoreError {
         matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Io { .. })
     }
 
+    /// Whether the store, or a document in it, is damaged: [`Store::set_aside`](super::Store::set_aside) helps. (It helps with
+    /// [`NotAStore`](Self::NotAStore) too, if the file has been a store; but it may as well be someone else's.)
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::DamagedDocument { .. })
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -186,8 +200,9 @@ impl StoreError {
         let problem = source.to_string();
         let Some(code) = source.sqlite_error_code() else {
             return match source {
-                // A column does not hold what the schema says.
-                Sqlite::FromSqlConversionFailure(..)
+                // A column does not hold what the schema says, or a row speaks of one that is not there.
+                Sqlite::QueryReturnedNoRows
+                | Sqlite::FromSqlConversionFailure(..)
                 | Sqlite::IntegralValueOutOfRange(..)
                 | Sqlite::InvalidColumnType(..)
                 | Sqlite::Utf8Error(..) => Self::Damaged { path, problem },

@@ -30,7 +30,7 @@ const TABLES: [&str; 5] = [
 ];
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the statements of this room.
 const STATEMENTS: usize = 32;
 
@@ -50,7 +50,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Whether there is nothing at `path`; what is there is refused unless its first bytes are a store's.
-fn is_new(path: &Path) -> Result<bool, StoreError> {
+pub(super) fn is_new(path: &Path) -> Result<bool, StoreError> {
     if path.is_dir() {
         return Err(StoreError::IsAFolder { path: path.to_owned() });
     }
@@ -126,17 +126,22 @@ fn create(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn remove(draft: &Path) -> io::Result<()> {
+pub(super) fn remove(draft: &Path) -> io::Result<()> {
     for suffix in ["", "-journal"] {
-        match fs::remove_file(beside(draft, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_file(&beside(draft, suffix))?;
     }
     Ok(())
 }
 
-fn fill(draft: &Path) -> rusqlite::Result<()> {
+/// Removes a file if there is one.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn fill(draft: &Path) -> rusqlite::Result<()> {
     let mut connection = Connection::open_with_flags(
         draft,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -151,7 +156,7 @@ fn fill(draft: &Path) -> rusqlite::Result<()> {
 }
 
 /// Makes the new name durable. Windows has no such call, and does it on its own.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
         _ => Ok(()),

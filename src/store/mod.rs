@@ -15,6 +15,11 @@
 //! Its chunks. Its heads and its value beside them are a cache, so that a world fills at start without loading a single
 //! Automerge document; where the two do not match, the value is computed anew from the chunks.
 //!
+//! # Damage
+//!
+//! A file that is not whole is refused and left as it is, and so is a document of which a chunk is not what its hash says. One call,
+//! [`Store::set_aside`], puts a new store in the place of such a file, with all that can be read of it.
+//!
 //! The schema, and how to inspect and repair a store by hand: `docs/store.md`.
 
 mod compact;
@@ -23,7 +28,9 @@ mod file;
 mod lock;
 mod place;
 mod read;
+mod rebuild;
 mod repair;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod unsent;
@@ -32,6 +39,7 @@ mod write;
 pub use error::StoreError;
 pub use lock::Owner;
 pub use place::default_path;
+pub use rebuild::SetAside;
 pub use unsent::{UnsentChange, UnsentDocument};
 
 use std::{
@@ -68,6 +76,7 @@ impl Store {
             return Err(StoreError::IsAFolder { path: path.to_owned() });
         }
         let lock = lock::Lock::acquire(path)?;
+        rebuild::finish(path)?;
         let connection = file::open(path)?;
         Ok(Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock })
     }

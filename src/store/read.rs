@@ -1,12 +1,9 @@
 use std::sync::Arc;
 
 use automerge::ChangeHash;
-use rusqlite::{OptionalExtension, Row, params, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
-use super::{
-    ChunkKind, RemoteId, Store, StoreError, StoredChunk,
-    write::{find_collection, find_document},
-};
+use super::{ChunkKind, RemoteId, Store, StoreError, StoredChunk, repair::stamp, write::find_collection};
 use crate::{
     DocumentId,
     format::Value,
@@ -41,7 +38,8 @@ impl Store {
     /// than `limit` means that there are no more.
     ///
     /// A document whose cached value does not belong to its chunks gets a new one. If its chunks cannot be read either, it is left out and
-    /// [`take_damaged`](Self::take_damaged) tells of it.
+    /// [`take_damaged`](Self::take_damaged) tells of it. One without heads is there, but what its chunks depend on was lost: there is nothing to show
+    /// before the deployment has sent that.
     pub fn documents(
         &self,
         collection: &str,
@@ -61,7 +59,7 @@ impl Store {
             after = page.last().map(|entry| entry.id.clone());
             for entry in page {
                 match self.current(collection, entry) {
-                    Ok(document) => documents.push(document),
+                    Ok((document, _)) => documents.push(document),
                     Err(error @ StoreError::DamagedDocument { .. }) => {
                         self.damaged.borrow_mut().push(error);
                     }
@@ -78,7 +76,7 @@ impl Store {
     /// One document, as [`documents`](Self::documents) gives it.
     pub fn document(&self, collection: &str, id: &DocumentId) -> Result<Option<StoredDocument>, StoreError> {
         let entry = self.document_entry(collection, id).map_err(|error| self.sqlite(error))?;
-        entry.map(|entry| self.current(collection, entry)).transpose()
+        Ok(entry.map(|entry| self.current(collection, entry)).transpose()?.map(|(document, _)| document))
     }
 
     /// Documents that [`documents`](Self::documents) left out since the last call, each an error of its own.
@@ -86,21 +84,20 @@ impl Store {
         self.damaged.take()
     }
 
-    /// All chunks of a document in the order to load them. `remote` is who holds them now.
+    /// All chunks of a document in the order to load them, each compared with its hash. `remote` is who holds them now.
     pub fn chunks(&self, collection: &str, id: &DocumentId) -> Result<Vec<StoredChunk>, StoreError> {
-        find_document(&self.connection, collection, id)
-            .and_then(|document| match document {
-                Some(document) => self.chunk_rows(document),
-                None => Ok(Vec::new()),
-            })
-            .map(|rows| rows.into_iter().map(|row| row.chunk).collect())
-            .map_err(|error| self.sqlite(error))
+        let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
+            return Ok(Vec::new());
+        };
+        let rows = self.whole_rows(collection, id, entry.key, entry.chunks)?;
+        Ok(rows.into_iter().map(|row| row.chunk).collect())
     }
 
-    pub(super) fn current(&self, collection: &str, entry: DocumentEntry) -> Result<StoredDocument, StoreError> {
+    /// What a document is now, and whether it is complete.
+    pub(super) fn current(&self, collection: &str, entry: DocumentEntry) -> Result<(StoredDocument, bool), StoreError> {
         match entry.cached {
-            Some((heads, value)) => Ok(StoredDocument { id: entry.id, heads, value }),
-            None => self.recompute(collection, entry.key, entry.id),
+            Some((heads, value)) => Ok((StoredDocument { id: entry.id, heads, value }, true)),
+            None => self.recompute(collection, entry),
         }
     }
 
@@ -115,7 +112,7 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
-                "SELECT id, name, heads, value, value_heads FROM document \
+                "SELECT id, name, heads, value, value_heads, chunks FROM document \
                  WHERE collection = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
             )?
             .query_map(params![collection, after, limit], DocumentEntry::read)?
@@ -125,29 +122,31 @@ impl Store {
     pub(super) fn document_entry(&self, collection: &str, id: &DocumentId) -> rusqlite::Result<Option<DocumentEntry>> {
         self.connection
             .prepare_cached(
-                "SELECT document.id, document.name, heads, value, value_heads FROM collection \
+                "SELECT document.id, document.name, heads, value, value_heads, chunks FROM collection \
                  JOIN document ON document.collection = collection.id \
                  WHERE collection.name = ?1 AND document.name = ?2",
             )?
             .query_row([collection, id.as_str()], DocumentEntry::read)
             .optional()
     }
+}
 
-    pub(super) fn chunk_rows(&self, document: i64) -> rusqlite::Result<Vec<ChunkRow>> {
-        self.connection
-            .prepare_cached(
-                "SELECT id, hash, kind, holder, fields, bytes FROM chunk \
-                 WHERE document = ?1 ORDER BY kind DESC, id",
-            )?
-            .query_map([document], ChunkRow::read)?
-            .collect()
-    }
+/// A document's chunks, in the order to load them.
+pub(super) fn chunk_rows(connection: &Connection, document: i64) -> rusqlite::Result<Vec<ChunkRow>> {
+    connection
+        .prepare_cached(
+            "SELECT id, hash, kind, holder, fields, bytes FROM chunk WHERE document = ?1 ORDER BY kind DESC, id",
+        )?
+        .query_map([document], ChunkRow::read)?
+        .collect()
 }
 
 /// A row of `document`.
 pub(super) struct DocumentEntry {
     pub key: i64,
     pub id: DocumentId,
+    /// How many chunks it has.
+    pub chunks: i64,
     /// Heads and value, unless they do not belong together.
     pub cached: Option<(Vec<ChangeHash>, Value)>,
 }
@@ -158,17 +157,18 @@ impl DocumentEntry {
         Ok(Self {
             key: row.get(0)?,
             id: DocumentId::new(name),
+            chunks: row.get(5)?,
             cached: cached(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?),
         })
     }
 }
 
-fn cached(heads: ValueRef, value: ValueRef, stamp: ValueRef) -> Option<(Vec<ChangeHash>, Value)> {
-    let heads = heads.as_blob().ok()?;
-    if stamp.as_blob().ok()? != heads {
+fn cached(heads: ValueRef, value: ValueRef, stamped: ValueRef) -> Option<(Vec<ChangeHash>, Value)> {
+    let (heads, text) = (heads.as_blob().ok()?, value.as_str().ok()?);
+    if stamped.as_blob().ok()? != stamp(heads, text) {
         return None;
     }
-    let value = Value::from_json_text(value.as_str().ok()?).ok()?;
+    let value = Value::from_json_text(text).ok()?;
     let (hashes, rest) = heads.as_chunks();
     rest.is_empty().then(|| (hashes.iter().copied().map(ChangeHash).collect(), value))
 }

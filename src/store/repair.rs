@@ -1,25 +1,47 @@
 //! The truth about a document is its chunks; what is cached beside them can always be had again.
+//!
+//! SQLite has no checksums of its own, so a flipped bit reads as another letter. Chunks are therefore compared with their hashes whenever
+//! they are read, and a cached value with its stamp: the hash of value and heads together.
+//!
+//! A document may be incomplete: its store was damaged, and not all of its chunks could be read from it. It shows what the others make up, is
+//! never stamped, and is whole again when the missing ones have come from a deployment.
 
-use automerge::{Automerge, ChangeHash};
+use automerge::{Automerge, AutomergeError, ChangeHash, LoadOptions, OnPartialLoad, ReadDoc};
 use rusqlite::params;
+use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError, StoredChunk, write::heads_to_blob};
-use crate::{DocumentId, format, replica::StoredDocument};
+use super::{
+    ChunkKind, Store, StoreError, StoredChunk,
+    read::{ChunkRow, DocumentEntry, chunk_rows},
+    write::heads_to_blob,
+};
+use crate::{
+    DocumentId, format,
+    replica::{StoredDocument, change_hash, chunk_hash},
+};
 
 impl Store {
-    /// Computes a document's heads and value from its chunks, and stores them.
-    pub(super) fn recompute(&self, collection: &str, key: i64, id: DocumentId) -> Result<StoredDocument, StoreError> {
-        let rows = self.chunk_rows(key).map_err(|error| self.sqlite(error))?;
-        let document = load(rows.iter().map(|row| &row.chunk))
+    /// Computes a document's heads and value from its chunks, and stores them if the document is complete. Returns whether it is.
+    pub(super) fn recompute(
+        &self,
+        collection: &str,
+        entry: DocumentEntry,
+    ) -> Result<(StoredDocument, bool), StoreError> {
+        let DocumentEntry { key, id, chunks, .. } = entry;
+        let rows = self.whole_rows(collection, &id, key, chunks)?;
+        let Loaded { document, missing } = load(rows.iter().map(|row| &row.chunk))
             .map_err(|problem| self.damaged_document(collection, &id, problem))?;
         let mut heads: Vec<ChangeHash> = document.get_heads();
         heads.sort();
         let value = format::read(&document);
-        let blob = heads_to_blob(&heads);
+        if missing.is_some() {
+            return Ok((StoredDocument { id, heads, value }, false));
+        }
+        let (blob, text) = (heads_to_blob(&heads), value.to_json_text());
         let stored = self
             .connection
-            .prepare_cached("UPDATE document SET heads = ?2, value = ?3, value_heads = ?2 WHERE id = ?1")
-            .and_then(|mut update| update.execute(params![key, blob, value.to_json_text()]));
+            .prepare_cached("UPDATE document SET heads = ?2, value = ?3, value_heads = ?4 WHERE id = ?1")
+            .and_then(|mut update| update.execute(params![key, blob, text, stamp(&blob, &text)]));
         match stored {
             Ok(_) => {
                 tracing::warn!(target: "bevy_convex_replicate::store", collection, document = %id, "computed a value anew that did not match its changes");
@@ -29,7 +51,39 @@ impl Store {
                 tracing::warn!(target: "bevy_convex_replicate::store", collection, document = %id, %error, "cannot store a value computed anew");
             }
         }
-        Ok(StoredDocument { id, heads, value })
+        Ok((StoredDocument { id, heads, value }, true))
+    }
+
+    /// All chunks of a document, each of them whole.
+    pub(super) fn whole_rows(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        key: i64,
+        count: i64,
+    ) -> Result<Vec<ChunkRow>, StoreError> {
+        let rows = chunk_rows(&self.connection, key).map_err(|error| self.sqlite(error))?;
+        if i64::try_from(rows.len()) != Ok(count) {
+            let problem = format!("{} changes are there and {count} should be", rows.len());
+            return Err(self.damaged_document(collection, id, problem));
+        }
+        self.check(collection, id, rows)
+    }
+
+    /// Gives rows back whose bytes have the hashes they are stored under.
+    pub(super) fn check(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        rows: Vec<ChunkRow>,
+    ) -> Result<Vec<ChunkRow>, StoreError> {
+        match rows.iter().find(|row| !is_whole(&row.chunk)) {
+            Some(row) => {
+                let problem = format!("the bytes of change {} are not those that were stored", row.chunk.hash);
+                Err(self.damaged_document(collection, id, problem))
+            }
+            None => Ok(rows),
+        }
     }
 
     pub(super) fn damaged_document(&self, collection: &str, id: &DocumentId, problem: String) -> StoreError {
@@ -42,16 +96,48 @@ impl Store {
     }
 }
 
+/// What every chunk begins with. <https://automerge.org/automerge-binary-format-spec/>
+const CHUNK_MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+
+fn is_whole(chunk: &StoredChunk) -> bool {
+    match chunk.kind {
+        // A change's hash does not cover the first eight bytes: these, and a checksum, which is the start of the hash.
+        ChunkKind::Change => {
+            change_hash(&chunk.bytes) == Some(chunk.hash)
+                && chunk.bytes.starts_with(&CHUNK_MAGIC)
+                && chunk.bytes[4..8] == chunk.hash.0[..4]
+        }
+        ChunkKind::Snapshot => chunk_hash(&chunk.bytes) == chunk.hash,
+    }
+}
+
+/// Says that a value (as JSON) and heads belong together, and are as they were stored.
+pub(super) fn stamp(heads: &[u8], value: &str) -> [u8; 32] {
+    Sha256::new().chain_update(heads).chain_update(value).finalize().into()
+}
+
+/// What chunks make up.
+pub(super) struct Loaded {
+    pub(super) document: Automerge,
+    /// A change that others build upon and that is not there.
+    pub(super) missing: Option<ChangeHash>,
+}
+
 /// The document that these chunks make up, in any order.
-pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<Automerge, String> {
+pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<Loaded, String> {
     let bytes: Vec<u8> = chunks.flat_map(|chunk| chunk.bytes.iter().copied()).collect();
     if bytes.is_empty() {
         // Automerge would make an empty document of that.
         return Err("none of its changes is there".to_owned());
     }
-    let document = Automerge::load(&bytes).map_err(|error| error.to_string())?;
-    match automerge::ReadDoc::get_missing_deps(&document, &[]).first() {
-        Some(hash) => Err(format!("change {hash} is missing")),
-        None => Ok(document),
-    }
+    let document = match Automerge::load(&bytes) {
+        // All of it was read, and some waits for what is missing.
+        Err(AutomergeError::MissingDeps) => {
+            Automerge::load_with_options(&bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore))
+        }
+        other => other,
+    };
+    let document = document.map_err(|error| error.to_string())?;
+    let missing = document.get_missing_deps(&[]).first().copied();
+    Ok(Loaded { document, missing })
 }

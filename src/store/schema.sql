@@ -23,7 +23,7 @@ CREATE TABLE document (
     chunks INTEGER NOT NULL CHECK (chunks >= 0),
     -- The heads of its chunks: 32 bytes each.
     heads BLOB NOT NULL CHECK (length(heads) % 32 = 0),
-    -- Its root map as JSON, and the heads that was computed from. Where they are not `heads`, it is computed anew when read.
+    -- Its root map as JSON, and the SHA-256 of `heads` and `value` together. Where that is something else, both are computed anew when read.
     value TEXT NOT NULL,
     value_heads BLOB,
     UNIQUE (collection, name)

@@ -39,7 +39,7 @@ fn commit(store: &mut Store, write: DocumentWrite) {
 
 fn loaded(store: &Store) -> Vec<ChangeHash> {
     let chunks = store.chunks("tasks", &DocumentId::new("a")).unwrap();
-    repair::load(chunks.iter()).unwrap().get_heads()
+    repair::load(chunks.iter()).unwrap().document.get_heads()
 }
 
 #[test]

@@ -21,6 +21,11 @@ pub struct UnsentDocument {
     pub heads: Vec<ChangeHash>,
     /// Its root map.
     pub value: Value,
+    /// Whether that is all of it. Not so for a document of which some chunks could not be read from a damaged store, until the deployment
+    /// has sent them.
+    pub complete: bool,
+    /// Whether `changes` are all its changes.
+    pub whole: bool,
     /// Oldest first, so dependencies come before dependents.
     pub changes: Vec<UnsentChange>,
 }
@@ -67,15 +72,21 @@ impl Store {
                 id: id.clone(),
                 heads: Vec::new(),
                 value: Value::Map(Default::default()),
+                complete: true,
+                whole: true,
                 changes: Vec::new(),
             });
         };
         let rows = self.unsent_rows(entry.key, remote).map_err(|error| self.sqlite(error))?;
-        let document = self.current(collection, entry)?;
+        let rows = self.check(collection, id, rows)?;
+        let whole = i64::try_from(rows.len()) == Ok(entry.chunks);
+        let (document, complete) = self.current(collection, entry)?;
         Ok(UnsentDocument {
             id: document.id,
             heads: document.heads,
             value: document.value,
+            complete,
+            whole,
             changes: rows
                 .into_iter()
                 .map(|row| UnsentChange {

@@ -1,7 +1,7 @@
 use automerge::ChangeHash;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write};
+use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write, repair::stamp};
 use crate::{DocumentId, replica::Position};
 
 impl Store {
@@ -66,7 +66,8 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
 
 fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite::Result<()> {
     let collection = intern_collection(transaction, &write.collection)?;
-    let heads = heads_to_blob(&write.heads);
+    let (heads, value) = (heads_to_blob(&write.heads), write.value.to_json_text());
+    let stamp = stamp(&heads, &value);
     let made = write.chunks.len() as i64;
     let known = transaction
         .prepare_cached("SELECT id FROM document WHERE collection = ?1 AND name = ?2")?
@@ -76,9 +77,9 @@ fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite:
         Some(document) => document,
         None => transaction
             .prepare_cached(
-                "INSERT INTO document (collection, name, chunks, heads, value, value_heads) VALUES (?1, ?2, ?5, ?3, ?4, ?3)",
+                "INSERT INTO document (collection, name, chunks, heads, value, value_heads) VALUES (?1, ?2, ?6, ?3, ?4, ?5)",
             )?
-            .insert(params![collection, write.id.as_str(), heads, write.value.to_json_text(), made])?,
+            .insert(params![collection, write.id.as_str(), heads, value, stamp, made])?,
     };
     let mut added = 0_i64;
     for chunk in &write.chunks {
@@ -95,9 +96,9 @@ fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite:
     } else if added > 0 || write.chunks.is_empty() {
         transaction
             .prepare_cached(
-                "UPDATE document SET chunks = chunks + ?2, heads = ?3, value = ?4, value_heads = ?3 WHERE id = ?1",
+                "UPDATE document SET chunks = chunks + ?2, heads = ?3, value = ?4, value_heads = ?5 WHERE id = ?1",
             )?
-            .execute(params![document, added, heads, write.value.to_json_text()])?;
+            .execute(params![document, added, heads, value, stamp])?;
     }
     // Otherwise it is a repeat, maybe of an older write: what is stored has at least its changes.
     Ok(())

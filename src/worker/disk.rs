@@ -1,6 +1,14 @@
 //! The store's thread: everything that waits is written as one transaction.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc::UnboundedSender;
@@ -9,6 +17,7 @@ use crate::{
     CollectionIndex, DocumentKey,
     replica::{self, Event, RemoteState, UnsentChange, UnsentDocument, WriteId},
     store::{ChunkKind, RemoteId, Store, StoreError, Write},
+    worker::FailureKind,
 };
 
 /// Documents read at once when the world is filled: the first of them are shown while the next are read.
@@ -43,6 +52,8 @@ pub(super) enum DiskRequest {
         history: Vec<bool>,
         remote: Option<RemoteId>,
     },
+    /// The store is to be set aside before it is opened the next time.
+    Rebuild,
 }
 
 /// What the store's thread answers.
@@ -53,9 +64,16 @@ pub(super) enum DiskAnswer {
     Filled(CollectionIndex),
     Event(Event),
     /// Something does not work and will be tried again.
-    Failed(String),
+    Failed(FailureKind, String),
     /// It works again.
     Recovered,
+}
+
+impl DiskAnswer {
+    fn failed(error: &StoreError) -> Self {
+        let kind = if error.is_damage() { FailureKind::DamagedStore } else { FailureKind::Store };
+        Self::Failed(kind, error.to_string())
+    }
 }
 
 /// The thread's side.
@@ -66,6 +84,8 @@ pub(super) struct Disk {
     pub(super) answers: UnboundedSender<DiskAnswer>,
     /// Closed when the app ends.
     pub(super) open_while: Receiver<()>,
+    /// True when a damaged store is to be set aside.
+    pub(super) rebuild: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -103,6 +123,9 @@ impl Disk {
 
     fn open(&self) -> Option<Store> {
         let mut told = None;
+        if Store::wants_rebuild(&self.path) {
+            self.set_aside();
+        }
         loop {
             match Store::open(&self.path) {
                 Ok(store) => {
@@ -112,10 +135,15 @@ impl Disk {
                     self.tell(DiskAnswer::Open);
                     return Some(store);
                 }
+                Err(error) if error.is_damage() && self.rebuild.swap(false, Ordering::AcqRel) => {
+                    if self.set_aside() {
+                        continue;
+                    }
+                }
                 Err(error) => {
                     let message = error.to_string();
                     if told.as_ref() != Some(&message) {
-                        self.tell(DiskAnswer::Failed(message.clone()));
+                        self.tell(DiskAnswer::failed(&error));
                         told = Some(message);
                     }
                 }
@@ -123,6 +151,38 @@ impl Disk {
             if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
                 return None;
             }
+        }
+    }
+
+    fn set_aside(&self) -> bool {
+        let done = Store::set_aside(&self.path);
+        match &done {
+            Ok(set_aside) => {
+                tracing::warn!(target: "bevy_convex_replicate::store", %set_aside, "a damaged store was set aside");
+                for lost in &set_aside.lost {
+                    tracing::warn!(target: "bevy_convex_replicate::store", %lost, "not readable");
+                }
+                self.tell(DiskAnswer::Failed(FailureKind::SetAside, set_aside.to_string()));
+            }
+            Err(error) => self.tell(DiskAnswer::failed(error)),
+        }
+        done.is_ok()
+    }
+
+    /// An open store is in use: what is damaged in it has to wait.
+    fn rebuild_next_time(&self, store: &Store) {
+        // Otherwise it was asked for while the store was refused, and has been done.
+        let asked = self.rebuild.load(Ordering::Acquire);
+        if asked && let Err(error) = store.ask_for_rebuild() {
+            self.tell(DiskAnswer::failed(&error));
+        }
+    }
+
+    /// Tells of a document that cannot be read.
+    fn damaged(&self, store: &Store, error: &StoreError) {
+        self.tell(DiskAnswer::failed(error));
+        if error.is_damage() {
+            self.rebuild_next_time(store);
         }
     }
 
@@ -141,13 +201,13 @@ impl Disk {
                         }
                     }
                     Err(error) => {
-                        self.tell(DiskAnswer::Failed(error.to_string()));
+                        self.tell(DiskAnswer::failed(&error));
                         break;
                     }
                 }
             }
             for damaged in store.take_damaged() {
-                self.tell(DiskAnswer::Failed(damaged.to_string()));
+                self.damaged(store, &damaged);
             }
             self.tell(DiskAnswer::Filled(name));
         }
@@ -169,7 +229,7 @@ impl Disk {
                 return self.commit_without_the_rejected(store, batch, &error);
             }
             if !told {
-                self.tell(DiskAnswer::Failed(error.to_string()));
+                self.tell(DiskAnswer::failed(&error));
                 told = true;
             }
             if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
@@ -189,7 +249,7 @@ impl Disk {
     /// One write that can never be carried out must not hold up the others.
     fn commit_without_the_rejected(&self, store: &mut Store, batch: &[Write], error: &StoreError) {
         if batch.len() == 1 {
-            return self.tell(DiskAnswer::Failed(error.to_string()));
+            return self.tell(DiskAnswer::failed(error));
         }
         let (left, right) = batch.split_at(batch.len() / 2);
         self.commit_batch(store, left);
@@ -199,6 +259,7 @@ impl Disk {
     fn answer(&self, store: &mut Store, request: DiskRequest, remote_in_use: &mut Option<RemoteId>) {
         let answer = match request {
             DiskRequest::Write(..) => return,
+            DiskRequest::Rebuild => return self.rebuild_next_time(store),
             DiskRequest::Load(document) => self.load(store, document),
             DiskRequest::Remote { deployment, epoch } => self.remote(store, &deployment, epoch, remote_in_use),
             DiskRequest::Forget { deployment, remote } => {
@@ -210,7 +271,7 @@ impl Disk {
         };
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
-            Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
+            Err(error) => self.tell(DiskAnswer::failed(&error)),
         }
     }
 
@@ -220,7 +281,7 @@ impl Disk {
             Ok(chunks) => chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             Err(error) => {
                 // What waits for it must not wait forever.
-                self.tell(DiskAnswer::Failed(error.to_string()));
+                self.damaged(store, &error);
                 vec![Arc::from(&b"unreadable"[..])]
             }
         };
@@ -262,7 +323,12 @@ impl Disk {
         let name = self.name(collection);
         let mut unsent = Vec::with_capacity(documents.len());
         for (id, history) in documents.into_iter().zip(history) {
-            unsent.push(read_unsent(store, name, id, remote.filter(|_| !history))?);
+            match read_unsent(store, name, id, remote.filter(|_| !history)) {
+                Ok(document) => unsent.push(document),
+                // The others must not wait for it.
+                Err(error @ StoreError::DamagedDocument { .. }) => self.damaged(store, &error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(Event::Unsent { collection, documents: unsent })
     }
@@ -300,8 +366,10 @@ fn read_unsent(
     remote: Option<RemoteId>,
 ) -> Result<UnsentDocument, StoreError> {
     let unsent = store.unsent_changes(collection, &id, remote)?;
-    let whole = unsent.changes.len() == store.chunks(collection, &id)?.len();
-    let names: Option<BTreeSet<String>> = if whole {
+    let names: Option<BTreeSet<String>> = if !unsent.complete {
+        // What is missing may say something else.
+        None
+    } else if unsent.whole {
         unsent.value.as_map().map(|map| map.keys().cloned().collect())
     } else {
         unsent

@@ -16,6 +16,7 @@ mod standing;
 
 use std::{
     any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -107,6 +108,9 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
+    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside): at once if it is refused, now or later
+    /// in this run; before it is opened the next time if it is open.
+    RebuildStore,
 }
 
 /// What a worker tells a front end.
@@ -161,6 +165,11 @@ impl Failure {
 pub enum FailureKind {
     /// The store cannot be opened, read or written. Edits are kept in memory and tried again.
     Store,
+    /// The store, or a document in it, is damaged. [`Command::RebuildStore`] makes a new one of what can be read and of what the deployment
+    /// has. Until then edits are kept in memory.
+    DamagedStore,
+    /// A damaged store was set aside as it was asked for; this tells what could not be read.
+    SetAside,
     /// The deployment refused a document's changes. They are kept, and the document's later ones are held back.
     Refused,
     /// The deployment does not let us read a collection.
@@ -228,6 +237,7 @@ pub struct Worker {
     reports: Receiver<Report>,
     wake: Arc<Notify>,
     gone: Arc<AtomicBool>,
+    rebuild: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -238,11 +248,19 @@ impl Worker {
         let (report_sender, reports) = crossbeam_channel::unbounded();
         let wake = Arc::new(Notify::new());
         let gone = Arc::new(AtomicBool::new(false));
-        let inbox = run::Inbox { commands: command_receiver, wake: wake.clone(), gone: gone.clone() };
+        let rebuild = Arc::new(AtomicBool::new(false));
+        let inbox =
+            run::Inbox { commands: command_receiver, wake: wake.clone(), gone: gone.clone(), rebuild: rebuild.clone() };
         let lost = report_sender.clone();
-        let thread = std::thread::Builder::new()
-            .name("replicate-worker".into())
-            .spawn(move || run::run(config, inbox, report_sender));
+        let thread = std::thread::Builder::new().name("replicate-worker".into()).spawn(move || {
+            let told = report_sender.clone();
+            let ran = catch_unwind(AssertUnwindSafe(|| run::run(config, inbox, report_sender)));
+            if let Err(panic) = ran {
+                // Nobody may believe that edits are still saved. The receiver may be gone.
+                let _ = told.send(Report::Failed(ended_by(&*panic)));
+                resume_unwind(panic);
+            }
+        });
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
@@ -253,14 +271,23 @@ impl Worker {
                 None
             }
         };
-        Self { commands, reports, wake, gone, thread }
+        Self { commands, reports, wake, gone, rebuild, thread }
     }
 
     /// Asks for something. Never blocks.
     pub fn send(&self, command: Command) {
+        if let Command::RebuildStore = command {
+            // Other commands wait until the store is open.
+            self.rebuild.store(true, Ordering::Release);
+        }
         // The thread takes commands until we are dropped.
         let _ = self.commands.send(command);
         self.wake.notify_one();
+    }
+
+    /// If the store turns out to be damaged, it is set aside, see [`Store::set_aside`](crate::store::Store::set_aside).
+    pub fn rebuild_if_damaged(&self) {
+        self.rebuild.store(true, Ordering::Release);
     }
 
     /// What was reported and not yet taken.
@@ -272,6 +299,15 @@ impl Worker {
         }
         report
     }
+}
+
+fn ended_by(panic: &(dyn Any + Send)) -> Failure {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!(
+        "the worker ended by a panic ({}); nothing is saved or sent any more. Start the app again",
+        words.unwrap_or("without words")
+    );
+    Failure { kind: FailureKind::Store, collection: None, document: None, message }
 }
 
 impl Drop for Worker {

@@ -36,6 +36,8 @@ pub(super) struct Inbox {
     pub(super) wake: Arc<Notify>,
     /// True when the front end is gone: commands cannot tell while they are left waiting.
     pub(super) gone: Arc<AtomicBool>,
+    /// True when a damaged store is to be set aside.
+    pub(super) rebuild: Arc<AtomicBool>,
 }
 
 /// The worker's thread, from start to end.
@@ -59,6 +61,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
             requests: disk_requests,
             answers,
             open_while,
+            rebuild: inbox.rebuild.clone(),
         };
         let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
         let mut worker = Running::new(config, reports, DiskHandle(requests));
@@ -237,6 +240,7 @@ impl Running {
                 }
             }
             Command::Retry => self.handle(Event::Retry),
+            Command::RebuildStore => self.disk.request(DiskRequest::Rebuild),
         }
     }
 
@@ -252,7 +256,7 @@ impl Running {
                 self.standing.filled(collection);
                 self.report(Report::Ready(collection));
             }
-            DiskAnswer::Failed(message) => self.fail(FailureKind::Store, None, None, message),
+            DiskAnswer::Failed(kind, message) => self.fail(kind, None, None, message),
             DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
             DiskAnswer::Event(event) => {
                 match &event {

@@ -107,6 +107,122 @@ fn web_pages_come_in_only_from_where_they_are_allowed() {
 }
 
 #[tokio::test]
+async fn a_web_page_that_is_allowed_may_use_the_socket_and_needs_the_token() {
+    use tokio_tungstenite::tungstenite::{client::IntoClientRequest, http::HeaderValue};
+    let backend = guarded();
+    let url = format!("ws://{}/api/1.24.0/sync", backend.address());
+    for (origin, is_allowed) in [
+        ("http://localhost:5173", true),
+        ("http://localhost:5173.evil.example", false),
+        ("http://localhost", false),
+        ("null", false),
+    ] {
+        let mut request = url.as_str().into_client_request().unwrap();
+        request.headers_mut().insert("origin", HeaderValue::from_static(origin));
+        let connected = tokio_tungstenite::connect_async(request).await;
+        assert_eq!(connected.is_ok(), is_allowed, "{origin}");
+    }
+    // Being allowed opens no door: without the token nothing is told.
+    let asked = json!({ "path": "tasks:changeStream", "args": {} });
+    let origin = [("origin", "http://localhost:5173")];
+    let answer = call(&backend, "/api/query", &origin, asked);
+    assert_eq!(answer["errorData"]["code"], "unauthenticated", "{answer}");
+}
+
+#[test]
+fn preflights_and_calls_of_other_web_pages_are_refused() {
+    let backend = guarded();
+    let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
+    let evil = [("origin", "http://evil.example"), ("authorization", "Bearer open sesame")];
+    let preflight = [("origin", "http://evil.example"), ("access-control-request-method", "POST")];
+    for (method, path, headers, body) in [
+        ("OPTIONS", "/api/query", &preflight, ""),
+        ("OPTIONS", "/api/mutation", &preflight, ""),
+        ("POST", "/api/query", &evil, &*asked),
+        ("POST", "/api/mutation", &evil, &*asked),
+    ] {
+        let (status, head, answer) = http(&backend, method, path, headers, body);
+        assert_eq!(status, 403, "{method} {path}: {answer}");
+        assert!(!head.contains("access-control-allow"), "{head}");
+    }
+    // A backend that allows nobody allows nobody.
+    let closed = crate::support::backend();
+    let (status, ..) = http(&closed, "POST", "/api/query", &[("origin", "http://localhost:5173")], &asked);
+    assert_eq!(status, 403);
+}
+
+/// Runs the program at its most talkative, and returns what it printed.
+#[tokio::test]
+async fn a_token_is_in_no_output_however_much_is_logged() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    const WRONG: &str = "incorrect-donkey-capacitor-paperclip";
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_replicate-backend"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("REPLICATE_TOKEN", SECRET)
+        .env("RUST_LOG", "trace")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = program.stderr.take().unwrap();
+    let logged = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        err.read_to_end(&mut all).unwrap();
+        String::from_utf8_lossy(&all).into_owned()
+    });
+    let mut out = std::io::BufReader::new(program.stdout.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut out, &mut first).unwrap();
+    let address = first.trim().strip_prefix("listening on http://").unwrap().to_owned();
+
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    let documents = Value::Array(vec![task.document(None)]);
+    for (token, is_right) in [(SECRET, true), (WRONG, false)] {
+        let mut friend = client_of(&format!("http://{address}")).await;
+        friend
+            .set_auth_callback(Some(Box::new(move |_| {
+                Box::pin(async move { Ok(AuthenticationToken::User(token.to_owned())) })
+            })))
+            .await;
+        if is_right {
+            ok(mutate(&mut friend, "tasks:pushChanges", [("documents", documents.clone())]).await);
+        }
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
+        write!(
+            stream,
+            "POST /api/query HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{asked}",
+            asked.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.contains(" 200 "), is_right, "{answer}");
+        // Over the socket too, word for word.
+        let url = format!("ws://{address}/api/1.24.0/sync");
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let message = json!({ "type": "Authenticate", "baseVersion": 0, "tokenType": "User", "value": token });
+        futures::SinkExt::send(&mut socket, message.to_string().into()).await.unwrap();
+        let reply = futures::StreamExt::next(&mut socket).await.unwrap().unwrap().to_string();
+        assert_eq!(reply.contains("AuthError"), !is_right, "{reply}");
+    }
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let mut said = first;
+    out.read_to_string(&mut said).unwrap();
+    let logged = logged.join().unwrap();
+    assert!(logged.contains("TRACE"), "it was not talkative: {logged}");
+    for secret in [SECRET, WRONG] {
+        let place = logged.lines().find(|line| line.contains(secret));
+        assert_eq!(place, None, "a token was logged");
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn http_calls_answer_as_convex_does() {
     let backend = backend();
     let (status, _, version) = http(&backend, "GET", "/version", &[], "");

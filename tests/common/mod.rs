@@ -37,6 +37,7 @@ pub enum Sent {
     Show(String),
     Online(bool),
     Retry,
+    RebuildStore,
 }
 
 impl Sent {
@@ -170,6 +171,7 @@ impl World1 {
                 Command::Show(key) => sent.push(Sent::Show(key.id.to_string())),
                 Command::Online(online) => sent.push(Sent::Online(online)),
                 Command::Retry => sent.push(Sent::Retry),
+                Command::RebuildStore => sent.push(Sent::RebuildStore),
             }
         }
         sent

@@ -5,6 +5,7 @@ mod compaction;
 mod files;
 mod model;
 mod processes;
+mod rebuild;
 mod repair;
 mod unsent;
 mod writes;

@@ -54,6 +54,9 @@ impl Restore {
                 if document.history.len() == 0 {
                     return Err(damage(name, &document.id, "none of its changes is there"));
                 }
+                if document.history.heads.iter().any(|head| !document.history.has(head)) {
+                    return Err(damage(name, &document.id, "a change that it had is not there"));
+                }
             }
         }
         self.log.publish();

@@ -28,6 +28,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     let writing = tokio::spawn(write(sink, messages));
     let mut published = server.published.clone();
     let mut stopping = server.stopping.clone();
+    let mut token = server.token.subscribe();
     let (replies, mut replied) = mpsc::unbounded_channel::<(SessionRequestSeqNumber, Reply)>();
     let mut ping = interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,6 +44,12 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
             // Answers before news: a transition that tells of a mutation must not come before its answer.
             biased;
             Ok(_) = stopping.wait_for(|stopping| *stopping) => break Some("the backend is stopping".to_owned()),
+            Ok(()) = token.changed() => {
+                if let Some((last, reason)) = session.expire() {
+                    ready.push_back(last);
+                    break Some(reason);
+                }
+            }
             Some((request, reply)) = replied.recv() => {
                 running -= 1;
                 ready.push_back(session.answer(request, reply));

@@ -37,7 +37,7 @@ pub(super) struct Server {
     pub published: watch::Receiver<i64>,
     /// Becomes true when the backend stops.
     pub stopping: watch::Receiver<bool>,
-    pub token: Option<Token>,
+    pub token: watch::Sender<Option<Token>>,
     pub origins: Vec<String>,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
@@ -65,7 +65,7 @@ impl Server {
 
     /// Whether someone who offers this may call functions.
     fn admits(&self, offered: Option<&str>) -> bool {
-        self.token.as_ref().is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
+        self.token.borrow().as_ref().is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
     }
 }
 

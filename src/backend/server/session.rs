@@ -166,19 +166,20 @@ impl Session {
         };
         let admits = self.server.admits(offered);
         if offered.is_some() && !admits {
-            let reason = "The token is wrong";
-            let error = ServerMessage::<Value>::AuthError {
-                error_message: reason.into(),
-                base_version: Some(base),
-                auth_update_attempted: Some(true),
-            };
-            return Step::End(error.into(), reason.into());
+            let (error, reason) = auth_error("The token is wrong", base, true);
+            return Step::End(error, reason);
         }
         self.is_authenticated = admits;
         self.identity += 1;
         self.is_owing = true;
         self.queries.values_mut().for_each(|query| query.ran_at = None);
         Step::Nothing
+    }
+
+    /// Another token is asked for now. Gives the last message of a connection that was let in with the one before, and why it ends.
+    pub fn expire(&mut self) -> Option<(Json, String)> {
+        std::mem::replace(&mut self.is_authenticated, false)
+            .then(|| auth_error("The token is not valid any more", self.identity, false))
     }
 
     /// The answer to a mutation. A transition follows it, also if it failed: the client may wait for one.
@@ -276,6 +277,15 @@ fn modification(query_id: QueryId, result: Result<Answer, CallError>) -> StateMo
             StateModification::QueryFailed { query_id, error_message, log_lines, journal: None, error_data }
         }
     }
+}
+
+fn auth_error(reason: &str, base: IdentityVersion, attempted: bool) -> (Json, String) {
+    let error = ServerMessage::<Value>::AuthError {
+        error_message: reason.into(),
+        base_version: Some(base),
+        auth_update_attempted: Some(attempted),
+    };
+    (error.into(), reason.into())
 }
 
 fn fatal(error_message: String) -> Step {

@@ -1,0 +1,165 @@
+//! A damaged store is set aside, never deleted, and a new one is made of what can be read.
+//!
+//! The order makes every interruption harmless. What can be read is written to a draft (`.new`), which is called `.rebuilt` once it is
+//! whole. Then the damaged files get their other names, and last `.rebuilt` gets the store's. Whoever opens the store next
+//! finishes what was interrupted.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Store, StoreError, file, lock, lock::beside, salvage::salvage};
+
+/// The files of a store.
+const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// A whole new store that has not yet got its name.
+const REBUILT: &str = ".rebuilt";
+/// Asks for the store to be set aside before it is opened the next time.
+const WANTED: &str = ".rebuild";
+
+/// What became of a store that was set aside.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// What its files are called now.
+    pub kept: Vec<PathBuf>,
+    /// Documents of which something could be read.
+    pub documents: usize,
+    /// Their changes and snapshots that could be read. The new store has them, and offers all of them to the deployment.
+    pub chunks: usize,
+    /// What could not be read; each names the file, and the document where that is known.
+    pub lost: Vec<StoreError>,
+}
+
+impl std::fmt::Display for SetAside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kept.first() {
+            Some(kept) => write!(f, "the store was set aside as {}", kept.display())?,
+            None => f.write_str("there was no store to set aside")?,
+        }
+        write!(f, "; {} changes of {} documents were read from it", self.chunks, self.documents)?;
+        match &self.lost[..] {
+            [] => f.write_str(", which is all of it"),
+            [only] => write!(f, ". Not readable: {only}"),
+            [first, rest @ ..] => write!(f, ". Not readable: {first} (and {} more)", rest.len()),
+        }
+    }
+}
+
+impl Store {
+    /// Puts a new store in the place of a damaged one, with what can be read of it, and keeps the damaged files as `NAME.damaged-1`
+    /// (or the next number that is free). Nothing is deleted, and no byte of them is changed.
+    ///
+    /// Every readable change is unsent in the new store, since it cannot be known what a damaged file says of that: it is offered to the
+    /// deployment, which takes what it lacks; and everything the deployment has is pulled. So what is missing afterwards is
+    /// what had not been sent and cannot be read.
+    ///
+    /// No program may have the store open. One that is of a newer version is refused, because it is not damaged.
+    ///
+    /// ```
+    /// use bevy_convex_replicate::store::{Store, StoreError};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("store.sqlite3");
+    /// # drop(Store::open(&path)?);
+    /// # std::fs::write(&path, b"SQLite format 3\0").unwrap();
+    /// let store = match Store::open(&path) {
+    ///     Err(error) if error.is_damage() => {
+    ///         println!("{}", Store::set_aside(&path)?);
+    ///         Store::open(&path)?
+    ///     }
+    ///     other => other?,
+    /// };
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    pub fn set_aside(path: &Path) -> Result<SetAside, StoreError> {
+        let path = &std::path::absolute(path).map_err(|error| StoreError::io(path, error))?;
+        if path.is_dir() {
+            return Err(StoreError::IsAFolder { path: path.to_owned() });
+        }
+        let io = |error| StoreError::io(path, error);
+        let _lock = lock::Lock::acquire(path)?;
+        finish(path)?;
+        let number = first_free(path);
+        let absent: Vec<PathBuf> = PARTS.iter().map(|part| beside(path, part)).filter(|part| !part.exists()).collect();
+        let draft = beside(path, ".new");
+        file::remove(&draft).map_err(io)?;
+        let made = file::fill(&draft).map_err(|error| StoreError::sqlite(&draft, error));
+        let salvaged = made.and_then(|()| salvage(path, &aside(path, number, ""), &draft));
+        let salvaged = match salvaged {
+            Ok(salvaged) => salvaged,
+            Err(error) => {
+                // It may take up the last of a full disk. If it cannot be removed now, the next one does.
+                let _ = file::remove(&draft);
+                return Err(error);
+            }
+        };
+        // Reading makes an empty log, and its index.
+        for made in absent {
+            file::remove_file(&made).map_err(io)?;
+        }
+        fs::rename(&draft, beside(path, REBUILT)).map_err(io)?;
+        let kept = move_away(path, number).map_err(io)?;
+        take_place(path).map_err(io)?;
+        Ok(SetAside { kept, documents: salvaged.documents, chunks: salvaged.chunks, lost: salvaged.lost })
+    }
+
+    /// Has [`wants_rebuild`](Self::wants_rebuild) answer yes for this store until it is set aside: for one that is open
+    /// and has documents that cannot be read.
+    pub fn ask_for_rebuild(&self) -> Result<(), StoreError> {
+        let wanted = beside(&self.path, WANTED);
+        fs::write(&wanted, "").map_err(|error| StoreError::io(&wanted, error))
+    }
+
+    /// Whether someone [asked](Self::ask_for_rebuild) for the store at `path` to be set aside before it is opened again.
+    pub fn wants_rebuild(path: &Path) -> bool {
+        beside(path, WANTED).exists()
+    }
+}
+
+/// Finishes what an earlier process did not come to the end of. The caller has the lock.
+pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
+    let io = |error| StoreError::io(path, error);
+    let rebuilt = beside(path, REBUILT);
+    if !rebuilt.exists() {
+        return Ok(());
+    }
+    if path.exists() {
+        // It has not been set aside yet, so everything in the new one is still in it.
+        return fs::remove_file(&rebuilt).map_err(io);
+    }
+    // Its log may have been left behind.
+    let last = first_free(path).saturating_sub(1).max(1);
+    move_away(path, last).map_err(io)?;
+    take_place(path).map_err(io)
+}
+
+/// The damaged store first: without it, its log is refused rather than played into a new file.
+fn move_away(path: &Path, number: u32) -> io::Result<Vec<PathBuf>> {
+    let mut kept = Vec::new();
+    for part in PARTS {
+        let to = aside(path, number, part);
+        match fs::rename(beside(path, part), &to) {
+            Ok(()) => kept.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(kept)
+}
+
+fn take_place(path: &Path) -> io::Result<()> {
+    fs::rename(beside(path, REBUILT), path)?;
+    file::remove_file(&beside(path, WANTED))?;
+    file::sync_folder(path)
+}
+
+fn aside(path: &Path, number: u32, part: &str) -> PathBuf {
+    beside(path, &format!(".damaged-{number}{part}"))
+}
+
+fn first_free(path: &Path) -> u32 {
+    let is_free = |number: &u32| PARTS.iter().all(|part| !aside(path, *number, part).exists());
+    (1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,182 @@
+//! Real apps and a real backend, each a process of its own, killed at random moments: what was reported as saved is never gone.
+//!
+//! `CRASH_ROUNDS=1000 cargo test --test crashes -- --nocapture` runs that many rounds; `CRASH_SEED=n` makes the same choices again
+//! (when exactly a kill hits, only the machine knows).
+
+#[path = "crashes/processes.rs"]
+mod processes;
+#[path = "crashes/writer.rs"]
+mod writer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{format::Counter, prelude::*};
+use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
+
+use processes::{AppProcess, BackendProcess};
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// How long after the first edits of a round a process is killed, at most.
+const KILL_WITHIN: Duration = Duration::from_millis(300);
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+struct Note {
+    text: String,
+    votes: Counter,
+}
+
+/// An app with notes.
+fn app(store: &std::path::Path, url: &str) -> App {
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(ReplicatePlugin::new("crashes").store(store).deployment(url))
+        .replicate::<Note>("notes");
+    app.finish();
+    app.cleanup();
+    app
+}
+
+fn notes(app: &mut App) -> BTreeMap<DocumentId, Note> {
+    let world = app.world_mut();
+    let mut notes = world.query::<(&DocumentId, &Note)>();
+    notes.iter(world).map(|(id, note)| (id.clone(), note.clone())).collect()
+}
+
+/// What was told of edits: each is named.
+#[derive(Default)]
+struct Told {
+    tried: BTreeSet<String>,
+    saved: BTreeSet<String>,
+}
+
+impl Told {
+    fn take(&mut self, lines: Vec<String>) {
+        for line in lines {
+            match line.split_once(' ') {
+                Some(("try", edit)) => drop(self.tried.insert(edit.to_owned())),
+                Some(("saved", edit)) => drop(self.saved.insert(edit.to_owned())),
+                _ => panic!("an app said {line:?}"),
+            }
+        }
+    }
+
+    fn of_kind<'a>(edits: &'a BTreeSet<String>, kind: &str) -> Vec<&'a str> {
+        edits.iter().filter_map(|edit| edit.strip_prefix(kind)?.strip_prefix(' ')).collect()
+    }
+}
+
+#[test]
+fn what_was_reported_as_saved_survives_kills_of_apps_and_backend() {
+    let rounds: u32 = env::var("CRASH_ROUNDS").map_or(100, |rounds| rounds.parse().expect("a number of rounds"));
+    let seed: u64 = env::var("CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
+    println!("crashes: seed {seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let mut backend = BackendProcess::new(&folder.path().join("backend"));
+    let mut apps: Vec<AppProcess> =
+        ["a", "b"].iter().map(|name| AppProcess::new(name, &folder.path().join(format!("{name}.sqlite3")))).collect();
+    let mut told = Told::default();
+    let mut kills = [0_u32, 0];
+    for round in 0..rounds {
+        backend.start();
+        for app in &mut apps {
+            app.start(backend.url(), &format!("{}-{round}", app.name()), random.random());
+        }
+        // Now and then while they are starting; mostly in the middle of edits.
+        if random.random_bool(0.85) {
+            for app in &mut apps {
+                app.wait_for_an_edit();
+            }
+        }
+        std::thread::sleep(KILL_WITHIN.mul_f64(random.random()));
+        // One, two or all three of them, the later ones a little later.
+        let victims = [[0].as_slice(), &[1], &[2], &[0, 1], &[0, 2], &[2, 1], &[2, 0, 1]];
+        for &victim in *victims.choose(&mut random).unwrap() {
+            if victim == 2 {
+                backend.kill();
+            } else {
+                told.take(apps[victim].kill());
+            }
+            // All of them ran.
+            kills[usize::from(victim == 2)] += 1;
+            std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
+        }
+    }
+    for app in &mut apps {
+        kills[0] += u32::from(app.is_running());
+        told.take(app.kill());
+    }
+    backend.start();
+    let world = everyone_agrees(folder.path(), &backend, &apps);
+    println!(
+        "crashes: rounds={rounds} kills of apps={} kills of the backend={} edits saved={} documents={}",
+        kills[0],
+        kills[1],
+        told.saved.len(),
+        world.len()
+    );
+    find_everything(&told, &world, seed);
+    // Otherwise it has shown nothing.
+    assert!(told.saved.len() as u32 > rounds, "only {} edits were saved", told.saved.len());
+}
+
+/// Both apps, started once more, and one that has nothing, until all show the same.
+fn everyone_agrees(
+    folder: &std::path::Path,
+    backend: &BackendProcess,
+    apps: &[AppProcess],
+) -> BTreeMap<DocumentId, Note> {
+    let stores = apps.iter().map(|app| app.store().to_owned()).chain([folder.join("fresh.sqlite3")]);
+    let mut all: Vec<App> = stores.map(|store| app(&store, backend.url())).collect();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let mut quiet = true;
+        for app in &mut all {
+            app.update();
+            let status = app.world().resource::<SyncStatus>();
+            quiet &= status.is_live() && status.is_saved() && status.is_sent();
+        }
+        if quiet {
+            let fresh = notes(&mut all[2]);
+            if notes(&mut all[0]) == fresh && notes(&mut all[1]) == fresh {
+                return fresh;
+            }
+        }
+        let states: Vec<_> = all.iter().map(|app| app.world().resource::<SyncStatus>().clone()).collect();
+        assert!(Instant::now() < deadline, "they do not come to agree: {states:#?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Every edit that was reported as saved is there, and none is there twice.
+fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
+    let mut missing = Vec::new();
+    let mut texts: BTreeMap<&str, u32> = BTreeMap::new();
+    for note in world.values() {
+        for word in note.text.split_whitespace() {
+            *texts.entry(word).or_default() += 1;
+        }
+    }
+    missing.extend(
+        Told::of_kind(&told.saved, "insert").into_iter().filter(|id| !world.contains_key(&DocumentId::new(*id))),
+    );
+    missing.extend(Told::of_kind(&told.saved, "write").into_iter().filter(|word| !texts.contains_key(word)));
+    let kept: Vec<_> = Told::of_kind(&told.saved, "delete")
+        .into_iter()
+        .filter(|id| world.contains_key(&DocumentId::new(*id)))
+        .collect();
+    assert!(missing.is_empty(), "seed {seed}: reported as saved and gone: {missing:?}");
+    assert!(kept.is_empty(), "seed {seed}: reported as deleted and there: {kept:?}");
+    let twice: Vec<_> = texts.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "seed {seed}: written once and there twice: {twice:?}");
+    let votes = world.values().map(|note| note.votes.0).sum::<i64>();
+    let (saved, tried) = (Told::of_kind(&told.saved, "vote").len(), Told::of_kind(&told.tried, "vote").len());
+    let counted = usize::try_from(votes).unwrap();
+    assert!((saved..=tried).contains(&counted), "seed {seed}: {saved} votes saved, {tried} tried, {votes} counted");
+}
