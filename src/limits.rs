@@ -39,3 +39,20 @@ pub const STORE_NAME_BYTES: usize = 64;
 /// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and
 /// little to play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
+/// Chunks of one collection that wait for their missing parts: a log has the parts of a chunk one after the other, so one is what there
+/// should be.
+pub const PARTIAL_CHUNKS: usize = 16;
+/// Bytes of them: two of the largest changes.
+pub const PARTIAL_BYTES: usize = 2 * CHANGE_BYTES;
+/// The largest saved document of the original API, and the largest snapshot, as it arrives.
+pub const SAVED_BYTES: usize = CHANGE_BYTES;
+/// The same, inflated: a compressed column may not grow without bound.
+pub const INFLATED_BYTES: usize = 64 * 1024 * 1024;
+/// Operations in one change: run-length encoding lets a few bytes claim any number, and Automerge takes about 430 bytes for each while it
+/// reads them. Enough to write or delete the longest text that a row may hold.
+pub const CHANGE_OPERATIONS: u64 = 1_280 * 1024;
+/// Operations in one saved document or snapshot. Enough to write and delete the longest text a row may hold several times over.
+pub const OPERATIONS: u64 = 4 * 1024 * 1024;
+/// The highest number an operation may have. Automerge keeps it in 32 bits and panics when they are used up: a change that claimed the last
+/// of them would leave a document that nobody can edit. This leaves as many again.
+pub const OPERATION_NUMBER: u64 = 1 << 31;

@@ -3,15 +3,8 @@
 use std::time::Duration;
 
 /// The largest WebSocket message or HTTP body: what the official Rust client takes, and room for a whole saved document of
-/// [`SAVED_BYTES`] in base64. More is refused before it is buffered.
+/// [`SAVED_BYTES`](crate::limits::SAVED_BYTES) in base64. More is refused before it is buffered.
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
-/// The largest saved document of the original API, as it arrives.
-pub(super) const SAVED_BYTES: usize = crate::limits::CHANGE_BYTES;
-/// The same, inflated: a compressed column may not grow without bound.
-pub(super) const INFLATED_BYTES: usize = 64 * 1024 * 1024;
-/// Operations in one change, or in one saved document: run-length encoding lets a few bytes claim any number. Enough to write and
-/// delete the longest text a row may hold several times over.
-pub(super) const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
 pub(super) const WAITING_BYTES: usize = 2 * crate::limits::CHANGE_BYTES;
 /// Document bytes in one page of the original API, which has a limit in documents only: well within a frame.

@@ -8,7 +8,7 @@ use super::{
     ChunkKind, RemoteId, Store, StoreError, repair,
     write::{find_document, kind_to_number},
 };
-use crate::{DocumentId, limits::COMPACT_CHUNKS};
+use crate::{DocumentId, inspect, limits::COMPACT_CHUNKS};
 
 /// The number is part of the text, since only so SQLite sees that the index `document_long` has all that is asked for.
 pub(super) fn long_and_held() -> String {
@@ -70,9 +70,11 @@ impl Store {
         }
         let damaged = |problem| self.damaged_document(collection, id, problem);
         let whole = repair::load(rows.iter().map(|row| &row.chunk)).map_err(damaged)?;
-        let bytes = whole.save();
+        let bytes = inspect::guarded("save", || whole.save()).map_err(|error| damaged(error.to_string()))?;
         // What it replaces is deleted: it must open, and hold the same.
-        let again = Automerge::load(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let again = inspect::guarded("load", || Automerge::load(&bytes))
+            .map_err(|error| damaged(error.to_string()))?
+            .map_err(|error| damaged(error.to_string()))?;
         if sorted(again.get_heads()) != sorted(whole.get_heads()) {
             return Err(damaged("a snapshot of them has other heads".to_owned()));
         }

@@ -4,7 +4,7 @@ use automerge::{Automerge, ChangeHash};
 use rusqlite::params;
 
 use super::{Store, StoreError, StoredChunk, write::heads_to_blob};
-use crate::{DocumentId, format, replica::StoredDocument};
+use crate::{DocumentId, format, inspect, replica::StoredDocument};
 
 impl Store {
     /// Computes a document's heads and value from its chunks, and stores them.
@@ -14,7 +14,8 @@ impl Store {
             .map_err(|problem| self.damaged_document(collection, &id, problem))?;
         let mut heads: Vec<ChangeHash> = document.get_heads();
         heads.sort();
-        let value = format::read(&document);
+        let value = inspect::guarded("read", || format::read(&document))
+            .map_err(|problem| self.damaged_document(collection, &id, problem.to_string()))?;
         let blob = heads_to_blob(&heads);
         let stored = self
             .connection
@@ -49,7 +50,10 @@ pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<
         // Automerge would make an empty document of that.
         return Err("none of its changes is there".to_owned());
     }
-    let document = Automerge::load(&bytes).map_err(|error| error.to_string())?;
+    // The file may have been written by anyone: a panic here would end the store's thread.
+    let document = inspect::guarded("load", || Automerge::load(&bytes))
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
     match automerge::ReadDoc::get_missing_deps(&document, &[]).first() {
         Some(hash) => Err(format!("change {hash} is missing")),
         None => Ok(document),

@@ -200,9 +200,15 @@ impl Disk {
         let answer = match request {
             DiskRequest::Write(..) => return,
             DiskRequest::Load(document) => self.load(store, document),
-            DiskRequest::Remote { deployment, epoch } => self.remote(store, &deployment, epoch, remote_in_use),
+            // Pages wait for these two, and nothing else would ask again.
+            DiskRequest::Remote { deployment, epoch } => {
+                return self.insist(|| self.remote(store, &deployment, epoch.clone(), remote_in_use));
+            }
             DiskRequest::Forget { deployment, remote } => {
-                store.forget(remote).and_then(|()| self.remote(store, &deployment, None, remote_in_use))
+                return self.insist(|| {
+                    store.forget(remote)?;
+                    self.remote(store, &deployment, None, remote_in_use)
+                });
             }
             DiskRequest::ReadUnsent { collection, documents, history, remote } => {
                 self.unsent(store, collection, documents, history, remote)
@@ -211,6 +217,29 @@ impl Disk {
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
             Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
+        }
+    }
+
+    /// Answers, however long that takes, until the app ends.
+    fn insist(&self, mut ask: impl FnMut() -> Result<Event, StoreError>) {
+        let mut told = false;
+        loop {
+            match ask() {
+                Ok(event) => {
+                    if told {
+                        self.tell(DiskAnswer::Recovered);
+                    }
+                    return self.tell(DiskAnswer::Event(event));
+                }
+                Err(error) if !told => {
+                    self.tell(DiskAnswer::Failed(error.to_string()));
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
+                return;
+            }
         }
     }
 
