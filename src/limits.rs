@@ -22,6 +22,8 @@ pub const DOCUMENT_PAGE: usize = 100;
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
 /// A document's name: it is an index key.
 pub const DOCUMENT_ID_BYTES: usize = 128;
+/// A scope's name: an index key, too.
+pub const SCOPE_BYTES: usize = 128;
 /// Nesting of a value: Convex's limit.
 pub const NESTING: usize = 64;
 /// A materialized row: Convex's limit.

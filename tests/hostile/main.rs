@@ -7,11 +7,14 @@
 //! `HOSTILE_CASES=100000 cargo test --test hostile` tries more than the few that run by default. What is in `corpus` is tried in every run, and so is
 //! what proptest found before (`proptest-regressions`).
 
+mod backend;
 mod chunks;
 mod corpus;
+mod http;
 mod memory;
 mod mutate;
 mod panics;
+mod peer;
 mod replica;
 
 use proptest::{prelude::ProptestConfig, test_runner::FileFailurePersistence};
