@@ -1,6 +1,11 @@
 //! The store's thread: everything that waits is written as one transaction.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc::UnboundedSender;
@@ -74,8 +79,16 @@ impl Disk {
         let Some(mut store) = self.open() else { return };
         self.fill(&store);
         let mut remote_in_use = None;
+        // What could not be answered; the newest question is the one that counts.
+        let mut unanswered: Option<(DiskRequest, Instant)> = None;
         loop {
-            let first = match self.requests.recv_timeout(IDLE) {
+            if let Some((request, _)) = unanswered.take_if(|(_, tried)| tried.elapsed() >= RETRY) {
+                match self.answer(&mut store, request, &mut remote_in_use) {
+                    Ok(()) => self.tell(DiskAnswer::Recovered),
+                    Err((request, _)) => unanswered = Some((request, Instant::now())),
+                }
+            }
+            let first = match self.requests.recv_timeout(if unanswered.is_some() { RETRY } else { IDLE }) {
                 Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => {
                     self.compact(&mut store, remote_in_use);
@@ -90,7 +103,10 @@ impl Disk {
                     DiskRequest::Write(id, write) => writes.push((id, write)),
                     other => {
                         self.commit(&mut store, &mut writes);
-                        self.answer(&mut store, other, &mut remote_in_use);
+                        if let Err((request, problem)) = self.answer(&mut store, other, &mut remote_in_use) {
+                            self.tell(DiskAnswer::Failed(problem));
+                            unanswered = Some((request, Instant::now()));
+                        }
                     }
                 }
                 if writes.len() < BATCH_WRITES {
@@ -196,51 +212,33 @@ impl Disk {
         self.commit_batch(store, right);
     }
 
-    fn answer(&self, store: &mut Store, request: DiskRequest, remote_in_use: &mut Option<RemoteId>) {
-        let answer = match request {
-            DiskRequest::Write(..) => return,
-            DiskRequest::Load(document) => self.load(store, document),
-            // Pages wait for these two, and nothing else would ask again.
-            DiskRequest::Remote { deployment, epoch } => {
-                return self.insist(|| self.remote(store, &deployment, epoch.clone(), remote_in_use));
-            }
+    /// Answers a request, or gives it back if it is to be tried again: pages wait for what is known of a deployment, and nobody would ask
+    /// for it a second time.
+    fn answer(
+        &self,
+        store: &mut Store,
+        request: DiskRequest,
+        remote_in_use: &mut Option<RemoteId>,
+    ) -> Result<(), (DiskRequest, String)> {
+        let answer = match &request {
+            DiskRequest::Write(..) => return Ok(()),
+            DiskRequest::Load(document) => self.load(store, document.clone()),
+            DiskRequest::Remote { deployment, epoch } => self.remote(store, deployment, epoch.clone(), remote_in_use),
             DiskRequest::Forget { deployment, remote } => {
-                return self.insist(|| {
-                    store.forget(remote)?;
-                    self.remote(store, &deployment, None, remote_in_use)
-                });
+                store.forget(*remote).and_then(|()| self.remote(store, deployment, None, remote_in_use))
             }
             DiskRequest::ReadUnsent { collection, documents, history, remote } => {
-                self.unsent(store, collection, documents, history, remote)
+                self.unsent(store, *collection, documents.clone(), history.clone(), *remote)
             }
         };
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
+            Err(error) if matches!(request, DiskRequest::Remote { .. } | DiskRequest::Forget { .. }) => {
+                return Err((request, error.to_string()));
+            }
             Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
         }
-    }
-
-    /// Answers, however long that takes, until the app ends.
-    fn insist(&self, mut ask: impl FnMut() -> Result<Event, StoreError>) {
-        let mut told = false;
-        loop {
-            match ask() {
-                Ok(event) => {
-                    if told {
-                        self.tell(DiskAnswer::Recovered);
-                    }
-                    return self.tell(DiskAnswer::Event(event));
-                }
-                Err(error) if !told => {
-                    self.tell(DiskAnswer::Failed(error.to_string()));
-                    told = true;
-                }
-                Err(_) => {}
-            }
-            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
-                return;
-            }
-        }
+        Ok(())
     }
 
     fn load(&self, store: &Store, document: DocumentKey) -> Result<Event, StoreError> {

@@ -21,7 +21,7 @@ const PEAK: usize = 32 * 1024 * 1024;
 pub static BACKEND: LazyLock<Backend> =
     LazyLock::new(|| Backend::start(BackendConfig::new()).expect("a backend in memory starts"));
 
-fn bytes(bytes: &[u8]) -> Json {
+pub fn bytes(bytes: &[u8]) -> Json {
     Json::from(Value::Bytes(bytes.to_vec()))
 }
 
@@ -75,7 +75,7 @@ fn valid() -> Vec<Json> {
 }
 
 /// Values that do not belong where they are put.
-fn odd() -> impl Strategy<Value = Json> {
+pub fn odd() -> impl Strategy<Value = Json> {
     prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::from),
@@ -95,7 +95,7 @@ fn odd() -> impl Strategy<Value = Json> {
 }
 
 /// Puts `odd` in the place of the `which`th value within a message.
-fn replaced(message: &Json, which: usize, odd: Json) -> Json {
+pub fn replaced(message: &Json, which: usize, odd: Json) -> Json {
     fn count(value: &Json) -> usize {
         1 + match value {
             Json::Array(values) => values.iter().map(count).sum(),

@@ -10,12 +10,16 @@
 mod backend;
 mod chunks;
 mod corpus;
+mod front;
 mod http;
+mod load;
 mod memory;
 mod mutate;
+mod network;
 mod panics;
 mod peer;
 mod replica;
+mod rows;
 
 use proptest::{prelude::ProptestConfig, test_runner::FileFailurePersistence};
 
@@ -26,5 +30,11 @@ static ALLOCATOR: memory::Counting = memory::Counting;
 fn cases(few: u32, found: &'static str) -> proptest::prelude::ProptestConfig {
     let cases = std::env::var("HOSTILE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few);
     let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(found)) as Box<_>);
-    ProptestConfig { cases, max_shrink_iters: 2_000, failure_persistence, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        max_shrink_time: 60_000,
+        failure_persistence,
+        ..ProptestConfig::default()
+    }
 }

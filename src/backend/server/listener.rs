@@ -28,7 +28,11 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub fn new(listener: TcpListener, patience: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(SOCKETS)), patience }
+        Self::with_places(listener, patience, SOCKETS)
+    }
+
+    fn with_places(listener: TcpListener, patience: Duration, places: usize) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(places)), patience }
     }
 }
 
@@ -121,5 +125,52 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_beyond_the_places_is_closed_and_a_place_is_free_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = Sockets::with_places(listener, Duration::from_secs(600), 1);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (first, _) = sockets.accept().await;
+        let mut beyond = TcpStream::connect(address).await.unwrap();
+        tokio::select! {
+            read = beyond.read_u8() => assert!(read.is_err(), "it is closed"),
+            _ = sockets.accept() => panic!("there was no place"),
+        }
+        drop(first);
+        let _client = TcpStream::connect(address).await.unwrap();
+        sockets.accept().await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_only_read_from_fails_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = Sockets::new(listener, Duration::from_millis(20));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = sockets.accept().await;
+        // However much trickles in.
+        let trickling = tokio::spawn(async move {
+            while tokio::io::AsyncWriteExt::write_u8(&mut client, b'x').await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        let error = loop {
+            if let Err(error) = socket.read_u8().await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(socket);
+        trickling.await.unwrap();
     }
 }
