@@ -26,6 +26,10 @@ const LAST_TRIES: u32 = 5;
 const BATCH_WRITES: usize = 4_096;
 /// With nothing to do for this long, documents with many changes are compacted.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often documents are compacted where there is always something to do.
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
+/// Documents compacted then: edits wait meanwhile.
+const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
 const COMPACT_AT_ONCE: usize = 16;
 
@@ -81,7 +85,13 @@ impl Disk {
         let mut remote_in_use = None;
         // What could not be answered; the newest question is the one that counts.
         let mut unanswered: Option<(DiskRequest, Instant)> = None;
+        let mut compacted = Instant::now();
         loop {
+            // An app that is never idle would grow for ever.
+            if compacted.elapsed() >= COMPACT_EVERY {
+                self.compact(&mut store, remote_in_use, COMPACT_WHILE_BUSY);
+                compacted = Instant::now();
+            }
             if let Some((request, _)) = unanswered.take_if(|(_, tried)| tried.elapsed() >= RETRY) {
                 match self.answer(&mut store, request, &mut remote_in_use) {
                     Ok(()) => self.tell(DiskAnswer::Recovered),
@@ -91,7 +101,11 @@ impl Disk {
             let first = match self.requests.recv_timeout(if unanswered.is_some() { RETRY } else { IDLE }) {
                 Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.compact(&mut store, remote_in_use);
+                    self.compact(&mut store, remote_in_use, COMPACT_AT_ONCE);
+                    compacted = Instant::now();
+                    if let Err(error) = store.reclaim() {
+                        tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot give back free space");
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -294,9 +308,9 @@ impl Disk {
         Ok(Event::Unsent { collection, documents: unsent })
     }
 
-    fn compact(&self, store: &mut Store, remote: Option<RemoteId>) {
+    fn compact(&self, store: &mut Store, remote: Option<RemoteId>, most: usize) {
         let Some(remote) = remote else { return };
-        let documents = match store.compactable(remote, COMPACT_AT_ONCE) {
+        let documents = match store.compactable(remote, most) {
             Ok(documents) => documents,
             Err(error) => {
                 return tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot look for documents to compact");
