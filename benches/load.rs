@@ -130,12 +130,20 @@ impl Peer {
         self.say(json!({ "type": "ModifyQuerySet", "baseVersion": base, "newVersion": base + 1, "modifications": modifications })).await
     }
 
-    async fn push(&mut self, collection: &str, scope: &str, id: &str, change: &[u8], fields: Json) -> Result<u32, Failure> {
+    async fn push(
+        &mut self,
+        collection: &str,
+        scope: &str,
+        id: &str,
+        change: &[u8],
+        fields: Json,
+    ) -> Result<u32, Failure> {
         self.request += 1;
         let change = json!({ "bytes": Json::from(Value::Bytes(change.to_vec())) });
         let arguments = json!({ "documents": [{ "id": id, "changes": [change], "fields": fields }], "scope": scope });
         let path = format!("{collection}:pushChanges");
-        self.say(json!({ "type": "Mutation", "requestId": self.request, "udfPath": path, "args": [arguments] })).await?;
+        self.say(json!({ "type": "Mutation", "requestId": self.request, "udfPath": path, "args": [arguments] }))
+            .await?;
         Ok(self.request)
     }
 }
@@ -177,7 +185,8 @@ async fn healthy(stage: Arc<Stage>, number: usize) -> Result<(usize, Vec<(bool, 
         let change = document.get_changes(&known).pop().ok_or("no change")?;
         known = document.get_heads();
         let (is_loaded, sent) = (stage.loaded.load(Ordering::Relaxed), Instant::now());
-        let request = peer.push("tasks", &scope, &scope, change.raw_bytes(), json!({ "count": (pushes + 1) as f64 })).await?;
+        let request =
+            peer.push("tasks", &scope, &scope, change.raw_bytes(), json!({ "count": (pushes + 1) as f64 })).await?;
         let mut answered = None;
         let mut seen = None;
         while answered.is_none() || seen.is_none() {
@@ -269,7 +278,12 @@ async fn hostile(stage: Arc<Stage>, number: usize) {
 
 fn figures(name: &str, mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort();
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
+    let at = |share: f64| {
+        times
+            .get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    };
     let (median, p99) = (at(0.5), at(0.99));
     println!("load: {name}: n={} median={median:.1?} p99={p99:.1?}", times.len());
     (median, p99)
@@ -279,7 +293,12 @@ fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let folder = tempfile::tempdir()?;
     let (server, address) = Server::start(folder.path())?;
-    let stage = Arc::new(Stage { address, loaded: AtomicBool::new(false), over: AtomicBool::new(false), refused: AtomicUsize::new(0) });
+    let stage = Arc::new(Stage {
+        address,
+        loaded: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        refused: AtomicUsize::new(0),
+    });
     let bad = args.connections / 10;
     let good = args.connections - bad;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -314,7 +333,9 @@ fn main() -> Result<(), Failure> {
     });
     runtime.shutdown_background();
     let (pushes, times) = outcome?;
-    let of = |loaded: bool, seen: bool| times.iter().filter(|(was, ..)| *was == loaded).map(|(_, a, s)| if seen { *s } else { *a }).collect();
+    let of = |loaded: bool, seen: bool| {
+        times.iter().filter(|(was, ..)| *was == loaded).map(|(_, a, s)| if seen { *s } else { *a }).collect()
+    };
     let quiet = figures("quiet, answered", of(false, false));
     let loaded = figures("loaded, answered", of(true, false));
     figures("quiet, seen", of(false, true));

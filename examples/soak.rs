@@ -122,7 +122,8 @@ fn app(store: &Path, url: &str) -> App {
 
 fn task(world: &mut World, number: u64) -> Option<Mut<'_, Task>> {
     let id = DocumentId::new(format!("task-{number}"));
-    let entity = world.query::<(Entity, &DocumentId)>().iter(world).find(|(_, its)| **its == id).map(|(entity, _)| entity);
+    let entity =
+        world.query::<(Entity, &DocumentId)>().iter(world).find(|(_, its)| **its == id).map(|(entity, _)| entity);
     match entity {
         Some(entity) => world.get_mut::<Task>(entity),
         None => {
@@ -269,15 +270,21 @@ fn soak(args: &Args) -> Result<bool, Failure> {
     let changes = backend.stats().changes;
     backend.stop();
     let third = samples.len() / 3;
-    let mean = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() / samples.len().max(1) as u64;
+    let mean =
+        |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() / samples.len().max(1) as u64;
     let grown = |of: fn(&Sample) -> u64| {
         let (middle, last) = (mean(&samples[third..2 * third], of), mean(&samples[2 * third..], of));
         last as f64 / middle.max(1) as f64
     };
-    let (app, server, latency) = (grown(|sample| sample.app), grown(|sample| sample.backend), grown(|sample| sample.latency));
+    let (app, server, latency) =
+        (grown(|sample| sample.app), grown(|sample| sample.backend), grown(|sample| sample.latency));
     let snapshots = snapshots(&store(0))?;
     let (stored, logged) = (size(&store(0)), size(&data.join("log.sqlite")));
-    let is_bounded = app < 1.5 && server < 1.5 && latency < 3.0 && stored < MOST * snapshots + FIXED && logged < MOST * snapshots + FIXED;
+    let is_bounded = app < 1.5
+        && server < 1.5
+        && latency < 3.0
+        && stored < MOST * snapshots + FIXED
+        && logged < MOST * snapshots + FIXED;
     println!(
         "soak: minutes={} edits={} changes={changes} kills={kills} memory x{app:.2} (app) x{server:.2} (backend) latency x{latency:.2} \
          snapshots={snapshots} B store={stored} B log={logged} B bounded={is_bounded}",
@@ -302,14 +309,20 @@ fn one_document(edits: u64) -> Result<bool, Failure> {
         }
         app.update();
         // As fast as the backend takes them.
-        while made % 1_000 == 0 && !app.world().resource::<SyncStatus>().is_sent() {
+        while made % 1_000 == 0 && !is_done(&app) {
             app.update();
             std::thread::sleep(Duration::from_micros(200));
         }
         if made % 10_000 == 0 {
             most_stored = size(&store).max(most_stored);
             most_logged = size(&data.join("log.sqlite")).max(most_logged);
-            println!("soak: edits={made} at={}s store={} KiB log={} KiB rows={}", began.elapsed().as_secs(), size(&store) / 1024, size(&data.join("log.sqlite")) / 1024, backend.stats().rows);
+            println!(
+                "soak: edits={made} at={}s store={} KiB log={} KiB rows={}",
+                began.elapsed().as_secs(),
+                size(&store) / 1024,
+                size(&data.join("log.sqlite")) / 1024,
+                backend.stats().rows
+            );
         }
     }
     // Compaction comes when it is quiet.
@@ -338,6 +351,12 @@ fn one_document(edits: u64) -> Result<bool, Failure> {
         stats.rows,
     );
     Ok(is_bounded)
+}
+
+/// Whether everything that was edited is on the disk and with the backend.
+fn is_done(app: &App) -> bool {
+    let status = app.world().resource::<SyncStatus>();
+    status.is_saved() && status.is_sent()
 }
 
 /// Bytes that the documents of a store take as one snapshot each.

@@ -64,7 +64,7 @@ pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
 pub(crate) fn received(bytes: &[u8]) -> Result<Received, ChunkError> {
     let (chunk, rest) = Chunk::split(bytes)?;
     if chunk.kind != DOCUMENT {
-        return change(bytes).map(Received::Change);
+        return change(bytes).map(|change| Received::Change(Box::new(change)));
     }
     if !rest.is_empty() {
         return Err(invalid("bytes follow the snapshot"));
@@ -76,7 +76,7 @@ pub(crate) fn received(bytes: &[u8]) -> Result<Received, ChunkError> {
 
 /// What [`received`] found.
 pub(crate) enum Received {
-    Change(Change),
+    Change(Box<Change>),
     /// Its changes, dependencies first.
     Snapshot(Vec<Change>),
 }

@@ -37,7 +37,7 @@ pub const REPEATED_FIELD_BYTES: usize = 1_024;
 /// is rewritten about once per this many that follow it.
 pub const COMPACT_CHUNKS: usize = 64;
 /// A store's file is rewritten when half of it is free, and at least this much.
-pub const RECLAIM_BYTES: i64 = 1024 * 1024;
+pub const RECLAIM_BYTES: i64 = 256 * 1024;
 /// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
 pub const STORE_NAME_BYTES: usize = 64;
 /// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and

@@ -267,7 +267,7 @@ impl Live {
     fn read_chunk(&mut self, bytes: &[u8]) -> Result<NewChunk, String> {
         match inspect::received(bytes).map_err(|error| error.to_string())? {
             Received::Snapshot(changes) => Ok((super::chunk_hash(bytes), self.lacking(changes), true)),
-            Received::Change(change) => Ok((change.hash(), self.lacking(vec![change]), false)),
+            Received::Change(change) => Ok((change.hash(), self.lacking(vec![*change]), false)),
         }
     }
 

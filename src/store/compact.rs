@@ -8,7 +8,10 @@ use super::{
     ChunkKind, RemoteId, Store, StoreError, repair,
     write::{find_document, kind_to_number},
 };
-use crate::{DocumentId, inspect, limits::{COMPACT_CHUNKS, RECLAIM_BYTES}};
+use crate::{
+    DocumentId, inspect,
+    limits::{COMPACT_CHUNKS, RECLAIM_BYTES},
+};
 
 /// The number is part of the text, since only so SQLite sees that the index `document_long` has all that is asked for.
 pub(super) fn long_and_held() -> String {

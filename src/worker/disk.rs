@@ -95,7 +95,7 @@ impl Disk {
             if let Some((request, _)) = unanswered.take_if(|(_, tried)| tried.elapsed() >= RETRY) {
                 match self.answer(&mut store, request, &mut remote_in_use) {
                     Ok(()) => self.tell(DiskAnswer::Recovered),
-                    Err((request, _)) => unanswered = Some((request, Instant::now())),
+                    Err(again) => unanswered = Some((again.0, Instant::now())),
                 }
             }
             let first = match self.requests.recv_timeout(if unanswered.is_some() { RETRY } else { IDLE }) {
@@ -117,7 +117,8 @@ impl Disk {
                     DiskRequest::Write(id, write) => writes.push((id, write)),
                     other => {
                         self.commit(&mut store, &mut writes);
-                        if let Err((request, problem)) = self.answer(&mut store, other, &mut remote_in_use) {
+                        if let Err(again) = self.answer(&mut store, other, &mut remote_in_use) {
+                            let (request, problem) = *again;
                             self.tell(DiskAnswer::Failed(problem));
                             unanswered = Some((request, Instant::now()));
                         }
@@ -233,7 +234,7 @@ impl Disk {
         store: &mut Store,
         request: DiskRequest,
         remote_in_use: &mut Option<RemoteId>,
-    ) -> Result<(), (DiskRequest, String)> {
+    ) -> Result<(), Box<(DiskRequest, String)>> {
         let answer = match &request {
             DiskRequest::Write(..) => return Ok(()),
             DiskRequest::Load(document) => self.load(store, document.clone()),
@@ -248,7 +249,7 @@ impl Disk {
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
             Err(error) if matches!(request, DiskRequest::Remote { .. } | DiskRequest::Forget { .. }) => {
-                return Err((request, error.to_string()));
+                return Err(Box::new((request, error.to_string())));
             }
             Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
         }

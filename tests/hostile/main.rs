@@ -13,6 +13,7 @@ mod corpus;
 mod front;
 mod http;
 mod load;
+mod long;
 mod memory;
 mod mutate;
 mod network;

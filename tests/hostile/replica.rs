@@ -36,10 +36,12 @@ impl Schema for Plain {
     }
 }
 
+type Chunk = (ChunkKind, Arc<[u8]>);
+
 /// A replica, its store, and what it told.
 pub struct Machine {
     replica: Replica,
-    stored: HashMap<DocumentId, Vec<(ChunkKind, Arc<[u8]>)>>,
+    stored: HashMap<DocumentId, Vec<Chunk>>,
     pub deltas: Vec<Delta>,
     pub failures: Vec<(FailureKind, Option<DocumentId>, String)>,
     pub checkpoint: Option<Position>,
