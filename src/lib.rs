@@ -96,6 +96,7 @@ pub mod collection;
 pub mod ecs;
 pub mod format;
 mod id;
+mod inspect;
 pub mod limits;
 #[cfg(feature = "bevy")]
 pub mod message;

@@ -22,6 +22,8 @@ pub const DOCUMENT_PAGE: usize = 100;
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
 /// A document's name: it is an index key.
 pub const DOCUMENT_ID_BYTES: usize = 128;
+/// A scope's name: an index key, too.
+pub const SCOPE_BYTES: usize = 128;
 /// Nesting of a value: Convex's limit.
 pub const NESTING: usize = 64;
 /// A materialized row: Convex's limit.
@@ -34,8 +36,27 @@ pub const REPEATED_FIELD_BYTES: usize = 1_024;
 /// A document in a store with at least this many chunks is worth one snapshot: fewer load fast enough, and so each change
 /// is rewritten about once per this many that follow it.
 pub const COMPACT_CHUNKS: usize = 64;
+/// A store's file is rewritten when half of it is free, and at least this much.
+pub const RECLAIM_BYTES: i64 = 256 * 1024;
 /// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
 pub const STORE_NAME_BYTES: usize = 64;
 /// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and
 /// little to play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
+/// Chunks of one collection that wait for their missing parts: a log has the parts of a chunk one after the other, so one is what there
+/// should be.
+pub const PARTIAL_CHUNKS: usize = 16;
+/// Bytes of them: two of the largest changes.
+pub const PARTIAL_BYTES: usize = 2 * CHANGE_BYTES;
+/// The largest saved document of the original API, and the largest snapshot, as it arrives.
+pub const SAVED_BYTES: usize = CHANGE_BYTES;
+/// The same, inflated: a compressed column may not grow without bound.
+pub const INFLATED_BYTES: usize = 64 * 1024 * 1024;
+/// Operations in one change: run-length encoding lets a few bytes claim any number, and Automerge takes about 430 bytes for each while it
+/// reads them. Enough to write or delete the longest text that a row may hold.
+pub const CHANGE_OPERATIONS: u64 = 1_280 * 1024;
+/// Operations in one saved document or snapshot. Enough to write and delete the longest text a row may hold several times over.
+pub const OPERATIONS: u64 = 4 * 1024 * 1024;
+/// The highest number an operation may have. Automerge keeps it in 32 bits and panics when they are used up: a change that claimed the last
+/// of them would leave a document that nobody can edit. This leaves as many again.
+pub const OPERATION_NUMBER: u64 = 1 << 31;

@@ -1,6 +1,8 @@
 //! How a backend is set up.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
+
+use super::limits::PATIENCE;
 
 /// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
 #[derive(Clone)]
@@ -9,12 +11,13 @@ pub struct BackendConfig {
     pub(super) data: Option<PathBuf>,
     pub(super) token: Option<String>,
     pub(super) origins: Vec<String>,
+    pub(super) patience: Duration,
 }
 
 impl BackendConfig {
     /// In memory, on any free port of this machine, for everyone on it.
     pub fn new() -> Self {
-        Self { listen: "127.0.0.1:0".into(), data: None, token: None, origins: Vec::new() }
+        Self { listen: "127.0.0.1:0".into(), data: None, token: None, origins: Vec::new(), patience: PATIENCE }
     }
 
     /// Listens on this address, e.g. `127.0.0.1:3210`; port 0 is any that is free. An address that other machines can connect to needs a
@@ -31,6 +34,13 @@ impl BackendConfig {
     /// Serves only those who know the token: as the user token of the sync protocol, or after `Authorization: Bearer`.
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
+    }
+
+    /// How long a client may say nothing at all, or take nothing of what is sent to it, before its connection is closed; and how long a
+    /// request may take to come in. 60 seconds unless set. Clients are pinged four times in that time, which they answer by themselves, so
+    /// this is how long a connection outlives a network that broke.
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
@@ -55,6 +65,7 @@ impl fmt::Debug for BackendConfig {
             .field("data", &self.data)
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("origins", &self.origins)
+            .field("patience", &self.patience)
             .finish()
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use convex::Value;
 
+use crate::inspect::ChunkError;
+
 /// A refusal, as `docs/wire.md` lists them. A whole call that fails carries it as the data of a `ConvexError`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -54,5 +56,15 @@ impl Failure {
             fields.insert("document".to_owned(), Value::from(document.clone()));
         }
         Value::Object(fields)
+    }
+}
+
+impl From<ChunkError> for Failure {
+    fn from(error: ChunkError) -> Self {
+        let message = error.to_string();
+        match error {
+            ChunkError::Invalid(_) => Self::invalid_change(message),
+            ChunkError::TooLarge { limit, .. } => Self { limit: Some(limit), ..Self::new("tooLarge", message) },
+        }
     }
 }

@@ -7,10 +7,14 @@ use convex_sync_types::UdfPath;
 
 use super::{
     failure::Failure,
+    limits::PATH_BYTES,
     log::{Chunk, DocumentPage, Log, LogPage, PullDeltas, PushAnswer, PushChanges, PushedDocument, PutDocument},
     validator::{Validator, array, object, optional, required},
 };
-use crate::replica::{Part, Position};
+use crate::{
+    limits::SCOPE_BYTES,
+    replica::{Part, Position},
+};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug)]
@@ -134,7 +138,7 @@ static VALIDATORS: LazyLock<Validators> = LazyLock::new(|| {
 pub(super) fn mutation(path: &UdfPath, args: &str) -> Result<(String, Mutation), CallError> {
     let (collection, name) = split(path);
     let mutation = match name {
-        "pushChanges" => Mutation::Push(push_changes(checked(args, &VALIDATORS.push_changes)?)),
+        "pushChanges" => Mutation::Push(push_changes(checked(args, &VALIDATORS.push_changes)?)?),
         "insertDocument" | "updateDocument" => {
             let mut args = checked(args, &VALIDATORS.put_document)?;
             Mutation::Put(PutDocument { id: args.string("documentId"), bytes: args.bytes("crdtBytes") })
@@ -161,7 +165,7 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
             Query::PullDeltas(PullDeltas {
                 checkpoint,
                 limit: args.optional_float64("limit"),
-                scope: args.optional_string("scope"),
+                scope: check_scope(args.optional_string("scope"))?,
             })
         }
         "pullChanges" => {
@@ -258,6 +262,27 @@ impl From<Answer> for Value {
 
 fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Whether a path can be one, before it is parsed.
+pub(super) fn check_path(path: &str) -> Result<(), String> {
+    if path.len() > PATH_BYTES {
+        return Err(format!("the function path has {} bytes; at most {PATH_BYTES} are taken", path.len()));
+    }
+    if !path.is_ascii() {
+        return Err(format!("not a function path: {path:?}"));
+    }
+    Ok(())
+}
+
+/// A scope becomes part of every document in it, and of every open query.
+fn check_scope(scope: Option<String>) -> Result<Option<String>, CallError> {
+    match scope {
+        Some(scope) if scope.len() > SCOPE_BYTES => {
+            Err(Failure::too_large(format!("the scope has {} bytes", scope.len()), SCOPE_BYTES).into())
+        }
+        scope => Ok(scope),
+    }
 }
 
 /// `tasks:pushChanges` is a function of the collection `tasks`.
@@ -364,7 +389,7 @@ impl Fields {
     }
 }
 
-fn push_changes(mut args: Fields) -> PushChanges {
+fn push_changes(mut args: Fields) -> Result<PushChanges, CallError> {
     let documents = args
         .objects("documents")
         .map(|mut document| PushedDocument {
@@ -381,7 +406,7 @@ fn push_changes(mut args: Fields) -> PushChanges {
                 .collect(),
         })
         .collect();
-    PushChanges { documents, scope: args.optional_string("scope") }
+    Ok(PushChanges { documents, scope: check_scope(args.optional_string("scope"))? })
 }
 
 fn chunk(mut chunk: Fields) -> Chunk {

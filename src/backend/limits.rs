@@ -3,15 +3,8 @@
 use std::time::Duration;
 
 /// The largest WebSocket message or HTTP body: what the official Rust client takes, and room for a whole saved document of
-/// [`SAVED_BYTES`] in base64. More is refused before it is buffered.
+/// [`SAVED_BYTES`](crate::limits::SAVED_BYTES) in base64. More is refused before it is buffered.
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
-/// The largest saved document of the original API, as it arrives.
-pub(super) const SAVED_BYTES: usize = crate::limits::CHANGE_BYTES;
-/// The same, inflated: a compressed column may not grow without bound.
-pub(super) const INFLATED_BYTES: usize = 64 * 1024 * 1024;
-/// Operations in one change, or in one saved document: run-length encoding lets a few bytes claim any number. Enough to write and
-/// delete the longest text a row may hold several times over.
-pub(super) const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
 pub(super) const WAITING_BYTES: usize = 2 * crate::limits::CHANGE_BYTES;
 /// Document bytes in one page of the original API, which has a limit in documents only: well within a frame.
@@ -24,18 +17,40 @@ pub(super) const COMPACT_TAIL: usize = 128;
 /// Documents whose Automerge form is kept in memory between merges.
 pub(super) const MERGED_DOCUMENTS: usize = 64;
 
-/// Connections at once: each costs a task and its buffers.
+/// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
+/// Sockets at once, with those that speak HTTP or have not said what they want. What comes beyond is closed unread.
+pub(super) const SOCKETS: usize = CONNECTIONS + 256;
+/// How long to wait before accepting again when the system has no more sockets to give.
+pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Open queries of one connection.
 pub(super) const QUERIES: usize = 1_024;
+/// A function's path: longer than any that this backend has. Every open query keeps its own.
+pub(super) const PATH_BYTES: usize = 256;
 /// Mutations of one connection that wait for an answer, or whose answer waits to be sent. Its socket is not read meanwhile.
 pub(super) const WAITING_MUTATIONS: usize = 64;
-/// Messages that wait for a connection's socket. What is newer is computed when there is room.
-pub(super) const OUTGOING_MESSAGES: usize = 4;
-/// The longest a single message may take to be written before the connection is given up.
-pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a quiet connection is pinged: the official client gives up after 30 seconds without a word.
+/// Bytes of them: while more wait, the socket is not read, so that one connection's large pushes queue up with their sender and not before the
+/// other connections' small ones.
+pub(super) const WAITING_MUTATION_BYTES: usize = 256 * 1024;
+/// Messages that wait for a connection's socket, beside the one that is being written. What is newer is computed when there is room, so that a reader
+/// that stops costs two messages.
+pub(super) const OUTGOING_MESSAGES: usize = 1;
+/// What a WebSocket reads and writes at once; the library's own would be 128 KiB each for every connection, used or not.
+pub(super) const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
+/// Messages a connection may send at once: what piled up in an app while it was offline.
+pub(super) const MESSAGES_AT_ONCE: f64 = 4_096.0;
+/// Messages per second that a connection may go on with: several per frame of a fast game.
+pub(super) const MESSAGES_PER_SECOND: f64 = 512.0;
+/// Bytes a connection may send at once: two of the largest messages.
+pub(super) const BYTES_AT_ONCE: f64 = 2.0 * FRAME_BYTES as f64;
+/// Bytes per second that it may go on with: a large store is uploaded in minutes, and a few at once leave time for others.
+pub(super) const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
+/// How long a client may say nothing, or take nothing, before it is given up, unless configured otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a quiet connection is pinged: the official client gives up after 30 seconds without a word. More often where patience is short.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
+/// Pings within the patience: one that is lost is not the end.
+pub(super) const PINGS: u32 = 4;
 /// Mutations that are made durable together: what waits while the disk is busy.
 pub(super) const GROUP: usize = 256;
 /// How long the writer must have been idle before it looks after the log (checking rows, compacting).

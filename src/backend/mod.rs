@@ -80,7 +80,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, token, origins } = config;
+        let BackendConfig { listen, data, token, origins, patience } = config;
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -106,6 +106,7 @@ impl Backend {
             stopping,
             token: watch::Sender::new(token.map(Token::new)),
             origins,
+            patience,
             connections: AtomicUsize::new(0),
             places: Server::places(),
         });

@@ -92,6 +92,11 @@ impl Store {
         transaction.commit()
     }
 
+    /// Gives back the space that compaction has freed, if that is half of the file.
+    pub fn reclaim(&self) -> rusqlite::Result<bool> {
+        crate::store::reclaim(&self.connection)
+    }
+
     /// Reads everything.
     pub fn read(&self) -> Result<Log, BackendError> {
         let read = self.read_log().and_then(|log| {
@@ -153,16 +158,17 @@ impl Store {
                 None => None,
                 Some(hash) => Some(Part { hash, index: row.get(6)?, count: row.get(7)? }),
             };
+            let bytes: Vec<u8> = row.get(4)?;
             let covers = match row.get::<_, Option<Vec<u8>>>(8)? {
                 None => Vec::new(),
-                Some(covers) => Covered::read_all(&covers)
-                    .ok_or_else(|| damaged("what a snapshot stands for is unreadable".into()))?,
+                Some(_) => Covered::by_snapshot(&bytes)
+                    .map_err(|failure| damaged(format!("a snapshot is unreadable: {failure}")))?,
             };
             let record = Row {
                 position: Position { ts: row.get(0)?, ordinal: row.get(1)? },
                 collection: row.get::<_, String>(2)?.into(),
                 document: DocumentId::new(row.get::<_, String>(3)?),
-                bytes: row.get::<_, Vec<u8>>(4)?.into(),
+                bytes: bytes.into(),
                 part,
                 covers,
             };
@@ -193,7 +199,8 @@ impl Store {
 fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Row(row) => {
-            let covers = (!row.covers.is_empty()).then(|| Covered::write_all(&row.covers));
+            // Empty: it says that this is a snapshot, which tells what it stands for by itself.
+            let covers = (!row.covers.is_empty()).then(Vec::<u8>::new);
             let part = row.part.as_ref();
             insert(
                 transaction,

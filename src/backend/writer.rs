@@ -139,6 +139,13 @@ impl Writer {
                 self.care();
             }
             self.cared = Instant::now();
+            if jobs.is_empty()
+                && !self.doubtful
+                && let Some(store) = &self.store
+                && let Err(error) = store.reclaim()
+            {
+                tracing::warn!(target: "bevy_convex_replicate::backend", %error, "cannot give back free space");
+            }
         }
     }
 

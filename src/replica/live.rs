@@ -1,6 +1,9 @@
 //! One loaded document: an Automerge document and the versions at which the world's next edits are to be made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use automerge::{
     ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
@@ -11,18 +14,17 @@ use super::event::{Change, Generation, Schema, UnsentChange, WriteId};
 use crate::{
     DocumentId,
     format::{self, FormatError, Value},
+    inspect::{self, Received},
 };
 
-/// Where an Automerge chunk says what it is: after four magic bytes and a checksum of four.
-pub(crate) const CHUNK_TYPE_OFFSET: usize = 8;
-/// The chunk type of a whole document. <https://automerge.org/automerge-binary-format-spec/>
-pub(crate) const DOCUMENT_CHUNK: u8 = 0;
+/// Per generation the heads at which the world's next edit is to be made.
+pub(super) type Bases = BTreeMap<Generation, Vec<ChangeHash>>;
 
 /// A loaded document.
 pub(super) struct Live {
     document: AutoCommit,
     /// `base[g]`: the heads at which an edit of generation `g` is to be made.
-    bases: BTreeMap<Generation, Vec<ChangeHash>>,
+    bases: Bases,
     /// The last write of it.
     pub(super) last_write: WriteId,
     /// When it was last used: a count, not a time.
@@ -36,6 +38,9 @@ pub(super) struct Made {
     /// The root fields it touches.
     pub(super) fields: Vec<String>,
 }
+
+/// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
+type NewChunk = (ChangeHash, Vec<AutomergeChange>, bool);
 
 /// A change, or several, as they came.
 pub(super) struct Merged {
@@ -70,6 +75,16 @@ impl Live {
         let heads = live.document.get_heads();
         live.bases.insert(generation, heads);
         Ok(live)
+    }
+
+    /// What is kept of a document that is thrown away, for when it is loaded again.
+    pub(super) fn into_bases(self) -> Bases {
+        self.bases
+    }
+
+    /// Takes over the versions that the world has of this document.
+    pub(super) fn with_bases(self, bases: Bases) -> Self {
+        Self { bases, ..self }
     }
 
     pub(super) fn heads(&mut self) -> Vec<ChangeHash> {
@@ -202,44 +217,53 @@ impl Live {
         Ok(())
     }
 
-    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over; the error names the first that
-    /// is damaged, after the others were taken in.
-    pub(super) fn merge(&mut self, chunks: Vec<Vec<u8>>) -> (Merged, Option<String>) {
+    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
+    /// told of.
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit this document. It may have taken in some of them then, and must be thrown away.
+    pub(super) fn merge(&mut self, chunks: &[Vec<u8>]) -> Result<(Merged, Option<String>), String> {
         let before = self.document.get_heads();
         let mut merged = Merged { chunks: Vec::new(), moved: false };
         let mut damaged = None;
         let mut changes = Vec::new();
+        let mut known = HashSet::new();
         for bytes in chunks {
-            match self.read_chunk(&bytes) {
+            match self.read_chunk(bytes).and_then(|chunk| self.fits(chunk, &mut known)) {
                 Ok((_, new, _)) if new.is_empty() => {}
                 Ok((hash, new, snapshot)) => {
                     changes.extend(new);
-                    merged.chunks.push((hash, snapshot, bytes.into()));
+                    merged.chunks.push((hash, snapshot, bytes.as_slice().into()));
                 }
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
-        if !changes.is_empty()
-            && let Err(error) = self.document.apply_changes(changes)
-        {
-            damaged = damaged.or(Some(error.to_string()));
-            merged.chunks.clear();
-        }
+        self.document.apply_changes(changes).map_err(|error| error.to_string())?;
         merged.moved = self.document.get_heads() != before;
-        (merged, damaged)
+        Ok((merged, damaged))
     }
 
-    /// A chunk's name, the changes in it that this document lacks, and whether it is a snapshot.
-    fn read_chunk(&mut self, bytes: &[u8]) -> Result<(ChangeHash, Vec<AutomergeChange>, bool), String> {
-        if bytes.get(CHUNK_TYPE_OFFSET) == Some(&DOCUMENT_CHUNK) {
-            let mut snapshot = AutoCommit::load(bytes).map_err(|error| error.to_string())?;
-            let hash = super::chunk_hash(bytes);
-            let changes = snapshot.get_changes(&[]);
-            return Ok((hash, self.lacking(changes), true));
+    /// The chunk, if all that it depends on is here, or among `known`, to which its changes are added. A log gives dependencies first. Without
+    /// them Automerge would put a change aside, and what is stored of the document could not be opened by itself.
+    fn fits(&mut self, chunk: NewChunk, known: &mut HashSet<ChangeHash>) -> Result<NewChunk, String> {
+        for change in &chunk.1 {
+            let missing = self.document.get_missing_deps(change.deps());
+            if let Some(missing) =
+                missing.iter().find(|missing| change.deps().contains(missing) && !known.contains(*missing))
+            {
+                return Err(format!("it depends on {missing}, which did not come before it"));
+            }
+            known.insert(change.hash());
         }
-        let change = AutomergeChange::try_from(bytes).map_err(|error| error.to_string())?;
-        let hash = change.hash();
-        Ok((hash, self.lacking(vec![change]), false))
+        Ok(chunk)
+    }
+
+    fn read_chunk(&mut self, bytes: &[u8]) -> Result<NewChunk, String> {
+        match inspect::received(bytes).map_err(|error| error.to_string())? {
+            Received::Snapshot(changes) => Ok((super::chunk_hash(bytes), self.lacking(changes), true)),
+            Received::Change(change) => Ok((change.hash(), self.lacking(vec![*change]), false)),
+        }
     }
 
     fn lacking(&mut self, mut changes: Vec<AutomergeChange>) -> Vec<AutomergeChange> {
@@ -259,9 +283,8 @@ fn unexpected(message: &str) -> FormatError {
 /// The changes in a snapshot, dependencies first. None if it cannot be read: then its document cannot be loaded either, which is told
 /// when that is tried.
 pub(crate) fn changes_of(hash: ChangeHash, snapshot: &[u8]) -> Vec<UnsentChange> {
-    let Ok(mut document) = AutoCommit::load(snapshot) else { return Vec::new() };
-    let mut changes: Vec<_> = document
-        .get_changes(&[])
+    let Ok(Received::Snapshot(changes)) = inspect::received(snapshot) else { return Vec::new() };
+    let mut changes: Vec<_> = changes
         .iter()
         .map(|change| UnsentChange { hash: change.hash(), row: change.hash(), bytes: change.raw_bytes().into() })
         .collect();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Document, Effect, Live, Replica, State, Waiting};
-use crate::{DocumentKey, worker::FailureKind};
+use crate::{DocumentKey, inspect, worker::FailureKind};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
@@ -40,21 +40,42 @@ impl Replica {
         }
     }
 
+    /// Throws a loaded document away, which may be half changed, and reads it again as the store has it.
+    ///
+    /// Writes and loads reach the store in order, so all that was made of it so far is there.
+    pub(super) fn reload(&mut self, key: &DocumentKey) {
+        let Some(document) = self.document(key) else { return };
+        if let State::Live(live) = std::mem::take(&mut document.state) {
+            document.bases = Some(live.into_bases());
+            self.live.count -= 1;
+        }
+        self.load(key, None);
+    }
+
     pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Vec<Arc<[u8]>>, now: i64) {
         let actor = self.actor.clone();
         let Some(document) = self.document(&key) else { return };
         let State::Loading(waiting) = std::mem::take(&mut document.state) else { return };
         let mut damaged = None;
-        match Live::load(&actor, &chunks, document.generation) {
-            Ok(live) => document.state = State::Live(Box::new(live)),
-            Err(error) => damaged = Some(error),
+        let generation = document.generation;
+        let bases = document.bases.take();
+        match inspect::guarded("load", || Live::load(&actor, &chunks, generation)) {
+            Ok(Ok(live)) => {
+                let live = match bases {
+                    Some(bases) => live.with_bases(bases),
+                    None => live,
+                };
+                document.state = State::Live(Box::new(live));
+            }
+            Ok(Err(error)) => damaged = Some(error.to_string()),
+            Err(error) => damaged = Some(error.to_string()),
         }
         self.loading -= 1;
         for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
             page.loading.remove(&key.id);
         }
         if let Some(error) = damaged {
-            self.unreadable(key, waiting, &error.to_string());
+            self.unreadable(key, waiting, &error);
             return;
         }
         self.live.count += 1;

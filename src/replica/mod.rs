@@ -46,8 +46,8 @@ use automerge::{ActorId, ChangeHash};
 use sha2::{Digest, Sha256};
 
 pub use event::*;
-use live::Live;
-pub(crate) use live::{CHUNK_TYPE_OFFSET, DOCUMENT_CHUNK, changes_of};
+pub(crate) use live::changes_of;
+use live::{Bases, Live};
 use loading::LiveDocuments;
 use outbox::{Outbox, OutgoingChange};
 use pull::Pull;
@@ -93,6 +93,8 @@ struct Document {
     generation: Generation,
     seen: Capture,
     state: State,
+    /// Of a document that is being read again: the versions the world has of it.
+    bases: Option<Bases>,
 }
 
 #[derive(Default)]
@@ -185,6 +187,11 @@ impl Replica {
     /// Whether something waits for the store to be read.
     pub fn is_loading(&self) -> bool {
         self.loading > 0 || !self.pages.is_empty()
+    }
+
+    /// Whether pages wait until the store has told which log they are of.
+    pub fn is_identifying(&self) -> bool {
+        self.remote.identifying
     }
 
     fn write(&mut self, write: Write) {

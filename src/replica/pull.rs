@@ -83,6 +83,14 @@ impl Pull {
             return Err(format!("part {} of {} cannot be (at most {most} are allowed)", part.index, part.count));
         }
         let key = (id.clone(), part.hash);
+        // A log has the parts of a change one after the other, so that no two should wait. A server that only ever begins would fill
+        // the memory.
+        let waiting: usize = self.partial.values().map(|partial| partial.bytes).sum();
+        let is_new = !self.partial.contains_key(&key);
+        if waiting + bytes.len() > limits::PARTIAL_BYTES || (is_new && self.partial.len() >= limits::PARTIAL_CHUNKS) {
+            self.partial.clear();
+            return Err("too many changes wait for their missing parts: all of them are given up".into());
+        }
         let partial = self.partial.entry(key.clone()).or_insert_with(|| Partial {
             before,
             parts: vec![None; part.count as usize],

@@ -8,7 +8,7 @@ use super::{
     world::deliver,
 };
 use crate::{
-    CollectionIndex, DocumentId, DocumentKey,
+    CollectionIndex, DocumentId, DocumentKey, inspect,
     store::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write},
     worker::FailureKind,
 };
@@ -111,12 +111,20 @@ impl Replica {
     /// Takes in the pages whose documents are loaded, in order.
     pub(super) fn process_pages(&mut self) {
         while self.pages.front().is_some_and(|page| page.loading.is_empty()) {
-            let Some(page) = self.pages.pop_front() else { return };
-            for (id, why) in page.chunks.damaged {
+            let Some(mut page) = self.pages.pop_front() else { return };
+            for (id, why) in page.chunks.damaged.drain(..) {
                 self.damaged(page.collection, id, why);
             }
-            for (id, chunks) in page.chunks.documents {
-                self.merge(DocumentKey { collection: page.collection, id }, chunks);
+            let mut documents = std::mem::take(&mut page.chunks.documents).into_iter();
+            while let Some((id, chunks)) = documents.next() {
+                let key = DocumentKey { collection: page.collection, id };
+                let Err(rest) = self.merge(&key, chunks) else { continue };
+                // The page goes on when the document is as it was before.
+                page.loading.insert(key.id.clone());
+                let rest = rest.into_iter().map(|chunk| (key.id.clone(), vec![chunk]));
+                page.chunks.documents = rest.chain(documents).collect();
+                self.pages.push_front(page);
+                return;
             }
             let Some(remote) = self.remote.id else { continue };
             let collection = self.collections[page.collection.0 as usize].name.clone();
@@ -124,16 +132,35 @@ impl Replica {
         }
     }
 
-    pub(super) fn merge(&mut self, key: DocumentKey, chunks: Vec<Vec<u8>>) {
-        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+    /// Takes in chunks of a document. Err: they do not fit it, so that it is being read again, and these of them are to be tried then, one by one;
+    /// if it was a single one, it is told of and passed over.
+    fn merge(&mut self, key: &DocumentKey, chunks: Vec<Vec<u8>>) -> Result<(), Vec<Vec<u8>>> {
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return Ok(()) };
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
             self.live.count += 1;
             Document { state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
         });
-        let State::Live(live) = &mut document.state else { return };
-        self.live.touch(&key, live, &mut self.clock);
-        let (merged, damaged) = live.merge(chunks);
-        if !merged.chunks.is_empty() {
+        let State::Live(live) = &mut document.state else { return Ok(()) };
+        self.live.touch(key, live, &mut self.clock);
+        // Reading the merged document is part of it: there, too, a panic would be this document's.
+        let merged = inspect::guarded("merge", || {
+            live.merge(&chunks).map(|(merged, damaged)| {
+                let state = (!merged.chunks.is_empty()).then(|| (live.heads(), live.value()));
+                (merged, damaged, state)
+            })
+        });
+        let (merged, damaged, state) = match merged.map_err(|error| error.to_string()).flatten() {
+            Ok(merged) => merged,
+            Err(why) => {
+                self.reload(key);
+                if chunks.len() > 1 {
+                    return Err(chunks);
+                }
+                self.damaged(key.collection, key.id.clone(), why);
+                return Err(Vec::new());
+            }
+        };
+        if let Some((heads, value)) = state {
             self.last_write += 1;
             live.last_write = self.last_write;
             let remote = self.remote.id;
@@ -148,17 +175,18 @@ impl Replica {
                 collection: collection.name.clone(),
                 id: key.id.clone(),
                 chunks: chunks.collect(),
-                heads: live.heads(),
-                value: live.value(),
+                heads,
+                value,
             };
             self.effects.push_back(Effect::Write(self.last_write, Write::Document(write)));
         }
         if merged.moved {
-            deliver(&mut self.effects, &key, document, Origin::Remote);
+            deliver(&mut self.effects, key, document, Origin::Remote);
         }
         if let Some(why) = damaged {
-            self.damaged(key.collection, key.id, why);
+            self.damaged(key.collection, key.id.clone(), why);
         }
+        Ok(())
     }
 
     pub(super) fn damaged(&mut self, collection: CollectionIndex, id: DocumentId, why: String) {

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentKey,
-    format::Value,
+    format::{FormatError, Value},
+    inspect,
     store::{ChunkKind, DocumentWrite, StoredChunk, Write},
     worker::FailureKind,
 };
@@ -82,11 +83,24 @@ impl Replica {
             _ => {}
         }
 
-        let result =
-            if wins { live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000) } else { Ok(None) };
+        let result = inspect::guarded("edit", || -> Result<_, FormatError> {
+            if !wins {
+                return Ok(None);
+            }
+            let made = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
+            Ok(made.map(|made| (made, live.heads(), live.value())))
+        });
         let made = match result {
-            Ok(made) => made,
+            Ok(Ok(made)) => made,
             Err(error) => {
+                let edited = live.last_write;
+                self.effects.push_back(Effect::Edited(edited));
+                let message = format!("the edit was not taken in: {error}");
+                self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
+                self.reload(&key);
+                return;
+            }
+            Ok(Err(error)) => {
                 self.effects.push_back(Effect::Failed {
                     kind: FailureKind::Unwritable,
                     collection: Some(key.collection),
@@ -97,8 +111,7 @@ impl Replica {
             }
         };
         let mut edited = live.last_write;
-        if let Some(made) = made {
-            let value = live.value();
+        if let Some((made, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
             edited = self.last_write;
@@ -124,7 +137,7 @@ impl Replica {
                 collection: collection.name.clone(),
                 id: key.id.clone(),
                 chunks: vec![chunk],
-                heads: live.heads(),
+                heads,
                 value,
             };
             self.effects.push_back(Effect::Write(edited, Write::Document(write)));

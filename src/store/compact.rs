@@ -1,7 +1,7 @@
 //! Many chunks of a document become one snapshot.
 
 use automerge::{Automerge, ChangeHash};
-use rusqlite::{TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -9,7 +9,10 @@ use super::{
     repair::{self, Loaded},
     write::kind_to_number,
 };
-use crate::{DocumentId, limits::COMPACT_CHUNKS};
+use crate::{
+    DocumentId, inspect,
+    limits::{COMPACT_CHUNKS, RECLAIM_BYTES},
+};
 
 /// The number is part of the text, since only so SQLite sees that the index `document_long` has all that is asked for.
 pub(super) fn long_and_held() -> String {
@@ -55,6 +58,11 @@ impl Store {
         find().map_err(|error| self.sqlite(error))
     }
 
+    /// Gives space back to the system if half of the file is free; SQLite would keep it. Takes time in proportion to what is left.
+    pub fn reclaim(&mut self) -> Result<bool, StoreError> {
+        reclaim(&self.connection).map_err(|error| self.sqlite(error))
+    }
+
     pub(super) fn make_snapshot(
         &self,
         collection: &str,
@@ -75,9 +83,11 @@ impl Store {
         if let Some(hash) = missing {
             return Err(damaged(format!("change {hash} is missing")));
         }
-        let bytes = whole.save();
+        let bytes = inspect::guarded("save", || whole.save()).map_err(|error| damaged(error.to_string()))?;
         // What it replaces is deleted: it must open, and hold the same.
-        let again = Automerge::load(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let again = inspect::guarded("load", || Automerge::load(&bytes))
+            .map_err(|error| damaged(error.to_string()))?
+            .map_err(|error| damaged(error.to_string()))?;
         if sorted(again.get_heads()) != sorted(whole.get_heads()) {
             return Err(damaged("a snapshot of them has other heads".to_owned()));
         }
@@ -127,6 +137,17 @@ impl Store {
         };
         replace().map_err(|error| StoreError::sqlite(path, error))
     }
+}
+
+/// Rewrites a database of which half is free, which SQLite does as safely as it commits.
+pub(crate) fn reclaim(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (free, pages, bytes) = (number("freelist_count")?, number("page_count")?, number("page_size")?);
+    if free.saturating_mul(2) < pages || free.saturating_mul(bytes) < RECLAIM_BYTES {
+        return Ok(false);
+    }
+    connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    Ok(true)
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

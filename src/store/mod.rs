@@ -36,6 +36,8 @@ mod tests;
 mod unsent;
 mod write;
 
+#[cfg(feature = "backend")]
+pub(crate) use compact::reclaim;
 pub use error::StoreError;
 pub use lock::Owner;
 pub use place::default_path;

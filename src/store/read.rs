@@ -28,9 +28,16 @@ impl Store {
                  WHERE remote = ?1 AND name = ?2",
             )
             .and_then(|mut statement| {
-                let position = |row: &Row| Ok(Position { ts: row.get(0)?, ordinal: row.get(1)? });
+                // One that no log gives out is none: pulling from the start costs time, and loses nothing.
+                let position = |row: &Row| {
+                    Ok(match (row.get(0), row.get(1)) {
+                        (Ok(ts @ 0..), Ok(ordinal)) => Some(Position { ts, ordinal }),
+                        _ => None,
+                    })
+                };
                 statement.query_row(params![remote.0, collection], position).optional()
             })
+            .map(Option::flatten)
             .map_err(|error| self.sqlite(error))
     }
 

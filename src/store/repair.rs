@@ -16,7 +16,7 @@ use super::{
     write::heads_to_blob,
 };
 use crate::{
-    DocumentId, format,
+    DocumentId, format, inspect,
     replica::{StoredDocument, change_hash, chunk_hash},
 };
 
@@ -33,7 +33,8 @@ impl Store {
             .map_err(|problem| self.damaged_document(collection, &id, problem))?;
         let mut heads: Vec<ChangeHash> = document.get_heads();
         heads.sort();
-        let value = format::read(&document);
+        let value = inspect::guarded("read", || format::read(&document))
+            .map_err(|problem| self.damaged_document(collection, &id, problem.to_string()))?;
         if missing.is_some() {
             return Ok((StoredDocument { id, heads, value }, false));
         }
@@ -130,14 +131,15 @@ pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<
         // Automerge would make an empty document of that.
         return Err("none of its changes is there".to_owned());
     }
-    let document = match Automerge::load(&bytes) {
+    // The file may have been written by anyone: a panic here would end the store's thread.
+    let document = inspect::guarded("load", || match Automerge::load(&bytes) {
         // All of it was read, and some waits for what is missing.
         Err(AutomergeError::MissingDeps) => {
             Automerge::load_with_options(&bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore))
         }
         other => other,
-    };
-    let document = document.map_err(|error| error.to_string())?;
+    });
+    let document = document.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let missing = document.get_missing_deps(&[]).first().copied();
     Ok(Loaded { document, missing })
 }

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     format,
-    replica::{CHUNK_TYPE_OFFSET, DOCUMENT_CHUNK, chunk_hash},
+    inspect,
+    replica::chunk_hash,
 };
 
 /// A page holds fewer rows than this: so many ids are tried one by one after a row that cannot be read, and then ever larger steps.
@@ -338,7 +339,7 @@ impl Salvage<'_> {
 
 /// A chunk's hash and kind, if it is whole.
 fn name_of(bytes: &[u8]) -> Result<([u8; 32], ChunkKind), String> {
-    if bytes.get(CHUNK_TYPE_OFFSET) == Some(&DOCUMENT_CHUNK) {
+    if inspect::is_snapshot(bytes) {
         return match AutoCommit::load(bytes) {
             Ok(_) => Ok((chunk_hash(bytes).0, ChunkKind::Snapshot)),
             Err(error) => Err(error.to_string()),

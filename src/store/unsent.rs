@@ -4,7 +4,7 @@ use std::{
 };
 
 use automerge::ChangeHash;
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::{ChunkKind, RemoteId, Store, StoreError, read::ChunkRow, write::find_collection};
 use crate::{DocumentId, format::Value};
@@ -139,9 +139,12 @@ impl Store {
         documents.sort_unstable();
         documents.truncate(limit);
         let mut name = self.connection.prepare_cached("SELECT name FROM document WHERE id = ?1")?;
+        // Chunks whose document's row is gone are nobody's, and hold up nothing.
         documents
             .into_iter()
-            .map(|(_, document)| name.query_row([document], |row| row.get::<_, Arc<str>>(0).map(DocumentId::new)))
+            .filter_map(|(_, document)| {
+                name.query_row([document], |row| row.get::<_, Arc<str>>(0).map(DocumentId::new)).optional().transpose()
+            })
             .collect()
     }
 

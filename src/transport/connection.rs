@@ -148,6 +148,9 @@ impl Connection {
     ) {
         let mut client = self.client.clone();
         self.work.push(Box::pin(async move {
+            if let Err(refusal) = check_name(&function) {
+                return Happening::Subscribed(collection, key, Err(refusal));
+            }
             match client.subscribe(&function, arguments).await {
                 Ok(subscription) => Happening::Subscribed(collection, key, Ok(subscription)),
                 Err(error) if is_gone(&error) => Happening::Nothing,
@@ -175,6 +178,9 @@ impl Connection {
     pub(super) fn count(&mut self, collection: CollectionIndex, name: &str) {
         let mut client = self.client.clone();
         let (function, arguments) = (format!("{name}:changeStream"), wire::count_arguments(name));
+        if check_name(&function).is_err() {
+            return;
+        }
         self.work.push(Box::pin(async move {
             match client.subscribe(&function, arguments).await {
                 Ok(subscription) => Happening::Counting(collection, subscription),
@@ -201,6 +207,9 @@ impl Connection {
     pub(super) fn mutate(&mut self, function: String, arguments: BTreeMap<String, Value>) {
         let mut client = self.client.clone();
         self.work.push(Box::pin(async move {
+            if let Err(refusal) = check_name(&function) {
+                return Happening::Mutated(Err(refusal));
+            }
             match timeout(MUTATION_TIMEOUT, client.mutation(&function, arguments)).await {
                 Ok(Ok(result)) => Happening::Mutated(Ok(result)),
                 Ok(Err(error)) if is_gone(&error) => Happening::Ended(End::Lost("the client stopped".into())),
@@ -258,6 +267,11 @@ async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String>
 /// Whether the client's own task is gone, which the end of its results tells as well.
 fn is_gone(error: &impl std::fmt::Display) -> bool {
     error.to_string() == "channel closed"
+}
+
+/// The client's parser panics at a long name that is cut within a letter.
+fn check_name(function: &str) -> Result<(), Refusal> {
+    if function.is_ascii() { Ok(()) } else { Err(bad_name(function, &"it has letters outside of ASCII")) }
 }
 
 fn bad_name(function: &str, error: &impl std::fmt::Display) -> Refusal {

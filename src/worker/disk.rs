@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -30,6 +30,10 @@ const LAST_TRIES: u32 = 5;
 const BATCH_WRITES: usize = 4_096;
 /// With nothing to do for this long, documents with many changes are compacted.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often documents are compacted where there is always something to do.
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
+/// Documents compacted then: edits wait meanwhile.
+const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
 const COMPACT_AT_ONCE: usize = 16;
 
@@ -94,11 +98,29 @@ impl Disk {
         let Some(mut store) = self.open() else { return };
         self.fill(&store);
         let mut remote_in_use = None;
+        // What could not be answered; the newest question is the one that counts.
+        let mut unanswered: Option<(DiskRequest, Instant)> = None;
+        let mut compacted = Instant::now();
         loop {
-            let first = match self.requests.recv_timeout(IDLE) {
+            // An app that is never idle would grow for ever.
+            if compacted.elapsed() >= COMPACT_EVERY {
+                self.compact(&mut store, remote_in_use, COMPACT_WHILE_BUSY);
+                compacted = Instant::now();
+            }
+            if let Some((request, _)) = unanswered.take_if(|(_, tried)| tried.elapsed() >= RETRY) {
+                match self.answer(&mut store, request, &mut remote_in_use) {
+                    Ok(()) => self.tell(DiskAnswer::Recovered),
+                    Err(again) => unanswered = Some((again.0, Instant::now())),
+                }
+            }
+            let first = match self.requests.recv_timeout(if unanswered.is_some() { RETRY } else { IDLE }) {
                 Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.compact(&mut store, remote_in_use);
+                    self.compact(&mut store, remote_in_use, COMPACT_AT_ONCE);
+                    compacted = Instant::now();
+                    if let Err(error) = store.reclaim() {
+                        tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot give back free space");
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -110,7 +132,11 @@ impl Disk {
                     DiskRequest::Write(id, write) => writes.push((id, write)),
                     other => {
                         self.commit(&mut store, &mut writes);
-                        self.answer(&mut store, other, &mut remote_in_use);
+                        if let Err(again) = self.answer(&mut store, other, &mut remote_in_use) {
+                            let (request, problem) = *again;
+                            self.tell(DiskAnswer::failed(&problem));
+                            unanswered = Some((request, Instant::now()));
+                        }
                     }
                 }
                 if writes.len() < BATCH_WRITES {
@@ -256,23 +282,37 @@ impl Disk {
         self.commit_batch(store, right);
     }
 
-    fn answer(&self, store: &mut Store, request: DiskRequest, remote_in_use: &mut Option<RemoteId>) {
-        let answer = match request {
-            DiskRequest::Write(..) => return,
-            DiskRequest::Rebuild => return self.rebuild_next_time(store),
-            DiskRequest::Load(document) => self.load(store, document),
-            DiskRequest::Remote { deployment, epoch } => self.remote(store, &deployment, epoch, remote_in_use),
+    /// Answers a request, or gives it back if it is to be tried again: pages wait for what is known of a deployment, and nobody would ask
+    /// for it a second time.
+    fn answer(
+        &self,
+        store: &mut Store,
+        request: DiskRequest,
+        remote_in_use: &mut Option<RemoteId>,
+    ) -> Result<(), Box<(DiskRequest, StoreError)>> {
+        let answer = match &request {
+            DiskRequest::Write(..) => return Ok(()),
+            DiskRequest::Rebuild => {
+                self.rebuild_next_time(store);
+                return Ok(());
+            }
+            DiskRequest::Load(document) => self.load(store, document.clone()),
+            DiskRequest::Remote { deployment, epoch } => self.remote(store, deployment, epoch.clone(), remote_in_use),
             DiskRequest::Forget { deployment, remote } => {
-                store.forget(remote).and_then(|()| self.remote(store, &deployment, None, remote_in_use))
+                store.forget(*remote).and_then(|()| self.remote(store, deployment, None, remote_in_use))
             }
             DiskRequest::ReadUnsent { collection, documents, history, remote } => {
-                self.unsent(store, collection, documents, history, remote)
+                self.unsent(store, *collection, documents.clone(), history.clone(), *remote)
             }
         };
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
+            Err(error) if matches!(request, DiskRequest::Remote { .. } | DiskRequest::Forget { .. }) => {
+                return Err(Box::new((request, error)));
+            }
             Err(error) => self.tell(DiskAnswer::failed(&error)),
         }
+        Ok(())
     }
 
     fn load(&self, store: &Store, document: DocumentKey) -> Result<Event, StoreError> {
@@ -333,9 +373,9 @@ impl Disk {
         Ok(Event::Unsent { collection, documents: unsent })
     }
 
-    fn compact(&self, store: &mut Store, remote: Option<RemoteId>) {
+    fn compact(&self, store: &mut Store, remote: Option<RemoteId>, most: usize) {
         let Some(remote) = remote else { return };
-        let documents = match store.compactable(remote, COMPACT_AT_ONCE) {
+        let documents = match store.compactable(remote, most) {
             Ok(documents) => documents,
             Err(error) => {
                 return tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot look for documents to compact");

@@ -138,7 +138,8 @@ impl Running {
     async fn work(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         loop {
             self.tell_status();
-            let take_notices = self.reports.len() < REPORTS_WAITING;
+            // Nor while the store is asked which log they are of: they would pile up here, however fast they come.
+            let take_notices = self.reports.len() < REPORTS_WAITING && !self.replica.is_identifying();
             tokio::select! {
                 biased;
                 answer = from_disk.recv() => match answer {

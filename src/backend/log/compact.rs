@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{Log, LogRow, Record, Row, inspect, merge, row};
+use super::{Log, LogRow, Record, Row, merge, row};
 use crate::{
     DocumentId,
     backend::{
         failure::Failure,
         limits::{COMPACT_ROWS, COMPACT_TAIL},
     },
+    inspect,
     limits::CHUNK_BYTES,
 };
 
@@ -171,7 +172,7 @@ impl Log {
 }
 
 fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Failure> {
-    inspect::guarded("read", || document.get_changes(&[]).iter().map(automerge::Change::hash).collect())
+    Ok(inspect::guarded("read", || document.get_changes(&[]).iter().map(automerge::Change::hash).collect())?)
 }
 
 fn warn(collection: &str, document: &DocumentId, failure: &Failure) {

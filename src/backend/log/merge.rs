@@ -8,11 +8,12 @@ use std::{
 use automerge::{Automerge, Change};
 use convex::Value;
 
-use super::{Collection, Document, inspect::guarded};
+use super::{Collection, Document};
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::MERGED_DOCUMENTS},
     format,
+    inspect::guarded,
 };
 
 /// Documents that were merged lately. Each is exactly what the log has of it, or is not here.

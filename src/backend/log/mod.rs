@@ -23,7 +23,6 @@
 
 mod compact;
 mod document;
-mod inspect;
 mod merge;
 mod original;
 mod pull;

@@ -3,13 +3,14 @@
 use automerge::{ActorId, Automerge, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    Committed, Log, inspect, merge, micros,
+    Committed, Log, merge, micros,
     pull::rows,
     push::{NewChange, NewRow, Pieces, check_id},
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::DOCUMENT_PAGE_BYTES},
+    inspect,
     limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
     replica::Part,
 };
@@ -55,7 +56,7 @@ impl Log {
         check_id(&args.id)?;
         let of = |failure: Failure| failure.of(&args.id);
         let mut changes = Vec::new();
-        for change in inspect::saved(&args.bytes).map_err(of)? {
+        for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
             let bytes = split(change.raw_bytes()).map_err(of)?;
             changes.push(NewChange { change, bytes });
         }
@@ -84,7 +85,8 @@ impl Log {
             )?;
         if !document.deleted {
             let merged = merge::load(known, document)?;
-            let change = inspect::guarded("edit", || tombstone(merged, actor)).map_err(of)?.map_err(of)?;
+            let change =
+                inspect::guarded("edit", || tombstone(merged, actor)).map_err(|error| of(error.into()))?.map_err(of)?;
             let bytes = split(change.raw_bytes()).map_err(of)?;
             let new = vec![NewChange { change, bytes }];
             self.append_changes(&collection, None, &name, new, NewRow::Merged, &mut commit).map_err(of)?;

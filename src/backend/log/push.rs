@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 use super::{
     Committed, Document, Log, LogRow, Record, Row, Waiting,
     document::{History, Overlay},
-    inspect, merge, row,
+    merge, row,
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
+    inspect,
     limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
     replica::{Part, Position},
 };

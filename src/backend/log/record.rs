@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use automerge::{ActorId, ChangeHash};
+use automerge::{ActorId, Automerge, ChangeHash};
 use convex::Value;
 
+use super::document::covered;
 use crate::{
     DocumentId,
+    backend::failure::Failure,
+    inspect::guarded,
     replica::{Part, Position},
 };
 
@@ -72,38 +75,10 @@ pub(in crate::backend) struct Committed<T> {
 }
 
 impl Covered {
-    /// Appends the form that snapshots are stored with: hash, sequence number, last operation, actor.
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.hash.0);
-        out.extend_from_slice(&self.seq.to_le_bytes());
-        out.extend_from_slice(&self.max_op.to_le_bytes());
-        let actor = self.actor.to_bytes();
-        out.extend_from_slice(&(actor.len() as u32).to_le_bytes());
-        out.extend_from_slice(actor);
-    }
-
-    pub fn write_all(covered: &[Self]) -> Vec<u8> {
-        let mut out = Vec::new();
-        covered.iter().for_each(|covered| covered.write(&mut out));
-        out
-    }
-
-    /// Reads what [`write_all`](Self::write_all) wrote; `None` if it is damaged.
-    pub fn read_all(mut bytes: &[u8]) -> Option<Vec<Self>> {
-        fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-            let (taken, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Some(taken)
-        }
-        let mut all = Vec::new();
-        while !bytes.is_empty() {
-            let hash = ChangeHash(take(&mut bytes, 32)?.try_into().ok()?);
-            let seq = u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?);
-            let max_op = u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?);
-            let length = u32::from_le_bytes(take(&mut bytes, 4)?.try_into().ok()?);
-            let actor = ActorId::from(take(&mut bytes, length as usize)?);
-            all.push(Self { hash, actor, seq, max_op });
-        }
-        Some(all)
+    /// The changes in a snapshot of the log's own. To store them beside it would take many times its bytes, anew with each compaction.
+    pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Failure> {
+        let snapshot = guarded("load", || Automerge::load(bytes))?
+            .map_err(|error| Failure::invalid_change(format!("it cannot be loaded: {error}")))?;
+        Ok(guarded("read", || snapshot.get_changes(&[]).iter().map(covered).collect())?)
     }
 }

@@ -5,9 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     DocumentRecord, Log, LogRow, Record, Row, Waiting,
     document::{Document, covered},
-    inspect,
 };
-use crate::DocumentId;
+use crate::{DocumentId, inspect};
 
 /// What does not fit together in what was read.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +98,7 @@ impl Restore {
             };
             if let Some(bytes) = change {
                 let change =
-                    inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.message))?;
+                    inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.to_string()))?;
                 document.history.remember(&covered(&change));
             }
         } else {

@@ -1,23 +1,27 @@
 //! One WebSocket.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use axum::{
+    body::Bytes,
+    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
+};
 use convex::Value;
 use convex_sync_types::{ServerMessage, SessionRequestSeqNumber};
 use futures::{Sink, SinkExt, StreamExt};
 use serde_json::Value as Json;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
     Server,
+    allowance::Allowance,
     session::{Session, Step},
 };
 use crate::backend::{
-    limits::{OUTGOING_MESSAGES, PING_EVERY, SEND_TIMEOUT, WAITING_MUTATIONS},
+    limits::{OUTGOING_MESSAGES, PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
     writer::Reply,
 };
 
@@ -25,21 +29,29 @@ use crate::backend::{
 pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     let (sink, mut incoming) = socket.split();
     let (outgoing, messages) = mpsc::channel(OUTGOING_MESSAGES);
-    let writing = tokio::spawn(write(sink, messages));
+    let patience = server.patience;
+    let every = PING_EVERY.min(patience / PINGS).max(Duration::from_millis(1));
+    let writing = tokio::spawn(write(sink, messages, patience, every));
     let mut published = server.published.clone();
     let mut stopping = server.stopping.clone();
     let mut token = server.token.subscribe();
     let (replies, mut replied) = mpsc::unbounded_channel::<(SessionRequestSeqNumber, Reply)>();
-    let mut ping = interval(PING_EVERY);
+    let mut ping = interval(every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.reset();
 
     let mut session = Session::new(server.clone());
     // Answers that wait for room, and mutations whose answers are still to come: together they are bounded.
     let mut ready: VecDeque<Json> = VecDeque::new();
-    let mut running = 0;
+    let mut running = VecDeque::new();
     let mut is_stale = false;
+    let mut allowance = Allowance::new(Instant::now());
+    let mut held_back = None;
+    let mut heard = Instant::now();
     let end = loop {
+        let waiting: usize = running.iter().sum();
+        let reads =
+            held_back.is_none() && ready.len() + running.len() < WAITING_MUTATIONS && waiting < WAITING_MUTATION_BYTES;
         tokio::select! {
             // Answers before news: a transition that tells of a mutation must not come before its answer.
             biased;
@@ -51,7 +63,8 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                 }
             }
             Some((request, reply)) = replied.recv() => {
-                running -= 1;
+                // Answers come in the order of the calls.
+                running.pop_front();
                 ready.push_back(session.answer(request, reply));
                 is_stale = true;
             }
@@ -66,7 +79,10 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                 }
             }
             Ok(()) = published.changed() => is_stale = true,
-            message = incoming.next(), if ready.len() + running < WAITING_MUTATIONS => {
+            () = sleep_until(held_back.unwrap_or(heard)), if held_back.is_some() => held_back = None,
+            message = incoming.next(), if reads => {
+                heard = Instant::now();
+                held_back = allowance.take(message_bytes(&message), heard);
                 let text = match message {
                     Some(Ok(Message::Text(text))) => text,
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -78,7 +94,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                     Step::Nothing => {}
                     Step::Answer(answer) => ready.push_back(answer),
                     Step::Run { request, collection, mutation } => {
-                        running += 1;
+                        running.push_back(text.len());
                         let replies = replies.clone();
                         // The connection may be gone when the answer comes.
                         server.jobs.mutate(collection, mutation, move |reply| drop(replies.send((request, reply))));
@@ -90,6 +106,12 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                 }
             }
             _ = ping.tick() => {
+                if !reads {
+                    // It may have said much.
+                    heard = Instant::now();
+                } else if heard.elapsed() > patience {
+                    break Some(format!("nothing was heard for {} seconds", patience.as_secs()));
+                }
                 // No room means that something else is on its way.
                 let _ = outgoing.try_send(text(&ServerMessage::<Value>::Ping.into()));
             }
@@ -111,13 +133,34 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     }
 }
 
-/// Sends messages until there are no more, or the other side does not take them.
-async fn write(mut sink: impl Sink<Message> + Unpin, mut messages: mpsc::Receiver<Message>) {
+/// Sends messages until there are no more, or the other side does not take them. Now and then a WebSocket's ping follows, which the other side
+/// answers by itself.
+async fn write(
+    mut sink: impl Sink<Message> + Unpin,
+    mut messages: mpsc::Receiver<Message>,
+    patience: Duration,
+    every: Duration,
+) {
+    let mut pinged = Instant::now();
     while let Some(message) = messages.recv().await {
-        match timeout(SEND_TIMEOUT, sink.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        let is_last = matches!(message, Message::Close(_));
+        if !matches!(timeout(patience, sink.send(message)).await, Ok(Ok(()))) {
+            return;
         }
+        if !is_last && pinged.elapsed() >= every / 2 {
+            pinged = Instant::now();
+            if !matches!(timeout(patience, sink.send(Message::Ping(Bytes::new()))).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
+
+fn message_bytes<E>(message: &Option<Result<Message, E>>) -> usize {
+    match message {
+        Some(Ok(Message::Text(text))) => text.len(),
+        Some(Ok(Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes))) => bytes.len(),
+        Some(Ok(Message::Close(_)) | Err(_)) | None => 0,
     }
 }
 

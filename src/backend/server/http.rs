@@ -80,6 +80,7 @@ fn admit(server: &Server, headers: &HeaderMap, body: &[u8]) -> Result<(Call, Udf
     if !server.admits(offered) {
         return Err(Box::new(respond(&call, Err(unauthenticated()))));
     }
+    function::check_path(&call.path).map_err(bad)?;
     let path = call.path.parse().map_err(|error| bad(format!("not a function path: {error}")))?;
     Ok((call, path))
 }

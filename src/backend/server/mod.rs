@@ -1,12 +1,17 @@
 //! A thin shell around the log: sockets, HTTP, and who may come in.
 
+mod allowance;
 mod connection;
 mod http;
+mod listener;
 mod session;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -16,7 +21,6 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use subtle::ConstantTimeEq;
 use tokio::{
@@ -25,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    limits::{CONNECTIONS, FRAME_BYTES},
+    limits::{CONNECTIONS, FRAME_BYTES, SOCKET_BUFFER_BYTES},
     writer::{Jobs, Shared},
 };
 
@@ -39,6 +43,8 @@ pub(super) struct Server {
     pub stopping: watch::Receiver<bool>,
     pub token: watch::Sender<Option<Token>>,
     pub origins: Vec<String>,
+    /// How long a client may say or take nothing.
+    pub patience: Duration,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
 }
@@ -72,6 +78,7 @@ impl Server {
 /// Serves until the backend stops.
 pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io::Result<()> {
     let mut stopping = server.stopping.clone();
+    let listener = listener::Sockets::new(listener, server.patience);
     let router = Router::new()
         .route("/api/sync", get(sync))
         .route("/api/{version}/sync", get(sync))
@@ -81,10 +88,6 @@ pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io
         .layer(DefaultBodyLimit::max(FRAME_BYTES))
         .layer(middleware::from_fn_with_state(server.clone(), check_origin))
         .with_state(server);
-    let listener = listener.tap_io(|stream| {
-        // Small answers matter more than full packets. Where this fails, they are merely later.
-        let _ = stream.set_nodelay(true);
-    });
     axum::serve(listener, router)
         .with_graceful_shutdown(async move {
             // An error means that the backend is gone.
@@ -122,12 +125,27 @@ async fn sync(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> R
     let Ok(place) = server.places.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections").into_response();
     };
-    upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES).on_upgrade(async move |socket| {
+    let upgrade = upgrade
+        .max_message_size(FRAME_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES);
+    upgrade.on_upgrade(async move |socket| {
         server.connections.fetch_add(1, Ordering::Relaxed);
+        // Also when it panics.
+        let _counted = Counted(&server.connections);
         connection::run(socket, server.clone()).await;
-        server.connections.fetch_sub(1, Ordering::Relaxed);
         drop(place);
     })
+}
+
+/// An open connection, as far as counting goes.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What follows `Bearer` (or `Convex`) in the `Authorization` header.

@@ -1,7 +1,9 @@
-//! Looks at chunks that strangers sent, before and around Automerge.
+//! Looks at chunks that strangers sent, before and around Automerge: on the backend what clients push, on a client what the backend sends.
 //!
-//! Automerge decodes lazily and trusts lengths: a run of 2^60 operations is a few bytes, and a compressed column may inflate to
-//! anything. So the columns of a chunk are walked here first, without decoding them, and counted.
+//! Automerge decodes lazily and trusts lengths: a run of 2^60 operations is a few bytes, a compressed column may inflate to
+//! anything, and an operation's number may leave no room for the next. So the columns of a chunk are walked here first, without decoding
+//! them, and counted. What a chunk does to the document it comes to cannot be seen that way, and there Automerge has panics
+//! (a counter that overflows, in builds that check for it): [`guarded`] keeps them in.
 
 use std::{
     io::Read,
@@ -10,10 +12,7 @@ use std::{
 
 use automerge::{Automerge, Change};
 
-use super::super::{
-    failure::Failure,
-    limits::{INFLATED_BYTES, OPERATIONS, SAVED_BYTES},
-};
+use crate::limits::{CHANGE_OPERATIONS, INFLATED_BYTES, OPERATION_NUMBER, OPERATIONS, SAVED_BYTES};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const DOCUMENT: u8 = 0;
@@ -23,7 +22,7 @@ const COMPRESSED: u8 = 2;
 const DEFLATED: u64 = 0b1000;
 
 /// The one uncompressed change that `bytes` is.
-pub(super) fn change(bytes: &[u8]) -> Result<Change, Failure> {
+pub(crate) fn change(bytes: &[u8]) -> Result<Change, ChunkError> {
     let (chunk, rest) = Chunk::split(bytes)?;
     if !rest.is_empty() {
         return Err(invalid("bytes follow the change"));
@@ -37,9 +36,9 @@ pub(super) fn change(bytes: &[u8]) -> Result<Change, Failure> {
 }
 
 /// All changes in a saved document, or in any concatenation of chunks; dependencies come before dependents within each chunk.
-pub(super) fn saved(bytes: &[u8]) -> Result<Vec<Change>, Failure> {
+pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
     if bytes.len() > SAVED_BYTES {
-        return Err(Failure::too_large(format!("the saved document has {} bytes", bytes.len()), SAVED_BYTES));
+        return Err(too_large(format!("the saved document has {} bytes", bytes.len()), SAVED_BYTES as u64));
     }
     let mut changes = Vec::new();
     let mut budget = INFLATED_BYTES;
@@ -61,16 +60,59 @@ pub(super) fn saved(bytes: &[u8]) -> Result<Vec<Change>, Failure> {
     Ok(changes)
 }
 
-/// Runs Automerge on what a stranger sent. It has no known panics there; should one turn up, it is that document's problem and nobody else's.
-pub(super) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Failure> {
+/// What a backend sent: one change, as [`change`] takes it, or one snapshot.
+pub(crate) fn received(bytes: &[u8]) -> Result<Received, ChunkError> {
+    let (chunk, rest) = Chunk::split(bytes)?;
+    if chunk.kind != DOCUMENT {
+        return change(bytes).map(|change| Received::Change(Box::new(change)));
+    }
+    if !rest.is_empty() {
+        return Err(invalid("bytes follow the snapshot"));
+    }
+    chunk.check_document(&mut INFLATED_BYTES.clone())?;
+    let snapshot = guarded("load", || Automerge::load(bytes))?.map_err(invalid)?;
+    Ok(Received::Snapshot(guarded("read", || snapshot.get_changes(&[]))?))
+}
+
+/// Whether a chunk says that it is a whole document, and not a change.
+pub(crate) fn is_snapshot(bytes: &[u8]) -> bool {
+    // After four magic bytes and a checksum of four.
+    bytes.get(8) == Some(&DOCUMENT)
+}
+
+/// What [`received`] found.
+pub(crate) enum Received {
+    Change(Box<Change>),
+    /// Its changes, dependencies first.
+    Snapshot(Vec<Change>),
+}
+
+/// Runs Automerge on what a stranger sent. Should it panic, that is this document's problem and nobody else's.
+///
+/// Whatever `run` was changing is half changed then, so it must be dropped without being looked at again; nothing else is reachable from
+/// there, which is what makes the assertion of unwind safety true. Programs built to abort on panics get no such protection.
+pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, ChunkError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
-        tracing::error!(target: "bevy_convex_replicate::backend", "automerge panicked while it tried to {what} a document");
+        tracing::error!(target: "bevy_convex_replicate::replica", "automerge panicked while it tried to {what} a document");
         invalid(format!("automerge failed to {what} it"))
     })
 }
 
-fn invalid(reason: impl std::fmt::Display) -> Failure {
-    Failure::invalid_change(format!("not a valid change: {reason}"))
+/// Why a chunk is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChunkError {
+    #[error("not a valid change: {0}")]
+    Invalid(String),
+    #[error("{what}; at most {limit} are taken")]
+    TooLarge { what: String, limit: u64 },
+}
+
+fn invalid(reason: impl std::fmt::Display) -> ChunkError {
+    ChunkError::Invalid(reason.to_string())
+}
+
+fn too_large(what: impl Into<String>, limit: u64) -> ChunkError {
+    ChunkError::TooLarge { what: what.into(), limit }
 }
 
 /// One chunk: magic, checksum, type, length, data.
@@ -82,7 +124,7 @@ struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Failure> {
+    fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ChunkError> {
         let mut cursor = Cursor(bytes);
         if cursor.take(4)? != MAGIC {
             return Err(invalid("it does not start as an Automerge chunk does"));
@@ -96,27 +138,27 @@ impl<'a> Chunk<'a> {
         Ok((Self { bytes: whole, kind, checksum, data }, cursor.0))
     }
 
-    fn change(&self) -> Result<Change, Failure> {
+    fn change(&self) -> Result<Change, ChunkError> {
         check_change(self.data)?;
         let change = guarded("read", || Change::try_from(self.bytes))?.map_err(invalid)?;
         self.verified(change)
     }
 
-    fn compressed_change(&self, budget: &mut usize) -> Result<Change, Failure> {
+    fn compressed_change(&self, budget: &mut usize) -> Result<Change, ChunkError> {
         check_change(&inflate(self.data, budget)?)?;
         let change = guarded("read", || Change::try_from(self.bytes))?.map_err(invalid)?;
         self.verified(change)
     }
 
     /// Automerge computes the hash and leaves it to the caller to compare it.
-    fn verified(&self, change: Change) -> Result<Change, Failure> {
+    fn verified(&self, change: Change) -> Result<Change, ChunkError> {
         if change.hash().0[..4] != self.checksum {
             return Err(invalid("its checksum is wrong"));
         }
         Ok(change)
     }
 
-    fn check_document(&self, budget: &mut usize) -> Result<(), Failure> {
+    fn check_document(&self, budget: &mut usize) -> Result<(), ChunkError> {
         let mut cursor = Cursor(self.data);
         for _ in 0..cursor.length()? {
             cursor.prefixed()?;
@@ -127,33 +169,40 @@ impl<'a> Chunk<'a> {
         let changes = cursor.columns()?;
         let operations = cursor.columns()?;
         for (specification, length) in changes.into_iter().chain(operations) {
-            check_column(specification, cursor.take(length)?, budget)?;
+            check_column(specification, cursor.take(length)?, budget, OPERATIONS)?;
         }
         Ok(())
     }
 }
 
-fn check_change(data: &[u8]) -> Result<(), Failure> {
+fn check_change(data: &[u8]) -> Result<(), ChunkError> {
     let mut cursor = Cursor(data);
     for _ in 0..cursor.length()? {
         cursor.take(32)?;
     }
     cursor.prefixed()?; // actor
     cursor.unsigned()?; // sequence number
-    cursor.unsigned()?; // first operation
+    let first = cursor.unsigned()?;
     cursor.signed()?; // time
     cursor.prefixed()?; // message
     for _ in 0..cursor.length()? {
         cursor.prefixed()?;
     }
     let mut budget = 0; // nothing in a change is compressed
+    let mut operations = 0;
     for (specification, length) in cursor.columns()? {
-        check_column(specification, cursor.take(length)?, &mut budget)?;
+        let rows = check_column(specification, cursor.take(length)?, &mut budget, CHANGE_OPERATIONS)?;
+        operations = operations.max(rows);
+    }
+    // Rows are at least the operations, and both are bounded.
+    if first.saturating_add(operations) > OPERATION_NUMBER {
+        return Err(too_large(format!("its operations are numbered from {first} on"), OPERATION_NUMBER));
     }
     Ok(())
 }
 
-fn check_column(specification: u64, bytes: &[u8], budget: &mut usize) -> Result<(), Failure> {
+/// How many rows a column claims.
+fn check_column(specification: u64, bytes: &[u8], budget: &mut usize, most: u64) -> Result<u64, ChunkError> {
     let inflated;
     let bytes = if specification & DEFLATED == 0 {
         bytes
@@ -177,14 +226,14 @@ fn check_column(specification: u64, bytes: &[u8], budget: &mut usize) -> Result<
         5 => count_runs(bytes, |cursor| cursor.prefixed().map(|_| 1))?,
         _ => 0, // raw values: as long as they are
     };
-    if rows > OPERATIONS {
-        return Err(Failure::too_large(format!("it claims {rows} operations"), OPERATIONS as usize));
+    if rows > most {
+        return Err(too_large(format!("it claims {rows} operations"), most));
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// Rows of a run-length encoded column: at least one per value, and as many as `weigh` says if that is more.
-fn count_runs(bytes: &[u8], weigh: impl Fn(&mut Cursor<'_>) -> Result<u64, Failure>) -> Result<u64, Failure> {
+fn count_runs(bytes: &[u8], weigh: impl Fn(&mut Cursor<'_>) -> Result<u64, ChunkError>) -> Result<u64, ChunkError> {
     let mut cursor = Cursor(bytes);
     let mut rows = 0u64;
     while !cursor.0.is_empty() {
@@ -204,11 +253,11 @@ fn count_runs(bytes: &[u8], weigh: impl Fn(&mut Cursor<'_>) -> Result<u64, Failu
     Ok(rows)
 }
 
-fn inflate(bytes: &[u8], budget: &mut usize) -> Result<Vec<u8>, Failure> {
+fn inflate(bytes: &[u8], budget: &mut usize) -> Result<Vec<u8>, ChunkError> {
     let mut inflated = Vec::new();
     flate2::bufread::DeflateDecoder::new(bytes).take(*budget as u64 + 1).read_to_end(&mut inflated).map_err(invalid)?;
     if inflated.len() > *budget {
-        return Err(Failure::too_large("it inflates to too many bytes", INFLATED_BYTES));
+        return Err(too_large("it inflates to too many bytes", INFLATED_BYTES as u64));
     }
     *budget -= inflated.len();
     Ok(inflated)
@@ -218,22 +267,22 @@ fn inflate(bytes: &[u8], budget: &mut usize) -> Result<Vec<u8>, Failure> {
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Failure> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], ChunkError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| invalid("it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn prefixed(&mut self) -> Result<&'a [u8], Failure> {
+    fn prefixed(&mut self) -> Result<&'a [u8], ChunkError> {
         let length = self.length()?;
         self.take(length)
     }
 
-    fn length(&mut self) -> Result<usize, Failure> {
+    fn length(&mut self) -> Result<usize, ChunkError> {
         usize::try_from(self.unsigned()?).map_err(invalid)
     }
 
-    fn columns(&mut self) -> Result<Vec<(u64, usize)>, Failure> {
+    fn columns(&mut self) -> Result<Vec<(u64, usize)>, ChunkError> {
         let count = self.length()?;
         let mut columns = Vec::new();
         for _ in 0..count {
@@ -242,7 +291,7 @@ impl<'a> Cursor<'a> {
         Ok(columns)
     }
 
-    fn unsigned(&mut self) -> Result<u64, Failure> {
+    fn unsigned(&mut self) -> Result<u64, ChunkError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -258,7 +307,7 @@ impl<'a> Cursor<'a> {
         Err(invalid("a number is too large"))
     }
 
-    fn signed(&mut self) -> Result<i64, Failure> {
+    fn signed(&mut self) -> Result<i64, ChunkError> {
         let mut value = 0i64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];

@@ -1,0 +1,385 @@
+//! Apps that come, go, crash and edit for as long as they are told to, and what that costs.
+//!
+//! ```sh
+//! cargo run --release --example soak -- --minutes 3
+//! cargo run --release --example soak -- --document 100000
+//! ```
+//!
+//! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times a second. Apps are killed
+//! (SIGKILL) at random and started anew on their stores. Memory, files and how long an edit takes to be durable are sampled and printed; the last
+//! line is the verdict on whether they grow. The second edits one document that often and compares what is kept with the document's
+//! snapshot. Either exits with 1 if something grows without bound.
+
+use std::{
+    error::Error,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use automerge::Automerge;
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    format::Counter,
+    prelude::*,
+    store::Store,
+};
+use clap::Parser;
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+/// Tasks that all apps together edit.
+const TASKS: u64 = 40;
+/// Stored bytes per byte of the documents' snapshots, at most.
+const MOST: u64 = 20;
+/// Bytes that a store and a log take beside their documents: SQLite's pages, indices, and a write-ahead log that is kept for reuse.
+const FIXED: u64 = 2 * 1024 * 1024;
+
+#[derive(Parser, Clone)]
+struct Args {
+    /// How long.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// How many apps.
+    #[arg(long, default_value_t = 3)]
+    clients: u64,
+    /// Edits one document this often instead.
+    #[arg(long)]
+    document: Option<u64>,
+    /// What happens follows from this.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Of an app that was started by this program: where it connects to.
+    #[arg(long, hide = true)]
+    app: Option<String>,
+    /// And its store.
+    #[arg(long, hide = true)]
+    store: Option<PathBuf>,
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+struct Task {
+    text: String,
+    is_completed: bool,
+    votes: Counter,
+}
+
+impl Task {
+    fn edit(&mut self, random: &mut SmallRng) {
+        match random.random_range(0..3) {
+            0 => self.votes += 1,
+            1 => self.is_completed = !self.is_completed,
+            _ => {
+                if self.text.len() > 60 {
+                    self.text.truncate(30);
+                }
+                self.text.push(char::from(random.random_range(b'a'..=b'z')));
+            }
+        }
+    }
+}
+
+type Failure = Box<dyn Error>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match (&args.app, &args.store, args.document) {
+        (Some(url), Some(store), _) => be_an_app(&args, url, store).map(|()| true),
+        (.., Some(edits)) => one_document(edits),
+        _ => soak(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn app(store: &Path, url: &str) -> App {
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(ReplicatePlugin::new("soak").store(store).deployment(url))
+        .replicate::<Task>("tasks")
+        .add_systems(Update, |mut failures: MessageReader<SyncFailed>| {
+            for SyncFailed(failure) in failures.read() {
+                eprintln!("soak: {failure}");
+            }
+        });
+    app.finish();
+    app.cleanup();
+    app
+}
+
+fn task(world: &mut World, number: u64) -> Option<Mut<'_, Task>> {
+    let id = DocumentId::new(format!("task-{number}"));
+    let entity =
+        world.query::<(Entity, &DocumentId)>().iter(world).find(|(_, its)| **its == id).map(|(entity, _)| entity);
+    match entity {
+        Some(entity) => world.get_mut::<Task>(entity),
+        None => {
+            world.spawn((Task::default(), id));
+            None
+        }
+    }
+}
+
+/// Edits until it is killed, and tells how long it took for edits to be durable, in microseconds.
+fn be_an_app(args: &Args, url: &str, store: &Path) -> Result<(), Failure> {
+    let mut random = SmallRng::seed_from_u64(args.seed);
+    let mut app = app(store, url);
+    // The parent closes our input when all is over.
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().lines().count();
+        drop(ended);
+    });
+    loop {
+        if let Some(mut task) = task(app.world_mut(), random.random_range(0..TASKS)) {
+            task.edit(&mut random);
+        }
+        let edited = Instant::now();
+        app.update();
+        while !app.world().resource::<SyncStatus>().is_saved() {
+            app.update();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        println!("{}", edited.elapsed().as_micros());
+        if end.recv_timeout(Duration::from_millis(10)) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+            break;
+        }
+    }
+    // What is left is sent before it goes.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !app.world().resource::<SyncStatus>().is_sent() && Instant::now() < deadline {
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// A running app, and what it told.
+struct Running {
+    child: Child,
+    reader: std::thread::JoinHandle<()>,
+}
+
+/// What all apps told since it was last looked at.
+#[derive(Default)]
+struct Told {
+    latencies: Mutex<Vec<u64>>,
+    edits: AtomicU64,
+}
+
+impl Running {
+    fn start(args: &Args, url: &str, store: &Path, seed: u64, told: &Arc<Told>) -> Result<Self, Failure> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--app", url, "--seed", &seed.to_string(), "--minutes", &args.minutes.to_string(), "--store"])
+            .arg(store)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("no output")?;
+        let told = told.clone();
+        let reader = std::thread::spawn(move || {
+            for latency in BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| line.parse().ok()) {
+                told.edits.fetch_add(1, Ordering::Relaxed);
+                if let Ok(mut latencies) = told.latencies.lock() {
+                    latencies.push(latency);
+                }
+            }
+        });
+        Ok(Self { child, reader })
+    }
+
+    /// Lets it send what it has.
+    fn end(mut self) -> Result<(), Failure> {
+        drop(self.child.stdin.take());
+        self.child.wait()?;
+        self.reader.join().map_err(|_| "the reader panicked".into())
+    }
+}
+
+/// What was measured at one time.
+#[derive(Clone, Copy)]
+struct Sample {
+    /// Resident memory of the largest app, and of this process with the backend, in KiB.
+    app: u64,
+    backend: u64,
+    latency: u64,
+}
+
+fn soak(args: &Args) -> Result<bool, Failure> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("backend");
+    let backend = Backend::start(BackendConfig::new().data(&data))?;
+    let mut random = SmallRng::seed_from_u64(args.seed);
+    let told = Arc::new(Told::default());
+    let store = |number: u64| folder.path().join(format!("app-{number}.sqlite"));
+    let mut apps = Vec::new();
+    for number in 0..args.clients {
+        apps.push(Running::start(args, backend.url(), &store(number), random.random(), &told)?);
+    }
+    let began = Instant::now();
+    let until = began + Duration::from_secs_f64(args.minutes * 60.0);
+    let (mut samples, mut kills) = (Vec::new(), 0_u64);
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_secs(5));
+        let mut latencies = told.latencies.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
+        latencies.sort_unstable();
+        let sample = Sample {
+            app: apps.iter().filter_map(|app| memory(app.child.id())).max().unwrap_or_default(),
+            backend: memory(std::process::id()).unwrap_or_default(),
+            latency: latencies.get(latencies.len() / 2).copied().unwrap_or_default(),
+        };
+        println!(
+            "soak: at={}s edits={} kills={kills} app={} KiB backend={} KiB store={} KiB log={} KiB edit median={} us p99={} us",
+            began.elapsed().as_secs(),
+            told.edits.load(Ordering::Relaxed),
+            sample.app,
+            sample.backend,
+            size(&store(0)) / 1024,
+            size(&data.join("log.sqlite")) / 1024,
+            sample.latency,
+            latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default(),
+        );
+        samples.push(sample);
+        // One in two times, one of them dies and comes again.
+        if random.random_bool(0.5) {
+            let number = random.random_range(0..args.clients);
+            if let Some(app) = apps.get_mut(number as usize) {
+                app.child.kill()?;
+                app.child.wait()?;
+                *app = Running::start(args, backend.url(), &store(number), random.random(), &told)?;
+                kills += 1;
+            }
+        }
+    }
+    for app in apps {
+        app.end()?;
+    }
+    let changes = backend.stats().changes;
+    backend.stop();
+    let third = samples.len() / 3;
+    let mean =
+        |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() / samples.len().max(1) as u64;
+    let grown = |of: fn(&Sample) -> u64| {
+        let (middle, last) = (mean(&samples[third..2 * third], of), mean(&samples[2 * third..], of));
+        last as f64 / middle.max(1) as f64
+    };
+    let (app, server, latency) =
+        (grown(|sample| sample.app), grown(|sample| sample.backend), grown(|sample| sample.latency));
+    let snapshots = snapshots(&store(0))?;
+    let (stored, logged) = (size(&store(0)), size(&data.join("log.sqlite")));
+    let is_bounded = app < 1.5
+        && server < 1.5
+        && latency < 3.0
+        && stored < MOST * snapshots + FIXED
+        && logged < MOST * snapshots + FIXED;
+    println!(
+        "soak: minutes={} edits={} changes={changes} kills={kills} memory x{app:.2} (app) x{server:.2} (backend) latency x{latency:.2} \
+         snapshots={snapshots} B store={stored} B log={logged} B bounded={is_bounded}",
+        args.minutes,
+        told.edits.load(Ordering::Relaxed),
+    );
+    Ok(is_bounded)
+}
+
+fn one_document(edits: u64) -> Result<bool, Failure> {
+    let folder = tempfile::tempdir()?;
+    let (data, store) = (folder.path().join("backend"), folder.path().join("app.sqlite"));
+    let backend = Backend::start(BackendConfig::new().data(&data))?;
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut app = app(&store, backend.url());
+    let began = Instant::now();
+    let (mut made, mut most_stored, mut most_logged) = (0, 0, 0);
+    while made < edits {
+        if let Some(mut task) = task(app.world_mut(), 0) {
+            task.edit(&mut random);
+            made += 1;
+        }
+        app.update();
+        // As fast as the backend takes them.
+        while made % 1_000 == 0 && !is_done(&app) {
+            app.update();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if made % 10_000 == 0 {
+            most_stored = size(&store).max(most_stored);
+            most_logged = size(&data.join("log.sqlite")).max(most_logged);
+            println!(
+                "soak: edits={made} at={}s store={} KiB log={} KiB rows={}",
+                began.elapsed().as_secs(),
+                size(&store) / 1024,
+                size(&data.join("log.sqlite")) / 1024,
+                backend.stats().rows
+            );
+        }
+    }
+    // Compaction comes when it is quiet.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut last = (0, Instant::now());
+    while Instant::now() < deadline && last.1.elapsed() < Duration::from_secs(8) {
+        app.update();
+        std::thread::sleep(Duration::from_millis(20));
+        let now = size(&store) + size(&data.join("log.sqlite"));
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    drop(app);
+    let stats = backend.stats();
+    backend.stop();
+    let snapshot = snapshots(&store)?;
+    let (stored, logged) = (size(&store), size(&data.join("log.sqlite")));
+    let is_bounded = stored < MOST * snapshot && logged < MOST * snapshot;
+    println!(
+        "soak: document edits={made} changes={} seconds={} snapshot={snapshot} B store={stored} B (x{:.1}, at most {most_stored} B) log={logged} B (x{:.1}, at most {most_logged} B) rows={} bounded={is_bounded}",
+        stats.changes,
+        began.elapsed().as_secs(),
+        stored as f64 / snapshot as f64,
+        logged as f64 / snapshot as f64,
+        stats.rows,
+    );
+    Ok(is_bounded)
+}
+
+/// Whether everything that was edited is on the disk and with the backend.
+fn is_done(app: &App) -> bool {
+    let status = app.world().resource::<SyncStatus>();
+    status.is_saved() && status.is_sent()
+}
+
+/// Bytes that the documents of a store take as one snapshot each.
+fn snapshots(path: &Path) -> Result<u64, Failure> {
+    let store = Store::open(path)?;
+    let mut bytes = 0;
+    for document in store.documents("tasks", None, usize::MAX)? {
+        let chunks = store.chunks("tasks", &document.id)?;
+        let all: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
+        bytes += Automerge::load(&all)?.save().len() as u64;
+    }
+    Ok(bytes)
+}
+
+/// A database with its write-ahead log.
+fn size(path: &Path) -> u64 {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    [path.to_owned(), wal.into()].iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
+}
+
+/// Resident memory in KiB, where the system tells.
+fn memory(process: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4)
+}

@@ -1,0 +1,63 @@
+//! How much of a connection is read, so that one that floods does not take the others' time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::limits::{BYTES_AT_ONCE, BYTES_PER_SECOND, MESSAGES_AT_ONCE, MESSAGES_PER_SECOND};
+
+/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the end makes
+/// its sender wait; nothing is thrown away.
+pub(super) struct Allowance {
+    messages: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    pub fn new(now: Instant) -> Self {
+        Self { messages: MESSAGES_AT_ONCE, bytes: BYTES_AT_ONCE, at: now }
+    }
+
+    /// Takes a message of so many bytes. Returns until when no other is to be read, if it was too much.
+    pub fn take(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
+        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.messages = (self.messages + seconds * MESSAGES_PER_SECOND).min(MESSAGES_AT_ONCE) - 1.0;
+        self.bytes = (self.bytes + seconds * BYTES_PER_SECOND).min(BYTES_AT_ONCE) - bytes as f64;
+        let debt = (-self.messages / MESSAGES_PER_SECOND).max(-self.bytes / BYTES_PER_SECOND);
+        (debt > 0.0).then(|| now + Duration::from_secs_f64(debt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_slowly_enough_is_never_held_back() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        for number in 0..100_000_u32 {
+            let now = start + Duration::from_secs_f64(f64::from(number) / MESSAGES_PER_SECOND);
+            assert_eq!(allowance.take(1_000, now), None, "message {number}");
+        }
+    }
+
+    #[test]
+    fn a_flood_is_held_back_to_the_rate() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let mut now = start;
+        let messages = 4 * MESSAGES_AT_ONCE as u32;
+        for _ in 0..messages {
+            now = allowance.take(10, now).unwrap_or(now);
+        }
+        let seconds = (now - start).as_secs_f64();
+        let due = (f64::from(messages) - MESSAGES_AT_ONCE) / MESSAGES_PER_SECOND;
+        assert!((seconds - due).abs() < 0.1, "{seconds} instead of {due}");
+        // Bytes count, too, however few the messages.
+        let until = Allowance::new(start).take(3 * BYTES_AT_ONCE as usize, start).expect("it is held back");
+        assert!((until - start).as_secs_f64() > BYTES_AT_ONCE / BYTES_PER_SECOND);
+    }
+}

@@ -1,0 +1,111 @@
+//! A front end that shows documents as they are.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bevy_convex_replicate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
+    replica::Schema,
+    worker::{
+        Captured, Codec, CollectionConfig, Command, Decoded, Encode, Failure, Report, Status, Worker, WorkerConfig,
+    },
+};
+
+use crate::peer::DEADLINE;
+
+struct Plain;
+
+impl Schema for Plain {
+    fn view(&self, document: &Value, _: u32) -> Value {
+        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
+        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Codec for Plain {
+    fn decode(&self, document: &Value) -> Decoded {
+        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
+    }
+}
+
+struct Put(Value);
+
+impl Encode for Put {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Ok((self.0.clone(), 1))
+    }
+}
+
+pub struct Front {
+    worker: Worker,
+    pub shown: BTreeMap<DocumentId, Value>,
+    pub status: Option<Status>,
+    pub ready: bool,
+    pub failures: Vec<Failure>,
+}
+
+impl Front {
+    pub fn open(store: &Path, deployment: Option<String>) -> Self {
+        let worker = Worker::start(WorkerConfig {
+            store: store.to_owned(),
+            deployment,
+            auth: None,
+            online: true,
+            collections: vec![CollectionConfig { name: "tasks".into(), codec: Arc::new(Plain) }],
+        });
+        Self { worker, shown: BTreeMap::new(), status: None, ready: false, failures: Vec::new() }
+    }
+
+    #[track_caller]
+    pub fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(self) {
+            while let Some(report) = self.worker.try_recv() {
+                self.take(report);
+            }
+            assert!(Instant::now() < deadline, "in vain: {what}; {:?} {:?}", self.status, self.failures);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Delta { document, generation, content, .. } => {
+                match content.and_then(|content| content.downcast::<Value>().ok()) {
+                    Some(value) => self.shown.insert(document.id.clone(), *value),
+                    None => self.shown.remove(&document.id),
+                };
+                self.worker.send(Command::Applied(vec![(document, generation)]));
+            }
+            Report::Ready(_) => self.ready = true,
+            Report::Failed(failure) => self.failures.push(failure),
+            Report::Status(status) => self.status = Some(status),
+        }
+    }
+
+    /// Makes a document.
+    pub fn put(&self, id: &str, capture: u64, fields: &[(&str, Value)]) {
+        let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let change = Captured::Put(Box::new(Put(Value::Map(fields))));
+        self.worker.send(Command::Edit { document, generation: 0, capture, change });
+    }
+
+    pub fn shows(&self, id: &str) -> bool {
+        self.shown.contains_key(&DocumentId::new(id))
+    }
+
+    pub fn saved(&self) -> u64 {
+        self.status.as_ref().map_or(0, |status| status.saved)
+    }
+
+    pub fn unsent(&self) -> usize {
+        self.status.as_ref().map_or(usize::MAX, |status| status.unsent)
+    }
+}
