@@ -152,9 +152,11 @@ fn start() -> Json {
     json!({ "ts": { "$integer": "AAAAAAAAAAA=" }, "ordinal": 0.0 })
 }
 
-/// Rows and checkpoint of a transition's result.
-fn page(message: &Json) -> Option<(usize, &Json, bool)> {
-    let value = message["modifications"].as_array()?.iter().find_map(|one| one["value"].as_object())?;
+/// Rows and checkpoint of the newest subscription's result, if a transition has it.
+fn page<'a>(peer: &Peer, message: &'a Json) -> Option<(usize, &'a Json, bool)> {
+    let query = peer.query_set - 1;
+    let ours = |one: &&Json| one["queryId"] == query && one["value"].is_object();
+    let value = &message["modifications"].as_array()?.iter().find(ours)?["value"];
     Some((value["deltas"].as_array()?.len(), &value["checkpoint"], value["hasMore"].as_bool()?))
 }
 
@@ -184,6 +186,7 @@ async fn healthy(stage: Arc<Stage>, number: usize) -> Result<(usize, Vec<(bool, 
         document.commit();
         let change = document.get_changes(&known).pop().ok_or("no change")?;
         known = document.get_heads();
+        let before = checkpoint.clone();
         let (is_loaded, sent) = (stage.loaded.load(Ordering::Relaxed), Instant::now());
         let request =
             peer.push("tasks", &scope, &scope, change.raw_bytes(), json!({ "count": (pushes + 1) as f64 })).await?;
@@ -196,11 +199,11 @@ async fn healthy(stage: Arc<Stage>, number: usize) -> Result<(usize, Vec<(bool, 
                     return Err(format!("a healthy push was refused: {message}").into());
                 }
                 answered = Some(sent.elapsed());
-            } else if let Some((rows, newest, _)) = page(&message) {
-                checkpoint = newest.clone();
-                if answered.is_some() && rows > 0 {
+            } else if let Some((rows, newest, _)) = page(&peer, &message) {
+                if rows > 0 && *newest != before {
                     seen = Some(sent.elapsed());
                 }
+                checkpoint = newest.clone();
             }
         }
         pushes += 1;
@@ -216,7 +219,7 @@ async fn healthy(stage: Arc<Stage>, number: usize) -> Result<(usize, Vec<(bool, 
         peer.subscribe(Some(&scope), from.clone()).await?;
         let (more, newest, has_more) = loop {
             let message = peer.next().await?;
-            if let Some((rows, newest, has_more)) = page(&message) {
+            if let Some((rows, newest, has_more)) = page(&peer, &message) {
                 break (rows, newest.clone(), has_more);
             }
         };
