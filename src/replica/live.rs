@@ -7,7 +7,10 @@ use automerge::{
     transaction::{CommitOptions, Transactable},
 };
 
-use super::event::{Change, Generation, Schema, UnsentChange, WriteId};
+use super::{
+    event::{Change, Generation, Schema, UnsentChange, WriteId},
+    sound,
+};
 use crate::{
     DocumentId,
     format::{self, FormatError, Value},
@@ -213,36 +216,62 @@ impl Live {
         let before = self.document.get_heads();
         let mut merged = Merged { chunks: Vec::new(), moved: false };
         let mut damaged = None;
-        let mut changes = Vec::new();
+        let (mut changes, mut unproven) = (Vec::new(), Vec::new());
         for bytes in chunks {
             match self.read_chunk(&bytes) {
                 Ok((_, new, _)) if new.is_empty() => {}
                 Ok((hash, new, snapshot)) => {
+                    if !snapshot {
+                        unproven.push(hash);
+                    }
                     changes.extend(new);
                     merged.chunks.push((hash, snapshot, bytes.into()));
                 }
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
-        if !changes.is_empty()
-            && let Err(error) = self.document.apply_changes(changes)
-        {
-            damaged = damaged.or(Some(error.to_string()));
-            merged.chunks.clear();
+        if let Err(error) = self.take_in(changes, &unproven) {
+            damaged = damaged.or(Some(error));
+            // One of them does not fit: the others are to come in all the same.
+            merged.chunks.retain(|(_, _, bytes)| {
+                let Ok((hash, changes, snapshot)) = self.read_chunk(bytes) else { return false };
+                self.take_in(changes, if snapshot { &[] } else { std::slice::from_ref(&hash) }).is_ok()
+            });
         }
         merged.moved = self.document.get_heads() != before;
         (merged, damaged)
     }
 
+    /// Takes in all of these changes, or none. Those of a snapshot have been proven by loading it.
+    fn take_in(&mut self, changes: Vec<AutomergeChange>, unproven: &[ChangeHash]) -> Result<(), String> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let before = self.document.get_heads();
+        let document = &mut self.document;
+        let result = sound::apply(&before, changes, unproven, |changes| {
+            document.apply_changes(changes)?;
+            Ok(document.document())
+        });
+        if result.is_err() {
+            let actor = self.document.get_actor().clone();
+            let document = &mut self.document;
+            if let Ok(Ok(restored)) = sound::guarded(|| document.fork_at(&before)) {
+                self.document = restored.with_actor(actor);
+            }
+        }
+        result
+    }
+
     /// A chunk's name, the changes in it that this document lacks, and whether it is a snapshot.
     fn read_chunk(&mut self, bytes: &[u8]) -> Result<(ChangeHash, Vec<AutomergeChange>, bool), String> {
         if bytes.get(CHUNK_TYPE_OFFSET) == Some(&DOCUMENT_CHUNK) {
-            let mut snapshot = AutoCommit::load(bytes).map_err(|error| error.to_string())?;
+            let load = || AutoCommit::load(bytes).map(|mut snapshot| snapshot.get_changes(&[]));
+            let changes = sound::guarded(load)?.map_err(|error| error.to_string())?;
             let hash = super::chunk_hash(bytes);
-            let changes = snapshot.get_changes(&[]);
             return Ok((hash, self.lacking(changes), true));
         }
-        let change = AutomergeChange::try_from(bytes).map_err(|error| error.to_string())?;
+        let change = sound::guarded(|| AutomergeChange::try_from(bytes))?.map_err(|error| error.to_string())?;
         let hash = change.hash();
         Ok((hash, self.lacking(vec![change]), false))
     }
