@@ -6,7 +6,7 @@
 import type { Doc, Id } from "./_generated/dataModel";
 import type { QueryCtx } from "./_generated/server";
 import { type ChangeHeader, NotAChange, readChange } from "./chunk";
-import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES } from "./limits";
+import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES, WAITING_BYTES } from "./limits";
 import { Refused } from "./errors";
 import { hex, sha256 } from "./sha256";
 import type { Chunk, DocumentChanges } from "./shapes";
@@ -25,8 +25,9 @@ export type Incoming = {
   direct: boolean;
   heads: string[];
   parts: NewPart[];
-  /** Stored parts that are used up. */
+  /** Stored parts that are used up, and their bytes. */
   usedParts: Id<"parts">[];
+  usedBytes: number;
 };
 
 export async function readDocument(ctx: QueryCtx, collection: string, id: string) {
@@ -54,12 +55,14 @@ export async function examineDocument(
     heads: document?.heads ?? [],
     parts: [],
     usedParts: [],
+    usedBytes: 0,
   };
   const offered: NewChange[] = [];
   for (const chunk of changes) {
     const change = await readChunk(ctx, collection, id, chunk, incoming);
     if (change !== null) offered.push(change);
   }
+  if (incoming.parts.length > 0) await checkWaiting(ctx, collection, id, incoming);
   await keepNew(ctx, collection, id, offered, incoming);
   return incoming;
 }
@@ -129,7 +132,37 @@ async function readChunk(
   }
   incoming.parts = incoming.parts.filter((other) => other.hash !== hash);
   incoming.usedParts.push(...stored.map((row) => row._id));
+  incoming.usedBytes += total(stored);
   return { ...parse(bytes), whole: hash };
+}
+
+/** How many bytes of a document's changes wait for other parts. */
+export async function readWaiting(ctx: QueryCtx, collection: string, id: string) {
+  return await ctx.db
+    .query("waiting")
+    .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id))
+    .unique();
+}
+
+async function checkWaiting(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  { parts, usedBytes }: Incoming,
+): Promise<void> {
+  const waiting = (await readWaiting(ctx, collection, id))?.bytes ?? 0;
+  const bytes = waiting - usedBytes + total(parts);
+  if (bytes > WAITING_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `${bytes} bytes of ${id} would wait for their missing parts; complete a change first.`,
+      WAITING_BYTES,
+    );
+  }
+}
+
+export function total(pieces: { bytes: ArrayBuffer }[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.bytes.byteLength, 0);
 }
 
 function checkPart(hash: string, index: number, count: number): void {

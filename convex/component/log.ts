@@ -4,7 +4,7 @@ import type { Doc } from "./_generated/dataModel";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
 import { CHUNK_BYTES, COUNT_SHARDS, ORDINAL_STEP } from "./limits";
 import { Refused } from "./errors";
-import { examineDocument, type Incoming, type NewChange, readDocument } from "./incoming";
+import { examineDocument, type Incoming, type NewChange, readDocument, readWaiting, total } from "./incoming";
 import { hex, sha256 } from "./sha256";
 import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
 
@@ -197,6 +197,21 @@ async function storeParts(
     await ctx.db.insert("parts", { collection, id, ...part, ts: ctx.db.vars.commitTs });
   }
   for (const used of incoming.usedParts) await ctx.db.delete(used);
+  await addWaiting(ctx, collection, id, total(incoming.parts) - incoming.usedBytes);
+}
+
+/** Counts bytes that wait for their missing parts, or no longer do. */
+export async function addWaiting(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  bytes: number,
+): Promise<void> {
+  if (bytes === 0) return;
+  const row = await readWaiting(ctx, collection, id);
+  if (row === null) await ctx.db.insert("waiting", { collection, id, bytes });
+  else if (row.bytes + bytes > 0) await ctx.db.patch(row._id, { bytes: row.bytes + bytes });
+  else await ctx.db.delete(row._id);
 }
 
 /** The first ordinal that this transaction has not used in the collection: it may append more than once. */

@@ -75,6 +75,12 @@ export default defineSchema({
     .index("by_part", ["collection", "id", "hash", "index"])
     .index("by_ts", ["collection", "ts"]),
 
+  /** How many bytes of a document's changes wait in `parts`: to read those to count them would cost as many. No row: none. */
+  waiting: defineTable({ collection: v.string(), id: v.string(), bytes: v.number() }).index("by_document", [
+    "collection",
+    "id",
+  ]),
+
   /** The document count, tombstones included, spread over shards: writers of different documents seldom meet. */
   counts: defineTable({ collection: v.string(), shard: v.number(), count: v.number() }).index("by_shard", [
     "collection",

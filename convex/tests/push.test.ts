@@ -1,6 +1,7 @@
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
-import { api } from "./app/_generated/api";
+import { CHUNK_BYTES, WAITING_BYTES } from "../component/limits";
+import { api, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
 import { changes, document, edit, type Fields, save } from "./documents";
 
@@ -54,6 +55,29 @@ describe("pushChanges", () => {
     expect(again.results).toEqual([{ id: "a", status: "accepted" }]);
     expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas).toHaveLength(1);
     expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
+  });
+
+  test("only so many bytes of a document wait for their missing parts", async () => {
+    const t = backend();
+    const part = (change: number, index: number) => {
+      const hash = new Uint8Array(32).fill(change).buffer;
+      const documents = [
+        { id: "a", changes: [{ bytes: new ArrayBuffer(CHUNK_BYTES), part: { hash, index, count: 2 } }] },
+      ];
+      return t.mutation(api.notes.pushChanges, { documents });
+    };
+    const most = WAITING_BYTES / CHUNK_BYTES;
+    for (let change = 0; change < most; change++) {
+      expect((await part(change, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
+    }
+    expect((await part(most, 0)).results).toMatchObject([
+      { id: "a", status: "refused", code: "tooLarge", limit: WAITING_BYTES },
+    ]);
+    // What is there may come again.
+    expect((await part(0, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
+    // With the retention over they are dropped, and there is room again.
+    while ((await t.mutation(internal.notes.prune, {})).hasMore);
+    expect((await part(most, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
   });
 
   test("a row that the app's schema refuses leaves the log alone, and the rest of the push goes in", async () => {

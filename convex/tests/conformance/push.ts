@@ -516,6 +516,63 @@ export const pushes: Case[] = [
       stream(0, 0),
     ],
   },
+  {
+    name: "so is an empty map too deep, and a list",
+    steps: [
+      push(
+        [{ id: "a", changes: chunks(create(8, { deep: nested(63, {}) })) }],
+        [refused("a", "tooLarge", 64)],
+      ),
+      push(
+        [{ id: "a", changes: chunks(create(8, { deep: nested(63, []) })) }],
+        [refused("a", "tooLarge", 64)],
+      ),
+      stream(0, 0),
+      put("a", create(8, { deep: nested(62, {}) })),
+      put("b", create(8, { deep: nested(62, []) })),
+      put("c", create(8, { deep: nested(63, 1) })),
+    ],
+  },
+  {
+    name: "what is refused for its depth leaves the document as it was",
+    steps: [
+      put("a", base),
+      push(
+        [
+          {
+            id: "a",
+            changes: chunks(
+              edit(base, 8, (d) => (d.deep = nested(70))),
+              base,
+            ),
+          },
+        ],
+        [refused("a", "tooLarge", 64)],
+      ),
+      pull(rowsOf("a", base)),
+      put("a", left, base),
+    ],
+  },
+  {
+    name: "a list of 8,192 elements is accepted, and a longer one refused",
+    steps: [
+      put("a", create(8, { list: Array<number>(8_192).fill(0) })),
+      push(
+        [{ id: "b", changes: chunks(create(8, { list: Array<number>(8_193).fill(0) })) }],
+        [refused("b", "tooLarge", 8_192)],
+      ),
+    ],
+  },
+  {
+    name: "a map of 1,024 fields is accepted, and a larger one refused",
+    steps: [
+      put("a", create(8, { map: fieldsOf(1_024) })),
+      push(
+        [{ id: "b", changes: chunks(create(8, { map: fieldsOf(1_025) })) }],
+        [refused("b", "tooLarge", 1_024)],
+      ),
+    ],
+  },
   { name: "nesting of 60 levels is accepted", steps: [put("a", create(8, { deep: nested(60) }))] },
   { name: "a row over a mebibyte is refused, and the change that makes it so is not kept", steps: bigRow() },
   {
@@ -554,8 +611,13 @@ export const pushes: Case[] = [
   },
 ];
 
-function nested(levels: number): Record<string, unknown> {
-  return levels === 0 ? { leaf: true } : { d: nested(levels - 1) };
+/** A value under so many maps. */
+function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
+  return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
+}
+
+function fieldsOf(count: number): Record<string, unknown> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, 0]));
 }
 
 function bigRow() {

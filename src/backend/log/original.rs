@@ -5,13 +5,12 @@ use automerge::{ActorId, Automerge, ChangeHash, ROOT, transaction::Transactable}
 use super::{
     Committed, Log, inspect, merge, micros,
     pull::rows,
-    push::{NewChange, NewRow, Pieces, check_id},
+    push::{NewChange, NewRow, Pieces, check_id, cut},
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::DOCUMENT_PAGE_BYTES},
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
-    replica::Part,
+    limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
 };
 
 /// The arguments of `insertDocument` and `updateDocument` that are believed.
@@ -154,14 +153,5 @@ fn split(bytes: &[u8]) -> Result<Pieces, Failure> {
     if bytes.len() > CHANGE_BYTES {
         return Err(Failure::too_large(format!("a change of {} bytes", bytes.len()), CHANGE_BYTES));
     }
-    if bytes.len() <= CHUNK_BYTES {
-        return Ok(vec![(bytes.into(), None)]);
-    }
-    let hash = super::push::sha256(bytes);
-    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
-    Ok(bytes
-        .chunks(CHUNK_BYTES)
-        .zip(0..)
-        .map(|(bytes, index)| (bytes.into(), Some(Part { hash, index, count })))
-        .collect())
+    Ok(cut(bytes))
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::Change;
+use automerge::{Automerge, Change};
 use convex::Value;
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
     replica::{Part, Position},
 };
 
@@ -54,6 +54,7 @@ pub(in crate::backend) struct PushAnswer {
 /// A commit in the making.
 pub(super) struct Commit {
     pub ts: i64,
+    /// The last row's.
     pub ordinal: u32,
     pub records: Vec<Record>,
 }
@@ -73,6 +74,12 @@ pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
+}
+
+impl NewChange {
+    fn len(&self) -> usize {
+        self.bytes.iter().map(|(bytes, _)| bytes.len()).sum()
+    }
 }
 
 impl Log {
@@ -210,44 +217,24 @@ impl Log {
             NewRow::Sent { .. } => trial.continues(),
             NewRow::Merged => false,
         };
-        let (fields, deleted) = match new_row {
-            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
-            _ => row::split(self.merge(collection, id, &new)?),
-        };
-        // A merged form that was made for a row that is refused now is ahead of the log.
-        if let Err(failure) = row::check(&fields) {
-            self.merged.forget(collection, id);
-            return Err(failure);
-        }
-        if fast && let Some(mut merged) = self.merged.take(collection, id) {
-            // Kept up to date, the next merge need not load it.
-            if merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect()).is_ok() {
-                self.merged.put(collection, id, merged);
-            }
-        }
-        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
-        Ok(())
-    }
-
-    /// The root fields of a document with new changes. Its Automerge form, which then has them, is kept.
-    fn merge(
-        &mut self,
-        collection: &Arc<str>,
-        id: &DocumentId,
-        new: &[NewChange],
-    ) -> Result<BTreeMap<String, Value>, Failure> {
-        let known = self.collections.get(collection);
+        // Tried before it is accepted: what does not fit would leave everyone with a document that cannot be loaded.
         let mut merged = match self.merged.take(collection, id) {
             Some(merged) => merged,
-            None => match known.and_then(|known| Some((known, known.documents.get(id)?))) {
+            None => match self.collections.get(collection).zip(existing) {
                 Some((known, document)) => merge::load(known, document)?,
-                None => automerge::Automerge::new(),
+                None => Automerge::new(),
             },
         };
         merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect())?;
-        let fields = merge::fields(&merged)?;
-        self.merged.put(collection, id, merged);
-        Ok(fields)
+        let (fields, deleted) = match new_row {
+            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
+            _ => row::split(merge::fields(&merged)?),
+        };
+        row::check(&fields)?;
+        let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+        self.merged.put(collection, id, merged, bytes);
+        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
+        Ok(())
     }
 
     fn write(
@@ -265,8 +252,9 @@ impl Log {
         for NewChange { change, bytes } in new {
             document.history.take(&change);
             for (bytes, part) in bytes {
+                commit.ordinal += ORDINAL_STEP;
                 let position = Position { ts: commit.ts, ordinal: commit.ordinal };
-                commit.ordinal += 1;
+                document.bytes += bytes.len();
                 if let Some(part) = &part {
                     document.whole.insert(part.hash);
                 }
@@ -386,7 +374,18 @@ impl Received {
     }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// A chunk's bytes as log rows.
+pub(super) fn cut(bytes: &[u8]) -> Pieces {
+    if bytes.len() <= CHUNK_BYTES {
+        return vec![(bytes.into(), None)];
+    }
+    let hash = sha256(bytes);
+    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
+    let part = |index| Part { hash, index, count };
+    bytes.chunks(CHUNK_BYTES).zip(0..).map(|(bytes, index)| (bytes.into(), Some(part(index)))).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
