@@ -365,6 +365,22 @@ export const pushes: Case[] = [
     ],
   },
   {
+    name: "a change that fits into one row is one, though it came in parts",
+    steps: [
+      push([{ id: "a", changes: halves(changesOf(base)[0]!).slice(1) }], [accepted("a")]),
+      pull([], { to: START }),
+      push([{ id: "a", changes: halves(changesOf(base)[0]!).slice(0, 1) }], [accepted("a")]),
+      pull([
+        {
+          id: "a",
+          bytes: bytes(changesOf(base)[0]!),
+          ts: { $any: "integer" },
+          ordinal: { $any: "number" },
+        },
+      ]),
+    ],
+  },
+  {
     name: "a part that came before with other bytes is refused",
     steps: [
       push([{ id: "a", changes: [head] }], [accepted("a")]),
@@ -614,6 +630,16 @@ export const pushes: Case[] = [
 /** A value under so many maps. */
 function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
   return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
+}
+
+/** A chunk in two parts. */
+function halves(raw: Uint8Array): Json[] {
+  const hash = bytes(createHash("sha256").update(raw).digest());
+  const middle = Math.ceil(raw.length / 2);
+  return [raw.slice(0, middle), raw.slice(middle)].map((piece, index) => ({
+    bytes: bytes(piece),
+    part: { hash, index, count: 2 },
+  }));
 }
 
 function fieldsOf(count: number): Record<string, unknown> {

@@ -70,10 +70,20 @@ pub(super) enum NewRow {
 /// A chunk's bytes as log rows: one, or its parts.
 pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
 
-/// A change that the log lacks, verified, with the parts it came in.
+/// A chunk that is complete.
+pub(super) struct Whole {
+    bytes: Vec<u8>,
+    pieces: Pieces,
+    /// What its parts called it, if it came in parts.
+    hash: Option<[u8; 32]>,
+}
+
+/// A change that the log lacks, verified, with the rows it is to be.
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
+    /// What its parts called it, if it came in parts.
+    pub hash: Option<[u8; 32]>,
 }
 
 impl NewChange {
@@ -156,7 +166,8 @@ impl Log {
                 ));
             }
             let Some(part) = chunk.part else {
-                received.whole.push((chunk.bytes.to_vec(), vec![(chunk.bytes, None)]));
+                let bytes = chunk.bytes.to_vec();
+                received.whole.push(Whole { bytes, pieces: vec![(chunk.bytes, None)], hash: None });
                 continue;
             };
             let part =
@@ -180,13 +191,13 @@ impl Log {
         collection: &Arc<str>,
         scope: Option<&Arc<str>>,
         id: &DocumentId,
-        chunks: Vec<(Vec<u8>, Pieces)>,
+        chunks: Vec<Whole>,
         new_row: NewRow,
         commit: &mut Commit,
     ) -> Result<(), Failure> {
         let mut changes = Vec::with_capacity(chunks.len());
-        for (bytes, parts) in chunks {
-            changes.push(NewChange { change: inspect::change(&bytes)?, bytes: parts });
+        for Whole { bytes, pieces, hash } in chunks {
+            changes.push(NewChange { change: inspect::change(&bytes)?, bytes: pieces, hash });
         }
         self.append_changes(collection, scope, id, changes, new_row, commit)
     }
@@ -249,15 +260,13 @@ impl Log {
         let collection = self.collections.entry(name.clone()).or_default();
         let document =
             collection.documents.entry(id.clone()).or_insert_with(|| Document::new(id.clone(), scope.cloned()));
-        for NewChange { change, bytes } in new {
+        for NewChange { change, bytes, hash } in new {
             document.history.take(&change);
+            document.whole.extend(hash);
             for (bytes, part) in bytes {
                 commit.ordinal += ORDINAL_STEP;
                 let position = Position { ts: commit.ts, ordinal: commit.ordinal };
                 document.bytes += bytes.len();
-                if let Some(part) = &part {
-                    document.whole.insert(part.hash);
-                }
                 document.rows.push(position);
                 if let Some(scope) = &document.scope {
                     let scope = collection.scopes.entry(scope.clone()).or_default();
@@ -312,8 +321,7 @@ fn sent_row(
 /// The chunks of a push, put together as far as possible.
 #[derive(Default)]
 struct Received {
-    /// Complete chunks, and the rows they are to be.
-    whole: Vec<(Vec<u8>, Pieces)>,
+    whole: Vec<Whole>,
     /// Incomplete ones, with what waited already.
     waiting: HashMap<[u8; 32], Waiting>,
     /// Parts that are to wait now.
@@ -338,14 +346,15 @@ impl Received {
             self.new.push((part, bytes));
             return Ok(());
         }
-        let (hash, count) = (part.hash, part.count);
+        let hash = part.hash;
         let parts = self.waiting.remove(&hash).map(|waiting| waiting.parts).unwrap_or_default();
         let whole = parts.values().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
         if sha256(&whole) != hash {
             return Err(misfit("together they are not the chunk they were announced as"));
         }
-        let rows = parts.into_iter().map(|(index, bytes)| (bytes, Some(Part { hash, index, count }))).collect();
-        self.whole.push((whole, rows));
+        // However its writer cut it.
+        let pieces = cut(&whole);
+        self.whole.push(Whole { bytes: whole, pieces, hash: Some(hash) });
         self.new.retain(|(part, _)| part.hash != hash);
         self.done.push(hash);
         Ok(())
