@@ -4,7 +4,7 @@
 
 #[path = "conformance/case.rs"]
 mod case;
-#[path = "conformance/http.rs"]
+#[path = "host/http.rs"]
 mod http;
 #[path = "conformance/pattern.rs"]
 mod pattern;
@@ -42,7 +42,7 @@ fn files() -> Vec<(String, CaseFile)> {
 fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
     let backend = Backend::start(BackendConfig::new()).expect("a backend in memory starts");
     let address = backend.address();
-    run(case, &file.values, |kind, path, args| http::call(address, kind, path, args))
+    run(case, &file.values, |kind, path, args| http::call(address, kind.as_str(), path, args))
 }
 
 #[test]

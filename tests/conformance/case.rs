@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::pattern::{Bindings, fill, mismatch};
+use crate::{
+    http::Outcome,
+    pattern::{Bindings, fill, mismatch},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,17 +53,20 @@ pub enum Kind {
     Query,
 }
 
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutation => "mutation",
+            Self::Query => "query",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Fails {
     Data(Json),
     Message(Vec<String>),
-}
-
-/// What a call came to. The data are there where the application refused.
-pub enum Outcome {
-    Returned(Json),
-    Failed { message: String, data: Option<Json> },
 }
 
 /// Runs a case. The first thing that is not as written is the error.

@@ -1,4 +1,4 @@
-//! Calls over Convex's HTTP API, by hand: a test of what a backend says to strangers borrows none of its code.
+//! Convex's HTTP API, by hand: a test of what a backend says to strangers borrows none of its code.
 
 use std::{
     io::{Read, Write},
@@ -8,19 +8,19 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
-use crate::case::{Kind, Outcome};
-
 /// Longer than any answer takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Calls a function.
-pub fn call(address: SocketAddr, kind: Kind, path: &str, args: &Json) -> Outcome {
-    let endpoint = match kind {
-        Kind::Query => "/api/query",
-        Kind::Mutation => "/api/mutation",
-    };
+/// What a call came to. The data are there where the application refused.
+pub enum Outcome {
+    Returned(Json),
+    Failed { message: String, data: Option<Json> },
+}
+
+/// Calls a function; `kind` is `query` or `mutation`. `args` are in Convex's JSON encoding.
+pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json) -> Outcome {
     let body = json!({ "path": path, "args": [args], "format": "convex_encoded_json" }).to_string();
-    let text = post(address, endpoint, &body).expect("the backend answers");
+    let text = post(address, &format!("/api/{kind}"), &body).expect("the backend answers");
     let failed = |message: String| Outcome::Failed { message, data: None };
     let Ok(mut answer) = serde_json::from_str::<Json>(&text) else {
         return failed(text);
@@ -41,8 +41,9 @@ pub fn call(address: SocketAddr, kind: Kind, path: &str, args: &Json) -> Outcome
 fn post(address: SocketAddr, endpoint: &str, body: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
+    // A request of HTTP/1.0 is answered in one piece.
     let head = format!(
-        "POST {endpoint} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "POST {endpoint} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes())?;
