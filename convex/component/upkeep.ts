@@ -5,7 +5,7 @@ import { mutation, type MutationCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { concatenate, readDocument } from "./incoming";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS, PRUNE_DOCUMENTS, PRUNE_ROWS } from "./limits";
-import { addWaiting, cut, uncount } from "./log";
+import { addIncomplete, addWaiting, cut, uncount } from "./log";
 import { committed } from "./pages";
 
 const NANOSECONDS_PER_MS = 1_000_000n;
@@ -171,6 +171,7 @@ async function sweep(ctx: MutationCtx, collection: string, limit: bigint): Promi
     .take(PRUNE_DOCUMENTS);
   for (const part of parts) {
     await ctx.db.delete(part._id);
+    await addIncomplete(ctx, collection, part.id, part, -1);
     await addWaiting(ctx, collection, part.id, -part.bytes.byteLength);
   }
   return pruned.length < PRUNE_DOCUMENTS && parts.length < PRUNE_DOCUMENTS;
