@@ -56,10 +56,38 @@ headless() {
     cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5
 }
 
+# Random sequences of calls that both backends are compared by. A difference prints the shortest one and the seed that finds it.
+sequences=100
+
 convex() {
     require npm "install Node 20 or newer"
-    say "the Convex functions"
+    say "the Convex functions: types, lint, tests, conformance"
     (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
+
+    say "both backends: conformance over HTTP, $sequences random sequences of calls"
+    cargo build -q -p bevy_convex_replicate --bin replicate-backend
+    local folder url
+    folder=$(mktemp -d)
+    target/debug/replicate-backend --listen 127.0.0.1:0 --data "$folder/data" >"$folder/said" &
+    backend=$!
+    trap 'kill "$backend"' EXIT
+    until url=$(sed -n 's/^listening on //p' "$folder/said") && [ -n "$url" ]; do
+        kill -0 "$backend"
+        sleep 0.1
+    done
+    (cd convex && npm run --silent conformance:remote -- "$url" && npm run --silent compare -- "$url" --runs "$sequences")
+    kill "$backend"
+    wait "$backend"
+    trap - EXIT
+    rm -r "$folder"
+
+    say "whole apps and the transport against the Convex functions"
+    cargo test -q -p bevy_convex_replicate --test promises --test transport --no-run
+    echo "left out, since convex/host is neither durable nor fast (they run against the embedded backend):"
+    cargo test -q -p bevy_convex_replicate --test promises --test transport -- --list durable:: embedded:: | grep ': test$'
+    # Everything that needs a place is in these; the rest of the transport's tests are about the network.
+    REPLICATE_TEST_BACKEND=convex cargo test -p bevy_convex_replicate --test promises -- --skip durable::
+    REPLICATE_TEST_BACKEND=convex cargo test -p bevy_convex_replicate --test transport live:: -- --skip embedded::
 }
 
 deny() {

@@ -12,6 +12,9 @@ pub const PUSH_DOCUMENTS: usize = 100;
 pub const PUSH_CHANGES: usize = 1_000;
 /// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame, and a reconnect sends all open queries in one.
 pub const PAGE_BYTES: usize = 512 * 1024;
+/// The distance of two log rows' ordinals within a commit: a snapshot in parts takes the place of one row and the room before it, which is
+/// enough for the parts of the largest change twice over.
+pub const ORDINAL_STEP: u32 = 64;
 /// Rows in one page unless the caller asks for fewer or more.
 pub const PAGE_ROWS: usize = 1_000;
 /// The most rows a caller may ask for: the row reads of one Convex query, with room to spare.
@@ -28,6 +31,10 @@ pub const SCOPE_BYTES: usize = 128;
 pub const NESTING: usize = 64;
 /// A materialized row: Convex's limit.
 pub const ROW_BYTES: usize = 1024 * 1024;
+/// Elements of a list in a row: Convex's limit.
+pub const LIST_ELEMENTS: usize = 8_192;
+/// Fields of an object in a row: Convex's limit.
+pub const OBJECT_FIELDS: usize = 1_024;
 /// A field's name: Convex's limit.
 pub const FIELD_NAME_BYTES: usize = 1_024;
 /// Fields whose plain value is larger than this are not repeated beside a change; the backend merges instead, so that one

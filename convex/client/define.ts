@@ -261,16 +261,32 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       args: { ids: v.array(v.string()) },
       returns: v.number(),
       handler: async (ctx, { ids }) => {
-        const documents = ids.map((id) => ({ id, changes: [] }));
-        const merged = await ctx.runQuery(component.merge.preview, { collection, documents });
+        const preview = async (some: string[]) => {
+          const documents = some.map((id) => ({ id, changes: [] }));
+          return await ctx.runQuery(component.merge.preview, { collection, documents });
+        };
         let corrected = 0;
-        for (const found of merged) {
+        for (let found of await preview(ids)) {
           const { id } = found;
+          if (found.status === "refused" && found.code === "invalidChange") {
+            const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
+            if (left !== null && left.removed.length > 0) {
+              console.error(
+                `${collection}/${id}: taken out of the log: senseless ${left.removed.join(", ")}`,
+              );
+              found = (await preview([id]))[0]!;
+            }
+          }
           if (found.status === "refused") {
             console.error(`${collection}/${id}: the row cannot be checked: ${found.message}`);
             continue;
           }
-          if (found.version === 0) continue;
+          if (found.version === 0) {
+            // Nothing that made sense was ever written to it.
+            const row = await readRow(ctx, table, id);
+            if (row !== null) await ctx.db.delete(row._id);
+            continue;
+          }
           const fields = found.fields as Record<string, Value>;
           const row = await readRow(ctx, table, id);
           if (row === null || row.version !== found.version || !saysTheSame(row, fields)) {

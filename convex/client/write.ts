@@ -20,7 +20,12 @@ export type MutationCtx = GenericMutationCtx<GenericDataModel>;
 export type Target = { component: ComponentApi; collection: string; table: string | null };
 
 /** The changes of one document in a push, and what they do to its row. */
-export type PushedDocument = DocumentChanges & { fields?: unknown; removed?: string[] };
+export type PushedDocument = {
+  id: string;
+  changes: Chunk[];
+  fields?: unknown;
+  removed?: string[];
+};
 
 /** What became of one document of a push. */
 export type PushResult = { id: string; status: "accepted" } | Refusal;
@@ -67,6 +72,8 @@ function distinct(documents: PushedDocument[]): PushedDocument[][] {
 /** A document of a push that the log would take. */
 type Plan = {
   entry: PushedDocument;
+  /** What the log is told of it from now on. */
+  changes: DocumentChanges;
   examined: Examined;
   row: Row | null;
   /** Whether its row still has to be compared with the merged document. */
@@ -100,7 +107,7 @@ async function pushBatch(
     } else if (found.status === "refused") {
       results.set(entry.id, found);
     } else {
-      plans.push({ entry, examined: found, row, unchecked: false });
+      plans.push({ entry, changes: completedBy(entry, found), examined: found, row, unchecked: false });
     }
   }
 
@@ -112,8 +119,8 @@ async function pushBatch(
     const { epoch, compact } = await ctx.runMutation(component.log.append, {
       collection,
       ...(scope === undefined ? {} : { scope }),
-      documents: appended.map(({ entry, unchecked, deleted }) => ({
-        ...changesOf(entry),
+      documents: appended.map(({ changes, unchecked, deleted }) => ({
+        ...changes,
         unchecked,
         ...(deleted === undefined ? {} : { deleted }),
         ...(compactRows === undefined ? {} : { compactRows }),
@@ -148,7 +155,7 @@ async function writeRows(
       ? []
       : await ctx.runQuery(component.merge.preview, {
           collection,
-          documents: slow.map((p) => changesOf(p.entry)),
+          documents: slow.map((plan) => plan.changes),
         });
 
   const written: Plan[] = [];
@@ -210,6 +217,12 @@ function checksOf(plans: Plan[]): string[][] {
 
 function changesOf({ id, changes }: PushedDocument): DocumentChanges {
   return { id, changes };
+}
+
+/** The same with the changes that became whole in place of their last parts. */
+function completedBy(entry: PushedDocument, { completed }: Examined): DocumentChanges {
+  const whole = new Map(completed.map(({ at, change }) => [at, change]));
+  return { id: entry.id, changes: entry.changes.map((chunk, at) => whole.get(at) ?? chunk) };
 }
 
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */

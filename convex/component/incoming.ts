@@ -6,10 +6,10 @@
 import type { Doc, Id } from "./_generated/dataModel";
 import type { QueryCtx } from "./_generated/server";
 import { type ChangeHeader, NotAChange, readChange } from "./chunk";
-import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES } from "./limits";
+import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES, WAITING_BYTES } from "./limits";
 import { Refused } from "./errors";
 import { hex, sha256 } from "./sha256";
-import type { Chunk, DocumentChanges } from "./shapes";
+import type { Assembled, Chunk, DocumentChanges } from "./shapes";
 
 /** A change that the log lacks. `whole` is the SHA-256 of its chunk where that came in parts. */
 export type NewChange = ChangeHeader & { bytes: Uint8Array; whole?: string };
@@ -25,8 +25,13 @@ export type Incoming = {
   direct: boolean;
   heads: string[];
   parts: NewPart[];
-  /** Stored parts that are used up. */
+  /** Stored parts that are used up, and their bytes. */
   usedParts: Id<"parts">[];
+  usedBytes: number;
+  /** Changes whose last part this push brings, and where in it. */
+  completed: { at: number; change: Assembled }[];
+  /** The changes that no longer wait for parts. */
+  whole: string[];
 };
 
 export async function readDocument(ctx: QueryCtx, collection: string, id: string) {
@@ -54,12 +59,19 @@ export async function examineDocument(
     heads: document?.heads ?? [],
     parts: [],
     usedParts: [],
+    usedBytes: 0,
+    completed: [],
+    whole: [],
   };
   const offered: NewChange[] = [];
-  for (const chunk of changes) {
-    const change = await readChunk(ctx, collection, id, chunk, incoming);
+  for (const [at, chunk] of changes.entries()) {
+    const change =
+      "pieces" in chunk
+        ? takeAssembled(chunk, incoming)
+        : await readChunk(ctx, collection, id, chunk, at, incoming);
     if (change !== null) offered.push(change);
   }
+  if (incoming.parts.length > 0) await checkWaiting(ctx, collection, id, incoming);
   await keepNew(ctx, collection, id, offered, incoming);
   return incoming;
 }
@@ -82,6 +94,7 @@ async function readChunk(
   collection: string,
   id: string,
   chunk: Chunk,
+  at: number,
   incoming: Incoming,
 ): Promise<NewChange | null> {
   if (chunk.bytes.byteLength > CHUNK_BYTES) {
@@ -101,35 +114,101 @@ async function readChunk(
     .first();
   if (known !== null) return null;
 
-  const stored = await ctx.db
-    .query("parts")
-    .withIndex("by_part", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
-    .take(CHANGE_PARTS + 1);
+  // Only what is asked for is read: all parts together would be up to 8 MiB, for each part of a push.
+  const incomplete = await readIncomplete(ctx, collection, id, hash);
   const here = incoming.parts.filter((other) => other.hash === hash);
-  const others = [...stored, ...here];
-  if (others.some((other) => other.count !== count)) {
+  const announced = (incomplete ?? here[0])?.count ?? count;
+  if (announced !== count) {
     throw new Refused("invalidChange", `A part says that there are ${count} of it; an earlier one differs.`);
   }
-  const same = others.find((other) => other.index === index);
-  if (same !== undefined) {
+  const same =
+    here.find((other) => other.index === index) ??
+    (incomplete === null
+      ? null
+      : await ctx.db
+          .query("parts")
+          .withIndex("by_part", (q) =>
+            q.eq("collection", collection).eq("id", id).eq("hash", hash).eq("index", index),
+          )
+          .unique());
+  if (same !== null) {
     if (!sameBytes(same.bytes, chunk.bytes)) {
       throw new Refused("invalidChange", `Part ${index} came before with other bytes.`);
     }
     return null;
   }
-  if (others.length + 1 < count) {
+  if ((incomplete?.have ?? 0) + here.length + 1 < count) {
     incoming.parts.push({ hash, index, count, bytes: chunk.bytes });
     return null;
   }
 
-  const pieces = [...others, { index, bytes: chunk.bytes }].sort((a, b) => a.index - b.index);
-  const bytes = concatenate(pieces.map((piece) => new Uint8Array(piece.bytes)));
+  const stored =
+    incomplete === null
+      ? []
+      : await ctx.db
+          .query("parts")
+          .withIndex("by_part", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+          .take(CHANGE_PARTS);
+  const pieces = [...stored, ...here, { index, bytes: chunk.bytes }].sort((a, b) => a.index - b.index);
+  const change = {
+    hash,
+    pieces: pieces.map((piece) => piece.bytes),
+    parts: stored.map((row) => row._id),
+    stored: total(stored),
+  };
+  const taken = takeAssembled(change, incoming);
+  incoming.completed.push({ at, change });
+  return taken;
+}
+
+/** A change whose parts are all there. */
+function takeAssembled({ hash, pieces, parts, stored }: Assembled, incoming: Incoming): NewChange {
+  const bytes = concatenate(pieces.map((piece) => new Uint8Array(piece)));
   if (hex(sha256(bytes)) !== hash) {
     throw new Refused("invalidChange", "The parts do not make up the chunk that their hash names.");
   }
   incoming.parts = incoming.parts.filter((other) => other.hash !== hash);
-  incoming.usedParts.push(...stored.map((row) => row._id));
+  incoming.usedParts.push(...(parts as Id<"parts">[]));
+  incoming.usedBytes += stored;
+  incoming.whole.push(hash);
   return { ...parse(bytes), whole: hash };
+}
+
+/** How many parts of a change wait; null for none. */
+export async function readIncomplete(ctx: QueryCtx, collection: string, id: string, hash: string) {
+  return await ctx.db
+    .query("incomplete")
+    .withIndex("by_chunk", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+    .unique();
+}
+
+/** How many bytes of a document's changes wait for other parts. */
+export async function readWaiting(ctx: QueryCtx, collection: string, id: string) {
+  return await ctx.db
+    .query("waiting")
+    .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id))
+    .unique();
+}
+
+async function checkWaiting(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  { parts, usedBytes }: Incoming,
+): Promise<void> {
+  const waiting = (await readWaiting(ctx, collection, id))?.bytes ?? 0;
+  const bytes = waiting - usedBytes + total(parts);
+  if (bytes > WAITING_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `${bytes} bytes of ${id} would wait for their missing parts; complete a change first.`,
+      WAITING_BYTES,
+    );
+  }
+}
+
+export function total(pieces: { bytes: ArrayBuffer }[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.bytes.byteLength, 0);
 }
 
 function checkPart(hash: string, index: number, count: number): void {
@@ -162,8 +241,10 @@ async function keepNew(
   offered: NewChange[],
   incoming: Incoming,
 ): Promise<void> {
-  const logged =
-    incoming.document === null ? new Map<string, string>() : await sequences(ctx, collection, id, offered);
+  const { logged, senseless } =
+    incoming.document === null
+      ? { logged: new Map<string, string>(), senseless: new Set<string>() }
+      : await sequences(ctx, collection, id, offered);
   const present = new Set(incoming.heads);
   const taken = new Map<string, string>();
   const outside = new Set<string>();
@@ -171,6 +252,7 @@ async function keepNew(
   for (const change of offered) {
     const place = `${change.actor}/${change.seq}`;
     const holder = logged.get(place) ?? taken.get(place);
+    if (senseless.has(change.hash)) throw senselessChange(change.hash);
     if (holder === change.hash) {
       present.add(change.hash);
       continue;
@@ -212,6 +294,7 @@ async function checkLogged(
           .query("changes")
           .withIndex("by_hash", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
           .first();
+  if (found?.senseless) throw senselessChange(hash);
   if (found === null) {
     throw new Refused(
       "missingDependencies",
@@ -220,9 +303,17 @@ async function checkLogged(
   }
 }
 
+function senselessChange(hash: string): Refused {
+  return new Refused(
+    "invalidChange",
+    `The change ${hash} makes no sense in this document, or builds on one that does not.`,
+  );
+}
+
 /** Which changes the log has at the sequence numbers offered: one range per actor, not one per change. */
 async function sequences(ctx: QueryCtx, collection: string, id: string, offered: NewChange[]) {
-  const found = new Map<string, string>();
+  const logged = new Map<string, string>();
+  const senseless = new Set<string>();
   const byActor = new Map<string, number[]>();
   for (const { actor, seq } of offered) byActor.set(actor, [...(byActor.get(actor) ?? []), seq]);
   for (const [actor, seqs] of byActor) {
@@ -232,10 +323,13 @@ async function sequences(ctx: QueryCtx, collection: string, id: string, offered:
         .withIndex("by_actor", (q) =>
           q.eq("collection", collection).eq("id", id).eq("actor", actor).gte("seq", from).lte("seq", to),
         );
-      for await (const row of rows) found.set(`${actor}/${row.seq}`, row.hash);
+      for await (const row of rows) {
+        logged.set(`${actor}/${row.seq}`, row.hash);
+        if (row.senseless) senseless.add(row.hash);
+      }
     }
   }
-  return found;
+  return { logged, senseless };
 }
 
 /** Sorts numbers into unbroken runs, first and last. */

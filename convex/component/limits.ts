@@ -6,6 +6,8 @@ export const CHUNK_BYTES = 256 * 1024;
 export const CHANGE_BYTES = 8 * 1024 * 1024;
 /** The parts of the largest change. */
 export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
+/** Bytes of parts that wait for the others, per document: two of the largest changes. */
+export const WAITING_BYTES = 2 * CHANGE_BYTES;
 /** Chunk bytes in one push: one mutation's time and writes. */
 export const PUSH_BYTES = 1024 * 1024;
 /** Documents in one push. */
@@ -50,7 +52,7 @@ export const COMPACT_BYTES = 6 * 1024 * 1024;
 export const PRUNE_DOCUMENTS = 20;
 /** Rows of one table that a pruning call deletes for one document; the rest is left to the next call. */
 export const PRUNE_ROWS = 2_000;
-/** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row, and this many fit there. */
+/** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row and the room before it: enough for the parts of the largest change twice over. */
 export const ORDINAL_STEP = 64;
 /** The largest ordinal: clients keep it in 32 bits. */
 export const ORDINAL_MAX = 2 ** 32 - 1;

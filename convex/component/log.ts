@@ -4,7 +4,15 @@ import type { Doc } from "./_generated/dataModel";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
 import { CHUNK_BYTES, COUNT_SHARDS, ORDINAL_STEP } from "./limits";
 import { Refused } from "./errors";
-import { examineDocument, type Incoming, type NewChange, readDocument } from "./incoming";
+import {
+  examineDocument,
+  type Incoming,
+  type NewChange,
+  readDocument,
+  readIncomplete,
+  readWaiting,
+  total,
+} from "./incoming";
 import { hex, sha256 } from "./sha256";
 import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
 
@@ -171,6 +179,7 @@ function verdict(id: string, incoming: Incoming): Examined {
     bytes: incoming.document?.bytes ?? 0,
     scope: incoming.document?.scope,
     unchecked: incoming.document?.unchecked ?? false,
+    completed: incoming.completed,
   };
 }
 
@@ -197,6 +206,38 @@ async function storeParts(
     await ctx.db.insert("parts", { collection, id, ...part, ts: ctx.db.vars.commitTs });
   }
   for (const used of incoming.usedParts) await ctx.db.delete(used);
+  for (const hash of incoming.whole) await addIncomplete(ctx, collection, id, { hash, count: 0 }, -Infinity);
+  for (const part of incoming.parts) await addIncomplete(ctx, collection, id, part, 1);
+  await addWaiting(ctx, collection, id, total(incoming.parts) - incoming.usedBytes);
+}
+
+/** Counts parts of a change that are there, or no longer. */
+export async function addIncomplete(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  { hash, count }: { hash: string; count: number },
+  parts: number,
+): Promise<void> {
+  const row = await readIncomplete(ctx, collection, id, hash);
+  const have = (row?.have ?? 0) + parts;
+  if (have > 0 && row === null) await ctx.db.insert("incomplete", { collection, id, hash, count, have });
+  else if (have > 0 && row !== null) await ctx.db.patch(row._id, { have });
+  else if (row !== null) await ctx.db.delete(row._id);
+}
+
+/** Counts bytes that wait for their missing parts, or no longer do. */
+export async function addWaiting(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  bytes: number,
+): Promise<void> {
+  if (bytes === 0) return;
+  const row = await readWaiting(ctx, collection, id);
+  if (row === null) await ctx.db.insert("waiting", { collection, id, bytes });
+  else if (row.bytes + bytes > 0) await ctx.db.patch(row._id, { bytes: row.bytes + bytes });
+  else await ctx.db.delete(row._id);
 }
 
 /** The first ordinal that this transaction has not used in the collection: it may append more than once. */

@@ -10,6 +10,7 @@ import { cut } from "./log";
 import { checkRowSize, materialize } from "./materialize";
 import { readBytes } from "./pages";
 import { unhex } from "./sha256";
+import { release, savedIfSound } from "./sound";
 import { type Chunk, chunk, documentChanges, merged, type Merged, type Refusal, refusal } from "./shapes";
 
 type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
@@ -32,6 +33,7 @@ export const preview = query({
               doc,
               changes.map((change) => change.bytes),
             );
+            checkSound(automerge, pushed);
             return toFields(automerge, pushed);
           });
           const version = (document?.version ?? 0) + changes.length;
@@ -64,6 +66,7 @@ export const split = query({
       return await withDocument(ctx, automerge, collection, id, (doc) => {
         const before = automerge.getHeads(doc);
         const after = apply(automerge, doc, [new Uint8Array(crdtBytes)]);
+        checkSound(automerge, after);
         const changes = automerge.getChangesSince(after, before);
         if (changes.length > DOCUMENT_CHANGES) {
           throw new Refused(
@@ -131,7 +134,7 @@ async function withDocument<T>(
   try {
     return use(doc);
   } finally {
-    automerge.free(doc);
+    release(automerge, doc);
   }
 }
 
@@ -163,6 +166,12 @@ function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Do
     );
   }
   return after;
+}
+
+function checkSound(automerge: Automerge, doc: Doc<Fields>): void {
+  if (savedIfSound(automerge, doc) === null) {
+    throw new Refused("invalidChange", "A change makes no sense in this document: it could not be saved.");
+  }
 }
 
 function toFields(automerge: Automerge, doc: Doc<Fields>): ReturnType<typeof materialize> {

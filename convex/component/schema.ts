@@ -57,6 +57,8 @@ export default defineSchema({
     seq: v.number(),
     /** SHA-256 of the whole chunk, where it came in parts: a late repeat of a part is recognised. */
     whole: v.optional(v.string()),
+    /** It was taken out of the log, since it makes no sense where it is applied or builds on one that does not. */
+    senseless: v.optional(v.boolean()),
   })
     .index("by_hash", ["collection", "id", "hash"])
     .index("by_actor", ["collection", "id", "actor", "seq"])
@@ -74,6 +76,21 @@ export default defineSchema({
   })
     .index("by_part", ["collection", "id", "hash", "index"])
     .index("by_ts", ["collection", "ts"]),
+
+  /** How many parts of a change are in `parts`: to read those to count them would cost all their bytes. No row: none. */
+  incomplete: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    hash: v.string(),
+    count: v.number(),
+    have: v.number(),
+  }).index("by_chunk", ["collection", "id", "hash"]),
+
+  /** How many bytes of a document's changes wait in `parts`. No row: none. */
+  waiting: defineTable({ collection: v.string(), id: v.string(), bytes: v.number() }).index("by_document", [
+    "collection",
+    "id",
+  ]),
 
   /** The document count, tombstones included, spread over shards: writers of different documents seldom meet. */
   counts: defineTable({ collection: v.string(), shard: v.number(), count: v.number() }).index("by_shard", [

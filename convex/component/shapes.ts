@@ -12,8 +12,23 @@ export const part = v.object({ hash: v.bytes(), index: v.number(), count: v.numb
 export const chunk = v.object({ bytes: v.bytes(), part: v.optional(part) });
 export type Chunk = Infer<typeof chunk>;
 
+/**
+ * A change that came in parts, once they are all there. `log.examine` puts it together, and what else is asked within the
+ * transaction is given it: to read its parts again and again would be more than a transaction may read.
+ */
+export const assembled = v.object({
+  /** The SHA-256 of the whole. */
+  hash: v.string(),
+  /** Its bytes, in pieces. */
+  pieces: v.array(v.bytes()),
+  /** The stored parts it was made of, and their bytes. */
+  parts: v.array(v.string()),
+  stored: v.number(),
+});
+export type Assembled = Infer<typeof assembled>;
+
 /** The changes of one document in a push. */
-export const documentChanges = v.object({ id: v.string(), changes: v.array(chunk) });
+export const documentChanges = v.object({ id: v.string(), changes: v.array(v.union(chunk, assembled)) });
 export type DocumentChanges = Infer<typeof documentChanges>;
 
 /** Why one document of a push was refused. */
@@ -53,6 +68,8 @@ export const examined = v.object({
   scope: v.optional(v.string()),
   /** Whether a scheduled check of the row is still to come. */
   unchecked: v.boolean(),
+  /** Changes that are complete with the chunks at these places of the push: to be passed on in their stead. */
+  completed: v.array(v.object({ at: v.number(), change: assembled })),
 });
 export type Examined = Infer<typeof examined>;
 

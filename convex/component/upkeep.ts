@@ -4,8 +4,8 @@ import type { Doc } from "./_generated/dataModel";
 import { mutation, type MutationCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { concatenate, readDocument } from "./incoming";
-import { COMPACT_BYTES, COMPACT_ROWS, ORDINAL_STEP, PRUNE_DOCUMENTS, PRUNE_ROWS } from "./limits";
-import { cut, uncount } from "./log";
+import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS, PRUNE_DOCUMENTS, PRUNE_ROWS } from "./limits";
+import { addIncomplete, addWaiting, cut, uncount } from "./log";
 import { committed } from "./pages";
 
 const NANOSECONDS_PER_MS = 1_000_000n;
@@ -118,7 +118,7 @@ async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   try {
     const snapshot = automerge.save(doc);
     const parts = cut(snapshot).length;
-    if (parts >= rows.length || parts > ORDINAL_STEP) return null;
+    if (parts >= rows.length || parts > CHANGE_PARTS) return null;
     const opened = automerge.load(snapshot);
     const same = automerge.equals(automerge.getHeads(opened), automerge.getHeads(doc));
     automerge.free(opened);
@@ -169,7 +169,11 @@ async function sweep(ctx: MutationCtx, collection: string, limit: bigint): Promi
     .query("parts")
     .withIndex("by_ts", (q) => q.eq("collection", collection).lt("ts", limit))
     .take(PRUNE_DOCUMENTS);
-  for (const part of parts) await ctx.db.delete(part._id);
+  for (const part of parts) {
+    await ctx.db.delete(part._id);
+    await addIncomplete(ctx, collection, part.id, part, -1);
+    await addWaiting(ctx, collection, part.id, -part.bytes.byteLength);
+  }
   return pruned.length < PRUNE_DOCUMENTS && parts.length < PRUNE_DOCUMENTS;
 }
 

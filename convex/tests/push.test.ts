@@ -1,8 +1,10 @@
 import * as Automerge from "@automerge/automerge";
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { api } from "./app/_generated/api";
+import { CHUNK_BYTES, WAITING_BYTES } from "../component/limits";
+import { api, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
-import { changes, document, edit, type Fields, save } from "./documents";
+import { buffer, changes, document, edit, type Fields, save } from "./documents";
 
 const START = { ts: 0n, ordinal: 0 };
 
@@ -54,6 +56,55 @@ describe("pushChanges", () => {
     expect(again.results).toEqual([{ id: "a", status: "accepted" }]);
     expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas).toHaveLength(1);
     expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
+  });
+
+  test("a change of 5 MiB goes in within what a transaction may read and write", async () => {
+    const t = backend();
+    const noise = new Uint8Array(20 * CHUNK_BYTES).map((_, i) => (i * 2_654_435_761) >>> 24);
+    const doc = Automerge.change(document({ n: 1 }), { time: 0 }, (draft) => {
+      draft.noise = noise;
+      delete draft.noise;
+    });
+    const [first, raw] = Automerge.getAllChanges(doc) as [Uint8Array, Uint8Array];
+    expect(raw.length).toBeGreaterThan(20 * CHUNK_BYTES);
+    const hash = buffer(createHash("sha256").update(raw).digest());
+    const count = Math.ceil(raw.length / CHUNK_BYTES);
+    const parts = Array.from({ length: count }, (_, index) => ({
+      bytes: buffer(raw.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)),
+      part: { hash, index, count },
+    }));
+    await t.mutation(api.notes.pushChanges, {
+      documents: [{ id: "a", changes: [{ bytes: buffer(first) }] }],
+    });
+    for (let at = 0; at < count; at += 4) {
+      const documents = [{ id: "a", changes: parts.slice(at, at + 4) }];
+      const pushed = await t.mutation(api.notes.pushChanges, { documents });
+      expect(pushed.results).toEqual([{ id: "a", status: "accepted" }]);
+    }
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ n: 1, version: 2 });
+  }, 240_000);
+
+  test("only so many bytes of a document wait for their missing parts", async () => {
+    const t = backend();
+    const part = (change: number, index: number) => {
+      const hash = new Uint8Array(32).fill(change).buffer;
+      const documents = [
+        { id: "a", changes: [{ bytes: new ArrayBuffer(CHUNK_BYTES), part: { hash, index, count: 2 } }] },
+      ];
+      return t.mutation(api.notes.pushChanges, { documents });
+    };
+    const most = WAITING_BYTES / CHUNK_BYTES;
+    for (let change = 0; change < most; change++) {
+      expect((await part(change, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
+    }
+    expect((await part(most, 0)).results).toMatchObject([
+      { id: "a", status: "refused", code: "tooLarge", limit: WAITING_BYTES },
+    ]);
+    // What is there may come again.
+    expect((await part(0, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
+    // With the retention over they are dropped, and there is room again.
+    while ((await t.mutation(internal.notes.prune, {})).hasMore);
+    expect((await part(most, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
   });
 
   test("a row that the app's schema refuses leaves the log alone, and the rest of the push goes in", async () => {

@@ -14,8 +14,10 @@ pub(super) const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const COMPACT_ROWS: usize = 512;
 /// The newest rows that compaction leaves as they are, so that those who follow closely are not sent a snapshot.
 pub(super) const COMPACT_TAIL: usize = 128;
-/// Documents whose Automerge form is kept in memory between merges.
-pub(super) const MERGED_DOCUMENTS: usize = 64;
+/// Documents whose Automerge form is kept in memory: each push is tried on it.
+pub(super) const MERGED_DOCUMENTS: usize = 1_024;
+/// The log's bytes of the documents kept in this form, which takes several times as many.
+pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 
 /// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;

@@ -47,6 +47,8 @@ mod value;
 pub use deserialize::{from_document, from_value};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
+#[cfg(feature = "backend")]
+pub(crate) use read::read_levels;
 pub use read::{conflicts, read};
 pub use serialize::to_value;
 pub use shape::{Shape, shape};

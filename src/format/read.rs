@@ -12,7 +12,12 @@ use crate::limits::NESTING;
 /// Nothing in a document is refused: scalars of a later Automerge are left out of maps and `Null` in lists, and what
 /// is nested deeper than [`NESTING`] levels is `Null`.
 pub fn read<R: ReadDoc>(document: &R) -> Value {
-    map(document, &ROOT, NESTING - 1)
+    read_levels(document, NESTING)
+}
+
+/// The same to another depth.
+pub(crate) fn read_levels<R: ReadDoc>(document: &R, levels: usize) -> Value {
+    map(document, &ROOT, levels - 1)
 }
 
 /// All values of a root field that were set concurrently, the one that [`read`] shows last. More than one is a conflict.

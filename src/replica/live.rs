@@ -10,7 +10,10 @@ use automerge::{
     transaction::{CommitOptions, Transactable},
 };
 
-use super::event::{Change, Generation, Schema, UnsentChange, WriteId};
+use super::{
+    event::{Change, Generation, Schema, UnsentChange, WriteId},
+    sound,
+};
 use crate::{
     DocumentId,
     format::{self, FormatError, Value},
@@ -227,19 +230,27 @@ impl Live {
         let before = self.document.get_heads();
         let mut merged = Merged { chunks: Vec::new(), moved: false };
         let mut damaged = None;
-        let mut changes = Vec::new();
+        let (mut changes, mut unproven) = (Vec::new(), Vec::new());
         let mut known = HashSet::new();
         for bytes in chunks {
             match self.read_chunk(bytes).and_then(|chunk| self.fits(chunk, &mut known)) {
                 Ok((_, new, _)) if new.is_empty() => {}
                 Ok((hash, new, snapshot)) => {
+                    if !snapshot {
+                        unproven.push(hash);
+                    }
                     changes.extend(new);
                     merged.chunks.push((hash, snapshot, bytes.as_slice().into()));
                 }
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
-        self.document.apply_changes(changes).map_err(|error| error.to_string())?;
+        // Those of a snapshot have been proven by loading it.
+        let document = &mut self.document;
+        sound::apply(&before, changes, &unproven, |changes| {
+            document.apply_changes(changes)?;
+            Ok(document.document())
+        })?;
         merged.moved = self.document.get_heads() != before;
         Ok((merged, damaged))
     }

@@ -33,6 +33,7 @@ mod outbox;
 mod pull;
 mod push;
 mod remote;
+pub(crate) mod sound;
 #[cfg(test)]
 mod tests;
 mod world;

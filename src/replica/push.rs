@@ -65,6 +65,11 @@ impl Replica {
         if self.remote.in_flight != Some(answer.collection) {
             return;
         }
+        let named = !answer.epoch.is_empty() && self.remote.epoch.as_deref() == Some("");
+        if named {
+            // The log had no name before it was written to.
+            self.remote.epoch = Some(answer.epoch.clone());
+        }
         if self.remote.epoch.as_deref() != Some(&*answer.epoch) {
             // Another log has them now; the first page of it tells the rest.
             self.push_ended();
@@ -89,6 +94,11 @@ impl Replica {
         collection.outbox.dropped();
         for write in writes {
             self.write(write);
+        }
+        if named {
+            self.remote.identified = false;
+            self.remote.identifying = true;
+            self.effects.push_back(Effect::Identify { epoch: answer.epoch });
         }
         for (id, refusal) in refused {
             let message = format!(

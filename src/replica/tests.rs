@@ -112,7 +112,8 @@ impl Peer {
                 return self.durable.then_some(Event::Written(id));
             }
             Effect::Identify { epoch } => {
-                let number = if epoch == "epoch" { 1 } else { 2 };
+                // As the store does: a log without a name yet is the one that gets it.
+                let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
                 let state = RemoteState {
                     remote: Some(RemoteId(number)),
@@ -429,6 +430,36 @@ fn another_log_is_pulled_from_the_start_and_offered_everything() {
     assert_eq!(peer.subscribed, [Position::default()]);
     assert_eq!(peer.pushes.last().unwrap().documents[0].id.as_str(), "a");
     assert_eq!(peer.pushes.len(), 2);
+}
+
+#[test]
+fn a_log_that_gets_its_name_with_the_first_push_is_the_same_log() {
+    let mut peer = Peer::new(1);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.put("a", 0, &task("one"));
+    peer.subscribed.clear();
+    peer.accept();
+    assert_eq!(peer.sent.len(), 1);
+    peer.handle(Event::Page(page(0, 9, &[("a", &peer.made()[0])])));
+    assert_eq!((peer.pushes.len(), &*peer.subscribed), (1, &[][..]), "nothing is offered or asked for again");
+    peer.put("b", 0, &task("two"));
+    peer.accept();
+    assert_eq!((peer.pushes.len(), peer.sent.len()), (2, 2));
+    assert_eq!(peer.checkpoint, Some(at(9)));
+}
+
+#[test]
+fn a_log_that_another_gives_its_name_is_the_same_log() {
+    let mut peer = Peer::new(1);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.put("a", 0, &task("one"));
+    peer.subscribed.clear();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    assert!(peer.subscribed.is_empty());
+    peer.accept();
+    assert_eq!((peer.pushes.len(), peer.sent.len()), (1, 1));
 }
 
 #[test]

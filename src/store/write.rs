@@ -24,7 +24,8 @@ impl Store {
     }
 
     /// The remote for a deployment's URL and the epoch of its log, made if need be. It is the deployment's
-    /// [last](Self::last_remote) one from now on.
+    /// [last](Self::last_remote) one from now on. An epoch that is not empty names the remote that had an empty one, if there is one: a log
+    /// may have no name before it is written to.
     pub fn remote(&mut self, deployment: &str, epoch: &str) -> Result<RemoteId, StoreError> {
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
@@ -172,6 +173,12 @@ fn set_checkpoint(
 fn find_remote(transaction: &Transaction, deployment: &str, epoch: &str) -> rusqlite::Result<RemoteId> {
     let latest: i64 =
         transaction.prepare_cached("SELECT coalesce(max(used), 0) FROM remote")?.query_row([], |row| row.get(0))?;
+    if !epoch.is_empty() {
+        // A log that had not been written to had no name yet. Nothing was ever sent to it, so nothing that is known of it can be wrong.
+        transaction
+            .prepare_cached("UPDATE OR IGNORE remote SET epoch = ?2 WHERE deployment = ?1 AND epoch = ''")?
+            .execute([deployment, epoch])?;
+    }
     let known: Option<(i64, i64)> = transaction
         .prepare_cached("SELECT id, used FROM remote WHERE deployment = ?1 AND epoch = ?2")?
         .query_row([deployment, epoch], |row| Ok((row.get(0)?, row.get(1)?)))

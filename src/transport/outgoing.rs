@@ -151,7 +151,9 @@ impl Outgoing {
             wire::push_answer(value, asked)
         });
         match answer {
-            Ok((epoch, _)) if self.epoch.as_ref().is_some_and(|known| *known != epoch) => Heard::EpochChanged,
+            Ok((epoch, _)) if self.epoch.as_ref().is_some_and(|known| !known.is_empty() && *known != epoch) => {
+                Heard::EpochChanged
+            }
             Ok((epoch, results)) => {
                 self.epoch = Some(epoch);
                 for (document, result) in documents.into_iter().zip(results) {

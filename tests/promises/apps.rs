@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,8 @@ use bevy_convex_replicate::{
     worker::Failure,
 };
 use tempfile::TempDir;
+
+use crate::host::{self, Host};
 
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -33,27 +35,56 @@ pub fn task(text: &str) -> Task {
 
 pub type Tasks = BTreeMap<DocumentId, Task>;
 
-/// A folder, and a backend in it.
+/// A folder, and a backend for what is in it.
 pub struct Place {
     folder: TempDir,
-    backend: Option<Backend>,
+    backend: Option<Deployment>,
     port: u16,
+    /// Whether callers need a [`TOKEN`].
+    guarded: bool,
+}
+
+/// The token that a guarded backend takes: for the embedded one any word is as good as another, and `convex/host` takes it for a JSON Web
+/// Token of one who is called `ada`.
+pub const TOKEN: &str = "e30.eyJzdWIiOiJhZGEifQ.signature";
+
+enum Deployment {
+    Embedded(Backend),
+    Convex(Host),
 }
 
 impl Place {
     pub fn new() -> Self {
+        Self::open(false)
+    }
+
+    /// One whose backend serves only those who have the [`TOKEN`].
+    pub fn guarded() -> Self {
+        Self::open(true)
+    }
+
+    fn open(guarded: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut place = Self { folder, backend: None, port: 0 };
+        let mut place = Self { folder, backend: None, port: 0, guarded };
         place.start_backend();
         place
     }
 
-    pub fn backend(&self) -> &Backend {
-        self.backend.as_ref().unwrap()
+    /// One whose backend may stop and go on with what it had.
+    pub fn durable() -> Self {
+        assert!(
+            !host::is_wanted(),
+            "convex/host keeps nothing when it stops: leave this test out with `--skip durable`"
+        );
+        Self::new()
     }
 
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    /// So many documents as an embedded backend serves with ease, and a host that looks at each row for each query still does.
+    pub fn many(&self, number: usize) -> usize {
+        match self.backend {
+            Some(Deployment::Convex(_)) => number / 10,
+            _ => number,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -64,13 +95,34 @@ impl Place {
         self.backend = None;
     }
 
-    /// Starts it where it was, with what it had.
+    /// Starts it where it was, with what it had: nothing, if that is `convex/host`.
     pub fn start_backend(&mut self) {
-        let config =
-            BackendConfig::new().listen(format!("127.0.0.1:{}", self.port)).data(self.folder.path().join("backend"));
-        let backend = Backend::start(config).unwrap();
-        self.port = backend.address().port();
+        let (backend, address) = if host::is_wanted() {
+            let host = Host::start(self.port, &["tasks"], if self.guarded { &["--signed-in"] } else { &[] });
+            let address = host.address();
+            (Deployment::Convex(host), address)
+        } else {
+            let mut config = BackendConfig::new()
+                .listen(format!("127.0.0.1:{}", self.port))
+                .data(self.folder.path().join("backend"));
+            if self.guarded {
+                config = config.token(TOKEN);
+            }
+            let backend = Backend::start(config).unwrap();
+            let address = backend.address();
+            (Deployment::Embedded(backend), address)
+        };
+        self.port = address.port();
         self.backend = Some(backend);
+    }
+
+    /// Starts it where it was, with nothing.
+    pub fn wipe_backend(&mut self) {
+        self.stop_backend();
+        if !host::is_wanted() {
+            std::fs::remove_dir_all(self.folder.path().join("backend")).unwrap();
+        }
+        self.start_backend();
     }
 
     /// A device that is connected.
@@ -93,11 +145,43 @@ impl Place {
         assert!(matches!(result, convex::FunctionResult::Value(_)), "{function}: {result:?}");
     }
 
+    /// The backend's table.
+    pub fn rows(&self) -> Vec<(DocumentId, BTreeMap<String, convex::Value>)> {
+        let row = |row: convex::Value| match row {
+            convex::Value::Object(row) => row,
+            other => panic!("a row is an object: {other:?}"),
+        };
+        match self.backend.as_ref().unwrap() {
+            Deployment::Embedded(backend) => {
+                backend.rows("tasks").into_iter().map(|(id, fields)| (id, row(fields))).collect()
+            }
+            Deployment::Convex(host) => {
+                let rows = host.rows("tasks").into_iter().map(|json| row(convex::Value::try_from(json).unwrap()));
+                let named = |mut row: BTreeMap<String, convex::Value>| {
+                    row.retain(|name, _| !name.starts_with('_'));
+                    let Some(convex::Value::String(id)) = row.get("id") else { panic!("a row has an id: {row:?}") };
+                    (DocumentId::new(id.as_str()), row)
+                };
+                rows.map(named).collect()
+            }
+        }
+    }
+
+    /// How many changes its log has.
+    pub fn changes(&self) -> usize {
+        let version = |row: &BTreeMap<String, convex::Value>| match row["version"] {
+            convex::Value::Float64(version) => version as usize,
+            ref other => panic!("a version is a number: {other:?}"),
+        };
+        self.rows().iter().map(|(_, row)| version(row)).sum()
+    }
+
     /// The backend's table, without what is deleted.
     pub fn table(&self) -> Tasks {
         let mut tasks = Tasks::new();
-        for (id, row) in self.backend().rows("tasks") {
-            let value = Value::from_json_text(&serde_json::Value::from(row).to_string()).unwrap();
+        for (id, row) in self.rows() {
+            let json = serde_json::Value::from(convex::Value::Object(row));
+            let value = Value::from_json_text(&json.to_string()).unwrap();
             if !value.is_deleted() {
                 tasks.insert(id, format::from_value(&value).unwrap());
             }
@@ -267,8 +351,10 @@ pub fn until<const N: usize>(
 #[track_caller]
 pub fn settle<const N: usize>(place: &Place, devices: [&mut Device; N]) -> Tasks {
     until("all show the same", devices, |devices| {
-        let table = place.table();
-        devices.iter_mut().all(|device| device.is_quiet() && device.tasks() == table)
+        devices.iter().all(|device| device.is_quiet()) && {
+            let table = place.table();
+            devices.iter_mut().all(|device| device.tasks() == table)
+        }
     });
     place.table()
 }

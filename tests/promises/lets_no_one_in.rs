@@ -7,7 +7,7 @@ use bevy_convex_replicate::{
     worker::FailureKind,
 };
 
-use crate::apps::{Device, task, until};
+use crate::apps::{Device, Place, TOKEN, task, until};
 
 /// Gives the token that is set, and notes whether it was asked to refresh it.
 #[derive(Clone, Default)]
@@ -76,12 +76,10 @@ fn a_token_that_expires_in_mid_session_is_refreshed_and_a_refusal_keeps_the_edit
 
 #[test]
 fn a_wrong_token_gets_nothing_and_the_right_one_everything() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("backend")).token("sesame");
-    let backend = Backend::start(config).unwrap();
-    let url = backend.url().to_owned();
-    let mut right = Device::with(folder.path().join("right.sqlite"), Some(&url), |plugin| plugin.token("sesame"));
-    let mut wrong = Device::with(folder.path().join("wrong.sqlite"), Some(&url), |plugin| plugin.token("simsalabim"));
+    let place = Place::guarded();
+    let url = place.url();
+    let mut right = Device::with(place.store("right"), Some(&url), |plugin| plugin.token(TOKEN));
+    let mut wrong = Device::with(place.store("wrong"), Some(&url), |plugin| plugin.token("simsalabim"));
     let secret = right.insert(task("secret"));
     let unwanted = wrong.insert(task("unwanted"));
     until("one is in, the other is told", [&mut right, &mut wrong], |[right, wrong]| {
@@ -90,6 +88,6 @@ fn a_wrong_token_gets_nothing_and_the_right_one_everything() {
     });
     assert!(!wrong.tasks().contains_key(&secret));
     assert!(wrong.tasks().contains_key(&unwanted), "the edit is kept");
-    let rows = backend.rows("tasks");
-    assert_eq!(rows.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&secret]);
+    let ids: Vec<_> = place.rows().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, [secret]);
 }

@@ -1,7 +1,10 @@
-//! The promises, kept by whole apps: real Bevy apps with real stores against the real backend over real sockets. A file per promise.
+//! The promises, kept by whole apps: real Bevy apps with real stores against a real backend over real sockets: the embedded one, or the
+//! functions for Convex (see [`host`]). A file per promise.
 
 mod apps;
 mod converges;
+#[path = "../host/mod.rs"]
+mod host;
 mod idempotent;
 mod lets_no_one_in;
 mod loses_nothing;

@@ -15,7 +15,7 @@ fn the_log_has_one_change_for_each_edit() {
         device.edit(&id, |task| task.text.push('x'));
         settle(&place, [&mut one, &mut two]);
     }
-    assert_eq!(place.backend().stats().changes, 21);
+    assert_eq!(place.changes(), 21);
     let local = |device: &crate::apps::Device| device.seen().changes.iter().filter(|c| c.2 == Origin::Local).count();
     assert_eq!((local(&one), local(&two)), (11, 10));
 }

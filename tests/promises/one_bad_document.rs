@@ -58,7 +58,7 @@ fn a_document_of_another_shape_is_reported_and_left_alone() {
     one.edit(&good, |task| task.is_completed = true);
     until("the rest goes on", [&mut one], |[one]| one.is_quiet());
     until("it is in the table", [&mut one], |_| {
-        let row = place.backend().rows("tasks").into_iter().find(|(id, _)| *id == good);
-        matches!(row, Some((_, convex::Value::Object(row))) if matches!(row["isCompleted"], convex::Value::Boolean(true)))
+        let row = place.rows().into_iter().find(|(id, _)| *id == good);
+        matches!(row, Some((_, row)) if matches!(row["isCompleted"], convex::Value::Boolean(true)))
     });
 }

@@ -6,7 +6,8 @@ use crate::apps::{Place, settle, task, until};
 fn many_documents_of_one_commit_all_arrive_however_often_the_reader_is_interrupted() {
     let place = Place::new();
     let mut one = place.device("one");
-    for number in 0..3_000 {
+    let all = place.many(3_000);
+    for number in 0..all {
         one.insert(task(&format!("task {number}")));
     }
     settle(&place, [&mut one]);
@@ -15,7 +16,7 @@ fn many_documents_of_one_commit_all_arrive_however_often_the_reader_is_interrupt
     loop {
         until("something more arrives", [&mut two], |[two]| two.tasks().len() > seen);
         seen = two.tasks().len();
-        if seen == 3_000 {
+        if seen == all {
             break;
         }
         // Ends in the middle of catching up: the checkpoint must not be ahead of what is stored.

@@ -132,3 +132,24 @@ fn a_document_that_is_not_stored_has_nothing_unsent() {
     let document = store.unsent_changes("tasks", &DocumentId::new("a"), None).unwrap();
     assert!(document.changes.is_empty() && document.heads.is_empty());
 }
+
+#[test]
+fn a_log_without_a_name_is_the_one_that_gets_it() {
+    let (_folder, mut store) = store();
+    let nameless = store.remote("https://a.example", "").unwrap();
+    let elsewhere = store.remote("https://b.example", "").unwrap();
+    let mut a = Author::new("tasks", "a");
+    commit(&mut store, &a.receive(nameless, "title", 1));
+    assert_eq!(store.remote("https://a.example", "1").unwrap(), nameless);
+    assert!(unsent(&store, Some(nameless)).is_empty());
+    assert_eq!(store.remote("https://b.example", "").unwrap(), elsewhere, "another deployment's has none still");
+    // Wiped, and written to again: another log.
+    let wiped = store.remote("https://a.example", "").unwrap();
+    assert_ne!(wiped, nameless);
+    assert_eq!(store.remote("https://a.example", "2").unwrap(), wiped);
+    assert_eq!(unsent(&store, Some(wiped)), ["a"]);
+    // Restored from a backup: the first again.
+    store.remote("https://a.example", "").unwrap();
+    assert_eq!(store.remote("https://a.example", "1").unwrap(), nameless);
+    assert!(unsent(&store, Some(nameless)).is_empty());
+}

@@ -1,4 +1,4 @@
-//! Against a backend that is there: pushing, following, catching up.
+//! Against a backend that is there, whichever (see [`host`](crate::host)): pushing, following, catching up.
 
 use bevy_convex_replicate::{
     CollectionIndex,
@@ -15,7 +15,7 @@ const START: Position = Position { ts: 0, ordinal: 0 };
 
 #[tokio::test]
 async fn what_one_pushes_the_other_gets_as_a_page() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
@@ -26,7 +26,8 @@ async fn what_one_pushes_the_other_gets_as_a_page() {
     for text in ["one", "two", "three"] {
         let document = document(text, text);
         let answer = ada.push(std::slice::from_ref(&document)).await;
-        assert_eq!(answer.epoch, empty.epoch);
+        // A log may get its name with the first push.
+        assert!(empty.epoch.is_empty() || answer.epoch == empty.epoch);
         let page = bob.page().await;
         assert_eq!((page.from, page.epoch.as_str()), (at, answer.epoch.as_str()));
         assert_eq!(ids(&page.deltas), [text]);
@@ -37,7 +38,7 @@ async fn what_one_pushes_the_other_gets_as_a_page() {
 
 #[tokio::test]
 async fn one_who_pushes_and_follows_gets_both_the_answer_and_the_page() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.subscribe(START);
     ada.page().await;
@@ -56,7 +57,7 @@ async fn one_who_pushes_and_follows_gets_both_the_answer_and_the_page() {
 
 #[tokio::test]
 async fn many_commits_come_once_each_while_subscriptions_give_way_to_others() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
@@ -78,39 +79,8 @@ async fn many_commits_come_once_each_while_subscriptions_give_way_to_others() {
 }
 
 #[tokio::test]
-async fn a_backlog_of_thousands_of_rows_arrives_in_pages() {
-    let server = Server::start();
-    let mut ada = Rig::start(&server.url(), None);
-    ada.connected().await;
-    let names: Vec<_> = (0..2_500).map(|index| format!("{index:04}")).collect();
-    for names in names.chunks(100) {
-        let documents: Vec<_> = names.iter().map(|name| document(name, "x")).collect();
-        ada.push(&documents).await;
-    }
-    let mut bob = Rig::start(&server.url(), None);
-    bob.subscribe(START);
-    let (mut rows, mut at, mut pages) = (Vec::new(), START, 0);
-    loop {
-        let page = bob.page().await;
-        assert_eq!(page.from, at);
-        at = page.checkpoint;
-        rows.extend(page.deltas);
-        pages += 1;
-        if !page.has_more {
-            break;
-        }
-    }
-    assert!(pages >= 3);
-    let mut got = ids(&rows);
-    got.sort_unstable();
-    assert_eq!(got, names);
-    ada.push(&[document("news", "x")]).await;
-    assert_eq!(ids(&bob.rows(at, 1).await.0), ["news"]);
-}
-
-#[tokio::test]
 async fn pages_wait_at_the_deployment_until_they_are_taken() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.connected().await;
     // Each nearly fills a page.
@@ -131,7 +101,7 @@ async fn pages_wait_at_the_deployment_until_they_are_taken() {
 
 #[tokio::test]
 async fn a_large_change_goes_up_and_comes_down_in_parts() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
@@ -151,7 +121,7 @@ async fn a_large_change_goes_up_and_comes_down_in_parts() {
 
 #[tokio::test]
 async fn a_refused_document_leaves_the_others_alone() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.connected().await;
     let mut broken = document("broken", "x");
@@ -170,7 +140,7 @@ async fn a_refused_document_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn a_checkpoint_that_the_log_does_not_know_is_refused_and_the_start_is_not() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.subscribe(Position { ts: i64::MAX, ordinal: 0 });
     let refusal = ada
@@ -186,7 +156,7 @@ async fn a_checkpoint_that_the_log_does_not_know_is_refused_and_the_start_is_not
 
 #[tokio::test]
 async fn subscribing_again_starts_from_there() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.connected().await;
     ada.push(&[document("a", "x")]).await;
@@ -198,7 +168,7 @@ async fn subscribing_again_starts_from_there() {
 
 #[tokio::test]
 async fn the_number_of_documents_is_told() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.connected().await;
     ada.push(&(0..5).map(|index| document(&index.to_string(), "x")).collect::<Vec<_>>()).await;
@@ -212,9 +182,9 @@ async fn the_number_of_documents_is_told() {
 
 #[tokio::test]
 async fn more_collections_than_may_be_open_at_once_are_all_read() {
-    let server = Server::start();
     let names: Vec<_> = (0..40).map(|index| format!("c{index}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let server = Server::of_choice(&names);
     let mut ada = Rig::with_collections(&server.url(), None, &names);
     for index in 0..40 {
         ada.transport.request(Request::Subscribe { collection: CollectionIndex(index), checkpoint: START });
@@ -231,7 +201,7 @@ async fn more_collections_than_may_be_open_at_once_are_all_read() {
 
 #[tokio::test]
 async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goes_on() {
-    let server = Server::start();
+    let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::with_collections(&server.url(), None, &["no module!", "tasks"]);
     let tasks = CollectionIndex(1);
     for collection in [TASKS, tasks] {
@@ -254,4 +224,40 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
         _ => None,
     };
     assert_eq!(ada.until("a refusal", refused).await, "badName");
+}
+
+/// More than `convex/host` serves in a reasonable time: it looks at each row for each query.
+mod embedded {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backlog_of_thousands_of_rows_arrives_in_pages() {
+        let server = Server::start();
+        let mut ada = Rig::start(&server.url(), None);
+        ada.connected().await;
+        let names: Vec<_> = (0..2_500).map(|index| format!("{index:04}")).collect();
+        for names in names.chunks(100) {
+            let documents: Vec<_> = names.iter().map(|name| document(name, "x")).collect();
+            ada.push(&documents).await;
+        }
+        let mut bob = Rig::start(&server.url(), None);
+        bob.subscribe(START);
+        let (mut rows, mut at, mut pages) = (Vec::new(), START, 0);
+        loop {
+            let page = bob.page().await;
+            assert_eq!(page.from, at);
+            at = page.checkpoint;
+            rows.extend(page.deltas);
+            pages += 1;
+            if !page.has_more {
+                break;
+            }
+        }
+        assert!(pages >= 3);
+        let mut got = ids(&rows);
+        got.sort_unstable();
+        assert_eq!(got, names);
+        ada.push(&[document("news", "x")]).await;
+        assert_eq!(ids(&bob.rows(at, 1).await.0), ["news"]);
+    }
 }

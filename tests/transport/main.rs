@@ -4,6 +4,8 @@
 
 mod documents;
 mod faults;
+#[path = "../host/mod.rs"]
+mod host;
 mod live;
 mod proxy;
 mod rig;

@@ -17,6 +17,8 @@ use bevy_convex_replicate::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::host::{self, Host};
+
 /// Long enough for a machine that does ten other things; a test that fails waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -62,17 +64,33 @@ impl Rig {
     }
 }
 
-/// An embedded backend with its data in a folder of its own.
+/// A backend with its data in a folder of its own, or `convex/host`, which has none.
 pub struct Server {
-    backend: Option<Backend>,
+    backend: Option<Running>,
     data: TempDir,
     address: SocketAddr,
     token: Option<String>,
 }
 
+enum Running {
+    Embedded(Backend),
+    Convex(Host),
+}
+
 impl Server {
+    /// The embedded backend.
     pub fn start() -> Self {
         Self::launch(None)
+    }
+
+    /// Whichever backend the tests are to run against, with these collections.
+    pub fn of_choice(collections: &[&str]) -> Self {
+        if !host::is_wanted() {
+            return Self::start();
+        }
+        let host = Host::start(0, collections, &[]);
+        let (address, data) = (host.address(), tempfile::tempdir().unwrap());
+        Self { backend: Some(Running::Convex(host)), data, address, token: None }
     }
 
     pub fn with_token(token: &str) -> Self {
@@ -95,11 +113,14 @@ impl Server {
         }
         let backend = Backend::start(config).unwrap();
         self.address = backend.address();
-        self.backend = Some(backend);
+        self.backend = Some(Running::Embedded(backend));
     }
 
     pub fn stop(&mut self) {
-        self.backend.take().expect("it runs").stop();
+        match self.backend.take().expect("it runs") {
+            Running::Embedded(backend) => backend.stop(),
+            Running::Convex(host) => drop(host),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

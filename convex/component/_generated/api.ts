@@ -3,6 +3,7 @@
 import type * as log from "../log.js";
 import type * as merge from "../merge.js";
 import type * as pages from "../pages.js";
+import type * as quarantine from "../quarantine.js";
 import type * as upkeep from "../upkeep.js";
 import type { ApiFromModules, FilterApi, FunctionReference } from "convex/server";
 import { anyApi, componentsGeneric } from "convex/server";
@@ -11,6 +12,7 @@ const fullApi: ApiFromModules<{
   log: typeof log;
   merge: typeof merge;
   pages: typeof pages;
+  quarantine: typeof quarantine;
   upkeep: typeof upkeep;
 }> = anyApi as any;
 

@@ -44,6 +44,15 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     >;
     renewEpoch: FunctionReference<"mutation", "internal", {}, string, Name>;
   };
+  quarantine: {
+    isolate: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; id: string },
+      { removed: string[]; version: number } | null,
+      Name
+    >;
+  };
   merge: {
     preview: FunctionReference<
       "query",

@@ -365,6 +365,22 @@ export const pushes: Case[] = [
     ],
   },
   {
+    name: "a change that fits into one row is one, though it came in parts",
+    steps: [
+      push([{ id: "a", changes: halves(changesOf(base)[0]!).slice(1) }], [accepted("a")]),
+      pull([], { to: START }),
+      push([{ id: "a", changes: halves(changesOf(base)[0]!).slice(0, 1) }], [accepted("a")]),
+      pull([
+        {
+          id: "a",
+          bytes: bytes(changesOf(base)[0]!),
+          ts: { $any: "integer" },
+          ordinal: { $any: "number" },
+        },
+      ]),
+    ],
+  },
+  {
     name: "a part that came before with other bytes is refused",
     steps: [
       push([{ id: "a", changes: [head] }], [accepted("a")]),
@@ -516,6 +532,63 @@ export const pushes: Case[] = [
       stream(0, 0),
     ],
   },
+  {
+    name: "so is an empty map too deep, and a list",
+    steps: [
+      push(
+        [{ id: "a", changes: chunks(create(8, { deep: nested(63, {}) })) }],
+        [refused("a", "tooLarge", 64)],
+      ),
+      push(
+        [{ id: "a", changes: chunks(create(8, { deep: nested(63, []) })) }],
+        [refused("a", "tooLarge", 64)],
+      ),
+      stream(0, 0),
+      put("a", create(8, { deep: nested(62, {}) })),
+      put("b", create(8, { deep: nested(62, []) })),
+      put("c", create(8, { deep: nested(63, 1) })),
+    ],
+  },
+  {
+    name: "what is refused for its depth leaves the document as it was",
+    steps: [
+      put("a", base),
+      push(
+        [
+          {
+            id: "a",
+            changes: chunks(
+              edit(base, 8, (d) => (d.deep = nested(70))),
+              base,
+            ),
+          },
+        ],
+        [refused("a", "tooLarge", 64)],
+      ),
+      pull(rowsOf("a", base)),
+      put("a", left, base),
+    ],
+  },
+  {
+    name: "a list of 8,192 elements is accepted, and a longer one refused",
+    steps: [
+      put("a", create(8, { list: Array<number>(8_192).fill(0) })),
+      push(
+        [{ id: "b", changes: chunks(create(8, { list: Array<number>(8_193).fill(0) })) }],
+        [refused("b", "tooLarge", 8_192)],
+      ),
+    ],
+  },
+  {
+    name: "a map of 1,024 fields is accepted, and a larger one refused",
+    steps: [
+      put("a", create(8, { map: fieldsOf(1_024) })),
+      push(
+        [{ id: "b", changes: chunks(create(8, { map: fieldsOf(1_025) })) }],
+        [refused("b", "tooLarge", 1_024)],
+      ),
+    ],
+  },
   { name: "nesting of 60 levels is accepted", steps: [put("a", create(8, { deep: nested(60) }))] },
   { name: "a row over a mebibyte is refused, and the change that makes it so is not kept", steps: bigRow() },
   {
@@ -554,8 +627,23 @@ export const pushes: Case[] = [
   },
 ];
 
-function nested(levels: number): Record<string, unknown> {
-  return levels === 0 ? { leaf: true } : { d: nested(levels - 1) };
+/** A value under so many maps. */
+function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
+  return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
+}
+
+/** A chunk in two parts. */
+function halves(raw: Uint8Array): Json[] {
+  const hash = bytes(createHash("sha256").update(raw).digest());
+  const middle = Math.ceil(raw.length / 2);
+  return [raw.slice(0, middle), raw.slice(middle)].map((piece, index) => ({
+    bytes: bytes(piece),
+    part: { hash, index, count: 2 },
+  }));
+}
+
+function fieldsOf(count: number): Record<string, unknown> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, 0]));
 }
 
 function bigRow() {

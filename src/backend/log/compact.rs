@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{Log, LogRow, Record, Row, merge, row};
+use super::{Log, LogRow, Record, Row, document::Snapshot, merge, push, row};
 use crate::{
     DocumentId,
     backend::{
@@ -12,7 +12,8 @@ use crate::{
         limits::{COMPACT_ROWS, COMPACT_TAIL},
     },
     inspect,
-    limits::CHUNK_BYTES,
+    limits::{CHANGE_BYTES, ORDINAL_STEP},
+    replica::Position,
 };
 
 impl Log {
@@ -41,7 +42,7 @@ impl Log {
                 }
             };
             let fields = merge::fields(&merged).map(row::split);
-            self.merged.put(&name, &id, merged);
+            self.merged.put(&name, &id, merged, document.bytes);
             let (fields, deleted) = match fields.and_then(|split| row::check(&split.0).map(|()| split)) {
                 Ok(split) => split,
                 Err(failure) => {
@@ -87,8 +88,8 @@ impl Log {
     /// Replaces a document's rows, but for the newest `tail`, by a snapshot at the place of the last of them. A reader before that place
     /// gets the snapshot and misses nothing; one after it is not sent old news again.
     ///
-    /// Nothing happens where a snapshot would not fit into one row: its parts would need places of their own, and a reader between them
-    /// would be left with half of it.
+    /// A snapshot in parts takes that place and those right before it, which are kept free: no reader can be between them who has not read a
+    /// part of it.
     pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Failure> {
         let Some(known) = self.collections.get(name) else {
             return Ok(Vec::new());
@@ -107,22 +108,20 @@ impl Log {
         while end > 0 && !is_last_part(end - 1) {
             end -= 1;
         }
-        if end < 2 {
+        if end < 2 || document.snapshot.is_some_and(|snapshot| end <= snapshot.rows) {
             return Ok(Vec::new());
         }
         let mut bytes = Vec::new();
-        let mut changes = document.snapshot;
+        let (mut changes, first) = document.snapshot.map_or((0, 0), |snapshot| (snapshot.changes, snapshot.rows));
         for (index, position) in document.rows[..end].iter().enumerate() {
             let Some(row) = known.rows.get(position) else {
                 continue;
             };
             bytes.extend_from_slice(&row.bytes);
-            if !(index == 0 && document.snapshot > 0) && is_last_part(index) {
-                changes += 1;
-            }
+            changes += usize::from(index >= first && is_last_part(index));
         }
         let prefix = merge::load_bytes(&bytes, document)?;
-        let snapshot: Arc<[u8]> = inspect::guarded("save", || prefix.save())?.into();
+        let snapshot = inspect::guarded("save", || prefix.save())?;
         let covered = document.history.covered(changes);
         let expected: BTreeSet<ChangeHash> = covered.iter().map(|covered| covered.hash).collect();
         if hashes(&prefix)? != expected || hashes(&merge::load_bytes(&snapshot, document)?)? != expected {
@@ -130,45 +129,63 @@ impl Log {
                 "its snapshot does not hold what it should; the log keeps the changes",
             ));
         }
+        let pieces = push::cut(&snapshot);
+        let Some(last) = document.rows.get(end - 1).copied() else {
+            return Ok(Vec::new());
+        };
+        let places = places(last, pieces.len()).filter(|places| known.rows.range(places[0]..last).next().is_none());
         let Some(known) = self.collections.get_mut(name) else {
             return Ok(Vec::new());
         };
         let Some(document) = known.documents.get_mut(id) else {
             return Ok(Vec::new());
         };
-        if snapshot.len() > CHUNK_BYTES {
+        let Some(places) = places.filter(|places| places.len() < end && snapshot.len() <= CHANGE_BYTES) else {
             document.compact_at = document.rows.len() * 2;
             return Ok(Vec::new());
-        }
-        let replaced: Vec<_> = document.rows.drain(..end).collect();
-        let Some(position) = replaced.last().copied() else {
-            return Ok(Vec::new());
         };
-        document.rows.insert(0, position);
-        document.snapshot = changes;
-        document.compact_at = document.rows.len() + COMPACT_ROWS;
-        let mut records = Vec::with_capacity(replaced.len() + 1);
-        for gone in replaced {
-            known.rows.remove(&gone);
-            if let Some(scope) = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope)) {
-                scope.rows.remove(&gone);
+        let mut records = Vec::with_capacity(end + pieces.len());
+        let scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
+        let mut scope_rows = scope.map(|scope| &mut scope.rows);
+        for gone in document.rows.drain(..end) {
+            if let Some(row) = known.rows.remove(&gone) {
+                document.bytes -= row.bytes.len();
+            }
+            if let Some(rows) = &mut scope_rows {
+                rows.remove(&gone);
             }
             records.push(Record::RowGone(gone));
         }
-        if let Some(scope) = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope)) {
-            scope.rows.insert(position);
+        document.rows.splice(..0, places.iter().copied());
+        document.bytes += snapshot.len();
+        document.compact_at = document.rows.len() + COMPACT_ROWS;
+        let hash = pieces.first().and_then(|(_, part)| part.as_ref()).map(|part| part.hash);
+        document.snapshot = Some(Snapshot { changes, rows: pieces.len(), hash });
+        let mut covers = covered;
+        for (position, (bytes, part)) in places.into_iter().zip(pieces) {
+            if let Some(rows) = &mut scope_rows {
+                rows.insert(position);
+            }
+            known.rows.insert(position, LogRow { document: id.clone(), bytes: bytes.clone(), part: part.clone() });
+            records.push(Record::Row(Row {
+                collection: name.clone(),
+                position,
+                document: id.clone(),
+                bytes,
+                part,
+                // With the first part.
+                covers: std::mem::take(&mut covers),
+            }));
         }
-        known.rows.insert(position, LogRow { document: id.clone(), bytes: snapshot.clone(), part: None });
-        records.push(Record::Row(Row {
-            collection: name.clone(),
-            position,
-            document: id.clone(),
-            bytes: snapshot,
-            part: None,
-            covers: covered,
-        }));
         Ok(records)
     }
+}
+
+/// The places of a snapshot's parts: the last row's, and those right before it. `None`: there is no such room.
+fn places(last: Position, count: usize) -> Option<Vec<Position>> {
+    let before = u32::try_from(count.checked_sub(1)?).ok().filter(|before| *before < ORDINAL_STEP)?;
+    let first = last.ordinal.checked_sub(before)?;
+    Some((first..=last.ordinal).map(|ordinal| Position { ts: last.ts, ordinal }).collect())
 }
 
 fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Failure> {

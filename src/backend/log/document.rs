@@ -19,8 +19,10 @@ pub(super) struct Document {
     pub history: History,
     /// Its rows in the log, in order.
     pub rows: Vec<Position>,
-    /// How many changes the first row stands for, if it is a snapshot; else 0.
-    pub snapshot: usize,
+    /// The bytes in them.
+    pub bytes: usize,
+    /// The snapshot that its first rows are, if any.
+    pub snapshot: Option<Snapshot>,
     /// How many rows there must be before compaction is tried (again).
     pub compact_at: usize,
     /// SHA-256 of the chunks in the log that came in parts: a repeated part is recognised.
@@ -33,6 +35,17 @@ pub(super) struct Document {
     pub merged: bool,
 }
 
+/// A snapshot in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot {
+    /// How many changes it stands for.
+    pub changes: usize,
+    /// How many rows it is: its parts.
+    pub rows: usize,
+    /// SHA-256 of all of it where it is in parts.
+    pub hash: Option<[u8; 32]>,
+}
+
 impl Document {
     pub fn new(id: DocumentId, scope: Option<Arc<str>>) -> Self {
         Self {
@@ -40,7 +53,8 @@ impl Document {
             scope,
             history: History::default(),
             rows: Vec::new(),
-            snapshot: 0,
+            bytes: 0,
+            snapshot: None,
             compact_at: super::super::limits::COMPACT_ROWS,
             whole: HashSet::new(),
             fields: Arc::default(),

@@ -5,44 +5,61 @@ use std::{
     sync::Arc,
 };
 
-use automerge::{Automerge, Change};
+use automerge::{Automerge, Change, ChangeHash};
 use convex::Value;
 
 use super::{Collection, Document};
 use crate::{
     DocumentId,
-    backend::{failure::Failure, limits::MERGED_DOCUMENTS},
+    backend::{
+        failure::Failure,
+        limits::{MERGED_BYTES, MERGED_DOCUMENTS},
+    },
     format,
     inspect::guarded,
+    limits::NESTING,
+    replica::sound,
 };
 
 /// Documents that were merged lately. Each is exactly what the log has of it, or is not here.
 #[derive(Default)]
 pub(super) struct Merged {
-    documents: HashMap<(Arc<str>, DocumentId), (u64, Automerge)>,
+    documents: HashMap<(Arc<str>, DocumentId), Kept>,
     uses: u64,
+    bytes: usize,
+}
+
+struct Kept {
+    document: Automerge,
+    /// When it was last put here: a count, not a time.
+    used: u64,
+    /// Its bytes in the log.
+    bytes: usize,
 }
 
 impl Merged {
     /// Takes a document out. It is to be put back only if it still is what the log has.
     pub fn take(&mut self, collection: &Arc<str>, document: &DocumentId) -> Option<Automerge> {
-        self.documents.remove(&(collection.clone(), document.clone())).map(|(_, merged)| merged)
+        let kept = self.documents.remove(&(collection.clone(), document.clone()))?;
+        self.bytes -= kept.bytes;
+        Some(kept.document)
     }
 
-    pub fn put(&mut self, collection: &Arc<str>, document: &DocumentId, merged: Automerge) {
-        if self.documents.len() >= MERGED_DOCUMENTS {
-            let oldest = self.documents.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest {
-                self.documents.remove(&oldest);
+    /// Keeps a document that has `bytes` in the log, and lets go of those that were not used for the longest.
+    pub fn put(&mut self, collection: &Arc<str>, document: &DocumentId, merged: Automerge, bytes: usize) {
+        self.take(collection, document);
+        while !self.documents.is_empty()
+            && (self.documents.len() >= MERGED_DOCUMENTS || self.bytes + bytes > MERGED_BYTES)
+        {
+            let oldest = self.documents.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone());
+            if let Some((collection, document)) = oldest {
+                self.take(&collection, &document);
             }
         }
         self.uses += 1;
-        self.documents.insert((collection.clone(), document.clone()), (self.uses, merged));
-    }
-
-    /// A document has changes that its Automerge form here lacks.
-    pub fn forget(&mut self, collection: &Arc<str>, document: &DocumentId) {
-        self.documents.remove(&(collection.clone(), document.clone()));
+        self.bytes += bytes;
+        let kept = Kept { document: merged, used: self.uses, bytes };
+        self.documents.insert((collection.clone(), document.clone()), kept);
     }
 }
 
@@ -69,15 +86,21 @@ pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge,
     guarded("load", || Automerge::load(bytes))?.map_err(|error| unreadable(error.to_string()))
 }
 
-/// Adds changes whose dependencies are there.
+/// Adds changes whose dependencies are there and which it lacks. After a failure the document is not to be used any more.
 pub(super) fn apply(merged: &mut Automerge, changes: Vec<Change>) -> Result<(), Failure> {
-    guarded("merge", || merged.apply_changes(changes))?
-        .map_err(|error| Failure::invalid_change(format!("the document cannot be merged: {error}")))
+    let before = merged.get_heads();
+    let hashes: Vec<ChangeHash> = changes.iter().map(Change::hash).collect();
+    sound::apply(&before, changes, &hashes, |changes| {
+        merged.apply_changes(changes)?;
+        Ok(merged)
+    })
+    .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))
 }
 
 /// The root fields of a document, as plain values.
 pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Failure> {
-    match guarded("read", || format::read(merged))?.to_convex() {
+    // A level more than a row may have, which is then refused instead of being cut off.
+    match guarded("read", || format::read_levels(merged, NESTING + 1))?.to_convex() {
         Value::Object(fields) => Ok(fields),
         _ => Err(Failure::invalid_change("the document's root is not a map")),
     }

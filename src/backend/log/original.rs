@@ -1,18 +1,17 @@
 //! The original API: whole documents.
 
-use automerge::{ActorId, Automerge, ChangeHash, ROOT, transaction::Transactable};
+use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
     Committed, Log, merge, micros,
     pull::rows,
-    push::{NewChange, NewRow, Pieces, check_id},
+    push::{NewChange, NewRow, check_id, cut},
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::DOCUMENT_PAGE_BYTES},
     inspect,
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
-    replica::Part,
+    limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
 };
 
 /// The arguments of `insertDocument` and `updateDocument` that are believed.
@@ -57,8 +56,7 @@ impl Log {
         let of = |failure: Failure| failure.of(&args.id);
         let mut changes = Vec::new();
         for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
-            let bytes = split(change.raw_bytes()).map_err(of)?;
-            changes.push(NewChange { change, bytes });
+            changes.push(new_change(change).map_err(of)?);
         }
         let collection = self.name(collection);
         let mut commit = self.begin(now);
@@ -87,8 +85,7 @@ impl Log {
             let merged = merge::load(known, document)?;
             let change =
                 inspect::guarded("edit", || tombstone(merged, actor)).map_err(|error| of(error.into()))?.map_err(of)?;
-            let bytes = split(change.raw_bytes()).map_err(of)?;
-            let new = vec![NewChange { change, bytes }];
+            let new = vec![new_change(change).map_err(of)?];
             self.append_changes(&collection, None, &name, new, NewRow::Merged, &mut commit).map_err(of)?;
         }
         Ok(self.end(&collection, commit, ()))
@@ -139,7 +136,7 @@ impl Log {
 }
 
 /// The change that deletes a document.
-fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<automerge::Change, Failure> {
+fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<Change, Failure> {
     let before: Vec<ChangeHash> = document.get_heads();
     document.set_actor(ActorId::from(actor));
     document
@@ -151,19 +148,12 @@ fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<automerge::Chan
         .ok_or_else(|| Failure::invalid_change("the document cannot be deleted: nothing changed"))
 }
 
-/// A change's bytes as log rows.
-fn split(bytes: &[u8]) -> Result<Pieces, Failure> {
-    if bytes.len() > CHANGE_BYTES {
-        return Err(Failure::too_large(format!("a change of {} bytes", bytes.len()), CHANGE_BYTES));
+fn new_change(change: Change) -> Result<NewChange, Failure> {
+    let length = change.raw_bytes().len();
+    if length > CHANGE_BYTES {
+        return Err(Failure::too_large(format!("a change of {length} bytes"), CHANGE_BYTES));
     }
-    if bytes.len() <= CHUNK_BYTES {
-        return Ok(vec![(bytes.into(), None)]);
-    }
-    let hash = super::push::sha256(bytes);
-    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
-    Ok(bytes
-        .chunks(CHUNK_BYTES)
-        .zip(0..)
-        .map(|(bytes, index)| (bytes.into(), Some(Part { hash, index, count })))
-        .collect())
+    let bytes = cut(change.raw_bytes());
+    let hash = bytes.first().and_then(|(_, part)| part.as_ref()).map(|part| part.hash);
+    Ok(NewChange { change, bytes, hash })
 }

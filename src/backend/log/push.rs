@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::Change;
+use automerge::{Automerge, Change};
 use convex::Value;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
     inspect,
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
     replica::{Part, Position},
 };
 
@@ -55,6 +55,7 @@ pub(in crate::backend) struct PushAnswer {
 /// A commit in the making.
 pub(super) struct Commit {
     pub ts: i64,
+    /// The last row's.
     pub ordinal: u32,
     pub records: Vec<Record>,
 }
@@ -70,10 +71,26 @@ pub(super) enum NewRow {
 /// A chunk's bytes as log rows: one, or its parts.
 pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
 
-/// A change that the log lacks, verified, with the parts it came in.
+/// A chunk that is complete.
+pub(super) struct Whole {
+    bytes: Vec<u8>,
+    pieces: Pieces,
+    /// What its parts called it, if it came in parts.
+    hash: Option<[u8; 32]>,
+}
+
+/// A change that the log lacks, verified, with the rows it is to be.
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
+    /// What its parts called it, if it came in parts.
+    pub hash: Option<[u8; 32]>,
+}
+
+impl NewChange {
+    fn len(&self) -> usize {
+        self.bytes.iter().map(|(bytes, _)| bytes.len()).sum()
+    }
 }
 
 impl Log {
@@ -150,7 +167,8 @@ impl Log {
                 ));
             }
             let Some(part) = chunk.part else {
-                received.whole.push((chunk.bytes.to_vec(), vec![(chunk.bytes, None)]));
+                let bytes = chunk.bytes.to_vec();
+                received.whole.push(Whole { bytes, pieces: vec![(chunk.bytes, None)], hash: None });
                 continue;
             };
             let part =
@@ -174,13 +192,13 @@ impl Log {
         collection: &Arc<str>,
         scope: Option<&Arc<str>>,
         id: &DocumentId,
-        chunks: Vec<(Vec<u8>, Pieces)>,
+        chunks: Vec<Whole>,
         new_row: NewRow,
         commit: &mut Commit,
     ) -> Result<(), Failure> {
         let mut changes = Vec::with_capacity(chunks.len());
-        for (bytes, parts) in chunks {
-            changes.push(NewChange { change: inspect::change(&bytes)?, bytes: parts });
+        for Whole { bytes, pieces, hash } in chunks {
+            changes.push(NewChange { change: inspect::change(&bytes)?, bytes: pieces, hash });
         }
         self.append_changes(collection, scope, id, changes, new_row, commit)
     }
@@ -211,44 +229,24 @@ impl Log {
             NewRow::Sent { .. } => trial.continues(),
             NewRow::Merged => false,
         };
-        let (fields, deleted) = match new_row {
-            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
-            _ => row::split(self.merge(collection, id, &new)?),
-        };
-        // A merged form that was made for a row that is refused now is ahead of the log.
-        if let Err(failure) = row::check(&fields) {
-            self.merged.forget(collection, id);
-            return Err(failure);
-        }
-        if fast && let Some(mut merged) = self.merged.take(collection, id) {
-            // Kept up to date, the next merge need not load it.
-            if merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect()).is_ok() {
-                self.merged.put(collection, id, merged);
-            }
-        }
-        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
-        Ok(())
-    }
-
-    /// The root fields of a document with new changes. Its Automerge form, which then has them, is kept.
-    fn merge(
-        &mut self,
-        collection: &Arc<str>,
-        id: &DocumentId,
-        new: &[NewChange],
-    ) -> Result<BTreeMap<String, Value>, Failure> {
-        let known = self.collections.get(collection);
+        // Tried before it is accepted: what does not fit would leave everyone with a document that cannot be loaded.
         let mut merged = match self.merged.take(collection, id) {
             Some(merged) => merged,
-            None => match known.and_then(|known| Some((known, known.documents.get(id)?))) {
+            None => match self.collections.get(collection).zip(existing) {
                 Some((known, document)) => merge::load(known, document)?,
-                None => automerge::Automerge::new(),
+                None => Automerge::new(),
             },
         };
         merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect())?;
-        let fields = merge::fields(&merged)?;
-        self.merged.put(collection, id, merged);
-        Ok(fields)
+        let (fields, deleted) = match new_row {
+            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
+            _ => row::split(merge::fields(&merged)?),
+        };
+        row::check(&fields)?;
+        let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+        self.merged.put(collection, id, merged, bytes);
+        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
+        Ok(())
     }
 
     fn write(
@@ -263,14 +261,13 @@ impl Log {
         let collection = self.collections.entry(name.clone()).or_default();
         let document =
             collection.documents.entry(id.clone()).or_insert_with(|| Document::new(id.clone(), scope.cloned()));
-        for NewChange { change, bytes } in new {
+        for NewChange { change, bytes, hash } in new {
             document.history.take(&change);
+            document.whole.extend(hash);
             for (bytes, part) in bytes {
+                commit.ordinal += ORDINAL_STEP;
                 let position = Position { ts: commit.ts, ordinal: commit.ordinal };
-                commit.ordinal += 1;
-                if let Some(part) = &part {
-                    document.whole.insert(part.hash);
-                }
+                document.bytes += bytes.len();
                 document.rows.push(position);
                 if let Some(scope) = &document.scope {
                     let scope = collection.scopes.entry(scope.clone()).or_default();
@@ -325,8 +322,7 @@ fn sent_row(
 /// The chunks of a push, put together as far as possible.
 #[derive(Default)]
 struct Received {
-    /// Complete chunks, and the rows they are to be.
-    whole: Vec<(Vec<u8>, Pieces)>,
+    whole: Vec<Whole>,
     /// Incomplete ones, with what waited already.
     waiting: HashMap<[u8; 32], Waiting>,
     /// Parts that are to wait now.
@@ -351,14 +347,15 @@ impl Received {
             self.new.push((part, bytes));
             return Ok(());
         }
-        let (hash, count) = (part.hash, part.count);
+        let hash = part.hash;
         let parts = self.waiting.remove(&hash).map(|waiting| waiting.parts).unwrap_or_default();
         let whole = parts.values().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
         if sha256(&whole) != hash {
             return Err(misfit("together they are not the chunk they were announced as"));
         }
-        let rows = parts.into_iter().map(|(index, bytes)| (bytes, Some(Part { hash, index, count }))).collect();
-        self.whole.push((whole, rows));
+        // However its writer cut it.
+        let pieces = cut(&whole);
+        self.whole.push(Whole { bytes: whole, pieces, hash: Some(hash) });
         self.new.retain(|(part, _)| part.hash != hash);
         self.done.push(hash);
         Ok(())
@@ -387,7 +384,18 @@ impl Received {
     }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// A chunk's bytes as log rows.
+pub(super) fn cut(bytes: &[u8]) -> Pieces {
+    if bytes.len() <= CHUNK_BYTES {
+        return vec![(bytes.into(), None)];
+    }
+    let hash = sha256(bytes);
+    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
+    let part = |index| Part { hash, index, count };
+    bytes.chunks(CHUNK_BYTES).zip(0..).map(|(bytes, index)| (bytes.into(), Some(part(index)))).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     DocumentRecord, Log, LogRow, Record, Row, Waiting,
-    document::{Document, covered},
+    document::{Document, Snapshot, covered},
 };
 use crate::{DocumentId, inspect};
 
@@ -50,6 +50,9 @@ impl Restore {
     pub fn finish(mut self) -> Result<Log, Damage> {
         for (name, collection) in &self.log.collections {
             for document in collection.documents.values() {
+                if document.snapshot.is_some_and(|snapshot| document.rows.len() < snapshot.rows) {
+                    return Err(damage(name, &document.id, "a part of its snapshot is missing"));
+                }
                 if document.history.len() == 0 {
                     return Err(damage(name, &document.id, "none of its changes is there"));
                 }
@@ -86,7 +89,13 @@ impl Restore {
         let Some(document) = collection.documents.get_mut(&row.document) else {
             return Err(damage(&name, &row.document, "its log row has no document"));
         };
-        if row.covers.is_empty() {
+        let snapshot = document.snapshot.and_then(|snapshot| snapshot.hash);
+        if !row.covers.is_empty() {
+            let rows = row.part.as_ref().map_or(1, |part| part.count as usize);
+            let hash = row.part.as_ref().map(|part| part.hash);
+            document.snapshot = Some(Snapshot { changes: row.covers.len(), rows, hash });
+            row.covers.iter().for_each(|covered| document.history.remember(covered));
+        } else if snapshot.is_none() || row.part.as_ref().map(|part| part.hash) != snapshot {
             let change = match &row.part {
                 None => Some(row.bytes.to_vec()),
                 Some(part) => {
@@ -101,11 +110,9 @@ impl Restore {
                     inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.to_string()))?;
                 document.history.remember(&covered(&change));
             }
-        } else {
-            document.snapshot = row.covers.len();
-            row.covers.iter().for_each(|covered| document.history.remember(covered));
         }
         document.rows.push(row.position);
+        document.bytes += row.bytes.len();
         if document.rows.len() > document.compact_at {
             self.log.compactable.insert((name, row.document.clone()));
         }

@@ -6,7 +6,7 @@ use convex::Value;
 
 use crate::{
     backend::failure::Failure,
-    limits::{FIELD_NAME_BYTES, NESTING, ROW_BYTES},
+    limits::{FIELD_NAME_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, ROW_BYTES},
 };
 
 /// Root fields that the row holds under a meaning of its own.
@@ -30,7 +30,12 @@ pub(super) fn check(fields: &BTreeMap<String, Value>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `depth` counts from 1, the row itself.
 fn object_bytes(fields: &BTreeMap<String, Value>, depth: usize) -> Result<usize, Failure> {
+    check_depth(depth)?;
+    if fields.len() > OBJECT_FIELDS {
+        return Err(Failure::too_large(format!("an object has {} fields", fields.len()), OBJECT_FIELDS));
+    }
     let mut bytes = 2;
     for (name, value) in fields {
         check_name(name)?;
@@ -39,17 +44,25 @@ fn object_bytes(fields: &BTreeMap<String, Value>, depth: usize) -> Result<usize,
     Ok(bytes)
 }
 
-/// The size of a value as Convex counts it.
-fn value_bytes(value: &Value, depth: usize) -> Result<usize, Failure> {
+fn check_depth(depth: usize) -> Result<(), Failure> {
     if depth > NESTING {
         return Err(Failure::too_large("the document is nested too deeply", NESTING));
     }
+    Ok(())
+}
+
+/// The size, as Convex counts it, of a value in something at `depth`.
+fn value_bytes(value: &Value, depth: usize) -> Result<usize, Failure> {
     Ok(match value {
         Value::Null | Value::Boolean(_) => 1,
         Value::Int64(_) | Value::Float64(_) => 9,
         Value::String(text) => text.len() + 2,
         Value::Bytes(bytes) => bytes.len() + 2,
         Value::Array(values) => {
+            check_depth(depth + 1)?;
+            if values.len() > LIST_ELEMENTS {
+                return Err(Failure::too_large(format!("a list has {} elements", values.len()), LIST_ELEMENTS));
+            }
             let mut bytes = 2;
             for value in values {
                 bytes += value_bytes(value, depth + 1)?;

@@ -248,3 +248,108 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
         assert_eq!(pull(log, Position::default(), &[4]).len(), 4);
     }
 }
+
+/// A change that no compression makes smaller.
+fn noise(replica: &mut Replica, seed: u64) -> PushChanges {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let bytes: Vec<u8> = (0..150_000).map(|_| byte()).collect();
+    replica.document.put(ROOT, "noise", bytes).unwrap();
+    replica.edit(seed as i64)
+}
+
+/// Puts a reader's rows together.
+fn assembled(deltas: &[pull::LogDelta]) -> Automerge {
+    let bytes: Vec<u8> = deltas.iter().flat_map(|delta| delta.bytes.iter().copied()).collect();
+    Automerge::load(&bytes).unwrap()
+}
+
+#[test]
+fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    let mut records = Vec::new();
+    for seed in 1..9 {
+        records.extend(log.push_changes("c", noise(&mut replica, seed), 0).unwrap().records);
+    }
+    log.publish();
+    let before: Vec<_> = pull(&log, Position::default(), &[4]).into_iter().map(|delta| delta.position).collect();
+    records.extend(log.compact(&"c".into(), &DocumentId::new("d"), 2).unwrap());
+    let rows = |log: &Log| pull(log, Position::default(), &[1]);
+    let parts = rows(&log).len() - 2;
+    assert!((3..6).contains(&parts), "{parts} parts");
+    for mut log in [log, restored("epoch", &records)] {
+        let after = rows(&log);
+        assert_eq!(after.len(), parts + 2);
+        assert_eq!(after[parts - 1].position, before[5], "the last part has the place of the last change");
+        for (index, delta) in after[..parts].iter().enumerate() {
+            let part = delta.part.as_ref().unwrap();
+            assert_eq!((part.index as usize, part.count as usize), (index, parts));
+        }
+        assert_eq!(assembled(&after).get_heads(), replica.document.get_heads());
+        for (index, position) in before.iter().enumerate() {
+            let wanted = if index < 5 { parts + 2 } else { 7 - index };
+            assert_eq!(pull(&log, *position, &[1]).len(), wanted, "a reader at change {index}");
+        }
+        // It goes on: more changes, and another snapshot in place of this one.
+        let mut more = Vec::new();
+        for seed in 10..16 {
+            let mut replica = Replica { document: replica.document.fork(), pushed: replica.pushed.clone() };
+            more.extend(log.push_changes("c", noise(&mut replica, seed), 0).unwrap().records);
+        }
+        log.publish();
+        let all = rows(&log);
+        let heads = assembled(&all).get_heads();
+        assert_eq!(heads.len(), 6);
+        more.extend(log.compact(&"c".into(), &DocumentId::new("d"), 0).unwrap());
+        let fewer = rows(&log);
+        assert!(fewer.len() < all.len(), "{} rows were {}", fewer.len(), all.len());
+        assert_eq!(assembled(&fewer).get_heads(), heads);
+        assert!(pull(&log, all[all.len() - 1].position, &[1]).is_empty(), "nobody up to date is sent anything");
+        let everything: Vec<_> = records.iter().chain(&more).cloned().collect();
+        let again = restored("epoch", &everything);
+        assert_eq!(rows(&again).len(), fewer.len());
+        assert_eq!(again.changes(), log.changes());
+    }
+}
+
+#[test]
+fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
+    use crate::replica::sound::tests::{document_and_edits, forgeries, without_automerge_panics};
+    without_automerge_panics();
+    let (mut base, edits) = document_and_edits();
+    let first = base.get_changes(&[]);
+    let mut refused = 0;
+    // Every seventh, since a document is loaded after each.
+    for forged in forgeries(&edits).step_by(7) {
+        let hash = automerge::Change::try_from(&forged[..]).unwrap().hash();
+        for fields in [None, Some(convex::Value::Object(BTreeMap::new()))] {
+            let mut log = Log::new("epoch");
+            let mut args = push("d", first.iter().map(|change| change.raw_bytes().to_vec()));
+            log.push_changes("c", args.clone(), 0).unwrap();
+            args.documents[0].changes = vec![Chunk { bytes: forged.clone().into(), part: None }];
+            args.documents[0].fields = fields;
+            let answer = log.push_changes("c", args, 0).unwrap().answer;
+            log.publish();
+            let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
+            let opened = Automerge::load(&whole.bytes).unwrap();
+            let again = Automerge::load(&opened.save()).unwrap();
+            match &answer.results[0].1 {
+                Ok(()) => assert_eq!(again.get_heads(), [hash]),
+                Err(failure) => {
+                    refused += 1;
+                    assert!(["invalidChange", "forbiddenField"].contains(&failure.code), "{failure:?}");
+                    assert_eq!(again.get_heads(), base.get_heads());
+                    let convex::Value::Object(row) = &log.rows("c")[0].1 else { panic!("a row is an object") };
+                    assert_eq!(row["version"], convex::Value::Float64(1.0));
+                }
+            }
+        }
+    }
+    assert!(refused > 200, "{refused} refused");
+}

@@ -1,0 +1,104 @@
+//! The cases in `tests/conformance`, against the embedded backend over its HTTP API. `convex/` runs the same files against the functions
+//! for Convex.
+#![cfg(feature = "backend")]
+
+#[path = "conformance/case.rs"]
+mod case;
+#[path = "host/http.rs"]
+mod http;
+#[path = "conformance/pattern.rs"]
+mod pattern;
+
+use std::{fs, path::PathBuf};
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use serde_json::json;
+
+use self::case::{Case, CaseFile, run};
+
+/// The files there are, each with the fewest cases it ever holds: a file that was lost or emptied does not pass for one without failures.
+const FILES: [(&str, usize); 4] = [("arguments.json", 20), ("original.json", 30), ("pull.json", 16), ("push.json", 67)];
+
+fn folder() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "conformance"].iter().collect()
+}
+
+fn files() -> Vec<(String, CaseFile)> {
+    let mut names: Vec<_> = fs::read_dir(folder())
+        .expect("the folder is there")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"))
+        .filter(|name| name.ends_with(".json"))
+        .collect();
+    names.sort();
+    let read = |name: String| {
+        let text = fs::read_to_string(folder().join(&name)).expect("the file can be read");
+        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, file)
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Runs a case on an empty backend.
+fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
+    let backend = Backend::start(BackendConfig::new()).expect("a backend in memory starts");
+    let address = backend.address();
+    run(case, &file.values, |kind, path, args| http::call(address, kind.as_str(), path, args))
+}
+
+#[test]
+fn the_embedded_backend_answers_every_case_as_written() {
+    let files = files();
+    for (name, least) in FILES {
+        let held = files.iter().find(|(found, _)| found == name).map_or(0, |(_, file)| file.cases.len());
+        assert!(held >= least, "{name} holds {held} cases; it had {least}");
+    }
+    let mut ran = 0;
+    let mut failed = Vec::new();
+    for (name, file) in &files {
+        for case in &file.cases {
+            assert!(!case.steps.is_empty(), "{name}: {} has no steps", case.name);
+            ran += 1;
+            if let Err(problem) = run_alone(case, file) {
+                failed.push(format!("{name}: {}\n    {problem}", case.name));
+            }
+        }
+    }
+    println!("{ran} cases, {} failed", failed.len());
+    assert_eq!(ran, files.iter().map(|(_, file)| file.cases.len()).sum::<usize>());
+    assert!(failed.is_empty(), "{} of {ran} cases failed\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Runs a file of one case with these steps.
+fn attempt(steps: serde_json::Value) -> Result<(), String> {
+    let file = json!({ "about": "", "cases": [{ "name": "", "steps": steps }] });
+    let file: CaseFile = serde_json::from_value(file).expect("a case file");
+    run_alone(&file.cases[0], &file)
+}
+
+#[test]
+fn what_is_not_as_written_fails_with_what_was_expected_and_what_came() {
+    let stream = |outcome: serde_json::Value| {
+        let mut step = json!({ "call": "query", "path": "notes:changeStream", "args": {} });
+        step.as_object_mut().unwrap().extend(outcome.as_object().unwrap().clone());
+        attempt(json!([step]))
+    };
+    stream(json!({ "returns": { "timestamp": 0, "count": 0 } })).unwrap();
+    stream(json!({ "returns": { "timestamp": { "$bind": "x" }, "count": { "$bind": "x" } } })).unwrap();
+    let cases = [
+        (json!({ "returns": { "timestamp": 0, "count": 1 } }), "$.count is 0.0, not 1"),
+        (json!({ "returns": { "timestamp": 0 } }), "$ has the field count"),
+        (json!({ "returns": { "$partial": { "more": 0 } } }), "$ lacks the field more"),
+        (json!({ "returns": { "$any": "string" } }), "$ is a object, not a string"),
+        (json!({ "returns": { "$document": {} } }), "$ is not bytes"),
+        (json!({ "returns": [] }), "$ is not a list"),
+        (json!({ "fails": { "message": ["x"] } }), "did not fail"),
+        (json!({ "fails": { "data": {} } }), "did not fail"),
+    ];
+    for (outcome, words) in cases {
+        let problem = stream(outcome.clone()).expect_err("it does not match");
+        assert!(problem.contains(words), "{outcome}: {problem}");
+    }
+    let unknown =
+        json!({ "call": "query", "path": "notes:nothing", "args": {}, "fails": { "message": ["elephants"] } });
+    assert!(attempt(json!([unknown])).expect_err("other words").contains("elephants"));
+}

@@ -1,0 +1,105 @@
+//! Cases as they are written, and running one.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::{
+    http::Outcome,
+    pattern::{Bindings, fill, mismatch},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFile {
+    /// For people.
+    #[serde(rename = "about")]
+    pub _about: String,
+    #[serde(default)]
+    pub values: BTreeMap<String, Json>,
+    pub cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    pub steps: Vec<Step>,
+}
+
+/// A call, and exactly one of `returns` and `fails`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    call: Kind,
+    path: String,
+    args: Json,
+    /// `null` is an answer that a function may give.
+    #[serde(default, deserialize_with = "present")]
+    returns: Option<Json>,
+    #[serde(default)]
+    fails: Option<Fails>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    Mutation,
+    Query,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutation => "mutation",
+            Self::Query => "query",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Fails {
+    Data(Json),
+    Message(Vec<String>),
+}
+
+/// Runs a case. The first thing that is not as written is the error.
+pub fn run(
+    case: &Case,
+    values: &BTreeMap<String, Json>,
+    mut call: impl FnMut(Kind, &str, &Json) -> Outcome,
+) -> Result<(), String> {
+    let mut bindings: Bindings = values.clone();
+    for (index, step) in case.steps.iter().enumerate() {
+        let within = |problem: String| format!("step {index}, {}: {problem}", step.path);
+        let args = fill(&step.args, &bindings).map_err(within)?;
+        let outcome = call(step.call, &step.path, &args);
+        check(step, outcome, &mut bindings).map_err(within)?;
+    }
+    Ok(())
+}
+
+fn check(step: &Step, outcome: Outcome, bindings: &mut Bindings) -> Result<(), String> {
+    match (&step.returns, &step.fails, outcome) {
+        (Some(pattern), None, Outcome::Returned(value)) => mismatch(pattern, &value, bindings, "$"),
+        (Some(_), None, Outcome::Failed { message, .. }) => Err(format!("failed: {message}")),
+        (None, Some(_), Outcome::Returned(value)) => Err(format!("did not fail: {value}")),
+        (None, Some(Fails::Data(pattern)), Outcome::Failed { message, data }) => match data {
+            Some(data) => mismatch(pattern, &data, bindings, "$"),
+            None => Err(format!("failed without data: {message}")),
+        },
+        (None, Some(Fails::Message(parts)), Outcome::Failed { message, .. }) => {
+            match parts.iter().find(|part| !message.contains(*part)) {
+                Some(missing) => Err(format!("{message:?} lacks {missing:?}")),
+                None => Ok(()),
+            }
+        }
+        _ => Err("a step has either `returns` or `fails`".into()),
+    }
+}

@@ -1,0 +1,55 @@
+//! Convex's HTTP API, by hand: a test of what a backend says to strangers borrows none of its code.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value as Json, json};
+
+/// Longer than any answer takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a call came to. The data are there where the application refused.
+pub enum Outcome {
+    Returned(Json),
+    Failed { message: String, data: Option<Json> },
+}
+
+/// Calls a function; `kind` is `query` or `mutation`. `args` are in Convex's JSON encoding.
+pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json) -> Outcome {
+    let body = json!({ "path": path, "args": [args], "format": "convex_encoded_json" }).to_string();
+    let text = post(address, &format!("/api/{kind}"), &body).expect("the backend answers");
+    let failed = |message: String| Outcome::Failed { message, data: None };
+    let Ok(mut answer) = serde_json::from_str::<Json>(&text) else {
+        return failed(text);
+    };
+    if answer["status"] == "success" {
+        return Outcome::Returned(answer["value"].take());
+    }
+    match answer["errorMessage"].as_str() {
+        None => failed(text),
+        Some(message) => Outcome::Failed {
+            message: message.to_owned(),
+            data: answer.get("errorData").filter(|data| !data.is_null()).cloned(),
+        },
+    }
+}
+
+/// The body of the answer, whatever its status.
+fn post(address: SocketAddr, endpoint: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    // A request of HTTP/1.0 is answered in one piece.
+    let head = format!(
+        "POST {endpoint} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    Ok(body.to_owned())
+}
