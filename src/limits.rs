@@ -39,3 +39,27 @@ pub const STORE_NAME_BYTES: usize = 64;
 /// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and
 /// little to play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
+
+/// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
+#[cfg(feature = "simulation")]
+pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
+    if crate::simulation::has_tiny_limits() { tiny } else { usual }
+}
+
+/// `usual`: only a simulated run has tiny limits.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn or_tiny(usual: usize, _tiny: usize) -> usize {
+    usual
+}
+
+/// Whether this is a simulated run, which must be the same each time.
+#[cfg(feature = "simulation")]
+pub(crate) fn is_simulated() -> bool {
+    crate::simulation::is_running()
+}
+
+/// Whether this is a simulated run.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn is_simulated() -> bool {
+    false
+}

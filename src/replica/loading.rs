@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Document, Effect, Live, Replica, State, Waiting};
-use crate::{DocumentKey, worker::FailureKind};
+use crate::{DocumentKey, limits, worker::FailureKind};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
@@ -78,7 +78,8 @@ impl Replica {
 
     /// Lets go of the documents used longest ago.
     pub(super) fn cool(&mut self) {
-        if self.live.count <= LIVE_DOCUMENTS || !self.pages.is_empty() {
+        let most = limits::or_tiny(LIVE_DOCUMENTS, 2);
+        if self.live.count <= most || !self.pages.is_empty() {
             return;
         }
         let written = self.written;
@@ -95,7 +96,7 @@ impl Replica {
             } else {
                 self.live.uses.push_back((used, key));
             }
-            if self.live.count <= LIVE_DOCUMENTS * 3 / 4 {
+            if self.live.count <= most * 3 / 4 {
                 break;
             }
         }

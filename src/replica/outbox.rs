@@ -84,7 +84,7 @@ impl Outbox {
         match &mut outgoing.changes {
             Changes::Stored { .. } => {}
             Changes::Reading { later } => later.push(change),
-            Changes::Known(changes) if changes.len() < KEPT_CHANGES => changes.push(change),
+            Changes::Known(changes) if changes.len() < limits::or_tiny(KEPT_CHANGES, 2) => changes.push(change),
             Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
         }
     }
@@ -121,13 +121,13 @@ impl Outbox {
             match &mut outgoing.changes {
                 Changes::Reading { .. } => {}
                 Changes::Stored { history } => {
-                    if batch.read.len() < limits::PUSH_DOCUMENTS {
+                    if batch.read.len() < limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
                         batch.read.push((id.clone(), *history));
                         outgoing.changes = Changes::Reading { later: Vec::new() };
                     }
                 }
                 Changes::Known(changes) => {
-                    let room = Room { bytes: limits::PUSH_BYTES - bytes, changes: limits::PUSH_CHANGES - count };
+                    let room = Room { bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes, changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count };
                     let taken = room.fitting(changes, batch.send.is_empty());
                     if !taken.is_empty() {
                         bytes += taken.iter().map(|change| change.bytes.len()).sum::<usize>();
@@ -136,8 +136,8 @@ impl Outbox {
                     }
                 }
             }
-            let full = bytes >= limits::PUSH_BYTES || count >= limits::PUSH_CHANGES;
-            if full || batch.send.len() >= limits::PUSH_DOCUMENTS || batch.read.len() >= limits::PUSH_DOCUMENTS {
+            let full = bytes >= limits::or_tiny(limits::PUSH_BYTES, 1_000) || count >= limits::or_tiny(limits::PUSH_CHANGES, 3);
+            if full || batch.send.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2) || batch.read.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
                 break;
             }
         }
@@ -165,7 +165,7 @@ impl Outbox {
         let mut seen: HashSet<ChangeHash> = HashSet::new();
         let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();
         // What takes several pushes is merged by the backend: until the last of them, the values are not the log's.
-        let one_push = bytes <= limits::PUSH_BYTES && document.changes.len() <= limits::PUSH_CHANGES;
+        let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000) && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
         let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<Fields>());
         let last = document.changes.len().saturating_sub(1);
         let stored = document.changes.into_iter().enumerate().map(|(index, change)| OutgoingChange {

@@ -77,6 +77,23 @@ impl Store {
         &self.path
     }
 
+    /// All remotes there are: deployment and epoch of each.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn remotes(&self) -> Result<Vec<(RemoteId, String, String)>, StoreError> {
+        let find = || -> rusqlite::Result<Vec<_>> {
+            let mut statement = self.connection.prepare_cached("SELECT id, deployment, epoch FROM remote")?;
+            statement.query_map([], |row| Ok((RemoteId(row.get(0)?), row.get(1)?, row.get(2)?)))?.collect()
+        };
+        find().map_err(|error| self.sqlite(error))
+    }
+
+    /// Where a simulated disk is full, or its process about to end.
+    fn may_write(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "simulation")]
+        crate::simulation::disk_takes_a_write().map_err(|error| self.sqlite(error))?;
+        Ok(())
+    }
+
     fn sqlite(&self, error: rusqlite::Error) -> StoreError {
         StoreError::sqlite(&self.path, error)
     }

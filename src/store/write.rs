@@ -13,6 +13,7 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         // Rolled back when dropped.
@@ -26,6 +27,7 @@ impl Store {
     /// The remote for a deployment's URL and the epoch of its log, made if need be. It is the deployment's
     /// [last](Self::last_remote) one from now on.
     pub fn remote(&mut self, deployment: &str, epoch: &str) -> Result<RemoteId, StoreError> {
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
@@ -36,6 +38,7 @@ impl Store {
 
     /// Drops what was believed of a remote: its checkpoints, and which chunks it holds. It is still the deployment's last one.
     pub fn forget(&mut self, remote: RemoteId) -> Result<(), StoreError> {
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;

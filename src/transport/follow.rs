@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::wire::{PageView, UNAUTHENTICATED};
 use crate::{
     CollectionIndex,
-    limits::PAGE_BYTES,
+    limits::{PAGE_BYTES, or_tiny},
     replica::{Page, Position, Refusal},
 };
 
@@ -213,7 +213,7 @@ impl Follow {
         } else {
             let bytes = page.bytes();
             outcome.closed.extend(self.settle(key, bytes.max(OPEN_BYTES_MIN), page.rows()));
-            self.advance = self.next.is_none() && (bytes >= ADVANCE_BYTES || page.rows() >= ADVANCE_ROWS);
+            self.advance = self.next.is_none() && (bytes >= ADVANCE_BYTES || page.rows() >= or_tiny(ADVANCE_ROWS, 2));
         }
         Ok(outcome)
     }

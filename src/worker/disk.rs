@@ -1,12 +1,17 @@
 //! The store's thread: everything that waits is written as one transaction.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    CollectionIndex, DocumentKey,
+    CollectionIndex, DocumentKey, limits,
     replica::{self, Event, RemoteState, UnsentChange, UnsentDocument, WriteId},
     store::{ChunkKind, RemoteId, Store, StoreError, Write},
 };
@@ -71,33 +76,38 @@ pub(super) struct Disk {
 impl Disk {
     /// Runs until the requests end, then gives what waits to the disk.
     pub(super) fn run(self) {
-        let Some(mut store) = self.open() else { return };
-        self.fill(&store);
-        let mut remote_in_use = None;
+        let Some(store) = self.open() else { return };
+        let mut work = DiskWork::new(store, self.collections.clone(), self.answers.clone());
+        work.fill();
         loop {
-            let first = match self.requests.recv_timeout(IDLE) {
-                Ok(request) => request,
+            match self.requests.recv_timeout(IDLE) {
+                Ok(first) => work.take(first),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.compact(&mut store, remote_in_use);
+                    work.compact();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut writes = Vec::new();
-            let mut next = Some(first);
-            while let Some(request) = next.take() {
-                match request {
-                    DiskRequest::Write(id, write) => writes.push((id, write)),
-                    other => {
-                        self.commit(&mut store, &mut writes);
-                        self.answer(&mut store, other, &mut remote_in_use);
-                    }
-                }
-                if writes.len() < BATCH_WRITES {
-                    next = self.requests.try_recv().ok();
-                }
             }
-            self.commit(&mut store, &mut writes);
+            while work.has_room()
+                && let Ok(next) = self.requests.try_recv()
+            {
+                work.take(next);
+            }
+            self.carry_out(&mut work);
+        }
+    }
+
+    /// Carries out what waits, however long that takes: an edit is never given up while the app runs.
+    fn carry_out(&self, work: &mut DiskWork) {
+        let mut tries = 0;
+        while !work.carry_out() {
+            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
+                tries += 1;
+                if tries > LAST_TRIES {
+                    return work.give_up();
+                }
+                std::thread::sleep(RETRY);
+            }
         }
     }
 
@@ -109,7 +119,6 @@ impl Disk {
                     if told.is_some() {
                         self.tell(DiskAnswer::Recovered);
                     }
-                    self.tell(DiskAnswer::Open);
                     return Some(store);
                 }
                 Err(error) => {
@@ -126,14 +135,52 @@ impl Disk {
         }
     }
 
-    fn fill(&self, store: &Store) {
+    fn tell(&self, answer: DiskAnswer) {
+        // The worker listens until this thread has ended.
+        let _ = self.answers.send(answer);
+    }
+}
+
+/// Turns requests into transactions and answers. Knows neither thread nor clock, so that the simulator drives it as well.
+pub(super) struct DiskWork {
+    store: Store,
+    collections: Vec<String>,
+    answers: UnboundedSender<DiskAnswer>,
+    waiting: VecDeque<DiskRequest>,
+    /// Writes that are to be one transaction, and the name of the last.
+    writes: Vec<Write>,
+    last: WriteId,
+    remote_in_use: Option<RemoteId>,
+    /// The store refused a write that is tried again, which was told.
+    failing: bool,
+}
+
+impl DiskWork {
+    pub(super) fn new(store: Store, collections: Vec<String>, answers: UnboundedSender<DiskAnswer>) -> Self {
+        let work = Self {
+            store,
+            collections,
+            answers,
+            waiting: VecDeque::new(),
+            writes: Vec::new(),
+            last: 0,
+            remote_in_use: None,
+            failing: false,
+        };
+        work.tell(DiskAnswer::Open);
+        work
+    }
+
+    /// Tells all documents there are.
+    pub(super) fn fill(&self) {
+        let page = limits::or_tiny(FILL_PAGE, 2);
         for (index, collection) in self.collections.iter().enumerate() {
             let name = CollectionIndex(index as u16);
             let mut after = None;
             loop {
-                match store.documents(collection, after.as_ref(), FILL_PAGE) {
+                match self.store.documents(collection, after.as_ref(), page) {
                     Ok(documents) => {
-                        let more = documents.len() == FILL_PAGE;
+                        let more = documents.len() == page;
                         after = documents.last().map(|document| document.id.clone());
                         self.tell(DiskAnswer::Event(Event::Opened { collection: name, documents }));
                         if !more {
@@ -146,66 +193,101 @@ impl Disk {
                     }
                 }
             }
-            for damaged in store.take_damaged() {
+            for damaged in self.store.take_damaged() {
                 self.tell(DiskAnswer::Failed(damaged.to_string()));
             }
             self.tell(DiskAnswer::Filled(name));
         }
     }
 
-    /// Writes all of it, however long that takes: an edit is never given up while the app runs.
-    fn commit(&self, store: &mut Store, writes: &mut Vec<(WriteId, Write)>) {
-        let Some(&(last, _)) = writes.last() else { return };
-        let batch: Vec<Write> = writes.drain(..).map(|(_, write)| write).collect();
-        self.commit_batch(store, &batch);
-        self.tell(DiskAnswer::Event(Event::Written(last)));
+    /// Takes a request, to be carried out after those before.
+    pub(super) fn take(&mut self, request: DiskRequest) {
+        self.waiting.push_back(request);
     }
 
-    fn commit_batch(&self, store: &mut Store, batch: &[Write]) {
-        let mut tries = 0;
-        let mut told = false;
-        while let Err(error) = store.commit(batch) {
-            if matches!(error, StoreError::Rejected { .. }) {
-                return self.commit_without_the_rejected(store, batch, &error);
-            }
-            if !told {
-                self.tell(DiskAnswer::Failed(error.to_string()));
-                told = true;
-            }
-            if let Err(RecvTimeoutError::Disconnected) = self.open_while.recv_timeout(RETRY) {
-                tries += 1;
-                if tries > LAST_TRIES {
-                    tracing::error!(target: "bevy_convex_replicate::store", %error, writes = batch.len(), "the app ends and these writes are lost");
-                    return;
+    /// Whether more requests are worth waiting for before they are carried out.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < BATCH_WRITES
+    }
+
+    /// Carries out what waits: writes that follow one another in one transaction. False if the store refuses that for now: what is left waits,
+    /// to be tried again.
+    pub(super) fn carry_out(&mut self) -> bool {
+        let batch = limits::or_tiny(BATCH_WRITES, 3);
+        while let Some(request) = self.waiting.pop_front() {
+            match request {
+                DiskRequest::Write(id, write) => {
+                    self.writes.push(write);
+                    self.last = id;
                 }
-                std::thread::sleep(RETRY);
+                other => {
+                    if !self.commit() {
+                        self.waiting.push_front(other);
+                        return false;
+                    }
+                    self.answer(other);
+                }
+            }
+            if self.writes.len() >= batch && !self.commit() {
+                return false;
             }
         }
-        if told {
+        self.commit()
+    }
+
+    /// Writes what is collected, and tells when all of it is on the disk.
+    fn commit(&mut self) -> bool {
+        if self.writes.is_empty() {
+            return true;
+        }
+        // One write that can never be carried out must not hold up the others: it is found by halves.
+        let mut size = self.writes.len();
+        while !self.writes.is_empty() {
+            match self.store.commit(&self.writes[..size]) {
+                Ok(()) => {
+                    self.writes.drain(..size);
+                    size = self.writes.len();
+                }
+                Err(StoreError::Rejected { .. }) if size > 1 => size /= 2,
+                Err(error @ StoreError::Rejected { .. }) => {
+                    self.tell(DiskAnswer::Failed(error.to_string()));
+                    self.writes.remove(0);
+                    size = self.writes.len();
+                }
+                Err(error) => {
+                    if !self.failing {
+                        self.tell(DiskAnswer::Failed(error.to_string()));
+                        self.failing = true;
+                    }
+                    return false;
+                }
+            }
+        }
+        if std::mem::take(&mut self.failing) {
             self.tell(DiskAnswer::Recovered);
         }
+        self.tell(DiskAnswer::Event(Event::Written(self.last)));
+        true
     }
 
-    /// One write that can never be carried out must not hold up the others.
-    fn commit_without_the_rejected(&self, store: &mut Store, batch: &[Write], error: &StoreError) {
-        if batch.len() == 1 {
-            return self.tell(DiskAnswer::Failed(error.to_string()));
-        }
-        let (left, right) = batch.split_at(batch.len() / 2);
-        self.commit_batch(store, left);
-        self.commit_batch(store, right);
+    /// The app ends while the store refuses to be written.
+    fn give_up(&mut self) {
+        let writes = self.writes.len() + self.waiting.len();
+        tracing::error!(target: "bevy_convex_replicate::store", writes, "the app ends and these writes are lost");
+        self.writes.clear();
+        self.waiting.clear();
     }
 
-    fn answer(&self, store: &mut Store, request: DiskRequest, remote_in_use: &mut Option<RemoteId>) {
+    fn answer(&mut self, request: DiskRequest) {
         let answer = match request {
             DiskRequest::Write(..) => return,
-            DiskRequest::Load(document) => self.load(store, document),
-            DiskRequest::Remote { deployment, epoch } => self.remote(store, &deployment, epoch, remote_in_use),
+            DiskRequest::Load(document) => self.load(document),
+            DiskRequest::Remote { deployment, epoch } => self.remote(&deployment, epoch),
             DiskRequest::Forget { deployment, remote } => {
-                store.forget(remote).and_then(|()| self.remote(store, &deployment, None, remote_in_use))
+                self.store.forget(remote).and_then(|()| self.remote(&deployment, None))
             }
             DiskRequest::ReadUnsent { collection, documents, history, remote } => {
-                self.unsent(store, collection, documents, history, remote)
+                self.unsent(collection, documents, history, remote)
             }
         };
         match answer {
@@ -214,9 +296,9 @@ impl Disk {
         }
     }
 
-    fn load(&self, store: &Store, document: DocumentKey) -> Result<Event, StoreError> {
+    fn load(&self, document: DocumentKey) -> Result<Event, StoreError> {
         let collection = self.name(document.collection);
-        let chunks = match store.chunks(collection, &document.id) {
+        let chunks = match self.store.chunks(collection, &document.id) {
             Ok(chunks) => chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             Err(error) => {
                 // What waits for it must not wait forever.
@@ -227,18 +309,13 @@ impl Disk {
         Ok(Event::Loaded { document, chunks })
     }
 
-    fn remote(
-        &self,
-        store: &mut Store,
-        deployment: &str,
-        epoch: Option<String>,
-        remote_in_use: &mut Option<RemoteId>,
-    ) -> Result<Event, StoreError> {
+    fn remote(&mut self, deployment: &str, epoch: Option<String>) -> Result<Event, StoreError> {
+        let store = &mut self.store;
         let remote = match &epoch {
             Some(epoch) => Some(store.remote(deployment, epoch)?),
             None => store.last_remote(deployment)?,
         };
-        *remote_in_use = remote;
+        self.remote_in_use = remote;
         let mut state = RemoteState { remote, ..RemoteState::default() };
         for collection in &self.collections {
             let checkpoint = match remote {
@@ -253,7 +330,6 @@ impl Disk {
 
     fn unsent(
         &self,
-        store: &Store,
         collection: CollectionIndex,
         documents: Vec<crate::DocumentId>,
         history: Vec<bool>,
@@ -262,21 +338,22 @@ impl Disk {
         let name = self.name(collection);
         let mut unsent = Vec::with_capacity(documents.len());
         for (id, history) in documents.into_iter().zip(history) {
-            unsent.push(read_unsent(store, name, id, remote.filter(|_| !history))?);
+            unsent.push(read_unsent(&self.store, name, id, remote.filter(|_| !history))?);
         }
         Ok(Event::Unsent { collection, documents: unsent })
     }
 
-    fn compact(&self, store: &mut Store, remote: Option<RemoteId>) {
-        let Some(remote) = remote else { return };
-        let documents = match store.compactable(remote, COMPACT_AT_ONCE) {
+    /// Compacts a few documents with many changes. To be called when there is nothing else to do.
+    pub(super) fn compact(&mut self) {
+        let Some(remote) = self.remote_in_use else { return };
+        let documents = match self.store.compactable(remote, COMPACT_AT_ONCE) {
             Ok(documents) => documents,
             Err(error) => {
                 return tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot look for documents to compact");
             }
         };
         for (collection, id) in documents {
-            if let Err(error) = store.compact(&collection, &id, remote) {
+            if let Err(error) = self.store.compact(&collection, &id, remote) {
                 tracing::warn!(target: "bevy_convex_replicate::store", %error, collection, document = %id, "a document was not compacted");
             }
         }
@@ -289,6 +366,25 @@ impl Disk {
     fn tell(&self, answer: DiskAnswer) {
         // The worker listens until this thread has ended.
         let _ = self.answers.send(answer);
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl DiskWork {
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// As [`compact`](Self::compact), for documents of any length.
+    pub(super) fn compact_one(&mut self, collection: &str, id: &crate::DocumentId) -> Result<bool, StoreError> {
+        match self.remote_in_use {
+            Some(remote) => self.store.compact(collection, id, remote),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.writes.is_empty()
     }
 }
 
