@@ -66,10 +66,9 @@ impl Live {
         if !all.is_empty() {
             live.document.load_incremental(&all)?;
         }
-        if generation > 0 {
-            let heads = live.document.get_heads();
-            live.bases.insert(generation, heads);
-        }
+        // Generation 0 too: the world has made the document itself, and has not been given any other version of it.
+        let heads = live.document.get_heads();
+        live.bases.insert(generation, heads);
         Ok(live)
     }
 

@@ -69,24 +69,37 @@ faults! {
 }
 
 /// The faults of a schedule.
-pub(super) struct Faults(BTreeSet<Fault>);
+pub(super) struct Faults {
+    all: BTreeSet<Fault>,
+    /// Whether what goes wrong on its own no longer does.
+    is_quiet: bool,
+}
 
 impl Faults {
     /// Some of them. One schedule in 20 has none: it finds what is wrong without any.
     pub(super) fn choose(rng: &mut StdRng) -> Self {
         let none = rng.random_ratio(1, 20);
-        Self(ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect())
+        Self::of(ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect())
     }
 
     pub(super) fn of(faults: Vec<Fault>) -> Self {
-        Self(faults.into_iter().collect())
+        Self { all: faults.into_iter().collect(), is_quiet: false }
     }
 
     pub(super) fn has(&self, fault: Fault) -> bool {
-        self.0.contains(&fault)
+        self.all.contains(&fault)
+    }
+
+    /// Whether messages go wrong now.
+    pub(super) fn strikes(&self, fault: Fault) -> bool {
+        self.has(fault) && !self.is_quiet
+    }
+
+    pub(super) fn end(&mut self) {
+        self.is_quiet = true;
     }
 
     pub(super) fn all(&self) -> Vec<Fault> {
-        self.0.iter().copied().collect()
+        self.all.iter().copied().collect()
     }
 }

@@ -153,12 +153,20 @@ impl Oracle {
 }
 
 impl Run {
-    /// The app sent an edit of a document to its worker.
-    pub(super) fn sent(&mut self, document: &DocumentKey, is_put: bool) {
-        self.edits += 1;
-        if document.collection == NOTES && is_put {
-            let made = self.made.remove(&document.id).unwrap_or_default();
-            self.captured.extend(made.into_iter().map(|mark| (self.edits, mark)));
+    /// A frame sent these edits to the worker: documents, and whether they were put. All that was made before is in a document's last one, and maybe in
+    /// those before it.
+    pub(super) fn sent(&mut self, edits: &[(DocumentKey, bool)]) {
+        let first = self.edits + 1;
+        self.edits += edits.len() as u64;
+        let puts: BTreeMap<&DocumentId, u64> = edits
+            .iter()
+            .zip(first..)
+            .filter(|((document, is_put), _)| document.collection == NOTES && *is_put)
+            .map(|((document, _), edit)| (&document.id, edit))
+            .collect();
+        for (document, edit) in puts {
+            let made = self.made.remove(document).unwrap_or_default();
+            self.captured.extend(made.into_iter().map(|mark| (edit, mark)));
         }
     }
 }

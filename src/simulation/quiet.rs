@@ -13,6 +13,7 @@ const ROUND: i64 = 300;
 /// Ends the faults and waits until there is nothing left to do, with everything shown.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     simulation.trace.add("quiet".into());
+    simulation.faults.end();
     for deployment in &mut simulation.deployments {
         deployment.full_until = 0;
     }

@@ -384,7 +384,7 @@ impl Simulation {
         let (client, deployment) = (*client, *deployment);
         let Some(up) = app.line.up.pop_front() else { return };
         self.trace.add(format!("{name}: {} arrives", said(&up)));
-        if matches!(up, Up::Mutate { .. }) && self.faults.has(Fault::Duplicate) && self.rng.random_bool(0.2) {
+        if matches!(up, Up::Mutate { .. }) && self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
             self.deployments[deployment].late.push_back((client, up.clone()));
         }
         self.hear(deployment, client, up);
@@ -400,7 +400,7 @@ impl Simulation {
     /// The backend sends what is new.
     pub(super) fn transition(&mut self, peer: usize) {
         let Peer { client: Some(client), deployment, down, .. } = &mut self.peers[peer] else { return };
-        let again = self.faults.has(Fault::Duplicate) && self.rng.random_bool(0.1);
+        let again = self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.1);
         let node = self.deployments[*deployment].node.as_mut();
         down.extend(node.and_then(|node| node.transition(*client, again)));
     }
@@ -419,7 +419,7 @@ impl Simulation {
             Down::Results(results) => format!("{} results", results.len()),
         };
         self.trace.add(format!("{name}: {what} arrive"));
-        if self.faults.has(Fault::Duplicate) && self.rng.random_bool(0.2) {
+        if self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
             app.line.hear(message.clone());
         }
         app.line.hear(message);

@@ -169,45 +169,44 @@ impl World {
         let _ = self.reports.send(report);
     }
 
-    /// Runs a frame. The user works in the middle of it, `early` before it begins.
-    pub(super) fn frame(&mut self, early: usize, edits: usize, late: usize, user: &mut User<'_>) -> Deeds {
-        let mut deeds = Vec::new();
-        for _ in 0..early {
-            self.work(user, &mut deeds);
-        }
-        if edits > 0 {
-            // The script has a life of its own, so it takes what it needs along.
-            let made = std::sync::Arc::new(std::sync::Mutex::new(None));
-            let mut rng: StdRng = rand::SeedableRng::seed_from_u64(user.rng.random());
-            let (name, mut next, fields) = (user.name.to_owned(), *user.next, self.fields);
-            let faults = Faults::of(user.faults.all());
-            let taken = made.clone();
-            self.app.world_mut().resource_mut::<Script>().0 = Some(Box::new(move |world| {
-                let mut deeds = Vec::new();
-                for _ in 0..edits {
-                    let mut user = User { rng: &mut rng, faults: &faults, name: &name, next: &mut next };
-                    work(world, fields, &mut user, &mut deeds);
-                }
-                if let Ok(mut made) = taken.lock() {
-                    *made = Some((deeds, next));
-                }
-            }));
+    /// Runs a frame. The user works in the middle of it, and `early` before it begins.
+    pub(super) fn frame(&mut self, early: usize, edits: usize, user: &mut User<'_>) -> Deeds {
+        let mut deeds = self.between(early, user);
+        if edits == 0 {
             self.app.update();
-            if let Some((more, next)) = made.lock().ok().and_then(|mut made| made.take()) {
-                deeds.extend(more);
-                *user.next = next;
+            return deeds;
+        }
+        // The script has a life of its own, so it takes what it needs along.
+        let made = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let mut rng: StdRng = rand::SeedableRng::seed_from_u64(user.rng.random());
+        let (name, mut next, fields) = (user.name.to_owned(), *user.next, self.fields);
+        let faults = Faults::of(user.faults.all());
+        let taken = made.clone();
+        self.app.world_mut().resource_mut::<Script>().0 = Some(Box::new(move |world| {
+            let mut deeds = Vec::new();
+            for _ in 0..edits {
+                let mut user = User { rng: &mut rng, faults: &faults, name: &name, next: &mut next };
+                work(world, fields, &mut user, &mut deeds);
             }
-        } else {
-            self.app.update();
-        }
-        for _ in 0..late {
-            self.work(user, &mut deeds);
+            if let Ok(mut made) = taken.lock() {
+                *made = Some((deeds, next));
+            }
+        }));
+        self.app.update();
+        if let Some((more, next)) = made.lock().ok().and_then(|mut made| made.take()) {
+            deeds.extend(more);
+            *user.next = next;
         }
         deeds
     }
 
-    fn work(&mut self, user: &mut User<'_>, deeds: &mut Deeds) {
-        work(self.app.world_mut(), self.fields, user, deeds);
+    /// The user works between two frames.
+    pub(super) fn between(&mut self, edits: usize, user: &mut User<'_>) -> Deeds {
+        let mut deeds = Vec::new();
+        for _ in 0..edits {
+            work(self.app.world_mut(), self.fields, user, &mut deeds);
+        }
+        deeds
     }
 
     /// What the frames have sent to the worker.
