@@ -14,7 +14,15 @@ impl Replica {
         // The next connection may be to a wiped or restored log: its first page tells.
         self.remote.identified = false;
         self.remote.identifying = false;
-        self.remote.held.clear();
+        let held = std::mem::take(&mut self.remote.held);
+        for (index, collection) in self.collections.iter().enumerate() {
+            let name = CollectionIndex(index as u16);
+            // The transport goes on after them: what they brought has to come again.
+            if held.iter().any(|page| page.collection == name) {
+                let checkpoint = collection.pull.position();
+                self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
+            }
+        }
         self.push_ended();
     }
 

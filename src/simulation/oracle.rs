@@ -58,8 +58,8 @@ pub(super) struct Oracle {
 pub(super) struct Run {
     /// Made, and not captured yet.
     made: BTreeMap<DocumentId, Vec<usize>>,
-    /// Captured, with the count of the edit it was captured with.
-    captured: Vec<(u64, usize)>,
+    /// Captured, and not known to be saved.
+    captured: Vec<usize>,
     edits: u64,
 }
 
@@ -69,20 +69,21 @@ impl Oracle {
         self.marks.push(Mark { document, done, fate: Fate::Open });
     }
 
-    /// The app's worker says how many edits are saved.
+    /// The app's worker says how many edits are saved. That is a number, and an edit of a document that has to be read first is overtaken by later ones of
+    /// others: only all of them are known to be saved.
     pub(super) fn saved(&mut self, run: &mut Run, edits: u64) {
-        run.captured.retain(|(edit, mark)| {
-            if *edit <= edits {
-                self.marks[*mark].fate = Fate::Saved;
-            }
-            *edit > edits
-        });
+        if edits < run.edits {
+            return;
+        }
+        for mark in run.captured.drain(..) {
+            self.marks[mark].fate = Fate::Saved;
+        }
     }
 
     /// The app's process is gone.
     pub(super) fn ended(&mut self, run: Run) {
         let made = run.made.into_values().flatten();
-        for mark in run.captured.into_iter().map(|(_, mark)| mark).chain(made) {
+        for mark in run.captured.into_iter().chain(made) {
             self.marks[mark].fate = Fate::Perhaps;
         }
     }
@@ -153,20 +154,11 @@ impl Oracle {
 }
 
 impl Run {
-    /// A frame sent these edits to the worker: documents, and whether they were put. All that was made before is in a document's last one, and maybe in
-    /// those before it.
-    pub(super) fn sent(&mut self, edits: &[(DocumentKey, bool)]) {
-        let first = self.edits + 1;
-        self.edits += edits.len() as u64;
-        let puts: BTreeMap<&DocumentId, u64> = edits
-            .iter()
-            .zip(first..)
-            .filter(|((document, is_put), _)| document.collection == NOTES && *is_put)
-            .map(|((document, _), edit)| (&document.id, edit))
-            .collect();
-        for (document, edit) in puts {
-            let made = self.made.remove(document).unwrap_or_default();
-            self.captured.extend(made.into_iter().map(|mark| (edit, mark)));
+    /// The app sent an edit of a document to its worker.
+    pub(super) fn sent(&mut self, document: &DocumentKey, is_put: bool) {
+        self.edits += 1;
+        if document.collection == NOTES && is_put {
+            self.captured.extend(self.made.remove(&document.id).unwrap_or_default());
         }
     }
 }

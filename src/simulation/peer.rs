@@ -150,15 +150,13 @@ impl Peer {
         let mut user = User { rng, faults, name: &self.name, next };
         let deeds = app.world.frame(early, work - early, &mut user);
         app.note(deeds, &self.name, oracle, trace);
-        let mut edits = Vec::new();
         while let Some(command) = app.world.next_command() {
             trace.add(format!("{}:   {}", self.name, describe(&command)));
             if let Command::Edit { document, change, .. } = &command {
-                edits.push((document.clone(), matches!(change, Captured::Put(_))));
+                app.run.sent(document, matches!(change, Captured::Put(_)));
             }
             app.process.send(command);
         }
-        app.run.sent(&edits);
         // What is done after the capture is for the next one.
         let deeds = app.world.between(late, &mut user);
         app.note(deeds, &self.name, oracle, trace);

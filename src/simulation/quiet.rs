@@ -1,7 +1,6 @@
 //! After the faults: everyone is there and connected, and everything comes to rest.
 
 use super::{fault::Fault, schedule::Simulation};
-use crate::worker::Command;
 
 /// So many rounds in a row with nothing to do are rest: a subscription may still have to be replaced after a quiet second.
 const QUIET_ROUNDS: usize = 6;
@@ -20,18 +19,14 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
         simulation.peers[peer].full_until = 0;
         let moves = simulation.peers[peer].deployment != 0;
-        if simulation.peers[peer].is_doomed || moves {
+        // A backend that could not write has refused pushes: they are offered again in the next connection.
+        let was_refused = simulation.faults.has(Fault::BackendFull);
+        if simulation.peers[peer].is_doomed || moves || was_refused {
             simulation.disconnect(peer);
         }
         if moves {
             simulation.peers[peer].kill(&mut simulation.oracle);
             simulation.peers[peer].deployment = 0;
-        }
-        // A backend that could not write has refused pushes: they are offered again when that is asked for.
-        if simulation.faults.has(Fault::BackendFull)
-            && let Some(app) = &simulation.peers[peer].app
-        {
-            app.process.send(Command::Retry);
         }
     }
     rest(simulation)?;

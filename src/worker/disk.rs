@@ -225,7 +225,10 @@ impl DiskWork {
                         self.waiting.push_front(other);
                         return false;
                     }
-                    self.answer(other);
+                    if let Some(again) = self.answer(other) {
+                        self.waiting.push_front(again);
+                        return false;
+                    }
                 }
             }
             if self.writes.len() >= batch && !self.commit() {
@@ -255,19 +258,27 @@ impl DiskWork {
                     size = self.writes.len();
                 }
                 Err(error) => {
-                    if !self.failing {
-                        self.tell(DiskAnswer::Failed(error.to_string()));
-                        self.failing = true;
-                    }
+                    self.refused(&error);
                     return false;
                 }
             }
         }
+        self.works();
+        self.tell(DiskAnswer::Event(Event::Written(self.last)));
+        true
+    }
+
+    /// The store refuses what is tried again: that is told once.
+    fn refused(&mut self, error: &StoreError) {
+        if !std::mem::replace(&mut self.failing, true) {
+            self.tell(DiskAnswer::Failed(error.to_string()));
+        }
+    }
+
+    fn works(&mut self) {
         if std::mem::take(&mut self.failing) {
             self.tell(DiskAnswer::Recovered);
         }
-        self.tell(DiskAnswer::Event(Event::Written(self.last)));
-        true
     }
 
     /// The app ends while the store refuses to be written.
@@ -278,13 +289,23 @@ impl DiskWork {
         self.waiting.clear();
     }
 
-    fn answer(&mut self, request: DiskRequest) {
+    /// Answers a request, or gives it back to be tried again: the replica pulls and pushes nothing before it knows the remote.
+    fn answer(&mut self, request: DiskRequest) -> Option<DiskRequest> {
         let answer = match request {
-            DiskRequest::Write(..) => return,
+            DiskRequest::Write(..) => return None,
             DiskRequest::Load(document) => self.load(document),
-            DiskRequest::Remote { deployment, epoch } => self.remote(&deployment, epoch),
-            DiskRequest::Forget { deployment, remote } => {
-                self.store.forget(remote).and_then(|()| self.remote(&deployment, None))
+            DiskRequest::Remote { .. } | DiskRequest::Forget { .. } => {
+                return match self.identify(&request) {
+                    Ok(event) => {
+                        self.works();
+                        self.tell(DiskAnswer::Event(event));
+                        None
+                    }
+                    Err(error) => {
+                        self.refused(&error);
+                        Some(request)
+                    }
+                };
             }
             DiskRequest::ReadUnsent { collection, documents, history, remote } => {
                 self.unsent(collection, documents, history, remote)
@@ -293,6 +314,19 @@ impl DiskWork {
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
             Err(error) => self.tell(DiskAnswer::Failed(error.to_string())),
+        }
+        None
+    }
+
+    fn identify(&mut self, request: &DiskRequest) -> Result<Event, StoreError> {
+        match request {
+            DiskRequest::Forget { deployment, remote } => {
+                self.store.forget(*remote)?;
+                self.remote(deployment, None)
+            }
+            DiskRequest::Remote { deployment, epoch } => self.remote(deployment, epoch.clone()),
+            // Nobody else asks.
+            _ => Ok(Event::Retry),
         }
     }
 
