@@ -45,7 +45,7 @@ enum Changes {
     /// They are in the store; `history`: all of the document's changes are to be offered.
     Stored { history: bool },
     /// They are being read; these were made meanwhile.
-    Reading { later: Vec<OutgoingChange> },
+    Reading { read: u64, later: Vec<OutgoingChange> },
     /// All of them.
     Known(Vec<OutgoingChange>),
 }
@@ -56,6 +56,8 @@ pub(super) struct Outbox {
     queue: BTreeMap<u64, DocumentId>,
     documents: HashMap<DocumentId, Outgoing>,
     next_place: u64,
+    /// Names the next read, so that an answer to one that was given up is not taken for it.
+    next_read: u64,
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Batch {
     pub(super) send: Vec<PushedDocument>,
     /// Documents to read first, and whether all of their changes.
     pub(super) read: Vec<(DocumentId, bool)>,
+    /// Names the read.
+    pub(super) number: u64,
 }
 
 impl Outbox {
@@ -83,7 +87,7 @@ impl Outbox {
         }
         match &mut outgoing.changes {
             Changes::Stored { .. } => {}
-            Changes::Reading { later } => later.push(change),
+            Changes::Reading { later, .. } => later.push(change),
             Changes::Known(changes) if changes.len() < limits::or_tiny(KEPT_CHANGES, 2) => changes.push(change),
             Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
         }
@@ -93,7 +97,7 @@ impl Outbox {
     /// not know the newest yet.
     pub(super) fn reset(&mut self, unsent: Vec<DocumentId>) {
         let newest: Vec<DocumentId> = self.queue.values().cloned().collect();
-        *self = Self { next_place: self.next_place, ..Self::default() };
+        *self = Self { next_place: self.next_place, next_read: self.next_read, ..Self::default() };
         for id in unsent.into_iter().chain(newest) {
             self.entry(&id);
         }
@@ -110,7 +114,8 @@ impl Outbox {
 
     /// The next batch.
     pub(super) fn next_batch(&mut self) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch { number: self.next_read, ..Batch::default() };
+        self.next_read += 1;
         let mut bytes = 0;
         let mut count = 0;
         for id in self.queue.values() {
@@ -123,7 +128,7 @@ impl Outbox {
                 Changes::Stored { history } => {
                     if batch.read.len() < limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
                         batch.read.push((id.clone(), *history));
-                        outgoing.changes = Changes::Reading { later: Vec::new() };
+                        outgoing.changes = Changes::Reading { read: batch.number, later: Vec::new() };
                     }
                 }
                 Changes::Known(changes) => {
@@ -157,10 +162,14 @@ impl Outbox {
         self.in_flight.clear();
     }
 
-    /// Takes what the store has of a document.
-    pub(super) fn read(&mut self, document: UnsentDocument) {
+    /// Takes what the store has of a document, as an answer to that read. One that was given up, for another backend or in another
+    /// connection, may lack what the document needs now.
+    pub(super) fn read(&mut self, document: UnsentDocument, number: u64) {
         let Some(outgoing) = self.documents.get_mut(&document.id) else { return };
-        let Changes::Reading { later } = &mut outgoing.changes else { return };
+        let Changes::Reading { read, later } = &mut outgoing.changes else { return };
+        if *read != number {
+            return;
+        }
         let later = std::mem::take(later);
         let mut seen: HashSet<ChangeHash> = HashSet::new();
         let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();

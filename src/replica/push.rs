@@ -53,7 +53,8 @@ impl Replica {
             let name = CollectionIndex(index as u16);
             if !batch.read.is_empty() {
                 let (documents, history) = batch.read.into_iter().unzip();
-                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history });
+                let read = batch.number;
+                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history, read });
             }
             if batch.send.is_empty() {
                 continue;

@@ -47,6 +47,7 @@ pub(super) enum DiskRequest {
         documents: Vec<crate::DocumentId>,
         history: Vec<bool>,
         remote: Option<RemoteId>,
+        read: u64,
     },
 }
 
@@ -307,9 +308,9 @@ impl DiskWork {
                     }
                 };
             }
-            DiskRequest::ReadUnsent { collection, documents, history, remote } => {
-                self.unsent(collection, documents, history, remote)
-            }
+            DiskRequest::ReadUnsent { collection, documents, history, remote, read } => self
+                .unsent(collection, documents, history, remote)
+                .map(|documents| Event::Unsent { collection, documents, read }),
         };
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
@@ -368,13 +369,13 @@ impl DiskWork {
         documents: Vec<crate::DocumentId>,
         history: Vec<bool>,
         remote: Option<RemoteId>,
-    ) -> Result<Event, StoreError> {
+    ) -> Result<Vec<UnsentDocument>, StoreError> {
         let name = self.name(collection);
         let mut unsent = Vec::with_capacity(documents.len());
         for (id, history) in documents.into_iter().zip(history) {
             unsent.push(read_unsent(&self.store, name, id, remote.filter(|_| !history))?);
         }
-        Ok(Event::Unsent { collection, documents: unsent })
+        Ok(unsent)
     }
 
     /// Compacts a few documents with many changes. To be called when there is nothing else to do.

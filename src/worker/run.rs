@@ -378,8 +378,9 @@ impl Running {
                     self.disk.request(DiskRequest::Forget { deployment, remote });
                 }
             }
-            Effect::ReadUnsent { collection, documents, history } => {
-                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote: self.remote });
+            Effect::ReadUnsent { collection, documents, history, read } => {
+                let remote = self.remote;
+                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
             Effect::Subscribe { collection, checkpoint } => {
                 self.standing.behind(collection);
