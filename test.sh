@@ -3,7 +3,7 @@
 #
 #   ./test.sh             all of it
 #   ./test.sh --install   first installs the Debian packages it needs (as root or with sudo)
-#   ./test.sh rust        one part: rust, board, headless, convex
+#   ./test.sh rust        one part: rust, simulation, board, headless, convex
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -40,6 +40,11 @@ rust() {
     RUSTDOCFLAGS="-D warnings" cargo doc -q -p bevy_convex_replicate --no-deps
 }
 
+simulation() {
+    say "500 schedules of many apps with faults"
+    SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation -- --nocapture
+}
+
 board() {
     require xvfb-run "apt-get install ${packages[*]}   (or ./test.sh --install)"
     say "the task board, drawn under a virtual display"
@@ -63,9 +68,9 @@ convex() {
 }
 
 case "${1:-}" in
-    --install) install; rust; board; headless; convex ;;
-    "") rust; board; headless; convex ;;
-    rust | board | headless | convex) "$1" ;;
-    *) echo "usage: $0 [--install | rust | board | headless | convex]" >&2; exit 2 ;;
+    --install) install; rust; simulation; board; headless; convex ;;
+    "") rust; simulation; board; headless; convex ;;
+    rust | simulation | board | headless | convex) "$1" ;;
+    *) echo "usage: $0 [--install | rust | simulation | board | headless | convex]" >&2; exit 2 ;;
 esac
 say "all passed"

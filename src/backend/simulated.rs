@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -240,23 +239,6 @@ impl Node {
         drop(log);
         self.shown.extend(new);
     }
-}
-
-/// Copies a log's folder, as it is on the disk now.
-pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    // What is there belongs to another time.
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !name.to_string_lossy().ends_with("-shm") {
-            fs::copy(entry.path(), to.join(name))?;
-        }
-    }
-    Ok(())
 }
 
 fn path(function: &str) -> Result<UdfPath, CallError> {

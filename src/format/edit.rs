@@ -75,7 +75,10 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
 /// Whether nothing was ever written to a document. It can be filled in one pass then, which takes a fraction of the time.
 fn is_blank<T: Transactable>(document: &T) -> bool {
     // Filled in one pass, fields come in an order that differs from run to run, which a simulated one must not.
-    !limits::is_simulated() && document.pending_ops() == 0 && document.base_heads().is_empty() && document.stats().num_ops == 0
+    !limits::is_simulated()
+        && document.pending_ops() == 0
+        && document.base_heads().is_empty()
+        && document.stats().num_ops == 0
 }
 
 fn fields(map: &BTreeMap<String, Value>) -> impl Iterator<Item = (&String, &Value)> {

@@ -132,7 +132,10 @@ impl Outbox {
                     }
                 }
                 Changes::Known(changes) => {
-                    let room = Room { bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes, changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count };
+                    let room = Room {
+                        bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes,
+                        changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count,
+                    };
                     let taken = room.fitting(changes, batch.send.is_empty());
                     if !taken.is_empty() {
                         bytes += taken.iter().map(|change| change.bytes.len()).sum::<usize>();
@@ -141,8 +144,12 @@ impl Outbox {
                     }
                 }
             }
-            let full = bytes >= limits::or_tiny(limits::PUSH_BYTES, 1_000) || count >= limits::or_tiny(limits::PUSH_CHANGES, 3);
-            if full || batch.send.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2) || batch.read.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
+            let full = bytes >= limits::or_tiny(limits::PUSH_BYTES, 1_000)
+                || count >= limits::or_tiny(limits::PUSH_CHANGES, 3);
+            if full
+                || batch.send.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2)
+                || batch.read.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2)
+            {
                 break;
             }
         }
@@ -174,7 +181,8 @@ impl Outbox {
         let mut seen: HashSet<ChangeHash> = HashSet::new();
         let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();
         // What takes several pushes is merged by the backend: until the last of them, the values are not the log's.
-        let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000) && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
+        let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000)
+            && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
         let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<Fields>());
         let last = document.changes.len().saturating_sub(1);
         let stored = document.changes.into_iter().enumerate().map(|(index, change)| OutgoingChange {

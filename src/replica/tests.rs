@@ -590,7 +590,8 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     // The store has not told what it knows of this log yet.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
-    let again = effects.iter().any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if *checkpoint == at(0)));
+    let again =
+        effects.iter().any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if *checkpoint == at(0)));
     assert!(again, "{effects:?}");
 }
 

@@ -71,7 +71,8 @@ pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
             notes(simulation, &merged)?;
         }
     }
-    let settings: Vec<_> = simulation.peers.iter().filter_map(|peer| Some(peer.app.as_ref()?.world.settings())).collect();
+    let settings: Vec<_> =
+        simulation.peers.iter().filter_map(|peer| Some(peer.app.as_ref()?.world.settings())).collect();
     if settings.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(format!("the settings differ: {settings:?}"));
     }
@@ -136,7 +137,8 @@ fn store(store: &Store, collection: &str, merged: &Merged) -> Result<(), String>
     for stored in documents {
         let chunks = store.chunks(collection, &stored.id).map_err(|error| error.to_string())?;
         let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
-        let mut document = AutoCommit::load(&bytes).map_err(|error| format!("{} cannot be loaded: {error}", stored.id))?;
+        let mut document =
+            AutoCommit::load(&bytes).map_err(|error| format!("{} cannot be loaded: {error}", stored.id))?;
         let heads: BTreeSet<_> = document.get_heads().into_iter().collect();
         if heads != stored.heads.iter().copied().collect() || format::read(&document) != stored.value {
             return Err(format!("the cached value of {} is not that of its chunks", stored.id));

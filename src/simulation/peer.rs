@@ -91,8 +91,7 @@ impl Peer {
         trace: &mut Trace,
     ) -> Result<(), String> {
         self.runs += 1;
-        let fields =
-            if faults.has(Fault::Versions) && rng.random_bool(0.5) { Fields::New } else { Fields::Old };
+        let fields = if faults.has(Fault::Versions) && rng.random_bool(0.5) { Fields::New } else { Fields::Old };
         let budget = if faults.has(Fault::OddFrames) && rng.random_bool(0.3) {
             Duration::ZERO
         } else {

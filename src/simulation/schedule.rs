@@ -14,7 +14,10 @@ use super::{
     trace::Trace,
     with_writes_left,
 };
-use crate::{backend::simulated::Client, transport::simulated::{Down, Up}};
+use crate::{
+    backend::simulated::Client,
+    transport::simulated::{Down, Up},
+};
 
 /// How a schedule ended.
 #[derive(Debug)]
@@ -96,7 +99,8 @@ impl Simulation {
         let peers = (0..rng.random_range(2..=4))
             .map(|number| Peer::new(number, folder.join(format!("peer-{number}"))))
             .collect();
-        let urls: &[&str] = if faults.has(Fault::Switch) { &["http://first", "http://second"] } else { &["http://first"] };
+        let urls: &[&str] =
+            if faults.has(Fault::Switch) { &["http://first", "http://second"] } else { &["http://first"] };
         let place = |index: usize| -> PathBuf { folder.join(format!("backend-{index}")) };
         let deployments = urls.iter().enumerate().map(|(index, url)| Deployment::new(url, place(index))).collect();
         let page_rows = faults.has(Fault::SmallPages).then(|| f64::from(rng.random_range(1..=3)));
@@ -453,7 +457,8 @@ impl Simulation {
     fn compact(&mut self, peer: usize) -> Result<(), String> {
         let Peer { app: Some(app), name, .. } = &mut self.peers[peer] else { return Ok(()) };
         let collection = NAMES[usize::from(NOTES.0)];
-        let documents = app.process.store().documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
+        let documents =
+            app.process.store().documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
         if documents.is_empty() {
             return Ok(());
         }

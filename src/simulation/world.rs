@@ -223,7 +223,10 @@ impl World {
     /// Whether a version waits to be shown.
     pub(super) fn is_waiting(&self) -> bool {
         let index = self.app.world().resource::<DocumentIndex>();
-        [NOTES, SETTINGS].into_iter().flat_map(|of| index.of_collection(of)).any(|slot| index.entry(slot).pending.is_some())
+        [NOTES, SETTINGS]
+            .into_iter()
+            .flat_map(|of| index.of_collection(of))
+            .any(|slot| index.entry(slot).pending.is_some())
     }
 
     /// The notes that are shown.
@@ -326,7 +329,8 @@ fn edit<V: Version>(note: &mut V, id: &DocumentId, user: &mut User<'_>) -> Vec<D
             let letters: Vec<char> = text.chars().collect();
             if removes && !letters.is_empty() {
                 let at = rng.random_range(0..letters.len());
-                *text = letters.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, letter)| letter).collect();
+                *text =
+                    letters.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, letter)| letter).collect();
                 return vec![Done::LetterGone(letters[at])];
             }
             let at = rng.random_range(0..=letters.len());

@@ -209,8 +209,9 @@ impl Packing {
         if !self.has_room(bytes, slices.len()) {
             self.close();
         }
-        let is_whole =
-            bytes <= or_tiny(PUSH_BYTES, 1_000) && slices.len() <= or_tiny(PUSH_CHANGES, 4) && slices.iter().all(|slice| slice.part.is_none());
+        let is_whole = bytes <= or_tiny(PUSH_BYTES, 1_000)
+            && slices.len() <= or_tiny(PUSH_CHANGES, 4)
+            && slices.iter().all(|slice| slice.part.is_none());
         self.begin(document, is_whole);
         for slice in slices {
             if !self.has_room(slice.range.len(), 1) {

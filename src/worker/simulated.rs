@@ -65,11 +65,8 @@ impl Process {
             }),
         };
         let running = Running::new(config, report, DiskHandle(request), surroundings);
-        let inbox = Inbox {
-            commands: commands.clone(),
-            wake: Arc::new(Notify::new()),
-            gone: Arc::new(AtomicBool::new(false)),
-        };
+        let inbox =
+            Inbox { commands: commands.clone(), wake: Arc::new(Notify::new()), gone: Arc::new(AtomicBool::new(false)) };
         Ok(Self {
             running,
             commands,
