@@ -377,8 +377,9 @@ fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
     });
     let collection = peer.replica.collections.first_mut().unwrap();
     collection.outbox.reset(vec![id.clone()]);
-    assert_eq!(collection.outbox.next_batch().read, [(id.clone(), false)]);
-    collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None });
+    let batch = collection.outbox.next_batch();
+    assert_eq!(batch.read, [(id.clone(), false)]);
+    collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None }, batch.number);
     peer.handle(Event::Retry);
     assert_eq!(peer.pushes[0].documents[0].changes.len(), 2);
     peer.accept();

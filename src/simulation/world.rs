@@ -131,7 +131,9 @@ pub(super) type Deeds = Vec<(DocumentId, Done)>;
 
 /// What a system in the middle of the frame does.
 #[derive(Resource, Default)]
-struct Script(Option<Box<dyn FnOnce(&mut bevy::prelude::World) + Send + Sync>>);
+struct Script(Option<Deed>);
+
+type Deed = Box<dyn FnOnce(&mut bevy::prelude::World) + Send + Sync>;
 
 /// Letters that are one grapheme each: Chinese characters.
 const FIRST_LETTER: u32 = 0x4E00;
