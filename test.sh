@@ -3,7 +3,7 @@
 #
 #   ./test.sh             all of it
 #   ./test.sh --install   first installs the Debian packages it needs (as root or with sudo)
-#   ./test.sh rust        one part: rust, board, headless, convex, deny
+#   ./test.sh rust        one part: rust, simulation, board, headless, convex, deny
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -38,6 +38,11 @@ rust() {
     cargo test -q -p windowed-examples --examples
     say "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc -q -p bevy_convex_replicate --no-deps
+}
+
+simulation() {
+    say "500 schedules of many apps with faults"
+    SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation -- --nocapture
 }
 
 board() {
@@ -107,9 +112,9 @@ deny() {
 }
 
 case "${1:-}" in
-    --install) install; rust; board; headless; convex; deny ;;
-    "") rust; board; headless; convex; deny ;;
-    rust | board | headless | convex | deny) "$1" ;;
-    *) echo "usage: $0 [--install | rust | board | headless | convex | deny]" >&2; exit 2 ;;
+    --install) install; rust; simulation; board; headless; convex; deny ;;
+    "") rust; simulation; board; headless; convex; deny ;;
+    rust | simulation | board | headless | convex | deny) "$1" ;;
+    *) echo "usage: $0 [--install | rust | simulation | board | headless | convex | deny]" >&2; exit 2 ;;
 esac
 say "all passed"

@@ -103,6 +103,9 @@ pub mod message;
 #[cfg(feature = "bevy")]
 pub mod plugin;
 pub mod replica;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 pub mod store;
 pub mod transport;
 pub mod worker;

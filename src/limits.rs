@@ -67,3 +67,27 @@ pub const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// The highest number an operation may have. Automerge keeps it in 32 bits and panics when they are used up: a change that claimed the last
 /// of them would leave a document that nobody can edit. This leaves as many again.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
+
+/// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
+#[cfg(feature = "simulation")]
+pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
+    if crate::simulation::has_tiny_limits() { tiny } else { usual }
+}
+
+/// `usual`: only a simulated run has tiny limits.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn or_tiny(usual: usize, _tiny: usize) -> usize {
+    usual
+}
+
+/// Whether this is a simulated run, which must be the same each time.
+#[cfg(feature = "simulation")]
+pub(crate) fn is_simulated() -> bool {
+    crate::simulation::is_running()
+}
+
+/// Whether this is a simulated run.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn is_simulated() -> bool {
+    false
+}

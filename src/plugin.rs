@@ -64,7 +64,7 @@ impl Plugin for ReplicatePlugin {
         if let Some(host) = &self.host {
             host::host(app, &host.listen, self.host_folder(), host.token.as_deref());
         }
-        app.insert_resource(ApplyBudget(self.apply_budget))
+        app.insert_resource(ApplyBudget::of(self.apply_budget))
             .insert_resource(Starting(self.config()))
             .add_systems(PreUpdate, (start, ecs::apply).chain().in_set(ReplicateSystems::Apply))
             .add_systems(Last, (ecs::capture, ecs::close_on_exit).chain().in_set(ReplicateSystems::Capture))

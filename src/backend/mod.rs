@@ -21,6 +21,8 @@ mod function;
 mod limits;
 mod log;
 mod server;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 mod store;
 mod validator;
 mod writer;

@@ -85,6 +85,8 @@ impl Store {
 
     /// Makes records durable, all or none.
     pub fn write(&mut self, records: &[Record]) -> rusqlite::Result<()> {
+        #[cfg(feature = "simulation")]
+        crate::simulation::disk_takes_a_write()?;
         let transaction = self.connection.transaction()?;
         for record in records {
             write(&transaction, record)?;

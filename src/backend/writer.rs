@@ -19,6 +19,7 @@ use super::{
     log::{Committed, Log, Record},
     store::Store,
 };
+use crate::limits::or_tiny;
 
 /// The log, shared with those who read it.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ pub(super) struct Reply {
 #[derive(Clone)]
 pub(super) struct Jobs(Sender<Job>);
 
-enum Job {
+pub(super) enum Job {
     Mutate { collection: String, mutation: Mutation, reply: Box<dyn FnOnce(Reply) + Send> },
     Look(Box<dyn FnOnce(&Log) + Send>),
     Stop,
@@ -79,15 +80,17 @@ pub(super) fn start(
     store: Option<Store>,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (published, receiver) = watch::channel(log.published());
-    let shared = Shared(Arc::new(RwLock::new(log)));
-    let mut writer = Writer { log: shared.clone(), store, published, doubtful: false, cared: Instant::now() };
+    let (mut writer, receiver) = Writer::new(log, store, Box::new(now));
+    let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
     Ok((shared, Jobs(sender), receiver, thread))
 }
 
-struct Writer {
+/// Tells nanoseconds since 1970.
+pub(super) type Clock = Box<dyn Fn() -> i64 + Send>;
+
+pub(super) struct Writer {
     log: Shared,
     store: Option<Store>,
     published: watch::Sender<i64>,
@@ -95,12 +98,19 @@ struct Writer {
     doubtful: bool,
     /// When the log was last looked after.
     cared: Instant,
+    clock: Clock,
 }
 
 /// Answers that wait for their records to be durable.
 type Answers = Vec<(Box<dyn FnOnce(Reply) + Send>, Reply)>;
 
 impl Writer {
+    pub(super) fn new(log: Log, store: Option<Store>, clock: Clock) -> (Self, watch::Receiver<i64>) {
+        let (published, receiver) = watch::channel(log.published());
+        let log = Shared(Arc::new(RwLock::new(log)));
+        (Self { log, store, published, doubtful: false, cared: Instant::now(), clock }, receiver)
+    }
+
     fn run(&mut self, jobs: &Receiver<Job>) {
         let mut waiting = None;
         loop {
@@ -173,12 +183,12 @@ impl Writer {
                 break;
             };
             let result = match &reloaded {
-                Ok(()) => mutate(&mut self.log.write(), &collection, mutation, &mut records),
+                Ok(()) => mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
             let ts = result.as_ref().map_or(0, |(_, ts)| *ts);
             answers.push((reply, Reply { result: result.map(|(value, _)| value), ts }));
-            if answers.len() >= GROUP {
+            if answers.len() >= or_tiny(GROUP, 2) {
                 break;
             }
             next = jobs.try_recv().ok();
@@ -230,14 +240,55 @@ impl Writer {
     }
 }
 
+/// What the simulator does in place of the thread.
+#[cfg(feature = "simulation")]
+impl Writer {
+    pub(super) fn log(&self) -> RwLockReadGuard<'_, Log> {
+        self.log.read()
+    }
+
+    /// Runs the mutations that wait, as one transaction.
+    pub(super) fn run_group(&mut self, jobs: &Receiver<Job>) {
+        if let Ok(job) = jobs.try_recv() {
+            // Only mutations are asked for.
+            let _ = self.group(job, jobs);
+        }
+    }
+
+    /// Looks after the log as if the thread was idle.
+    pub(super) fn look_after(&mut self) {
+        if !self.doubtful && self.log.read().needs_care() {
+            self.care();
+        }
+    }
+
+    /// Compacts a document, however short it is.
+    pub(super) fn compact(&mut self, collection: &str, document: &crate::DocumentId, tail: usize) {
+        if self.doubtful {
+            return;
+        }
+        let records = self.log.write().compact(&collection.into(), document, tail).unwrap_or_default();
+        let _ = self.persist(&records);
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Jobs {
+    /// The two ends, for a writer without a thread.
+    pub(super) fn channel() -> (Self, Receiver<Job>) {
+        let (sender, jobs) = crossbeam_channel::unbounded();
+        (Self(sender), jobs)
+    }
+}
+
 /// Runs one mutation on the log in memory.
 fn mutate(
     log: &mut Log,
     collection: &str,
     mutation: Mutation,
+    now: i64,
     records: &mut Vec<Record>,
 ) -> Result<(Value, i64), CallError> {
-    let now = now();
     fn taken<T>(committed: Committed<T>, records: &mut Vec<Record>) -> (T, i64) {
         records.extend(committed.records);
         (committed.answer, committed.ts)

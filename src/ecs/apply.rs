@@ -33,9 +33,18 @@ const FRAMES_TO_WAIT: u32 = 8;
 /// anyway: whoever edits a document in every frame sees what others do to it as well.
 const TIME_TO_WAIT: Duration = Duration::from_millis(100);
 
-/// How long applying may take in a frame.
+/// How long applying may take in a frame, and how long a version waits for a newer one.
 #[derive(Resource, Clone, Copy)]
-pub(crate) struct ApplyBudget(pub Duration);
+pub(crate) struct ApplyBudget {
+    pub frame: Duration,
+    pub wait: Duration,
+}
+
+impl ApplyBudget {
+    pub(crate) fn of(frame: Duration) -> Self {
+        Self { frame, wait: TIME_TO_WAIT }
+    }
+}
 
 /// A version that waits to be applied.
 pub(crate) struct Pending {
@@ -71,7 +80,7 @@ enum Outcome {
 /// Takes in what the worker reports, and moves waiting versions into the world within the budget.
 pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     let Applying { queue, waiting } = &mut *applying;
-    let budget = world.resource::<ApplyBudget>().0;
+    let budget = world.resource::<ApplyBudget>().frame;
     let start = Instant::now();
     take_in(world, queue, start, budget / 2);
 
@@ -170,6 +179,7 @@ fn both(first: Origin, second: Origin) -> Origin {
 }
 
 fn apply_one(world: &mut World, slot: Slot) -> Outcome {
+    let wait = world.resource::<ApplyBudget>().wait;
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     let Some(mut pending) = entry.pending.take() else { return Outcome::Done };
@@ -183,7 +193,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         if pending.seen < entry.captures {
             let (since, frames) = pending.waiting.get_or_insert_with(|| (Instant::now(), 0));
             *frames += 1;
-            if *frames <= FRAMES_TO_WAIT || since.elapsed() < TIME_TO_WAIT {
+            if *frames <= FRAMES_TO_WAIT || since.elapsed() < wait {
                 entry.pending = Some(pending);
                 return Outcome::Waits;
             }

@@ -252,6 +252,8 @@ pub enum Event {
         collection: CollectionIndex,
         /// The documents asked for, in the same order.
         documents: Vec<UnsentDocument>,
+        /// Which effect it answers.
+        read: u64,
     },
     /// The backend can be reached.
     Connected,
@@ -307,6 +309,8 @@ pub enum Effect {
         documents: Vec<DocumentId>,
         /// For which of them all changes are asked for.
         history: Vec<bool>,
+        /// Names this effect among those of the collection: its answer repeats it.
+        read: u64,
     },
     /// Follow a collection's log from here on.
     Subscribe {

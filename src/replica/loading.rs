@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Document, Effect, Live, Replica, State, Waiting};
-use crate::{DocumentKey, inspect, worker::FailureKind};
+use crate::{DocumentKey, inspect, limits, worker::FailureKind};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
@@ -137,11 +137,11 @@ impl Replica {
 impl LiveDocuments {
     /// The use that lies longest back, if too many documents are loaded, and whether it was a first one.
     fn next_to_cool(&mut self) -> Option<(u64, DocumentKey, bool)> {
-        if self.fresh.len() > FRESH_DOCUMENTS {
+        if self.fresh.len() > limits::or_tiny(FRESH_DOCUMENTS, 2) {
             let (used, key) = self.fresh.pop_front()?;
             return Some((used, key, true));
         }
-        if self.count > LIVE_DOCUMENTS {
+        if self.count > limits::or_tiny(LIVE_DOCUMENTS, 3) {
             let (used, key) = self.uses.pop_front()?;
             return Some((used, key, false));
         }

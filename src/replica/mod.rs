@@ -151,9 +151,9 @@ impl Replica {
             Event::Loaded { document, chunks } => self.loaded(document, chunks, now),
             Event::Remote { epoch, state } => self.remote_known(epoch, state),
             Event::Written(write) => self.written = self.written.max(write),
-            Event::Unsent { collection, documents } => {
+            Event::Unsent { collection, documents, read } => {
                 if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
-                    documents.into_iter().for_each(|document| collection.outbox.read(document));
+                    documents.into_iter().for_each(|document| collection.outbox.read(document, read));
                 }
             }
             Event::Connected => self.connected(),

@@ -45,7 +45,7 @@ enum Changes {
     /// They are in the store; `history`: all of the document's changes are to be offered.
     Stored { history: bool },
     /// They are being read; these were made meanwhile.
-    Reading { later: Vec<OutgoingChange> },
+    Reading { read: u64, later: Vec<OutgoingChange> },
     /// All of them.
     Known(Vec<OutgoingChange>),
 }
@@ -56,6 +56,8 @@ pub(super) struct Outbox {
     queue: BTreeMap<u64, DocumentId>,
     documents: HashMap<DocumentId, Outgoing>,
     next_place: u64,
+    /// Names the next read, so that an answer to one that was given up is not taken for it.
+    next_read: u64,
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Batch {
     pub(super) send: Vec<PushedDocument>,
     /// Documents to read first, and whether all of their changes.
     pub(super) read: Vec<(DocumentId, bool)>,
+    /// Names the read.
+    pub(super) number: u64,
 }
 
 impl Outbox {
@@ -83,8 +87,8 @@ impl Outbox {
         }
         match &mut outgoing.changes {
             Changes::Stored { .. } => {}
-            Changes::Reading { later } => later.push(change),
-            Changes::Known(changes) if changes.len() < KEPT_CHANGES => changes.push(change),
+            Changes::Reading { later, .. } => later.push(change),
+            Changes::Known(changes) if changes.len() < limits::or_tiny(KEPT_CHANGES, 2) => changes.push(change),
             Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
         }
     }
@@ -93,7 +97,7 @@ impl Outbox {
     /// not know the newest yet.
     pub(super) fn reset(&mut self, unsent: Vec<DocumentId>) {
         let newest: Vec<DocumentId> = self.queue.values().cloned().collect();
-        *self = Self { next_place: self.next_place, ..Self::default() };
+        *self = Self { next_place: self.next_place, next_read: self.next_read, ..Self::default() };
         for id in unsent.into_iter().chain(newest) {
             self.entry(&id);
         }
@@ -110,7 +114,8 @@ impl Outbox {
 
     /// The next batch.
     pub(super) fn next_batch(&mut self) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch { number: self.next_read, ..Batch::default() };
+        self.next_read += 1;
         let mut bytes = 0;
         let mut count = 0;
         for id in self.queue.values() {
@@ -121,13 +126,16 @@ impl Outbox {
             match &mut outgoing.changes {
                 Changes::Reading { .. } => {}
                 Changes::Stored { history } => {
-                    if batch.read.len() < limits::PUSH_DOCUMENTS {
+                    if batch.read.len() < limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
                         batch.read.push((id.clone(), *history));
-                        outgoing.changes = Changes::Reading { later: Vec::new() };
+                        outgoing.changes = Changes::Reading { read: batch.number, later: Vec::new() };
                     }
                 }
                 Changes::Known(changes) => {
-                    let room = Room { bytes: limits::PUSH_BYTES - bytes, changes: limits::PUSH_CHANGES - count };
+                    let room = Room {
+                        bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes,
+                        changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count,
+                    };
                     let taken = room.fitting(changes, batch.send.is_empty());
                     if !taken.is_empty() {
                         bytes += taken.iter().map(|change| change.bytes.len()).sum::<usize>();
@@ -136,8 +144,12 @@ impl Outbox {
                     }
                 }
             }
-            let full = bytes >= limits::PUSH_BYTES || count >= limits::PUSH_CHANGES;
-            if full || batch.send.len() >= limits::PUSH_DOCUMENTS || batch.read.len() >= limits::PUSH_DOCUMENTS {
+            let full = bytes >= limits::or_tiny(limits::PUSH_BYTES, 1_000)
+                || count >= limits::or_tiny(limits::PUSH_CHANGES, 3);
+            if full
+                || batch.send.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2)
+                || batch.read.len() >= limits::or_tiny(limits::PUSH_DOCUMENTS, 2)
+            {
                 break;
             }
         }
@@ -157,15 +169,20 @@ impl Outbox {
         self.in_flight.clear();
     }
 
-    /// Takes what the store has of a document.
-    pub(super) fn read(&mut self, document: UnsentDocument) {
+    /// Takes what the store has of a document, as an answer to that read. One that was given up, for another backend or in another
+    /// connection, may lack what the document needs now.
+    pub(super) fn read(&mut self, document: UnsentDocument, number: u64) {
         let Some(outgoing) = self.documents.get_mut(&document.id) else { return };
-        let Changes::Reading { later } = &mut outgoing.changes else { return };
+        let Changes::Reading { read, later } = &mut outgoing.changes else { return };
+        if *read != number {
+            return;
+        }
         let later = std::mem::take(later);
         let mut seen: HashSet<ChangeHash> = HashSet::new();
         let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();
         // What takes several pushes is merged by the backend: until the last of them, the values are not the log's.
-        let one_push = bytes <= limits::PUSH_BYTES && document.changes.len() <= limits::PUSH_CHANGES;
+        let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000)
+            && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
         let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<Fields>());
         let last = document.changes.len().saturating_sub(1);
         let stored = document.changes.into_iter().enumerate().map(|(index, change)| OutgoingChange {

@@ -38,6 +38,11 @@ impl Pull {
         *self = Self { position, ..Self::default() };
     }
 
+    /// Up to here everything was taken in.
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
     /// Puts a page's chunks together. `None`: it does not continue what was taken in, so it belongs to a subscription that has been
     /// replaced, and its checkpoint would pass over something.
     pub(super) fn assemble(&mut self, page: Page) -> Option<PageChunks> {

@@ -14,7 +14,15 @@ impl Replica {
         // The next connection may be to a wiped or restored log: its first page tells.
         self.remote.identified = false;
         self.remote.identifying = false;
-        self.remote.held.clear();
+        let held = std::mem::take(&mut self.remote.held);
+        for (index, collection) in self.collections.iter().enumerate() {
+            let name = CollectionIndex(index as u16);
+            // The transport goes on after them: what they brought has to come again.
+            if held.iter().any(|page| page.collection == name) {
+                let checkpoint = collection.pull.position();
+                self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
+            }
+        }
         self.push_ended();
     }
 
@@ -45,7 +53,8 @@ impl Replica {
             let name = CollectionIndex(index as u16);
             if !batch.read.is_empty() {
                 let (documents, history) = batch.read.into_iter().unzip();
-                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history });
+                let read = batch.number;
+                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history, read });
             }
             if batch.send.is_empty() {
                 continue;

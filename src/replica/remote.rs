@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Document, Effect, Live, Origin, Page, Refusal, RemoteState, Replica, State,
+    Document, Effect, Live, Origin, Page, Position, Refusal, RemoteState, Replica, State,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -195,12 +195,16 @@ impl Replica {
     }
 
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
-        if refusal.code == "checkpointUnknown"
-            && let Some(remote) = self.remote.id
-        {
+        if refusal.code == "checkpointUnknown" {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
-            self.effects.push_back(Effect::Forget(remote));
+            match self.remote.id {
+                Some(remote) => self.effects.push_back(Effect::Forget(remote)),
+                // Nothing of it is believed yet: its pages waited for its name when the log was replaced.
+                None => {
+                    self.effects.push_back(Effect::Subscribe { collection, checkpoint: Position::default() });
+                }
+            }
             return;
         }
         let kind = match &*refusal.code {

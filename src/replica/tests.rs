@@ -46,6 +46,9 @@ struct Peer {
     failures: Vec<FailureKind>,
     /// Writes are told to be durable only when this is set.
     durable: bool,
+    /// What was read of the store is kept back while this is set.
+    reads_wait: bool,
+    reads: Vec<Event>,
     last_write: WriteId,
     captures: BTreeMap<DocumentId, Capture>,
 }
@@ -64,6 +67,8 @@ impl Peer {
             subscribed: Vec::new(),
             failures: Vec::new(),
             durable: true,
+            reads_wait: false,
+            reads: Vec::new(),
             last_write: 0,
             captures: BTreeMap::new(),
         };
@@ -127,9 +132,14 @@ impl Peer {
                 let state = RemoteState { remote: Some(RemoteId(1)), checkpoints: vec![Position::default()], unsent };
                 return Some(Event::Remote { epoch: None, state });
             }
-            Effect::ReadUnsent { collection, documents, .. } => {
+            Effect::ReadUnsent { collection, documents, read, .. } => {
                 let documents = documents.into_iter().map(|id| self.read_unsent(id)).collect();
-                return Some(Event::Unsent { collection, documents });
+                let answer = Event::Unsent { collection, documents, read };
+                if self.reads_wait {
+                    self.reads.push(answer);
+                    return None;
+                }
+                return Some(answer);
             }
         }
         None
@@ -368,8 +378,9 @@ fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
     });
     let collection = peer.replica.collections.first_mut().unwrap();
     collection.outbox.reset(vec![id.clone()]);
-    assert_eq!(collection.outbox.next_batch().read, [(id.clone(), false)]);
-    collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None });
+    let batch = collection.outbox.next_batch();
+    assert_eq!(batch.read, [(id.clone(), false)]);
+    collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None }, batch.number);
     peer.handle(Event::Retry);
     assert_eq!(peer.pushes[0].documents[0].changes.len(), 2);
     peer.accept();
@@ -587,4 +598,57 @@ fn a_long_time_offline_is_kept_in_the_store_and_sent_whole() {
     assert_eq!(peer.made().len(), 400);
     peer.accept();
     assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn a_document_made_here_takes_edits_after_it_was_let_go() {
+    let mut peer = Peer::connected(1);
+    peer.put("first", 0, &task("start"));
+    // More than are kept in memory.
+    for number in 0..2_100 {
+        peer.put(&format!("{number}"), 0, &task("other"));
+    }
+    peer.put("first", 0, &task("start again"));
+    assert_eq!(peer.stored("first"), Some(task("start again")));
+}
+
+#[test]
+fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    let made = first.made();
+    let mut second = Peer::new(2);
+    second.handle(Event::Connected);
+    second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
+    // The store has not told what it knows of this log yet.
+    second.replica.handle(Event::Disconnected, 0);
+    let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
+    let again =
+        effects.iter().any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if *checkpoint == at(0)));
+    assert!(again, "{effects:?}");
+}
+
+#[test]
+fn an_edit_made_while_the_unsent_are_read_is_sent_after_a_reconnect() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    // More unsent changes than are kept in memory: they are read from the store.
+    for number in 0..300 {
+        peer.put("a", 0, &task(&format!("{number}")));
+    }
+    peer.reads_wait = true;
+    peer.accept();
+    peer.put("a", 0, &task("while it is read"));
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.reads_wait = false;
+    for answer in std::mem::take(&mut peer.reads) {
+        peer.handle(answer);
+    }
+    let pushed: Vec<ChangeHash> =
+        peer.pushes.iter().flat_map(|push| &push.documents).flat_map(|d| &d.changes).map(|(hash, _)| *hash).collect();
+    for (bytes, _) in &peer.chunks[&DocumentId::new("a")] {
+        assert!(pushed.contains(&change_hash(bytes).unwrap()), "an edit was never sent");
+    }
 }

@@ -102,6 +102,7 @@ impl Store {
 
     /// Deletes exactly the rows that the snapshot was made from. If one of them is gone or has another holder now, nothing happens.
     pub(super) fn replace(&mut self, compaction: &Compaction) -> Result<bool, StoreError> {
+        self.may_write()?;
         let path = &self.path;
         let mut replace = || {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -88,6 +88,23 @@ impl Store {
         &self.path
     }
 
+    /// All remotes there are: deployment and epoch of each.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn remotes(&self) -> Result<Vec<(RemoteId, String, String)>, StoreError> {
+        let find = || -> rusqlite::Result<Vec<_>> {
+            let mut statement = self.connection.prepare_cached("SELECT id, deployment, epoch FROM remote")?;
+            statement.query_map([], |row| Ok((RemoteId(row.get(0)?), row.get(1)?, row.get(2)?)))?.collect()
+        };
+        find().map_err(|error| self.sqlite(error))
+    }
+
+    /// Where a simulated disk is full, or its process about to end.
+    fn may_write(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "simulation")]
+        crate::simulation::disk_takes_a_write().map_err(|error| self.sqlite(error))?;
+        Ok(())
+    }
+
     fn sqlite(&self, error: rusqlite::Error) -> StoreError {
         StoreError::sqlite(&self.path, error)
     }
@@ -123,6 +140,17 @@ pub enum Write {
         /// The last row covered.
         position: Position,
     },
+}
+
+impl Write {
+    /// Whether nothing is lost with it that a backend does not give again: only what was made here is promised to be durable as soon as it
+    /// can be. Such a write may wait for others, so that a disk is not synchronised for each that comes in.
+    pub fn can_wait(&self) -> bool {
+        match self {
+            Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),
+            Write::Sent { .. } | Write::Checkpoint { .. } => true,
+        }
+    }
 }
 
 /// Changes of a document, and its state with them.

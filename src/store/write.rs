@@ -13,6 +13,7 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         // Rolled back when dropped.
@@ -27,6 +28,7 @@ impl Store {
     /// [last](Self::last_remote) one from now on. An epoch that is not empty names the remote that had an empty one, if there is one: a log
     /// may have no name before it is written to.
     pub fn remote(&mut self, deployment: &str, epoch: &str) -> Result<RemoteId, StoreError> {
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
@@ -37,6 +39,7 @@ impl Store {
 
     /// Drops what was believed of a remote: its checkpoints, and which chunks it holds. It is still the deployment's last one.
     pub fn forget(&mut self, remote: RemoteId) -> Result<(), StoreError> {
+        self.may_write()?;
         let path = &self.path;
         let sqlite = |error| StoreError::sqlite(path, error);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::wire::{PageView, UNAUTHENTICATED};
 use crate::{
     CollectionIndex,
-    limits::PAGE_BYTES,
+    limits::{PAGE_BYTES, or_tiny},
     replica::{Page, Position, Refusal},
 };
 
@@ -195,7 +195,7 @@ impl Follow {
         let bytes = page.bytes();
         self.settle(bytes.max(OPEN_BYTES_MIN), page.rows());
         // A full page will not change again.
-        self.advance = page.has_more || bytes >= ADVANCE_BYTES || page.rows() >= ADVANCE_ROWS;
+        self.advance = page.has_more || bytes >= ADVANCE_BYTES || page.rows() >= or_tiny(ADVANCE_ROWS, 2);
         Ok(outcome)
     }
 

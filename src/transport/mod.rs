@@ -23,6 +23,8 @@ mod endpoint;
 mod follow;
 mod link;
 mod outgoing;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 mod task;
 mod wire;
 

@@ -8,7 +8,7 @@ use super::{
     wire::{self, Function, Piece},
 };
 use crate::{
-    limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
     replica::{Part, Push, PushAnswer, Refusal},
 };
 
@@ -211,8 +211,9 @@ impl Packing {
         if !self.has_room(bytes, slices.len()) {
             self.close();
         }
-        let is_whole =
-            bytes <= PUSH_BYTES && slices.len() <= PUSH_CHANGES && slices.iter().all(|slice| slice.part.is_none());
+        let is_whole = bytes <= or_tiny(PUSH_BYTES, 1_000)
+            && slices.len() <= or_tiny(PUSH_CHANGES, 4)
+            && slices.iter().all(|slice| slice.part.is_none());
         self.begin(document, is_whole);
         for slice in slices {
             if !self.has_room(slice.range.len(), 1) {
@@ -228,14 +229,14 @@ impl Packing {
     }
 
     fn begin(&mut self, document: usize, is_whole: bool) {
-        if self.entries.len() >= PUSH_DOCUMENTS {
+        if self.entries.len() >= or_tiny(PUSH_DOCUMENTS, 2) {
             self.close();
         }
         self.entries.push(Entry { document, slices: Vec::new(), is_whole });
     }
 
     fn has_room(&self, bytes: usize, changes: usize) -> bool {
-        self.bytes + bytes <= PUSH_BYTES && self.changes + changes <= PUSH_CHANGES
+        self.bytes + bytes <= or_tiny(PUSH_BYTES, 1_000) && self.changes + changes <= or_tiny(PUSH_CHANGES, 4)
     }
 
     fn close(&mut self) {
@@ -256,19 +257,20 @@ impl Packing {
 }
 
 fn slices(change: usize, bytes: &[u8]) -> Vec<Slice> {
+    let chunk_bytes = or_tiny(CHUNK_BYTES, 300);
     let whole = 0..bytes.len();
-    if bytes.len() <= CHUNK_BYTES {
+    if bytes.len() <= chunk_bytes {
         return vec![Slice { change, range: whole, part: None }];
     }
     let hash: [u8; 32] = Sha256::digest(bytes).into();
     // At most CHANGE_BYTES / CHUNK_BYTES of them.
-    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
+    let count = bytes.len().div_ceil(chunk_bytes) as u32;
     (0..count)
         .map(|index| {
-            let start = index as usize * CHUNK_BYTES;
+            let start = index as usize * chunk_bytes;
             Slice {
                 change,
-                range: start..(start + CHUNK_BYTES).min(bytes.len()),
+                range: start..(start + chunk_bytes).min(bytes.len()),
                 part: Some(Part { hash, index, count }),
             }
         })

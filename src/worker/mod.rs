@@ -12,6 +12,8 @@
 
 mod disk;
 mod run;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 mod standing;
 
 use std::{

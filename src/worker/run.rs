@@ -64,7 +64,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
             rebuild: inbox.rebuild.clone(),
         };
         let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
-        let mut worker = Running::new(config, reports, DiskHandle(requests));
+        let mut worker = Running::new(config, reports, DiskHandle(requests), Surroundings::real());
         let disk_thread: Option<JoinHandle<()>> = match spawned {
             Ok(thread) => Some(thread),
             Err(error) => {
@@ -84,7 +84,25 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
     });
 }
 
-struct Running {
+/// What a worker is given by the program around it.
+pub(super) struct Surroundings {
+    /// New for each run of a program.
+    pub(super) actor: [u8; 16],
+    /// Milliseconds since 1970.
+    pub(super) now: Box<dyn Fn() -> i64>,
+    /// Starts to talk to a deployment.
+    pub(super) connect: Box<dyn FnMut(TransportConfig) -> (Transport, mpsc::Receiver<Notice>)>,
+}
+
+impl Surroundings {
+    fn real() -> Self {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+        Self { actor: uuid::Uuid::new_v4().into_bytes(), now: Box::new(now), connect: Box::new(Transport::start) }
+    }
+}
+
+pub(super) struct Running {
+    surroundings: Surroundings,
     replica: Replica,
     collections: Vec<CollectionConfig>,
     deployment: Option<String>,
@@ -103,13 +121,17 @@ struct Running {
 }
 
 impl Running {
-    fn new(config: WorkerConfig, reports: Sender<Report>, disk: DiskHandle) -> Self {
+    pub(super) fn new(
+        config: WorkerConfig,
+        reports: Sender<Report>,
+        disk: DiskHandle,
+        surroundings: Surroundings,
+    ) -> Self {
         let schemas = config
             .collections
             .iter()
             .map(|collection| CollectionSchema { name: collection.name.clone(), schema: collection.codec.clone() })
             .collect();
-        let actor = uuid::Uuid::new_v4().into_bytes();
         let transport_config = config.deployment.clone().map(|url| TransportConfig {
             url,
             auth: config.auth.clone(),
@@ -118,7 +140,8 @@ impl Running {
         });
         let standing = Standing::new(config.collections.len());
         Self {
-            replica: Replica::new(actor, schemas, config.deployment.is_some()),
+            replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
+            surroundings,
             collections: config.collections,
             deployment: config.deployment,
             disk,
@@ -214,7 +237,7 @@ impl Running {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Edit { document, generation, capture, change } => {
                 let change = match change {
@@ -245,7 +268,7 @@ impl Running {
         }
     }
 
-    fn answered(&mut self, answer: DiskAnswer) {
+    pub(super) fn answered(&mut self, answer: DiskAnswer) {
         match answer {
             DiskAnswer::Open => {
                 self.standing.opened();
@@ -277,13 +300,13 @@ impl Running {
     fn start_transport(&mut self) {
         self.started = true;
         let Some(config) = self.transport_config.clone() else { return };
-        let (transport, notices) = Transport::start(config);
+        let (transport, notices) = (self.surroundings.connect)(config);
         transport.request(Request::Online(self.online));
         self.transport = Some(transport);
         self.notices = Some(notices);
     }
 
-    fn noticed(&mut self, notice: Option<Notice>) {
+    pub(super) fn noticed(&mut self, notice: Option<Notice>) {
         let Some(notice) = notice else {
             self.notices = None;
             return;
@@ -342,7 +365,7 @@ impl Running {
     }
 
     fn handle(&mut self, event: Event) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
+        let now = (self.surroundings.now)();
         self.replica.handle(event, now);
         while let Some(effect) = self.replica.poll() {
             self.carry_out(effect);
@@ -366,8 +389,9 @@ impl Running {
                     self.disk.request(DiskRequest::Forget { deployment, remote });
                 }
             }
-            Effect::ReadUnsent { collection, documents, history } => {
-                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote: self.remote });
+            Effect::ReadUnsent { collection, documents, history, read } => {
+                let remote = self.remote;
+                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
             Effect::Subscribe { collection, checkpoint } => {
                 self.standing.behind(collection);
@@ -404,7 +428,7 @@ impl Running {
         self.report(Report::Delta { document, generation, seen, content, origin });
     }
 
-    fn tell_status(&mut self) {
+    pub(super) fn tell_status(&mut self) {
         if let Some(status) = self.standing.news() {
             self.report(Report::Status(status));
         }
@@ -419,6 +443,17 @@ impl Running {
     ) {
         let collection = collection.and_then(|index| Some(self.collections.get(index.0 as usize)?.name.clone()));
         self.report(Report::Failed(Failure { kind, collection, document, message }));
+    }
+
+    /// Whether the store has told all it has: only then are commands taken in.
+    #[cfg(feature = "simulation")]
+    pub(super) fn is_filled(&self) -> bool {
+        self.standing.is_filled()
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(super) fn replica(&self) -> &Replica {
+        &self.replica
     }
 
     fn report(&self, report: Report) {

@@ -1,0 +1,198 @@
+//! The promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::AutoCommit;
+use convex::Value as Plain;
+
+use super::{
+    deployment::Deployment,
+    oracle::{NAMES, NOTES, Note},
+    peer::at,
+    schedule::Simulation,
+};
+use crate::{
+    DocumentId,
+    format::{self, Counter, Value},
+    store::Store,
+};
+
+/// No checkpoint in an app's store passes over a commit: everything its log has shown up to there is stored.
+pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
+    let Some(app) = &simulation.peers[peer].app else { return Ok(()) };
+    let store = app.process.store();
+    let mut covered = Vec::new();
+    for (remote, deployment, epoch) in store.remotes().map_err(|error| error.to_string())? {
+        for collection in NAMES {
+            if let Some(position) = store.checkpoint(remote, collection).map_err(|error| error.to_string())? {
+                covered.push((deployment.clone(), epoch.clone(), collection, position));
+            }
+        }
+    }
+    if covered.is_empty() {
+        return Ok(());
+    }
+    let stored = simulation.peers[peer].stored()?;
+    let name = &simulation.peers[peer].name;
+    for (url, epoch, collection, position) in covered {
+        let Some(deployment) = simulation.deployments.iter().find(|deployment| deployment.url == url) else { continue };
+        for row in deployment.history(&epoch) {
+            if row.collection != collection || row.position > position {
+                continue;
+            }
+            if let Some(hash) = row.change
+                && !stored.contains(&(collection, row.document.clone(), hash))
+            {
+                return Err(format!(
+                    "{name}: its checkpoint of {collection} is {}, and it does not have change {hash} of {} at {}",
+                    at(position),
+                    row.document,
+                    at(row.position)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything that has to hold when all is at rest.
+pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
+    for peer in 0..simulation.peers.len() {
+        checkpoints(simulation, peer)?;
+    }
+    for collection in NAMES {
+        let merged = merged(&simulation.deployments[0], collection)?;
+        table(&simulation.deployments[0], collection, &merged)?;
+        for peer in &simulation.peers {
+            let Some(app) = &peer.app else { return Err(format!("{}: does not run", peer.name)) };
+            store(app.process.store(), collection, &merged).map_err(|what| format!("{}: {what}", peer.name))?;
+        }
+        if collection == NAMES[usize::from(NOTES.0)] {
+            notes(simulation, &merged)?;
+        }
+    }
+    let settings: Vec<_> =
+        simulation.peers.iter().filter_map(|peer| Some(peer.app.as_ref()?.world.settings())).collect();
+    if settings.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(format!("the settings differ: {settings:?}"));
+    }
+    Ok(())
+}
+
+/// A collection as its log has it: per document its value, its heads and how many changes it has.
+type Merged = BTreeMap<DocumentId, (Value, BTreeSet<automerge::ChangeHash>, usize)>;
+
+fn merged(deployment: &Deployment, collection: &str) -> Result<Merged, String> {
+    let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };
+    let mut bytes: BTreeMap<DocumentId, Vec<u8>> = BTreeMap::new();
+    for (document, chunk) in node.chunks(collection) {
+        bytes.entry(document).or_default().extend_from_slice(&chunk);
+    }
+    bytes
+        .into_iter()
+        .map(|(id, bytes)| {
+            let mut document =
+                AutoCommit::load(&bytes).map_err(|error| format!("{id} in the log cannot be loaded: {error}"))?;
+            let heads = document.get_heads().into_iter().collect();
+            let changes = document.get_changes(&[]).len();
+            Ok((id, (format::read(&document), heads, changes)))
+        })
+        .collect()
+}
+
+/// The app's table has what the merged documents have.
+fn table(deployment: &Deployment, collection: &str, merged: &Merged) -> Result<(), String> {
+    let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };
+    let rows: BTreeMap<_, _> = node.rows(collection).into_iter().collect();
+    if !rows.keys().eq(merged.keys()) {
+        return Err(format!("the table of {collection} has {:?}, the log {:?}", rows.keys(), merged.keys()));
+    }
+    for (id, row) in rows {
+        let (value, _, changes) = &merged[&id];
+        let mut expected = match value.to_convex() {
+            Plain::Object(fields) => fields,
+            other => return Err(format!("{id} is {other:?}")),
+        };
+        if expected.get("deleted") != Some(&Plain::Boolean(true)) {
+            expected.remove("deleted");
+        }
+        expected.insert("id".into(), id.as_str().into());
+        expected.insert("version".into(), Plain::Float64(*changes as f64));
+        let Plain::Object(mut row) = row else { return Err(format!("the row of {id} is no object")) };
+        row.remove("timestamp");
+        if row != expected {
+            return Err(format!("the row of {id} is {row:?}, the merged document {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// A store has the same, its cached values are what its chunks say, and nothing is left to send.
+fn store(store: &Store, collection: &str, merged: &Merged) -> Result<(), String> {
+    let documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
+    if !documents.iter().map(|document| &document.id).eq(merged.keys()) {
+        let ids: Vec<_> = documents.iter().map(|document| &document.id).collect();
+        return Err(format!("its store has {ids:?} of {collection}, the log {:?}", merged.keys()));
+    }
+    for stored in documents {
+        let chunks = store.chunks(collection, &stored.id).map_err(|error| error.to_string())?;
+        let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+        let mut document =
+            AutoCommit::load(&bytes).map_err(|error| format!("{} cannot be loaded: {error}", stored.id))?;
+        let heads: BTreeSet<_> = document.get_heads().into_iter().collect();
+        if heads != stored.heads.iter().copied().collect() || format::read(&document) != stored.value {
+            return Err(format!("the cached value of {} is not that of its chunks", stored.id));
+        }
+        let (value, expected, _) = &merged[&stored.id];
+        if heads != *expected || stored.value != *value {
+            return Err(format!("{} is {:?} in its store, and {value:?} in the log", stored.id, stored.value));
+        }
+    }
+    let remote = store.last_remote("http://first").map_err(|error| error.to_string())?;
+    let unsent = store.unsent(collection, remote, usize::MAX).map_err(|error| error.to_string())?;
+    if !unsent.is_empty() {
+        return Err(format!("its store says that {unsent:?} of {collection} are not sent"));
+    }
+    Ok(())
+}
+
+/// All worlds show the merged notes, and these have everything that was saved.
+fn notes(simulation: &Simulation, merged: &Merged) -> Result<(), String> {
+    let mut expected = BTreeMap::new();
+    for (id, (value, ..)) in merged {
+        let note = read(value).map_err(|error| format!("{id} does not fit: {error}"))?;
+        simulation.oracle.check(id, &note).map_err(|what| format!("{id}: {what}"))?;
+        if !value.is_deleted() {
+            expected.insert(id.clone(), note);
+        }
+    }
+    for mark in &simulation.oracle.marks {
+        if mark.fate != super::oracle::Fate::Perhaps && !merged.contains_key(&mark.document) {
+            return Err(format!("{} is missing, and {:?} was {:?}", mark.document, mark.done, mark.fate));
+        }
+        if mark.fate == super::oracle::Fate::Open {
+            return Err(format!("{:?} of {} was never saved", mark.done, mark.document));
+        }
+    }
+    for peer in &simulation.peers {
+        let shown = peer.app.as_ref().map(|app| app.world.notes()).unwrap_or_default();
+        if shown != expected {
+            return Err(format!("{} shows {shown:?}, the log has {expected:?}", peer.name));
+        }
+    }
+    Ok(())
+}
+
+fn read(value: &Value) -> Result<Note, format::FormatError> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Stored {
+        text: String,
+        votes: Counter,
+        items: Vec<i64>,
+        own: i64,
+        done: bool,
+    }
+    let Stored { text, votes, items, own, done } = format::from_value(value)?;
+    Ok(Note { text, votes: votes.0, items, own, done })
+}

@@ -1,0 +1,174 @@
+//! What users did, and what became of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{CollectionIndex, DocumentId, DocumentKey};
+
+/// The collection in which every document has one maker and everything is accounted for.
+pub(super) const NOTES: CollectionIndex = CollectionIndex(0);
+/// The collection with a document that all apps may make.
+pub(super) const SETTINGS: CollectionIndex = CollectionIndex(1);
+/// Their names.
+pub(super) const NAMES: [&str; 2] = ["notes", "settings"];
+
+/// What a user did to a note, so that the end tells whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Typed a letter that nobody else types.
+    Letter(char),
+    /// Took it out.
+    LetterGone(char),
+    /// Voted so often.
+    Votes(i64),
+    /// Added an item that nobody else adds.
+    Item(i64),
+    /// Took one out.
+    ItemGone(i64),
+    /// Set the field that only the maker sets, to a value it never had.
+    Own(i64),
+}
+
+/// How sure an edit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its app runs, and has not said that it is saved.
+    Open,
+    /// The app said so.
+    Saved,
+    /// The app ended before.
+    Perhaps,
+}
+
+/// An edit and its fate.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub(super) document: DocumentId,
+    pub(super) done: Done,
+    pub(super) fate: Fate,
+}
+
+/// All edits of all users, in order.
+#[derive(Default)]
+pub(super) struct Oracle {
+    pub(super) marks: Vec<Mark>,
+}
+
+/// One run of an app: which of its edits were sent to the worker with which command.
+#[derive(Default)]
+pub(super) struct Run {
+    /// Made, and not captured yet.
+    made: BTreeMap<DocumentId, Vec<usize>>,
+    /// Captured, and not known to be saved.
+    captured: Vec<usize>,
+    edits: u64,
+}
+
+impl Oracle {
+    pub(super) fn made(&mut self, run: &mut Run, document: DocumentId, done: Done) {
+        run.made.entry(document.clone()).or_default().push(self.marks.len());
+        self.marks.push(Mark { document, done, fate: Fate::Open });
+    }
+
+    /// The app's worker says how many edits are saved. That is a number, and an edit of a document that has to be read first is overtaken by later ones of
+    /// others: only all of them are known to be saved.
+    pub(super) fn saved(&mut self, run: &mut Run, edits: u64) {
+        if edits < run.edits {
+            return;
+        }
+        for mark in run.captured.drain(..) {
+            self.marks[mark].fate = Fate::Saved;
+        }
+    }
+
+    /// The app's process is gone.
+    pub(super) fn ended(&mut self, run: Run) {
+        let made = run.made.into_values().flatten();
+        for mark in run.captured.into_iter().chain(made) {
+            self.marks[mark].fate = Fate::Perhaps;
+        }
+    }
+
+    /// Whether a note has what was done to it.
+    pub(super) fn check(&self, document: &DocumentId, note: &Note) -> Result<(), String> {
+        let marks: Vec<&Mark> = self.marks.iter().filter(|mark| mark.document == *document).collect();
+        let gone: BTreeSet<char> = marks
+            .iter()
+            .filter_map(|mark| match mark.done {
+                Done::LetterGone(letter) => Some(letter),
+                _ => None,
+            })
+            .collect();
+        let any_item_gone = marks.iter().any(|mark| matches!(mark.done, Done::ItemGone(_)));
+        let mut letters = BTreeMap::new();
+        for letter in note.text.chars() {
+            *letters.entry(letter).or_insert(0) += 1;
+        }
+        let mut items = BTreeMap::new();
+        for item in &note.items {
+            *items.entry(*item).or_insert(0) += 1;
+        }
+        if let Some((letter, count)) = letters.iter().find(|(_, count)| **count > 1) {
+            return Err(format!("{letter:?} is there {count} times"));
+        }
+        if let Some((item, count)) = items.iter().find(|(_, count)| **count > 1) {
+            return Err(format!("item {item} is there {count} times"));
+        }
+        let (mut votes, mut perhaps) = (0, BTreeSet::from([0]));
+        let mut owns = Vec::new();
+        for mark in &marks {
+            let is_sure = mark.fate != Fate::Perhaps;
+            match mark.done {
+                Done::Letter(letter) if is_sure && !gone.contains(&letter) && !letters.contains_key(&letter) => {
+                    return Err(format!("the letter {letter:?} is missing, and it was {:?}", mark.fate));
+                }
+                // An item put in the place of another, which someone else removes, goes with it.
+                Done::Item(item) if is_sure && !any_item_gone && !items.contains_key(&item) => {
+                    return Err(format!("the item {item} is missing, and it was {:?}", mark.fate));
+                }
+                Done::LetterGone(letter) if is_sure && letters.contains_key(&letter) => {
+                    return Err(format!("the letter {letter:?} is there again, and its removal was {:?}", mark.fate));
+                }
+                Done::Votes(count) if is_sure => votes += count,
+                Done::Votes(count) => perhaps = perhaps.iter().flat_map(|sum| [*sum, sum + count]).collect(),
+                Done::Own(value) => {
+                    if is_sure {
+                        owns.retain(|(_, sure)| !sure);
+                    }
+                    owns.push((value, is_sure));
+                }
+                _ => {}
+            }
+        }
+        if !perhaps.contains(&(note.votes - votes)) {
+            return Err(format!("{} votes, of which {votes} are sure and {perhaps:?} are possible", note.votes));
+        }
+        // Before it is ever set it is 0.
+        if !owns.iter().any(|(_, sure)| *sure) {
+            owns.push((0, true));
+        }
+        if !owns.iter().any(|(value, _)| *value == note.own) {
+            return Err(format!("`own` is {}, and could be {owns:?}", note.own));
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// The app sent an edit of a document to its worker.
+    pub(super) fn sent(&mut self, document: &DocumentKey, is_put: bool) {
+        self.edits += 1;
+        if document.collection == NOTES && is_put {
+            self.captured.extend(self.made.remove(&document.id).unwrap_or_default());
+        }
+    }
+}
+
+/// What all versions of the app know of a note.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Note {
+    pub(super) text: String,
+    pub(super) votes: i64,
+    pub(super) items: Vec<i64>,
+    pub(super) own: i64,
+    pub(super) done: bool,
+}

@@ -1,0 +1,321 @@
+//! A computer with an app on it: what is on its disk outlives the app's process.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+use automerge::{Change, ChangeHash};
+use rand::{Rng, rngs::StdRng};
+
+use super::{
+    deployment::Deployment,
+    fault::{Fault, Faults},
+    oracle::{NAMES, Oracle, Run},
+    trace::Trace,
+    world::{Deeds, Fields, User, World, describe},
+};
+use crate::{
+    DocumentId,
+    backend::simulated::Client,
+    replica::{self, Position, Push},
+    store::ChunkKind,
+    transport::{
+        Notice, Request,
+        simulated::{Down, Line},
+    },
+    worker::{Captured, Command, FailureKind, Report, WorkerConfig, simulated},
+};
+
+/// A running app.
+pub(super) struct App {
+    pub(super) process: simulated::Process,
+    pub(super) world: World,
+    pub(super) line: Line,
+    run: Run,
+    /// Reports that the world has not been given yet.
+    reports: VecDeque<Report>,
+}
+
+/// A computer.
+pub(super) struct Peer {
+    pub(super) name: String,
+    number: u8,
+    folder: PathBuf,
+    pub(super) app: Option<App>,
+    /// The connection, if there is one.
+    pub(super) client: Option<Client>,
+    pub(super) down: VecDeque<Down>,
+    /// Something was lost: the connection ends soon.
+    pub(super) is_doomed: bool,
+    pub(super) clock: Rc<Cell<i64>>,
+    /// How wrong its clock is, in milliseconds.
+    pub(super) skew: i64,
+    /// Until when its disk is full, in milliseconds.
+    pub(super) full_until: i64,
+    /// Which deployment it talks to.
+    pub(super) deployment: usize,
+    runs: u16,
+    /// Changes in snapshots, by the snapshot.
+    snapshots: BTreeMap<ChangeHash, Vec<ChangeHash>>,
+}
+
+impl Peer {
+    pub(super) fn new(number: u8, folder: PathBuf) -> Self {
+        Self {
+            name: String::from(char::from(b'a' + number)),
+            number,
+            folder,
+            app: None,
+            client: None,
+            down: VecDeque::new(),
+            is_doomed: false,
+            clock: Rc::default(),
+            skew: 0,
+            full_until: 0,
+            deployment: 0,
+            runs: 0,
+            snapshots: BTreeMap::new(),
+        }
+    }
+
+    /// Starts the app.
+    pub(super) fn start(
+        &mut self,
+        deployments: &[Deployment],
+        faults: &Faults,
+        rng: &mut StdRng,
+        trace: &mut Trace,
+    ) -> Result<(), String> {
+        self.runs += 1;
+        let fields = if faults.has(Fault::Versions) && rng.random_bool(0.5) { Fields::New } else { Fields::Old };
+        let budget = if faults.has(Fault::OddFrames) && rng.random_bool(0.3) {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(3_600)
+        };
+        let waits = rng.random_bool(0.3);
+        let mut world = World::new(fields, budget, waits);
+        // New in each run, and with the app's name, so that one can tell who made a change. Who wins a conflict is left to chance.
+        let mut actor: [u8; 16] = rng.random();
+        actor[12] = self.number;
+        actor[13..15].copy_from_slice(&self.runs.to_be_bytes());
+        let config = WorkerConfig {
+            store: simulated::store_path(&self.folder),
+            deployment: Some(deployments[self.deployment].url.clone()),
+            auth: None,
+            online: true,
+            collections: world.collections(),
+        };
+        trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
+        let process = simulated::Process::start(config, actor, self.clock.clone())
+            .map_err(|error| format!("{}: its store does not open: {error}", self.name))?;
+        let line = Line::new(NAMES.map(String::from).to_vec());
+        self.app = Some(App { process, world, line, run: Run::default(), reports: VecDeque::new() });
+        Ok(())
+    }
+
+    /// Kills the app. What it has not on the disk is gone.
+    pub(super) fn kill(&mut self, oracle: &mut Oracle) {
+        if let Some(app) = self.app.take() {
+            oracle.ended(app.run);
+        }
+        self.is_doomed = false;
+        self.down.clear();
+    }
+
+    /// One frame. `odd`: at any point of it something happens, and reports come a few at a time.
+    pub(super) fn frame(
+        &mut self,
+        work: usize,
+        faults: &Faults,
+        rng: &mut StdRng,
+        next: &mut u32,
+        oracle: &mut Oracle,
+        trace: &mut Trace,
+    ) -> Result<(), String> {
+        let Some(app) = &mut self.app else { return Ok(()) };
+        app.collect_reports(oracle, &self.name, trace)?;
+        let odd = faults.has(Fault::OddFrames);
+        let given = if odd { rng.random_range(0..=app.reports.len()) } else { app.reports.len() };
+        let (early, late) = if odd && work > 0 { (rng.random_range(0..=work), rng.random_range(0..2)) } else { (0, 0) };
+        trace.add(format!("{}: a frame, given {given} reports, {early}+{}+{late} edits", self.name, work - early));
+        for report in app.reports.drain(..given) {
+            app.world.report(report);
+        }
+        let mut user = User { rng, faults, name: &self.name, next };
+        let deeds = app.world.frame(early, work - early, &mut user);
+        app.note(deeds, &self.name, oracle, trace);
+        while let Some(command) = app.world.next_command() {
+            trace.add(format!("{}:   {}", self.name, describe(&command)));
+            if let Command::Edit { document, change, .. } = &command {
+                app.run.sent(document, matches!(change, Captured::Put(_)));
+            }
+            app.process.send(command);
+        }
+        // What is done after the capture is for the next one.
+        let deeds = app.world.between(late, &mut user);
+        app.note(deeds, &self.name, oracle, trace);
+        Ok(())
+    }
+
+    /// The app's transport is asked for the next thing.
+    pub(super) fn request(&mut self, owns_alone: bool, trace: &mut Trace) -> Result<(), String> {
+        let Some(app) = &mut self.app else { return Ok(()) };
+        let Some(request) = app.process.next_request() else { return Ok(()) };
+        match &request {
+            Request::Push(push) => {
+                trace.add(format!("{}: pushes {}", self.name, described(push)));
+                if owns_alone {
+                    only_its_own(push, self.number).map_err(|what| format!("{}: {what}", self.name))?;
+                }
+            }
+            Request::Subscribe { collection, checkpoint } => {
+                trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(*checkpoint)));
+            }
+            Request::Online(_) => {}
+        }
+        app.line.request(request);
+        Ok(())
+    }
+
+    /// The worker is told what the transport has to tell.
+    pub(super) fn notice(&mut self, trace: &mut Trace) {
+        let Some(app) = &mut self.app else { return };
+        let Some(notice) = app.line.next_notice() else { return };
+        trace.add(format!("{}: is told {}", self.name, told(&notice)));
+        app.process.notice(notice);
+    }
+
+    /// What the store holds: per collection, documents and their changes.
+    pub(super) fn stored(&mut self) -> Result<BTreeSet<(&'static str, DocumentId, ChangeHash)>, String> {
+        let mut stored = BTreeSet::new();
+        let Some(app) = &self.app else { return Ok(stored) };
+        let store = app.process.store();
+        for collection in NAMES {
+            let documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
+            for document in documents {
+                for chunk in store.chunks(collection, &document.id).map_err(|error| error.to_string())? {
+                    match chunk.kind {
+                        ChunkKind::Change => drop(stored.insert((collection, document.id.clone(), chunk.hash))),
+                        ChunkKind::Snapshot => {
+                            let changes = self.snapshots.entry(chunk.hash).or_insert_with(|| {
+                                let changes = replica::changes_of(chunk.hash, &chunk.bytes);
+                                changes.into_iter().map(|change| change.hash).collect()
+                            });
+                            stored.extend(changes.iter().map(|hash| (collection, document.id.clone(), *hash)));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
+impl App {
+    /// Looks at what the worker reports before the world is given it.
+    pub(super) fn collect_reports(&mut self, oracle: &mut Oracle, name: &str, trace: &mut Trace) -> Result<(), String> {
+        while let Some(report) = self.process.next_report() {
+            match &report {
+                Report::Status(status) => oracle.saved(&mut self.run, status.saved),
+                Report::Failed(failure) => {
+                    trace.add(format!("{name}:   is told that {failure}"));
+                    // What cannot be helped, and tried again.
+                    let is_expected = matches!(failure.kind, FailureKind::Store | FailureKind::Refused);
+                    if !is_expected {
+                        return Err(format!("{name} reports: {failure}"));
+                    }
+                }
+                Report::Delta { document, generation, seen, origin, content } => {
+                    let gone = if content.is_none() { ", deleted" } else { "" };
+                    let id = &document.id;
+                    trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));
+                }
+                Report::Ready(_) => {}
+            }
+            self.reports.push_back(report);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, deeds: Deeds, name: &str, oracle: &mut Oracle, trace: &mut Trace) {
+        for (document, done) in deeds {
+            trace.add(format!("{name}:   {document} {done:?}"));
+            oracle.made(&mut self.run, document, done);
+        }
+    }
+
+    pub(super) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+}
+
+/// Nobody pushes what was made elsewhere.
+fn only_its_own(push: &Push, number: u8) -> Result<(), String> {
+    for document in &push.documents {
+        for (hash, bytes) in &document.changes {
+            let change = Change::try_from(&**bytes).map_err(|error| format!("pushes what is no change: {error}"))?;
+            // An edit at an older version has an actor of its own, which ends with the app's.
+            let actor = change.actor_id().to_bytes();
+            let maker = actor.get(actor.len().saturating_sub(4)).copied().unwrap_or_default();
+            if maker != number {
+                return Err(format!("pushes change {hash} of {}, which app {maker} has made", document.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn at(position: Position) -> String {
+    format!("{}.{}", position.ts, position.ordinal)
+}
+
+fn described(push: &Push) -> String {
+    let documents: Vec<_> = push
+        .documents
+        .iter()
+        .map(|document| {
+            let changes: Vec<_> = document.changes.iter().map(|(hash, _)| short(hash)).collect();
+            format!("{} [{}]", document.id, changes.join(" "))
+        })
+        .collect();
+    documents.join(", ")
+}
+
+/// The first digits of a hash.
+pub(super) fn short(hash: &ChangeHash) -> String {
+    hash.to_string().chars().take(6).collect()
+}
+
+fn told(notice: &Notice) -> String {
+    match notice {
+        Notice::Page(page) => {
+            let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
+            let more = if page.has_more { " and more" } else { "" };
+            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.checkpoint), rows.join(", "))
+        }
+        Notice::Answered(answer) => {
+            let results: Vec<_> = answer
+                .results
+                .iter()
+                .map(|(id, result)| match result {
+                    Ok(()) => format!("{id} accepted"),
+                    Err(refusal) => format!("{id} refused: {} {}", refusal.code, refusal.message),
+                })
+                .collect();
+            format!("{}: {}", answer.epoch, results.join(", "))
+        }
+        Notice::PullRefused { refusal, .. } | Notice::Refused { refusal, .. } => {
+            format!("refused: {} {}", refusal.code, refusal.message)
+        }
+        Notice::Connecting { .. } => "connecting".into(),
+        Notice::Connected => "connected".into(),
+        Notice::Disconnected { .. } => "disconnected".into(),
+        Notice::Count { .. } => "a count".into(),
+        Notice::Dropped { .. } => "a push was dropped".into(),
+    }
+}

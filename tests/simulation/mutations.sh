@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Plants bugs in a copy of the sources, one at a time, and lets the simulator look for each.
+#
+#   tests/simulation/mutations.sh              all of them
+#   tests/simulation/mutations.sh tie base     those whose names contain one of these words
+#
+# Prints a table of which schedule found what, and fails if one was not found within 5,000.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+most=${SIM_SEEDS:-5000}
+missed=0
+wanted=("$@")
+
+fresh() {
+    rm -rf "$scratch/copy"
+    mkdir "$scratch/copy"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -pt "$scratch/copy"
+}
+
+# replace FILE OLD NEW: once, and it has to be there.
+replace() {
+    OLD=$2 NEW=$3 perl -0pi -e 's/\Q$ENV{OLD}\E/$ENV{NEW}/ or die "not found: $ENV{OLD}\n"' "$scratch/copy/$1"
+}
+
+# Same times as before, so that only what differs is compiled again.
+look() {
+    local name=$1 output result
+    if ! (cd "$scratch/copy" && cargo test -q -p bevy_convex_replicate --features simulation --test simulation --no-run) 2>"$scratch/build"; then
+        cat "$scratch/build" >&2
+        echo "$name: does not compile" >&2
+        exit 1
+    fi
+    output=$(cd "$scratch/copy" && SIM_STOP=1 SIM_SEEDS=$most cargo test -q -p bevy_convex_replicate --features simulation --test simulation \
+        -- --nocapture every_promise 2>/dev/null || true)
+    result=$(grep -m1 -oE 'seed [0-9]+ failed: .{0,90}' <<<"$output" || true)
+    if [ -z "$result" ]; then
+        missed=$((missed + 1))
+        result="NOT FOUND"
+    fi
+    printf '%-58s %s\n' "$name" "$result"
+}
+
+# mutation NAME (FILE OLD NEW)..
+mutation() {
+    local name=$1
+    shift
+    if [ ${#wanted[@]} -gt 0 ]; then
+        local is_wanted=0 word
+        for word in "${wanted[@]}"; do [[ $name == *"$word"* ]] && is_wanted=1; done
+        [ $is_wanted = 1 ] || return 0
+    fi
+    fresh
+    while [ $# -gt 0 ]; do
+        replace "$1" "$2" "$3"
+        shift 3
+    done
+    look "$name"
+}
+
+mutation "the pull cursor has no tie-break" src/backend/log/pull.rs \
+    'Bound::Excluded(checkpoint)' 'Bound::Excluded(Position { ts: checkpoint.ts, ordinal: u32::MAX })'
+mutation "an edit is made at the newest heads, not at its base" src/replica/live.rs \
+    'base.filter(|heads| *heads != tip)' 'base.filter(|_| false)'
+mutation "the checkpoint is stored before what it covers" src/worker/disk.rs \
+    'DiskRequest::Write(id, write) => {
+                    self.writes.push(write);' \
+    'DiskRequest::Write(id, write) => {
+                    if matches!(write, Write::Checkpoint { .. }) {
+                        let _ = self.store.commit(std::slice::from_ref(&write));
+                    }
+                    self.writes.push(write);'
+mutation "the outbox is dropped at a restart" src/worker/disk.rs \
+    'state.unsent.push(store.unsent(collection, remote, usize::MAX)?)' 'state.unsent.push(Vec::new())'
+mutation "what was received is pushed" src/replica/remote.rs \
+    'let remote = self.remote.id;
+            let chunks' 'let remote = None;
+            let chunks'
+mutation "an actor is used again in the next run" src/replica/mod.rs \
+    'ActorId::from(actor)' 'ActorId::from([actor[12]; 16])'
+mutation "unsent changes are compacted" src/store/compact.rs \
+    'rows.len() < 2 || rows.iter().any(|row| row.chunk.remote != Some(remote))' 'rows.len() < 2' src/store/compact.rs \
+    'AND document = ?2 AND holder IS ?3' 'AND document = ?2 AND (holder IS ?3 OR 1)'
+mutation "changes count as sent before the answer" src/replica/push.rs \
+    'collection.outbox.sent(&batch.send);' 'collection.outbox.sent(&batch.send);
+            if let Some(remote) = self.remote.id {
+                for document in &batch.send {
+                    self.last_write += 1;
+                    let changes = document.changes.iter().map(|(hash, _)| *hash).collect();
+                    let (collection, id) = (collection.name.clone(), document.id.clone());
+                    self.effects.push_back(Effect::Write(self.last_write, Write::Sent { remote, collection, id, changes }));
+                }
+            }'
+mutation "a change of the epoch is ignored" src/replica/remote.rs \
+    'let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();' 'let same = self.remote.id.is_some();'
+mutation "an edit is dropped while its document is read" src/replica/world.rs \
+    'Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),' 'Some(State::Loading(_)) => self.effects.push_back(Effect::Edited(0)),'
+mutation "an edit counts as saved before the commit" src/replica/world.rs \
+    'self.effects.push_back(Effect::Edited(edited));' 'self.effects.push_back(Effect::Edited(0));'
+mutation "apply overwrites what was not captured" src/ecs/apply.rs \
+    'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
+mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \
+    'replaced.last().copied()' 'replaced.first().copied()'
+mutation "the backend answers what its disk refused" src/backend/writer.rs \
+    '            self.doubtful = true;
+            return Err(format!("the backend cannot write its log: {error}"));' ''
+mutation "a page that waits is lost with its connection" src/replica/push.rs \
+    'if held.iter().any(|page| page.collection == name) {' 'if held.iter().any(|page| page.collection == name) && false {'
+mutation "the answer to a read given up is taken for the next" src/replica/outbox.rs \
+    'if *read != number {' 'if *read != number && false {'
+mutation "the base of a document made here is not kept" src/replica/live.rs \
+    'live.bases.insert(generation, heads);
+        Ok(live)' 'if generation > 0 {
+            live.bases.insert(generation, heads);
+        }
+        Ok(live)'
+
+[ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }
