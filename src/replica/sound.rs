@@ -284,7 +284,7 @@ pub(crate) mod tests {
                     assert!(open().merge(&[forged]).is_err(), "it is the forged one");
                     // What the replica does then: it reads the document again, and takes them in one by one.
                     live = open();
-                    assert!(matches!(live.merge(&[good.clone()]), Ok((merged, None)) if merged.moved));
+                    assert!(matches!(live.merge(std::slice::from_ref(&good)), Ok((merged, None)) if merged.moved));
                 }
             }
             assert_eq!(live.heads(), wanted);
