@@ -3,6 +3,8 @@
  * dependencies, its actor and its sequence number, and loading the WASM for that on every push would cost a hundred
  * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
  */
+import { Refused } from "./errors";
+import { OPERATIONS } from "./limits";
 import { hex, sha256 } from "./sha256";
 
 /** What the log knows of a change. Hashes and actors are lower-case hexadecimal. */
@@ -49,6 +51,7 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
 }
 
 function checkColumns(input: Reader): void {
+  const columns: { kind: number; length: number }[] = [];
   let total = 0;
   let previous = -1;
   for (let left = input.count(2); left > 0; left--) {
@@ -56,9 +59,50 @@ function checkColumns(input: Reader): void {
     if (column & COMPRESSED_COLUMN) throw new NotAChange("a column of the change is compressed");
     if (column <= previous) throw new NotAChange("the columns of the change are out of order");
     previous = column;
-    total += input.number();
+    const length = input.number();
+    columns.push({ kind: column & 7, length });
+    total += length;
   }
   if (total > input.left()) throw new NotAChange("the columns of the change are cut off");
+  for (const { kind, length } of columns) {
+    const rows = countRows(kind, new Reader(input.take(length)));
+    if (rows > OPERATIONS) {
+      throw new Refused("tooLarge", `A change that claims ${rows} operations.`, OPERATIONS);
+    }
+  }
+}
+
+/** How many rows a column claims to have, by its kind: without making any of them. */
+function countRows(kind: number, input: Reader): number {
+  switch (kind) {
+    case 0: // A group: its values say how many rows the columns grouped by it have.
+      return countRuns(input, () => input.number());
+    case 3:
+      return countRuns(input, () => (input.skipSigned(), 1));
+    case 4: {
+      let rows = 0;
+      while (input.left() > 0) rows += input.number();
+      return rows;
+    }
+    case 5:
+      return countRuns(input, () => (input.take(input.number()), 1));
+    case 7: // Raw values: as long as they are.
+      return 0;
+    default:
+      return countRuns(input, () => (input.number(), 1));
+  }
+}
+
+/** Rows of a run-length encoded column: at least one per value, and as many as `weigh` says if that is more. */
+function countRuns(input: Reader, weigh: () => number): number {
+  let rows = 0;
+  while (input.left() > 0) {
+    const run = input.signed();
+    if (run === 0) rows += input.number();
+    else if (run > 0) rows += run * Math.max(1, weigh());
+    else for (let left = -run; left > 0; left--) rows += Math.max(1, weigh());
+  }
+  return rows;
 }
 
 class Reader {
@@ -95,6 +139,17 @@ class Reader {
     const value = this.number();
     if (value * size > this.left()) throw new NotAChange("the change is cut off");
     return value;
+  }
+
+  /** A signed LEB128 number, as near as a float64 comes to it. */
+  signed(): number {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.byte();
+      value += (byte & 0x7f) * 2 ** shift;
+      if (shift > 63) throw new NotAChange("a number is too large");
+      if (byte < 0x80) return byte & 0x40 ? value - 2 ** (shift + 7) : value;
+    }
   }
 
   skipSigned(): void {

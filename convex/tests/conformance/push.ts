@@ -473,6 +473,17 @@ export const pushes: Case[] = [
   invalid("a whole document is not a change", Automerge.save(base)),
   invalid("a change whose header makes no sense is refused", resealed(forged(one, (b) => b.fill(0xff, 11)))),
   {
+    name: "a change that claims more operations than 4 Mi is refused, however few bytes it has",
+    steps: [
+      push(
+        [{ id: "a", changes: [chunk(claiming(4 * 1024 * 1024 + 1))] }],
+        [refused("a", "tooLarge", 4 * 1024 * 1024)],
+      ),
+      push([{ id: "a", changes: [chunk(claiming(2 ** 40))] }], [refused("a", "tooLarge", 4 * 1024 * 1024)]),
+      pull([], { to: START }),
+    ],
+  },
+  {
     name: "an empty id is refused",
     steps: [push([{ id: "", changes: chunks(base) }], [refused("", "invalidChange")])],
   },
@@ -630,6 +641,23 @@ export const pushes: Case[] = [
 /** A value under so many maps. */
 function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
   return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
+}
+
+/** A change by actor 1 with so many operations, which all do the same. */
+function claiming(operations: number): Uint8Array {
+  const run: number[] = [];
+  for (let left = operations; ; left = Math.floor(left / 128)) {
+    const bits = left % 128;
+    if (left < 64) {
+      run.push(bits);
+      break;
+    }
+    run.push(bits + 128);
+  }
+  const actions = [...run, 1];
+  // No dependencies; actor, sequence number, first operation, time, message, other actors; one column, of actions.
+  const data = [0, 1, 1, 1, 1, 0, 0, 0, 1, 66, actions.length, ...actions];
+  return resealed(new Uint8Array([0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, data.length, ...data]));
 }
 
 /** A chunk in two parts. */
