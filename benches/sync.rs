@@ -134,9 +134,7 @@ fn edit_latency() {
     let mut one = app::<Task>(&folder.path().join("one.sqlite"), Some(backend.url()));
     let mut two = app::<Task>(&folder.path().join("two.sqlite"), Some(backend.url()));
     let cards: Vec<Entity> = tasks().take(BOARD).map(|card| one.world_mut().spawn(card).id()).collect();
-    until(&mut [&mut one, &mut two], |apps| {
-        apps.iter().all(|app| is_quiet(app)) && count::<Task>(apps[1]) == BOARD
-    });
+    until(&mut [&mut one, &mut two], |apps| apps.iter().all(|app| is_quiet(app)) && count::<Task>(apps[1]) == BOARD);
     let mut times = Vec::new();
     for edit in 1..=EDITS {
         let votes = -(edit as i64);

@@ -1,7 +1,7 @@
 //! The embedded backend without threads and sockets: the writer, the log and its store, and who is subscribed to what.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -143,6 +143,26 @@ impl Node {
 
     pub(crate) fn compact(&mut self, collection: &str, document: &DocumentId, tail: usize) {
         self.writer.compact(collection, document, tail);
+        // What a snapshot stands for now comes with it, to those who do not have it yet.
+        let left = self.positions(collection, document);
+        for row in self.shown.iter_mut().filter(|row| row.collection == collection && row.document == *document) {
+            row.position = left.range(row.position..).next().copied().unwrap_or(row.position);
+        }
+    }
+
+    /// Where a document's rows are.
+    fn positions(&self, collection: &str, document: &DocumentId) -> BTreeSet<Position> {
+        let log = self.writer.log();
+        let mut args = PullDeltas { checkpoint: Some(Position::default()), limit: None, scope: None };
+        let mut positions = BTreeSet::new();
+        while let Ok(page) = log.pull_deltas(collection, &args) {
+            positions.extend(page.deltas.iter().filter(|row| row.document == *document).map(|row| row.position));
+            args.checkpoint = Some(page.checkpoint);
+            if !page.has_more {
+                break;
+            }
+        }
+        positions
     }
 
     /// The newest results of a client's subscriptions that have news; with `again` of all of them.

@@ -46,12 +46,7 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
 /// # Errors
 ///
 /// As of [`edit`].
-pub fn create<T: Transactable>(
-    document: &mut T,
-    id: &str,
-    view: &Value,
-    value: &Value,
-) -> Result<Edited, FormatError> {
+pub fn create<T: Transactable>(document: &mut T, id: &str, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, Some(id), view, value)
 }
 

@@ -15,11 +15,7 @@ use super::{
     repair::{self, stamp},
     write::{heads_to_blob, kind_to_number},
 };
-use crate::{
-    format,
-    inspect,
-    replica::chunk_hash,
-};
+use crate::{format, inspect, replica::chunk_hash};
 
 /// A page holds fewer rows than this: so many ids are tried one by one after a row that cannot be read, and then ever larger steps.
 const TRIED_ONE_BY_ONE: u32 = 1_024;

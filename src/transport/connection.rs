@@ -32,6 +32,8 @@ const STATES: usize = 16;
 pub(super) struct Connection {
     client: ConvexClient,
     states: mpsc::Receiver<WebSocketState>,
+    /// The client asks for a token again.
+    again: mpsc::Receiver<()>,
     watch: QuerySetSubscription,
     /// The newest result of everything that is subscribed.
     pub(super) results: QueryResults,
@@ -93,12 +95,14 @@ impl Connection {
             }
         }
         let token_sent = token.is_some();
+        let (ask, again) = mpsc::channel(1);
         if let Some(token) = token {
-            client.set_auth_callback(Some(once(token))).await;
+            client.set_auth_callback(Some(once(token, ask))).await;
         }
         Ok(Self {
             client,
             states,
+            again,
             watch,
             results: QueryResults::default(),
             subscriptions: HashMap::new(),
@@ -116,6 +120,8 @@ impl Connection {
                 Some(WebSocketState::Connected) => Happening::Nothing,
                 Some(WebSocketState::Connecting) | None => Happening::Ended(End::Lost("the connection was closed".into())),
             },
+            // A deployment that refuses a token need not close the connection, and the client, which waits for another, would not.
+            Some(()) = self.again.recv() => Happening::Ended(End::Lost("the connection was given up after the token was sent".into())),
             Some(happening) = self.work.next(), if !self.work.is_empty() => self.note(happening),
             results = self.watch.next() => match results {
                 Some(results) => {
@@ -237,12 +243,14 @@ async fn handshake(states: &mut mpsc::Receiver<WebSocketState>) -> bool {
 }
 
 /// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends everything without a token if it is
-/// given none; so it is left waiting until it is dropped.
-fn once(token: String) -> convex::AuthTokenFetcher {
+/// given none; so it is left waiting until it is dropped, and `again` is told.
+fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
     Box::new(move |is_again| {
-        let token = token.clone();
+        let (token, again) = (token.clone(), again.clone());
         Box::pin(async move {
             if is_again {
+                // Told before, or nobody listens: either is as good.
+                let _ = again.try_send(());
                 std::future::pending::<()>().await;
             }
             Ok(AuthenticationToken::User(token))

@@ -155,13 +155,7 @@ impl Follow {
         outcome.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
-    fn page(
-        &mut self,
-        from: Position,
-        page: &PageView<'_>,
-        room: bool,
-        now: Instant,
-    ) -> Result<Outcome, Refusal> {
+    fn page(&mut self, from: Position, page: &PageView<'_>, room: bool, now: Instant) -> Result<Outcome, Refusal> {
         let same_story = self.refused.is_none()
             && self.last.as_ref().is_some_and(|(epoch, more)| epoch == page.epoch && (!more || page.has_more));
         let same_rows =

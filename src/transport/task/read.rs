@@ -52,11 +52,8 @@ impl Task {
         for (collection, documents) in counts {
             self.tell(Notice::Count { collection, documents });
         }
-        let open: Vec<_> = self
-            .follows
-            .iter()
-            .filter_map(|(collection, follow)| Some((*collection, follow.key()?)))
-            .collect();
+        let open: Vec<_> =
+            self.follows.iter().filter_map(|(collection, follow)| Some((*collection, follow.key()?))).collect();
         let now = Instant::now();
         for (collection, key) in open {
             let room = self.has_room();

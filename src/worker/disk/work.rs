@@ -344,7 +344,11 @@ impl DiskWork {
     }
 
     /// As [`compact`](Self::compact), for documents of any length.
-    pub(in crate::worker) fn compact_one(&mut self, collection: &str, id: &crate::DocumentId) -> Result<bool, StoreError> {
+    pub(in crate::worker) fn compact_one(
+        &mut self,
+        collection: &str,
+        id: &crate::DocumentId,
+    ) -> Result<bool, StoreError> {
         match self.remote_in_use {
             Some(remote) => self.store.compact(collection, id, remote),
             None => Ok(false),
@@ -390,4 +394,3 @@ fn read_unsent(
     }
     Ok(UnsentDocument { id, changes, fields })
 }
-
