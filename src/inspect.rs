@@ -12,7 +12,9 @@ use std::{
 
 use automerge::{Automerge, Change};
 
-use crate::limits::{CHANGE_OPERATIONS, INFLATED_BYTES, OPERATION_NUMBER, OPERATIONS, SAVED_BYTES};
+#[cfg(feature = "backend")]
+use crate::limits::SAVED_BYTES;
+use crate::limits::{CHANGE_OPERATIONS, INFLATED_BYTES, OPERATION_NUMBER, OPERATIONS};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const DOCUMENT: u8 = 0;
@@ -36,6 +38,7 @@ pub(crate) fn change(bytes: &[u8]) -> Result<Change, ChunkError> {
 }
 
 /// All changes in a saved document, or in any concatenation of chunks; dependencies come before dependents within each chunk.
+#[cfg(feature = "backend")]
 pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
     if bytes.len() > SAVED_BYTES {
         return Err(too_large(format!("the saved document has {} bytes", bytes.len()), SAVED_BYTES as u64));
@@ -144,6 +147,7 @@ impl<'a> Chunk<'a> {
         self.verified(change)
     }
 
+    #[cfg(feature = "backend")]
     fn compressed_change(&self, budget: &mut usize) -> Result<Change, ChunkError> {
         check_change(&inflate(self.data, budget)?)?;
         let change = guarded("read", || Change::try_from(self.bytes))?.map_err(invalid)?;
