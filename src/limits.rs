@@ -79,15 +79,3 @@ pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
 pub(crate) const fn or_tiny(usual: usize, _tiny: usize) -> usize {
     usual
 }
-
-/// Whether this is a simulated run, which must be the same each time.
-#[cfg(feature = "simulation")]
-pub(crate) fn is_simulated() -> bool {
-    crate::simulation::is_running()
-}
-
-/// Whether this is a simulated run.
-#[cfg(not(feature = "simulation"))]
-pub(crate) const fn is_simulated() -> bool {
-    false
-}

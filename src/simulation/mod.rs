@@ -52,14 +52,8 @@ use std::cell::Cell;
 use rusqlite::ffi;
 
 thread_local! {
-    static RUNNING: Cell<bool> = const { Cell::new(false) };
     static TINY_LIMITS: Cell<bool> = const { Cell::new(false) };
     static WRITES_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// Whether this thread runs a schedule.
-pub(crate) fn is_running() -> bool {
-    RUNNING.get()
 }
 
 /// Whether the schedule that this thread runs has tiny limits.
@@ -92,7 +86,6 @@ struct Running;
 
 impl Running {
     fn start(tiny_limits: bool) -> Self {
-        RUNNING.set(true);
         TINY_LIMITS.set(tiny_limits);
         WRITES_LEFT.set(None);
         Self
@@ -101,7 +94,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.set(false);
         TINY_LIMITS.set(false);
         WRITES_LEFT.set(None);
     }

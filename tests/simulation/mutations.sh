@@ -29,12 +29,12 @@ replace() {
 # Same times as before, so that only what differs is compiled again.
 look() {
     local name=$1 output result
-    if ! (cd "$scratch/copy" && cargo test -q -p bevy_convex_replicate --features simulation --test simulation --no-run) 2>"$scratch/build"; then
+    if ! (cd "$scratch/copy" && cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation --no-run) 2>"$scratch/build"; then
         cat "$scratch/build" >&2
         echo "$name: does not compile" >&2
         exit 1
     fi
-    output=$(cd "$scratch/copy" && SIM_STOP=1 SIM_SEEDS=$most cargo test -q -p bevy_convex_replicate --features simulation --test simulation \
+    output=$(cd "$scratch/copy" && SIM_STOP=1 SIM_SEEDS=$most cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation \
         -- --nocapture every_promise 2>/dev/null || true)
     result=$(grep -m1 -oE 'seed [0-9]+ failed: .{0,90}' <<<"$output" || true)
     if [ -z "$result" ]; then
@@ -65,7 +65,7 @@ mutation "the pull cursor has no tie-break" src/backend/log/pull.rs \
     'Bound::Excluded(checkpoint)' 'Bound::Excluded(Position { ts: checkpoint.ts, ordinal: u32::MAX })'
 mutation "an edit is made at the newest heads, not at its base" src/replica/live.rs \
     'base.filter(|heads| *heads != tip)' 'base.filter(|_| false)'
-mutation "the checkpoint is stored before what it covers" src/worker/disk.rs \
+mutation "the checkpoint is stored before what it covers" src/worker/disk/work.rs \
     'DiskRequest::Write(id, write) => {
                     self.writes.push(write);' \
     'DiskRequest::Write(id, write) => {
@@ -73,7 +73,7 @@ mutation "the checkpoint is stored before what it covers" src/worker/disk.rs \
                         let _ = self.store.commit(std::slice::from_ref(&write));
                     }
                     self.writes.push(write);'
-mutation "the outbox is dropped at a restart" src/worker/disk.rs \
+mutation "the outbox is dropped at a restart" src/worker/disk/work.rs \
     'state.unsent.push(store.unsent(collection, remote, usize::MAX)?)' 'state.unsent.push(Vec::new())'
 mutation "what was received is pushed" src/replica/remote.rs \
     'let remote = self.remote.id;
@@ -103,7 +103,7 @@ mutation "an edit counts as saved before the commit" src/replica/world.rs \
 mutation "apply overwrites what was not captured" src/ecs/apply.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
 mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \
-    'replaced.last().copied()' 'replaced.first().copied()'
+    'let Some(last) = document.rows.get(end - 1).copied() else' 'let Some(last) = document.rows.first().copied() else'
 mutation "the backend answers what its disk refused" src/backend/writer.rs \
     '            self.doubtful = true;
             return Err(format!("the backend cannot write its log: {error}"));' ''
