@@ -76,6 +76,8 @@ pub enum Action {
     DismissProblem(usize),
     /// Offer refused edits again.
     Retry,
+    /// Set a damaged file aside and make a new one of what can be read and what the others have.
+    Rebuild,
     GoOffline(bool),
     /// Call me this from now on.
     IAm {
@@ -220,6 +222,7 @@ pub fn plan(board: &BoardView, action: &Action) -> Vec<Edit> {
         | Action::DismissToast
         | Action::DismissProblem(_)
         | Action::Retry
+        | Action::Rebuild
         | Action::GoOffline(_)
         | Action::IAm { .. }
         | Action::Dark(_) => Vec::new(),

@@ -9,7 +9,7 @@ use crate::{
     desk::Toast,
     model::{Card, Column},
     people::Presence,
-    view::{Link, Problem, SyncView},
+    view::{Link, Problem, Remedy, SyncView},
 };
 
 /// Failures kept for the banners; with more than that, a person needs the first few and not the rest.
@@ -57,7 +57,11 @@ pub fn watch_sync(mut board: ResMut<Board>, status: Res<SyncStatus>, mut failure
         let problem = Problem {
             title: title(failure.kind).to_owned(),
             message: failure.to_string(),
-            can_retry: matches!(failure.kind, FailureKind::Refused),
+            remedy: match failure.kind {
+                FailureKind::Refused => Some(Remedy::Retry),
+                FailureKind::DamagedStore => Some(Remedy::Rebuild),
+                _ => None,
+            },
         };
         let problems = &mut board.view.sync.problems;
         problems.retain(|other| *other != problem);
@@ -96,6 +100,8 @@ fn title(kind: FailureKind) -> &'static str {
         FailureKind::Deployment => "No such address.",
         FailureKind::Misfit => "Not a board's document.",
         FailureKind::Damaged => "Damaged.",
+        FailureKind::DamagedStore => "The file is damaged.",
+        FailureKind::SetAside => "A damaged file was set aside.",
         _ => "Something is wrong.",
     }
 }
@@ -126,7 +132,11 @@ pub fn carry_out(
             }
             Action::Retry => {
                 sync.retry();
-                board.view.sync.problems.retain(|problem| !problem.can_retry);
+                board.view.sync.problems.retain(|problem| problem.remedy != Some(Remedy::Retry));
+            }
+            Action::Rebuild => {
+                sync.rebuild_store();
+                board.view.sync.problems.retain(|problem| problem.remedy != Some(Remedy::Rebuild));
             }
             Action::GoOffline(offline) => {
                 board.is_paused = *offline;

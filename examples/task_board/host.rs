@@ -70,7 +70,7 @@ pub fn host(time: Res<Time<Real>>, status: Res<SyncStatus>, mut host: ResMut<Hos
                     .view
                     .sync
                     .problems
-                    .insert(0, Problem { title: "Not shared.".to_owned(), message, can_retry: false });
+                    .insert(0, Problem { title: "Not shared.".to_owned(), message, remedy: None });
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     desk::Desk,
     icons::{self, Icon},
     theme::{self, Palette},
-    view::{BoardView, Link},
+    view::{BoardView, Link, Remedy},
     widgets::{self, Weight},
 };
 
@@ -34,10 +34,15 @@ pub fn banners(ui: &mut Ui, look: &Palette, board: &BoardView, actions: &mut Vec
                     if widgets::icon_button(ui, look, Icon::Close, "Dismiss").clicked() {
                         actions.push(Action::DismissProblem(i));
                     }
-                    if problem.can_retry
-                        && widgets::button(ui, look, "Try again", Some(Icon::Undo), Weight::Plain).clicked()
+                    let offer = match problem.remedy {
+                        Some(Remedy::Retry) => Some(("Try again", Action::Retry)),
+                        Some(Remedy::Rebuild) => Some(("Set it aside and rebuild", Action::Rebuild)),
+                        None => None,
+                    };
+                    if let Some((words, action)) = offer
+                        && widgets::button(ui, look, words, Some(Icon::Undo), Weight::Plain).clicked()
                     {
-                        actions.push(Action::Retry);
+                        actions.push(action);
                     }
                     ui.with_layout(Layout::left_to_right(Align::Center).with_main_wrap(true), |ui| {
                         ui.spacing_mut().item_spacing.x = 6.0;

@@ -102,8 +102,17 @@ pub struct Problem {
     pub title: String,
     /// What happened and what to do.
     pub message: String,
-    /// Whether offering the edits again could help.
-    pub can_retry: bool,
+    /// What a button offers, if one can help.
+    pub remedy: Option<Remedy>,
+}
+
+/// What a person can do about a problem without leaving the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Offer refused edits again.
+    Retry,
+    /// Set a damaged file aside and make a new one.
+    Rebuild,
 }
 
 impl BoardView {
