@@ -4,7 +4,7 @@
  * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
  */
 import { Refused } from "./errors";
-import { OPERATIONS } from "./limits";
+import { CHANGE_OPERATIONS } from "./limits";
 import { hex, sha256 } from "./sha256";
 
 /** What the log knows of a change. Hashes and actors are lower-case hexadecimal. */
@@ -66,8 +66,8 @@ function checkColumns(input: Reader): void {
   if (total > input.left()) throw new NotAChange("the columns of the change are cut off");
   for (const { kind, length } of columns) {
     const rows = countRows(kind, new Reader(input.take(length)));
-    if (rows > OPERATIONS) {
-      throw new Refused("tooLarge", `A change that claims ${rows} operations.`, OPERATIONS);
+    if (rows > CHANGE_OPERATIONS) {
+      throw new Refused("tooLarge", `A change that claims ${rows} operations.`, CHANGE_OPERATIONS);
     }
   }
 }

@@ -6,8 +6,11 @@ export const CHUNK_BYTES = 256 * 1024;
 export const CHANGE_BYTES = 8 * 1024 * 1024;
 /** The parts of the largest change. */
 export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
-/** Operations in one change: run-length encoding lets a few bytes claim any number, which Automerge would make room for. */
-export const OPERATIONS = 4 * 1024 * 1024;
+/**
+ * Operations in one change: run-length encoding lets a few bytes claim any number, which Automerge would make room for. Enough to write
+ * or delete the longest text that a row may hold.
+ */
+export const CHANGE_OPERATIONS = 1_280 * 1024;
 /** Bytes of parts that wait for the others, per document: two of the largest changes. */
 export const WAITING_BYTES = 2 * CHANGE_BYTES;
 /** Chunk bytes in one push: one mutation's time and writes. */

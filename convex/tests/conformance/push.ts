@@ -473,13 +473,13 @@ export const pushes: Case[] = [
   invalid("a whole document is not a change", Automerge.save(base)),
   invalid("a change whose header makes no sense is refused", resealed(forged(one, (b) => b.fill(0xff, 11)))),
   {
-    name: "a change that claims more operations than 4 Mi is refused, however few bytes it has",
+    name: "a change that claims more operations than 1.25 Mi is refused, however few bytes it has",
     steps: [
       push(
-        [{ id: "a", changes: [chunk(claiming(4 * 1024 * 1024 + 1))] }],
-        [refused("a", "tooLarge", 4 * 1024 * 1024)],
+        [{ id: "a", changes: [chunk(claiming(1_280 * 1024 + 1))] }],
+        [refused("a", "tooLarge", 1_280 * 1024)],
       ),
-      push([{ id: "a", changes: [chunk(claiming(2 ** 40))] }], [refused("a", "tooLarge", 4 * 1024 * 1024)]),
+      push([{ id: "a", changes: [chunk(claiming(2 ** 40))] }], [refused("a", "tooLarge", 1_280 * 1024)]),
       pull([], { to: START }),
     ],
   },
