@@ -66,11 +66,7 @@ pub fn host(time: Res<Time<Real>>, status: Res<SyncStatus>, mut host: ResMut<Hos
             Err(error) => {
                 host.has_failed = true;
                 let message = format!("This window cannot host the board: {error}");
-                board
-                    .view
-                    .sync
-                    .problems
-                    .insert(0, Problem { title: "Not shared.".to_owned(), message, remedy: None });
+                board.view.sync.problems.insert(0, Problem { title: "Not shared.".to_owned(), message, remedy: None });
             }
         }
     }
