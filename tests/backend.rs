@@ -18,6 +18,8 @@ mod original;
 mod parts;
 #[path = "backend/protocol.rs"]
 mod protocol;
+#[path = "backend/prune.rs"]
+mod prune;
 #[path = "backend/pull.rs"]
 mod pull;
 #[path = "backend/push.rs"]

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::limits::PATIENCE;
+use super::limits::{PATIENCE, RETENTION};
 
 /// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
 #[derive(Clone)]
@@ -12,12 +12,20 @@ pub struct BackendConfig {
     pub(super) token: Option<String>,
     pub(super) origins: Vec<String>,
     pub(super) patience: Duration,
+    pub(super) retention: Duration,
 }
 
 impl BackendConfig {
     /// In memory, on any free port of this machine, for everyone on it.
     pub fn new() -> Self {
-        Self { listen: "127.0.0.1:0".into(), data: None, token: None, origins: Vec::new(), patience: PATIENCE }
+        Self {
+            listen: "127.0.0.1:0".into(),
+            data: None,
+            token: None,
+            origins: Vec::new(),
+            patience: PATIENCE,
+            retention: RETENTION,
+        }
     }
 
     /// Listens on this address, e.g. `127.0.0.1:3210`; port 0 is any that is free. An address that other machines can connect to needs a
@@ -43,6 +51,12 @@ impl BackendConfig {
         Self { patience, ..self }
     }
 
+    /// How long deleted documents are kept: 90 days unless set. Then all but their names is dropped, and a client that was away for longer
+    /// starts over: it drops them too, instead of bringing them back.
+    pub fn retention(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
     /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
     /// backend on the same machine.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
@@ -66,6 +80,7 @@ impl fmt::Debug for BackendConfig {
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("origins", &self.origins)
             .field("patience", &self.patience)
+            .field("retention", &self.retention)
             .finish()
     }
 }

@@ -59,5 +59,11 @@ pub(super) const GROUP: usize = 256;
 pub(super) const IDLE: Duration = Duration::from_millis(50);
 /// Rows checked against their merged documents before the writer looks for mutations again.
 pub(super) const CHECKS: usize = 16;
+/// How long tombstones are kept, unless configured otherwise. A client that was away for longer starts over.
+pub(super) const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How often the log is searched for tombstones older than that.
+pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Documents pruned in one transaction: mutations wait meanwhile.
+pub(super) const PRUNE_DOCUMENTS: usize = 64;
 /// How long the log goes without being looked after where the writer is never idle.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);

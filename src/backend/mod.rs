@@ -82,7 +82,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, token, origins, patience } = config;
+        let BackendConfig { listen, data, token, origins, patience, retention } = config;
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -99,7 +99,7 @@ impl Backend {
             .thread_name("replicate-backend")
             .enable_all()
             .build()?;
-        let (shared, jobs, published, writing) = writer::start(log, store)?;
+        let (shared, jobs, published, writing) = writer::start(log, store, retention)?;
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
             log: shared,

@@ -64,13 +64,14 @@ impl Node {
     pub(crate) fn start(
         folder: &Path,
         epoch: &str,
+        retention: Duration,
         now: Arc<AtomicI64>,
         shown: Vec<Shown>,
     ) -> Result<Self, BackendError> {
         let store = Store::open(folder, epoch)?;
         let log = store.read()?;
         let epoch = log.epoch().to_string();
-        let (writer, _) = Writer::new(log, Some(store), Box::new(move || now.load(Ordering::Relaxed)));
+        let (writer, _) = Writer::new(log, Some(store), retention, Box::new(move || now.load(Ordering::Relaxed)));
         let (jobs, waiting) = Jobs::channel();
         let answered = Answered::default();
         Ok(Self { writer, jobs, waiting, answered, clients: BTreeMap::new(), epoch, shown })

@@ -31,7 +31,17 @@ const LOCK: &str = "lock";
 /// Marks the file as this program's: `bcrb`.
 const APPLICATION: i64 = 0x6263_7262;
 /// Counts up with every change of the schema that an older program could not read.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// Since format 2: the documents that were deleted long ago, and the place of the last row each of them had.
+const PRUNED: &str = "
+CREATE TABLE pruned (
+    collection TEXT NOT NULL, id TEXT NOT NULL,
+    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, id)
+) STRICT;
+";
 
 const SCHEMA: &str = "
 CREATE TABLE log (epoch TEXT NOT NULL) STRICT;
@@ -146,6 +156,18 @@ impl Store {
             log.add(Record::Document(record)).map_err(|damage| damaged(damage.to_string()))?;
         }
 
+        let mut statement = self.connection.prepare("SELECT collection, id, ts, ordinal, stamp FROM pruned")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = DocumentId::new(row.get::<_, String>(1)?);
+            if !is_as_written(row, 4)? {
+                return Err(damaged(format!("the name of the deleted document {id} is not as it was written")));
+            }
+            let last = Position { ts: row.get(2)?, ordinal: row.get(3)? };
+            let record = Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last };
+            log.add(record).map_err(|damage| damaged(damage.to_string()))?;
+        }
+
         let mut statement = self.connection.prepare(
             "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp
              FROM chunk ORDER BY ts, ordinal",
@@ -242,6 +264,24 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
                     Cell::Integer(document.deleted.into()),
                     Cell::Integer(document.modified),
                     Cell::Integer(document.merged.into()),
+                ],
+            )?;
+        }
+        Record::DocumentGone { collection, id, last } => {
+            for sql in [
+                "DELETE FROM document WHERE collection = ?1 AND id = ?2",
+                "DELETE FROM part WHERE collection = ?1 AND document = ?2",
+            ] {
+                transaction.prepare_cached(sql)?.execute(params![&**collection, id.as_str()])?;
+            }
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, stamp) VALUES (?1, ?2, ?3, ?4, ?5)",
+                &[
+                    Cell::Text(collection.as_bytes()),
+                    Cell::Text(id.as_str().as_bytes()),
+                    Cell::Integer(last.ts),
+                    Cell::Integer(last.ordinal.into()),
                 ],
             )?;
         }
@@ -364,10 +404,17 @@ fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     if !is_new {
         add_stamps(&mut connection)?;
+        if format < FORMAT {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(PRUNED)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            transaction.commit()?;
+        }
     }
     if is_new {
         let transaction = connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(PRUNED)?;
         transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;

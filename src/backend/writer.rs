@@ -6,16 +6,16 @@
 use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::JoinHandle,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use convex::Value;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use tokio::sync::watch;
 
 use super::{
     function::{self, CallError, Mutation},
-    limits::{CARE_EVERY, CHECKS, GROUP, IDLE},
+    limits::{CARE_EVERY, CHECKS, GROUP, IDLE, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
     store::Store,
 };
@@ -78,9 +78,10 @@ impl Jobs {
 pub(super) fn start(
     log: Log,
     store: Option<Store>,
+    retention: Duration,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (mut writer, receiver) = Writer::new(log, store, Box::new(now));
+    let (mut writer, receiver) = Writer::new(log, store, retention, Box::new(now));
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
@@ -98,6 +99,10 @@ pub(super) struct Writer {
     doubtful: bool,
     /// When the log was last looked after.
     cared: Instant,
+    /// How long tombstones are kept.
+    retention: Duration,
+    /// When all that were older were last pruned.
+    pruned: Option<Instant>,
     clock: Clock,
 }
 
@@ -105,10 +110,16 @@ pub(super) struct Writer {
 type Answers = Vec<(Box<dyn FnOnce(Reply) + Send>, Reply)>;
 
 impl Writer {
-    pub(super) fn new(log: Log, store: Option<Store>, clock: Clock) -> (Self, watch::Receiver<i64>) {
+    pub(super) fn new(
+        log: Log,
+        store: Option<Store>,
+        retention: Duration,
+        clock: Clock,
+    ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
         let log = Shared(Arc::new(RwLock::new(log)));
-        (Self { log, store, published, doubtful: false, cared: Instant::now(), clock }, receiver)
+        let cared = Instant::now();
+        (Self { log, store, published, doubtful: false, cared, retention, pruned: None, clock }, receiver)
     }
 
     fn run(&mut self, jobs: &Receiver<Job>) {
@@ -132,8 +143,21 @@ impl Writer {
     /// The next job. Looks after the log while there is none, and now and then if there always is.
     fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
         loop {
+            let until_pruning = self.until_pruning();
+            if until_pruning.is_zero() {
+                self.prune();
+                match jobs.try_recv() {
+                    Ok(job) => return Some(job),
+                    Err(TryRecvError::Disconnected) => return None,
+                    Err(TryRecvError::Empty) => continue,
+                }
+            }
             if self.doubtful || !self.log.read().needs_care() {
-                return jobs.recv().ok();
+                match jobs.recv_timeout(until_pruning) {
+                    Ok(job) => return Some(job),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                }
             }
             let patience = CARE_EVERY.saturating_sub(self.cared.elapsed());
             if !patience.is_zero() {
@@ -149,13 +173,45 @@ impl Writer {
                 self.care();
             }
             self.cared = Instant::now();
-            if jobs.is_empty()
-                && !self.doubtful
-                && let Some(store) = &self.store
-                && let Err(error) = store.reclaim()
-            {
-                tracing::warn!(target: "bevy_convex_replicate::backend", %error, "cannot give back free space");
+            if jobs.is_empty() {
+                self.reclaim();
             }
+        }
+    }
+
+    fn reclaim(&self) {
+        if !self.doubtful
+            && let Some(store) = &self.store
+            && let Err(error) = store.reclaim()
+        {
+            tracing::warn!(target: "bevy_convex_replicate::backend", %error, "cannot give back free space");
+        }
+    }
+
+    /// How long it is until tombstones are looked for again.
+    fn until_pruning(&self) -> Duration {
+        let every = PRUNE_EVERY.min(self.retention).max(IDLE);
+        self.pruned.map_or(Duration::ZERO, |pruned| every.saturating_sub(pruned.elapsed()))
+    }
+
+    /// Prunes some of the documents that were deleted longer ago than the retention.
+    fn prune(&mut self) {
+        let records = match self.doubtful {
+            true => Vec::new(),
+            false => {
+                let now = (self.clock)();
+                let retention = i64::try_from(self.retention.as_nanos()).unwrap_or(i64::MAX);
+                self.log.write().prune(now.saturating_sub(retention), PRUNE_DOCUMENTS, now)
+            }
+        };
+        if let Err(problem) = self.persist(&records) {
+            tracing::error!(target: "bevy_convex_replicate::backend", %problem, "cannot prune the log");
+        }
+        self.tell();
+        if records.is_empty() || self.doubtful {
+            // All, or none for now.
+            self.pruned = Some(Instant::now());
+            self.reclaim();
         }
     }
 

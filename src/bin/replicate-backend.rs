@@ -1,6 +1,6 @@
 //! The embedded backend as a program of its own.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig};
 use clap::Parser;
@@ -22,6 +22,9 @@ struct Options {
     /// A web page's origin that may connect, e.g. http://localhost:5173. May be given several times.
     #[arg(long = "allow-origin")]
     origins: Vec<String>,
+    /// How many days deleted documents are kept. A client that was away for longer starts over.
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    retention: u32,
 }
 
 fn main() -> ExitCode {
@@ -48,7 +51,8 @@ fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
 }
 
 fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = BackendConfig::new().listen(options.listen);
+    let retention = Duration::from_secs(u64::from(options.retention) * 24 * 60 * 60);
+    let mut config = BackendConfig::new().listen(options.listen).retention(retention);
     if let Some(data) = options.data {
         config = config.data(data);
     }

@@ -38,6 +38,8 @@ struct Outgoing {
     refused: Option<Refusal>,
     /// Everything was offered, because the backend lacked something that we thought it had.
     history_offered: bool,
+    /// Whether it has changes that the backend may never have had, rather than all of them offered again.
+    edited: bool,
 }
 
 #[derive(Debug)]
@@ -91,16 +93,29 @@ impl Outbox {
             Changes::Known(changes) if changes.len() < limits::or_tiny(KEPT_CHANGES, 2) => changes.push(change),
             Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
         }
+        outgoing.edited = true;
     }
 
     /// Another backend is asked from now on, or the same one forgot: these documents have changes that it lacks, by the store, which may
-    /// not know the newest yet.
-    pub(super) fn reset(&mut self, unsent: Vec<DocumentId>) {
-        let newest: Vec<DocumentId> = self.queue.values().cloned().collect();
+    /// not know the newest yet. `again`: it may have had all of them but those that were here before.
+    pub(super) fn reset(&mut self, unsent: Vec<DocumentId>, again: bool) {
+        let edited = |id: &DocumentId| self.documents.get(id).is_some_and(|outgoing| outgoing.edited);
+        let newest: Vec<_> = self.queue.values().map(|id| (id.clone(), edited(id))).collect();
         *self = Self { next_place: self.next_place, next_read: self.next_read, ..Self::default() };
-        for id in unsent.into_iter().chain(newest) {
-            self.entry(&id);
+        for id in unsent {
+            self.entry(&id).edited = !again;
         }
+        for (id, edited) in newest {
+            self.entry(&id).edited |= edited;
+        }
+    }
+
+    /// The backend will never take this document. Returns whether it has changes that the backend may never have had.
+    pub(super) fn forget(&mut self, id: &DocumentId) -> bool {
+        self.take_in_flight(id);
+        let edited = self.documents.get(id).is_some_and(|outgoing| outgoing.edited);
+        self.remove(id);
+        edited
     }
 
     fn entry(&mut self, id: &DocumentId) -> &mut Outgoing {
@@ -108,7 +123,8 @@ impl Outbox {
             let place = self.next_place;
             self.next_place += 1;
             self.queue.insert(place, id.clone());
-            Outgoing { place, changes: Changes::Stored { history: false }, refused: None, history_offered: false }
+            let changes = Changes::Stored { history: false };
+            Outgoing { place, changes, refused: None, history_offered: false, edited: false }
         })
     }
 

@@ -1,7 +1,7 @@
 //! The backend's side of pushing: one batch in flight, and what became of it.
 
 use super::{Effect, Push, PushAnswer, Refusal, Replica};
-use crate::{CollectionIndex, store::Write, worker::FailureKind};
+use crate::{CollectionIndex, DocumentKey, store::Write, worker::FailureKind};
 
 impl Replica {
     pub(super) fn connected(&mut self) {
@@ -87,7 +87,7 @@ impl Replica {
         }
         self.remote.in_flight = None;
         let mut writes = Vec::new();
-        let mut refused = Vec::new();
+        let (mut refused, mut pruned) = (Vec::new(), Vec::new());
         let collection = &mut self.collections[answer.collection.0 as usize];
         for (id, result) in answer.results {
             match result {
@@ -96,6 +96,9 @@ impl Replica {
                     let name = collection.name.clone();
                     writes.extend(self.remote.id.map(|remote| Write::Sent { remote, collection: name, id, changes }));
                 }
+                Err(refusal) if refusal.code == "pruned" => {
+                    pruned.push((DocumentKey { collection: answer.collection, id }, refusal));
+                }
                 Err(refusal) if collection.outbox.refused(&id, &refusal) => refused.push((id, refusal)),
                 Err(_) => {}
             }
@@ -103,6 +106,9 @@ impl Replica {
         collection.outbox.dropped();
         for write in writes {
             self.write(write);
+        }
+        for (key, refusal) in pruned {
+            self.pruned(key, &refusal);
         }
         if named {
             self.remote.identified = false;

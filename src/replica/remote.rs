@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Document, Effect, Live, Origin, Page, Position, Refusal, RemoteState, Replica, State,
+    Delta, Document, Effect, Live, Origin, Page, Position, Refusal, RemoteState, Replica, State,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -31,6 +31,8 @@ pub(super) struct Remote {
     /// Whether this connection's epoch is known to be the one that `id` stands for.
     pub(super) identified: bool,
     pub(super) identifying: bool,
+    /// What is believed of the backend is being dropped: all it had is offered again.
+    pub(super) forgetting: bool,
     /// Pages that wait for that.
     pub(super) held: VecDeque<Page>,
     pub(super) in_flight: Option<CollectionIndex>,
@@ -45,18 +47,19 @@ impl Replica {
         let held = std::mem::take(&mut self.remote.held);
         self.remote.identifying = false;
         self.remote.identified = epoch.is_some();
+        let again = epoch.is_none() && std::mem::take(&mut self.remote.forgetting);
         self.remote.id = state.remote;
         self.remote.epoch = epoch;
         if !same {
-            self.follow_anew(state, &held);
+            self.follow_anew(state, &held, again);
         }
         if self.remote.identified {
             held.into_iter().for_each(|page| self.page(page));
         }
     }
 
-    /// Another log than the one followed so far, or the same from another place.
-    pub(super) fn follow_anew(&mut self, state: RemoteState, held: &VecDeque<Page>) {
+    /// Another log than the one followed so far, or the same from another place: `again`, to which everything is offered again.
+    fn follow_anew(&mut self, state: RemoteState, held: &VecDeque<Page>, again: bool) {
         self.remote.echoes.clear();
         self.remote.in_flight = None;
         self.pages.clear();
@@ -64,7 +67,7 @@ impl Replica {
         for (index, collection) in self.collections.iter_mut().enumerate() {
             let name = CollectionIndex(index as u16);
             let checkpoint = state.checkpoints.get(index).copied().unwrap_or_default();
-            collection.outbox.reset(unsent.next().unwrap_or_default());
+            collection.outbox.reset(unsent.next().unwrap_or_default(), again);
             collection.pull.restart(checkpoint);
             // The page that told of the log may be the one that is wanted.
             if !held.iter().any(|page| page.collection == name && page.from == checkpoint) {
@@ -194,12 +197,50 @@ impl Replica {
         self.fail(FailureKind::Damaged, Some(collection), Some(id), message);
     }
 
+    /// The backend has forgotten a document that was deleted long ago, and so do we.
+    pub(super) fn pruned(&mut self, key: DocumentKey, refusal: &Refusal) {
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        if matches!(collection.documents.get(&key.id).map(|document| &document.state), Some(State::Loading(_))) {
+            // Edits may wait for it. It is offered again, until it has been read.
+            return;
+        }
+        let edited = collection.outbox.forget(&key.id);
+        let name = collection.name.clone();
+        let document = collection.documents.remove(&key.id);
+        for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
+            page.chunks.documents.retain(|(id, _)| *id != key.id);
+        }
+        if edited {
+            // Before it is taken away: the app may want to look at it once more.
+            let message = format!(
+                "{} ({}). It is gone here too, and with it the edits that had not been sent: what should stay has to be put into a new document",
+                refusal.message, refusal.code
+            );
+            self.fail(FailureKind::Pruned, Some(key.collection), Some(key.id.clone()), message);
+        }
+        self.write(Write::Forget { collection: name, id: key.id.clone() });
+        let Some(document) = document else { return };
+        if let State::Live(_) = document.state {
+            self.live.count -= 1;
+        }
+        self.effects.push_back(Effect::Deliver(Delta {
+            document: key,
+            generation: document.generation + 1,
+            seen: document.seen,
+            value: None,
+            origin: Origin::Remote,
+        }));
+    }
+
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
         if refusal.code == "checkpointUnknown" {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
             match self.remote.id {
-                Some(remote) => self.effects.push_back(Effect::Forget(remote)),
+                Some(remote) => {
+                    self.remote.forgetting = true;
+                    self.effects.push_back(Effect::Forget(remote));
+                }
                 // Nothing of it is believed yet: its pages waited for its name when the log was replaced.
                 None => {
                     self.effects.push_back(Effect::Subscribe { collection, checkpoint: Position::default() });

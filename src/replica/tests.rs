@@ -377,7 +377,7 @@ fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
         state: RemoteState { remote: Some(RemoteId(9)), checkpoints: Vec::new(), unsent: vec![Vec::new()] },
     });
     let collection = peer.replica.collections.first_mut().unwrap();
-    collection.outbox.reset(vec![id.clone()]);
+    collection.outbox.reset(vec![id.clone()], false);
     let batch = collection.outbox.next_batch();
     assert_eq!(batch.read, [(id.clone(), false)]);
     collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None }, batch.number);

@@ -38,7 +38,8 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
         if !collection.documents.contains_key(&edit.document.id) && matches!(edit.change, Change::Put { .. }) {
             let live = State::Live(Box::new(Live::new(&self.actor)));
-            let document = Document { state: live, ..Document::default() };
+            // The world may have had versions of it, if it was forgotten since.
+            let document = Document { generation: edit.generation, state: live, ..Document::default() };
             collection.documents.insert(edit.document.id.clone(), document);
             self.live.count += 1;
         }

@@ -140,6 +140,13 @@ pub enum Write {
         /// The last row covered.
         position: Position,
     },
+    /// Drop a document and all of its changes, unsent ones too: a backend has forgotten it, long after it was deleted.
+    Forget {
+        /// The collection.
+        collection: String,
+        /// The document.
+        id: DocumentId,
+    },
 }
 
 impl Write {
@@ -148,7 +155,7 @@ impl Write {
     pub fn can_wait(&self) -> bool {
         match self {
             Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),
-            Write::Sent { .. } | Write::Checkpoint { .. } => true,
+            Write::Sent { .. } | Write::Checkpoint { .. } | Write::Forget { .. } => true,
         }
     }
 }

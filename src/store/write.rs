@@ -51,7 +51,9 @@ impl Store {
 
 fn place(write: &Write) -> String {
     match write {
-        Write::Document(DocumentWrite { collection, id, .. }) | Write::Sent { collection, id, .. } => {
+        Write::Document(DocumentWrite { collection, id, .. })
+        | Write::Sent { collection, id, .. }
+        | Write::Forget { collection, id } => {
             format!("{collection}/{id}")
         }
         Write::Checkpoint { collection, .. } => format!("{collection} (checkpoint)"),
@@ -65,6 +67,7 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
         Write::Checkpoint { remote, collection, position } => {
             set_checkpoint(transaction, *remote, collection, *position)
         }
+        Write::Forget { collection, id } => forget_document(transaction, collection, id),
     }
 }
 
@@ -170,6 +173,16 @@ fn set_checkpoint(
              ON CONFLICT (remote, collection) DO UPDATE SET ts = excluded.ts, ordinal = excluded.ordinal",
         )?
         .execute(params![remote.0, collection, position.ts, position.ordinal])?;
+    Ok(())
+}
+
+fn forget_document(transaction: &Transaction, collection: &str, id: &DocumentId) -> rusqlite::Result<()> {
+    let Some(document) = find_document(transaction, collection, id)? else {
+        return Ok(());
+    };
+    for sql in ["DELETE FROM chunk WHERE document = ?1", "DELETE FROM document WHERE id = ?1"] {
+        transaction.prepare_cached(sql)?.execute([document])?;
+    }
     Ok(())
 }
 

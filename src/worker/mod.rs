@@ -174,6 +174,10 @@ pub enum FailureKind {
     SetAside,
     /// The deployment refused a document's changes. They are kept, and the document's later ones are held back.
     Refused,
+    /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still to be sent. They cannot be
+    /// taken in any more: the document is gone here too, and they with it. A last look at the components can be had in an observer of their removal,
+    /// which comes after this; what should stay goes into a document of another id.
+    Pruned,
     /// The deployment does not let us read a collection.
     Unreadable,
     /// A token was refused or could not be had.

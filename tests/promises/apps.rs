@@ -42,6 +42,8 @@ pub struct Place {
     port: u16,
     /// Whether callers need a [`TOKEN`].
     guarded: bool,
+    /// How long an embedded backend keeps what is deleted, from its next start on.
+    pub retention: Duration,
 }
 
 /// The token that a guarded backend takes: for the embedded one any word is as good as another, and `convex/host` takes it for a JSON Web
@@ -65,7 +67,7 @@ impl Place {
 
     fn open(guarded: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut place = Self { folder, backend: None, port: 0, guarded };
+        let mut place = Self { folder, backend: None, port: 0, guarded, retention: Duration::MAX };
         place.start_backend();
         place
     }
@@ -104,6 +106,7 @@ impl Place {
         } else {
             let mut config = BackendConfig::new()
                 .listen(format!("127.0.0.1:{}", self.port))
+                .retention(self.retention)
                 .data(self.folder.path().join("backend"));
             if self.guarded {
                 config = config.token(TOKEN);
@@ -227,6 +230,11 @@ impl Device {
         app.finish();
         app.cleanup();
         Self { app, store, deployment: deployment.map(str::to_owned) }
+    }
+
+    /// Ends the app. What it stored can be opened again.
+    pub fn into_store(self) -> PathBuf {
+        self.store
     }
 
     /// Ends the app and starts it again on the same store.

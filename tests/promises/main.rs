@@ -13,4 +13,5 @@ mod no_echo;
 mod no_revert;
 mod one_bad_document;
 mod skips_nothing;
+mod starts_over;
 mod table_tells_the_truth;

@@ -19,12 +19,14 @@
 //! # Positions
 //!
 //! Every commit has a timestamp later than all before, also if the clock went back; its rows share it and are told apart by their
-//! ordinal. Rows are never moved; compaction replaces a document's first rows by a snapshot at the place of the last of them.
+//! ordinal. Rows are never moved; compaction replaces a document's first rows by a snapshot at the place of the last of them. Only the rows of
+//! documents that were deleted long ago go away for good; a reader that has not read so far is told to start over.
 
 mod compact;
 mod document;
 mod merge;
 mod original;
+mod prune;
 mod pull;
 mod push;
 mod record;
@@ -40,7 +42,7 @@ use std::{
 
 use convex::Value;
 
-use self::{document::Document, merge::Merged};
+use self::{document::Document, merge::Merged, prune::Pruned};
 use crate::{
     DocumentId,
     replica::{Part, Position},
@@ -78,6 +80,7 @@ struct Collection {
     modified: BTreeSet<(i64, DocumentId)>,
     /// Chunks of which parts are missing.
     waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
+    pruned: Pruned,
     /// The newest commit here.
     last: i64,
     /// What `changeStream` answers: as of the newest published commit.
@@ -140,7 +143,8 @@ impl Log {
             return;
         }
         for collection in self.collections.values_mut().filter(|collection| collection.last > self.published) {
-            collection.stream = StreamState { timestamp: collection.last, count: collection.documents.len() };
+            let timestamp = collection.modified.last().map_or(0, |(modified, _)| *modified);
+            collection.stream = StreamState { timestamp, count: collection.documents.len() };
         }
         self.published = self.last;
     }

@@ -54,6 +54,7 @@ impl Log {
     pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Failure> {
         check_id(&args.id)?;
         let of = |failure: Failure| failure.of(&args.id);
+        self.check_remembered(collection, &args.id).map_err(of)?;
         let mut changes = Vec::new();
         for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
             changes.push(new_change(change).map_err(of)?);

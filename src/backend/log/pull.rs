@@ -55,8 +55,15 @@ impl Log {
         };
         let end = Position { ts: self.published, ordinal: u32::MAX };
         let newest = collection.rows.range(..=end).next_back().map_or(Position::default(), |(position, _)| *position);
-        if checkpoint > newest {
+        // The newest row may have been pruned, and was the newest all the same.
+        if checkpoint > newest.max(collection.pruned.newest) {
             return Err(unknown());
+        }
+        if checkpoint.ts > 0 && checkpoint < collection.pruned.newest {
+            return Err(Failure::new(
+                "checkpointUnknown",
+                "documents deleted since that checkpoint are gone from this log: start from the beginning and offer everything again",
+            ));
         }
         let range = (Bound::Excluded(checkpoint), Bound::Included(end));
         let mut page = Filling { page: LogPage { deltas: Vec::new(), checkpoint, has_more: false }, limit, bytes: 0 };

@@ -135,6 +135,7 @@ impl Log {
         commit: &mut Commit,
     ) -> Result<(), Failure> {
         check_id(&pushed.id)?;
+        self.check_remembered(collection, &pushed.id)?;
         let id = DocumentId::new(pushed.id);
         let fields = match pushed.fields {
             None => None,

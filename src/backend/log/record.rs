@@ -18,10 +18,12 @@ use crate::{
 pub(in crate::backend) enum Record {
     /// A row of the log.
     Row(Row),
-    /// A row that compaction has replaced.
+    /// A row that compaction has replaced, or that went with its document.
     RowGone(Position),
     /// A document as it is now.
     Document(DocumentRecord),
+    /// A document that was deleted long ago is forgotten, but for its name. `last` was its last row.
+    DocumentGone { collection: Arc<str>, id: DocumentId, last: Position },
     /// A part of a chunk whose other parts are still to come.
     Part { collection: Arc<str>, document: DocumentId, part: Part, bytes: Arc<[u8]> },
     /// All parts of a chunk that waited: it is complete, or was none.

@@ -17,7 +17,7 @@ pub(in crate::backend) struct Damage {
     problem: String,
 }
 
-/// A log in the making: documents first, then rows in order, then waiting parts.
+/// A log in the making: documents first, those that are gone among them, then rows in order, then waiting parts.
 pub(in crate::backend) struct Restore {
     log: Log,
     /// Chunks of which not all parts have been read.
@@ -40,6 +40,14 @@ impl Restore {
                 let chunk =
                     waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
                 chunk.parts.insert(part.index, bytes);
+            }
+            Record::DocumentGone { collection, id, last } => {
+                let name = self.log.name(&collection);
+                let known = self.log.collections.entry(name).or_default();
+                known.pruned.remember(id, last);
+                // Nothing comes before what is gone, also if the clock goes back.
+                known.last = known.last.max(last.ts);
+                self.log.last = self.log.last.max(last.ts);
             }
             Record::RowGone(_) | Record::PartsGone { .. } => {}
         }

@@ -74,6 +74,9 @@ fn restored(epoch: &str, records: &[Record]) -> Log {
             Record::RowGone(position) => {
                 rows.remove(position);
             }
+            Record::DocumentGone { id, .. } => {
+                documents.insert(id.clone(), record.clone());
+            }
             Record::Part { .. } | Record::PartsGone { .. } => {}
         }
     }

@@ -1,0 +1,150 @@
+//! Documents deleted longer ago than the retention: gone for good, and nobody brings them back.
+
+use std::{path::Path, time::Duration};
+
+use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use convex::{FunctionResult, Value};
+use futures::StreamExt;
+
+use crate::support::*;
+
+const FOREVER: Duration = Duration::MAX;
+
+fn open(directory: &Path, retention: Duration) -> Backend {
+    Backend::start(BackendConfig::new().data(directory).retention(retention)).expect("a backend starts")
+}
+
+async fn delete(client: &mut convex::ConvexClient, id: &str) -> FunctionResult {
+    let args = [("collectionName", "tasks".into()), ("documentId", id.into())];
+    mutate(client, "tasks:deleteDocument", args).await
+}
+
+async fn page(client: &mut convex::ConvexClient, checkpoint: Value) -> FunctionResult {
+    query(client, "tasks:pullDeltas", [("checkpoint", checkpoint)]).await
+}
+
+/// A retention of nothing prunes as soon as the writer looks.
+async fn until_rows(backend: &Backend, ids: &[&str]) {
+    let are_left = async {
+        while !backend.rows("tasks").iter().map(|(id, _)| id.as_str()).eq(ids.iter().copied()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, are_left).await.expect("pruned in time");
+}
+
+/// Two documents, of which one is deleted. Gives the positions before that and after, and the writers.
+async fn deleted(client: &mut convex::ConvexClient) -> (Value, Value, Writer, Writer) {
+    let (mut gone, mut stays) = (Writer::new("gone"), Writer::new("stays"));
+    accepted(&push(client, "tasks", vec![gone.put("n", 1).document(None)]).await);
+    let before = field(&ok(page(client, start()).await), "checkpoint").clone();
+    accepted(&push(client, "tasks", vec![stays.put("n", 1).document(None)]).await);
+    ok(delete(client, "gone").await);
+    let after = field(&ok(page(client, start()).await), "checkpoint").clone();
+    (before, after, gone, stays)
+}
+
+#[tokio::test]
+async fn a_tombstone_older_than_the_retention_is_gone_and_an_old_client_starts_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    let (before, after, mut gone, _) = deleted(&mut one).await;
+    assert_eq!(backend.rows("tasks").len(), 2, "kept for as long as was said");
+    backend.stop();
+
+    // As the TypeScript functions answer: `convex/tests/upkeep.test.ts`. And so after another start, from what is on the disk.
+    for round in 0..2 {
+        let backend = open(directory.path(), Duration::ZERO);
+        let mut one = client(&backend).await;
+        until_rows(&backend, &["stays"]).await;
+        let log = pull_all(&mut one, "tasks", 100.0).await;
+        assert_eq!(log.iter().map(|row| text(field(row, "id"))).collect::<Vec<_>>(), ["stays"], "round {round}");
+        // Who has seen the delete goes on; who has not starts over.
+        let at_end = ok(page(&mut one, after.clone()).await);
+        assert!(array(field(&at_end, "deltas")).is_empty());
+        assert_eq!(text(field(&refused(page(&mut one, before.clone()).await), "code")), "checkpointUnknown");
+        let ahead = position(int(field(&after, "ts")) + 1, 0);
+        assert_eq!(text(field(&refused(page(&mut one, ahead).await), "code")), "checkpointUnknown");
+
+        let stream = ok(query(&mut one, "tasks:changeStream", []).await);
+        assert_eq!(number(field(&stream, "count")), 1.0);
+        let newest = int(field(&log[0], "ts")).div_euclid(1_000) as f64;
+        assert_eq!(number(field(&stream, "timestamp")), newest, "of what is left");
+
+        let whole = pushed("gone", gone.document.get_changes(&[]).iter().map(|change| change.raw_bytes()), None);
+        assert_eq!(code(&push(&mut one, "tasks", vec![whole]).await), "pruned");
+        assert_eq!(code(&push(&mut one, "tasks", vec![Writer::new("gone").document(None)]).await), "pruned");
+        let saved = gone.document.save();
+        let args = [
+            ("collectionName", "tasks".into()),
+            ("documentId", "gone".into()),
+            ("crdtBytes", saved.into()),
+            ("materializedDoc", Value::Object(object([]))),
+            ("version", 1.0.into()),
+        ];
+        let data = refused(mutate(&mut one, "tasks:insertDocument", args).await);
+        assert_eq!((text(field(&data, "code")), text(field(&data, "document"))), ("pruned", "gone"));
+        assert_eq!(text(field(&refused(delete(&mut one, "gone").await), "code")), "unknownDocument");
+        assert_eq!(backend.rows("tasks").len(), 1, "nothing came back");
+        backend.stop();
+    }
+}
+
+#[tokio::test]
+async fn commits_after_the_newest_row_was_pruned_come_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    let (_, after, _, mut stays) = deleted(&mut one).await;
+    backend.stop();
+    let backend = open(directory.path(), Duration::ZERO);
+    until_rows(&backend, &["stays"]).await;
+    backend.stop();
+    let backend = open(directory.path(), Duration::ZERO);
+    let mut one = client(&backend).await;
+    accepted(&push(&mut one, "tasks", vec![stays.put("n", 2).document(None)]).await);
+    let news = ok(page(&mut one, after).await);
+    assert_eq!(array(field(&news, "deltas")).len(), 1, "who had all gets what came since");
+}
+
+#[tokio::test]
+async fn a_deleted_document_that_was_restored_is_not_pruned() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    let mut task = Writer::new("back");
+    accepted(&push(&mut one, "tasks", vec![task.put("n", 1).put("deleted", true).document(None)]).await);
+    accepted(&push(&mut one, "tasks", vec![task.put("deleted", false).document(None)]).await);
+    let mut gone = Writer::new("gone");
+    accepted(&push(&mut one, "tasks", vec![gone.put("deleted", true).document(None)]).await);
+    // Only its writer says so: its changes do not.
+    let mut claimed = Writer::new("claimed");
+    let fields = Value::Object(object([("n", 1.0.into()), ("deleted", true.into())]));
+    accepted(&push(&mut one, "tasks", vec![claimed.put("n", 1).document(Some(fields))]).await);
+    backend.stop();
+    let backend = open(directory.path(), Duration::ZERO);
+    until_rows(&backend, &["back", "claimed"]).await;
+    let mut one = client(&backend).await;
+    accepted(&push(&mut one, "tasks", vec![task.put("n", 2).document(None)]).await);
+}
+
+#[tokio::test]
+async fn who_follows_from_before_a_pruned_delete_is_told_to_start_over() {
+    let backend = Backend::start(BackendConfig::new().retention(Duration::ZERO)).expect("a backend in memory starts");
+    let mut one = client(&backend).await;
+    let mut task = Writer::new("gone");
+    accepted(&push(&mut one, "tasks", vec![task.put("n", 1).document(None)]).await);
+    let first = field(&ok(page(&mut one, start()).await), "checkpoint").clone();
+    let mut following = one.subscribe("tasks:pullDeltas", object([("checkpoint", first)])).await.unwrap();
+    ok(delete(&mut one, "gone").await);
+    let data = tokio::time::timeout(DEADLINE, async {
+        loop {
+            if let FunctionResult::ConvexError(error) = following.next().await.expect("it goes on") {
+                return error.data;
+            }
+        }
+    });
+    assert_eq!(text(field(&data.await.expect("told in time"), "code")), "checkpointUnknown");
+    assert!(backend.rows("tasks").is_empty());
+}
