@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use automerge::ChangeHash;
@@ -149,6 +150,22 @@ impl Node {
         for row in self.shown.iter_mut().filter(|row| row.collection == collection && row.document == *document) {
             row.position = left.range(row.position..).next().copied().unwrap_or(row.position);
         }
+    }
+
+    /// The writer looks for what was deleted longer ago than the retention.
+    pub(crate) fn prune(&mut self) {
+        self.writer.prune();
+        for row in &mut self.shown {
+            if self.writer.log().has_pruned(row.collection, &row.document) {
+                // Nobody has to have it.
+                row.change = None;
+            }
+        }
+    }
+
+    /// What a collection's log has pruned.
+    pub(crate) fn pruned(&self, collection: &str) -> BTreeSet<DocumentId> {
+        self.writer.log().pruned(collection)
     }
 
     /// Where a document's rows are.

@@ -195,7 +195,7 @@ impl Writer {
     }
 
     /// Prunes some of the documents that were deleted longer ago than the retention.
-    fn prune(&mut self) {
+    pub(super) fn prune(&mut self) {
         let records = match self.doubtful {
             true => Vec::new(),
             false => {

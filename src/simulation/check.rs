@@ -9,6 +9,7 @@ use super::{
     deployment::Deployment,
     oracle::{NAMES, NOTES, Note},
     peer::at,
+    prune,
     schedule::Simulation,
 };
 use crate::{
@@ -60,12 +61,14 @@ pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
         checkpoints(simulation, peer)?;
     }
+    let pruned = prune::nothing_came_back(&simulation.deployments[0])?;
     for collection in NAMES {
         let merged = merged(&simulation.deployments[0], collection)?;
         table(&simulation.deployments[0], collection, &merged)?;
         for peer in &simulation.peers {
             let Some(app) = &peer.app else { return Err(format!("{}: does not run", peer.name)) };
-            store(app.process.store(), collection, &merged).map_err(|what| format!("{}: {what}", peer.name))?;
+            store(app.process.store(), collection, &merged, &pruned)
+                .map_err(|what| format!("{}: {what}", peer.name))?;
         }
         if collection == NAMES[usize::from(NOTES.0)] {
             notes(simulation, &merged)?;
@@ -127,9 +130,10 @@ fn table(deployment: &Deployment, collection: &str, merged: &Merged) -> Result<(
     Ok(())
 }
 
-/// A store has the same, its cached values are what its chunks say, and nothing is left to send.
-fn store(store: &Store, collection: &str, merged: &Merged) -> Result<(), String> {
-    let documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
+/// A store has the same but for tombstones of what is `pruned`, its cached values are what its chunks say, and nothing is left to send.
+fn store(store: &Store, collection: &str, merged: &Merged, pruned: &BTreeSet<DocumentId>) -> Result<(), String> {
+    let mut documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
+    documents.retain(|document| !(pruned.contains(&document.id) && document.value.is_deleted()));
     if !documents.iter().map(|document| &document.id).eq(merged.keys()) {
         let ids: Vec<_> = documents.iter().map(|document| &document.id).collect();
         return Err(format!("its store has {ids:?} of {collection}, the log {:?}", merged.keys()));
@@ -161,13 +165,16 @@ fn notes(simulation: &Simulation, merged: &Merged) -> Result<(), String> {
     let mut expected = BTreeMap::new();
     for (id, (value, ..)) in merged {
         let note = read(value).map_err(|error| format!("{id} does not fit: {error}"))?;
-        simulation.oracle.check(id, &note).map_err(|what| format!("{id}: {what}"))?;
+        if !simulation.oracle.pruned.contains(id) {
+            simulation.oracle.check(id, &note).map_err(|what| format!("{id}: {what}"))?;
+        }
         if !value.is_deleted() {
             expected.insert(id.clone(), note);
         }
     }
     for mark in &simulation.oracle.marks {
-        if mark.fate != super::oracle::Fate::Perhaps && !merged.contains_key(&mark.document) {
+        let is_there = merged.contains_key(&mark.document) || simulation.oracle.pruned.contains(&mark.document);
+        if mark.fate != super::oracle::Fate::Perhaps && !is_there {
             return Err(format!("{} is missing, and {:?} was {:?}", mark.document, mark.done, mark.fate));
         }
         if mark.fate == super::oracle::Fate::Open {

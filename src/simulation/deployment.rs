@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use super::trace::Trace;
@@ -19,6 +20,8 @@ use crate::{
 pub(super) struct Deployment {
     pub(super) url: String,
     folder: PathBuf,
+    /// How long it keeps what is deleted.
+    retention: Duration,
     pub(super) node: Option<Node>,
     clock: Arc<AtomicI64>,
     /// How wrong its clock is, in milliseconds.
@@ -33,10 +36,11 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
-    pub(super) fn new(url: &str, folder: PathBuf) -> Self {
+    pub(super) fn new(url: &str, folder: PathBuf, retention: Duration) -> Self {
         Self {
             url: url.to_owned(),
             folder,
+            retention,
             node: None,
             clock: Arc::default(),
             skew: 0,
@@ -56,7 +60,7 @@ impl Deployment {
         let epoch = format!("{}-{}", self.url, self.wipes);
         let shown = self.histories.get(&epoch).cloned().unwrap_or_default();
         let folder = self.folder.join(self.wipes.to_string());
-        let node = Node::start(&folder, &epoch, self.clock.clone(), shown)
+        let node = Node::start(&folder, &epoch, self.retention, self.clock.clone(), shown)
             .map_err(|error| format!("{}: its log does not open: {error}", self.url))?;
         trace.add(format!("{}: starts", self.url));
         self.node = Some(node);

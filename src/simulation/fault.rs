@@ -66,6 +66,8 @@ faults! {
     SameName: 30,
     /// All users work on one document.
     OneDocument: 30,
+    /// What is deleted is kept for seconds, and then pruned while everything goes on.
+    Prune: 40,
 }
 
 /// The faults of a schedule.

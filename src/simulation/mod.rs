@@ -38,6 +38,7 @@ mod deployment;
 mod fault;
 mod oracle;
 mod peer;
+mod prune;
 mod quiet;
 mod schedule;
 mod trace;

@@ -50,6 +50,8 @@ pub(super) struct Mark {
 /// All edits of all users, in order.
 #[derive(Default)]
 pub(super) struct Oracle {
+    /// What any log has ever pruned: its edits may be gone.
+    pub(super) pruned: BTreeSet<DocumentId>,
     pub(super) marks: Vec<Mark>,
 }
 

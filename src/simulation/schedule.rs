@@ -10,7 +10,7 @@ use super::{
     fault::{Fault, Faults},
     oracle::{NAMES, NOTES, Oracle},
     peer::Peer,
-    quiet,
+    prune, quiet,
     trace::Trace,
     with_writes_left,
 };
@@ -71,6 +71,7 @@ enum Step {
     Write(usize),
     LookAfter(usize),
     CompactLog(usize),
+    Prune(usize),
     Late(usize),
     StopBackend(usize),
     StartBackend(usize),
@@ -102,12 +103,13 @@ impl Simulation {
         let urls: &[&str] =
             if faults.has(Fault::Switch) { &["http://first", "http://second"] } else { &["http://first"] };
         let place = |index: usize| -> PathBuf { folder.join(format!("backend-{index}")) };
-        let deployments = urls.iter().enumerate().map(|(index, url)| Deployment::new(url, place(index))).collect();
+        let retention = prune::retention(&faults, &mut rng);
+        let deployments = urls.iter().enumerate().map(|(index, url)| Deployment::new(url, place(index), retention)).collect();
         let page_rows = faults.has(Fault::SmallPages).then(|| f64::from(rng.random_range(1..=3)));
         let mut trace = Trace::new(print);
         trace.add(format!("faults: {:?}, rows in a page: {page_rows:?}", faults.all()));
         // Where a replica is told to offer everything again, it offers what others have made.
-        let owns_alone = !faults.has(Fault::Wipe) && !faults.has(Fault::Switch);
+        let owns_alone = ![Fault::Wipe, Fault::Switch, Fault::Prune].into_iter().any(|fault| faults.has(fault));
         let now = 1_700_000_000_000;
         Self {
             rng,
@@ -208,6 +210,7 @@ impl Simulation {
             may(Step::Write, node.mutations_waiting() > 0, 50);
             may(Step::LookAfter, true, 5);
             may(Step::CompactLog, true, 8 * u32::from(has(Fault::CompactLog)));
+            may(Step::Prune, true, 5 * u32::from(has(Fault::Prune)));
             may(Step::Late, !deployment.late.is_empty(), 15);
             may(Step::StopBackend, true, 4 * u32::from(has(Fault::BackendCrash)));
             may(Step::FillBackendDisk, true, 3 * u32::from(has(Fault::BackendFull)));
@@ -275,6 +278,7 @@ impl Simulation {
                 }
             }
             Step::CompactLog(deployment) => self.compact_log(deployment),
+            Step::Prune(deployment) => prune::prune(self, deployment),
             Step::Late(deployment) => {
                 let late = self.deployments[deployment].late.len();
                 let at = self.rng.random_range(0..late);

@@ -50,12 +50,23 @@ impl Log {
 
     /// Refuses what was pruned: it would be a new document with an old name, of which others have a history that this log lacks.
     pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Failure> {
-        match self.collections.get(collection).is_some_and(|known| known.pruned.names.contains(&DocumentId::new(id))) {
+        match self.has_pruned(collection, &DocumentId::new(id)) {
             false => Ok(()),
             true => {
                 Err(Failure::new("pruned", format!("document {id:?} was deleted so long ago that its history is gone")))
             }
         }
+    }
+
+    /// Whether a document was pruned.
+    pub fn has_pruned(&self, collection: &str, id: &DocumentId) -> bool {
+        self.collections.get(collection).is_some_and(|known| known.pruned.names.contains(id))
+    }
+
+    /// The documents of a collection that were pruned.
+    #[cfg(feature = "simulation")]
+    pub fn pruned(&self, collection: &str) -> std::collections::BTreeSet<DocumentId> {
+        self.collections.get(collection).map(|known| known.pruned.names.iter().cloned().collect()).unwrap_or_default()
     }
 
     fn forget(&mut self, name: &Arc<str>, id: &DocumentId, ts: i64) -> Vec<Record> {

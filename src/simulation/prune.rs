@@ -1,0 +1,52 @@
+//! Deleted documents are pruned while everything goes on: they may be gone everywhere, nothing brings them back, and nothing else is lost.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{Rng, rngs::StdRng};
+
+use super::{
+    deployment::Deployment,
+    fault::{Fault, Faults},
+    oracle::{NAMES, NOTES},
+    schedule::Simulation,
+    with_writes_left,
+};
+use crate::DocumentId;
+
+const COLLECTION: &str = NAMES[NOTES.0 as usize];
+
+/// How long deleted documents are kept: shorter than many an app is away.
+pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
+    match faults.has(Fault::Prune) {
+        true => Duration::from_millis(rng.random_range(0..3_000)),
+        false => Duration::MAX,
+    }
+}
+
+/// The writer prunes. A reader that is slow would have been disconnected long before what it waits for is that old.
+pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
+    for peer in 0..simulation.peers.len() {
+        let Some(node) = &simulation.deployments[deployment].node else { return };
+        let of = &simulation.peers[peer];
+        let is_behind = of.client.is_some_and(|client| node.has_news(client)) || !of.down.is_empty();
+        if of.deployment == deployment && is_behind {
+            simulation.disconnect(peer);
+        }
+    }
+    let Deployment { node: Some(node), url, full_until, .. } = &mut simulation.deployments[deployment] else { return };
+    let writes = (simulation.now < *full_until).then_some(0);
+    with_writes_left(writes, || node.prune());
+    let pruned = node.pruned(COLLECTION);
+    simulation.trace.add(format!("{url}: prunes, and remembers {pruned:?}"));
+    simulation.oracle.pruned.extend(pruned);
+}
+
+/// What a log has pruned is not in it again.
+pub(super) fn nothing_came_back(deployment: &Deployment) -> Result<BTreeSet<DocumentId>, String> {
+    let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };
+    let pruned = node.pruned(COLLECTION);
+    match node.rows(COLLECTION).into_iter().find(|(id, _)| pruned.contains(id)) {
+        Some((id, _)) => Err(format!("{id} was pruned, and is in the log again")),
+        None => Ok(pruned),
+    }
+}
