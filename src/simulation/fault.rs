@@ -81,9 +81,13 @@ impl Faults {
     /// Some of them. One schedule in 20 has none: it finds what is wrong without any.
     pub(super) fn choose(rng: &mut StdRng) -> Self {
         let none = rng.random_ratio(1, 20);
-        Self::of(
-            ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect(),
-        )
+        let mut faults: Vec<_> =
+            ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect();
+        if faults.contains(&Fault::Prune) {
+            // There has to be something.
+            faults.push(Fault::Delete);
+        }
+        Self::of(faults)
     }
 
     pub(super) fn of(faults: Vec<Fault>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use convex::Value;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     schedule::Simulation,
     with_writes_left,
 };
-use crate::DocumentId;
+use crate::{DocumentId, backend::simulated::Node};
 
 const COLLECTION: &str = NAMES[NOTES.0 as usize];
 
@@ -21,6 +22,11 @@ pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
         true => Duration::from_millis(rng.random_range(0..3_000)),
         false => Duration::MAX,
     }
+}
+
+/// Whether there may be something to prune.
+pub(super) fn has_tombstones(node: &Node) -> bool {
+    node.rows(COLLECTION).iter().any(|(_, row)| matches!(row, Value::Object(row) if row.contains_key("deleted")))
 }
 
 /// The writer prunes. A reader that is slow would have been disconnected long before what it waits for is that old.
@@ -35,7 +41,11 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     }
     let Deployment { node: Some(node), url, full_until, .. } = &mut simulation.deployments[deployment] else { return };
     let writes = (simulation.now < *full_until).then_some(0);
-    with_writes_left(writes, || node.prune());
+    with_writes_left(writes, || {
+        // Tombstones are what the merged documents say, not what their writers said.
+        node.look_after();
+        node.prune();
+    });
     let pruned = node.pruned(COLLECTION);
     simulation.trace.add(format!("{url}: prunes, and remembers {pruned:?}"));
     simulation.oracle.pruned.extend(pruned);

@@ -210,7 +210,7 @@ impl Simulation {
             may(Step::Write, node.mutations_waiting() > 0, 50);
             may(Step::LookAfter, true, 5);
             may(Step::CompactLog, true, 8 * u32::from(has(Fault::CompactLog)));
-            may(Step::Prune, true, 5 * u32::from(has(Fault::Prune)));
+            may(Step::Prune, has(Fault::Prune) && prune::has_tombstones(node), 40);
             may(Step::Late, !deployment.late.is_empty(), 15);
             may(Step::StopBackend, true, 4 * u32::from(has(Fault::BackendCrash)));
             may(Step::FillBackendDisk, true, 3 * u32::from(has(Fault::BackendFull)));

@@ -303,8 +303,9 @@ fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, de
         return settings(world, user);
     }
     let Some((id, entity, deleted)) = all.choose(user.rng).cloned() else { return };
+    let often = if user.faults.has(Fault::Prune) { 0.2 } else { 0.05 };
     match entity {
-        Some(entity) if user.faults.has(Fault::Delete) && user.rng.random_bool(0.05) => {
+        Some(entity) if user.faults.has(Fault::Delete) && user.rng.random_bool(often) => {
             document::delete_entity(world, entity);
         }
         Some(entity) if user.faults.has(Fault::Hide) && user.rng.random_bool(0.08) => drop(world.despawn(entity)),
