@@ -112,6 +112,7 @@ impl Peer {
                     }
                     Write::Sent { changes, .. } => self.sent.extend(changes),
                     Write::Checkpoint { position, .. } => self.checkpoint = Some(position),
+                    Write::Forget { id, .. } => drop(self.chunks.remove(&id)),
                 }
                 self.last_write = id;
                 return self.durable.then_some(Event::Written(id));
