@@ -5,14 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use automerge::{Automerge, Change};
+use automerge::Change;
 use convex::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
     Committed, Document, Log, LogRow, Record, Row, Waiting,
     document::{History, Overlay},
-    merge, row,
+    merge::Tried,
+    row,
 };
 use crate::{
     DocumentId,
@@ -229,23 +230,24 @@ impl Log {
             NewRow::Sent { .. } => trial.continues(),
             NewRow::Merged => false,
         };
-        // Tried before it is accepted: what does not fit would leave everyone with a document that cannot be loaded.
-        let mut merged = match self.merged.take(collection, id) {
-            Some(merged) => merged,
-            None => match self.collections.get(collection).zip(existing) {
-                Some((known, document)) => merge::load(known, document)?,
-                None => Automerge::new(),
-            },
+        // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
+        let stored = self.collections.get(collection).zip(existing);
+        let cached = self.merged.take(collection, id);
+        let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
+        let (row, merged) = match new_row {
+            NewRow::Sent { fields, removed } if fast => {
+                let sent = sent_row(existing, fields, &removed);
+                let merged = matches!(tried, Tried::Plain(_)) && row::split(tried.fields()?) == sent;
+                (sent, merged)
+            }
+            _ => (row::split(tried.fields()?), true),
         };
-        merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect())?;
-        let (fields, deleted) = match new_row {
-            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
-            _ => row::split(merge::fields(&merged)?),
-        };
-        row::check(&fields)?;
-        let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
-        self.merged.put(collection, id, merged, bytes);
-        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
+        row::check(&row.0)?;
+        if let Tried::Document(document) = tried {
+            let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+            self.merged.put(collection, id, document, bytes);
+        }
+        self.write(collection, scope, id, new, (row.0, row.1, merged), commit);
         Ok(())
     }
 
