@@ -30,6 +30,7 @@ use tokio::{
 
 use super::{
     limits::{CONNECTIONS, FRAME_BYTES, SOCKET_BUFFER_BYTES},
+    turns::Caller,
     writer::{Jobs, Shared},
 };
 
@@ -37,6 +38,8 @@ use super::{
 pub(super) struct Server {
     pub log: Shared,
     pub jobs: Jobs,
+    /// All who call over HTTP: they have one turn among the connections'.
+    pub http: Caller,
     /// The newest commit that readers see.
     pub published: watch::Receiver<i64>,
     /// Becomes true when the backend stops.
