@@ -31,6 +31,7 @@ pub(super) struct Turns<T> {
     heavy: BTreeSet<(u64, Caller)>,
     /// What the one who was next last had paid. Who comes new, or back, starts from there: turns are not saved up.
     level: u64,
+    most_paid: u64,
     /// The newest mutation of one who is not heavy.
     others: Option<(Caller, Instant)>,
     /// Until when the heavy ones rest.
@@ -76,6 +77,7 @@ impl<T> Turns<T> {
             light: BTreeSet::new(),
             heavy: BTreeSet::new(),
             level: 0,
+            most_paid: 0,
             others: None,
             rest: None,
             most_queues: CALLERS,
@@ -170,9 +172,14 @@ impl<T> Turns<T> {
             bytes += cost;
             self.level = self.level.max(paid);
             queue.paid = paid + cost;
+            self.most_paid = self.most_paid.max(queue.paid);
             if !queue.waiting.is_empty() {
                 places.insert((queue.paid, caller));
             }
+        }
+        if self.is_empty() {
+            // Nobody is behind any more.
+            self.level = self.level.max(self.most_paid);
         }
         (!group.mutations.is_empty()).then_some(group)
     }
