@@ -374,12 +374,13 @@ fn a_row_keeps_what_came_between_a_push_that_is_repeated_and_what_follows_it() {
     let first = ada.edit(1).documents.remove(0).changes.remove(0).bytes.to_vec();
     log.push_changes("c", push_fields([first.clone()], &[("value", 1.0)]), 1).unwrap();
     log.publish();
-    // The answer was lost. Bob saw it, and went on; Ada saw that, and sets something else.
+    // The answer was lost. Bob saw it, and went on; Ada, in her next run, saw that, and sets something else.
     bob.merge(&log);
     let bobs = bob.edit(2).documents.remove(0).changes.remove(0).bytes.to_vec();
     log.push_changes("c", push_fields([bobs], &[("value", 2.0)]), 2).unwrap();
     log.publish();
     ada.merge(&log);
+    ada.document.set_actor(ActorId::from([3; 16]));
     ada.document.put(ROOT, "other", 3.0).unwrap();
     ada.document.commit();
     let second = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
