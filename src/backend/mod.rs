@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Inside: `log` is what the backend knows and does, in memory and without any input or output of its own; `writer` is the one thread
-//! that changes it and makes changes durable (`store`); `server` is a thin shell that turns sockets into calls (`function`).
+//! that changes it and makes changes durable (`store`), by `turns`; `server` is a thin shell that turns sockets into calls (`function`).
 
 mod config;
 mod error;
@@ -24,6 +24,7 @@ mod server;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod store;
+mod turns;
 mod validator;
 mod writer;
 
@@ -104,6 +105,7 @@ impl Backend {
         let server = Arc::new(Server {
             log: shared,
             jobs: jobs.clone(),
+            http: jobs.caller(),
             published,
             stopping,
             token: watch::Sender::new(token.map(Token::new)),

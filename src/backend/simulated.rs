@@ -18,6 +18,7 @@ use super::{
     function::{self, CallError, Query},
     log::PullDeltas,
     store::Store,
+    turns::Caller,
     writer::{Job, Jobs, Writer},
 };
 use crate::{
@@ -95,7 +96,7 @@ impl Node {
 
     /// Mutations that wait for the disk.
     pub(crate) fn mutations_waiting(&self) -> usize {
-        self.waiting.len()
+        self.writer.waiting(&self.waiting)
     }
 
     /// A client says something.
@@ -121,7 +122,8 @@ impl Node {
                 };
                 match path(&function).and_then(|path| function::mutation(&path, &arguments)) {
                     Ok((collection, mutation)) => {
-                        self.jobs.mutate(collection, mutation, move |reply| answer(reply.result))
+                        let from = (Caller(client), arguments.len());
+                        self.jobs.mutate(from, collection, mutation, move |reply| answer(reply.result))
                     }
                     Err(error) => answer(Err(error)),
                 }

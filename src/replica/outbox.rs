@@ -10,7 +10,7 @@ use std::{
 use automerge::ChangeHash;
 
 use super::event::{PushedDocument, Refusal, UnsentDocument};
-use crate::{DocumentId, format::Value, limits};
+use crate::{DocumentId, format::Value, inspect, limits};
 
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;
@@ -287,6 +287,9 @@ fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
         fields: None,
         removed: Vec::new(),
     };
+    if !is_chain(changes) {
+        return document;
+    }
     let mut latest = BTreeMap::new();
     for change in changes {
         let Some(fields) = &change.fields else { return document };
@@ -307,6 +310,12 @@ fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
     }
     document.fields = Some(set);
     document
+}
+
+/// Whether each change was made on exactly the one before it. If one was made on others' changes, too, the values after those before it may be
+/// what the others have replaced, or are what they had not been merged with.
+fn is_chain(changes: &[OutgoingChange]) -> bool {
+    changes.windows(2).all(|pair| inspect::change(&pair[1].bytes).is_ok_and(|change| change.deps() == [pair[0].hash]))
 }
 
 /// About how many bytes a value takes on the wire.

@@ -399,6 +399,40 @@ fn a_pushed_change_carries_only_the_fields_it_touches() {
 }
 
 #[test]
+fn what_an_unanswered_push_set_is_not_set_again_over_what_others_made_of_it() {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    first.accept();
+    // The log takes this one, and the answer is lost.
+    first.put("a", 0, &task("start one"));
+    let mut second = Peer::connected(2);
+    relay(&first, "a", &mut second, 0, 2);
+    second.apply("a", 1);
+    second.put("a", 1, &task("start one two"));
+    first.handle(Event::Disconnected);
+    first.handle(Event::Connected);
+    let others = second.made();
+    first.handle(Event::Page(page(0, 3, &[("a", &others[0])])));
+    let (generation, _, shown) = first.last();
+    assert_eq!(shown, Some(task("start one two")));
+    first.apply("a", generation);
+    first.put("a", generation, &Task { done: true, ..task("start one two") });
+    let stale = "start one";
+    let text = |push: &Push| push.documents[0].fields.as_ref().and_then(|fields| fields.get("text").cloned());
+    let last = first.pushes.last().unwrap();
+    if last.documents[0].changes.len() == 1 {
+        // It was sent again before the page came; now both are, for this is not answered either.
+        first.handle(Event::Disconnected);
+        first.handle(Event::Connected);
+        first.handle(Event::Page(page(0, 3, &[])));
+    }
+    let last = first.pushes.last().unwrap();
+    assert_eq!(last.documents[0].changes.len(), 2);
+    assert_ne!(text(last), Some(Value::Text(stale.into())));
+    assert_eq!(last.documents[0].fields, None, "the backend merges");
+}
+
+#[test]
 fn a_refused_document_holds_back_itself_alone() {
     let mut peer = Peer::connected(1);
     peer.put("bad", 0, &task("one"));

@@ -217,6 +217,8 @@ impl Log {
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
+        // With others' changes between them, the values after the first may be what those have replaced since.
+        let is_chain = changes.windows(2).all(|pair| pair[1].change.deps() == [pair[0].change.hash()]);
         let mut new = Vec::new();
         for change in changes {
             if trial.admit(&change.change)? {
@@ -227,7 +229,7 @@ impl Log {
             return Ok(());
         }
         let fast = match &new_row {
-            NewRow::Sent { .. } => trial.continues(),
+            NewRow::Sent { .. } => is_chain && trial.continues(),
             NewRow::Merged => false,
         };
         // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
