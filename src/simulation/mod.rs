@@ -36,11 +36,17 @@
 mod check;
 mod deployment;
 mod fault;
+mod machine;
+mod network;
+mod note;
 mod oracle;
 mod peer;
 mod quiet;
 mod schedule;
+mod step;
 mod trace;
+mod user;
+mod words;
 mod world;
 
 pub use fault::Fault;
