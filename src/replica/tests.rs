@@ -96,7 +96,7 @@ impl Peer {
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Deliver(delta) => self.delivered.push(delta),
-            Effect::Edited(_) => {}
+            Effect::Edited(..) => {}
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
@@ -167,7 +167,7 @@ impl Peer {
         *capture += 1;
         let capture = *capture;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(Edit { document, generation, capture, change }));
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {

@@ -42,7 +42,7 @@ impl Simulation {
 
     pub(super) fn kill(&mut self, peer: usize) -> Result<(), String> {
         // It may be in the middle of writing.
-        if self.rng.random_bool(0.5) {
+        if !self.faults.has(Fault::CrashAhead) && self.rng.random_bool(0.5) {
             let writes = Some(self.rng.random_range(0..3));
             self.app(peer, |app| with_writes_left(writes, || app.process.work_disk(usize::MAX)));
             check::checkpoints(self, peer)?;

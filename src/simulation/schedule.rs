@@ -71,7 +71,7 @@ impl Simulation {
         let mut trace = Trace::new(print);
         trace.add(format!("faults: {:?}, rows in a page: {page_rows:?}", faults.all()));
         // Where a replica is told to offer everything again, it offers what others have made.
-        let owns_alone = !faults.has(Fault::Wipe) && !faults.has(Fault::Switch);
+        let owns_alone = ![Fault::Wipe, Fault::Restore, Fault::Switch].into_iter().any(|fault| faults.has(fault));
         let now = 1_700_000_000_000;
         Self {
             rng,

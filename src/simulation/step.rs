@@ -32,6 +32,8 @@ pub(super) enum Step {
     StartBackend(usize),
     FillBackendDisk(usize),
     Wipe(usize),
+    BackUp(usize),
+    PutBack(usize),
     Clock,
 }
 
@@ -41,7 +43,7 @@ impl Simulation {
         let mut steps: Vec<(Step, u32)> = Vec::new();
         let has = |fault| self.faults.has(fault);
         let network = if has(Fault::Delay) { 12 } else { 60 };
-        let disk = if has(Fault::SlowDisk) { 8 } else { 50 };
+        let disk = if has(Fault::SlowDisk) || has(Fault::CrashAhead) { 8 } else { 50 };
         let elapsed = self.elapsed();
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let Some(app) = &mut peer.app else {
@@ -69,7 +71,11 @@ impl Simulation {
             let cut = if peer.is_doomed { 30 } else { 3 * u32::from(has(Fault::Disconnect)) };
             may(Step::Disconnect, app.line.is_connected(), cut);
             may(Step::Lose, !peer.down.is_empty() || !app.line.up.is_empty(), 4 * u32::from(has(Fault::Loss)));
-            may(Step::Kill, true, 3 * u32::from(has(Fault::Crash)));
+            let is_written = node.is_some_and(|node| node.mutations_waiting() == 0);
+            let is_ahead =
+                app.line.is_pushing() && app.line.up.is_empty() && is_written && app.process.requests_waiting() > 0;
+            let kill = if is_ahead { 30 * u32::from(has(Fault::CrashAhead)) } else { 0 };
+            may(Step::Kill, true, kill + 3 * u32::from(has(Fault::Crash)));
             may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
             may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
         }
@@ -90,6 +96,8 @@ impl Simulation {
             may(Step::StopBackend, true, 4 * u32::from(has(Fault::BackendCrash)));
             may(Step::FillBackendDisk, true, 3 * u32::from(has(Fault::BackendFull)));
             may(Step::Wipe, true, 2 * u32::from(has(Fault::Wipe)));
+            may(Step::BackUp, true, 4 * u32::from(has(Fault::Restore)));
+            may(Step::PutBack, deployment.has_backup(), 2 * u32::from(has(Fault::Restore)));
         }
         if has(Fault::Clocks) {
             steps.push((Step::Clock, 6));
@@ -171,6 +179,15 @@ impl Simulation {
                 self.trace.add(format!("{}: is wiped", self.deployments[deployment].url));
                 self.lose_connections(deployment);
                 self.deployments[deployment].wipe();
+            }
+            Step::BackUp(deployment) => {
+                self.trace.add(format!("{}: is backed up", self.deployments[deployment].url));
+                self.deployments[deployment].back_up().map_err(|error| format!("no backup: {error}"))?;
+            }
+            Step::PutBack(deployment) => {
+                self.trace.add(format!("{}: is put back to its backup", self.deployments[deployment].url));
+                self.lose_connections(deployment);
+                self.deployments[deployment].put_back().map_err(|error| format!("no way back: {error}"))?;
             }
             Step::Clock => {
                 let skew = self.rng.random_range(-100_000_000..100_000_000);
