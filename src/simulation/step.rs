@@ -44,6 +44,8 @@ impl Simulation {
         let has = |fault| self.faults.has(fault);
         let network = if has(Fault::Delay) { 12 } else { 60 };
         let disk = if has(Fault::SlowDisk) || has(Fault::CrashAhead) { 8 } else { 50 };
+        // After going back, some are away for so long that others write past what these know.
+        let connect = if has(Fault::Restore) { 5 } else { 25 };
         let elapsed = self.elapsed();
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let Some(app) = &mut peer.app else {
@@ -63,7 +65,7 @@ impl Simulation {
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
             may(Step::Notice, !app.line.notices.is_empty(), 50);
             may(Step::Tick, app.line.is_connected() && app.line.due().is_some_and(|due| due <= elapsed), 20);
-            may(Step::Connect, !app.line.is_connected() && app.process.has_transport() && node.is_some(), 25);
+            may(Step::Connect, !app.line.is_connected() && app.process.has_transport() && node.is_some(), connect);
             may(Step::Up, !app.line.up.is_empty(), network);
             may(Step::Down, !peer.down.is_empty(), network);
             let has_news = node.zip(peer.client).is_some_and(|(node, client)| node.has_news(client));
@@ -96,8 +98,8 @@ impl Simulation {
             may(Step::StopBackend, true, 4 * u32::from(has(Fault::BackendCrash)));
             may(Step::FillBackendDisk, true, 3 * u32::from(has(Fault::BackendFull)));
             may(Step::Wipe, true, 2 * u32::from(has(Fault::Wipe)));
-            may(Step::BackUp, true, 4 * u32::from(has(Fault::Restore)));
-            may(Step::PutBack, deployment.has_backup(), 2 * u32::from(has(Fault::Restore)));
+            may(Step::BackUp, true, 6 * u32::from(has(Fault::Restore)));
+            may(Step::PutBack, deployment.has_backup(), 6 * u32::from(has(Fault::Restore)));
         }
         if has(Fault::Clocks) {
             steps.push((Step::Clock, 6));
