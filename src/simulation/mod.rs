@@ -31,7 +31,7 @@
 //! document's maker sets. An edit is acknowledged when the worker says that it and all before it are saved. What was not when its process was killed may be there or not;
 //! everything else has to be.
 //!
-//! A deployment that is wiped is no excuse: every app that has a change on its disk offers it to the new log, so the same is checked then.
+//! A deployment that is wiped or put back to a backup is no excuse: every app that has a change on its disk offers it to the new log, so the same is checked then.
 
 mod check;
 mod deployment;
