@@ -83,7 +83,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, token, origins, patience } = config;
+        let BackendConfig { listen, data, new_epoch, token, origins, patience } = config;
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -91,7 +91,12 @@ impl Backend {
             None => (Log::new(epoch), None),
             Some(directory) => {
                 let store = Store::open(&directory, &epoch)?;
-                (store.read()?, Some(store))
+                let mut log = store.read()?;
+                if new_epoch {
+                    store.renew_epoch(&epoch)?;
+                    log.renew_epoch(epoch);
+                }
+                (log, Some(store))
             }
         };
         let epoch = log.epoch().clone();
@@ -142,7 +147,7 @@ impl Backend {
         Ok(())
     }
 
-    /// The id of its log: stays for as long as its data do.
+    /// The id of its log: stays for as long as its data do, unless they are started with [`BackendConfig::new_epoch`].
     pub fn epoch(&self) -> &str {
         &self.epoch
     }

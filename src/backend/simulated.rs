@@ -61,15 +61,20 @@ struct Open {
 }
 
 impl Node {
-    /// Opens the log in a folder. `epoch` names a new one.
+    /// Opens the log in a folder. `epoch` names a new one, and one that is put back from a backup.
     pub(crate) fn start(
         folder: &Path,
         epoch: &str,
+        new_epoch: bool,
         now: Arc<AtomicI64>,
         shown: Vec<Shown>,
     ) -> Result<Self, BackendError> {
         let store = Store::open(folder, epoch)?;
-        let log = store.read()?;
+        let mut log = store.read()?;
+        if new_epoch {
+            store.renew_epoch(epoch)?;
+            log.renew_epoch(epoch);
+        }
         let epoch = log.epoch().to_string();
         let (writer, _) = Writer::new(log, Some(store), Box::new(move || now.load(Ordering::Relaxed)));
         let (jobs, waiting) = Jobs::channel();

@@ -99,6 +99,12 @@ impl Store {
         crate::store::reclaim(&self.connection)
     }
 
+    /// Gives the log another name, durably.
+    pub fn renew_epoch(&self, epoch: &str) -> Result<(), BackendError> {
+        let renewed = self.connection.execute("UPDATE log SET epoch = ?1", [epoch]);
+        renewed.map(drop).map_err(|source| database(&self.path, source))
+    }
+
     /// Reads everything.
     pub fn read(&self) -> Result<Log, BackendError> {
         let read = self.read_log().and_then(|log| {

@@ -22,12 +22,16 @@ struct Task {
 struct Typed<T>(std::marker::PhantomData<fn() -> T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> Schema for Typed<T> {
-    fn view(&self, document: &Value, _: u32) -> Value {
+    fn view(&self, document: &Value, mask: u32) -> Value {
+        assert_ne!(mask, PANICS, "as a component's own code may");
         format::from_value::<T>(document)
             .and_then(|value| format::to_value(&value))
             .unwrap_or(Value::Map(BTreeMap::new()))
     }
 }
+
+/// A component type whose code panics.
+const PANICS: u32 = 1 << 7;
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 
@@ -44,6 +48,7 @@ struct Peer {
     pushes: Vec<Push>,
     subscribed: Vec<Position>,
     failures: Vec<FailureKind>,
+    edited: Vec<EditNumber>,
     /// Writes are told to be durable only when this is set.
     durable: bool,
     /// What was read of the store is kept back while this is set.
@@ -66,6 +71,7 @@ impl Peer {
             pushes: Vec::new(),
             subscribed: Vec::new(),
             failures: Vec::new(),
+            edited: Vec::new(),
             durable: true,
             reads_wait: false,
             reads: Vec::new(),
@@ -96,7 +102,7 @@ impl Peer {
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Deliver(delta) => self.delivered.push(delta),
-            Effect::Edited(_) => {}
+            Effect::Edited(edit, _) => self.edited.push(edit),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
@@ -167,7 +173,7 @@ impl Peer {
         *capture += 1;
         let capture = *capture;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(Edit { document, generation, capture, change }));
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
@@ -571,6 +577,28 @@ fn a_document_that_was_not_loaded_is_loaded_to_be_edited() {
     assert_eq!(peer.delivered.len(), 1, "nothing new for the world");
     relay(&peer, "a", &mut second, 1, 2);
     assert_eq!(second.last().2, Some(task("start over")));
+}
+
+#[test]
+fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
+    let (first, second) = pair();
+    let mut peer = Peer::connected(3);
+    peer.chunks = first.chunks.clone();
+    let id = DocumentId::new("a");
+    let document = DocumentKey { collection: TASKS, id: id.clone() };
+    let value = second.delivered[0].value.clone().unwrap();
+    let heads = vec![automerge::ChangeHash([1; 32])];
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
+    for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
+        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask };
+        let edit = Edit { number, document: document.clone(), generation: 1, capture: number, change };
+        // Both come before the document is read.
+        peer.replica.handle(Event::Edit(edit), 0);
+    }
+    peer.handle(Event::Applied(Vec::new()));
+    assert_eq!(peer.failures, [FailureKind::Unwritable]);
+    assert_eq!(peer.edited, [1, 2]);
+    assert_eq!(peer.stored("a"), Some(task("start over")));
 }
 
 #[test]

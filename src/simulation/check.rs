@@ -8,8 +8,8 @@ use convex::Value as Plain;
 use super::{
     deployment::Deployment,
     oracle::{NAMES, NOTES, Note},
-    peer::at,
     schedule::Simulation,
+    words::at,
 };
 use crate::{
     DocumentId,

@@ -134,7 +134,7 @@ impl Machine {
         let generation = self.shown(id).map_or(0, |delta| delta.generation);
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
         let change = Change::Put { value: fields, mask: 1 };
-        self.handle(Event::Edit(Edit { document, generation, capture: 1, change }));
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture: 1, change }));
     }
 
     pub fn shown(&self, id: &str) -> Option<&Delta> {
