@@ -26,6 +26,9 @@ pub(super) type Bases = BTreeMap<Generation, Vec<ChangeHash>>;
 /// A loaded document.
 pub(super) struct Live {
     document: AutoCommit,
+    /// What was read last, and at which heads: an edit starts from where the one before it ended, and reading takes as long as a counter
+    /// has been counted up.
+    shown: Option<(Vec<ChangeHash>, Value)>,
     /// `base[g]`: the heads at which an edit of generation `g` is to be made.
     bases: Bases,
     /// The last write of it.
@@ -58,6 +61,7 @@ impl Live {
     pub(super) fn new(actor: &ActorId) -> Self {
         Self {
             document: AutoCommit::new().with_actor(actor.clone()),
+            shown: None,
             bases: BTreeMap::new(),
             last_write: 0,
             last_used: 0,
@@ -94,8 +98,17 @@ impl Live {
         self.document.get_heads()
     }
 
-    pub(super) fn value(&self) -> Value {
-        format::read(&self.document)
+    /// What it holds, at the heads where it is isolated if it is.
+    pub(super) fn value(&mut self) -> Value {
+        let heads = self.document.get_heads();
+        if let Some((at, value)) = &self.shown
+            && *at == heads
+        {
+            return value.clone();
+        }
+        let value = format::read(&self.document);
+        self.shown = Some((heads, value.clone()));
+        value
     }
 
     pub(super) fn exists(&mut self) -> bool {
@@ -166,7 +179,7 @@ impl Live {
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Option<Made>, FormatError> {
-        let current = format::read(&self.document);
+        let current = self.value();
         let mut fields = Vec::new();
         let result = match change {
             Change::Put { value, mask } => self.put(id, &current, value, *mask, schema, &mut fields),
