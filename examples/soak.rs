@@ -7,8 +7,8 @@
 //!
 //! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times a second. Apps are killed
 //! (SIGKILL) at random and started anew on their stores. Memory, files and how long an edit takes to be durable are sampled and printed; the last
-//! line is the verdict on whether they grow. The second edits one document that often and compares what is kept with the document's
-//! snapshot. Either exits with 1 if something grows without bound.
+//! line is the verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document that often and compares what is kept with the document's
+//! snapshot. Either exits with 1 if something grows without bound or is missing.
 
 use std::{
     error::Error,
