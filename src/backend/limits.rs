@@ -12,6 +12,9 @@ pub(super) const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A document's log rows are compacted when there are more than this since its last snapshot.
 pub(super) const COMPACT_ROWS: usize = 512;
+/// And no more often than once per that many bytes of the snapshot times the rows that came since. A row takes some 300 bytes of the file, so that
+/// the rows come to about five times their snapshot.
+pub(super) const COMPACT_BYTES_PER_ROW: usize = 64;
 /// The newest rows that compaction leaves as they are, so that those who follow closely are not sent a snapshot.
 pub(super) const COMPACT_TAIL: usize = 128;
 /// Documents whose Automerge form is kept in memory: each push is tried on it.
