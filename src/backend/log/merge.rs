@@ -90,7 +90,7 @@ pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge,
 pub(super) enum Tried {
     /// The root fields of one that begins with this change, which takes no document to tell.
     Plain(BTreeMap<String, Value>),
-    Document(Automerge),
+    Document(Box<Automerge>),
 }
 
 impl Tried {
@@ -105,16 +105,16 @@ impl Tried {
         {
             return Ok(Self::Plain(root(&value)?));
         }
-        let mut merged = match (cached, stored) {
+        let mut merged = Box::new(match (cached, stored) {
             (Some(cached), _) => cached,
             (None, Some((collection, document))) => load(collection, document)?,
             (None, None) => Automerge::new(),
-        };
+        });
         let before = merged.get_heads();
         let hashes: Vec<ChangeHash> = changes.iter().map(Change::hash).collect();
         sound::apply(&before, changes, &hashes, |changes| {
             merged.apply_changes(changes)?;
-            Ok(&merged)
+            Ok(&*merged)
         })
         .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))?;
         Ok(Self::Document(merged))

@@ -247,7 +247,7 @@ impl Log {
         row::check(&row.0)?;
         if let Tried::Document(document) = tried {
             let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
-            self.merged.put(collection, id, document, bytes);
+            self.merged.put(collection, id, *document, bytes);
         }
         self.write(collection, scope, id, new, (row.0, row.1, merged), commit);
         Ok(())
