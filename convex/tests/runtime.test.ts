@@ -111,6 +111,6 @@ test("a change's header is read in a bare context", async () => {
   const header = JSON.parse(
     new Script("JSON.stringify(bundled.readChange(raw))").runInContext(context) as string,
   ) as unknown;
-  const { hash, actor, seq, deps } = Automerge.decodeChange(new Uint8Array(raw));
-  expect(header).toEqual({ hash, actor, seq, deps });
+  const { hash, actor, seq, startOp, deps, ops } = Automerge.decodeChange(new Uint8Array(raw));
+  expect(header).toEqual({ hash, actor, seq, startOp, lastOp: startOp + ops.length - 1, deps });
 });

@@ -17,7 +17,7 @@ use crate::{
     },
     format,
     inspect::guarded,
-    limits::NESTING,
+    limits::{DOCUMENT_BYTES, NESTING},
     replica::sound,
 };
 
@@ -95,6 +95,18 @@ pub(super) fn apply(merged: &mut Automerge, changes: Vec<Change>) -> Result<(), 
         Ok(merged)
     })
     .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))
+}
+
+/// Whether a document is small enough for every backend to load and compact it.
+pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
+    let bytes = guarded("save", || merged.save())?.len();
+    if bytes > DOCUMENT_BYTES {
+        return Err(Failure::too_large(
+            format!("the document would have {bytes} bytes; move some of it to another"),
+            DOCUMENT_BYTES,
+        ));
+    }
+    Ok(())
 }
 
 /// The root fields of a document, as plain values.

@@ -18,7 +18,10 @@ use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
     inspect,
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{
+        CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES,
+        PUSH_DOCUMENTS,
+    },
     replica::{Part, Position},
 };
 
@@ -244,6 +247,9 @@ impl Log {
         };
         row::check(&fields)?;
         let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+        if bytes > DOCUMENT_BYTES {
+            merge::check_size(&merged)?;
+        }
         self.merged.put(collection, id, merged, bytes);
         self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
         Ok(())
