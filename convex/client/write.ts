@@ -6,10 +6,10 @@
  * the log is touched, and a row that the app's schema refuses has not been written, so no document is left with half.
  */
 import type { GenericDataModel, GenericMutationCtx } from "convex/server";
-import type { Value } from "convex/values";
+import { getConvexSize, type Value } from "convex/values";
 import type { ComponentApi } from "../component/_generated/component";
 import { refusalError, refuse, Refused } from "../component/errors";
-import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES } from "../component/limits";
+import { LOG_ROWS, MERGE_BYTES, PUSH_ROW_BYTES } from "../component/limits";
 import { isObject, notFields, plainFields } from "../component/materialize";
 import type { Chunk, DocumentChanges, Examined, Refusal } from "../component/shapes";
 import { ownFields, readRow, type Row, writeRow } from "./row";
@@ -97,9 +97,15 @@ async function pushBatch(
 
   const results = new Map<string, PushResult>();
   const plans: Plan[] = [];
+  let rowBytes = 0;
   for (const [i, entry] of batch.entries()) {
     const found = examined.results[i]!;
+    if (rowBytes > PUSH_ROW_BYTES) {
+      results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
+      continue;
+    }
     const row = table === null ? null : await readRow(ctx, table, entry.id);
+    if (row !== null) rowBytes += getConvexSize(row);
     const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
     if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, row))) {
       results.set(
@@ -132,7 +138,7 @@ async function pushBatch(
     });
     pushed.epoch = epoch;
     pushed.compact.push(...compact);
-    pushed.urgent.push(...(await compactNow(ctx, target, long, PUSH_READ_BYTES - readBy(plans))));
+    pushed.urgent.push(...(await compactNow(ctx, target, long)));
   }
   pushed.unchecked.push(...checksOf(appended));
   pushed.results.push(...batch.map(({ id }) => results.get(id) ?? { id, status: "accepted" as const }));
@@ -207,15 +213,7 @@ const tooMuchAtOnce = new Refused(
   MERGE_BYTES,
 );
 
-/** How many bytes of the log a push has read. */
-function readBy(plans: Plan[]): number {
-  return plans.reduce((sum, { examined, unchecked }) => {
-    const parts = examined.completed.reduce((all, { change }) => all + change.stored, 0);
-    return sum + parts + (unchecked ? 0 : examined.bytes);
-  }, 0);
-}
-
-/** What compaction has to have room for to be worth a call. */
+/** What compaction has to have room for to be worth a call, and what it leaves. */
 const COMPACT_ROOM = 512 * 1024;
 
 /**
@@ -226,12 +224,12 @@ async function compactNow(
   ctx: MutationCtx,
   { component, collection }: Target,
   documents: string[],
-  room: number,
 ): Promise<string[]> {
   const [id, ...others] = documents;
   if (id === undefined) return [];
+  const { bytesRead, bytesWritten } = await ctx.meta.getTransactionMetrics();
   // What is deleted is read once more.
-  const bytes = room / 2;
+  const bytes = Math.min(bytesRead.remaining / 2, bytesWritten.remaining) - COMPACT_ROOM;
   if (bytes < COMPACT_ROOM) return documents;
   const { compacted } = await ctx.runMutation(component.upkeep.compact, {
     collection,
@@ -276,7 +274,7 @@ function completedBy(entry: PushedDocument, { completed }: Examined): DocumentCh
 }
 
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */
-type Split = { changes: Chunk[]; fields: Record<string, unknown>; version: number; loaded: number };
+type Split = { changes: Chunk[]; fields: Record<string, unknown>; version: number };
 
 /** Documents to be compacted by scheduled functions: some time, and right now. */
 export type ToCompact = { compact: string[]; urgent: string[] };
@@ -304,12 +302,7 @@ export async function writeSplit(
     ...(scope === undefined ? {} : { scope }),
     documents: [{ ...document, ...(compactRows === undefined ? {} : { compactRows }) }],
   });
-  const urgent = await compactNow(
-    ctx,
-    { component, collection, table },
-    long,
-    PUSH_READ_BYTES - split.loaded,
-  );
+  const urgent = await compactNow(ctx, { component, collection, table }, long);
   return { compact, urgent };
 }
 

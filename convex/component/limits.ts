@@ -36,8 +36,8 @@ export const PAGE_ROWS_MAX = 4_000;
 export const DOCUMENT_PAGE = 100;
 /** The most documents a caller of the original API may ask for. */
 export const DOCUMENT_PAGE_MAX = 1_000;
-/** Log rows behind a page of the original API: half of what a query may read. */
-export const DOCUMENT_PAGE_ROWS = 16_000;
+/** Log rows behind a page of the original API: a quarter of what a query may read. */
+export const DOCUMENT_PAGE_ROWS = 8_000;
 /** Chunk bytes in a page of the original API, where documents are whole: half of what a query may read or return. */
 export const DOCUMENT_PAGE_BYTES = 8 * 1024 * 1024;
 /** A document's name: it is an index key. */
@@ -60,9 +60,9 @@ export const DOCUMENT_BYTES = 6 * 1024 * 1024;
 /** Log rows of one document that a merge loads: with the rest of a push within 32,000 reads, and within a second of code. */
 export const LOG_ROWS = 8_000;
 /** Their bytes: with the rest of a push within 16 MiB of reads. */
-export const LOG_BYTES = 14 * 1024 * 1024;
-/** Bytes that one push plans to read, for it to stay within 16 MiB. */
-export const PUSH_READ_BYTES = 15 * 1024 * 1024;
+export const LOG_BYTES = 10 * 1024 * 1024;
+/** Bytes of rows that one push replaces: each is read twice, beside what is merged. */
+export const PUSH_ROW_BYTES = 4 * 1024 * 1024;
 /** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
 export const MERGE_BYTES = 6 * 1024 * 1024;
 /** Counters that share a collection's document count, so that writers of different documents seldom meet. */

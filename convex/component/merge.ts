@@ -56,7 +56,6 @@ export const split = query({
       changes: v.array(chunk),
       fields: v.any(),
       version: v.number(),
-      loaded: v.number(),
     }),
   ),
   handler: async (ctx, { collection, id, crdtBytes }) => {
@@ -89,7 +88,6 @@ export const split = query({
           changes: changes.flatMap(toChunks),
           fields: toFields(automerge, after),
           version,
-          loaded: document?.bytes ?? 0,
         };
       });
     });
@@ -107,7 +105,6 @@ export const deletion = query({
       changes: v.array(chunk),
       fields: v.any(),
       version: v.number(),
-      loaded: v.number(),
     }),
   ),
   handler: async (ctx, { collection, id, actor }) => {
@@ -123,7 +120,6 @@ export const deletion = query({
             changes: [],
             fields,
             version: document.version,
-            loaded: document.bytes,
           };
         }
         const mine = automerge.clone(doc, { actor });
@@ -136,7 +132,6 @@ export const deletion = query({
           changes,
           fields: toFields(automerge, after),
           version: document.version + 1,
-          loaded: document.bytes,
         };
       }),
     );

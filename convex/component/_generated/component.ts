@@ -11,7 +11,6 @@ type Split = {
   changes: Chunk[];
   fields: Record<string, unknown>;
   version: number;
-  loaded: number;
 };
 
 export type ComponentApi<Name extends string | undefined = string | undefined> = {
