@@ -9,6 +9,7 @@ import {
   DOCUMENT_PAGE,
   DOCUMENT_PAGE_BYTES,
   DOCUMENT_PAGE_MAX,
+  DOCUMENT_PAGE_ROWS,
   ORDINAL_MAX,
   PAGE_BYTES,
   PAGE_ROWS,
@@ -96,19 +97,24 @@ export const pullDocuments = query({
     const changes: { documentId: string; crdtBytes: ArrayBuffer; version: number; timestamp: number }[] = [];
     let counted = 0;
     let bytes = 0;
+    let rows = 0;
     let hasMore = false;
     for await (const document of documents) {
       const timestamp = microseconds(document.ts);
       const last: number | undefined = changes.at(-1)?.timestamp;
       // What was modified within the checkpoint's microsecond has been returned before: it does not count, or a
       // page full of it would never move on.
-      const full = counted >= wanted || (changes.length > 0 && bytes + document.bytes > DOCUMENT_PAGE_BYTES);
+      const full =
+        counted >= wanted ||
+        bytes + document.bytes > DOCUMENT_PAGE_BYTES ||
+        rows + document.rows > DOCUMENT_PAGE_ROWS;
       if (full && last !== undefined && timestamp !== last) {
         hasMore = true;
         break;
       }
       if (timestamp > lastModified) counted += 1;
       bytes += document.bytes;
+      rows += document.rows;
       const crdtBytes = (await readBytes(ctx, collection, document.id)).buffer;
       changes.push({ documentId: document.id, crdtBytes, version: document.version, timestamp });
     }

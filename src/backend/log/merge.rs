@@ -17,7 +17,7 @@ use crate::{
     },
     format,
     inspect::guarded,
-    limits::NESTING,
+    limits::{DOCUMENT_BYTES, NESTING},
     replica::sound,
 };
 
@@ -101,6 +101,8 @@ impl Tried {
         changes: Vec<Change>,
     ) -> Result<Self, Failure> {
         if let ([first], None) = (&*changes, stored)
+            // A larger one is to be measured as a document.
+            && first.raw_bytes().len() <= DOCUMENT_BYTES
             && let Some(value) = format::read_first(first)
         {
             return Ok(Self::Plain(root(&value)?));
@@ -127,6 +129,18 @@ impl Tried {
             Self::Document(merged) => fields(merged),
         }
     }
+}
+
+/// Whether a document is small enough for every backend to load and compact it.
+pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
+    let bytes = guarded("save", || merged.save())?.len();
+    if bytes > DOCUMENT_BYTES {
+        return Err(Failure::too_large(
+            format!("the document would have {bytes} bytes; move some of it to another"),
+            DOCUMENT_BYTES,
+        ));
+    }
+    Ok(())
 }
 
 /// The root fields of a document, as plain values.

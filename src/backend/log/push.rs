@@ -12,14 +12,17 @@ use sha2::{Digest, Sha256};
 use super::{
     Committed, Document, Log, LogRow, Record, Row, Waiting,
     document::{History, Overlay},
-    merge::Tried,
+    merge::{self, Tried},
     row,
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
     inspect,
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{
+        CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES,
+        PUSH_DOCUMENTS,
+    },
     replica::{Part, Position},
 };
 
@@ -247,6 +250,9 @@ impl Log {
         row::check(&row.0)?;
         if let Tried::Document(document) = tried {
             let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+            if bytes > DOCUMENT_BYTES {
+                merge::check_size(&document)?;
+            }
             self.merged.put(collection, id, *document, bytes);
         }
         self.write(collection, scope, id, new, (row.0, row.1, merged), commit);
