@@ -170,7 +170,12 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
   });
 
   const pullDeltas = query({
-    args: { checkpoint: position, limit: v.optional(v.number()), scope: v.optional(v.string()) },
+    args: {
+      checkpoint: position,
+      limit: v.optional(v.number()),
+      scope: v.optional(v.string()),
+      pruned: v.optional(v.int64()),
+    },
     returns: v.object({
       deltas: v.array(
         v.object({
@@ -184,6 +189,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       checkpoint: position,
       hasMore: v.boolean(),
       epoch: v.string(),
+      pruned: v.optional(v.int64()),
     }),
     handler: async (ctx, args) => {
       await checkRead(ctx, args.scope);

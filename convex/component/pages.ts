@@ -37,17 +37,20 @@ export const pullDeltas = query({
     checkpoint: position,
     limit: v.optional(v.number()),
     scope: v.optional(v.string()),
+    pruned: v.optional(v.int64()),
   },
   returns: v.object({
     deltas: v.array(delta),
     checkpoint: position,
     hasMore: v.boolean(),
     epoch: v.string(),
+    pruned: v.optional(v.int64()),
   }),
-  handler: async (ctx, { collection, checkpoint, limit, scope }) => {
+  handler: async (ctx, { collection, checkpoint, limit, scope, pruned: known }) => {
     const rows = clamp(limit, PAGE_ROWS, PAGE_ROWS_MAX);
     checkPosition(checkpoint);
-    await checkNotPruned(ctx, collection, checkpoint);
+    const pruned = (await readPruned(ctx, collection))?.ts;
+    checkNotPruned(checkpoint, pruned, known);
     const deltas = [];
     let bytes = 0;
     let hasMore = false;
@@ -66,6 +69,7 @@ export const pullDeltas = query({
       checkpoint: last === undefined ? checkpoint : { ts: last.ts, ordinal: last.ordinal },
       hasMore,
       epoch: (await readEpoch(ctx)) ?? "",
+      ...(pruned === undefined ? {} : { pruned }),
     };
   },
 });
@@ -193,10 +197,12 @@ async function* rowsAfter(
   }
 }
 
-/** A checkpoint from before the newest tombstone pruned may have missed a delete. */
-async function checkNotPruned(ctx: QueryCtx, collection: string, { ts }: Position): Promise<void> {
-  const pruned = await readPruned(ctx, collection);
-  if (ts > 0n && pruned !== null && ts < pruned.ts)
+/**
+ * A checkpoint from before the newest tombstone pruned may have missed a delete: unless it is that of a page which was given out
+ * since, as its reader says who began after the pruning and is on the way.
+ */
+function checkNotPruned({ ts }: Position, pruned: bigint | undefined, known: bigint | undefined): void {
+  if (ts > 0n && pruned !== undefined && ts < pruned && known !== pruned)
     throw unknownCheckpoint("is older than the log remembers");
 }
 

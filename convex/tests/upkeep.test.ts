@@ -182,6 +182,34 @@ describe("pruning", () => {
     });
     expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: [], hasMore: false });
   });
+
+  test("who begins after the pruning gets through all pages, and who was away in the middle starts over", async () => {
+    const t = backend();
+    for (const id of ["a", "b", "c", "gone"]) await push(t, id, document({ title: id }));
+    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "gone" });
+    await push(t, "d", document({ title: "d" }));
+    const before = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
+    expect(before).not.toHaveProperty("pruned");
+    await tick();
+    expect(await t.mutation(internal.notes.prune, {})).toMatchObject({ pruned: ["gone"] });
+
+    const ids = [];
+    let page = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
+    ids.push(...page.deltas.map((delta) => delta.id));
+    const first = page;
+    while (page.hasMore) {
+      const { checkpoint, pruned } = page;
+      page = await t.query(api.notes.pullDeltas, { checkpoint, pruned, limit: 1 });
+      ids.push(...page.deltas.map((delta) => delta.id));
+    }
+    expect(ids).toEqual(["a", "b", "c", "d"]);
+
+    const { checkpoint, pruned } = first;
+    const refused = { data: { code: "checkpointUnknown" } };
+    await expect(t.query(api.notes.pullDeltas, { checkpoint })).rejects.toMatchObject(refused);
+    const other = { checkpoint, pruned: (pruned ?? 0n) - 1n };
+    await expect(t.query(api.notes.pullDeltas, other)).rejects.toMatchObject(refused);
+  });
 });
 
 test("a renewed epoch is what everyone hears", async () => {

@@ -85,12 +85,13 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     pullDeltas: FunctionReference<
       "query",
       "internal",
-      { collection: string; checkpoint: Position; limit?: number; scope?: string },
+      { collection: string; checkpoint: Position; limit?: number; scope?: string; pruned?: bigint },
       {
         deltas: (Chunk & { id: string; ts: bigint; ordinal: number })[];
         checkpoint: Position;
         hasMore: boolean;
         epoch: string;
+        pruned?: bigint;
       },
       Name
     >;
