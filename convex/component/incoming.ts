@@ -313,7 +313,11 @@ async function keepNew(
     incoming.changes.push(change);
   }
   const before = incoming.heads;
-  incoming.direct = outside.size === before.length && before.every((head) => outside.has(head));
+  // With others' changes between them, the values after the first may be what those have replaced since.
+  const chain = offered.every(
+    ({ deps }, i) => i === 0 || (deps.length === 1 && deps[0] === offered[i - 1]?.hash),
+  );
+  incoming.direct = chain && outside.size === before.length && before.every((head) => outside.has(head));
   incoming.heads = [...heads].sort();
   incoming.headOps = incoming.heads.map((head) => present.get(head) ?? 0);
 }
