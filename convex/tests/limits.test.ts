@@ -126,6 +126,38 @@ describe("within the limits of a transaction", () => {
     for (const row of rows) expect(row).toMatchObject({ left: true, n: 9, version: 12 });
   }, 240_000);
 
+  test("a push to more large rows than a transaction may replace: the others go in when they are sent again", async () => {
+    const t = backend();
+    const docs = Array.from({ length: 8 }, (_, i) =>
+      document({ blob: noise(200 * 1_024, i + 1), big: "x", i }),
+    );
+    for (const [i, doc] of docs.entries()) {
+      const long = "y".repeat(700_000);
+      const fields = { blob: noise(200 * 1_024, i + 1).buffer, big: long, i };
+      const pushed = await t.mutation(api.notes.pushChanges, {
+        documents: [{ id: `d${i}`, changes: changes(doc), fields }],
+      });
+      expect(pushed.results).toEqual([{ id: `d${i}`, status: "accepted" }]);
+    }
+    let left = docs.map((doc, i) => ({
+      id: `d${i}`,
+      changes: changes(edit(Automerge.clone(doc), { n: 1 }), doc),
+      fields: { n: 1 },
+    }));
+    const pushes = [];
+    while (left.length > 0) {
+      const { results } = await t.mutation(api.notes.pushChanges, { documents: left });
+      const refused = results.filter(({ status }) => status === "refused");
+      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge" });
+      expect(refused.length).toBeLessThan(left.length);
+      pushes.push(left.length);
+      left = left.filter(({ id }) => refused.some((one) => one.id === id));
+    }
+    expect(pushes.length).toBe(2);
+    const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
+    for (const row of rows) expect(row).toMatchObject({ n: 1, version: 2 });
+  }, 240_000);
+
   test("a page of the largest limit, and one of documents with long logs", async () => {
     const t = backend();
     let doc = document({ n: 0 });

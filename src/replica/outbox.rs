@@ -59,6 +59,8 @@ pub(super) struct Outbox {
     /// Names the next read, so that an answer to one that was given up is not taken for it.
     next_read: u64,
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
+    /// The first of those.
+    first_in_flight: Option<DocumentId>,
 }
 
 /// What is to be done to send more.
@@ -158,6 +160,7 @@ impl Outbox {
 
     /// The batch is on its way.
     pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
+        self.first_in_flight = documents.first().map(|document| document.id.clone());
         self.in_flight = documents
             .iter()
             .map(|document| (document.id.clone(), document.changes.iter().map(|(hash, _)| *hash).collect()))
@@ -216,13 +219,17 @@ impl Outbox {
         rows
     }
 
-    /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first.
+    /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first, or if it may have been too large
+    /// only together with those before it. It comes closer to the front with each push, and there is no doubt of the first.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal) -> bool {
         self.take_in_flight(id);
         let Some(outgoing) = self.documents.get_mut(id) else { return true };
         if refusal.code == "missingDependencies" && !outgoing.history_offered {
             outgoing.history_offered = true;
             outgoing.changes = Changes::Stored { history: true };
+            return false;
+        }
+        if refusal.code == "tooLarge" && self.first_in_flight.as_ref() != Some(id) {
             return false;
         }
         outgoing.refused = Some(refusal.clone());

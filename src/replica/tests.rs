@@ -456,6 +456,24 @@ fn a_refused_document_holds_back_itself_alone() {
 }
 
 #[test]
+fn what_is_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_told_of() {
+    let mut peer = Peer::connected(1);
+    peer.put("small", 0, &task("zero"));
+    peer.put("large", 0, &task("one"));
+    peer.put("larger", 0, &task("two"));
+    peer.accept();
+    let names = |peer: &Peer| -> Vec<String> {
+        peer.pushes.last().unwrap().documents.iter().map(|document| document.id.to_string()).collect()
+    };
+    assert_eq!(names(&peer), ["large", "larger"]);
+    peer.refuse("tooLarge");
+    assert_eq!(peer.failures, [FailureKind::Refused]);
+    assert_eq!(names(&peer), ["larger"], "it may go in without the other");
+    peer.accept();
+    assert_eq!((peer.failures.len(), peer.replica.unsent()), (1, 1));
+}
+
+#[test]
 fn a_log_that_lacks_dependencies_is_offered_everything_once() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
