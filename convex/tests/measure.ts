@@ -1,6 +1,6 @@
 /**
- * What an edit, another client and an idle client cost: `npm run measure`. The functions are counted where they run, bytes where they cross the
- * socket, reads and writes as `convex-test` counts them for a transaction.
+ * What an edit, another client and an idle client cost: `npm run measure`. Bytes are counted where they cross the socket, reads and writes as
+ * `convex-test` counts them for a transaction.
  */
 import * as Automerge from "@automerge/automerge";
 import { ConvexClient } from "convex/browser";
