@@ -20,6 +20,14 @@ export interface Place {
   close(): Promise<void>;
 }
 
+/** How long a page waits before it asks again. */
+const RETRY_MS = 20;
+
+/** Whether `fetch` had no answer at all; a refusal is an answer. */
+function isNetworkError(error: unknown): boolean {
+  return error instanceof TypeError && error.message === "fetch failed";
+}
+
 /** What a page keeps: whole documents, pulled when the stream says so, and pushed whole. */
 export class WebApp {
   readonly documents = new Map<string, Automerge.Doc<Fields>>();
@@ -27,6 +35,7 @@ export class WebApp {
   private readonly http: ConvexHttpClient;
   private checkpoint = { lastModified: 0 };
   private pulling = Promise.resolve();
+  private closed = false;
 
   constructor(
     url: string,
@@ -66,6 +75,7 @@ export class WebApp {
   }
 
   async close(): Promise<void> {
+    this.closed = true;
     await this.socket.close();
     await this.pulling;
   }
@@ -85,16 +95,25 @@ export class WebApp {
     });
   }
 
-  private async pull(): Promise<void> {
-    for (let hasMore = true; hasMore;) {
-      const page: FunctionReturnType<Collection["pullChanges"]> = await this.http.query(
-        this.api.pullChanges,
-        {
+  /** The next page; asked for again where the connection breaks, since the stream says only once that there is something new. */
+  private async page(): Promise<FunctionReturnType<Collection["pullChanges"]>> {
+    for (;;) {
+      try {
+        return await this.http.query(this.api.pullChanges, {
           collectionName: "any",
           checkpoint: this.checkpoint,
           limit: 100,
-        },
-      );
+        });
+      } catch (error) {
+        if (this.closed || !isNetworkError(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  private async pull(): Promise<void> {
+    for (let hasMore = true; hasMore;) {
+      const page = await this.page();
       for (const { documentId, crdtBytes } of page.changes) {
         const theirs = Automerge.load<Fields>(new Uint8Array(crdtBytes));
         const mine = this.documents.get(documentId);
