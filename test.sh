@@ -81,6 +81,8 @@ convex() {
         sleep 0.1
     done
     (cd convex && npm run --silent conformance:remote -- "$url" && npm run --silent compare -- "$url" --runs "$sequences")
+    say "web apps with the official JavaScript clients against the embedded backend"
+    (cd convex && REPLICATE_URL="$url" npm run --silent clients:remote)
     kill "$backend"
     wait "$backend"
     trap - EXIT

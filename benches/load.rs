@@ -279,6 +279,11 @@ async fn hostile(stage: Arc<Stage>, number: usize) {
     }
 }
 
+/// The bytes of a folder's files.
+fn size(folder: &std::path::Path) -> std::io::Result<u64> {
+    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
 fn figures(name: &str, mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort();
     let at = |share: f64| {
@@ -323,7 +328,11 @@ fn main() -> Result<(), Failure> {
             sleep(Duration::from_millis(250)).await;
             most = most.max(server.memory());
         }
-        println!("load: loaded: connections={} hostile={bad} most memory={most:?} MiB", good + bad);
+        println!(
+            "load: loaded: connections={} hostile={bad} most memory={most:?} MiB, of data on the disk {} MiB",
+            good + bad,
+            size(folder.path())? / 1_048_576,
+        );
         stage.over.store(true, Ordering::Relaxed);
         let (mut pushes, mut times) = (0, Vec::new());
         while let Some(client) = clients.join_next().await {

@@ -7,8 +7,8 @@
 //!
 //! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times a second. Apps are killed
 //! (SIGKILL) at random and started anew on their stores. Memory, files and how long an edit takes to be durable are sampled and printed; the last
-//! line is the verdict on whether they grow. The second edits one document that often and compares what is kept with the document's
-//! snapshot. Either exits with 1 if something grows without bound.
+//! line is the verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document that often and compares what is kept with the document's
+//! snapshot. Either exits with 1 if something grows without bound or is missing.
 
 use std::{
     error::Error,
@@ -72,9 +72,13 @@ struct Task {
 }
 
 impl Task {
-    fn edit(&mut self, random: &mut SmallRng) {
+    /// Edits it, in a way that always is a change.
+    fn edit(&mut self, random: &mut SmallRng) -> Edited {
         match random.random_range(0..3) {
-            0 => self.votes += 1,
+            0 => {
+                self.votes += 1;
+                return Edited::Voted;
+            }
             1 => self.is_completed = !self.is_completed,
             _ => {
                 if self.text.len() > 60 {
@@ -83,7 +87,19 @@ impl Task {
                 self.text.push(char::from(random.random_range(b'a'..=b'z')));
             }
         }
+        Edited::Set
     }
+}
+
+/// What an app did between two lines of its output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Edited {
+    /// A task that it did not know yet. That is a change, or none where the store turns out to have the task.
+    Put,
+    /// One more vote.
+    Voted,
+    /// Another field.
+    Set,
 }
 
 type Failure = Box<dyn Error>;
@@ -144,16 +160,17 @@ fn be_an_app(args: &Args, url: &str, store: &Path) -> Result<(), Failure> {
         drop(ended);
     });
     loop {
-        if let Some(mut task) = task(app.world_mut(), random.random_range(0..TASKS)) {
-            task.edit(&mut random);
-        }
+        let kind = match task(app.world_mut(), random.random_range(0..TASKS)) {
+            Some(mut task) => task.edit(&mut random),
+            None => Edited::Put,
+        };
         let edited = Instant::now();
         app.update();
         while !app.world().resource::<SyncStatus>().is_saved() {
             app.update();
             std::thread::sleep(Duration::from_micros(200));
         }
-        println!("{}", edited.elapsed().as_micros());
+        println!("{kind:?} {}", edited.elapsed().as_micros());
         if end.recv_timeout(Duration::from_millis(10)) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
             break;
         }
@@ -178,6 +195,26 @@ struct Running {
 struct Told {
     latencies: Mutex<Vec<u64>>,
     edits: AtomicU64,
+    votes: AtomicU64,
+    puts: AtomicU64,
+}
+
+impl Told {
+    fn hear(&self, line: &str) {
+        let Some((kind, latency)) = line.split_once(' ') else { return };
+        let Ok(latency) = latency.parse() else { return };
+        if kind == "Put" {
+            self.puts.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.edits.fetch_add(1, Ordering::Relaxed);
+        }
+        if kind == "Voted" {
+            self.votes.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Ok(mut latencies) = self.latencies.lock() {
+            latencies.push(latency);
+        }
+    }
 }
 
 impl Running {
@@ -191,11 +228,8 @@ impl Running {
         let stdout = child.stdout.take().ok_or("no output")?;
         let told = told.clone();
         let reader = std::thread::spawn(move || {
-            for latency in BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|line| line.parse().ok()) {
-                told.edits.fetch_add(1, Ordering::Relaxed);
-                if let Ok(mut latencies) = told.latencies.lock() {
-                    latencies.push(latency);
-                }
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                told.hear(&line);
             }
         });
         Ok(Self { child, reader })
@@ -267,8 +301,13 @@ fn soak(args: &Args) -> Result<bool, Failure> {
     for app in apps {
         app.end()?;
     }
-    let changes = backend.stats().changes;
+    let found = votes(&folder.path().join("fresh.sqlite"), backend.url(), told.votes.load(Ordering::Relaxed));
+    let changes = backend.stats().changes as u64;
     backend.stop();
+    let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let (edits, voted, puts) = (count(&told.edits), count(&told.votes), count(&told.puts));
+    // An app that is killed may have made one edit that it has not told of.
+    let is_whole = (voted..=voted + kills).contains(&found) && (edits..=edits + puts + kills).contains(&changes);
     let third = samples.len() / 3;
     let mean =
         |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).sum::<u64>() / samples.len().max(1) as u64;
@@ -286,12 +325,28 @@ fn soak(args: &Args) -> Result<bool, Failure> {
         && stored < MOST * snapshots + FIXED
         && logged < MOST * snapshots + FIXED;
     println!(
-        "soak: minutes={} edits={} changes={changes} kills={kills} memory x{app:.2} (app) x{server:.2} (backend) latency x{latency:.2} \
+        "soak: minutes={} edits={edits} puts={puts} changes={changes} votes={voted} found={found} kills={kills} whole={is_whole} memory x{app:.2} (app) x{server:.2} (backend) latency x{latency:.2} \
          snapshots={snapshots} B store={stored} B log={logged} B bounded={is_bounded}",
         args.minutes,
-        told.edits.load(Ordering::Relaxed),
     );
-    Ok(is_bounded)
+    Ok(is_bounded && is_whole)
+}
+
+/// The votes that an app sees which has nothing but what the backend gives it: as soon as there are as many as were told of, and no more come.
+fn votes(store: &Path, url: &str, told: u64) -> u64 {
+    let mut app = app(store, url);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut found, mut since) = (0, Instant::now());
+    while Instant::now() < deadline && (found < told || since.elapsed() < Duration::from_secs(2)) {
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+        let world = app.world_mut();
+        let now = world.query::<&Task>().iter(world).map(|task| u64::try_from(task.votes.0).unwrap_or(0)).sum();
+        if now != found {
+            (found, since) = (now, Instant::now());
+        }
+    }
+    found
 }
 
 fn one_document(edits: u64) -> Result<bool, Failure> {

@@ -4,6 +4,9 @@
 pub const CHUNK_BYTES: usize = 256 * 1024;
 /// The largest Automerge change: it fits with its document in a Convex function's 64 MiB of memory.
 pub const CHANGE_BYTES: usize = 8 * 1024 * 1024;
+/// A saved document: what is larger could not be loaded, written as a snapshot and taken apart again within a Convex transaction's 16 MiB. Up to
+/// so many bytes of changes in its log, a document is not measured.
+pub const DOCUMENT_BYTES: usize = 6 * 1024 * 1024;
 /// Chunk bytes in one push: one mutation's time and writes.
 pub const PUSH_BYTES: usize = 1024 * 1024;
 /// Documents in one push.

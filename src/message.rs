@@ -90,7 +90,7 @@ impl fmt::Display for SyncFailed {
 pub struct SyncStatus {
     /// The connection.
     pub connection: Connection,
-    /// Edits that are not durable on this machine yet.
+    /// Edits that are not durable on this machine yet, or come after one that is not: all but the last `unsaved` are.
     pub unsaved: u64,
     /// Documents with changes that the deployment does not have.
     pub unsent: usize,

@@ -10,14 +10,15 @@ import {
   queryGeneric,
   type TableNamesInDataModel,
 } from "convex/server";
-import { type Value, v } from "convex/values";
+import { v } from "convex/values";
 import type { ComponentApi } from "../component/_generated/component";
 import { refuse } from "../component/errors";
 import { PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS } from "../component/limits";
 import { chunk, part, position, refusal } from "../component/shapes";
 import { type AccessRequest, type Authorize, notAuthorized, signedIn, type WriteRequest } from "./access";
-import { ownFields, readRow, type Row, saysTheSame, writeRow } from "./row";
-import { deleteDocument, pushDocuments, type PushedDocument, type Target, writeDocument } from "./write";
+import { checkRows, repair } from "./check";
+import { ownFields, readRow, type Row } from "./row";
+import { deleteDocument, pushDocuments, type PushedDocument, type ToCompact, writeDocument } from "./write";
 
 /** What {@link defineReplicate} is told about a collection. */
 export type ReplicateOptions<DataModel extends GenericDataModel> = {
@@ -85,7 +86,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
   const { component, table } = options;
   const { checkAfter, compactRows, compactAfter, retention } = { ...DEFAULTS, ...defined(options) };
   const collection = options.collection ?? table;
-  const target: Target = { component, collection, table };
+  const target = { component, collection, table };
 
   async function may(
     ctx: GenericQueryCtx<GenericDataModel> | WriteCtx,
@@ -128,10 +129,11 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
     }
   }
 
-  async function scheduleCompaction(ctx: WriteCtx, documents: string[]): Promise<void> {
-    if (documents.length === 0) return;
+  async function scheduleCompaction(ctx: WriteCtx, { compact, urgent }: ToCompact): Promise<void> {
+    if (compact.length + urgent.length === 0) return;
     const compaction = await sibling(ctx, "compact");
-    for (const id of documents) await ctx.scheduler.runAfter(compactAfter, compaction, { id });
+    for (const id of compact) await ctx.scheduler.runAfter(compactAfter, compaction, { id });
+    for (const id of urgent) await ctx.scheduler.runAfter(0, compaction, { id, now: true });
   }
 
   const pushChanges = mutation({
@@ -162,13 +164,18 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
         const check = await sibling(ctx, "checkRows");
         for (const ids of pushed.unchecked) await ctx.scheduler.runAfter(checkAfter, check, { ids });
       }
-      await scheduleCompaction(ctx, pushed.compact);
+      await scheduleCompaction(ctx, pushed);
       return { epoch: pushed.epoch, results: pushed.results };
     },
   });
 
   const pullDeltas = query({
-    args: { checkpoint: position, limit: v.optional(v.number()), scope: v.optional(v.string()) },
+    args: {
+      checkpoint: position,
+      limit: v.optional(v.number()),
+      scope: v.optional(v.string()),
+      pruned: v.optional(v.int64()),
+    },
     returns: v.object({
       deltas: v.array(
         v.object({
@@ -182,6 +189,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       checkpoint: position,
       hasMore: v.boolean(),
       epoch: v.string(),
+      pruned: v.optional(v.int64()),
     }),
     handler: async (ctx, args) => {
       await checkRead(ctx, args.scope);
@@ -258,56 +266,32 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
 
     /** Makes rows say what their merged documents do. Scheduled by `pushChanges`. */
     checkRows: internalMutation({
-      args: { ids: v.array(v.string()) },
+      args: { ids: v.array(v.string()), repair: v.optional(v.boolean()) },
       returns: v.number(),
-      handler: async (ctx, { ids }) => {
-        const preview = async (some: string[]) => {
-          const documents = some.map((id) => ({ id, changes: [] }));
-          return await ctx.runQuery(component.merge.preview, { collection, documents });
+      handler: async (ctx, { ids, repair: broken = false }) => {
+        const again = async (some: string[], more: { repair?: boolean } = {}) => {
+          if (some.length === 0) return;
+          await ctx.scheduler.runAfter(0, await sibling(ctx, "checkRows"), { ids: some, ...more });
         };
-        let corrected = 0;
-        for (let found of await preview(ids)) {
-          const { id } = found;
-          if (found.status === "refused" && found.code === "invalidChange") {
-            const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
-            if (left !== null && left.removed.length > 0) {
-              console.error(
-                `${collection}/${id}: taken out of the log: senseless ${left.removed.join(", ")}`,
-              );
-              found = (await preview([id]))[0]!;
-            }
-          }
-          if (found.status === "refused") {
-            console.error(`${collection}/${id}: the row cannot be checked: ${found.message}`);
-            continue;
-          }
-          if (found.version === 0) {
-            // Nothing that made sense was ever written to it.
-            const row = await readRow(ctx, table, id);
-            if (row !== null) await ctx.db.delete(row._id);
-            continue;
-          }
-          const fields = found.fields as Record<string, Value>;
-          const row = await readRow(ctx, table, id);
-          if (row === null || row.version !== found.version || !saysTheSame(row, fields)) {
-            await writeRow(ctx, table, row, id, found.version, fields);
-            corrected += 1;
-          }
-          const deleted = fields.deleted === true;
-          await ctx.runMutation(component.log.checked, { collection, id, version: found.version, deleted });
+        if (broken) {
+          for (const id of ids) if (await repair(ctx, target, id)) await again([id]);
+          return 0;
         }
-        return corrected;
+        const checked = await checkRows(ctx, target, ids);
+        await again(checked.later);
+        for (const id of checked.repair) await again([id], { repair: true });
+        return checked.corrected;
       },
     }),
 
     /** Replaces the older changes of a document by a snapshot. Scheduled where a log has grown long. */
     compact: internalMutation({
-      args: { id: v.string() },
+      args: { id: v.string(), now: v.optional(v.boolean()) },
       returns: v.object({ compacted: v.number(), hasMore: v.boolean() }),
-      handler: async (ctx, { id }) => {
-        const before = Date.now() - compactAfter;
+      handler: async (ctx, { id, now = false }) => {
+        const before = Date.now() - (now ? 0 : compactAfter);
         const done = await ctx.runMutation(component.upkeep.compact, { collection, id, before });
-        if (done.hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "compact"), { id });
+        if (done.hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "compact"), { id, now });
         return done;
       },
     }),

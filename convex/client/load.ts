@@ -29,7 +29,8 @@ export type LoadedCollection<T> = ReadonlyArray<T> & { readonly checkpoint: Chec
 const DOCUMENTS = 100;
 
 /**
- * The documents of a collection for a page rendered on the server: at most `limit` (100 unless given), without those deleted.
+ * The documents of a collection for a page rendered on the server: the first `limit` (100 unless given) and those written in the same
+ * commit as the last of them, without those deleted.
  * They are as the clients' documents say, with their `id`, and are not checked against `T`.
  */
 export async function loadCollection<T extends object>(
@@ -50,5 +51,6 @@ export async function loadCollection<T extends object>(
     }
     ({ checkpoint, hasMore } = page);
   }
-  return Object.assign([...documents.values()].slice(0, limit), { checkpoint });
+  // Not cut off: who goes on from the checkpoint would never see the rest.
+  return Object.assign([...documents.values()], { checkpoint });
 }

@@ -93,8 +93,8 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
   /** The log after a checkpoint, in commit order. */
   async pullDeltas(
     ctx: QueryCtx,
-    args: { checkpoint: Position; limit?: number; scope?: string },
-  ): Promise<{ deltas: Delta[]; checkpoint: Position; hasMore: boolean; epoch: string }> {
+    args: { checkpoint: Position; limit?: number; scope?: string; pruned?: bigint },
+  ): Promise<{ deltas: Delta[]; checkpoint: Position; hasMore: boolean; epoch: string; pruned?: bigint }> {
     return await ctx.runQuery(this.component.pages.pullDeltas, { collection: this.collection, ...args });
   }
 

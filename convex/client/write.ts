@@ -6,11 +6,11 @@
  * the log is touched, and a row that the app's schema refuses has not been written, so no document is left with half.
  */
 import type { GenericDataModel, GenericMutationCtx } from "convex/server";
-import type { Value } from "convex/values";
+import { getConvexSize, type Value } from "convex/values";
 import type { ComponentApi } from "../component/_generated/component";
 import { refusalError, refuse, Refused } from "../component/errors";
-import { MERGE_BYTES } from "../component/limits";
-import { plainFields } from "../component/materialize";
+import { LOG_ROWS, MERGE_BYTES, PUSH_ROW_BYTES } from "../component/limits";
+import { isObject, notFields, plainFields } from "../component/materialize";
 import type { Chunk, DocumentChanges, Examined, Refusal } from "../component/shapes";
 import { ownFields, readRow, type Row, writeRow } from "./row";
 
@@ -40,6 +40,8 @@ export type Pushed = {
   unchecked: string[][];
   /** Documents whose logs have grown long. */
   compact: string[];
+  /** Documents whose logs are so long that they are to be compacted right now, in a transaction of their own. */
+  urgent: string[];
 };
 
 /** Pushes documents, each accepted or refused on its own. */
@@ -49,7 +51,7 @@ export async function pushDocuments(
   documents: PushedDocument[],
   options: { scope?: string; mayWrite?: MayWrite; compactRows?: number } = {},
 ): Promise<Pushed> {
-  const pushed: Pushed = { epoch: "", results: [], unchecked: [], compact: [] };
+  const pushed: Pushed = { epoch: "", results: [], unchecked: [], compact: [], urgent: [] };
   for (const batch of distinct(documents)) await pushBatch(ctx, target, batch, options, pushed);
   return pushed;
 }
@@ -95,15 +97,23 @@ async function pushBatch(
 
   const results = new Map<string, PushResult>();
   const plans: Plan[] = [];
+  let rowBytes = 0;
   for (const [i, entry] of batch.entries()) {
     const found = examined.results[i]!;
+    if (rowBytes > PUSH_ROW_BYTES) {
+      results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
+      continue;
+    }
     const row = table === null ? null : await readRow(ctx, table, entry.id);
+    if (row !== null) rowBytes += getConvexSize(row);
     const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
     if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, row))) {
       results.set(
         entry.id,
         new Refused("notAuthorized", "You may not write this document.").toResult(entry.id),
       );
+    } else if (entry.fields !== undefined && !isObject(entry.fields)) {
+      results.set(entry.id, notFields.toResult(entry.id));
     } else if (found.status === "refused") {
       results.set(entry.id, found);
     } else {
@@ -116,7 +126,7 @@ async function pushBatch(
     ({ entry, examined: { changed } }) => changed || entry.changes.some((chunk) => chunk.part !== undefined),
   );
   if (appended.length > 0) {
-    const { epoch, compact } = await ctx.runMutation(component.log.append, {
+    const { epoch, compact, long } = await ctx.runMutation(component.log.append, {
       collection,
       ...(scope === undefined ? {} : { scope }),
       documents: appended.map(({ changes, unchecked, deleted }) => ({
@@ -128,6 +138,7 @@ async function pushBatch(
     });
     pushed.epoch = epoch;
     pushed.compact.push(...compact);
+    pushed.urgent.push(...(await compactNow(ctx, target, long)));
   }
   pushed.unchecked.push(...checksOf(appended));
   pushed.results.push(...batch.map(({ id }) => results.get(id) ?? { id, status: "accepted" as const }));
@@ -143,12 +154,15 @@ async function writeRows(
 ): Promise<Plan[]> {
   const slow: Plan[] = [];
   let bytes = 0;
+  let rows = 0;
   for (const plan of plans) {
     if (!plan.examined.changed || takesFields(plan)) continue;
     bytes += plan.examined.bytes;
-    // What is too much to load in this transaction is merged by the scheduled check.
-    if (slow.length > 0 && bytes > MERGE_BYTES) plan.unchecked = true;
-    else slow.push(plan);
+    rows += plan.examined.rows;
+    // What is too much to load in this transaction is merged by the scheduled check, unless the log is too long for that to repair it.
+    if (slow.length === 0 || (bytes <= MERGE_BYTES && rows <= LOG_ROWS)) slow.push(plan);
+    else if (!plan.examined.long) plan.unchecked = true;
+    else results.set(plan.entry.id, tooMuchAtOnce.toResult(plan.entry.id));
   }
   const previews =
     slow.length === 0
@@ -161,6 +175,7 @@ async function writeRows(
   const written: Plan[] = [];
   for (const plan of plans) {
     const { entry, examined, row } = plan;
+    if (results.has(entry.id)) continue;
     try {
       if (examined.changed && takesFields(plan)) {
         const fields = sentFields(entry, row);
@@ -189,13 +204,46 @@ async function writeRows(
 /** The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. */
 function takesFields({ entry, examined, row }: Plan): boolean {
   const isNew = examined.bytes === 0;
-  return entry.fields !== undefined && examined.direct && (isNew || row !== null);
+  return entry.fields !== undefined && examined.direct && !examined.long && (isNew || row !== null);
+}
+
+const tooMuchAtOnce = new Refused(
+  "tooLarge",
+  "Too much to merge together with the other documents of this push. Send it again by itself.",
+  MERGE_BYTES,
+);
+
+/** What compaction has to have room for to be worth a call, and what it leaves. */
+const COMPACT_ROOM = 512 * 1024;
+
+/**
+ * Compacts the first of these documents where that fits into this transaction: whoever makes a log long makes it short again, so that it does not
+ * outgrow what a transaction can load. Answers those that it did not do.
+ */
+async function compactNow(
+  ctx: MutationCtx,
+  { component, collection }: Target,
+  documents: string[],
+): Promise<string[]> {
+  const [id, ...others] = documents;
+  if (id === undefined) return [];
+  const { bytesRead, bytesWritten } = await ctx.meta.getTransactionMetrics();
+  // What is deleted is read once more.
+  const bytes = Math.min(bytesRead.remaining / 2, bytesWritten.remaining) - COMPACT_ROOM;
+  if (bytes < COMPACT_ROOM) return documents;
+  const { compacted } = await ctx.runMutation(component.upkeep.compact, {
+    collection,
+    id,
+    before: Date.now(),
+    bytes,
+  });
+  return compacted > 0 ? others : documents;
 }
 
 function sentFields(entry: PushedDocument, row: Row | null): Record<string, Value> {
-  const fields = { ...(row === null ? {} : ownFields(row)), ...plainFields(entry.fields) };
+  const fields = row === null ? {} : ownFields(row);
   for (const name of entry.removed ?? []) delete fields[name];
-  return fields;
+  return { ...fields, ...plainFields(entry.fields) };
 }
 
 /** The documents to be checked, in groups that one transaction can load. */
@@ -228,6 +276,9 @@ function completedBy(entry: PushedDocument, { completed }: Examined): DocumentCh
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */
 type Split = { changes: Chunk[]; fields: Record<string, unknown>; version: number };
 
+/** Documents to be compacted by scheduled functions: some time, and right now. */
+export type ToCompact = { compact: string[]; urgent: string[] };
+
 /** Writes changes that the log has taken apart itself, and the row they make. */
 export async function writeSplit(
   ctx: MutationCtx,
@@ -235,8 +286,8 @@ export async function writeSplit(
   id: string,
   split: Split,
   { scope, compactRows }: { scope?: string; compactRows?: number } = {},
-): Promise<string[]> {
-  if (split.changes.length === 0) return [];
+): Promise<ToCompact> {
+  if (split.changes.length === 0) return { compact: [], urgent: [] };
   const fields = split.fields as Record<string, Value>;
   if (table !== null) {
     try {
@@ -246,12 +297,13 @@ export async function writeSplit(
     }
   }
   const document = { id, changes: split.changes, unchecked: false, deleted: fields.deleted === true };
-  const { compact } = await ctx.runMutation(component.log.append, {
+  const { compact, long } = await ctx.runMutation(component.log.append, {
     collection,
     ...(scope === undefined ? {} : { scope }),
     documents: [{ ...document, ...(compactRows === undefined ? {} : { compactRows }) }],
   });
-  return compact;
+  const urgent = await compactNow(ctx, { component, collection, table }, long);
+  return { compact, urgent };
 }
 
 /** The original API's insert and update: whatever of `crdtBytes` the log lacks is merged. */
@@ -261,7 +313,7 @@ export async function writeDocument(
   id: string,
   crdtBytes: ArrayBuffer,
   options?: { scope?: string; compactRows?: number },
-): Promise<string[]> {
+): Promise<ToCompact> {
   const { component, collection } = target;
   const split = await ctx.runQuery(component.merge.split, { collection, id, crdtBytes });
   if (split.status === "refused") throw refusalError(split);
@@ -274,7 +326,7 @@ export async function deleteDocument(
   target: Target,
   id: string,
   options?: { compactRows?: number },
-): Promise<string[]> {
+): Promise<ToCompact> {
   const { component, collection } = target;
   const actor = crypto.randomUUID().replaceAll("-", "");
   const split = await ctx.runQuery(component.merge.deletion, { collection, id, actor });

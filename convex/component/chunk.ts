@@ -4,11 +4,18 @@
  * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
  */
 import { Refused } from "./errors";
-import { CHANGE_OPERATIONS } from "./limits";
+import { CHANGE_OPERATIONS, OPERATION_NUMBER } from "./limits";
 import { hex, sha256 } from "./sha256";
 
-/** What the log knows of a change. Hashes and actors are lower-case hexadecimal. */
-export type ChangeHeader = { hash: string; actor: string; seq: number; deps: string[] };
+/** What the log knows of a change. Hashes and actors are lower-case hexadecimal; `startOp` and `lastOp` number its operations. */
+export type ChangeHeader = {
+  hash: string;
+  actor: string;
+  seq: number;
+  startOp: number;
+  lastOp: number;
+  deps: string[];
+};
 
 /** Why bytes are not a change. */
 export class NotAChange extends Error {}
@@ -17,6 +24,8 @@ const MAGIC = [0x85, 0x6f, 0x4a, 0x83];
 const CHANGE = 1;
 const COMPRESSED_CHANGE = 2;
 const HASH_BYTES = 32;
+/** The column that has a value for each operation: what it does. */
+const ACTION_COLUMN = 66;
 /** The bit of a column's specification that says its bytes are compressed; a change's never are. */
 const COMPRESSED_COLUMN = 8;
 
@@ -42,16 +51,26 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
   const actor = hex(input.take(input.number()));
   const seq = input.number();
   if (seq < 1) throw new NotAChange("sequence numbers start at 1");
-  if (input.number() < 1) throw new NotAChange("operation counters start at 1");
+  const startOp = input.number();
+  if (startOp < 1) throw new NotAChange("operation counters start at 1");
   input.skipSigned(); // time
   input.take(input.number()); // message
   for (let left = input.count(1); left > 0; left--) input.take(input.number()); // other actors
-  checkColumns(input);
-  return { hash: hex(hash), actor, seq, deps };
+  const { operations, rows } = countOperations(input);
+  // Rows are at least the operations, and both are bounded.
+  if (startOp + rows > OPERATION_NUMBER) {
+    throw new Refused(
+      "tooLarge",
+      `A change whose operations are numbered from ${startOp} on.`,
+      OPERATION_NUMBER,
+    );
+  }
+  return { hash: hex(hash), actor, seq, startOp, lastOp: startOp + operations - 1, deps };
 }
 
-function checkColumns(input: Reader): void {
-  const columns: { kind: number; length: number }[] = [];
+/** How many operations a change has, and how many rows its longest column claims. */
+function countOperations(input: Reader): { operations: number; rows: number } {
+  const columns: { column: number; length: number }[] = [];
   let total = 0;
   let previous = -1;
   for (let left = input.count(2); left > 0; left--) {
@@ -60,16 +79,21 @@ function checkColumns(input: Reader): void {
     if (column <= previous) throw new NotAChange("the columns of the change are out of order");
     previous = column;
     const length = input.number();
-    columns.push({ kind: column & 7, length });
+    columns.push({ column, length });
     total += length;
   }
   if (total > input.left()) throw new NotAChange("the columns of the change are cut off");
-  for (const { kind, length } of columns) {
-    const rows = countRows(kind, new Reader(input.take(length)));
+  let operations = 0;
+  let most = 0;
+  for (const { column, length } of columns) {
+    const rows = countRows(column & 7, new Reader(input.take(length)));
     if (rows > CHANGE_OPERATIONS) {
       throw new Refused("tooLarge", `A change that claims ${rows} operations.`, CHANGE_OPERATIONS);
     }
+    if (column === ACTION_COLUMN) operations = rows;
+    most = Math.max(most, rows);
   }
+  return { operations, rows: most };
 }
 
 /** How many rows a column claims to have, by its kind: without making any of them. */

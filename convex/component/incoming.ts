@@ -6,7 +6,17 @@
 import type { Doc, Id } from "./_generated/dataModel";
 import type { QueryCtx } from "./_generated/server";
 import { type ChangeHeader, NotAChange, readChange } from "./chunk";
-import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, DOCUMENT_ID_BYTES, WAITING_BYTES } from "./limits";
+import {
+  CHANGE_BYTES,
+  CHANGE_PARTS,
+  CHUNK_BYTES,
+  COMPACT_ROWS,
+  DOCUMENT_BYTES,
+  DOCUMENT_ID_BYTES,
+  LOG_BYTES,
+  LOG_ROWS,
+  WAITING_BYTES,
+} from "./limits";
 import { Refused } from "./errors";
 import { hex, sha256 } from "./sha256";
 import type { Assembled, Chunk, DocumentChanges } from "./shapes";
@@ -24,6 +34,7 @@ export type Incoming = {
   /** Whether the new changes depend on exactly the document's heads, and on each other. */
   direct: boolean;
   heads: string[];
+  headOps: number[];
   parts: NewPart[];
   /** Stored parts that are used up, and their bytes. */
   usedParts: Id<"parts">[];
@@ -57,6 +68,7 @@ export async function examineDocument(
     changes: [],
     direct: false,
     heads: document?.heads ?? [],
+    headOps: document?.headOps ?? [],
     parts: [],
     usedParts: [],
     usedBytes: 0,
@@ -73,7 +85,33 @@ export async function examineDocument(
   }
   if (incoming.parts.length > 0) await checkWaiting(ctx, collection, id, incoming);
   await keepNew(ctx, collection, id, offered, incoming);
+  checkLog(incoming);
   return incoming;
+}
+
+/** The log rows and bytes of a document with what is new. */
+export function logOf({ document, changes }: Incoming): { rows: number; bytes: number; long: boolean } {
+  let rows = document?.rows ?? 0;
+  let bytes = document?.bytes ?? 0;
+  for (const change of changes) {
+    rows += Math.ceil(change.bytes.length / CHUNK_BYTES);
+    bytes += change.bytes.length;
+  }
+  return { rows, bytes, long: rows > COMPACT_ROWS || bytes > DOCUMENT_BYTES };
+}
+
+/** What could not be loaded in one transaction may not enter. Compaction makes room again. */
+function checkLog(incoming: Incoming): void {
+  if (incoming.changes.length === 0) return;
+  const { rows, bytes } = logOf(incoming);
+  const over = (what: string, limit: number) =>
+    new Refused(
+      "tooLarge",
+      `The document's log would have ${what}; at most ${limit} fit before it is compacted. Send this again later.`,
+      limit,
+    );
+  if (rows > LOG_ROWS) throw over(`${rows} rows`, LOG_ROWS);
+  if (bytes > LOG_BYTES) throw over(`${bytes} bytes`, LOG_BYTES);
 }
 
 function checkId(id: string): void {
@@ -233,6 +271,9 @@ function parse(bytes: Uint8Array): NewChange {
   }
 }
 
+/** A change that the log has. */
+type Logged = { hash: string; lastOp: number; senseless: boolean };
+
 /** Takes over from `offered` what the log lacks, in order, and checks that it fits. */
 async function keepNew(
   ctx: QueryCtx,
@@ -241,52 +282,80 @@ async function keepNew(
   offered: NewChange[],
   incoming: Incoming,
 ): Promise<void> {
-  const { logged, senseless } =
-    incoming.document === null
-      ? { logged: new Map<string, string>(), senseless: new Set<string>() }
-      : await sequences(ctx, collection, id, offered);
-  const present = new Set(incoming.heads);
-  const taken = new Map<string, string>();
+  const byPlace =
+    incoming.document === null ? new Map<string, Logged>() : await sequences(ctx, collection, id, offered);
+  // Changes that are known to be there, with the numbers of their last operations; those of this push are in `taken`, too.
+  const present = new Map<string, number>();
+  for (const [i, head] of incoming.heads.entries()) present.set(head, incoming.document?.headOps[i] ?? 0);
+  const taken = new Set<string>();
   const outside = new Set<string>();
   const heads = new Set(incoming.heads);
   for (const change of offered) {
-    const place = `${change.actor}/${change.seq}`;
-    const holder = logged.get(place) ?? taken.get(place);
-    if (senseless.has(change.hash)) throw senselessChange(change.hash);
-    if (holder === change.hash) {
-      present.add(change.hash);
+    const holder = byPlace.get(`${change.actor}/${change.seq}`);
+    if (holder?.hash === change.hash) {
+      if (holder.senseless) throw senselessChange(change.hash);
+      present.set(change.hash, holder.lastOp);
       continue;
     }
-    if (holder !== undefined) {
-      throw new Refused(
-        "reusedSequence",
-        `Another change by actor ${change.actor} with sequence number ${change.seq} is in the log.`,
-      );
-    }
+    let deepest = 0;
     for (const dependency of change.deps) {
-      if (taken.has(dependency)) continue;
-      if (!present.has(dependency)) await checkLogged(ctx, collection, id, dependency, incoming);
-      present.add(dependency);
-      outside.add(dependency);
+      const lastOp = present.get(dependency) ?? (await readLastOp(ctx, collection, id, dependency, incoming));
+      present.set(dependency, lastOp);
+      deepest = Math.max(deepest, lastOp);
+      if (!taken.has(dependency)) outside.add(dependency);
     }
+    checkPlace(change, holder, byPlace.get(`${change.actor}/${change.seq - 1}`), deepest);
     for (const dependency of change.deps) heads.delete(dependency);
     heads.add(change.hash);
-    taken.set(place, change.hash);
-    taken.set(change.hash, change.hash);
+    taken.add(change.hash);
+    present.set(change.hash, change.lastOp);
+    byPlace.set(`${change.actor}/${change.seq}`, { ...change, senseless: false });
     incoming.changes.push(change);
   }
   const before = incoming.heads;
-  incoming.direct = outside.size === before.length && before.every((head) => outside.has(head));
+  // With others' changes between them, the values after the first may be what those have replaced since.
+  const chain = offered.every(
+    ({ deps }, i) => i === 0 || (deps.length === 1 && deps[0] === offered[i - 1]?.hash),
+  );
+  incoming.direct = chain && outside.size === before.length && before.every((head) => outside.has(head));
   incoming.heads = [...heads].sort();
+  incoming.headOps = incoming.heads.map((head) => present.get(head) ?? 0);
 }
 
-async function checkLogged(
+/** Whether a change may take its place: right after its actor's last one, its operations after all that it builds on. */
+function checkPlace(
+  change: NewChange,
+  holder: Logged | undefined,
+  last: Logged | undefined,
+  deepest: number,
+): void {
+  if (holder !== undefined) {
+    throw new Refused(
+      "reusedSequence",
+      `Another change by actor ${change.actor} with sequence number ${change.seq} is in the log.`,
+    );
+  }
+  if (change.seq > 1 && (last === undefined || last.senseless)) {
+    throw new Refused(
+      "missingDependencies",
+      `The change ${change.hash} is number ${change.seq} of its actor, and the log lacks the one before it.`,
+    );
+  }
+  if (change.startOp <= Math.max(deepest, last?.lastOp ?? 0)) {
+    throw new Refused(
+      "invalidChange",
+      `The operations of the change ${change.hash} have numbers that earlier ones have.`,
+    );
+  }
+}
+
+async function readLastOp(
   ctx: QueryCtx,
   collection: string,
   id: string,
   hash: string,
   incoming: Incoming,
-): Promise<void> {
+): Promise<number> {
   const found =
     incoming.document === null
       ? null
@@ -301,6 +370,7 @@ async function checkLogged(
       `The log lacks the change ${hash}, which a pushed one depends on.`,
     );
   }
+  return found.lastOp;
 }
 
 function senselessChange(hash: string): Refused {
@@ -310,26 +380,27 @@ function senselessChange(hash: string): Refused {
   );
 }
 
-/** Which changes the log has at the sequence numbers offered: one range per actor, not one per change. */
+/** What the log has at the sequence numbers offered, and right before them: one range per actor, not one per change. */
 async function sequences(ctx: QueryCtx, collection: string, id: string, offered: NewChange[]) {
-  const logged = new Map<string, string>();
-  const senseless = new Set<string>();
+  const byPlace = new Map<string, Logged>();
   const byActor = new Map<string, number[]>();
   for (const { actor, seq } of offered) byActor.set(actor, [...(byActor.get(actor) ?? []), seq]);
   for (const [actor, seqs] of byActor) {
     for (const [from, to] of runs(seqs)) {
-      const rows = ctx.db
-        .query("changes")
-        .withIndex("by_actor", (q) =>
-          q.eq("collection", collection).eq("id", id).eq("actor", actor).gte("seq", from).lte("seq", to),
-        );
-      for await (const row of rows) {
-        logged.set(`${actor}/${row.seq}`, row.hash);
-        if (row.senseless) senseless.add(row.hash);
+      const rows = ctx.db.query("changes").withIndex("by_actor", (q) =>
+        q
+          .eq("collection", collection)
+          .eq("id", id)
+          .eq("actor", actor)
+          .gte("seq", from - 1)
+          .lte("seq", to),
+      );
+      for await (const { hash, seq, lastOp, senseless } of rows) {
+        byPlace.set(`${actor}/${seq}`, { hash, lastOp, senseless: senseless ?? false });
       }
     }
   }
-  return { logged, senseless };
+  return byPlace;
 }
 
 /** Sorts numbers into unbroken runs, first and last. */

@@ -11,6 +11,11 @@ export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
  * or delete the longest text that a row may hold.
  */
 export const CHANGE_OPERATIONS = 1_280 * 1024;
+/**
+ * The highest number an operation may have. Automerge keeps it in 32 bits: a change that claimed the last of them would leave a document
+ * that nobody can edit. This leaves as many again.
+ */
+export const OPERATION_NUMBER = 2 ** 31;
 /** Bytes of parts that wait for the others, per document: two of the largest changes. */
 export const WAITING_BYTES = 2 * CHANGE_BYTES;
 /** Chunk bytes in one push: one mutation's time and writes. */
@@ -31,6 +36,8 @@ export const PAGE_ROWS_MAX = 4_000;
 export const DOCUMENT_PAGE = 100;
 /** The most documents a caller of the original API may ask for. */
 export const DOCUMENT_PAGE_MAX = 1_000;
+/** Log rows behind a page of the original API: a quarter of what a query may read. */
+export const DOCUMENT_PAGE_ROWS = 8_000;
 /** Chunk bytes in a page of the original API, where documents are whole: half of what a query may read or return. */
 export const DOCUMENT_PAGE_BYTES = 8 * 1024 * 1024;
 /** A document's name: it is an index key. */
@@ -45,14 +52,25 @@ export const LIST_ELEMENTS = 8_192;
 export const OBJECT_FIELDS = 1_024;
 /** A field's name: Convex's limit. */
 export const FIELD_NAME_BYTES = 1_024;
+/**
+ * A saved document. What is larger could not be loaded, written as a snapshot and taken apart again within a transaction's 16 MiB. Up to so many
+ * bytes of changes in its log, a document is not measured.
+ */
+export const DOCUMENT_BYTES = 6 * 1024 * 1024;
+/** Log rows of one document that a merge loads: with the rest of a push within 32,000 reads, and within a second of code. */
+export const LOG_ROWS = 8_000;
+/** Their bytes: with the rest of a push within 16 MiB of reads. */
+export const LOG_BYTES = 10 * 1024 * 1024;
+/** Bytes of rows that one push replaces: each is read twice, beside what is merged. */
+export const PUSH_ROW_BYTES = 4 * 1024 * 1024;
 /** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
 export const MERGE_BYTES = 6 * 1024 * 1024;
 /** Counters that share a collection's document count, so that writers of different documents seldom meet. */
 export const COUNT_SHARDS = 16;
-/** Log rows one compaction reads: with their bytes below, well within a mutation's reads and writes. */
+/** Log rows one compaction reads: each is deleted by its id, which is an index range of 4,096 that a transaction may read. */
 export const COMPACT_ROWS = 2_000;
-/** Chunk bytes one compaction reads. */
-export const COMPACT_BYTES = 6 * 1024 * 1024;
+/** Chunk bytes one compaction reads, and reads again to delete them: the largest document and what was added to it. */
+export const COMPACT_BYTES = 7.5 * 1024 * 1024;
 /** Documents one call of a pruning function removes. */
 export const PRUNE_DOCUMENTS = 20;
 /** Rows of one table that a pruning call deletes for one document; the rest is left to the next call. */

@@ -2,11 +2,12 @@
 import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
-import { CHUNK_BYTES, COUNT_SHARDS, ORDINAL_STEP } from "./limits";
+import { CHUNK_BYTES, COMPACT_ROWS, COUNT_SHARDS, DOCUMENT_BYTES, ORDINAL_STEP } from "./limits";
 import { Refused } from "./errors";
 import {
   examineDocument,
   type Incoming,
+  logOf,
   type NewChange,
   readDocument,
   readIncomplete,
@@ -56,11 +57,17 @@ export const append = mutation({
       }),
     ),
   },
-  returns: v.object({ epoch: v.string(), compact: v.array(v.string()) }),
+  returns: v.object({
+    epoch: v.string(),
+    compact: v.array(v.string()),
+    /** Documents whose logs are long: to be compacted now. */
+    long: v.array(v.string()),
+  }),
   handler: async (ctx, { collection, scope, documents }) => {
     const epoch = await ensureEpoch(ctx);
     const created = new Map<number, number>();
     const compact: string[] = [];
+    const long: string[] = [];
     let ordinal = await nextOrdinal(ctx, collection);
     for (const entry of documents) {
       const incoming = await examineOrFail(ctx, collection, entry);
@@ -79,6 +86,7 @@ export const append = mutation({
       const state = {
         ts: ctx.db.vars.commitTs,
         heads: incoming.heads,
+        headOps: incoming.headOps,
         version: (incoming.document?.version ?? 0) + incoming.changes.length,
         rows: (incoming.document?.rows ?? 0) + rows,
         bytes: (incoming.document?.bytes ?? 0) + bytes,
@@ -90,6 +98,7 @@ export const append = mutation({
         state.compacting = true;
         compact.push(entry.id);
       }
+      if (state.rows > COMPACT_ROWS || state.bytes > DOCUMENT_BYTES) long.push(entry.id);
       if (incoming.document === null) {
         await ctx.db.insert("documents", { collection, id: entry.id, scope, pruned: false, ...state });
         const shard = shardOf(entry.id);
@@ -99,7 +108,7 @@ export const append = mutation({
       }
     }
     for (const [shard, count] of created) await addToCount(ctx, collection, shard, count);
-    return { epoch, compact };
+    return { epoch, compact, long };
   },
 });
 
@@ -177,6 +186,8 @@ function verdict(id: string, incoming: Incoming): Examined {
     direct: incoming.direct,
     version: (incoming.document?.version ?? 0) + incoming.changes.length,
     bytes: incoming.document?.bytes ?? 0,
+    rows: incoming.document?.rows ?? 0,
+    long: logOf(incoming).long,
     scope: incoming.document?.scope,
     unchecked: incoming.document?.unchecked ?? false,
     completed: incoming.completed,
@@ -262,7 +273,7 @@ async function storeChanges(
   let next = ordinal;
   let rows = 0;
   let bytes = 0;
-  for (const { hash, actor, seq, whole, bytes: raw } of changes) {
+  for (const { hash, actor, seq, lastOp, whole, bytes: raw } of changes) {
     for (const piece of cut(raw)) {
       await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal: next, ...piece });
       next += ORDINAL_STEP;
@@ -274,6 +285,7 @@ async function storeChanges(
       hash,
       actor,
       seq,
+      lastOp,
       ...(whole === undefined ? {} : { whole }),
     });
     bytes += raw.length;

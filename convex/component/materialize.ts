@@ -10,15 +10,21 @@ export function materialize(document: object): Record<string, Value> {
 
 /** Checks values that a client sent as they would be stored, and makes every number a float64. */
 export function plainFields(fields: unknown): Record<string, Value> {
-  if (
-    typeof fields !== "object" ||
-    fields === null ||
-    Array.isArray(fields) ||
-    fields instanceof ArrayBuffer
-  ) {
-    throw new Refused("forbiddenField", "`fields` has to be an object: root fields and their new values.");
-  }
+  if (!isObject(fields)) throw notFields;
   return object(fields, "", 1);
+}
+
+/** What a document whose `fields` are none is refused with. */
+export const notFields = new Refused(
+  "forbiddenField",
+  "`fields` has to be an object: root fields and their new values.",
+);
+
+/** Whether a value that a client sent is an object. */
+export function isObject(value: unknown): value is object {
+  return (
+    typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof ArrayBuffer)
+  );
 }
 
 /** Checks that a row fits in Convex. */

@@ -4,8 +4,8 @@ import { v } from "convex/values";
 import { query, type QueryCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { Refused } from "./errors";
-import { examineDocument, readDocument } from "./incoming";
-import { CHANGE_BYTES, DOCUMENT_CHANGES } from "./limits";
+import { examineDocument, logOf, readDocument } from "./incoming";
+import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES } from "./limits";
 import { cut } from "./log";
 import { checkRowSize, materialize } from "./materialize";
 import { readBytes } from "./pages";
@@ -26,14 +26,15 @@ export const preview = query({
     for (const entry of documents) {
       results.push(
         await orRefusal(entry.id, async (): Promise<Merged> => {
-          const { changes, document } = await examineDocument(ctx, collection, entry);
+          const incoming = await examineDocument(ctx, collection, entry);
+          const { changes, document } = incoming;
           const fields = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
             const pushed = apply(
               automerge,
               doc,
               changes.map((change) => change.bytes),
             );
-            checkSound(automerge, pushed);
+            checkSound(automerge, pushed, changes.length === 0 ? 0 : logOf(incoming).bytes);
             return toFields(automerge, pushed);
           });
           const version = (document?.version ?? 0) + changes.length;
@@ -50,7 +51,12 @@ export const split = query({
   args: { collection: v.string(), id: v.string(), crdtBytes: v.bytes() },
   returns: v.union(
     refusal,
-    v.object({ status: v.literal("split"), changes: v.array(chunk), fields: v.any(), version: v.number() }),
+    v.object({
+      status: v.literal("split"),
+      changes: v.array(chunk),
+      fields: v.any(),
+      version: v.number(),
+    }),
   ),
   handler: async (ctx, { collection, id, crdtBytes }) => {
     const automerge = await loadAutomerge();
@@ -66,8 +72,9 @@ export const split = query({
       return await withDocument(ctx, automerge, collection, id, (doc) => {
         const before = automerge.getHeads(doc);
         const after = apply(automerge, doc, [new Uint8Array(crdtBytes)]);
-        checkSound(automerge, after);
         const changes = automerge.getChangesSince(after, before);
+        const added = changes.reduce((sum, change) => sum + change.length, 0);
+        checkSound(automerge, after, added === 0 ? 0 : (document?.bytes ?? 0) + added);
         if (changes.length > DOCUMENT_CHANGES) {
           throw new Refused(
             "tooLarge",
@@ -93,7 +100,12 @@ export const deletion = query({
   returns: v.union(
     v.null(),
     refusal,
-    v.object({ status: v.literal("split"), changes: v.array(chunk), fields: v.any(), version: v.number() }),
+    v.object({
+      status: v.literal("split"),
+      changes: v.array(chunk),
+      fields: v.any(),
+      version: v.number(),
+    }),
   ),
   handler: async (ctx, { collection, id, actor }) => {
     const document = await readDocument(ctx, collection, id);
@@ -103,7 +115,12 @@ export const deletion = query({
       withDocument(ctx, automerge, collection, id, (doc) => {
         if (doc.deleted === true) {
           const fields = toFields(automerge, doc);
-          return { status: "split" as const, changes: [], fields, version: document.version };
+          return {
+            status: "split" as const,
+            changes: [],
+            fields,
+            version: document.version,
+          };
         }
         const mine = automerge.clone(doc, { actor });
         const after = automerge.change(mine, (draft) => {
@@ -168,9 +185,18 @@ function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Do
   return after;
 }
 
-function checkSound(automerge: Automerge, doc: Doc<Fields>): void {
-  if (savedIfSound(automerge, doc) === null) {
+/** `logged` is how many bytes of changes its log would have; only what could be too large is measured. */
+function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): void {
+  const saved = savedIfSound(automerge, doc);
+  if (saved === null) {
     throw new Refused("invalidChange", "A change makes no sense in this document: it could not be saved.");
+  }
+  if (logged > DOCUMENT_BYTES && saved.length > DOCUMENT_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `The document would have ${saved.length} bytes; at most ${DOCUMENT_BYTES} fit. Move some of it to another.`,
+      DOCUMENT_BYTES,
+    );
   }
 }
 

@@ -9,6 +9,7 @@ import {
   DOCUMENT_PAGE,
   DOCUMENT_PAGE_BYTES,
   DOCUMENT_PAGE_MAX,
+  DOCUMENT_PAGE_ROWS,
   ORDINAL_MAX,
   PAGE_BYTES,
   PAGE_ROWS,
@@ -36,17 +37,20 @@ export const pullDeltas = query({
     checkpoint: position,
     limit: v.optional(v.number()),
     scope: v.optional(v.string()),
+    pruned: v.optional(v.int64()),
   },
   returns: v.object({
     deltas: v.array(delta),
     checkpoint: position,
     hasMore: v.boolean(),
     epoch: v.string(),
+    pruned: v.optional(v.int64()),
   }),
-  handler: async (ctx, { collection, checkpoint, limit, scope }) => {
+  handler: async (ctx, { collection, checkpoint, limit, scope, pruned: known }) => {
     const rows = clamp(limit, PAGE_ROWS, PAGE_ROWS_MAX);
     checkPosition(checkpoint);
-    await checkNotPruned(ctx, collection, checkpoint);
+    const pruned = (await readPruned(ctx, collection))?.ts;
+    checkNotPruned(checkpoint, pruned, known);
     const deltas = [];
     let bytes = 0;
     let hasMore = false;
@@ -65,6 +69,7 @@ export const pullDeltas = query({
       checkpoint: last === undefined ? checkpoint : { ts: last.ts, ordinal: last.ordinal },
       hasMore,
       epoch: (await readEpoch(ctx)) ?? "",
+      ...(pruned === undefined ? {} : { pruned }),
     };
   },
 });
@@ -96,19 +101,24 @@ export const pullDocuments = query({
     const changes: { documentId: string; crdtBytes: ArrayBuffer; version: number; timestamp: number }[] = [];
     let counted = 0;
     let bytes = 0;
+    let rows = 0;
     let hasMore = false;
     for await (const document of documents) {
       const timestamp = microseconds(document.ts);
       const last: number | undefined = changes.at(-1)?.timestamp;
       // What was modified within the checkpoint's microsecond has been returned before: it does not count, or a
       // page full of it would never move on.
-      const full = counted >= wanted || (changes.length > 0 && bytes + document.bytes > DOCUMENT_PAGE_BYTES);
+      const full =
+        counted >= wanted ||
+        bytes + document.bytes > DOCUMENT_PAGE_BYTES ||
+        rows + document.rows > DOCUMENT_PAGE_ROWS;
       if (full && last !== undefined && timestamp !== last) {
         hasMore = true;
         break;
       }
       if (timestamp > lastModified) counted += 1;
       bytes += document.bytes;
+      rows += document.rows;
       const crdtBytes = (await readBytes(ctx, collection, document.id)).buffer;
       changes.push({ documentId: document.id, crdtBytes, version: document.version, timestamp });
     }
@@ -187,10 +197,12 @@ async function* rowsAfter(
   }
 }
 
-/** A checkpoint from before the newest tombstone pruned may have missed a delete. */
-async function checkNotPruned(ctx: QueryCtx, collection: string, { ts }: Position): Promise<void> {
-  const pruned = await readPruned(ctx, collection);
-  if (ts > 0n && pruned !== null && ts < pruned.ts)
+/**
+ * A checkpoint from before the newest tombstone pruned may have missed a delete: unless it is that of a page which was given out
+ * since, as its reader says who began after the pruning and is on the way.
+ */
+function checkNotPruned({ ts }: Position, pruned: bigint | undefined, known: bigint | undefined): void {
+  if (ts > 0n && pruned !== undefined && ts < pruned && known !== pruned)
     throw unknownCheckpoint("is older than the log remembers");
 }
 

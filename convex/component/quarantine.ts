@@ -1,6 +1,6 @@
 /** Documents that a senseless change has made unreadable. */
 import { v } from "convex/values";
-import { mutation } from "./_generated/server";
+import { mutation, type QueryCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { concatenate, readDocument } from "./incoming";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits";
@@ -45,17 +45,17 @@ export const isolate = mutation({
       const { scope, ts } = last;
       await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece });
     }
+    const headOps: number[] = [];
+    for (const head of left.heads) headOps.push((await changeRow(ctx, collection, id, head))?.lastOp ?? 0);
     for (const hash of left.removed) {
-      const change = await ctx.db
-        .query("changes")
-        .withIndex("by_hash", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
-        .unique();
+      const change = await changeRow(ctx, collection, id, hash);
       if (change !== null) await ctx.db.patch(change._id, { senseless: true });
     }
     await ctx.db.patch(document._id, {
       // Readers of whole documents get it again.
       ts: ctx.db.vars.commitTs,
       heads: left.heads,
+      headOps,
       version,
       rows: pieces.length,
       bytes: left.saved.length,
@@ -63,3 +63,10 @@ export const isolate = mutation({
     return { removed: left.removed, version };
   },
 });
+
+async function changeRow(ctx: QueryCtx, collection: string, id: string, hash: string) {
+  return await ctx.db
+    .query("changes")
+    .withIndex("by_hash", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+    .unique();
+}

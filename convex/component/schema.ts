@@ -17,6 +17,8 @@ export default defineSchema({
     /** When it last changed. */
     ts: v.commitTs(),
     heads: v.array(v.string()),
+    /** The number of each head's last operation, in the same order. */
+    headOps: v.array(v.number()),
     /** The number of changes. */
     version: v.number(),
     /** Log rows and chunk bytes stored for it. */
@@ -55,6 +57,8 @@ export default defineSchema({
     hash: v.string(),
     actor: v.string(),
     seq: v.number(),
+    /** The number of its last operation: those of what follows are higher. */
+    lastOp: v.number(),
     /** SHA-256 of the whole chunk, where it came in parts: a late repeat of a part is recognised. */
     whole: v.optional(v.string()),
     /** It was taken out of the log, since it makes no sense where it is applied or builds on one that does not. */

@@ -65,6 +65,10 @@ export const examined = v.object({
   version: v.number(),
   /** Chunk bytes stored now. */
   bytes: v.number(),
+  /** Its log rows now. */
+  rows: v.number(),
+  /** Whether its log would be long: nothing enters it that was not tried on the document. */
+  long: v.boolean(),
   scope: v.optional(v.string()),
   /** Whether a scheduled check of the row is still to come. */
   unchecked: v.boolean(),

@@ -26,6 +26,15 @@ export function savedIfSound(automerge: Automerge, doc: Doc<Fields>): Uint8Array
   }
 }
 
+/** The document in these bytes; null where Automerge does not open them. */
+export function loaded(automerge: Automerge, bytes: Uint8Array): Doc<Fields> | null {
+  try {
+    return automerge.load<Fields>(bytes);
+  } catch {
+    return null;
+  }
+}
+
 /** Lets go of a document: WASM memory is not collected by itself. One that Automerge failed on may not be let go of. */
 export function release(automerge: Automerge, doc: Doc<Fields>): void {
   try {

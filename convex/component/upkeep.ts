@@ -4,9 +4,17 @@ import type { Doc } from "./_generated/dataModel";
 import { mutation, type MutationCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { concatenate, readDocument } from "./incoming";
-import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS, PRUNE_DOCUMENTS, PRUNE_ROWS } from "./limits";
+import {
+  CHANGE_PARTS,
+  CHUNK_BYTES,
+  COMPACT_BYTES,
+  COMPACT_ROWS,
+  PRUNE_DOCUMENTS,
+  PRUNE_ROWS,
+} from "./limits";
 import { addIncomplete, addWaiting, cut, uncount } from "./log";
 import { committed } from "./pages";
+import { loaded, release, savedIfSound } from "./sound";
 
 const NANOSECONDS_PER_MS = 1_000_000n;
 
@@ -16,12 +24,18 @@ const NANOSECONDS_PER_MS = 1_000_000n;
  * has not gets the snapshot in place of the rows. Answers whether there is more to do.
  */
 export const compact = mutation({
-  args: { collection: v.string(), id: v.string(), before: v.number() },
+  args: {
+    collection: v.string(),
+    id: v.string(),
+    before: v.number(),
+    /** How many chunk bytes to read at most. */
+    bytes: v.optional(v.number()),
+  },
   returns: v.object({ compacted: v.number(), hasMore: v.boolean() }),
-  handler: async (ctx, { collection, id, before }) => {
+  handler: async (ctx, { collection, id, before, bytes: room = COMPACT_BYTES }) => {
     const document = await readDocument(ctx, collection, id);
     if (document === null) return { compacted: 0, hasMore: false };
-    const { rows, hasMore } = await oldestRows(ctx, collection, id, before);
+    const { rows, hasMore } = await oldestRows(ctx, collection, id, before, Math.min(room, COMPACT_BYTES));
     const last = rows.at(-1);
     const snapshot = last === undefined || rows.length < 2 ? null : await snapshotOf(rows);
     if (last === undefined || snapshot === null) {
@@ -83,7 +97,7 @@ export const prune = mutation({
   },
 });
 
-async function oldestRows(ctx: MutationCtx, collection: string, id: string, before: number) {
+async function oldestRows(ctx: MutationCtx, collection: string, id: string, before: number, room: number) {
   const rows: Doc<"chunks">[] = [];
   let bytes = 0;
   let hasMore = false;
@@ -94,7 +108,7 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
     );
   for await (const row of log) {
     bytes += row.bytes.byteLength;
-    if (rows.length === COMPACT_ROWS || (rows.length > 0 && bytes > COMPACT_BYTES)) {
+    if (rows.length === COMPACT_ROWS || (rows.length > 0 && bytes > room)) {
       hasMore = true;
       break;
     }
@@ -114,17 +128,16 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
 /** The snapshot of these rows, proven by loading it; null where it would not do or not help. */
 async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   const automerge = await loadAutomerge();
-  const doc = automerge.load(concatenate(rows.map((row) => new Uint8Array(row.bytes))));
+  const doc = loaded(automerge, concatenate(rows.map((row) => new Uint8Array(row.bytes))));
+  // What makes no sense is for the check of rows to take out.
+  if (doc === null) return null;
   try {
-    const snapshot = automerge.save(doc);
-    const parts = cut(snapshot).length;
-    if (parts >= rows.length || parts > CHANGE_PARTS) return null;
-    const opened = automerge.load(snapshot);
-    const same = automerge.equals(automerge.getHeads(opened), automerge.getHeads(doc));
-    automerge.free(opened);
-    return same ? snapshot : null;
+    const snapshot = savedIfSound(automerge, doc);
+    if (snapshot === null) return null;
+    const parts = Math.ceil(snapshot.length / CHUNK_BYTES);
+    return parts >= rows.length || parts > CHANGE_PARTS ? null : snapshot;
   } finally {
-    automerge.free(doc);
+    release(automerge, doc);
   }
 }
 
@@ -134,7 +147,7 @@ async function pruneDocument(ctx: MutationCtx, document: Doc<"documents">): Prom
     .query("chunks")
     .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id));
   for await (const chunk of chunks) await ctx.db.delete(chunk._id);
-  await ctx.db.patch(document._id, { pruned: true, heads: [], rows: 0, bytes: 0 });
+  await ctx.db.patch(document._id, { pruned: true, heads: [], headOps: [], rows: 0, bytes: 0 });
   await uncount(ctx, collection, id);
   const ts = committed(document.ts);
   const mark = await ctx.db

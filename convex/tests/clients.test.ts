@@ -1,147 +1,46 @@
-/** The official JavaScript clients, as a web app written for convex-replicate 0.2 uses them, against the real functions. */
-import * as Automerge from "@automerge/automerge";
-import { ConvexClient, ConvexHttpClient } from "convex/browser";
-import type { FunctionReturnType } from "convex/server";
+/** The official JavaScript clients against the real functions. */
+import { ConvexHttpClient } from "convex/browser";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import WebSocket from "ws";
 import { loadCollection } from "../client/ssr";
 import type { Deployment } from "../host/deployment";
 import type { Host } from "../host/server";
 import { api } from "./app/_generated/api";
-import { changes, document, edit, type Fields, save } from "./documents";
+import { changes, document, edit } from "./documents";
 import { serve, until } from "./serve";
+import { type Place, testNativeApp, testWebApps, WebApp } from "./webapp";
+
+async function place(): Promise<Place> {
+  const { host } = await serve();
+  return {
+    url: host.url,
+    notes: api.notes,
+    disconnectAll: () => host.disconnectAll(),
+    close: () => host.close(),
+  };
+}
+
+describe("web apps on a collection made with defineReplicate", () => {
+  testWebApps(place, ({ notes }) => notes);
+});
+
+describe("web apps on a collection made with the helpers", () => {
+  testWebApps(place, () => api.legacy);
+});
+
+testNativeApp(place);
 
 let host: Host;
 let deployment: Deployment;
-let clients: WebApp[] = [];
 
 beforeEach(async () => {
   ({ host, deployment } = await serve());
 });
 
 afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  clients = [];
   await host.close();
 });
 
-type Collection = typeof api.notes | typeof api.legacy;
-
-/** What a page keeps: whole documents, pulled when the stream says so, and pushed whole. */
-class WebApp {
-  readonly documents = new Map<string, Automerge.Doc<Fields>>();
-  private readonly socket: ConvexClient;
-  private readonly http: ConvexHttpClient;
-  private checkpoint = { lastModified: 0 };
-  private pulling = Promise.resolve();
-
-  constructor(
-    url: string,
-    private readonly api: Collection,
-  ) {
-    this.socket = new ConvexClient(url, { webSocketConstructor: WebSocket as never, logger: false });
-    this.http = new ConvexHttpClient(url, { logger: false });
-    this.socket.onUpdate(this.api.changeStream, { collectionName: "any" }, () => {
-      this.pulling = this.pulling.then(() => this.pull());
-    });
-    clients.push(this);
-  }
-
-  async insert(id: string, fields: Fields): Promise<void> {
-    await this.write(this.api.insertDocument, id, document(fields));
-  }
-
-  async update(id: string, fields: Fields): Promise<void> {
-    await this.write(this.api.updateDocument, id, edit(this.documents.get(id)!, fields));
-  }
-
-  async delete(id: string): Promise<void> {
-    await this.socket.mutation(this.api.deleteDocument, { collectionName: "any", documentId: id });
-  }
-
-  /** Edits without sending, as a page that is offline does. */
-  editLocally(id: string, fields: Fields): void {
-    this.documents.set(id, edit(this.documents.get(id)!, fields));
-  }
-
-  async sendAll(): Promise<void> {
-    for (const [id, doc] of this.documents) await this.write(this.api.updateDocument, id, doc);
-  }
-
-  shows(id: string): Fields | undefined {
-    const doc = this.documents.get(id);
-    return doc === undefined ? undefined : Automerge.toJS(doc);
-  }
-
-  async close(): Promise<void> {
-    await this.socket.close();
-  }
-
-  private async write(
-    mutation: Collection["insertDocument"],
-    id: string,
-    doc: Automerge.Doc<Fields>,
-  ): Promise<void> {
-    this.documents.set(id, doc);
-    await this.socket.mutation(mutation, {
-      collectionName: "any",
-      documentId: id,
-      crdtBytes: save(doc),
-      materializedDoc: Automerge.toJS(doc),
-      version: Automerge.getAllChanges(doc).length,
-    });
-  }
-
-  private async pull(): Promise<void> {
-    for (let hasMore = true; hasMore;) {
-      const page: FunctionReturnType<Collection["pullChanges"]> = await this.http.query(
-        this.api.pullChanges,
-        {
-          collectionName: "any",
-          checkpoint: this.checkpoint,
-          limit: 100,
-        },
-      );
-      for (const { documentId, crdtBytes } of page.changes) {
-        const theirs = Automerge.load<Fields>(new Uint8Array(crdtBytes));
-        const mine = this.documents.get(documentId);
-        this.documents.set(documentId, mine === undefined ? theirs : Automerge.merge(mine, theirs));
-      }
-      ({ checkpoint: this.checkpoint, hasMore } = page);
-    }
-  }
-}
-
-describe.each([
-  ["defineReplicate", api.notes],
-  ["the helpers", api.legacy],
-])("two web apps on a collection made with %s", (_, collection) => {
-  test("see what the other inserts, updates and deletes", async () => {
-    const [left, right] = [new WebApp(host.url, collection), new WebApp(host.url, collection)];
-    await left.insert("a", { text: "milk", isCompleted: false });
-    await until("the insert arrives", () => right.shows("a")?.text === "milk");
-    await right.update("a", { isCompleted: true });
-    await until("the update arrives", () => left.shows("a")?.isCompleted === true);
-    await left.delete("a");
-    await until("the delete arrives", () => right.shows("a")?.deleted === true);
-    expect(right.shows("a")).toEqual({ text: "milk", isCompleted: true, deleted: true });
-  });
-
-  test("edit two fields at once, and both survive", async () => {
-    const [left, right] = [new WebApp(host.url, collection), new WebApp(host.url, collection)];
-    await left.insert("a", { text: "milk", isCompleted: false });
-    await until("the insert arrives", () => right.shows("a"));
-    await Promise.all([left.update("a", { text: "oat milk" }), right.update("a", { isCompleted: true })]);
-    for (const app of [left, right]) {
-      await until(
-        "both edits are there",
-        () => app.shows("a")?.text === "oat milk" && app.shows("a")?.isCompleted,
-      );
-    }
-  });
-});
-
-test("more documents than a page arrive", async () => {
+test("documents that came as changes arrive, more than a page of them", async () => {
   const http = new ConvexHttpClient(host.url, { logger: false });
   for (const start of [0, 80]) {
     const documents = Array.from({ length: 80 }, (_, i) => ({
@@ -153,39 +52,7 @@ test("more documents than a page arrive", async () => {
   const app = new WebApp(host.url, api.notes);
   await until("all arrive", () => app.documents.size === 160);
   expect(app.shows("d159")).toEqual({ n: 159 });
-});
-
-test("a client that lost its connection catches up, and sends what it did meanwhile", async () => {
-  const [left, right] = [new WebApp(host.url, api.notes), new WebApp(host.url, api.notes)];
-  await left.insert("a", { text: "milk", isCompleted: false });
-  await until("the insert arrives", () => right.shows("a"));
-  host.disconnectAll();
-  right.editLocally("a", { isCompleted: true });
-  await left.update("a", { text: "oat milk" });
-  await until("the connection is back", () => right.shows("a")?.text === "oat milk");
-  await right.sendAll();
-  await until("the offline edit arrives", () => left.shows("a")?.isCompleted === true);
-  expect(left.shows("a")).toEqual({ text: "oat milk", isCompleted: true });
-});
-
-test("a web app and a delta client edit one document", async () => {
-  const app = new WebApp(host.url, api.notes);
-  const native = new ConvexClient(host.url, { webSocketConstructor: WebSocket as never, logger: false });
-  let theirs = Automerge.init<Fields>();
-  const stop = native.onUpdate(api.notes.pullDeltas, { checkpoint: { ts: 0n, ordinal: 0 } }, ({ deltas }) => {
-    for (const delta of deltas) theirs = Automerge.loadIncremental(theirs, new Uint8Array(delta.bytes));
-  });
-  await app.insert("a", { text: "milk", isCompleted: false });
-  await until("the native app sees the web app's insert", () => theirs.text === "milk");
-  const before = theirs;
-  theirs = edit(Automerge.clone(theirs), { isCompleted: true });
-  const pushed = await native.mutation(api.notes.pushChanges, {
-    documents: [{ id: "a", changes: changes(theirs, before), fields: { isCompleted: true } }],
-  });
-  expect(pushed.results).toEqual([{ id: "a", status: "accepted" }]);
-  await until("the web app sees the native app's edit", () => app.shows("a")?.isCompleted === true);
-  stop();
-  await native.close();
+  await app.close();
 });
 
 test("loadCollection gives documents without those deleted, and where to go on", async () => {

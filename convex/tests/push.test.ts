@@ -48,6 +48,21 @@ describe("pushChanges", () => {
     expect(await rowOf(t, "notes", "a")).toMatchObject({ title: "oat milk", done: true, version: 3 });
   });
 
+  test("a row keeps what came between a push that is repeated and what follows it", async () => {
+    const t = backend();
+    const base = document({ title: "milk", done: false });
+    const one = edit(Automerge.clone(base), { title: "oat milk" });
+    const two = edit(Automerge.clone(one), { title: "rice milk" });
+    const three = edit(Automerge.clone(two), { done: true });
+    const push = (pushed: ReturnType<typeof changes>, fields: Fields) =>
+      t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: pushed, fields }] });
+    await push(changes(base), { title: "milk", done: false });
+    await push(changes(one, base), { title: "oat milk" });
+    await push(changes(two, one), { title: "rice milk" });
+    await push([...changes(one, base), ...changes(three, two)], { title: "oat milk", done: true });
+    expect(await rowOf(t, "notes", "a")).toMatchObject({ title: "rice milk", done: true, version: 4 });
+  });
+
   test("a repeat is accepted and not stored again", async () => {
     const t = backend();
     const documents = [{ id: "a", changes: changes(document({ n: 1 })), fields: { n: 1 } }];

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { loadAutomerge } from "../component/automerge";
 import { readChange } from "../component/chunk";
 import { repair, savedIfSound } from "../component/sound";
-import { api, internal } from "./app/_generated/api";
+import { api, components, internal } from "./app/_generated/api";
 import { backend } from "./backend";
 import { buffer, changes, document, edit, type Fields } from "./documents";
 
@@ -158,6 +158,35 @@ describe("a change that makes no sense", () => {
     expect((await t.mutation(api.notes.pushChanges, { documents })).results).toEqual([
       { id: "a", status: "accepted" },
     ]);
+  });
+
+  test("is in no snapshot: its log is compacted once it is taken out", async () => {
+    const [bad] = await (finding ??= findSenseless());
+    const t = backend();
+    const accepted = [{ id: "a", status: "accepted" }];
+    expect(
+      (await t.mutation(api.notes.pushChanges, push("a", Automerge.getAllChanges(base)))).results,
+    ).toEqual(accepted);
+    expect((await t.mutation(api.notes.pushChanges, push("a", [bad!], { n: 2 }))).results).toEqual(accepted);
+    const rows = async () =>
+      (await t.query(api.notes.pullDeltas, { checkpoint: { ts: 0n, ordinal: 0 } })).deltas.length;
+    const later = Date.now() + 60_000;
+    const compact = async () =>
+      await t.run(
+        async (ctx) =>
+          await ctx.runMutation(components.replicate.upkeep.compact, {
+            collection: "notes",
+            id: "a",
+            before: later,
+          }),
+      );
+    expect(await compact()).toEqual({ compacted: 0, hasMore: false });
+    expect(await rows()).toBe(2);
+    await t.mutation(internal.notes.checkRows, { ids: ["a"] });
+    const others = push("a", Automerge.getChanges(base, honest), { honest: true });
+    expect((await t.mutation(api.notes.pushChanges, others)).results).toEqual(accepted);
+    expect(await compact()).toEqual({ compacted: 2, hasMore: false });
+    expect(await rows()).toBe(1);
   });
 
   test("does not keep a document from being repaired, wherever it is", async () => {

@@ -58,6 +58,29 @@ describe("checking rows", () => {
     expect(row).not.toHaveProperty("a");
     expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
   });
+
+  test("what is removed and set in one push is set", async () => {
+    const t = backend();
+    const doc = document({ a: 1 });
+    await push(t, "d", doc, undefined, { a: 1 });
+    const next = edit(Automerge.clone(doc), { a: 2 });
+    const documents = [{ id: "d", changes: changes(next, doc), fields: { a: 2 }, removed: ["a"] }];
+    await t.mutation(api.notes.pushChanges, { documents });
+    expect(await rows(t)).toMatchObject([{ a: 2 }]);
+    expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
+  });
+
+  test("a row that the schema refuses does not keep the others from being corrected", async () => {
+    const t = backend();
+    const documents = [
+      { id: "misfit", changes: changes(document({ title: 5 })), fields: { title: "five" } },
+      { id: "liar", changes: changes(document({ title: "milk" })), fields: { title: "lies" } },
+    ];
+    await t.mutation(api.strict.pushChanges, { documents });
+    expect(await t.mutation(internal.strict.checkRows, { ids: ["misfit", "liar"] })).toBe(1);
+    const found = await t.run(async (ctx) => await ctx.db.query("strict").collect());
+    expect(found).toMatchObject([{ title: "five" }, { title: "milk" }]);
+  });
 });
 
 describe("compaction", () => {
@@ -96,6 +119,30 @@ describe("compaction", () => {
     const found = whole.find((change) => change.documentId === "a");
     expect(Automerge.load(new Uint8Array(found!.crdtBytes))).toEqual({ n: 99 });
     expect(found!.version).toBe(11);
+  });
+
+  test("a scope's readers get the snapshot, and no other's do", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    const send = async (id: string, scope: string, pushed: ReturnType<typeof changes>) =>
+      await t.mutation(api.notes.pushChanges, { documents: [{ id, changes: pushed }], scope });
+    await send("a", "red", changes(doc));
+    await send("b", "blue", changes(document({ n: 0 })));
+    for (let n = 1; n < 4; n++) {
+      const next = edit(Automerge.clone(doc), { n });
+      await send("a", "red", changes(next, doc));
+      doc = next;
+    }
+    const read = async (scope: string) => await t.query(api.notes.pullDeltas, { checkpoint: START, scope });
+    const before = await read("red");
+    expect(before.deltas).toHaveLength(4);
+    await tick();
+    expect(await t.mutation(internal.notes.compact, { id: "a" })).toMatchObject({ compacted: 4 });
+    const after = await read("red");
+    expect(after.deltas).toHaveLength(1);
+    expect(after.checkpoint).toEqual(before.checkpoint);
+    expect(Automerge.load(new Uint8Array(after.deltas[0]!.bytes))).toEqual(doc);
+    expect((await read("blue")).deltas.map((delta) => delta.id)).toEqual(["b"]);
   });
 
   test("it is scheduled where a log has grown long, and so is the check of rows", async () => {
@@ -181,6 +228,34 @@ describe("pruning", () => {
       data: { code: "pruned" },
     });
     expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: [], hasMore: false });
+  });
+
+  test("who begins after the pruning gets through all pages, and who was away in the middle starts over", async () => {
+    const t = backend();
+    for (const id of ["a", "b", "c", "gone"]) await push(t, id, document({ title: id }));
+    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "gone" });
+    await push(t, "d", document({ title: "d" }));
+    const before = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
+    expect(before).not.toHaveProperty("pruned");
+    await tick();
+    expect(await t.mutation(internal.notes.prune, {})).toMatchObject({ pruned: ["gone"] });
+
+    const ids = [];
+    let page = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
+    ids.push(...page.deltas.map((delta) => delta.id));
+    const first = page;
+    while (page.hasMore) {
+      const { checkpoint, pruned } = page;
+      page = await t.query(api.notes.pullDeltas, { checkpoint, pruned, limit: 1 });
+      ids.push(...page.deltas.map((delta) => delta.id));
+    }
+    expect(ids).toEqual(["a", "b", "c", "d"]);
+
+    const { checkpoint, pruned } = first;
+    const refused = { data: { code: "checkpointUnknown" } };
+    await expect(t.query(api.notes.pullDeltas, { checkpoint })).rejects.toMatchObject(refused);
+    const other = { checkpoint, pruned: (pruned ?? 0n) - 1n };
+    await expect(t.query(api.notes.pullDeltas, other)).rejects.toMatchObject(refused);
   });
 });
 

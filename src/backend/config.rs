@@ -9,6 +9,7 @@ use super::limits::{PATIENCE, RETENTION};
 pub struct BackendConfig {
     pub(super) listen: String,
     pub(super) data: Option<PathBuf>,
+    pub(super) new_epoch: bool,
     pub(super) token: Option<String>,
     pub(super) origins: Vec<String>,
     pub(super) patience: Duration,
@@ -21,6 +22,7 @@ impl BackendConfig {
         Self {
             listen: "127.0.0.1:0".into(),
             data: None,
+            new_epoch: false,
             token: None,
             origins: Vec::new(),
             patience: PATIENCE,
@@ -37,6 +39,13 @@ impl BackendConfig {
     /// Keeps its data in this directory, which is made if need be, and which no other process may use meanwhile.
     pub fn data(self, directory: impl Into<PathBuf>) -> Self {
         Self { data: Some(directory.into()), ..self }
+    }
+
+    /// Gives the log in its directory a new id at the start: to be done once, at the first start after a backup was put back. Clients then read it
+    /// from its beginning, and offer again what they have and it lacks. Otherwise one whose checkpoint the log has since passed again would not notice
+    /// that it is another, and what it had sent before would stay missing.
+    pub fn new_epoch(self) -> Self {
+        Self { new_epoch: true, ..self }
     }
 
     /// Serves only those who know the token: as the user token of the sync protocol, or after `Authorization: Bearer`.
@@ -77,6 +86,7 @@ impl fmt::Debug for BackendConfig {
         f.debug_struct("BackendConfig")
             .field("listen", &self.listen)
             .field("data", &self.data)
+            .field("new_epoch", &self.new_epoch)
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("origins", &self.origins)
             .field("patience", &self.patience)

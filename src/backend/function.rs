@@ -116,6 +116,8 @@ static VALIDATORS: LazyLock<Validators> = LazyLock::new(|| {
             required("checkpoint", object([required("ts", Int64), required("ordinal", Float64)])),
             optional("limit", Float64),
             optional("scope", String),
+            // Nothing is pruned here.
+            optional("pruned", Int64),
         ]),
         put_document: object([
             required("collectionName", String),

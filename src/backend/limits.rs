@@ -12,6 +12,9 @@ pub(super) const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A document's log rows are compacted when there are more than this since its last snapshot.
 pub(super) const COMPACT_ROWS: usize = 512;
+/// And no more often than once per that many bytes of the snapshot times the rows that came since. A row takes some 300 bytes of the file, so that
+/// the rows come to about five times their snapshot.
+pub(super) const COMPACT_BYTES_PER_ROW: usize = 64;
 /// The newest rows that compaction leaves as they are, so that those who follow closely are not sent a snapshot.
 pub(super) const COMPACT_TAIL: usize = 128;
 /// Documents whose Automerge form is kept in memory: each push is tried on it.
@@ -55,6 +58,22 @@ pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
 pub(super) const PINGS: u32 = 4;
 /// Mutations that are made durable together: what waits while the disk is busy.
 pub(super) const GROUP: usize = 256;
+/// Bytes of them, as their messages came: how long who comes next has to wait. One that is larger is alone.
+pub(super) const GROUP_BYTES: u64 = 256 * 1024;
+/// What a mutation costs at least, in bytes: a small one is work, too.
+pub(super) const MUTATION_BYTES: u64 = 1024;
+/// A caller who asked for more bytes of mutations [lately](LATELY) is heavy: more than 60 small ones per second take, and any group of
+/// large ones.
+pub(super) const HEAVY_BYTES: f64 = 128.0 * 1024.0;
+/// How long it is remembered what was asked for, and that others were there.
+pub(super) const LATELY: Duration = Duration::from_secs(1);
+/// How many times as long as a group of heavy callers took they rest, while others are there: all of them together have a seventh of the
+/// writer's time.
+pub(super) const RESTS: u32 = 6;
+/// How long they rest at most, also after a group that took long because the disk did.
+pub(super) const REST_MOST: Duration = Duration::from_millis(250);
+/// Callers who are remembered before it is looked who of them may be forgotten.
+pub(super) const CALLERS: usize = 2 * CONNECTIONS;
 /// How long the writer must have been idle before it looks after the log (checking rows, compacting).
 pub(super) const IDLE: Duration = Duration::from_millis(50);
 /// Rows checked against their merged documents before the writer looks for mutations again.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Inside: `log` is what the backend knows and does, in memory and without any input or output of its own; `writer` is the one thread
-//! that changes it and makes changes durable (`store`); `server` is a thin shell that turns sockets into calls (`function`).
+//! that changes it and makes changes durable (`store`), by `turns`; `server` is a thin shell that turns sockets into calls (`function`).
 
 mod config;
 mod error;
@@ -24,6 +24,7 @@ mod server;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod store;
+mod turns;
 mod validator;
 mod writer;
 
@@ -82,7 +83,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, token, origins, patience, retention } = config;
+        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention } = config;
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -90,7 +91,12 @@ impl Backend {
             None => (Log::new(epoch), None),
             Some(directory) => {
                 let store = Store::open(&directory, &epoch)?;
-                (store.read()?, Some(store))
+                let mut log = store.read()?;
+                if new_epoch {
+                    store.renew_epoch(&epoch)?;
+                    log.renew_epoch(epoch);
+                }
+                (log, Some(store))
             }
         };
         let epoch = log.epoch().clone();
@@ -104,6 +110,7 @@ impl Backend {
         let server = Arc::new(Server {
             log: shared,
             jobs: jobs.clone(),
+            http: jobs.caller(),
             published,
             stopping,
             token: watch::Sender::new(token.map(Token::new)),
@@ -140,7 +147,7 @@ impl Backend {
         Ok(())
     }
 
-    /// The id of its log: stays for as long as its data do.
+    /// The id of its log: stays for as long as its data do, unless they are started with [`BackendConfig::new_epoch`].
     pub fn epoch(&self) -> &str {
         &self.epoch
     }

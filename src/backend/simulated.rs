@@ -19,6 +19,7 @@ use super::{
     function::{self, CallError, Query},
     log::PullDeltas,
     store::Store,
+    turns::Caller,
     writer::{Job, Jobs, Writer},
 };
 use crate::{
@@ -61,16 +62,21 @@ struct Open {
 }
 
 impl Node {
-    /// Opens the log in a folder. `epoch` names a new one.
+    /// Opens the log in a folder. `epoch` names a new one, and one that is put back from a backup.
     pub(crate) fn start(
         folder: &Path,
         epoch: &str,
+        new_epoch: bool,
         retention: Duration,
         now: Arc<AtomicI64>,
         shown: Vec<Shown>,
     ) -> Result<Self, BackendError> {
         let store = Store::open(folder, epoch)?;
-        let log = store.read()?;
+        let mut log = store.read()?;
+        if new_epoch {
+            store.renew_epoch(epoch)?;
+            log.renew_epoch(epoch);
+        }
         let epoch = log.epoch().to_string();
         let (writer, _) = Writer::new(log, Some(store), retention, Box::new(move || now.load(Ordering::Relaxed)));
         let (jobs, waiting) = Jobs::channel();
@@ -97,7 +103,7 @@ impl Node {
 
     /// Mutations that wait for the disk.
     pub(crate) fn mutations_waiting(&self) -> usize {
-        self.waiting.len()
+        self.writer.waiting(&self.waiting)
     }
 
     /// A client says something.
@@ -123,7 +129,8 @@ impl Node {
                 };
                 match path(&function).and_then(|path| function::mutation(&path, &arguments)) {
                     Ok((collection, mutation)) => {
-                        self.jobs.mutate(collection, mutation, move |reply| answer(reply.result))
+                        let from = (Caller(client), arguments.len());
+                        self.jobs.mutate(from, collection, mutation, move |reply| answer(reply.result))
                     }
                     Err(error) => answer(Err(error)),
                 }

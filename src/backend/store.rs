@@ -109,6 +109,12 @@ impl Store {
         crate::store::reclaim(&self.connection)
     }
 
+    /// Gives the log another name, durably.
+    pub fn renew_epoch(&self, epoch: &str) -> Result<(), BackendError> {
+        let renewed = self.connection.execute("UPDATE log SET epoch = ?1", [epoch]);
+        renewed.map(drop).map_err(|source| database(&self.path, source))
+    }
+
     /// Reads everything.
     pub fn read(&self) -> Result<Log, BackendError> {
         let read = self.read_log().and_then(|log| {
@@ -173,6 +179,7 @@ impl Store {
              FROM chunk ORDER BY ts, ordinal",
         )?;
         let mut rows = statement.query([])?;
+        let mut snapshot: Vec<Row> = Vec::new();
         while let Some(row) = rows.next()? {
             if !is_as_written(row, 9)? {
                 let id: String = row.get(3)?;
@@ -183,20 +190,43 @@ impl Store {
                 Some(hash) => Some(Part { hash, index: row.get(6)?, count: row.get(7)? }),
             };
             let bytes: Vec<u8> = row.get(4)?;
-            let covers = match row.get::<_, Option<Vec<u8>>>(8)? {
-                None => Vec::new(),
-                Some(_) => Covered::by_snapshot(&bytes)
-                    .map_err(|failure| damaged(format!("a snapshot is unreadable: {failure}")))?,
-            };
+            let is_snapshot = row.get_ref(8)? != Cell::Null;
             let record = Row {
                 position: Position { ts: row.get(0)?, ordinal: row.get(1)? },
                 collection: row.get::<_, String>(2)?.into(),
                 document: DocumentId::new(row.get::<_, String>(3)?),
                 bytes: bytes.into(),
                 part,
-                covers,
+                covers: Vec::new(),
             };
-            log.add(Record::Row(record)).map_err(|damage| damaged(damage.to_string()))?;
+            if !is_snapshot && snapshot.is_empty() {
+                log.add(Record::Row(record)).map_err(|damage| damaged(damage.to_string()))?;
+                continue;
+            }
+            // A snapshot is read whole: its parts are in a row, and only the first is marked as one.
+            let is_last = record.part.as_ref().is_none_or(|part| part.index + 1 == part.count);
+            let follows = snapshot.first().is_none_or(|first| {
+                let hash = |row: &Row| row.part.as_ref().map(|part| part.hash);
+                !is_snapshot && first.document == record.document && hash(first) == hash(&record)
+            });
+            if !follows {
+                return Err(damaged(format!("a part of a snapshot of document {} is missing", record.document)));
+            }
+            snapshot.push(record);
+            if is_last {
+                let bytes: Vec<u8> = snapshot.iter().flat_map(|row| row.bytes.iter().copied()).collect();
+                let mut covers = Covered::by_snapshot(&bytes)
+                    .map_err(|failure| damaged(format!("a snapshot is unreadable: {failure}")))?;
+                for mut row in snapshot.drain(..) {
+                    // With the first part.
+                    row.covers = std::mem::take(&mut covers);
+                    log.add(Record::Row(row)).map_err(|damage| damaged(damage.to_string()))?;
+                }
+            }
+        }
+
+        if let Some(row) = snapshot.first() {
+            return Err(damaged(format!("a part of a snapshot of document {} is missing", row.document)));
         }
 
         let mut statement = self

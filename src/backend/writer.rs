@@ -1,25 +1,28 @@
 //! The one thread that changes the log.
 //!
 //! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then are they shown to readers, and
-//! answered.
+//! answered. Whose are next is decided by [`Turns`](super::turns).
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use convex::Value;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::watch;
 
 use super::{
     function::{self, CallError, Mutation},
-    limits::{CARE_EVERY, CHECKS, GROUP, IDLE, PRUNE_DOCUMENTS, PRUNE_EVERY},
+    limits::{CARE_EVERY, CHECKS, IDLE, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
     store::Store,
+    turns::{Caller, Turns},
 };
-use crate::limits::or_tiny;
 
 /// The log, shared with those who read it.
 #[derive(Clone)]
@@ -44,33 +47,62 @@ pub(super) struct Reply {
 
 /// Asks the writer for things.
 #[derive(Clone)]
-pub(super) struct Jobs(Sender<Job>);
+pub(super) struct Jobs {
+    sender: Sender<Job>,
+    callers: Arc<AtomicU64>,
+}
 
 pub(super) enum Job {
-    Mutate { collection: String, mutation: Mutation, reply: Box<dyn FnOnce(Reply) + Send> },
+    Mutate(Mutate),
     Look(Box<dyn FnOnce(&Log) + Send>),
     Stop,
 }
 
+pub(super) struct Mutate {
+    caller: Caller,
+    /// What it came as.
+    bytes: usize,
+    collection: String,
+    mutation: Mutation,
+    reply: Box<dyn FnOnce(Reply) + Send>,
+}
+
 impl Jobs {
-    /// Runs a mutation; `reply` is called once it is durable, in the order of the calls. Dropped if the backend has stopped.
-    pub fn mutate(&self, collection: String, mutation: Mutation, reply: impl FnOnce(Reply) + Send + 'static) {
+    fn new(sender: Sender<Job>) -> Self {
+        Self { sender, callers: Arc::default() }
+    }
+
+    /// Someone whose mutations keep their order, and have their turn among the other callers'.
+    pub fn caller(&self) -> Caller {
+        Caller(self.callers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a mutation that came as so many bytes; `reply` is called once it is durable, in the order of the caller's calls. Dropped if the backend
+    /// has stopped.
+    pub fn mutate(
+        &self,
+        (caller, bytes): (Caller, usize),
+        collection: String,
+        mutation: Mutation,
+        reply: impl FnOnce(Reply) + Send + 'static,
+    ) {
+        let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
         // The writer only goes when the backend stops; `reply` is dropped then, which its other end notices.
-        let _ = self.0.send(Job::Mutate { collection, mutation, reply: Box::new(reply) });
+        let _ = self.sender.send(Job::Mutate(mutate));
     }
 
     /// Looks at the log when everything in it is durable. Returns `None` if the backend has stopped.
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let look = Box::new(move |log: &Log| drop(sender.send(look(log))));
-        self.0.send(Job::Look(look)).ok()?;
+        self.sender.send(Job::Look(look)).ok()?;
         receiver.recv().ok()
     }
 
     /// Ends the writer after everything asked so far.
     pub fn stop(&self) {
         // It may have ended already.
-        let _ = self.0.send(Job::Stop);
+        let _ = self.sender.send(Job::Stop);
     }
 }
 
@@ -85,7 +117,7 @@ pub(super) fn start(
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
-    Ok((shared, Jobs(sender), receiver, thread))
+    Ok((shared, Jobs::new(sender), receiver, thread))
 }
 
 /// Tells nanoseconds since 1970.
@@ -95,13 +127,14 @@ pub(super) struct Writer {
     log: Shared,
     store: Option<Store>,
     published: watch::Sender<i64>,
+    turns: Turns<Mutate>,
     /// The log in memory may be ahead of the disk.
     doubtful: bool,
     /// When the log was last looked after.
     cared: Instant,
     /// How long tombstones are kept.
     retention: Duration,
-    /// When all that were older were last pruned.
+    /// When the log was last searched for those that are older, and had no more.
     pruned: Option<Instant>,
     clock: Clock,
 }
@@ -117,66 +150,90 @@ impl Writer {
         clock: Clock,
     ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
-        let log = Shared(Arc::new(RwLock::new(log)));
-        let cared = Instant::now();
-        (Self { log, store, published, doubtful: false, cared, retention, pruned: None, clock }, receiver)
+        let writer = Self {
+            log: Shared(Arc::new(RwLock::new(log))),
+            store,
+            published,
+            turns: Turns::new(),
+            doubtful: false,
+            cared: Instant::now(),
+            retention,
+            pruned: None,
+            clock,
+        };
+        (writer, receiver)
     }
 
     fn run(&mut self, jobs: &Receiver<Job>) {
-        let mut waiting = None;
         loop {
-            let job = match waiting.take() {
-                Some(job) => job,
-                None => match self.next(jobs) {
-                    Some(job) => job,
-                    None => return,
-                },
-            };
-            match job {
-                Job::Stop => return,
-                Job::Look(look) => look(&self.log.read()),
-                job => waiting = self.group(job, jobs),
+            // In this order: what has come before the end is done.
+            let stops = jobs.try_iter().any(|job| self.take_in(job));
+            if stops {
+                while self.group(None) {}
+                return;
+            }
+            if self.needs_care() && self.cared.elapsed() > CARE_EVERY {
+                self.care();
+                self.cared = Instant::now();
+            }
+            if self.until_pruning().is_zero() {
+                self.prune();
+            }
+            if self.group(Some(Instant::now())) {
+                continue;
+            }
+            match self.wait(jobs) {
+                Ok(job) => {
+                    if self.take_in(job) {
+                        while self.group(None) {}
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// The next job. Looks after the log while there is none, and now and then if there always is.
-    fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
-        loop {
-            let until_pruning = self.until_pruning();
-            if until_pruning.is_zero() {
-                self.prune();
-                match jobs.try_recv() {
-                    Ok(job) => return Some(job),
-                    Err(TryRecvError::Disconnected) => return None,
-                    Err(TryRecvError::Empty) => continue,
-                }
-            }
-            if self.doubtful || !self.log.read().needs_care() {
-                match jobs.recv_timeout(until_pruning) {
-                    Ok(job) => return Some(job),
-                    Err(RecvTimeoutError::Disconnected) => return None,
-                    Err(RecvTimeoutError::Timeout) => continue,
-                }
-            }
-            let patience = CARE_EVERY.saturating_sub(self.cared.elapsed());
-            if !patience.is_zero() {
-                match jobs.recv_timeout(IDLE.min(patience)) {
-                    Ok(job) => return Some(job),
-                    Err(RecvTimeoutError::Disconnected) => return None,
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-            }
-            self.care();
-            // Quiet: go on at once. Else wait for the next turn.
-            while jobs.is_empty() && !self.doubtful && self.log.read().needs_care() {
-                self.care();
-            }
-            self.cared = Instant::now();
-            if jobs.is_empty() {
-                self.reclaim();
-            }
+    /// Does a job, or lets it wait for its turn. Tells whether it is the last.
+    fn take_in(&mut self, job: Job) -> bool {
+        match job {
+            Job::Mutate(mutate) => self.turns.push(mutate.caller, mutate.bytes, mutate, Instant::now()),
+            Job::Look(look) => look(&self.log.read()),
+            Job::Stop => return true,
         }
+        false
+    }
+
+    fn needs_care(&self) -> bool {
+        !self.doubtful && self.log.read().needs_care()
+    }
+
+    /// Waits for a job, until one who rests may go on, or until it is time to prune. Looks after the log when there was none for a while.
+    fn wait(&mut self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        let now = Instant::now();
+        let due = self.turns.due(now);
+        let idle = self.needs_care().then(|| now + IDLE);
+        let until = due.into_iter().chain(idle).fold(now + self.until_pruning(), Instant::min);
+        let timeout = match jobs.recv_deadline(until) {
+            Err(timeout @ RecvTimeoutError::Timeout) => timeout,
+            received => return received,
+        };
+        if idle != Some(until) {
+            return Err(timeout);
+        }
+        // Quiet: go on until it is not, or all is done.
+        while jobs.is_empty()
+            && self.turns.due(Instant::now()).is_none_or(|due| due > Instant::now())
+            && self.needs_care()
+        {
+            self.care();
+        }
+        self.cared = Instant::now();
+        if jobs.is_empty() && self.turns.is_empty() {
+            self.reclaim();
+        }
+        Err(timeout)
     }
 
     fn reclaim(&self) {
@@ -227,27 +284,25 @@ impl Writer {
         }
     }
 
-    /// Runs this mutation and those that wait behind it, as one transaction. Returns what comes next, if it is none.
-    fn group(&mut self, first: Job, jobs: &Receiver<Job>) -> Option<Job> {
+    /// Runs the mutations whose turn it is, as one transaction; without a time those who rest, too. Tells whether there were any.
+    fn group(&mut self, now: Option<Instant>) -> bool {
+        let group = match now {
+            Some(now) => self.turns.next(now),
+            None => self.turns.next_at_once(),
+        };
+        let Some(group) = group else {
+            return false;
+        };
         let mut records = Vec::new();
         let mut answers: Answers = Vec::new();
-        let mut next = Some(first);
         let reloaded = self.reload();
-        while let Some(job) = next.take() {
-            let Job::Mutate { collection, mutation, reply } = job else {
-                next = Some(job);
-                break;
-            };
+        for Mutate { collection, mutation, reply, .. } in group.mutations {
             let result = match &reloaded {
                 Ok(()) => mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
             let ts = result.as_ref().map_or(0, |(_, ts)| *ts);
             answers.push((reply, Reply { result: result.map(|(value, _)| value), ts }));
-            if answers.len() >= or_tiny(GROUP, 2) {
-                break;
-            }
-            next = jobs.try_recv().ok();
         }
         if let Err(problem) = self.persist(&records) {
             for (_, reply) in answers.iter_mut().filter(|(_, reply)| reply.result.is_ok()) {
@@ -259,7 +314,13 @@ impl Writer {
             reply(answer);
         }
         self.tell();
-        next
+        if group.is_heavy
+            && let Some(started) = now
+        {
+            let ended = Instant::now();
+            self.turns.ran_heavy(ended - started, ended);
+        }
+        true
     }
 
     /// Makes records durable and lets readers see their effects.
@@ -303,12 +364,20 @@ impl Writer {
         self.log.read()
     }
 
-    /// Runs the mutations that wait, as one transaction.
+    /// Mutations that wait.
+    pub(super) fn waiting(&self, jobs: &Receiver<Job>) -> usize {
+        self.turns.len() + jobs.len()
+    }
+
+    /// Runs the mutations whose turn it is, as one transaction. All come at the same moment, and nobody rests: there is no clock.
     pub(super) fn run_group(&mut self, jobs: &Receiver<Job>) {
-        if let Ok(job) = jobs.try_recv() {
+        for job in jobs.try_iter() {
             // Only mutations are asked for.
-            let _ = self.group(job, jobs);
+            if let Job::Mutate(mutate) = job {
+                self.turns.push(mutate.caller, mutate.bytes, mutate, self.cared);
+            }
         }
+        self.group(None);
     }
 
     /// Looks after the log as if the thread was idle.
@@ -333,7 +402,7 @@ impl Jobs {
     /// The two ends, for a writer without a thread.
     pub(super) fn channel() -> (Self, Receiver<Job>) {
         let (sender, jobs) = crossbeam_channel::unbounded();
-        (Self(sender), jobs)
+        (Self::new(sender), jobs)
     }
 }
 

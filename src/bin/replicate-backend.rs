@@ -16,6 +16,10 @@ struct Options {
     /// The directory to keep data in; without it they are gone when the program ends.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Give the log in that directory a new id. Once, at the first start after a backup was put back there: clients then offer again what
+    /// they have and the backup lacks.
+    #[arg(long, requires = "data")]
+    new_epoch: bool,
     /// What callers must know. Better given as REPLICATE_TOKEN: others on this machine can see a program's arguments.
     #[arg(long)]
     token: Option<String>,
@@ -55,6 +59,9 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = BackendConfig::new().listen(options.listen).retention(retention);
     if let Some(data) = options.data {
         config = config.data(data);
+    }
+    if options.new_epoch {
+        config = config.new_epoch();
     }
     if let Some(token) = options.token.or_else(|| std::env::var("REPLICATE_TOKEN").ok()) {
         config = config.token(token);

@@ -56,33 +56,12 @@ fn edit_named<T: Transactable>(
     view: &Value,
     value: &Value,
 ) -> Result<Edited, FormatError> {
-    let (Value::Map(view), Value::Map(value)) = (view, value) else {
-        return Err(FormatError::new("a document is a map; give the component named fields"));
-    };
-    let changed: Vec<_> = fields(value)
-        .map(|(key, value)| (key, view.get(key), value))
-        .filter(|(_, seen, value)| *seen != Some(*value))
-        .collect();
-    // All of it before any of it is written.
-    for (key, _, value) in &changed {
-        fits(value, 1).map_err(|error| error.in_field(key))?;
-    }
+    let changed = changed(view, value)?;
     let mut edited = Edited::default();
-    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
-    let id = id.map(|id| Value::Text(id.into()));
-    edited.set.extend(id.is_some().then(|| ID.to_owned()));
-    if is_blank(document) {
-        let fields = changed.iter().map(|(key, _, value)| (key.as_str(), *value));
-        let whole: HashMap<_, _> = fields
-            .chain(id.iter().map(|id| (ID, id)))
-            .map(|(key, value)| (key.to_owned(), hydrated(document, value)))
-            .collect();
-        edited.set.extend(whole.keys().cloned());
-        document.init_root_from_hydrate(&whole.into()).map_err(FormatError::of_document)?;
-        return Ok(edited);
-    }
-    if let Some(id) = &id {
-        put(document, &ROOT, ID.into(), id)?;
+    if let Some(id) = id {
+        // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
+        put(document, &ROOT, ID.into(), &Value::Text(id.into()))?;
+        edited.set.insert(ID.into());
     }
     for (key, seen, value) in changed {
         let written = entry(document, &ROOT, Prop::Map(key.clone()), seen, value);
@@ -90,17 +69,31 @@ fn edit_named<T: Transactable>(
             edited.set.insert(key.clone());
         }
     }
-    for (key, _) in fields(view) {
-        if !value.contains_key(key) && remove(document, &ROOT, key)? {
+    let gone = view.as_map().into_iter().flat_map(fields).map(|(key, _)| key).filter(|key| value.get(key).is_none());
+    for key in gone {
+        if remove(document, &ROOT, key)? {
             edited.removed.insert(key.clone());
         }
     }
     Ok(edited)
 }
 
-/// Whether nothing was ever written to a document. It can be filled in one pass then, which takes a fraction of the time.
-fn is_blank<T: Transactable>(document: &T) -> bool {
-    document.pending_ops() == 0 && document.base_heads().is_empty() && document.stats().num_ops == 0
+/// A root field that is to be written, what the app saw of it, and what it has now.
+type Field<'a> = (&'a String, Option<&'a Value>, &'a Value);
+
+/// The root fields that are to be written. All are checked before any of them is.
+pub(super) fn changed<'a>(view: &'a Value, value: &'a Value) -> Result<Vec<Field<'a>>, FormatError> {
+    let (Value::Map(view), Value::Map(value)) = (view, value) else {
+        return Err(FormatError::new("a document is a map; give the component named fields"));
+    };
+    let changed: Vec<_> = fields(value)
+        .map(|(key, value)| (key, view.get(key), value))
+        .filter(|(_, seen, value)| *seen != Some(*value))
+        .collect();
+    for (key, _, value) in &changed {
+        fits(value, 1).map_err(|error| error.in_field(key))?;
+    }
+    Ok(changed)
 }
 
 fn fields(map: &BTreeMap<String, Value>) -> impl Iterator<Item = (&String, &Value)> {

@@ -34,6 +34,7 @@
 mod deserialize;
 mod edit;
 mod error;
+mod first;
 mod json;
 mod key;
 mod list;
@@ -47,6 +48,7 @@ mod value;
 pub use deserialize::{from_document, from_value};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
+pub(crate) use first::{First, read_first, write_first};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};

@@ -46,9 +46,14 @@ pub enum Change {
     Restore,
 }
 
+/// Counts the edits of a run, from 1, in the order in which they were made.
+pub type EditNumber = u64;
+
 /// An edit of the world.
 #[derive(Clone, Debug)]
 pub struct Edit {
+    /// Which of the run's edits this is.
+    pub number: EditNumber,
     /// The document.
     pub document: DocumentKey,
     /// The generation the entity showed.
@@ -292,8 +297,8 @@ pub enum Effect {
     Load(DocumentKey),
     /// Store something. Writes are carried out in order, and many in one transaction.
     Write(WriteId, crate::store::Write),
-    /// An edit was taken in: it is durable as soon as this write is (0: at once).
-    Edited(WriteId),
+    /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
+    Edited(EditNumber, WriteId),
     /// Look up what is stored of the backend whose log has this id: [`Event::Remote`] with it.
     Identify {
         /// The id of its log.

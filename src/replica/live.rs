@@ -1,22 +1,19 @@
 //! One loaded document: an Automerge document and the versions at which the world's next edits are to be made.
+//!
+//! Most documents are made, or arrive, in one change, and are let go without another. Of such a one only the change and what it
+//! holds are kept, until more is asked of it.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use automerge::{
-    ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
-    transaction::{CommitOptions, Transactable},
-};
+use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
     event::{Change, Generation, Schema, UnsentChange, WriteId},
-    sound,
+    opened::{Made, Merged, Opened, automerge_error},
 };
 use crate::{
     DocumentId,
-    format::{self, FormatError, Value},
+    format::{self, First, FormatError, Value},
     inspect::{self, Received},
 };
 
@@ -25,7 +22,8 @@ pub(super) type Bases = BTreeMap<Generation, Vec<ChangeHash>>;
 
 /// A loaded document.
 pub(super) struct Live {
-    document: AutoCommit,
+    actor: ActorId,
+    content: Content,
     /// `base[g]`: the heads at which an edit of generation `g` is to be made.
     bases: Bases,
     /// The last write of it.
@@ -34,34 +32,22 @@ pub(super) struct Live {
     pub(super) last_used: u64,
 }
 
-/// What a local edit made.
-pub(super) struct Made {
-    pub(super) hash: ChangeHash,
-    pub(super) bytes: Arc<[u8]>,
-    /// The root fields it touches.
-    pub(super) fields: Vec<String>,
-}
-
-/// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
-type NewChunk = (ChangeHash, Vec<AutomergeChange>, bool);
-
-/// A change, or several, as they came.
-pub(super) struct Merged {
-    /// New changes or snapshots to store: hash, whether it is a snapshot, bytes.
-    pub(super) chunks: Vec<(ChangeHash, bool, Arc<[u8]>)>,
-    /// Whether the document shows something else now.
-    pub(super) moved: bool,
+enum Content {
+    /// No change yet.
+    Blank,
+    /// One change, whose meaning is known without a document.
+    First {
+        hash: ChangeHash,
+        bytes: Arc<[u8]>,
+        value: Value,
+    },
+    Open(Box<Opened>),
 }
 
 impl Live {
     /// A document that does not exist yet.
     pub(super) fn new(actor: &ActorId) -> Self {
-        Self {
-            document: AutoCommit::new().with_actor(actor.clone()),
-            bases: BTreeMap::new(),
-            last_write: 0,
-            last_used: 0,
-        }
+        Self { actor: actor.clone(), content: Content::Blank, bases: BTreeMap::new(), last_write: 0, last_used: 0 }
     }
 
     /// A stored document, of which the world has `generation`.
@@ -72,12 +58,28 @@ impl Live {
             all.extend_from_slice(chunk);
         }
         if !all.is_empty() {
-            live.document.load_incremental(&all)?;
+            live.open()?.load(&all)?;
         }
         // Generation 0 too: the world has made the document itself, and has not been given any other version of it.
-        let heads = live.document.get_heads();
+        let heads = live.heads();
         live.bases.insert(generation, heads);
         Ok(live)
+    }
+
+    /// The document itself.
+    fn open(&mut self) -> Result<&mut Opened, AutomergeError> {
+        if !matches!(self.content, Content::Open(_)) {
+            let mut opened = Box::new(Opened::new(&self.actor));
+            if let Content::First { bytes, .. } = &self.content {
+                opened.load(bytes)?;
+            }
+            self.content = Content::Open(opened);
+        }
+        match &mut self.content {
+            Content::Open(opened) => Ok(opened),
+            // It was made just now.
+            _ => Err(AutomergeError::Fail),
+        }
     }
 
     /// What is kept of a document that is thrown away, for when it is loaded again.
@@ -91,20 +93,28 @@ impl Live {
     }
 
     pub(super) fn heads(&mut self) -> Vec<ChangeHash> {
-        self.document.get_heads()
+        match &mut self.content {
+            Content::Blank => Vec::new(),
+            Content::First { hash, .. } => vec![*hash],
+            Content::Open(opened) => opened.heads(),
+        }
     }
 
-    pub(super) fn value(&self) -> Value {
-        format::read(&self.document)
+    pub(super) fn value(&mut self) -> Value {
+        match &mut self.content {
+            Content::Blank => Value::Map(BTreeMap::new()),
+            Content::First { value, .. } => value.clone(),
+            Content::Open(opened) => opened.value(),
+        }
     }
 
     pub(super) fn exists(&mut self) -> bool {
-        !self.document.get_heads().is_empty()
+        !self.heads().is_empty()
     }
 
     /// The world was given the current version as `generation`.
     pub(super) fn delivered(&mut self, generation: Generation) {
-        let heads = self.document.get_heads();
+        let heads = self.heads();
         self.bases.insert(generation, heads);
     }
 
@@ -115,7 +125,7 @@ impl Live {
 
     /// Whether all that is kept of it can be had again from the store.
     pub(super) fn is_idle(&mut self, written: WriteId) -> bool {
-        let heads = self.document.get_heads();
+        let heads = self.heads();
         self.last_write <= written && self.bases.len() <= 1 && self.bases.values().all(|base| *base == heads)
     }
 
@@ -137,87 +147,31 @@ impl Live {
         seconds: i64,
     ) -> Result<Option<Made>, FormatError> {
         self.forget_older_bases(generation);
-        let tip = self.document.get_heads();
+        let tip = self.heads();
+        if let (Content::Blank, Change::Put { value, mask }) = (&self.content, change) {
+            let view = schema.view(&self.value(), *mask);
+            let first = format::write_first(&self.actor, id.as_str(), &view, value, seconds)?;
+            self.bases.insert(generation, vec![first.change.hash()]);
+            return Ok(Some(self.begin(first)));
+        }
         let base = self.bases.range(..=generation).next_back().map(|(_, heads)| heads.clone());
-        // With 10,000 changes of history an isolated edit takes 13 ms, one at the tip 37 us.
-        let isolated = base.filter(|heads| *heads != tip);
-        if let Some(heads) = &isolated {
-            self.document.isolate(heads);
-        }
-        let made = self.edit_here(id, change, schema, seconds);
-        let base = self.document.get_heads();
-        if isolated.is_some() {
-            self.document.integrate();
-        }
+        let opened = self.open().map_err(automerge_error)?;
+        let (made, base) = opened.edit_at(base.filter(|heads| *heads != tip), id, change, schema, seconds);
         self.bases.insert(generation, base);
         made
+    }
+
+    /// Takes the first change of all.
+    fn begin(&mut self, First { change, edited, value }: First) -> Made {
+        let (hash, bytes) = (change.hash(), Arc::from(change.raw_bytes()));
+        self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
+        Made { hash, bytes, fields: edited.set.into_iter().collect() }
     }
 
     fn forget_older_bases(&mut self, generation: Generation) {
         if let Some((&oldest, _)) = self.bases.range(..=generation).next_back() {
             self.forget_bases_before(oldest);
         }
-    }
-
-    fn edit_here(
-        &mut self,
-        id: &DocumentId,
-        change: &Change,
-        schema: &dyn Schema,
-        seconds: i64,
-    ) -> Result<Option<Made>, FormatError> {
-        let current = format::read(&self.document);
-        let mut fields = Vec::new();
-        let result = match change {
-            Change::Put { value, mask } => self.put(id, &current, value, *mask, schema, &mut fields),
-            Change::Delete => self.mark_deleted(&current, true, &mut fields),
-            Change::Restore => self.mark_deleted(&current, false, &mut fields),
-        };
-        if let Err(error) = result {
-            self.document.rollback();
-            return Err(error);
-        }
-        if self.document.pending_ops() == 0 {
-            return Ok(None);
-        }
-        let Some(hash) = self.document.commit_with(CommitOptions::default().with_time(seconds)) else {
-            return Ok(None);
-        };
-        let Some(change) = self.document.get_change_by_hash(&hash) else {
-            return Err(unexpected("the change just made is not in the document"));
-        };
-        Ok(Some(Made { hash, bytes: change.raw_bytes().into(), fields }))
-    }
-
-    fn put(
-        &mut self,
-        id: &DocumentId,
-        current: &Value,
-        value: &Value,
-        mask: u32,
-        schema: &dyn Schema,
-        fields: &mut Vec<String>,
-    ) -> Result<(), FormatError> {
-        if current.is_deleted() {
-            // Putting a document that was deleted when the app last saw it brings it back.
-            self.mark_deleted(current, false, fields)?;
-        }
-        let view = schema.view(current, mask);
-        let edited = match current.get(format::ID) {
-            Some(_) => format::edit(&mut self.document, &view, value)?,
-            None => format::create(&mut self.document, id.as_str(), &view, value)?,
-        };
-        fields.extend(edited.set);
-        fields.extend(edited.removed);
-        Ok(())
-    }
-
-    fn mark_deleted(&mut self, current: &Value, deleted: bool, fields: &mut Vec<String>) -> Result<(), FormatError> {
-        if current.is_deleted() != deleted {
-            self.document.put(ROOT, format::DELETED, deleted).map_err(automerge_error)?;
-            fields.push(format::DELETED.into());
-        }
-        Ok(())
     }
 
     /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
@@ -227,68 +181,25 @@ impl Live {
     ///
     /// If they do not fit this document. It may have taken in some of them then, and must be thrown away.
     pub(super) fn merge(&mut self, chunks: &[Vec<u8>]) -> Result<(Merged, Option<String>), String> {
-        let before = self.document.get_heads();
-        let mut merged = Merged { chunks: Vec::new(), moved: false };
-        let mut damaged = None;
-        let (mut changes, mut unproven) = (Vec::new(), Vec::new());
-        let mut known = HashSet::new();
-        for bytes in chunks {
-            match self.read_chunk(bytes).and_then(|chunk| self.fits(chunk, &mut known)) {
-                Ok((_, new, _)) if new.is_empty() => {}
-                Ok((hash, new, snapshot)) => {
-                    if !snapshot {
-                        unproven.push(hash);
-                    }
-                    changes.extend(new);
-                    merged.chunks.push((hash, snapshot, bytes.as_slice().into()));
-                }
-                Err(error) => damaged = damaged.or(Some(error)),
-            }
+        if let [chunk] = chunks
+            && let Some(hash) = self.begin_with(chunk)
+        {
+            return Ok((Merged { chunks: vec![(hash, false, chunk.as_slice().into())], moved: true }, None));
         }
-        // Those of a snapshot have been proven by loading it.
-        let document = &mut self.document;
-        sound::apply(&before, changes, &unproven, |changes| {
-            document.apply_changes(changes)?;
-            Ok(document.document())
-        })?;
-        merged.moved = self.document.get_heads() != before;
-        Ok((merged, damaged))
+        let opened = self.open().map_err(|error| error.to_string())?;
+        opened.merge(chunks)
     }
 
-    /// The chunk, if all that it depends on is here, or among `known`, to which its changes are added. A log gives dependencies first. Without
-    /// them Automerge would put a change aside, and what is stored of the document could not be opened by itself.
-    fn fits(&mut self, chunk: NewChunk, known: &mut HashSet<ChangeHash>) -> Result<NewChunk, String> {
-        for change in &chunk.1 {
-            let missing = self.document.get_missing_deps(change.deps());
-            if let Some(missing) =
-                missing.iter().find(|missing| change.deps().contains(missing) && !known.contains(*missing))
-            {
-                return Err(format!("it depends on {missing}, which did not come before it"));
-            }
-            known.insert(change.hash());
+    /// Takes a chunk as the first change of a document that has none, if it is one whose meaning is plain.
+    fn begin_with(&mut self, chunk: &[u8]) -> Option<ChangeHash> {
+        if !matches!(self.content, Content::Blank) || inspect::is_snapshot(chunk) {
+            return None;
         }
-        Ok(chunk)
+        let change = inspect::change(chunk).ok()?;
+        let (hash, value) = (change.hash(), format::read_first(&change)?);
+        self.content = Content::First { hash, bytes: chunk.into(), value };
+        Some(hash)
     }
-
-    fn read_chunk(&mut self, bytes: &[u8]) -> Result<NewChunk, String> {
-        match inspect::received(bytes).map_err(|error| error.to_string())? {
-            Received::Snapshot(changes) => Ok((super::chunk_hash(bytes), self.lacking(changes), true)),
-            Received::Change(change) => Ok((change.hash(), self.lacking(vec![*change]), false)),
-        }
-    }
-
-    fn lacking(&mut self, mut changes: Vec<AutomergeChange>) -> Vec<AutomergeChange> {
-        changes.retain(|change| !self.document.get_missing_deps(&[change.hash()]).is_empty());
-        changes
-    }
-}
-
-fn automerge_error(error: AutomergeError) -> FormatError {
-    unexpected(&error.to_string())
-}
-
-fn unexpected(message: &str) -> FormatError {
-    FormatError { path: String::new(), message: format!("the document cannot be written: {message}") }
 }
 
 /// The changes in a snapshot, dependencies first. None if it cannot be read: then its document cannot be loaded either, which is told

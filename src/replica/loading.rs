@@ -82,16 +82,21 @@ impl Replica {
         self.touch(&key);
         for waiting in waiting {
             match waiting {
-                Waiting::Edit(edit) => self.edit_live(edit, now),
-                Waiting::Show => self.show_live(&key),
+                // One that fails has the document read again: those after it wait for that.
+                Waiting::Edit(edit) => self.edit(edit, now),
+                Waiting::Show => self.show(key.clone()),
             }
         }
     }
 
     /// What is stored stays stored; what waited for it is told of.
     pub(super) fn unreadable(&mut self, key: DocumentKey, waiting: Vec<Waiting>, why: &str) {
-        let edits = waiting.iter().filter(|waiting| matches!(waiting, Waiting::Edit(_))).count();
-        self.effects.extend((0..edits).map(|_| Effect::Edited(0)));
+        let before = self.effects.len();
+        self.effects.extend(waiting.into_iter().filter_map(|waiting| match waiting {
+            Waiting::Edit(edit) => Some(Effect::Edited(edit.number, 0)),
+            Waiting::Show => None,
+        }));
+        let edits = self.effects.len() - before;
         let message = format!(
             "its stored changes cannot be read ({why}), and {edits} edits of it were not taken in. SyncControl::rebuild_store, and \
              starting again, gets the document back from the deployment"

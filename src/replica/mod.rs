@@ -29,6 +29,7 @@
 mod event;
 mod live;
 mod loading;
+mod opened;
 mod outbox;
 mod pull;
 mod push;

@@ -10,7 +10,7 @@ use std::{
 use automerge::ChangeHash;
 
 use super::event::{PushedDocument, Refusal, UnsentDocument};
-use crate::{DocumentId, format::Value, limits};
+use crate::{DocumentId, format::Value, inspect, limits};
 
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;
@@ -61,6 +61,8 @@ pub(super) struct Outbox {
     /// Names the next read, so that an answer to one that was given up is not taken for it.
     next_read: u64,
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
+    /// The first of those.
+    first_in_flight: Option<DocumentId>,
 }
 
 /// What is to be done to send more.
@@ -174,6 +176,7 @@ impl Outbox {
 
     /// The batch is on its way.
     pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
+        self.first_in_flight = documents.first().map(|document| document.id.clone());
         self.in_flight = documents
             .iter()
             .map(|document| (document.id.clone(), document.changes.iter().map(|(hash, _)| *hash).collect()))
@@ -232,13 +235,17 @@ impl Outbox {
         rows
     }
 
-    /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first.
+    /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first, or if it may have been too large
+    /// only together with those before it. It comes closer to the front with each push, and there is no doubt of the first.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal) -> bool {
         self.take_in_flight(id);
         let Some(outgoing) = self.documents.get_mut(id) else { return true };
         if refusal.code == "missingDependencies" && !outgoing.history_offered {
             outgoing.history_offered = true;
             outgoing.changes = Changes::Stored { history: true };
+            return false;
+        }
+        if refusal.code == "tooLarge" && self.first_in_flight.as_ref() != Some(id) {
             return false;
         }
         outgoing.refused = Some(refusal.clone());
@@ -303,6 +310,9 @@ fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
         fields: None,
         removed: Vec::new(),
     };
+    if !is_chain(changes) {
+        return document;
+    }
     let mut latest = BTreeMap::new();
     for change in changes {
         let Some(fields) = &change.fields else { return document };
@@ -323,6 +333,12 @@ fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
     }
     document.fields = Some(set);
     document
+}
+
+/// Whether each change was made on exactly the one before it. If one was made on others' changes, too, the values after those before it may be
+/// what the others have replaced, or are what they had not been merged with.
+fn is_chain(changes: &[OutgoingChange]) -> bool {
+    changes.windows(2).all(|pair| inspect::change(&pair[1].bytes).is_ok_and(|change| change.deps() == [pair[0].hash]))
 }
 
 /// About how many bytes a value takes on the wire.

@@ -22,12 +22,16 @@ struct Task {
 struct Typed<T>(std::marker::PhantomData<fn() -> T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> Schema for Typed<T> {
-    fn view(&self, document: &Value, _: u32) -> Value {
+    fn view(&self, document: &Value, mask: u32) -> Value {
+        assert_ne!(mask, PANICS, "as a component's own code may");
         format::from_value::<T>(document)
             .and_then(|value| format::to_value(&value))
             .unwrap_or(Value::Map(BTreeMap::new()))
     }
 }
+
+/// A component type whose code panics.
+const PANICS: u32 = 1 << 7;
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 
@@ -44,6 +48,7 @@ struct Peer {
     pushes: Vec<Push>,
     subscribed: Vec<Position>,
     failures: Vec<FailureKind>,
+    edited: Vec<EditNumber>,
     /// Writes are told to be durable only when this is set.
     durable: bool,
     /// What was read of the store is kept back while this is set.
@@ -66,6 +71,7 @@ impl Peer {
             pushes: Vec::new(),
             subscribed: Vec::new(),
             failures: Vec::new(),
+            edited: Vec::new(),
             durable: true,
             reads_wait: false,
             reads: Vec::new(),
@@ -96,7 +102,7 @@ impl Peer {
     fn carry_out(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Deliver(delta) => self.delivered.push(delta),
-            Effect::Edited(_) => {}
+            Effect::Edited(edit, _) => self.edited.push(edit),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
@@ -168,7 +174,7 @@ impl Peer {
         *capture += 1;
         let capture = *capture;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(Edit { document, generation, capture, change }));
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
@@ -400,6 +406,40 @@ fn a_pushed_change_carries_only_the_fields_it_touches() {
 }
 
 #[test]
+fn what_an_unanswered_push_set_is_not_set_again_over_what_others_made_of_it() {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    first.accept();
+    // The log takes this one, and the answer is lost.
+    first.put("a", 0, &task("start one"));
+    let mut second = Peer::connected(2);
+    relay(&first, "a", &mut second, 0, 2);
+    second.apply("a", 1);
+    second.put("a", 1, &task("start one two"));
+    first.handle(Event::Disconnected);
+    first.handle(Event::Connected);
+    let others = second.made();
+    first.handle(Event::Page(page(0, 3, &[("a", &others[0])])));
+    let (generation, _, shown) = first.last();
+    assert_eq!(shown, Some(task("start one two")));
+    first.apply("a", generation);
+    first.put("a", generation, &Task { done: true, ..task("start one two") });
+    let stale = "start one";
+    let text = |push: &Push| push.documents[0].fields.as_ref().and_then(|fields| fields.get("text").cloned());
+    let last = first.pushes.last().unwrap();
+    if last.documents[0].changes.len() == 1 {
+        // It was sent again before the page came; now both are, for this is not answered either.
+        first.handle(Event::Disconnected);
+        first.handle(Event::Connected);
+        first.handle(Event::Page(page(0, 3, &[])));
+    }
+    let last = first.pushes.last().unwrap();
+    assert_eq!(last.documents[0].changes.len(), 2);
+    assert_ne!(text(last), Some(Value::Text(stale.into())));
+    assert_eq!(last.documents[0].fields, None, "the backend merges");
+}
+
+#[test]
 fn a_refused_document_holds_back_itself_alone() {
     let mut peer = Peer::connected(1);
     peer.put("bad", 0, &task("one"));
@@ -414,6 +454,24 @@ fn a_refused_document_holds_back_itself_alone() {
     assert_eq!(peer.replica.unsent(), 1, "the edit is kept");
     peer.handle(Event::Retry);
     assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+}
+
+#[test]
+fn what_is_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_told_of() {
+    let mut peer = Peer::connected(1);
+    peer.put("small", 0, &task("zero"));
+    peer.put("large", 0, &task("one"));
+    peer.put("larger", 0, &task("two"));
+    peer.accept();
+    let names = |peer: &Peer| -> Vec<String> {
+        peer.pushes.last().unwrap().documents.iter().map(|document| document.id.to_string()).collect()
+    };
+    assert_eq!(names(&peer), ["large", "larger"]);
+    peer.refuse("tooLarge");
+    assert_eq!(peer.failures, [FailureKind::Refused]);
+    assert_eq!(names(&peer), ["larger"], "it may go in without the other");
+    peer.accept();
+    assert_eq!((peer.failures.len(), peer.replica.unsent()), (1, 1));
 }
 
 #[test]
@@ -538,6 +596,28 @@ fn a_document_that_was_not_loaded_is_loaded_to_be_edited() {
     assert_eq!(peer.delivered.len(), 1, "nothing new for the world");
     relay(&peer, "a", &mut second, 1, 2);
     assert_eq!(second.last().2, Some(task("start over")));
+}
+
+#[test]
+fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
+    let (first, second) = pair();
+    let mut peer = Peer::connected(3);
+    peer.chunks = first.chunks.clone();
+    let id = DocumentId::new("a");
+    let document = DocumentKey { collection: TASKS, id: id.clone() };
+    let value = second.delivered[0].value.clone().unwrap();
+    let heads = vec![automerge::ChangeHash([1; 32])];
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
+    for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
+        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask };
+        let edit = Edit { number, document: document.clone(), generation: 1, capture: number, change };
+        // Both come before the document is read.
+        peer.replica.handle(Event::Edit(edit), 0);
+    }
+    peer.handle(Event::Applied(Vec::new()));
+    assert_eq!(peer.failures, [FailureKind::Unwritable]);
+    assert_eq!(peer.edited, [1, 2]);
+    assert_eq!(peer.stored("a"), Some(task("start over")));
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Replica {
         match collection.documents.get_mut(&key.id).map(|document| &mut document.state) {
             None => {
                 // A delete or restore of what never was.
-                self.effects.push_back(Effect::Edited(0));
+                self.effects.push_back(Effect::Edited(edit.number, 0));
             }
             Some(State::Cold) => {
                 self.load(&key, Some(Waiting::Edit(edit)));
@@ -95,7 +95,7 @@ impl Replica {
             Ok(Ok(made)) => made,
             Err(error) => {
                 let edited = live.last_write;
-                self.effects.push_back(Effect::Edited(edited));
+                self.effects.push_back(Effect::Edited(edit.number, edited));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
                 self.reload(&key);
@@ -143,7 +143,7 @@ impl Replica {
             };
             self.effects.push_back(Effect::Write(edited, Write::Document(write)));
         }
-        self.effects.push_back(Effect::Edited(edited));
+        self.effects.push_back(Effect::Edited(edit.number, edited));
         if answer {
             deliver(&mut self.effects, &key, document, origin);
         }

@@ -8,9 +8,9 @@ use convex::Value as Plain;
 use super::{
     deployment::Deployment,
     oracle::{NAMES, NOTES, Note},
-    peer::at,
     prune,
     schedule::Simulation,
+    words::at,
 };
 use crate::{
     DocumentId,

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::PathBuf,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -30,9 +31,20 @@ pub(super) struct Deployment {
     pub(super) full_until: i64,
     /// Mutations that are still on their way, some of connections that have ended.
     pub(super) late: VecDeque<(Client, Up)>,
-    wipes: u32,
+    /// How often another log took the place of one: names it, and its folder.
+    logs: u32,
+    backup: Option<Backup>,
+    /// The log was put back from a backup, and has not been opened since.
+    is_put_back: bool,
     /// What each log has ever shown.
     histories: BTreeMap<String, Vec<Shown>>,
+}
+
+/// A copy of a log.
+struct Backup {
+    folder: PathBuf,
+    /// What it had shown.
+    shown: Vec<Shown>,
 }
 
 impl Deployment {
@@ -46,7 +58,9 @@ impl Deployment {
             skew: 0,
             full_until: 0,
             late: VecDeque::new(),
-            wipes: 0,
+            logs: 0,
+            backup: None,
+            is_put_back: false,
             histories: BTreeMap::new(),
         }
     }
@@ -57,10 +71,10 @@ impl Deployment {
     }
 
     pub(super) fn start(&mut self, trace: &mut Trace) -> Result<(), String> {
-        let epoch = format!("{}-{}", self.url, self.wipes);
+        let epoch = self.epoch();
         let shown = self.histories.get(&epoch).cloned().unwrap_or_default();
-        let folder = self.folder.join(self.wipes.to_string());
-        let node = Node::start(&folder, &epoch, self.retention, self.clock.clone(), shown)
+        let new_epoch = std::mem::take(&mut self.is_put_back);
+        let node = Node::start(&self.place(), &epoch, new_epoch, self.retention, self.clock.clone(), shown)
             .map_err(|error| format!("{}: its log does not open: {error}", self.url))?;
         trace.add(format!("{}: starts", self.url));
         self.node = Some(node);
@@ -79,7 +93,42 @@ impl Deployment {
     /// Another log takes the place of this one.
     pub(super) fn wipe(&mut self) {
         self.stop();
-        self.wipes += 1;
+        self.logs += 1;
+        self.is_put_back = false;
+    }
+
+    /// The name of its log.
+    fn epoch(&self) -> String {
+        format!("{}-{}", self.url, self.logs)
+    }
+
+    /// Where its log is.
+    fn place(&self) -> PathBuf {
+        self.folder.join(self.logs.to_string())
+    }
+
+    pub(super) fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
+    /// Copies the log as it is on the disk.
+    pub(super) fn back_up(&mut self) -> io::Result<()> {
+        let Some(node) = &self.node else { return Ok(()) };
+        let folder = self.folder.join("backup");
+        copy(&self.place(), &folder)?;
+        self.backup = Some(Backup { folder, shown: node.shown().to_vec() });
+        Ok(())
+    }
+
+    /// The copy takes the place of the log, and is another one: it gets a name of its own.
+    pub(super) fn put_back(&mut self) -> io::Result<()> {
+        self.wipe();
+        let Some(backup) = &self.backup else { return Ok(()) };
+        copy(&backup.folder, &self.place())?;
+        self.is_put_back = true;
+        let shown = backup.shown.clone();
+        self.histories.insert(self.epoch(), shown);
+        Ok(())
     }
 
     /// What a log of this deployment has shown.
@@ -89,4 +138,21 @@ impl Deployment {
             _ => self.histories.get(epoch).map_or(&[], Vec::as_slice),
         }
     }
+}
+
+/// Copies a log's file and its journal. Nothing writes to them meanwhile.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for name in ["log.sqlite", "log.sqlite-wal"] {
+        match fs::copy(from.join(name), to.join(name)) {
+            Ok(_) => {}
+            // Of an older copy.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(to.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -32,6 +32,8 @@ faults! {
     BackendCrash: 40,
     /// An app's process is killed, between any two steps and between the transactions within one.
     Crash: 70,
+    /// An app's process is killed when the backend has what its disk does not have yet.
+    CrashAhead: 30,
     /// Clocks jump, back as well.
     Clocks: 40,
     /// An app's disk is full for a while.
@@ -48,6 +50,8 @@ faults! {
     CompactLog: 50,
     /// The deployment is wiped: a new log in its place.
     Wipe: 12,
+    /// The deployment is put back to an older copy of its log, which gets a new epoch.
+    Restore: 15,
     /// An app is started with another deployment, and later with the first again.
     Switch: 12,
     /// Apps have different fields.

@@ -28,20 +28,26 @@
 //! # What a user's edits are worth
 //!
 //! Edits are such that the end tells whether each of them is there: a letter that nobody else types, a vote, an item, a value of a field that only its
-//! document's maker sets. An edit is acknowledged when the worker says that it is saved. What was not when its process was killed may be there or not;
+//! document's maker sets. An edit is acknowledged when the worker says that it and all before it are saved. What was not when its process was killed may be there or not;
 //! everything else has to be.
 //!
-//! A deployment that is wiped is no excuse: every app that has a change on its disk offers it to the new log, so the same is checked then.
+//! A deployment that is wiped or put back to a backup is no excuse: every app that has a change on its disk offers it to the new log, so the same is checked then.
 
 mod check;
 mod deployment;
 mod fault;
+mod machine;
+mod network;
+mod note;
 mod oracle;
 mod peer;
 mod prune;
 mod quiet;
 mod schedule;
+mod step;
 mod trace;
+mod user;
+mod words;
 mod world;
 
 pub use fault::Fault;

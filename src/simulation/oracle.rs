@@ -1,6 +1,6 @@
 //! What users did, and what became of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{CollectionIndex, DocumentId, DocumentKey};
 
@@ -60,8 +60,8 @@ pub(super) struct Oracle {
 pub(super) struct Run {
     /// Made, and not captured yet.
     made: BTreeMap<DocumentId, Vec<usize>>,
-    /// Captured, and not known to be saved.
-    captured: Vec<usize>,
+    /// Captured, and not known to be saved, each with the number of the edit it was sent with.
+    captured: VecDeque<(u64, usize)>,
     edits: u64,
 }
 
@@ -71,13 +71,9 @@ impl Oracle {
         self.marks.push(Mark { document, done, fate: Fate::Open });
     }
 
-    /// The app's worker says how many edits are saved. That is a number, and an edit of a document that has to be read first is overtaken by later ones of
-    /// others: only all of them are known to be saved.
+    /// The app's worker says how many edits are saved, counted from the first.
     pub(super) fn saved(&mut self, run: &mut Run, edits: u64) {
-        if edits < run.edits {
-            return;
-        }
-        for mark in run.captured.drain(..) {
+        while let Some((_, mark)) = run.captured.pop_front_if(|(edit, _)| *edit <= edits) {
             self.marks[mark].fate = Fate::Saved;
         }
     }
@@ -85,7 +81,7 @@ impl Oracle {
     /// The app's process is gone.
     pub(super) fn ended(&mut self, run: Run) {
         let made = run.made.into_values().flatten();
-        for mark in run.captured.into_iter().chain(made) {
+        for mark in run.captured.into_iter().map(|(_, mark)| mark).chain(made) {
             self.marks[mark].fate = Fate::Perhaps;
         }
     }
@@ -160,7 +156,8 @@ impl Run {
     pub(super) fn sent(&mut self, document: &DocumentKey, is_put: bool) {
         self.edits += 1;
         if document.collection == NOTES && is_put {
-            self.captured.extend(self.made.remove(&document.id).unwrap_or_default());
+            let made = self.made.remove(&document.id).unwrap_or_default();
+            self.captured.extend(made.into_iter().map(|mark| (self.edits, mark)));
         }
     }
 }

@@ -14,17 +14,20 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     deployment::Deployment,
     fault::{Fault, Faults},
+    note::Fields,
     oracle::{NAMES, Oracle, Run},
     trace::Trace,
-    world::{Deeds, Fields, User, World, describe},
+    user::{Deeds, User},
+    words::{at, describe, described, told},
+    world::World,
 };
 use crate::{
     DocumentId,
     backend::simulated::Client,
-    replica::{self, Position, Push},
+    replica::{self, Push},
     store::ChunkKind,
     transport::{
-        Notice, Request,
+        Request,
         simulated::{Down, Line},
     },
     worker::{Captured, Command, FailureKind, Report, WorkerConfig, simulated},
@@ -268,54 +271,4 @@ fn only_its_own(push: &Push, number: u8) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-pub(super) fn at(position: Position) -> String {
-    format!("{}.{}", position.ts, position.ordinal)
-}
-
-fn described(push: &Push) -> String {
-    let documents: Vec<_> = push
-        .documents
-        .iter()
-        .map(|document| {
-            let changes: Vec<_> = document.changes.iter().map(|(hash, _)| short(hash)).collect();
-            format!("{} [{}]", document.id, changes.join(" "))
-        })
-        .collect();
-    documents.join(", ")
-}
-
-/// The first digits of a hash.
-pub(super) fn short(hash: &ChangeHash) -> String {
-    hash.to_string().chars().take(6).collect()
-}
-
-fn told(notice: &Notice) -> String {
-    match notice {
-        Notice::Page(page) => {
-            let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
-            let more = if page.has_more { " and more" } else { "" };
-            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.checkpoint), rows.join(", "))
-        }
-        Notice::Answered(answer) => {
-            let results: Vec<_> = answer
-                .results
-                .iter()
-                .map(|(id, result)| match result {
-                    Ok(()) => format!("{id} accepted"),
-                    Err(refusal) => format!("{id} refused: {} {}", refusal.code, refusal.message),
-                })
-                .collect();
-            format!("{}: {}", answer.epoch, results.join(", "))
-        }
-        Notice::PullRefused { refusal, .. } | Notice::Refused { refusal, .. } => {
-            format!("refused: {} {}", refusal.code, refusal.message)
-        }
-        Notice::Connecting { .. } => "connecting".into(),
-        Notice::Connected => "connected".into(),
-        Notice::Disconnected { .. } => "disconnected".into(),
-        Notice::Count { .. } => "a count".into(),
-        Notice::Dropped { .. } => "a push was dropped".into(),
-    }
 }

@@ -14,13 +14,17 @@ use crate::{
     limits::{COMPACT_CHUNKS, RECLAIM_BYTES},
 };
 
+/// So many of a document's chunks are looked at to see whether enough are held, in the order of their hashes, which is none: a document of
+/// which less than a quarter is held is left for later, and one with a long history of unsent changes costs no more than another.
+const SAMPLE_CHUNKS: usize = 4 * COMPACT_CHUNKS;
+
 /// The number is part of the text, since only so SQLite sees that the index `document_long` has all that is asked for.
 pub(super) fn long_and_held() -> String {
     format!(
         "SELECT collection.name, document.name FROM document \
          JOIN collection ON collection.id = document.collection \
-         WHERE chunks >= {COMPACT_CHUNKS} AND NOT EXISTS \
-         (SELECT 1 FROM chunk WHERE chunk.document = document.id AND holder IS NOT ?1) \
+         WHERE chunks >= {COMPACT_CHUNKS} AND {COMPACT_CHUNKS} <= \
+         (SELECT sum(holder IS ?1) FROM (SELECT holder FROM chunk WHERE chunk.document = document.id LIMIT {SAMPLE_CHUNKS})) \
          ORDER BY chunks DESC LIMIT ?2"
     )
 }
@@ -35,8 +39,8 @@ pub(super) struct Compaction {
 }
 
 impl Store {
-    /// Replaces a document's chunks by one snapshot, which the remote holds as it held them. Does nothing and returns false if there is at most
-    /// one chunk, or one that the remote does not hold: what is unsent stays as it is, change by change.
+    /// Replaces the chunks of a document that the remote holds by one snapshot, which it then holds. What it does not hold stays as it is, change by
+    /// change. Does nothing and returns false if it holds at most one, or not yet all that these build upon.
     pub fn compact(&mut self, collection: &str, id: &DocumentId, remote: RemoteId) -> Result<bool, StoreError> {
         match self.make_snapshot(collection, id, remote)? {
             Some(compaction) => self.replace(&compaction),
@@ -44,7 +48,8 @@ impl Store {
         }
     }
 
-    /// Documents worth compacting, longest first, at most `limit`: they have at least [`COMPACT_CHUNKS`] chunks, all held by the remote.
+    /// Documents worth compacting, longest first, at most `limit`: the remote holds at least [`COMPACT_CHUNKS`] of their chunks, and at least
+    /// about a quarter.
     pub fn compactable(&self, remote: RemoteId, limit: usize) -> Result<Vec<(String, DocumentId)>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let find = || -> rusqlite::Result<Vec<_>> {
@@ -74,13 +79,19 @@ impl Store {
             return Ok(None);
         };
         let document = entry.key;
-        let rows = self.whole_rows(collection, id, document, entry.chunks)?;
-        if rows.len() < 2 || rows.iter().any(|row| row.chunk.remote != Some(remote)) {
+        let mut rows = self.whole_rows(collection, id, document, entry.chunks)?;
+        rows.retain(|row| row.chunk.remote == Some(remote));
+        if rows.len() < 2 {
             return Ok(None);
         }
+        let is_all = i64::try_from(rows.len()) == Ok(entry.chunks);
         let damaged = |problem| self.damaged_document(collection, id, problem);
         let Loaded { document: whole, missing } = repair::load(rows.iter().map(|row| &row.chunk)).map_err(damaged)?;
         if let Some(hash) = missing {
+            if !is_all {
+                // The remote has told of a change before it has answered for what that builds upon.
+                return Ok(None);
+            }
             return Err(damaged(format!("change {hash} is missing")));
         }
         let bytes = inspect::guarded("save", || whole.save()).map_err(|error| damaged(error.to_string()))?;
@@ -115,24 +126,27 @@ impl Store {
                     }
                 }
             }
-            transaction
+            // The place of the oldest row.
+            let place = compaction.rows.iter().min();
+            let Compaction { document, holder, hash, bytes, .. } = compaction;
+            // The same snapshot may be there, made when another remote held these changes.
+            let same = transaction
                 .prepare_cached(
-                    "INSERT INTO chunk (id, document, collection, hash, kind, holder, bytes) \
-                     SELECT ?1, id, collection, ?3, ?4, ?5, ?6 FROM document WHERE id = ?2",
+                    "UPDATE chunk SET id = min(id, ?1), holder = ?4 WHERE document = ?2 AND hash = ?3 AND kind = ?5",
                 )?
-                .execute(params![
-                    // The place of the oldest row.
-                    compaction.rows.iter().min(),
-                    compaction.document,
-                    compaction.hash,
-                    kind_to_number(ChunkKind::Snapshot),
-                    compaction.holder.0,
-                    compaction.bytes,
-                ])?;
-            let fewer = i64::try_from(compaction.rows.len()).unwrap_or(i64::MAX) - 1;
+                .execute(params![place, document, hash, holder.0, kind_to_number(ChunkKind::Snapshot)])?;
+            if same == 0 {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO chunk (id, document, collection, hash, kind, holder, bytes) \
+                         SELECT ?1, id, collection, ?3, ?4, ?5, ?6 FROM document WHERE id = ?2",
+                    )?
+                    .execute(params![place, document, hash, kind_to_number(ChunkKind::Snapshot), holder.0, bytes])?;
+            }
+            let fewer = i64::try_from(compaction.rows.len() - (1 - same)).unwrap_or(i64::MAX);
             transaction
                 .prepare_cached("UPDATE document SET chunks = chunks - ?2 WHERE id = ?1")?
-                .execute([compaction.document, fewer])?;
+                .execute([*document, fewer])?;
             transaction.commit()?;
             Ok(true)
         };

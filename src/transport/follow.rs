@@ -58,6 +58,9 @@ pub(super) struct Follow {
     handed: Position,
     /// Of the last page handed on: its epoch, and whether it said that there is more. `None`: none yet in this connection.
     last: Option<(String, bool)>,
+    /// How far the log had been pruned when it gave out the last page. Told to it with the next question: a page on the way from the start
+    /// may end before that, where one who was away might have missed a delete and is told to start over.
+    pruned: Option<i64>,
     refused: Option<Refusal>,
     open: Option<Open>,
     /// Whether it has to give way.
@@ -73,6 +76,7 @@ impl Follow {
             collection,
             handed: checkpoint,
             last: None,
+            pruned: None,
             refused: None,
             open: None,
             advance: false,
@@ -86,6 +90,7 @@ impl Follow {
         let closed = self.key();
         self.disconnected();
         self.handed = checkpoint;
+        self.pruned = None;
         closed
     }
 
@@ -120,6 +125,11 @@ impl Follow {
         let key = Key(self.keys);
         let old = self.open.replace(Open { key, from: self.handed, reserved: PAGE_BYTES, rows: None });
         (key, self.handed, old.map(|old| old.key))
+    }
+
+    /// What the next question is to say of pruning.
+    pub(super) fn pruned(&self) -> Option<i64> {
+        self.pruned
     }
 
     /// When [`Follow::tick`] is due.
@@ -171,6 +181,7 @@ impl Follow {
         }
         let mut outcome = Outcome::default();
         self.refused = None;
+        self.pruned = page.pruned;
         if tells {
             let checkpoint = self.handed.max(page.checkpoint);
             outcome.page = Some(Page {

@@ -336,3 +336,20 @@ proptest! {
         prop_assert_eq!(handed, all);
     }
 }
+
+#[test]
+fn what_a_page_says_of_pruning_is_told_to_the_next_until_all_starts_over() {
+    let mut log = Log::of(1..=5);
+    log.page = 2;
+    let mut rig = Rig::new(0);
+    let (key, from) = rig.open();
+    assert_eq!(rig.follow.pruned(), None);
+    let Value::Object(mut page) = log.pull(from) else { unreachable!() };
+    page.insert("pruned".into(), Value::Int64(4));
+    assert!(rig.answer(key, &Value::Object(page)).page.unwrap().has_more);
+    assert_eq!(rig.follow.pruned(), Some(4));
+    rig.follow.disconnected();
+    assert_eq!(rig.follow.pruned(), Some(4), "the way goes on in the next connection");
+    rig.follow.restart(at(0));
+    assert_eq!(rig.follow.pruned(), None);
+}

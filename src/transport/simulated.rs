@@ -218,7 +218,7 @@ impl Line {
             self.up.push_back(Up::Subscribe {
                 subscription: Subscription(*collection, key),
                 function: function(&self.collections, *collection).to_string(),
-                arguments: encoded(wire::pull_arguments(checkpoint)),
+                arguments: encoded(wire::pull_arguments(checkpoint, follow.pruned())),
             });
         }
     }

@@ -48,15 +48,17 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> BTreeMap<String, Value
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The arguments of `pullDeltas`.
-pub(super) fn pull_arguments(checkpoint: Position) -> BTreeMap<String, Value> {
-    object([(
+/// The arguments of `pullDeltas`. `pruned` is what the page before said of itself.
+pub(super) fn pull_arguments(checkpoint: Position, pruned: Option<i64>) -> BTreeMap<String, Value> {
+    let mut arguments = object([(
         "checkpoint",
         Value::Object(object([
             ("ts", Value::Int64(checkpoint.ts)),
             ("ordinal", Value::Float64(f64::from(checkpoint.ordinal))),
         ])),
-    )])
+    )]);
+    arguments.extend(pruned.map(|pruned| ("pruned".into(), Value::Int64(pruned))));
+    arguments
 }
 
 /// The arguments of `changeStream`.
@@ -176,6 +178,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn optional_int(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        match self.fields.get(name) {
+            None => Ok(None),
+            Some(Value::Int64(number)) => Ok(Some(*number)),
+            Some(_) => Err(self.wrong(name, "an int64")),
+        }
+    }
+
     fn bytes(&self, name: &str) -> Result<&'a [u8], Refusal> {
         match self.get(name)? {
             Value::Bytes(bytes) => Ok(bytes),
@@ -215,6 +225,8 @@ pub(super) struct PageView<'a> {
     pub(super) checkpoint: Position,
     pub(super) has_more: bool,
     pub(super) epoch: &'a str,
+    /// How far the log had been pruned when it gave out this page, if ever.
+    pub(super) pruned: Option<i64>,
 }
 
 impl<'a> PageView<'a> {
@@ -225,6 +237,7 @@ impl<'a> PageView<'a> {
             checkpoint: Fields::of(page.get("checkpoint")?, "a page's checkpoint")?.position()?,
             has_more: page.bool("hasMore")?,
             epoch: page.string("epoch")?,
+            pruned: page.optional_int("pruned")?,
         })
     }
 

@@ -55,7 +55,7 @@ fn decode(value: &Value, from: Position, known: Position) -> Result<Vec<PulledCh
 
 #[test]
 fn positions_cross_as_int64_and_float64() {
-    let arguments = pull_arguments(at(5, 2));
+    let arguments = pull_arguments(at(5, 2), None);
     let json = serde_json::Value::from(Value::Object(arguments));
     assert_eq!(json, serde_json::json!({ "checkpoint": { "ts": { "$integer": "BQAAAAAAAAA=" }, "ordinal": 2.0 } }));
 }

@@ -203,7 +203,7 @@ pub enum FailureKind {
 pub struct Status {
     /// The connection.
     pub connection: Connection,
-    /// How many [`Command::Edit`]s are durable (or came to nothing).
+    /// How many [`Command::Edit`]s, counted from the first, are durable (or came to nothing): all before it are as well.
     pub saved: u64,
     /// Documents with changes that the deployment does not have.
     pub unsent: usize,

@@ -240,6 +240,7 @@ impl Running {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Edit { document, generation, capture, change } => {
+                let number = self.standing.edit();
                 let change = match change {
                     Captured::Delete => Change::Delete,
                     Captured::Restore => Change::Restore,
@@ -248,12 +249,12 @@ impl Running {
                         Err(error) => {
                             let message = format!("the edit was not taken in: {error}");
                             self.fail(FailureKind::Unwritable, Some(document.collection), Some(document.id), message);
-                            self.standing.edited(0);
+                            self.standing.edited(number, 0);
                             return;
                         }
                     },
                 };
-                self.handle(Event::Edit(Edit { document, generation, capture, change }));
+                self.handle(Event::Edit(Edit { number, document, generation, capture, change }));
             }
             Command::Applied(shown) => self.handle(Event::Applied(shown)),
             Command::Show(document) => self.handle(Event::Show(document)),
@@ -378,7 +379,7 @@ impl Running {
             Effect::Deliver(delta) => self.deliver(delta),
             Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
             Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
-            Effect::Edited(write) => self.standing.edited(write),
+            Effect::Edited(edit, write) => self.standing.edited(edit, write),
             Effect::Identify { epoch } => {
                 if let Some(deployment) = self.deployment.clone() {
                     self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });

@@ -3,15 +3,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Connection, Status};
-use crate::{CollectionIndex, replica::WriteId, transport::Reason};
+use crate::{
+    CollectionIndex,
+    replica::{EditNumber, WriteId},
+    transport::Reason,
+};
 
 /// Keeps the [`Status`].
 pub(super) struct Standing {
     status: Status,
     told: Option<Status>,
     collections: usize,
-    /// Edits taken in and the write each waits for, in order.
-    unsaved: VecDeque<WriteId>,
+    /// Edits after those that are saved, in the order in which they were sent, and the write each waits for; none of one that waits for its
+    /// document to be read.
+    unsaved: VecDeque<Option<WriteId>>,
     written: WriteId,
     /// Collections of which everything the store has was told.
     filled: HashSet<CollectionIndex>,
@@ -64,22 +69,31 @@ impl Standing {
         self.status.store_open && self.filled.len() == self.collections
     }
 
+    /// An edit was sent. Gives its number.
+    pub(super) fn edit(&mut self) -> EditNumber {
+        self.unsaved.push_back(None);
+        self.status.saved + self.unsaved.len() as u64
+    }
+
     /// An edit was taken in; it is durable with this write.
-    pub(super) fn edited(&mut self, write: WriteId) {
-        self.unsaved.push_back(write);
+    pub(super) fn edited(&mut self, edit: EditNumber, write: WriteId) {
+        let index = edit.checked_sub(self.status.saved + 1).and_then(|index| usize::try_from(index).ok());
+        if let Some(waiting) = index.and_then(|index| self.unsaved.get_mut(index)) {
+            *waiting = Some(write);
+        }
         self.written(self.written);
     }
 
     /// Everything up to this write is on the disk.
     pub(super) fn written(&mut self, write: WriteId) {
         self.written = self.written.max(write);
-        while self.unsaved.front().is_some_and(|write| *write <= self.written) {
+        while self.unsaved.front().is_some_and(|write| write.is_some_and(|write| write <= self.written)) {
             self.unsaved.pop_front();
             self.status.saved += 1;
         }
     }
 
-    /// Edits taken in that are not on the disk.
+    /// Edits that are not on the disk, or come after one that is not.
     pub(super) fn unsaved(&self) -> usize {
         self.unsaved.len()
     }
@@ -147,15 +161,30 @@ mod tests {
     #[test]
     fn an_edit_is_saved_with_its_write_and_those_before_it() {
         let mut standing = Standing::new(1);
-        standing.edited(3);
-        standing.edited(5);
-        standing.edited(0);
+        let edits = [(); 3].map(|()| standing.edit());
+        standing.edited(edits[0], 3);
+        standing.edited(edits[1], 5);
+        standing.edited(edits[2], 0);
         standing.written(4);
         assert_eq!((standing.status.saved, standing.unsaved()), (1, 2));
         standing.written(5);
         assert_eq!((standing.status.saved, standing.unsaved()), (3, 0));
-        standing.edited(0);
+        let last = standing.edit();
+        standing.edited(last, 0);
         assert_eq!(standing.status.saved, 4);
+    }
+
+    #[test]
+    fn an_edit_that_waits_for_its_document_does_not_count_as_saved_when_a_later_one_is() {
+        let mut standing = Standing::new(1);
+        let (waits, later) = (standing.edit(), standing.edit());
+        standing.edited(later, 1);
+        standing.written(1);
+        assert_eq!((standing.status.saved, standing.unsaved()), (0, 2));
+        standing.edited(waits, 2);
+        assert_eq!((standing.status.saved, standing.unsaved()), (0, 2));
+        standing.written(2);
+        assert_eq!((standing.status.saved, standing.unsaved()), (2, 0));
     }
 
     #[test]

@@ -74,6 +74,8 @@ fn only_loopback_goes_without_a_token() {
         assert!(matches!(error, BackendError::TokenNeeded { .. }), "{error}");
         assert!(error.to_string().contains(address) && error.to_string().contains("token"));
     }
+    let usual = Backend::start(BackendConfig::new()).unwrap();
+    assert!(usual.address().ip().is_loopback(), "{}", usual.address());
     let error = Backend::start(BackendConfig::new().token("")).err().unwrap();
     assert!(matches!(error, BackendError::TokenEmpty));
     let backend = Backend::start(BackendConfig::new().listen("0.0.0.0:0").token("t")).unwrap();

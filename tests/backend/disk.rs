@@ -1,6 +1,11 @@
 //! What is kept, and who may have it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError};
 
@@ -38,6 +43,62 @@ async fn a_restart_keeps_everything() {
     let newest = pull_all(&mut after, "tasks", 100.0).await.pop().unwrap();
     assert!(int(field(&newest, "ts")) > int(&last));
     assert_eq!(number(field(&backend.rows("tasks")[0].1, "round")), 9.0);
+}
+
+/// The program, on this directory and any free port.
+struct Program {
+    process: Child,
+    url: String,
+}
+
+impl Program {
+    fn start(directory: &Path, options: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_replicate-backend"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(directory)
+            .args(options)
+            .env_remove("REPLICATE_TOKEN")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let url = first.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { process, url }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_program_names_a_log_anew_when_it_is_asked_to_and_keeps_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    for options in [&[][..], &["--new-epoch"], &[]] {
+        let program = Program::start(directory.path(), options);
+        let mut client = client_of(&program.url).await;
+        accepted(&push(&mut client, "tasks", vec![task.document(None)]).await);
+        let page = ok(query(&mut client, "tasks:pullDeltas", [("checkpoint", start())]).await);
+        assert_eq!(array(field(&page, "deltas")).len(), 1);
+        seen.push(text(field(&page, "epoch")).to_owned());
+    }
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(seen[1], seen[2]);
+}
+
+#[test]
+fn a_log_that_is_not_kept_is_not_named_anew() {
+    let output = Command::new(env!("CARGO_BIN_EXE_replicate-backend")).arg("--new-epoch").output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--data"), "{told}");
 }
 
 #[test]

@@ -187,7 +187,9 @@ proptest! {
             Said::Text(text) => Message::text(text),
             Said::Ping(bytes) => Message::Ping(bytes.into()),
         });
-        survives(messages.collect());
+        let messages: Vec<Message> = messages.collect();
+        crate::fed("backend messages", messages.iter().map(Message::len).sum());
+        survives(messages);
     }
 }
 
@@ -251,6 +253,7 @@ proptest! {
         let which = which % changes.len();
         let (kind, data) = chunks::open(&changes[which]);
         changes[which] = chunks::seal(kind, &mutate::apply(data, &mutations));
+        crate::fed("backend changes", changes.iter().map(Vec::len).sum());
         let id = uuid::Uuid::new_v4().to_string();
         peer::run(async {
             let mut peer = Peer::connect(&BACKEND).await;

@@ -56,7 +56,9 @@ proptest! {
         let _alone = memory::alone();
         panics::watch();
         let valid = valid();
-        survives(&mutate::apply(&valid[which % valid.len()], &mutations));
+        let request = mutate::apply(&valid[which % valid.len()], &mutations);
+        crate::fed("http requests", request.len());
+        survives(&request);
     }
 }
 

@@ -7,9 +7,11 @@ use bevy_convex_replicate::{
     DocumentId,
     backend::{Backend, BackendConfig},
     format,
+    limits::CHUNK_BYTES,
     store::{ChunkKind, DocumentWrite, Store, StoredChunk, Write},
 };
 use rusqlite::Connection;
+use sha2::Digest as _;
 
 use crate::{
     chunks, memory, panics,
@@ -82,6 +84,52 @@ fn a_log_holds_a_long_document_in_little_more_than_its_snapshot_and_opens_with_a
         assert!(peer.push("tasks", None, "long", &[next]).await, "and what follows");
     });
     assert_eq!(backend.stats().changes, EDITS + 1);
+}
+
+#[test]
+fn a_log_with_a_snapshot_in_parts_opens_again() {
+    let _alone = memory::alone();
+    panics::watch();
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Backend::start(BackendConfig::new().data(folder.path())).expect("the log opens");
+    let backend = open();
+    let mut document = AutoCommit::new().with_actor(chunks::actor(8));
+    // What no compression makes smaller, so that the snapshot takes several rows.
+    let mut noise = [7_u8; 32];
+    for number in 0..700_i64 {
+        let bytes: Vec<u8> = (0..32)
+            .flat_map(|_| {
+                noise = sha2::Sha256::digest(noise).into();
+                noise
+            })
+            .collect();
+        document.put(ROOT, "noise", bytes).unwrap();
+        document.put(ROOT, "number", number).unwrap();
+        document.commit();
+    }
+    assert!(document.save().len() > 2 * CHUNK_BYTES, "it is in three parts");
+    peer::run(async {
+        let mut peer = Peer::connect(&backend).await;
+        for changes in chunks::changes(&mut document).chunks(100) {
+            assert!(peer.push("tasks", None, "large", changes).await);
+        }
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while backend.stats().rows > 200 {
+            assert!(tokio::time::Instant::now() < deadline, "it is not compacted: {:?}", backend.stats());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let stats = backend.stats();
+    backend.stop();
+    let backend = open();
+    assert_eq!((backend.stats().changes, backend.stats().rows), (700, stats.rows));
+    peer::run(async {
+        let mut peer = Peer::connect(&backend).await;
+        document.put(ROOT, "number", -1).unwrap();
+        let next = chunks::changes(&mut document).pop().unwrap();
+        assert!(peer.push("tasks", None, "large", &[next]).await, "what follows is accepted");
+    });
+    assert_eq!(backend.stats().changes, 701);
 }
 
 #[test]

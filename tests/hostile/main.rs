@@ -22,7 +22,15 @@ mod peer;
 mod replica;
 mod rows;
 
-use proptest::{prelude::ProptestConfig, test_runner::FileFailurePersistence};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use proptest::{
+    prelude::ProptestConfig,
+    test_runner::{FileFailurePersistence, TestRunner},
+};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
@@ -38,4 +46,41 @@ fn cases(few: u32, found: &'static str) -> proptest::prelude::ProptestConfig {
         failure_persistence,
         ..ProptestConfig::default()
     }
+}
+
+/// Cases and bytes that each property was fed so far.
+static FED: Mutex<BTreeMap<&'static str, (u64, u64)>> = Mutex::new(BTreeMap::new());
+
+/// Counts a case, and prints the sums at every hundredth.
+fn fed(property: &'static str, bytes: usize) {
+    let mut all = FED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (cases, sum) = all.entry(property).or_default();
+    *cases += 1;
+    *sum += bytes as u64;
+    if *cases % 100 == 0 {
+        println!("hostile: property={property} cases={cases} bytes={sum} contained={}", panics::contained());
+    }
+}
+
+#[test]
+fn a_case_that_fails_is_kept_and_tried_first_in_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let found: &'static str = folder.path().join("kept/cases.txt").to_str().unwrap().to_owned().leak();
+    let run = |config: ProptestConfig| {
+        let tried = Mutex::new(Vec::new());
+        let result = TestRunner::new(config).run(&proptest::prelude::any::<u64>(), |number| {
+            tried.lock().unwrap().push(number);
+            if number > 1_000 { Err(proptest::prelude::TestCaseError::fail("planted")) } else { Ok(()) }
+        });
+        (result, tried.into_inner().unwrap())
+    };
+    let (result, first) = run(cases(100, found));
+    assert!(result.is_err());
+    let kept = std::fs::read_to_string(found).expect("the case is in its file");
+    assert!(kept.lines().any(|line| line.starts_with("cc ")), "{kept}");
+    let (result, second) = run(cases(100, found));
+    assert!(result.is_err());
+    // It is kept as what it was made from, and shrunk anew.
+    let failing = first.iter().find(|number| **number > 1_000);
+    assert!(failing.is_some_and(|failing| second.first() == Some(failing) || second[0] == 1_001), "{second:?}");
 }

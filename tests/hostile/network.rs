@@ -148,6 +148,7 @@ fn mutated(message: &Json, mutations: &[mutate::Mutation]) -> Message {
 
 /// Says it with a transition after it, which lets a mutation's answer take effect, and closes.
 async fn end(mut socket: WebSocketStream<TcpStream>, nonsense: Message) -> Option<()> {
+    crate::fed("server messages", nonsense.len());
     socket.send(nonsense).await.ok()?;
     let transition =
         json!({ "type": "Transition", "startVersion": version(1), "endVersion": version(1), "modifications": [] });

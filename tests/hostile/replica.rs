@@ -134,7 +134,7 @@ impl Machine {
         let generation = self.shown(id).map_or(0, |delta| delta.generation);
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
         let change = Change::Put { value: fields, mask: 1 };
-        self.handle(Event::Edit(Edit { document, generation, capture: 1, change }));
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture: 1, change }));
     }
 
     pub fn shown(&self, id: &str) -> Option<&Delta> {
@@ -236,6 +236,7 @@ proptest! {
         } else {
             mutate::apply(chunk, &mutations)
         };
+        crate::fed("replica chunks", hostile.len());
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| survives(vec![(hostile.clone(), None)]))) {
             if std::env::var_os("HOSTILE_KEEP").is_some() {
                 let name = Sha256::digest(&hostile).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -251,6 +252,7 @@ proptest! {
     ) {
         let _alone = memory::alone();
         panics::watch();
+        crate::fed("replica parts", parts.iter().map(|(.., length)| length).sum());
         let hostile = parts
             .into_iter()
             .map(|(hash, index, count, length)| (vec![hash; length], Some(Part { hash: [hash; 32], index, count })))

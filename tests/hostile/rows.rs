@@ -139,6 +139,7 @@ proptest! {
         let path = folder.path().join("store.sqlite");
         make(&path);
         damages.iter().for_each(|damage| write(&path, damage));
+        crate::fed("store rows", std::fs::metadata(&path).unwrap().len() as usize);
         let peak = memory::Peak::start();
         let spares_the_good = !damages.iter().any(|damage| matches!(damage, Damage::Set { column, .. } if COLUMNS[*column].0 == "collection"));
         match Store::open(&path) {

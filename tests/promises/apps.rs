@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -99,6 +99,10 @@ impl Place {
 
     /// Starts it where it was, with what it had: nothing, if that is `convex/host`.
     pub fn start_backend(&mut self) {
+        self.start_backend_with(|config| config);
+    }
+
+    fn start_backend_with(&mut self, configure: impl FnOnce(BackendConfig) -> BackendConfig) {
         let (backend, address) = if host::is_wanted() {
             let host = Host::start(self.port, &["tasks"], if self.guarded { &["--signed-in"] } else { &[] });
             let address = host.address();
@@ -111,7 +115,7 @@ impl Place {
             if self.guarded {
                 config = config.token(TOKEN);
             }
-            let backend = Backend::start(config).unwrap();
+            let backend = Backend::start(configure(config)).unwrap();
             let address = backend.address();
             (Deployment::Embedded(backend), address)
         };
@@ -126,6 +130,22 @@ impl Place {
             std::fs::remove_dir_all(self.folder.path().join("backend")).unwrap();
         }
         self.start_backend();
+    }
+
+    /// Copies what a [durable](Self::durable) one has.
+    pub fn back_up_backend(&mut self) {
+        self.stop_backend();
+        copy(&self.folder.path().join("backend"), &self.folder.path().join("backup"));
+        self.start_backend();
+    }
+
+    /// Starts it with the copy in the place of what it had, as another log.
+    pub fn put_back_backend(&mut self) {
+        self.stop_backend();
+        let data = self.folder.path().join("backend");
+        std::fs::remove_dir_all(&data).unwrap();
+        copy(&self.folder.path().join("backup"), &data);
+        self.start_backend_with(BackendConfig::new_epoch);
     }
 
     /// A device that is connected.
@@ -308,6 +328,14 @@ impl Device {
     pub fn is_quiet(&self) -> bool {
         let status = self.status();
         status.is_live() && status.is_saved() && status.is_sent()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 

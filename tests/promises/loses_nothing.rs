@@ -84,6 +84,39 @@ mod durable {
     use super::*;
 
     #[test]
+    fn a_backend_that_is_put_back_to_a_backup_is_offered_what_it_lacks() {
+        let mut place = Place::durable();
+        let mut one = place.device("one");
+        let before = one.insert(task("before the backup"));
+        settle(&place, [&mut one]);
+        place.back_up_backend();
+        let after = one.insert(task("after it"));
+        one.edit(&before, |task| task.votes += 1);
+        settle(&place, [&mut one]);
+        one.go_offline();
+        one.update();
+        place.put_back_backend();
+        assert_eq!(place.table().len(), 1, "the backup has the first alone");
+        // The log goes on past all that the first device knows of it.
+        let mut two = place.device("two");
+        for number in 0..20 {
+            two.insert(task(&format!("of the other {number}")));
+        }
+        settle(&place, [&mut two]);
+        one.go_online();
+        let tasks = settle(&place, [&mut one, &mut two]);
+        assert_eq!(tasks.len(), 22);
+        assert_eq!(tasks[&after].text, "after it");
+        assert_eq!(tasks[&before].votes.0, 1);
+        // It is done once: the next start is that of the same log.
+        let changes = place.changes();
+        place.stop_backend();
+        place.start_backend();
+        settle(&place, [&mut one, &mut two]);
+        assert_eq!(place.changes(), changes);
+    }
+
+    #[test]
     fn the_backend_may_stop_in_the_middle() {
         let mut place = Place::durable();
         let (mut one, mut two) = (place.device("one"), place.device("two"));

@@ -23,19 +23,23 @@ fresh() {
 
 # replace FILE OLD NEW: once, and it has to be there.
 replace() {
-    OLD=$2 NEW=$3 perl -0pi -e 's/\Q$ENV{OLD}\E/$ENV{NEW}/ or die "not found: $ENV{OLD}\n"' "$scratch/copy/$1"
+    OLD=$2 NEW=$3 perl -0pi -e '(s/\Q$ENV{OLD}\E/$ENV{NEW}/g) == 1 or die "not there once: $ENV{OLD}\n"' "$scratch/copy/$1"
 }
 
-# Same times as before, so that only what differs is compiled again.
+# Same times as before, so that only what differs is compiled again: a whole build each time would take longer than the schedules.
+simulate() {
+    (cd "$scratch/copy" && CARGO_INCREMENTAL=1 cargo test -q --release --config profile.release.package.bevy_convex_replicate.opt-level=1 \
+        -p bevy_convex_replicate --features simulation --test simulation "$@")
+}
+
 look() {
     local name=$1 output result
-    if ! (cd "$scratch/copy" && cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation --no-run) 2>"$scratch/build"; then
+    if ! simulate --no-run 2>"$scratch/build"; then
         cat "$scratch/build" >&2
         echo "$name: does not compile" >&2
         exit 1
     fi
-    output=$(cd "$scratch/copy" && SIM_STOP=1 SIM_SEEDS=$most cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation \
-        -- --nocapture every_promise 2>/dev/null || true)
+    output=$(SIM_STOP=1 SIM_SEEDS=$most simulate -- --nocapture every_promise 2>/dev/null || true)
     result=$(grep -m1 -oE 'seed [0-9]+ failed: .{0,90}' <<<"$output" || true)
     if [ -z "$result" ]; then
         missed=$((missed + 1))
@@ -96,10 +100,15 @@ mutation "changes count as sent before the answer" src/replica/push.rs \
             }'
 mutation "a change of the epoch is ignored" src/replica/remote.rs \
     'let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();' 'let same = self.remote.id.is_some();'
+mutation "a log that is put back keeps its epoch" src/backend/store.rs \
+    'UPDATE log SET epoch = ?1' 'UPDATE log SET epoch = ifnull(epoch, ?1)' src/backend/simulated.rs \
+    'log.renew_epoch(epoch);' ''
 mutation "an edit is dropped while its document is read" src/replica/world.rs \
-    'Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),' 'Some(State::Loading(_)) => self.effects.push_back(Effect::Edited(0)),'
+    'Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),' 'Some(State::Loading(_)) => self.effects.push_back(Effect::Edited(edit.number, 0)),'
 mutation "an edit counts as saved before the commit" src/replica/world.rs \
-    'self.effects.push_back(Effect::Edited(edited));' 'self.effects.push_back(Effect::Edited(0));'
+    'self.effects.push_back(Effect::Edited(edit.number, edited));
+        if answer {' 'self.effects.push_back(Effect::Edited(edit.number, 0));
+        if answer {'
 mutation "apply overwrites what was not captured" src/ecs/apply.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
 mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \

@@ -52,7 +52,7 @@ fn a_compacted_document_loads_as_before() {
 
 #[test]
 fn what_is_unsent_is_never_compacted() {
-    let (_folder, mut store) = store();
+    let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let other = store.remote("https://b.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -60,12 +60,36 @@ fn what_is_unsent_is_never_compacted() {
     assert!(!store.compact("tasks", &a.id, other).unwrap());
     let unsent = a.edit("title", -1);
     commit(&mut store, &unsent);
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    let kinds: Vec<ChunkKind> = store.chunks("tasks", &a.id).unwrap().iter().map(|chunk| chunk.kind).collect();
+    assert_eq!(kinds, [ChunkKind::Snapshot, ChunkKind::Change]);
+    let waiting = store.unsent_changes("tasks", &a.id, Some(remote)).unwrap();
+    assert_eq!(waiting.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
+    drop(store);
+    let mut store = open(&folder);
+    a.assert_stored(&store);
     assert!(!store.compact("tasks", &a.id, remote).unwrap());
-    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), COMPACT_CHUNKS + 1);
     store.commit(&[a.sent(remote, hashes(&unsent))]).unwrap();
     assert!(store.compact("tasks", &a.id, remote).unwrap());
+    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), 1);
     a.assert_stored(&store);
     assert!(!store.compact("tasks", &DocumentId::new("none"), remote).unwrap());
+}
+
+#[test]
+fn what_builds_upon_unsent_changes_waits_for_them() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    sent_history(&mut store, &mut a, remote, 4);
+    let unanswered = a.edit("title", -1);
+    commit(&mut store, &unanswered);
+    commit(&mut store, &a.receive(remote, "done", -2));
+    assert!(!store.compact("tasks", &a.id, remote).unwrap());
+    store.commit(&[a.sent(remote, hashes(&unanswered))]).unwrap();
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    assert_eq!(store.chunks("tasks", &a.id).unwrap().len(), 1);
+    a.assert_stored(&store);
 }
 
 #[test]
@@ -108,19 +132,43 @@ fn changes_that_a_snapshot_covers_may_come_again() {
 }
 
 #[test]
+fn the_same_snapshot_may_be_there_for_another_remote() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let other = store.remote("https://b.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    let both = [a.receive(remote, "title", 1), a.receive(remote, "title", 2)];
+    both.iter().for_each(|write| commit(&mut store, write));
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    for write in both {
+        let mut again = a.write(write.chunks);
+        again.chunks[0].remote = Some(other);
+        commit(&mut store, &again);
+    }
+    assert!(store.compact("tasks", &a.id, other).unwrap());
+    let chunks = store.chunks("tasks", &a.id).unwrap();
+    assert_eq!((chunks.len(), chunks[0].remote), (1, Some(other)));
+    assert!(store.unsent_changes("tasks", &a.id, Some(other)).unwrap().changes.is_empty());
+    a.assert_stored(&store);
+}
+
+#[test]
 fn long_documents_that_are_sent_are_worth_compacting() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let other = store.remote("https://b.example", "1").unwrap();
     let mut authors: Vec<Author> =
-        ["short", "long", "longest", "unsent"].iter().map(|name| Author::new("tasks", name)).collect();
-    for (author, changes) in authors.iter_mut().zip([COMPACT_CHUNKS - 1, COMPACT_CHUNKS, COMPACT_CHUNKS + 1, 100]) {
+        ["short", "long", "edited", "unsent"].iter().map(|name| Author::new("tasks", name)).collect();
+    for (author, changes) in authors.iter_mut().zip([COMPACT_CHUNKS - 1, COMPACT_CHUNKS, COMPACT_CHUNKS, 10]) {
         sent_history(&mut store, author, remote, changes);
     }
-    commit(&mut store, &authors[3].edit("title", -1));
+    commit(&mut store, &authors[2].edit("title", -1));
+    let offline: Vec<Write> =
+        (0..COMPACT_CHUNKS).map(|number| Write::Document(authors[3].edit("title", -(number as i64)))).collect();
+    store.commit(&offline).unwrap();
     let named = |name: &str| ("tasks".to_owned(), DocumentId::new(name));
-    assert_eq!(store.compactable(remote, 10).unwrap(), [named("longest"), named("long")]);
-    assert_eq!(store.compactable(remote, 1).unwrap(), [named("longest")]);
+    assert_eq!(store.compactable(remote, 10).unwrap(), [named("edited"), named("long")]);
+    assert_eq!(store.compactable(remote, 1).unwrap(), [named("edited")]);
     assert!(store.compactable(other, 10).unwrap().is_empty());
     for (collection, id) in store.compactable(remote, 10).unwrap() {
         assert!(store.compact(&collection, &id, remote).unwrap());

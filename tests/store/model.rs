@@ -240,19 +240,25 @@ impl Run {
     fn compact(&mut self, document: usize, remote: RemoteId) {
         let (collection, id) = (self.authors[document].collection.clone(), self.authors[document].id.clone());
         let before = self.committed.documents.get(&document).cloned().unwrap_or_default();
-        let allowed = before.len() > 1 && before.iter().all(|chunk| chunk.holder == Some(remote));
-        assert_eq!(self.store().compact(&collection, &id, remote).unwrap(), allowed);
-        if allowed {
+        let (held, others): (Vec<_>, Vec<_>) = before.into_iter().partition(|chunk| chunk.holder == Some(remote));
+        let done = self.store().compact(&collection, &id, remote).unwrap();
+        // What is held may build upon what is not.
+        assert!(!done || held.len() > 1);
+        assert!(done || held.len() < 2 || !others.is_empty());
+        if done {
             let after = self.store().chunks(&collection, &id).unwrap();
-            assert_eq!(after.len(), 1);
+            assert_eq!(after.len(), 1 + others.len());
+            let is_new = |hash| others.iter().all(|other| other.hash != hash);
+            let new: Vec<_> = after.iter().map(|chunk| chunk.hash).filter(|hash| is_new(*hash)).collect();
+            assert_eq!(new.len(), 1);
             let snapshot = ModelChunk {
-                hash: after[0].hash,
+                hash: new[0],
                 kind: ChunkKind::Snapshot,
                 holder: Some(remote),
                 fields: None,
-                age: before.iter().map(|chunk| chunk.age).min().unwrap(),
+                age: held.iter().map(|chunk| chunk.age).min().unwrap(),
             };
-            self.committed.documents.insert(document, vec![snapshot]);
+            self.committed.documents.insert(document, std::iter::once(snapshot).chain(others).collect());
             self.next = self.committed.clone();
         }
     }

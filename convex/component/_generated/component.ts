@@ -6,7 +6,12 @@
 import type { FunctionReference } from "convex/server";
 import type { Chunk, DocumentChanges, Examined, Merged, Position, Refusal } from "../shapes.js";
 
-type Split = { status: "split"; changes: Chunk[]; fields: Record<string, unknown>; version: number };
+type Split = {
+  status: "split";
+  changes: Chunk[];
+  fields: Record<string, unknown>;
+  version: number;
+};
 
 export type ComponentApi<Name extends string | undefined = string | undefined> = {
   log: {
@@ -25,7 +30,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
         scope?: string;
         documents: (DocumentChanges & { deleted?: boolean; unchecked: boolean; compactRows?: number })[];
       },
-      { epoch: string; compact: string[] },
+      { epoch: string; compact: string[]; long: string[] },
       Name
     >;
     checked: FunctionReference<
@@ -80,12 +85,13 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     pullDeltas: FunctionReference<
       "query",
       "internal",
-      { collection: string; checkpoint: Position; limit?: number; scope?: string },
+      { collection: string; checkpoint: Position; limit?: number; scope?: string; pruned?: bigint },
       {
         deltas: (Chunk & { id: string; ts: bigint; ordinal: number })[];
         checkpoint: Position;
         hasMore: boolean;
         epoch: string;
+        pruned?: bigint;
       },
       Name
     >;
@@ -112,7 +118,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     compact: FunctionReference<
       "mutation",
       "internal",
-      { collection: string; id: string; before: number },
+      { collection: string; id: string; before: number; bytes?: number },
       { compacted: number; hasMore: boolean },
       Name
     >;

@@ -1,11 +1,20 @@
 import type { CaseFile } from "./cases";
 import { originals, refusals } from "./original";
-import { pulls, pushes, values } from "./push";
+import { forgeries } from "./forged";
+import { histories } from "./history";
+import { parts, values } from "./parts";
+import { pulls } from "./pull";
+import { pushes } from "./push";
+import { rows } from "./rows";
 
 /** The case files by name, as they are checked in. */
 export function files(): Map<string, string> {
   const all: Record<string, CaseFile> = {
-    "push.json": { about: "pushChanges: what enters the log, and what is refused", values, cases: pushes },
+    "push.json": {
+      about: "pushChanges: what enters the log, and what is refused",
+      values,
+      cases: [...pushes, ...histories, ...parts, ...forgeries, ...rows],
+    },
     "pull.json": { about: "pullDeltas: order, pages, scopes and checkpoints", cases: pulls },
     "original.json": {
       about: "The functions of convex-replicate 0.2, and both ways of writing together",

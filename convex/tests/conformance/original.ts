@@ -23,7 +23,7 @@ import {
   use,
   whole,
 } from "./cases";
-import { base, left, other, right, three } from "./push";
+import { base, left, other, right, three } from "./documents";
 
 const merged = Automerge.merge(Automerge.clone(left), right);
 const garbage = new TextEncoder().encode("this is no document");

@@ -9,7 +9,7 @@ use crate::{
     DocumentId,
     backend::{
         failure::Failure,
-        limits::{COMPACT_ROWS, COMPACT_TAIL},
+        limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
     },
     inspect,
     limits::{CHANGE_BYTES, ORDINAL_STEP},
@@ -158,7 +158,7 @@ impl Log {
         }
         document.rows.splice(..0, places.iter().copied());
         document.bytes += snapshot.len();
-        document.compact_at = document.rows.len() + COMPACT_ROWS;
+        document.compact_at = document.rows.len() + rows_worth_compacting(snapshot.len());
         let hash = pieces.first().and_then(|(_, part)| part.as_ref()).map(|part| part.hash);
         document.snapshot = Some(Snapshot { changes, rows: pieces.len(), hash });
         let mut covers = covered;
@@ -179,6 +179,12 @@ impl Log {
         }
         Ok(records)
     }
+}
+
+/// How many rows a document may gain before it is compacted anew, by the bytes of its snapshot. Making one takes as long as the document's
+/// history: so it is made less often the longer that is, and all of them together take time in proportion to the history and not to its square.
+pub(super) fn rows_worth_compacting(snapshot: usize) -> usize {
+    COMPACT_ROWS.max(snapshot / COMPACT_BYTES_PER_ROW)
 }
 
 /// The places of a snapshot's parts: the last row's, and those right before it. `None`: there is no such room.

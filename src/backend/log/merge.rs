@@ -17,7 +17,7 @@ use crate::{
     },
     format,
     inspect::guarded,
-    limits::NESTING,
+    limits::{DOCUMENT_BYTES, NESTING},
     replica::sound,
 };
 
@@ -86,21 +86,71 @@ pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge,
     guarded("load", || Automerge::load(bytes))?.map_err(|error| unreadable(error.to_string()))
 }
 
-/// Adds changes whose dependencies are there and which it lacks. After a failure the document is not to be used any more.
-pub(super) fn apply(merged: &mut Automerge, changes: Vec<Change>) -> Result<(), Failure> {
-    let before = merged.get_heads();
-    let hashes: Vec<ChangeHash> = changes.iter().map(Change::hash).collect();
-    sound::apply(&before, changes, &hashes, |changes| {
-        merged.apply_changes(changes)?;
-        Ok(merged)
-    })
-    .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))
+/// A document with changes that the log lacks: they fit it.
+pub(super) enum Tried {
+    /// The root fields of one that begins with this change, which takes no document to tell.
+    Plain(BTreeMap<String, Value>),
+    Document(Box<Automerge>),
+}
+
+impl Tried {
+    /// Adds changes whose dependencies are there to a document as it is stored, if it is, which `cached` may be.
+    pub fn new(
+        stored: Option<(&Collection, &Document)>,
+        cached: Option<Automerge>,
+        changes: Vec<Change>,
+    ) -> Result<Self, Failure> {
+        if let ([first], None) = (&*changes, stored)
+            // A larger one is to be measured as a document.
+            && first.raw_bytes().len() <= DOCUMENT_BYTES
+            && let Some(value) = format::read_first(first)
+        {
+            return Ok(Self::Plain(root(&value)?));
+        }
+        let mut merged = Box::new(match (cached, stored) {
+            (Some(cached), _) => cached,
+            (None, Some((collection, document))) => load(collection, document)?,
+            (None, None) => Automerge::new(),
+        });
+        let before = merged.get_heads();
+        let hashes: Vec<ChangeHash> = changes.iter().map(Change::hash).collect();
+        sound::apply(&before, changes, &hashes, |changes| {
+            merged.apply_changes(changes)?;
+            Ok(&*merged)
+        })
+        .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))?;
+        Ok(Self::Document(merged))
+    }
+
+    /// The root fields, as plain values.
+    pub fn fields(&self) -> Result<BTreeMap<String, Value>, Failure> {
+        match self {
+            Self::Plain(fields) => Ok(fields.clone()),
+            Self::Document(merged) => fields(merged),
+        }
+    }
+}
+
+/// Whether a document is small enough for every backend to load and compact it.
+pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
+    let bytes = guarded("save", || merged.save())?.len();
+    if bytes > DOCUMENT_BYTES {
+        return Err(Failure::too_large(
+            format!("the document would have {bytes} bytes; move some of it to another"),
+            DOCUMENT_BYTES,
+        ));
+    }
+    Ok(())
 }
 
 /// The root fields of a document, as plain values.
 pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Failure> {
     // A level more than a row may have, which is then refused instead of being cut off.
-    match guarded("read", || format::read_levels(merged, NESTING + 1))?.to_convex() {
+    root(&guarded("read", || format::read_levels(merged, NESTING + 1))?)
+}
+
+fn root(value: &format::Value) -> Result<BTreeMap<String, Value>, Failure> {
+    match value.to_convex() {
         Value::Object(fields) => Ok(fields),
         _ => Err(Failure::invalid_change("the document's root is not a map")),
     }

@@ -132,6 +132,11 @@ impl Log {
         &self.epoch
     }
 
+    /// Gives the log another name: to readers it is another log from now on. To be called before there are any.
+    pub fn renew_epoch(&mut self, epoch: impl Into<Arc<str>>) {
+        self.epoch = epoch.into();
+    }
+
     /// The newest commit that readers see.
     pub fn published(&self) -> i64 {
         self.published

@@ -5,20 +5,24 @@ use std::{
     sync::Arc,
 };
 
-use automerge::{Automerge, Change};
+use automerge::Change;
 use convex::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
     Committed, Document, Log, LogRow, Record, Row, Waiting,
     document::{History, Overlay},
-    merge, row,
+    merge::{self, Tried},
+    row,
 };
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
     inspect,
-    limits::{CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    limits::{
+        CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES,
+        PUSH_DOCUMENTS,
+    },
     replica::{Part, Position},
 };
 
@@ -217,6 +221,8 @@ impl Log {
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
+        // With others' changes between them, the values after the first may be what those have replaced since.
+        let is_chain = changes.windows(2).all(|pair| pair[1].change.deps() == [pair[0].change.hash()]);
         let mut new = Vec::new();
         for change in changes {
             if trial.admit(&change.change)? {
@@ -227,26 +233,30 @@ impl Log {
             return Ok(());
         }
         let fast = match &new_row {
-            NewRow::Sent { .. } => trial.continues(),
+            NewRow::Sent { .. } => is_chain && trial.continues(),
             NewRow::Merged => false,
         };
-        // Tried before it is accepted: what does not fit would leave everyone with a document that cannot be loaded.
-        let mut merged = match self.merged.take(collection, id) {
-            Some(merged) => merged,
-            None => match self.collections.get(collection).zip(existing) {
-                Some((known, document)) => merge::load(known, document)?,
-                None => Automerge::new(),
-            },
+        // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
+        let stored = self.collections.get(collection).zip(existing);
+        let cached = self.merged.take(collection, id);
+        let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
+        let (row, merged) = match new_row {
+            NewRow::Sent { fields, removed } if fast => {
+                let sent = sent_row(existing, fields, &removed);
+                let merged = matches!(tried, Tried::Plain(_)) && row::split(tried.fields()?) == sent;
+                (sent, merged)
+            }
+            _ => (row::split(tried.fields()?), true),
         };
-        merge::apply(&mut merged, new.iter().map(|new| new.change.clone()).collect())?;
-        let (fields, deleted) = match new_row {
-            NewRow::Sent { fields, removed } if fast => sent_row(existing, fields, &removed),
-            _ => row::split(merge::fields(&merged)?),
-        };
-        row::check(&fields)?;
-        let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
-        self.merged.put(collection, id, merged, bytes);
-        self.write(collection, scope, id, new, (fields, deleted, !fast), commit);
+        row::check(&row.0)?;
+        if let Tried::Document(document) = tried {
+            let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+            if bytes > DOCUMENT_BYTES {
+                merge::check_size(&document)?;
+            }
+            self.merged.put(collection, id, *document, bytes);
+        }
+        self.write(collection, scope, id, new, (row.0, row.1, merged), commit);
         Ok(())
     }
 

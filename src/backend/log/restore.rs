@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     DocumentRecord, Log, LogRow, Record, Row, Waiting,
+    compact::rows_worth_compacting,
     document::{Document, Snapshot, covered},
 };
 use crate::{DocumentId, inspect};
@@ -102,6 +103,7 @@ impl Restore {
             let rows = row.part.as_ref().map_or(1, |part| part.count as usize);
             let hash = row.part.as_ref().map(|part| part.hash);
             document.snapshot = Some(Snapshot { changes: row.covers.len(), rows, hash });
+            document.compact_at = rows + rows_worth_compacting(row.bytes.len() * rows);
             row.covers.iter().for_each(|covered| document.history.remember(covered));
         } else if snapshot.is_none() || row.part.as_ref().map(|part| part.hash) != snapshot {
             let change = match &row.part {

@@ -356,3 +356,73 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
     }
     assert!(refused > 200, "{refused} refused");
 }
+
+/// As [`push`], with what the writer says the fields are.
+fn push_fields(changes: impl IntoIterator<Item = Vec<u8>>, fields: &[(&str, f64)]) -> PushChanges {
+    let mut args = push("d", changes);
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), convex::Value::Float64(*value)));
+    args.documents[0].fields = Some(convex::Value::Object(fields.collect()));
+    args
+}
+
+fn field(log: &Log, name: &str) -> convex::Value {
+    let convex::Value::Object(row) = &log.rows("c")[0].1 else { panic!("a row is an object") };
+    row[name].clone()
+}
+
+#[test]
+fn a_row_keeps_what_came_between_a_push_that_is_repeated_and_what_follows_it() {
+    let mut log = Log::new("epoch");
+    let (mut ada, mut bob) = (Replica::new(1), Replica::new(2));
+    let first = ada.edit(1).documents.remove(0).changes.remove(0).bytes.to_vec();
+    log.push_changes("c", push_fields([first.clone()], &[("value", 1.0)]), 1).unwrap();
+    log.publish();
+    // The answer was lost. Bob saw it, and went on; Ada, in her next run, saw that, and sets something else.
+    bob.merge(&log);
+    let bobs = bob.edit(2).documents.remove(0).changes.remove(0).bytes.to_vec();
+    log.push_changes("c", push_fields([bobs], &[("value", 2.0)]), 2).unwrap();
+    log.publish();
+    ada.merge(&log);
+    ada.document.set_actor(ActorId::from([3; 16]));
+    ada.document.put(ROOT, "other", 3.0).unwrap();
+    ada.document.commit();
+    let second = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    // Both once more, with what each of them set.
+    log.push_changes("c", push_fields([first, second], &[("value", 1.0), ("other", 3.0)]), 3).unwrap();
+    log.publish();
+    assert_eq!(field(&log, "value"), convex::Value::Float64(2.0));
+    assert_eq!(field(&log, "other"), convex::Value::Float64(3.0));
+}
+
+#[test]
+fn a_row_keeps_what_the_first_change_of_a_push_had_not_seen() {
+    let mut log = Log::new("epoch");
+    let (mut ada, mut bob) = (Replica::new(1), Replica::new(2));
+    let start = ada.edit(1).documents.remove(0).changes.remove(0).bytes.to_vec();
+    log.push_changes("c", push_fields([start], &[("value", 1.0)]), 1).unwrap();
+    log.publish();
+    bob.merge(&log);
+    ada.document.put(ROOT, "other", 2.0).unwrap();
+    ada.document.commit();
+    let adas = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    log.push_changes("c", push_fields([adas], &[("other", 2.0)]), 2).unwrap();
+    // Ada goes on where Bob is, too: the log has two heads, and her next change has seen one of them.
+    ada.document.put(ROOT, "value", 5).unwrap();
+    ada.document.commit();
+    let unseen = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    let bobs = (6..9).map(|value| bob.edit(value).documents.remove(0).changes.remove(0).bytes.to_vec());
+    for (change, value) in bobs.zip([6.0, 7.0, 8.0]) {
+        log.push_changes("c", push_fields([change], &[("value", value)]), 3).unwrap();
+    }
+    log.publish();
+    ada.merge(&log);
+    ada.document.put(ROOT, "other", 9.0).unwrap();
+    ada.document.commit();
+    let seen = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    log.push_changes("c", push_fields([unseen, seen], &[("value", 5.0), ("other", 9.0)]), 4).unwrap();
+    log.publish();
+    // Of two values set at once, the one with the higher number: Bob's last.
+    assert_eq!(field(&log, "value"), convex::Value::Float64(8.0));
+    assert_eq!(field(&log, "other"), convex::Value::Float64(9.0));
+    assert!(log.check_rows(1).is_empty(), "it was merged");
+}

@@ -41,6 +41,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     ping.reset();
 
     let mut session = Session::new(server.clone());
+    let caller = server.jobs.caller();
     // Answers that wait for room, and mutations whose answers are still to come: together they are bounded.
     let mut ready: VecDeque<Json> = VecDeque::new();
     let mut running = VecDeque::new();
@@ -89,15 +90,20 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                     Some(Ok(Message::Binary(_))) => break Some("only text messages are understood".to_owned()),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
                 };
-                is_stale = true;
                 match session.handle(&text) {
                     Step::Nothing => {}
-                    Step::Answer(answer) => ready.push_back(answer),
+                    Step::Transition => is_stale = true,
+                    Step::Answer(answer) => {
+                        ready.push_back(answer);
+                        is_stale = true;
+                    }
                     Step::Run { request, collection, mutation } => {
                         running.push_back(text.len());
                         let replies = replies.clone();
                         // The connection may be gone when the answer comes.
-                        server.jobs.mutate(collection, mutation, move |reply| drop(replies.send((request, reply))));
+                        server.jobs.mutate((caller, text.len()), collection, mutation, move |reply| {
+                            drop(replies.send((request, reply)));
+                        });
                     }
                     Step::End(last, reason) => {
                         ready.push_back(last);

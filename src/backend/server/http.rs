@@ -51,7 +51,7 @@ pub(super) async fn mutation(State(server): State<Arc<Server>>, headers: HeaderM
         Ok((collection, mutation)) => {
             let (sender, receiver) = oneshot::channel();
             // The caller may be gone when the answer comes.
-            server.jobs.mutate(collection, mutation, |reply| drop(sender.send(reply)));
+            server.jobs.mutate((server.http, body.len()), collection, mutation, |reply| drop(sender.send(reply)));
             match receiver.await {
                 Ok(reply) => reply.result,
                 Err(_) => {

@@ -30,6 +30,7 @@ use tokio::{
 
 use super::{
     limits::{CONNECTIONS, FRAME_BYTES, SOCKET_BUFFER_BYTES},
+    turns::Caller,
     writer::{Jobs, Shared},
 };
 
@@ -37,6 +38,8 @@ use super::{
 pub(super) struct Server {
     pub log: Shared,
     pub jobs: Jobs,
+    /// All who call over HTTP: they have one turn among the connections'.
+    pub http: Caller,
     /// The newest commit that readers see.
     pub published: watch::Receiver<i64>,
     /// Becomes true when the backend stops.
@@ -153,4 +156,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("convex")).then_some(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_itself_is_the_token() {
+        let token = Token::new("a token".into());
+        assert!(token.is("a token"));
+        for other in ["", "a", "a toke", "a token ", "a tokem", "b token", "A TOKEN", "a token\0"] {
+            assert!(!token.is(other), "{other:?}");
+        }
+    }
 }

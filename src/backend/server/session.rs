@@ -27,8 +27,10 @@ use crate::backend::{
 
 /// What a client's message leads to.
 pub(super) enum Step {
-    /// Nothing but, perhaps, a transition.
+    /// Nothing at all.
     Nothing,
+    /// A transition.
+    Transition,
     /// An answer at once.
     Answer(Json),
     /// A mutation to run; its answer is [`answer`]'s.
@@ -56,6 +58,8 @@ struct OpenQuery {
     call: Result<(String, Query), CallError>,
     /// The newest commit when it was last run; `None`: never.
     ran_at: Option<i64>,
+    /// Its page is full: what is committed later comes after it, on other pages.
+    is_full: bool,
     /// Tells whether a result is the one that was sent last.
     sent: Option<u64>,
 }
@@ -64,6 +68,7 @@ impl OpenQuery {
     fn is_due(&self, log: &crate::backend::log::Log) -> bool {
         match (&self.call, self.ran_at) {
             (_, None) => true,
+            (Ok(_), Some(_)) if self.is_full => false,
             (Ok((collection, query)), Some(ran_at)) => log.touched(collection, query.scope()) > ran_at,
             (Err(_), Some(_)) => false,
         }
@@ -143,7 +148,7 @@ impl Session {
                     }
                     let call = function::query(&query.udf_path, query.args.get());
                     self.removed.remove(&query.query_id);
-                    self.queries.insert(query.query_id, OpenQuery { call, ran_at: None, sent: None });
+                    self.queries.insert(query.query_id, OpenQuery { call, ran_at: None, is_full: false, sent: None });
                 }
                 QuerySetModification::Remove { query_id } => {
                     self.queries.remove(&query_id);
@@ -153,7 +158,7 @@ impl Session {
         }
         self.query_set = new;
         self.is_owing = true;
-        Step::Nothing
+        Step::Transition
     }
 
     fn authenticate(&mut self, base: IdentityVersion, token: AuthenticationToken) -> Step {
@@ -175,8 +180,10 @@ impl Session {
         self.is_authenticated = admits;
         self.identity += 1;
         self.is_owing = true;
-        self.queries.values_mut().for_each(|query| query.ran_at = None);
-        Step::Nothing
+        for query in self.queries.values_mut() {
+            (query.ran_at, query.is_full) = (None, false);
+        }
+        Step::Transition
     }
 
     /// Another token is asked for now. Gives the last message of a connection that was let in with the one before, and why it ends.
@@ -203,17 +210,18 @@ impl Session {
             let log = self.server.log.read();
             let published = log.published();
             let mut bytes = 0;
-            for (id, query) in &mut self.queries {
-                if !query.is_due(&log) || bytes > DOCUMENT_PAGE_BYTES {
+            for (id, open) in &mut self.queries {
+                if !open.is_due(&log) || bytes > DOCUMENT_PAGE_BYTES {
                     continue;
                 }
-                query.ran_at = Some(published);
-                let result = match &query.call {
+                open.ran_at = Some(published);
+                let result = match &open.call {
                     Err(error) => Err(error.clone()),
                     Ok(_) if !self.is_authenticated => Err(unauthenticated()),
                     Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
                 };
                 bytes += result.as_ref().map_or(0, answer_bytes);
+                open.is_full = matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more);
                 results.push((*id, result));
             }
             published

@@ -31,7 +31,12 @@ impl Task {
                 connection.close(*collection, old);
             }
             let function = pull_function(&self.config.collections, *collection);
-            connection.subscribe(*collection, key, function.to_string(), wire::pull_arguments(checkpoint));
+            connection.subscribe(
+                *collection,
+                key,
+                function.to_string(),
+                wire::pull_arguments(checkpoint, follow.pruned()),
+            );
         }
     }
 

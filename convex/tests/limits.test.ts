@@ -1,0 +1,202 @@
+/** The worst that one call may be asked to do, within what Convex allows a transaction: `convex-test` counts, and fails what is over. */
+import * as Automerge from "@automerge/automerge";
+import { createHash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { CHUNK_BYTES, DOCUMENT_BYTES, LOG_ROWS } from "../component/limits";
+import { api, internal } from "./app/_generated/api";
+import { type Backend, backend } from "./backend";
+import { buffer, changes, document, edit, type Fields } from "./documents";
+
+type Doc = Automerge.Doc<Fields>;
+type Chunk = { bytes: ArrayBuffer; part?: { hash: ArrayBuffer; index: number; count: number } };
+
+const START = { ts: 0n, ordinal: 0 };
+
+/** Bytes that do not compress, always the same. */
+function noise(length: number, seed: number): Uint8Array {
+  let state = seed;
+  return Uint8Array.from({ length }, () => (state = (state * 48271) % 0x7fffffff) >> 8);
+}
+
+function chunksOf(raw: Uint8Array): Chunk[] {
+  if (raw.length <= CHUNK_BYTES) return [{ bytes: buffer(raw) }];
+  const hash = buffer(createHash("sha256").update(raw).digest());
+  const count = Math.ceil(raw.length / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, index) => ({
+    bytes: buffer(raw.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)),
+    part: { hash, index, count },
+  }));
+}
+
+/** Pushes what `doc` has beyond `before`, at most a push at a time. Answers the last result. */
+async function push(t: Backend, id: string, doc: Doc, before?: Doc, fields?: Fields) {
+  const raw = before === undefined ? Automerge.getAllChanges(doc) : Automerge.getChanges(before, doc);
+  const chunks = raw.flatMap(chunksOf);
+  let last: unknown;
+  for (let at = 0; at < chunks.length;) {
+    const most = chunks[at]!.bytes.byteLength > CHUNK_BYTES / 2 || chunks.length < 1_000 ? 4 : 1_000;
+    const some = chunks.slice(at, at + most);
+    at += most;
+    const documents = [{ id, changes: some, ...(fields === undefined ? {} : { fields }) }];
+    [last] = (await t.mutation(api.notes.pushChanges, { documents })).results;
+  }
+  return last;
+}
+
+async function whole(t: Backend): Promise<Doc> {
+  const page = await t.query(api.notes.pullChanges, { collectionName: "", checkpoint: { lastModified: 0 } });
+  return Automerge.load<Fields>(new Uint8Array(page.changes[0]!.crdtBytes));
+}
+
+async function rowsOf(t: Backend): Promise<number> {
+  const { deltas, hasMore } = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 4_000 });
+  expect(hasMore).toBe(false);
+  return deltas.length;
+}
+
+const accepted = { id: "a", status: "accepted" };
+
+describe("a document", () => {
+  test("over 6 MiB is refused, and one with that much history is not; both stay whole", async () => {
+    const t = backend();
+    // Set again and again to what compresses: much in the log, little in the document. The sent fields are taken until it is long.
+    let doc = document({ blob: new Uint8Array(900_000) });
+    expect(await push(t, "a", doc, undefined, { blob: new ArrayBuffer(900_000) })).toEqual(accepted);
+    const step = async (blob: Uint8Array) => {
+      const next = edit(Automerge.clone(doc), { blob });
+      const result = await push(t, "a", next, doc, { blob: buffer(blob) });
+      return { next, result };
+    };
+    for (let n = 1; n < 8; n++) {
+      const { next, result } = await step(new Uint8Array(900_000).fill(n));
+      expect(result).toEqual(accepted);
+      doc = next;
+    }
+    expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(doc));
+
+    let refused: unknown;
+    for (let seed = 1; seed < 10 && refused === undefined; seed++) {
+      const { next, result } = await step(noise(900_000, seed));
+      if ((result as { status: string }).status === "accepted") doc = next;
+      else refused = result;
+    }
+    expect(refused).toMatchObject({ status: "refused", code: "tooLarge", limit: DOCUMENT_BYTES });
+    expect(Automerge.save(doc).length).toBeGreaterThan(DOCUMENT_BYTES - 1_000_000);
+    expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(doc));
+    // The largest document is checked, compacted and made smaller.
+    expect(await t.mutation(internal.notes.checkRows, { ids: ["a"] })).toBe(0);
+    await t.mutation(internal.notes.compact, { id: "a" });
+    const small = edit(Automerge.clone(doc), { blob: new Uint8Array(1) });
+    expect(await push(t, "a", small, doc)).toEqual(accepted);
+    expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(small));
+  }, 240_000);
+
+  test("whose log grows by thousands is compacted by the pushes that make it grow, and stays within a merge", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    for (let n = 1; n < 5_000; n++) doc = edit(doc, { n });
+    expect(await push(t, "a", doc)).toEqual(accepted);
+    expect(await rowsOf(t)).toBeLessThan(4_000);
+    expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(doc));
+    const checkpoint = (await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 4_000 })).checkpoint;
+    const concurrent = edit(Automerge.clone(doc), { other: 1 });
+    expect(await push(t, "a", concurrent, doc)).toEqual(accepted);
+    expect((await t.query(api.notes.pullDeltas, { checkpoint })).deltas).toHaveLength(1);
+  }, 240_000);
+});
+
+describe("within the limits of a transaction", () => {
+  test("a push of a thousand changes to a hundred documents, all of them merged", async () => {
+    const t = backend();
+    const bases = Array.from({ length: 100 }, (_, i) => document({ i }));
+    const first = bases.map((doc, i) => ({ id: `d${i}`, changes: changes(doc), fields: { i } }));
+    await t.mutation(api.notes.pushChanges, { documents: first });
+    const left = bases.map((doc) => edit(Automerge.clone(doc), { left: true }));
+    await t.mutation(api.notes.pushChanges, {
+      documents: left.map((doc, i) => ({ id: `d${i}`, changes: changes(doc, bases[i]) })),
+    });
+    const documents = bases.map((base, i) => {
+      let doc = Automerge.clone(base);
+      for (let n = 0; n < 10; n++) doc = edit(doc, { n });
+      return { id: `d${i}`, changes: changes(doc, base), fields: { n: 9 } };
+    });
+    const pushed = await t.mutation(api.notes.pushChanges, { documents });
+    expect(pushed.results).toEqual(documents.map(({ id }) => ({ id, status: "accepted" })));
+    const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
+    for (const row of rows) expect(row).toMatchObject({ left: true, n: 9, version: 12 });
+  }, 240_000);
+
+  test("a push to more large rows than a transaction may replace: the others go in when they are sent again", async () => {
+    const t = backend();
+    const docs = Array.from({ length: 8 }, (_, i) =>
+      document({ blob: noise(200 * 1_024, i + 1), big: "x", i }),
+    );
+    for (const [i, doc] of docs.entries()) {
+      const long = "y".repeat(700_000);
+      const fields = { blob: noise(200 * 1_024, i + 1).buffer, big: long, i };
+      const pushed = await t.mutation(api.notes.pushChanges, {
+        documents: [{ id: `d${i}`, changes: changes(doc), fields }],
+      });
+      expect(pushed.results).toEqual([{ id: `d${i}`, status: "accepted" }]);
+    }
+    let left = docs.map((doc, i) => ({
+      id: `d${i}`,
+      changes: changes(edit(Automerge.clone(doc), { n: 1 }), doc),
+      fields: { n: 1 },
+    }));
+    const pushes = [];
+    while (left.length > 0) {
+      const { results } = await t.mutation(api.notes.pushChanges, { documents: left });
+      const refused = results.filter(({ status }) => status === "refused");
+      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge" });
+      expect(refused.length).toBeLessThan(left.length);
+      pushes.push(left.length);
+      left = left.filter(({ id }) => refused.some((one) => one.id === id));
+    }
+    expect(pushes.length).toBe(2);
+    const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
+    for (const row of rows) expect(row).toMatchObject({ n: 1, version: 2 });
+  }, 240_000);
+
+  test("a page of the largest limit, and one of documents with long logs", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    for (let n = 1; n < 1_900; n++) doc = edit(doc, { n });
+    for (let i = 0; i < 5; i++)
+      expect(await push(t, `d${i}`, doc)).toEqual({ id: `d${i}`, status: "accepted" });
+    const page = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 4_000 });
+    expect(page.deltas).toHaveLength(4_000);
+    const ids: string[] = [];
+    let lastModified = 0;
+    for (let hasMore = true; hasMore;) {
+      const some = await t.query(api.notes.pullChanges, { collectionName: "", checkpoint: { lastModified } });
+      expect(some.changes.length).toBeLessThan(5);
+      ids.push(...some.changes.map((change) => change.documentId));
+      ({ hasMore } = some);
+      ({ lastModified } = some.checkpoint);
+    }
+    expect(new Set(ids).size).toBe(5);
+  }, 240_000);
+
+  test("a document of the original API with as many changes as one call may bring", async () => {
+    const t = backend();
+    let doc = document({ n: 0 });
+    for (let n = 1; n < 4_000; n++) doc = edit(doc, { n });
+    const insert = (id: string, doc: Doc) =>
+      t.mutation(api.notes.insertDocument, {
+        collectionName: "",
+        documentId: id,
+        crdtBytes: buffer(Automerge.save(doc)),
+        materializedDoc: {},
+        version: 1,
+      });
+    expect(await insert("a", doc)).toEqual({ success: true });
+    let more = Automerge.clone(doc);
+    for (let n = 0; n < 4_000; n++) more = edit(more, { m: n });
+    expect(await insert("a", more)).toEqual({ success: true });
+    await expect(insert("b", edit(Automerge.clone(doc), { one: "more" }))).rejects.toMatchObject({
+      data: { code: "tooLarge", document: "b", limit: 4_000 },
+    });
+    expect(LOG_ROWS).toBeGreaterThanOrEqual(8_000);
+  }, 240_000);
+});

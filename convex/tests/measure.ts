@@ -1,0 +1,125 @@
+/**
+ * What an edit, another client and an idle client cost: `npm run measure`. Bytes are counted where they cross the socket, reads and writes as
+ * `convex-test` counts them for a transaction.
+ */
+import * as Automerge from "@automerge/automerge";
+import { ConvexClient } from "convex/browser";
+import { resolve } from "node:path";
+import WebSocket from "ws";
+import componentSchema from "../component/schema";
+import { Deployment } from "../host/deployment";
+import { modulesUnder } from "../host/modules";
+import { Host } from "../host/server";
+import { api, internal } from "./app/_generated/api";
+import schema from "./app/schema";
+import { changes, document, edit, type Fields, save } from "./documents";
+
+const START = { ts: 0n, ordinal: 0 };
+/** How long an idle client is watched. */
+const IDLE_MS = 5_000;
+
+const deployment = new Deployment({
+  schema,
+  modules: modulesUnder(resolve(import.meta.dirname, "app")),
+  component: { schema: componentSchema, modules: modulesUnder(resolve(import.meta.dirname, "../component")) },
+});
+const host = await Host.listen(deployment);
+
+/** A socket that counts what crosses it. */
+let counted = { sent: 0, received: 0 };
+class CountingSocket extends WebSocket {
+  constructor(url: string) {
+    super(url);
+    this.on("message", (data: Buffer) => (counted.received += data.length));
+  }
+  override send(data: string): void {
+    counted.sent += data.length;
+    super.send(data);
+  }
+}
+
+async function bytes(work: () => Promise<unknown>): Promise<string> {
+  counted = { sent: 0, received: 0 };
+  await work();
+  return `${counted.sent} bytes sent, ${counted.received} received`;
+}
+
+/** What a transaction reads and writes. */
+async function transaction(work: Parameters<typeof deployment.test.run>[0]): Promise<string> {
+  const { bytesRead, bytesWritten, databaseQueries, documentsRead, documentsWritten } =
+    await deployment.test.run(async (ctx) => {
+      await work(ctx);
+      return await ctx.meta.getTransactionMetrics();
+    });
+  return (
+    `${documentsRead.used} rows (${bytesRead.used} bytes) read in ${databaseQueries.used} ranges, ` +
+    `${documentsWritten.used} rows (${bytesWritten.used} bytes) written`
+  );
+}
+
+const settled = () => new Promise((done) => setTimeout(done, 500));
+
+const client = new ConvexClient(host.url, { webSocketConstructor: CountingSocket as never, logger: false });
+const other = new ConvexClient(host.url, { webSocketConstructor: WebSocket as never, logger: false });
+
+let doc = document({ title: "milk", isDone: false, order: "a0" });
+const push = (id: string, fields: Fields, next = edit(doc, fields)) => {
+  const documents = [{ id, changes: changes(next, doc), fields }];
+  doc = next;
+  return documents;
+};
+await other.mutation(api.notes.pushChanges, {
+  documents: [{ id: "a", changes: changes(doc), fields: { title: "milk", isDone: false, order: "a0" } }],
+});
+
+console.log("over the socket");
+const first = push("a", { isDone: true });
+console.log(`  an edit of one field: a change of ${first[0]!.changes[0]!.bytes.byteLength} bytes;`);
+console.log(`    ${await bytes(() => client.mutation(api.notes.pushChanges, { documents: first }))}`);
+
+const { checkpoint } = await other.query(api.notes.pullDeltas, { checkpoint: START });
+client.onUpdate(api.notes.pullDeltas, { checkpoint }, () => undefined);
+await settled();
+const remote = push("a", { isDone: false });
+console.log(`  another client's edit, for one that subscribes to deltas:`);
+console.log(
+  `    ${await bytes(async () => {
+    await other.mutation(api.notes.pushChanges, { documents: remote });
+    await settled();
+  })}`,
+);
+console.log(`  an idle client, in ${IDLE_MS / 1000} seconds:`);
+console.log(`    ${await bytes(() => new Promise((done) => setTimeout(done, IDLE_MS)))}`);
+const web = edit(doc, { isDone: true });
+console.log("  an edit through the original API:");
+const args = { collectionName: "", documentId: "a", crdtBytes: save(web), materializedDoc: {}, version: 1 };
+console.log(`    ${await bytes(() => client.mutation(api.notes.updateDocument, args))}`);
+doc = web;
+
+console.log("in the database");
+const fast = push("a", { isDone: false });
+console.log(
+  `  an edit of one field:\n    ${await transaction((ctx) => ctx.runMutation(api.notes.pushChanges, { documents: fast }))}`,
+);
+// Two that know nothing of each other: the second is merged.
+const [left, right] = ["oat milk", "soy milk"].map((title) => edit(Automerge.clone(doc), { title }));
+await other.mutation(api.notes.pushChanges, {
+  documents: [{ id: "a", changes: changes(left!, doc), fields: { title: "oat milk" } }],
+});
+const concurrent = [{ id: "a", changes: changes(right!, doc), fields: { title: "soy milk" } }];
+console.log(
+  `  a concurrent one, with ${Automerge.getAllChanges(doc).length + 1} changes in the document:\n    ` +
+    (await transaction((ctx) => ctx.runMutation(api.notes.pushChanges, { documents: concurrent }))),
+);
+console.log(
+  `  the check of its row:\n    ${await transaction((ctx) => ctx.runMutation(internal.notes.checkRows, { ids: ["a"] }))}`,
+);
+console.log(
+  `  a page of one delta:\n    ${await transaction((ctx) => ctx.runQuery(api.notes.pullDeltas, { checkpoint: START, limit: 1 }))}`,
+);
+console.log(`  changeStream:\n    ${await transaction((ctx) => ctx.runQuery(api.notes.changeStream, {}))}`);
+
+await client.close();
+await other.close();
+await host.close();
+process.exit();

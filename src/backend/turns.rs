@@ -1,0 +1,373 @@
+//! Whose mutations are next, so that nobody's flood comes before the others' few.
+//!
+//! Each caller has a queue of its own, and pays for what is run by its bytes. Whoever has paid least is next (start-time fair queueing:
+//! <https://doi.org/10.1109/90.649569>): one who comes now and then has paid less than one who always waits, and is next at once. A group is
+//! what is made durable together; it is bounded in bytes, so that who comes next waits for little.
+//!
+//! Turns alone leave a disk and a processor that are always busy with someone's flood. So a caller who lately asked for much is *heavy*, and
+//! after a group of heavy callers all of them rest for several times as long as it took, and leave that time to the others. Only while there
+//! are others: a large import that is alone, or beside other imports, never rests. Who waits is not read from, so that resting also holds
+//! back what their messages cost before they come here.
+//!
+//! No clock here: the time is an argument.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::limits::{CALLERS, GROUP, GROUP_BYTES, HEAVY_BYTES, LATELY, MUTATION_BYTES, REST_MOST, RESTS};
+use crate::limits::or_tiny;
+
+/// Someone who asks for mutations: a connection, or all that speak HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Caller(pub u64);
+
+/// What waits, and who has paid how much. `T` is a mutation.
+pub(super) struct Turns<T> {
+    queues: HashMap<Caller, Queue<T>>,
+    /// Those with something waiting, by what they have paid.
+    light: BTreeSet<(u64, Caller)>,
+    heavy: BTreeSet<(u64, Caller)>,
+    /// What the one who was next last had paid. Who comes new, or back, starts from there: turns are not saved up.
+    level: u64,
+    most_paid: u64,
+    /// The newest mutation of one who is not heavy.
+    others: Option<(Caller, Instant)>,
+    /// Until when the heavy ones rest.
+    rest: Option<Instant>,
+    /// How many queues there are before those of no meaning are dropped.
+    most_queues: usize,
+}
+
+struct Queue<T> {
+    waiting: VecDeque<(u64, T)>,
+    paid: u64,
+    /// What it asked for lately: what comes is added, and [`HEAVY_BYTES`] are taken off in each [`LATELY`].
+    asked: f64,
+    asked_at: Instant,
+    is_heavy: bool,
+}
+
+/// What is to run together.
+pub(super) struct Group<T> {
+    pub mutations: Vec<T>,
+    /// Whether any of them is a heavy caller's.
+    pub is_heavy: bool,
+}
+
+impl<T> Queue<T> {
+    /// Takes in that it asks for so much more, and tells whether it is heavy now.
+    fn ask(&mut self, cost: u64, now: Instant) {
+        self.asked = self.asked_lately(now) + cost as f64;
+        self.asked_at = now;
+        self.is_heavy = self.asked > HEAVY_BYTES;
+    }
+
+    fn asked_lately(&self, now: Instant) -> f64 {
+        let times = now.saturating_duration_since(self.asked_at).as_secs_f64() / LATELY.as_secs_f64();
+        (self.asked - times * HEAVY_BYTES).max(0.0)
+    }
+}
+
+impl<T> Turns<T> {
+    pub fn new() -> Self {
+        Self {
+            queues: HashMap::new(),
+            light: BTreeSet::new(),
+            heavy: BTreeSet::new(),
+            level: 0,
+            most_paid: 0,
+            others: None,
+            rest: None,
+            most_queues: CALLERS,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.light.is_empty() && self.heavy.is_empty()
+    }
+
+    /// How many mutations wait.
+    #[cfg(feature = "simulation")]
+    pub fn len(&self) -> usize {
+        self.queues.values().map(|queue| queue.waiting.len()).sum()
+    }
+
+    /// Adds a mutation that came as so many bytes, behind its caller's others.
+    pub fn push(&mut self, caller: Caller, bytes: usize, mutation: T, now: Instant) {
+        self.forget(now);
+        let cost = (bytes as u64).max(MUTATION_BYTES);
+        let level = self.level;
+        let queue = self.queues.entry(caller).or_insert_with(|| Queue {
+            waiting: VecDeque::new(),
+            paid: level,
+            asked: 0.0,
+            asked_at: now,
+            is_heavy: false,
+        });
+        if queue.waiting.is_empty() {
+            queue.paid = queue.paid.max(level);
+        }
+        let place = (queue.paid, caller);
+        self.light.remove(&place);
+        self.heavy.remove(&place);
+        queue.ask(cost, now);
+        queue.waiting.push_back((cost, mutation));
+        if queue.is_heavy {
+            self.heavy.insert(place);
+            // It was not another, then.
+            self.others.take_if(|(other, _)| *other == caller);
+        } else {
+            self.light.insert(place);
+            self.others = Some((caller, now));
+        }
+    }
+
+    /// The next group. `None`: nobody waits, or only those who rest.
+    pub fn next(&mut self, now: Instant) -> Option<Group<T>> {
+        let rests = self.rest.is_some_and(|rest| rest > now);
+        self.group(!rests)
+    }
+
+    /// The next group, also of those who rest. `None`: nobody waits.
+    pub fn next_at_once(&mut self) -> Option<Group<T>> {
+        self.group(true)
+    }
+
+    /// When [`next`](Self::next) is worth asking again, if nothing comes. `None`: nobody waits.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        match (self.light.is_empty(), self.heavy.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(self.rest.unwrap_or(now)),
+            (false, _) => Some(now),
+        }
+    }
+
+    /// Tells that a group of heavy callers has taken so long, until now.
+    pub fn ran_heavy(&mut self, took: Duration, now: Instant) {
+        let has_others = self.others.is_some_and(|(_, at)| now.saturating_duration_since(at) < LATELY);
+        self.rest = has_others.then(|| now + (took * RESTS).min(REST_MOST));
+    }
+
+    fn group(&mut self, with_heavy: bool) -> Option<Group<T>> {
+        let mut group = Group { mutations: Vec::new(), is_heavy: false };
+        let mut bytes = 0;
+        while group.mutations.len() < or_tiny(GROUP, 2) {
+            let place = match (self.light.first(), self.heavy.first().filter(|_| with_heavy)) {
+                (Some(light), Some(heavy)) if heavy.0 < light.0 => heavy,
+                (Some(place), _) | (None, Some(place)) => place,
+                (None, None) => break,
+            };
+            let &(paid, caller) = place;
+            let Some(queue) = self.queues.get_mut(&caller) else { break };
+            let Some(cost) = queue.waiting.front().map(|(cost, _)| *cost) else { break };
+            if !group.mutations.is_empty() && bytes + cost > GROUP_BYTES {
+                break;
+            }
+            let places = if queue.is_heavy { &mut self.heavy } else { &mut self.light };
+            places.remove(&(paid, caller));
+            group.mutations.extend(queue.waiting.pop_front().map(|(_, mutation)| mutation));
+            group.is_heavy |= queue.is_heavy;
+            bytes += cost;
+            self.level = self.level.max(paid);
+            queue.paid = paid + cost;
+            self.most_paid = self.most_paid.max(queue.paid);
+            if !queue.waiting.is_empty() {
+                places.insert((queue.paid, caller));
+            }
+        }
+        if self.is_empty() {
+            // Nobody is behind any more.
+            self.level = self.level.max(self.most_paid);
+        }
+        (!group.mutations.is_empty()).then_some(group)
+    }
+
+    /// Drops the queues of those who are as good as new, when there are many.
+    fn forget(&mut self, now: Instant) {
+        if self.queues.len() < self.most_queues {
+            return;
+        }
+        let level = self.level;
+        self.queues.retain(|_, queue| !queue.waiting.is_empty() || queue.paid > level || queue.asked_lately(now) > 0.0);
+        self.most_queues = CALLERS.max(self.queues.len() * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOOD: Caller = Caller(1);
+    const OTHER_FLOOD: Caller = Caller(2);
+    const SOMEONE: Caller = Caller(3);
+    const LARGE: usize = 500_000;
+
+    /// The groups that run one after the other at one moment, by their callers; everyone's mutations are named after their caller.
+    fn groups(turns: &mut Turns<Caller>, now: Instant) -> Vec<Vec<Caller>> {
+        std::iter::from_fn(|| turns.next(now)).map(|group| group.mutations).collect()
+    }
+
+    #[test]
+    fn one_who_comes_later_is_next_after_what_runs() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        for _ in 0..10 {
+            turns.push(FLOOD, LARGE, FLOOD, now);
+            turns.push(OTHER_FLOOD, LARGE, OTHER_FLOOD, now);
+        }
+        assert_eq!(turns.next(now).unwrap().mutations, [FLOOD]);
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        assert_eq!(turns.next(now).unwrap().mutations, [SOMEONE]);
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        // The other flood has paid nothing yet.
+        assert_eq!(turns.next(now).unwrap().mutations, [OTHER_FLOOD]);
+        assert_eq!(turns.next(now).unwrap().mutations, [SOMEONE]);
+    }
+
+    #[test]
+    fn floods_take_turns_and_nobody_waits_forever() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        for _ in 0..3 {
+            turns.push(FLOOD, LARGE, FLOOD, now);
+        }
+        for _ in 0..3 {
+            turns.push(OTHER_FLOOD, 2 * LARGE, OTHER_FLOOD, now);
+        }
+        // Two of the small ones for one of the large.
+        let order: Vec<_> = groups(&mut turns, now).concat();
+        assert_eq!(order, [FLOOD, OTHER_FLOOD, FLOOD, FLOOD, OTHER_FLOOD, OTHER_FLOOD]);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn one_callers_mutations_keep_their_order() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        for number in 0..1_000 {
+            // Light and heavy, by and by.
+            turns.push(Caller(number % 7), (number as usize * 7_919) % 50_000, number, now);
+        }
+        let order: Vec<u64> = std::iter::from_fn(|| turns.next_at_once()).flat_map(|group| group.mutations).collect();
+        assert_eq!(order.len(), 1_000);
+        for caller in 0..7 {
+            let its: Vec<_> = order.iter().filter(|number| **number % 7 == caller).collect();
+            assert!(its.is_sorted(), "{caller}: {its:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_together_is_bounded_in_number_and_bytes() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        for number in 0..1_000 {
+            turns.push(Caller(number), 10, Caller(number), now);
+        }
+        let sizes: Vec<_> = groups(&mut turns, now).iter().map(Vec::len).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 1_000);
+        assert!(sizes.iter().all(|size| *size <= GROUP), "{sizes:?}");
+        for number in 0..100 {
+            turns.push(Caller(number), 50_000, Caller(number), now);
+        }
+        let sizes: Vec<_> = groups(&mut turns, now).iter().map(Vec::len).collect();
+        assert!(sizes.iter().all(|size| *size as u64 * 50_000 <= GROUP_BYTES), "{sizes:?}");
+    }
+
+    #[test]
+    fn floods_rest_while_there_are_others_who_do_not() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        assert!(!turns.next(now).unwrap().is_heavy);
+        turns.push(FLOOD, LARGE, FLOOD, now);
+        turns.push(FLOOD, LARGE, FLOOD, now);
+        assert!(turns.next(now).unwrap().is_heavy);
+        let took = Duration::from_millis(10);
+        turns.ran_heavy(took, now);
+        assert!(turns.next(now).is_none(), "it rests");
+        let until = turns.due(now).expect("it waits");
+        assert_eq!(until, now + took * RESTS);
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        assert_eq!(turns.due(now), Some(now));
+        assert_eq!(groups(&mut turns, now), [[SOMEONE]]);
+        assert_eq!(groups(&mut turns, until), [[FLOOD]]);
+        assert_eq!(turns.due(until), None);
+    }
+
+    #[test]
+    fn a_rest_has_an_end_however_long_the_disk_took() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        turns.push(FLOOD, LARGE, FLOOD, now);
+        turns.push(FLOOD, LARGE, FLOOD, now);
+        turns.ran_heavy(Duration::from_secs(3_600), now);
+        assert_eq!(groups(&mut turns, now), [[SOMEONE]]);
+        assert_eq!(turns.due(now), Some(now + REST_MOST));
+        // What waits when the backend stops does not rest.
+        assert_eq!(turns.next_at_once().unwrap().mutations, [FLOOD]);
+    }
+
+    #[test]
+    fn an_import_that_is_alone_or_beside_another_never_rests() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        // Its first is no more than anyone's.
+        turns.push(FLOOD, 300, FLOOD, now);
+        turns.push(OTHER_FLOOD, 300, OTHER_FLOOD, now);
+        for _ in 0..100 {
+            turns.push(FLOOD, LARGE, FLOOD, now);
+            turns.push(OTHER_FLOOD, LARGE, OTHER_FLOOD, now);
+        }
+        while let Some(group) = turns.next(now) {
+            assert!(group.is_heavy);
+            turns.ran_heavy(Duration::from_millis(10), now);
+        }
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn who_was_heavy_is_not_after_a_while_and_the_others_are_forgotten_too() {
+        let now = Instant::now();
+        let mut turns = Turns::new();
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        turns.push(FLOOD, LARGE, FLOOD, now);
+        groups(&mut turns, now);
+        turns.push(FLOOD, 300, FLOOD, now);
+        assert!(turns.next(now).unwrap().is_heavy);
+        let later = now + LATELY * 10;
+        turns.push(FLOOD, LARGE, FLOOD, later);
+        assert!(turns.next(later).unwrap().is_heavy);
+        turns.ran_heavy(Duration::from_millis(10), later);
+        turns.push(FLOOD, LARGE, FLOOD, later);
+        assert!(turns.next(later).is_some(), "nobody else was there lately");
+        let much_later = later + LATELY * 10;
+        turns.push(FLOOD, 300, FLOOD, much_later);
+        assert!(!turns.next(much_later).unwrap().is_heavy);
+    }
+
+    #[test]
+    fn a_pace_that_a_game_keeps_up_is_never_heavy() {
+        let mut now = Instant::now();
+        let mut turns = Turns::new();
+        for _ in 0..10_000 {
+            now += Duration::from_secs(1) / 60;
+            turns.push(SOMEONE, 1_500, SOMEONE, now);
+            assert!(!turns.next(now).unwrap().is_heavy);
+        }
+    }
+
+    #[test]
+    fn callers_who_left_are_forgotten() {
+        let mut now = Instant::now();
+        let mut turns = Turns::new();
+        for number in 0..10 * CALLERS as u64 {
+            now += Duration::from_millis(100);
+            turns.push(Caller(number), 300, (), now);
+            assert!(turns.next(now).is_some());
+        }
+        assert!(turns.queues.len() <= CALLERS, "{}", turns.queues.len());
+    }
+}

@@ -1,0 +1,220 @@
+//! What can happen next, and how likely that is.
+
+use rand::Rng;
+
+use super::{fault::Fault, prune, schedule::Simulation, words::said};
+
+/// Something that can happen.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Start(usize),
+    Frame(usize),
+    Commands(usize),
+    Disk(usize),
+    Answers(usize),
+    Request(usize),
+    Notice(usize),
+    Tick(usize),
+    Connect(usize),
+    Up(usize),
+    Transition(usize),
+    Down(usize),
+    Disconnect(usize),
+    Lose(usize),
+    Kill(usize),
+    Compact(usize),
+    FillDisk(usize),
+    Write(usize),
+    LookAfter(usize),
+    CompactLog(usize),
+    Prune(usize),
+    Late(usize),
+    StopBackend(usize),
+    StartBackend(usize),
+    FillBackendDisk(usize),
+    Wipe(usize),
+    BackUp(usize),
+    PutBack(usize),
+    Clock,
+}
+
+impl Simulation {
+    /// One of the steps that can be taken now.
+    pub(super) fn choose(&mut self) -> Step {
+        let mut steps: Vec<(Step, u32)> = Vec::new();
+        let has = |fault| self.faults.has(fault);
+        let network = if has(Fault::Delay) { 12 } else { 60 };
+        let disk = if has(Fault::SlowDisk) || has(Fault::CrashAhead) { 8 } else { 50 };
+        // After going back, some are away for so long that others write past what these know.
+        let connect = if has(Fault::Restore) { 5 } else { 25 };
+        let elapsed = self.elapsed();
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let Some(app) = &mut peer.app else {
+                steps.push((Step::Start(index), 20));
+                continue;
+            };
+            let node = self.deployments[peer.deployment].node.as_ref();
+            let mut may = |step: fn(usize) -> Step, possible: bool, weight: u32| {
+                if possible && weight > 0 {
+                    steps.push((step(index), weight));
+                }
+            };
+            may(Step::Frame, true, 50);
+            may(Step::Commands, app.process.commands_waiting() > 0, 50);
+            may(Step::Disk, app.process.requests_waiting() > 0, disk);
+            may(Step::Answers, app.process.answers_waiting() > 0, 50);
+            may(Step::Request, app.process.requests_of_transport() > 0, 60);
+            may(Step::Notice, !app.line.notices.is_empty(), 50);
+            may(Step::Tick, app.line.is_connected() && app.line.due().is_some_and(|due| due <= elapsed), 20);
+            may(Step::Connect, !app.line.is_connected() && app.process.has_transport() && node.is_some(), connect);
+            may(Step::Up, !app.line.up.is_empty(), network);
+            may(Step::Down, !peer.down.is_empty(), network);
+            let has_news = node.zip(peer.client).is_some_and(|(node, client)| node.has_news(client));
+            may(Step::Transition, has_news, network);
+            let cut = if peer.is_doomed { 30 } else { 3 * u32::from(has(Fault::Disconnect)) };
+            may(Step::Disconnect, app.line.is_connected(), cut);
+            may(Step::Lose, !peer.down.is_empty() || !app.line.up.is_empty(), 4 * u32::from(has(Fault::Loss)));
+            let is_written = node.is_some_and(|node| node.mutations_waiting() == 0);
+            let is_ahead =
+                app.line.is_pushing() && app.line.up.is_empty() && is_written && app.process.requests_waiting() > 0;
+            let kill = if is_ahead { 30 * u32::from(has(Fault::CrashAhead)) } else { 0 };
+            may(Step::Kill, true, kill + 3 * u32::from(has(Fault::Crash)));
+            may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
+            may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
+        }
+        for (index, deployment) in self.deployments.iter().enumerate() {
+            let Some(node) = &deployment.node else {
+                steps.push((Step::StartBackend(index), 25));
+                continue;
+            };
+            let mut may = |step: fn(usize) -> Step, possible: bool, weight: u32| {
+                if possible && weight > 0 {
+                    steps.push((step(index), weight));
+                }
+            };
+            may(Step::Write, node.mutations_waiting() > 0, 50);
+            may(Step::LookAfter, true, 5);
+            may(Step::CompactLog, true, 8 * u32::from(has(Fault::CompactLog)));
+            may(Step::Prune, has(Fault::Prune) && prune::has_tombstones(node), 40);
+            may(Step::Late, !deployment.late.is_empty(), 15);
+            may(Step::StopBackend, true, 4 * u32::from(has(Fault::BackendCrash)));
+            may(Step::FillBackendDisk, true, 3 * u32::from(has(Fault::BackendFull)));
+            may(Step::Wipe, true, 2 * u32::from(has(Fault::Wipe)));
+            may(Step::BackUp, true, 6 * u32::from(has(Fault::Restore)));
+            may(Step::PutBack, deployment.has_backup(), 6 * u32::from(has(Fault::Restore)));
+        }
+        if has(Fault::Clocks) {
+            steps.push((Step::Clock, 6));
+        }
+        let mut at = self.rng.random_range(0..steps.iter().map(|(_, weight)| weight).sum());
+        for (step, weight) in &steps {
+            if at < *weight {
+                return *step;
+            }
+            at -= weight;
+        }
+        Step::Clock
+    }
+
+    pub(super) fn take(&mut self, step: Step) -> Result<(), String> {
+        match step {
+            Step::Start(peer) => self.start(peer)?,
+            Step::Frame(peer) => {
+                let most = if self.faults.has(Fault::OddFrames) { 4 } else { 2 };
+                let work = if self.rng.random_bool(0.5) { self.rng.random_range(1..most) } else { 0 };
+                self.frame(peer, work)?;
+            }
+            Step::Commands(peer) => {
+                let most = self.few();
+                self.trace.add(format!("{}: takes {most} commands", self.peers[peer].name));
+                self.app(peer, |app| app.process.take_commands(most));
+                self.look_at_reports(peer)?;
+            }
+            Step::Disk(peer) => {
+                let most = self.few();
+                self.disk(peer, most)?;
+            }
+            Step::Answers(peer) => {
+                let most = self.few();
+                self.trace.add(format!("{}: takes {most} answers", self.peers[peer].name));
+                self.app(peer, |app| app.process.take_answers(most));
+                self.look_at_reports(peer)?;
+            }
+            Step::Request(peer) => self.peers[peer].request(self.owns_alone, &mut self.trace)?,
+            Step::Notice(peer) => {
+                self.peers[peer].notice(&mut self.trace);
+                self.look_at_reports(peer)?;
+            }
+            Step::Tick(peer) => self.tick(peer),
+            Step::Connect(peer) => self.connect(peer),
+            Step::Up(peer) => self.up(peer),
+            Step::Transition(peer) => self.transition(peer),
+            Step::Down(peer) => self.down(peer),
+            Step::Disconnect(peer) => self.disconnect(peer),
+            Step::Lose(peer) => self.lose(peer),
+            Step::Kill(peer) => self.kill(peer)?,
+            Step::Compact(peer) => self.compact(peer)?,
+            Step::FillDisk(peer) => {
+                self.peers[peer].full_until = self.now + self.rng.random_range(100..5_000);
+                self.trace.add(format!("{}: its disk is full", self.peers[peer].name));
+            }
+            Step::Write(deployment) => self.write(deployment),
+            Step::LookAfter(deployment) => {
+                if let Some(node) = &mut self.deployments[deployment].node {
+                    node.look_after();
+                }
+            }
+            Step::CompactLog(deployment) => self.compact_log(deployment),
+            Step::Prune(deployment) => prune::prune(self, deployment),
+            Step::Late(deployment) => {
+                let late = self.deployments[deployment].late.len();
+                let at = self.rng.random_range(0..late);
+                if let Some((client, up)) = self.deployments[deployment].late.remove(at) {
+                    self.trace.add(format!("{}: hears {} late", self.deployments[deployment].url, said(&up)));
+                    self.hear(deployment, client, up);
+                }
+            }
+            Step::StopBackend(deployment) => self.stop_backend(deployment),
+            Step::StartBackend(deployment) => self.deployments[deployment].start(&mut self.trace)?,
+            Step::FillBackendDisk(deployment) => {
+                self.deployments[deployment].full_until = self.now + self.rng.random_range(100..3_000);
+                self.trace.add(format!("{}: its disk is full", self.deployments[deployment].url));
+            }
+            Step::Wipe(deployment) => {
+                self.trace.add(format!("{}: is wiped", self.deployments[deployment].url));
+                self.lose_connections(deployment);
+                self.deployments[deployment].wipe();
+            }
+            Step::BackUp(deployment) => {
+                self.trace.add(format!("{}: is backed up", self.deployments[deployment].url));
+                self.deployments[deployment].back_up().map_err(|error| format!("no backup: {error}"))?;
+            }
+            Step::PutBack(deployment) => {
+                self.trace.add(format!("{}: is put back to its backup", self.deployments[deployment].url));
+                self.lose_connections(deployment);
+                self.deployments[deployment].put_back().map_err(|error| format!("no way back: {error}"))?;
+            }
+            Step::Clock => {
+                let skew = self.rng.random_range(-100_000_000..100_000_000);
+                let all = self.peers.len() + self.deployments.len();
+                let at = self.rng.random_range(0..all);
+                match self.peers.get_mut(at) {
+                    Some(peer) => peer.skew = skew,
+                    None => self.deployments[at - self.peers.len()].skew = skew,
+                }
+                self.trace.add(format!("clock {at} is {skew} ms wrong"));
+                self.pass(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// One, a few or all that wait.
+    fn few(&mut self) -> usize {
+        match self.rng.random_range(0..3) {
+            0 => 1,
+            1 => self.rng.random_range(1..6),
+            _ => usize::MAX,
+        }
+    }
+}

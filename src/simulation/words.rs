@@ -1,0 +1,96 @@
+//! What a trace says.
+
+use automerge::ChangeHash;
+
+use super::oracle::NAMES;
+use crate::{
+    DocumentKey,
+    replica::{Position, Push},
+    transport::{Notice, simulated::Up},
+    worker::{Captured, Command},
+};
+
+pub(super) fn at(position: Position) -> String {
+    format!("{}.{}", position.ts, position.ordinal)
+}
+
+pub(super) fn described(push: &Push) -> String {
+    let documents: Vec<_> = push
+        .documents
+        .iter()
+        .map(|document| {
+            let changes: Vec<_> = document.changes.iter().map(|(hash, _)| short(hash)).collect();
+            format!("{} [{}]", document.id, changes.join(" "))
+        })
+        .collect();
+    documents.join(", ")
+}
+
+/// The first digits of a hash.
+pub(super) fn short(hash: &ChangeHash) -> String {
+    hash.to_string().chars().take(6).collect()
+}
+
+pub(super) fn told(notice: &Notice) -> String {
+    match notice {
+        Notice::Page(page) => {
+            let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
+            let more = if page.has_more { " and more" } else { "" };
+            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.checkpoint), rows.join(", "))
+        }
+        Notice::Answered(answer) => {
+            let results: Vec<_> = answer
+                .results
+                .iter()
+                .map(|(id, result)| match result {
+                    Ok(()) => format!("{id} accepted"),
+                    Err(refusal) => format!("{id} refused: {} {}", refusal.code, refusal.message),
+                })
+                .collect();
+            format!("{}: {}", answer.epoch, results.join(", "))
+        }
+        Notice::PullRefused { refusal, .. } | Notice::Refused { refusal, .. } => {
+            format!("refused: {} {}", refusal.code, refusal.message)
+        }
+        Notice::Connecting { .. } => "connecting".into(),
+        Notice::Connected => "connected".into(),
+        Notice::Disconnected { .. } => "disconnected".into(),
+        Notice::Count { .. } => "a count".into(),
+        Notice::Dropped { .. } => "a push was dropped".into(),
+    }
+}
+
+/// A message to a backend.
+pub(super) fn said(up: &Up) -> String {
+    match up {
+        Up::Subscribe { arguments, .. } => format!("a subscription {arguments}"),
+        Up::Close(_) => "the end of a subscription".into(),
+        Up::Mutate { request, function, .. } => format!("mutation {request} {function}"),
+    }
+}
+
+/// A command in a few words, for the trace.
+pub(super) fn describe(command: &Command) -> String {
+    let of = |document: &DocumentKey| format!("{}/{}", NAMES[usize::from(document.collection.0)], document.id);
+    match command {
+        Command::Edit { document, generation, capture, change } => {
+            let change = match change {
+                Captured::Put(value) => match value.encode() {
+                    Ok((value, _)) => value.to_json_text(),
+                    Err(error) => error.to_string(),
+                },
+                Captured::Delete => "deleted".into(),
+                Captured::Restore => "restored".into(),
+            };
+            format!("edit {} g{generation} c{capture} {change}", of(document))
+        }
+        Command::Applied(shown) => {
+            let shown: Vec<_> = shown.iter().map(|(key, generation)| format!("{} g{generation}", of(key))).collect();
+            format!("applied {}", shown.join(", "))
+        }
+        Command::Show(document) => format!("show {}", of(document)),
+        Command::Online(online) => format!("online {online}"),
+        Command::Retry => "retry".into(),
+        Command::RebuildStore => "rebuild the store".into(),
+    }
+}

@@ -1,0 +1,124 @@
+//! The store's thread panics, and nobody is left believing that edits are saved. In a program of its own, since what makes it panic is the
+//! program's logger.
+
+use std::{
+    any::Any,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bevy_convex_replicate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
+    replica::Schema,
+    store::Store,
+    worker::{Captured, Codec, CollectionConfig, Command, Decoded, Encode, FailureKind, Report, Worker, WorkerConfig},
+};
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Where the program's log goes: away, but for the store's thread, where it panics.
+struct Broken;
+
+impl io::Write for Broken {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert_ne!(std::thread::current().name(), Some("replicate-store"), "planted: the log cannot be written");
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Plain;
+
+impl Schema for Plain {
+    fn view(&self, document: &Value, _: u32) -> Value {
+        document.clone()
+    }
+}
+
+impl Codec for Plain {
+    fn decode(&self, document: &Value) -> Decoded {
+        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
+    }
+}
+
+struct Put(i64);
+
+impl Encode for Put {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Ok((Value::Map([("n".to_owned(), Value::Int(self.0))].into()), 1))
+    }
+}
+
+fn start(store: &std::path::Path) -> Worker {
+    Worker::start(WorkerConfig {
+        store: store.to_owned(),
+        deployment: None,
+        auth: None,
+        online: true,
+        collections: vec![CollectionConfig { name: "tasks".into(), codec: Arc::new(Plain) }],
+    })
+}
+
+fn put(worker: &Worker, id: &str) {
+    let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
+    let change = Captured::Put(Box::new(Put(1)));
+    worker.send(Command::Edit { document, generation: 0, capture: 1, change });
+}
+
+/// The first of its reports of which this is true. All before it go to `seen`.
+#[track_caller]
+fn until(worker: &Worker, what: &str, seen: &mut Vec<String>, wanted: impl Fn(&Report) -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match worker.try_recv() {
+            Some(report) if wanted(&report) => return,
+            Some(Report::Failed(failure)) => seen.push(failure.message),
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}; {seen:?}");
+    }
+}
+
+#[test]
+fn a_panic_of_the_stores_thread_is_told_and_costs_nothing_that_was_saved() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(|| Broken)
+        .init();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut seen = Vec::new();
+    let worker = start(&path);
+    put(&worker, "first");
+    until(
+        &worker,
+        "the first edit is saved",
+        &mut seen,
+        |report| matches!(report, Report::Status(status) if status.saved == 1),
+    );
+    drop(worker);
+    // A value that has to be computed anew is told to the log, on the store's thread.
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(connection.execute("UPDATE document SET value_heads = NULL", []).unwrap(), 1);
+    drop(connection);
+
+    let worker = start(&path);
+    until(&worker, "the panic is told", &mut seen, |report| {
+        matches!(report, Report::Failed(failure)
+            if failure.kind == FailureKind::Store && failure.message.contains("ended by a panic"))
+    });
+    put(&worker, "second");
+    // Ending waits for nothing that cannot come any more.
+    drop(worker);
+    let store = Store::open(&path).unwrap();
+    let first = store.document("tasks", &DocumentId::new("first")).unwrap().expect("what was saved is there");
+    assert_eq!(first.value.get("n"), Some(&Value::Int(1)));
+    assert!(store.document("tasks", &DocumentId::new("second")).unwrap().is_none(), "and nothing that was not");
+    assert!(seen.is_empty(), "{seen:?}");
+}
