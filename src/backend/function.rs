@@ -116,7 +116,6 @@ static VALIDATORS: LazyLock<Validators> = LazyLock::new(|| {
             required("checkpoint", object([required("ts", Int64), required("ordinal", Float64)])),
             optional("limit", Float64),
             optional("scope", String),
-            // Nothing is pruned here.
             optional("pruned", Int64),
         ]),
         put_document: object([
@@ -168,6 +167,7 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
                 checkpoint,
                 limit: args.optional_float64("limit"),
                 scope: check_scope(args.optional_string("scope"))?,
+                pruned: args.optional_int64("pruned"),
             })
         }
         "pullChanges" => {
@@ -235,12 +235,13 @@ impl From<Answer> for Value {
                 });
                 let checkpoint =
                     fields([("ts", page.checkpoint.ts.into()), ("ordinal", f64::from(page.checkpoint.ordinal).into())]);
-                fields([
+                let answer = [
                     ("deltas", Value::Array(deltas.collect())),
                     ("checkpoint", checkpoint),
                     ("hasMore", page.has_more.into()),
                     ("epoch", epoch.into()),
-                ])
+                ];
+                fields(answer.into_iter().chain(page.pruned.map(|pruned| ("pruned", pruned.into()))))
             }
             Answer::Documents(page) => {
                 let changes = page.documents.into_iter().map(|document| {
@@ -262,7 +263,7 @@ impl From<Answer> for Value {
     }
 }
 
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
+fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
@@ -339,6 +340,13 @@ impl Fields {
     fn optional_float64(&mut self, name: &str) -> Option<f64> {
         match self.0.remove(name) {
             Some(Value::Float64(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn optional_int64(&mut self, name: &str) -> Option<i64> {
+        match self.0.remove(name) {
+            Some(Value::Int64(value)) => Some(value),
             _ => None,
         }
     }

@@ -80,6 +80,9 @@ pub(super) const IDLE: Duration = Duration::from_millis(50);
 pub(super) const CHECKS: usize = 16;
 /// How long tombstones are kept, unless configured otherwise. A client that was away for longer starts over.
 pub(super) const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How long parts of a change wait for the others at least, however short the retention is: while a push is on its way none of it may go. Longer
+/// than any connection is held up, and than a clock that is set right usually jumps.
+pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often the log is searched for tombstones older than that.
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents pruned in one transaction: mutations wait meanwhile.

@@ -178,7 +178,9 @@ impl Node {
     /// Where a document's rows are.
     fn positions(&self, collection: &str, document: &DocumentId) -> BTreeSet<Position> {
         let log = self.writer.log();
-        let mut args = PullDeltas { checkpoint: Some(Position::default()), limit: None, scope: None };
+        let start = Some(Position::default());
+        let mut args =
+            PullDeltas { checkpoint: start, limit: None, scope: None, pruned: log.pruned_to(collection) };
         let mut positions = BTreeSet::new();
         while let Ok(page) = log.pull_deltas(collection, &args) {
             positions.extend(page.deltas.iter().filter(|row| row.document == *document).map(|row| row.position));
@@ -233,7 +235,8 @@ impl Node {
         let mut all = Vec::new();
         let mut checkpoint = Position::default();
         loop {
-            let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None };
+            let pruned = log.pruned_to(collection);
+            let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None, pruned };
             let Ok(page) = log.pull_deltas(collection, &args) else { return all };
             checkpoint = page.checkpoint;
             all.extend(page.deltas.into_iter().map(|delta| (delta.document, delta.bytes)));
@@ -256,7 +259,8 @@ impl Node {
                 checkpoint = checkpoint.max(row.position);
             }
             loop {
-                let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None };
+                let pruned = log.pruned_to(collection);
+                let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None, pruned };
                 let Ok(page) = log.pull_deltas(collection, &args) else { break };
                 checkpoint = page.checkpoint;
                 for delta in page.deltas {

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use automerge::ChangeHash;
@@ -33,13 +34,21 @@ const APPLICATION: i64 = 0x6263_7262;
 /// Counts up with every change of the schema that an older program could not read.
 const FORMAT: i64 = 2;
 
-/// Since format 2: the documents that were deleted long ago, and the place of the last row each of them had.
-const PRUNED: &str = "
+/// What is new in format 2. In format 1 `part` had no `ts`.
+const FORMAT_2: &str = "
+-- Documents that were deleted long ago, and the commit of the last change each of them had.
 CREATE TABLE pruned (
-    collection TEXT NOT NULL, id TEXT NOT NULL,
-    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    collection TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL,
     stamp BLOB,
     PRIMARY KEY (collection, id)
+) STRICT;
+-- Parts of chunks whose other parts are still to come, and when they came.
+CREATE TABLE part (
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
+    bytes BLOB NOT NULL, ts INTEGER NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, document, hash, part_index)
 ) STRICT;
 ";
 
@@ -61,14 +70,6 @@ CREATE TABLE document (
     modified INTEGER NOT NULL, merged INTEGER NOT NULL,
     stamp BLOB,
     PRIMARY KEY (collection, id)
-) STRICT;
--- Parts of chunks whose other parts are still to come.
-CREATE TABLE part (
-    collection TEXT NOT NULL, document TEXT NOT NULL,
-    hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
-    bytes BLOB NOT NULL,
-    stamp BLOB,
-    PRIMARY KEY (collection, document, hash, part_index)
 ) STRICT;
 ";
 
@@ -162,15 +163,15 @@ impl Store {
             log.add(Record::Document(record)).map_err(|damage| damaged(damage.to_string()))?;
         }
 
-        let mut statement = self.connection.prepare("SELECT collection, id, ts, ordinal, stamp FROM pruned")?;
+        let mut statement = self.connection.prepare("SELECT collection, id, ts, stamp FROM pruned")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = DocumentId::new(row.get::<_, String>(1)?);
-            if !is_as_written(row, 4)? {
+            if !is_as_written(row, 3)? {
                 return Err(damaged(format!("the name of the deleted document {id} is not as it was written")));
             }
-            let last = Position { ts: row.get(2)?, ordinal: row.get(3)? };
-            let record = Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last };
+            let record =
+                Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last: row.get(2)? };
             log.add(record).map_err(|damage| damaged(damage.to_string()))?;
         }
 
@@ -231,19 +232,13 @@ impl Store {
 
         let mut statement = self
             .connection
-            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part")?;
+            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, ts, stamp FROM part")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            if !is_as_written(row, 6)? {
-                let id: String = row.get(1)?;
-                return Err(damaged(format!("a part of a change of document {id} is not as it was written")));
+            if !is_as_written(row, 7)? {
+                return Err(damaged(damaged_part(row)?));
             }
-            let record = Record::Part {
-                collection: row.get::<_, String>(0)?.into(),
-                document: DocumentId::new(row.get::<_, String>(1)?),
-                part: Part { hash: row.get(2)?, index: row.get(3)?, count: row.get(4)? },
-                bytes: row.get::<_, Vec<u8>>(5)?.into(),
-            };
+            let record = part(row, row.get(6)?)?;
             log.add(record).map_err(|damage| damaged(damage.to_string()))?;
         }
         log.finish().map_err(|damage| damaged(damage.to_string()))
@@ -306,20 +301,19 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
             }
             insert(
                 transaction,
-                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, stamp) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO pruned (collection, id, ts, stamp) VALUES (?1, ?2, ?3, ?4)",
                 &[
                     Cell::Text(collection.as_bytes()),
                     Cell::Text(id.as_str().as_bytes()),
-                    Cell::Integer(last.ts),
-                    Cell::Integer(last.ordinal.into()),
+                    Cell::Integer(*last),
                 ],
             )?;
         }
-        Record::Part { collection, document, part, bytes } => {
+        Record::Part { collection, document, part, bytes, ts } => {
             insert(
                 transaction,
-                "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes, stamp)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes, ts, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 &[
                     Cell::Text(collection.as_bytes()),
                     Cell::Text(document.as_str().as_bytes()),
@@ -327,6 +321,7 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
                     Cell::Integer(part.index.into()),
                     Cell::Integer(part.count.into()),
                     Cell::Blob(bytes),
+                    Cell::Integer(*ts),
                 ],
             )?;
         }
@@ -434,17 +429,14 @@ fn connect(path: &Path, epoch: &str) -> Result<Connection, Open> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     if !is_new {
         add_stamps(&mut connection)?;
-        if format < FORMAT {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(PRUNED)?;
-            transaction.pragma_update(None, "user_version", FORMAT)?;
-            transaction.commit()?;
+        if format < 2 {
+            to_format_2(&mut connection, damaged)?;
         }
     }
     if is_new {
         let transaction = connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
-        transaction.execute_batch(PRUNED)?;
+        transaction.execute_batch(FORMAT_2)?;
         transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -467,6 +459,44 @@ fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
         }
     }
     transaction.commit()
+}
+
+/// Logs of format 1 get room for what is pruned, and for when parts came: now, as far as anybody knows.
+fn to_format_2(connection: &mut Connection, damaged: impl Fn(String) -> Open) -> Result<(), Open> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+    let transaction = connection.transaction()?;
+    transaction.execute_batch("ALTER TABLE part RENAME TO part_1")?;
+    transaction.execute_batch(FORMAT_2)?;
+    {
+        let mut statement = transaction
+            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part_1")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if !is_as_written(row, 6)? {
+                return Err(damaged(damaged_part(row)?));
+            }
+            write(&transaction, &part(row, now)?)?;
+        }
+    }
+    transaction.execute_batch("DROP TABLE part_1")?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(transaction.commit()?)
+}
+
+/// A row of `part`, from its first columns.
+fn part(row: &rusqlite::Row<'_>, ts: i64) -> rusqlite::Result<Record> {
+    Ok(Record::Part {
+        collection: row.get::<_, String>(0)?.into(),
+        document: DocumentId::new(row.get::<_, String>(1)?),
+        part: Part { hash: row.get(2)?, index: row.get(3)?, count: row.get(4)? },
+        bytes: row.get::<_, Vec<u8>>(5)?.into(),
+        ts,
+    })
+}
+
+fn damaged_part(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
+    Ok(format!("a part of a change of document {} is not as it was written", row.get::<_, String>(1)?))
 }
 
 /// 0 if there is no such file.

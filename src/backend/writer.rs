@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::{
     function::{self, CallError, Mutation},
-    limits::{CARE_EVERY, CHECKS, IDLE, PRUNE_DOCUMENTS, PRUNE_EVERY},
+    limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
     store::Store,
     turns::{Caller, Turns},
@@ -253,16 +253,24 @@ impl Writer {
 
     /// Prunes some of the documents that were deleted longer ago than the retention.
     pub(super) fn prune(&mut self) {
+        let now = (self.clock)();
+        let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         let records = match self.doubtful {
             true => Vec::new(),
             false => {
-                let now = (self.clock)();
-                let retention = i64::try_from(self.retention.as_nanos()).unwrap_or(i64::MAX);
-                self.log.write().prune(now.saturating_sub(retention), PRUNE_DOCUMENTS, now)
+                let parts_before = before(self.retention.max(PART_RETENTION));
+                self.log.read().prunable(before(self.retention), parts_before, PRUNE_DOCUMENTS)
             }
         };
-        if let Err(problem) = self.persist(&records) {
-            tracing::error!(target: "bevy_convex_replicate::backend", %problem, "cannot prune the log");
+        match self.make_durable(&records) {
+            Ok(()) => {
+                let mut log = self.log.write();
+                log.forget(&records, now);
+                log.publish();
+            }
+            Err(problem) => {
+                tracing::error!(target: "bevy_convex_replicate::backend", %problem, "cannot prune the log");
+            }
         }
         self.tell();
         if records.is_empty() || self.doubtful {
@@ -328,14 +336,20 @@ impl Writer {
         if records.is_empty() {
             return Ok(());
         }
-        if let Some(store) = &mut self.store
+        self.make_durable(records)?;
+        self.log.write().publish();
+        Ok(())
+    }
+
+    fn make_durable(&mut self, records: &[Record]) -> Result<(), String> {
+        if !records.is_empty()
+            && let Some(store) = &mut self.store
             && let Err(error) = store.write(records)
         {
             tracing::error!(target: "bevy_convex_replicate::backend", %error, "the log cannot be written");
             self.doubtful = true;
             return Err(format!("the backend cannot write its log: {error}"));
         }
-        self.log.write().publish();
         Ok(())
     }
 

@@ -114,6 +114,8 @@ pub struct Page {
     pub has_more: bool,
     /// The id of the log.
     pub epoch: String,
+    /// How far the log was pruned when it gave out this page: documents deleted up to there are gone from it.
+    pub pruned: Option<i64>,
 }
 
 /// A document's changes on their way to a backend.
@@ -216,6 +218,8 @@ pub struct RemoteState {
     pub checkpoints: Vec<Position>,
     /// Per collection: the documents with changes that the backend lacks, oldest first.
     pub unsent: Vec<Vec<DocumentId>>,
+    /// Per collection: whether it is believed to have something, though nothing of it has been read up to any checkpoint.
+    pub unread: Vec<bool>,
 }
 
 /// What happened.

@@ -88,6 +88,10 @@ struct Collection {
     pull: Pull,
     /// A push of this collection was refused as a whole: it waits for a new connection or [`Event::Retry`].
     paused: bool,
+    /// Whether the backend is believed to have something of it.
+    believed: bool,
+    /// How far the log was pruned when it was last read from its beginning.
+    pruned: Option<i64>,
 }
 
 #[derive(Default)]
@@ -126,6 +130,8 @@ impl Replica {
                 outbox: Outbox::default(),
                 pull: Pull::default(),
                 paused: false,
+                believed: false,
+                pruned: None,
             })
             .collect();
         Self {

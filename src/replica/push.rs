@@ -92,6 +92,7 @@ impl Replica {
         for (id, result) in answer.results {
             match result {
                 Ok(()) => {
+                    collection.believed = true;
                     let changes = collection.outbox.accepted(&id);
                     let name = collection.name.clone();
                     writes.extend(self.remote.id.map(|remote| Write::Sent { remote, collection: name, id, changes }));

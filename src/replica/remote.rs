@@ -45,7 +45,9 @@ impl Replica {
     pub(super) fn remote_known(&mut self, epoch: Option<String>, state: RemoteState) {
         let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();
         let held = std::mem::take(&mut self.remote.held);
-        self.remote.identifying = false;
+        if epoch.is_some() {
+            self.remote.identifying = false;
+        }
         self.remote.identified = epoch.is_some();
         let again = epoch.is_none() && std::mem::take(&mut self.remote.forgetting);
         self.remote.id = state.remote;
@@ -53,8 +55,10 @@ impl Replica {
         if !same {
             self.follow_anew(state, &held, again);
         }
-        if self.remote.identified {
-            held.into_iter().for_each(|page| self.page(page));
+        match self.remote.identified {
+            true => held.into_iter().for_each(|page| self.page(page)),
+            // They wait for the name of their log, which has been asked for since.
+            false => self.remote.held = held,
         }
     }
 
@@ -68,6 +72,10 @@ impl Replica {
             let name = CollectionIndex(index as u16);
             let checkpoint = state.checkpoints.get(index).copied().unwrap_or_default();
             collection.outbox.reset(unsent.next().unwrap_or_default(), again);
+            collection.believed = state.unread.get(index).copied().unwrap_or_default();
+            if !again {
+                collection.pruned = None;
+            }
             collection.pull.restart(checkpoint);
             // The page that told of the log may be the one that is wanted.
             if !held.iter().any(|page| page.collection == name && page.from == checkpoint) {
@@ -89,6 +97,15 @@ impl Replica {
         }
         let index = page.collection;
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
+        if page.from == Position::default() && collection.pull.position() == page.from {
+            let is_news = page.pruned.is_some() && page.pruned != collection.pruned;
+            collection.pruned = page.pruned;
+            if is_news && collection.believed {
+                // What it is believed to have may be gone, and nothing that was read tells so.
+                self.start_over();
+                return;
+            }
+        }
         page.deltas.retain(|delta| delta.part.is_some() || !self.remote.echoes.take(&delta.bytes));
         let Some(chunks) = collection.pull.assemble(page) else { return };
         let mut loading = HashSet::new();
@@ -204,6 +221,7 @@ impl Replica {
             // Edits may wait for it. It is offered again, until it has been read.
             return;
         }
+        let Some(remote) = self.remote.id else { return };
         let edited = collection.outbox.forget(&key.id);
         let name = collection.name.clone();
         let document = collection.documents.remove(&key.id);
@@ -218,7 +236,7 @@ impl Replica {
             );
             self.fail(FailureKind::Pruned, Some(key.collection), Some(key.id.clone()), message);
         }
-        self.write(Write::Forget { collection: name, id: key.id.clone() });
+        self.write(Write::Forget { remote, collection: name, id: key.id.clone() });
         let Some(document) = document else { return };
         if let State::Live(_) = document.state {
             self.live.count -= 1;
@@ -232,15 +250,20 @@ impl Replica {
         }));
     }
 
+    /// Drops what is believed of the backend: all is read from the beginning, and offered again.
+    fn start_over(&mut self) {
+        let Some(remote) = self.remote.id else { return };
+        self.remote.identified = false;
+        self.remote.forgetting = true;
+        self.effects.push_back(Effect::Forget(remote));
+    }
+
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
         if refusal.code == "checkpointUnknown" {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
             match self.remote.id {
-                Some(remote) => {
-                    self.remote.forgetting = true;
-                    self.effects.push_back(Effect::Forget(remote));
-                }
+                Some(_) => self.start_over(),
                 // Nothing of it is believed yet: its pages waited for its name when the log was replaced.
                 None => {
                     self.effects.push_back(Effect::Subscribe { collection, checkpoint: Position::default() });

@@ -78,7 +78,7 @@ impl Peer {
             last_write: 0,
             captures: BTreeMap::new(),
         };
-        let state = RemoteState { remote: None, checkpoints: vec![Position::default()], unsent: vec![Vec::new()] };
+        let state = RemoteState { remote: None, unsent: vec![Vec::new()], ..RemoteState::default() };
         peer.handle(Event::Remote { epoch: None, state });
         peer
     }
@@ -131,12 +131,14 @@ impl Peer {
                     remote: Some(RemoteId(number)),
                     checkpoints: vec![Position::default()],
                     unsent: vec![unsent],
+                    unread: vec![!self.sent.is_empty()],
                 };
                 return Some(Event::Remote { epoch: Some(epoch), state });
             }
             Effect::Forget(_) => {
+                self.sent.clear();
                 let unsent = vec![self.chunks.keys().cloned().collect()];
-                let state = RemoteState { remote: Some(RemoteId(1)), checkpoints: vec![Position::default()], unsent };
+                let state = RemoteState { remote: Some(RemoteId(1)), unsent, ..RemoteState::default() };
                 return Some(Event::Remote { epoch: None, state });
             }
             Effect::ReadUnsent { collection, documents, read, .. } => {
@@ -243,6 +245,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
         checkpoint: at(to),
         has_more: false,
         epoch: "epoch".into(),
+        pruned: None,
     }
 }
 
@@ -381,7 +384,7 @@ fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
     let id = DocumentId::new("a");
     peer.handle(Event::Remote {
         epoch: Some("epoch".into()),
-        state: RemoteState { remote: Some(RemoteId(9)), checkpoints: Vec::new(), unsent: vec![Vec::new()] },
+        state: RemoteState { remote: Some(RemoteId(9)), unsent: vec![Vec::new()], ..RemoteState::default() },
     });
     let collection = peer.replica.collections.first_mut().unwrap();
     collection.outbox.reset(vec![id.clone()], false);

@@ -140,8 +140,11 @@ pub enum Write {
         /// The last row covered.
         position: Position,
     },
-    /// Drop a document and all of its changes, unsent ones too: a backend has forgotten it, long after it was deleted.
+    /// Drop a document and all of its changes, unsent ones too: a backend has forgotten it, long after it was deleted. Where others have it, it comes
+    /// back: the checkpoints of the collection's other logs are dropped as well.
     Forget {
+        /// The backend.
+        remote: RemoteId,
         /// The collection.
         collection: String,
         /// The document.

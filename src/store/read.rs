@@ -20,6 +20,17 @@ impl Store {
             .map_err(|error| self.sqlite(error))
     }
 
+    /// Whether a remote is believed to hold any chunk of a collection.
+    pub fn holds_any(&self, remote: RemoteId, collection: &str) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM chunk \
+                 WHERE holder = ?1 AND collection = (SELECT id FROM collection WHERE name = ?2))",
+            )
+            .and_then(|mut statement| statement.query_row(params![remote.0, collection], |row| row.get(0)))
+            .map_err(|error| self.sqlite(error))
+    }
+
     /// Where to pull a collection from: everything up to here of the remote's log is in this store.
     pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Position>, StoreError> {
         self.connection

@@ -53,7 +53,7 @@ fn place(write: &Write) -> String {
     match write {
         Write::Document(DocumentWrite { collection, id, .. })
         | Write::Sent { collection, id, .. }
-        | Write::Forget { collection, id } => {
+        | Write::Forget { collection, id, .. } => {
             format!("{collection}/{id}")
         }
         Write::Checkpoint { collection, .. } => format!("{collection} (checkpoint)"),
@@ -67,7 +67,7 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
         Write::Checkpoint { remote, collection, position } => {
             set_checkpoint(transaction, *remote, collection, *position)
         }
-        Write::Forget { collection, id } => forget_document(transaction, collection, id),
+        Write::Forget { remote, collection, id } => forget_document(transaction, *remote, collection, id),
     }
 }
 
@@ -176,13 +176,23 @@ fn set_checkpoint(
     Ok(())
 }
 
-fn forget_document(transaction: &Transaction, collection: &str, id: &DocumentId) -> rusqlite::Result<()> {
+fn forget_document(
+    transaction: &Transaction,
+    remote: RemoteId,
+    collection: &str,
+    id: &DocumentId,
+) -> rusqlite::Result<()> {
     let Some(document) = find_document(transaction, collection, id)? else {
         return Ok(());
     };
     for sql in ["DELETE FROM chunk WHERE document = ?1", "DELETE FROM document WHERE id = ?1"] {
         transaction.prepare_cached(sql)?.execute([document])?;
     }
+    transaction
+        .prepare_cached(
+            "DELETE FROM checkpoint WHERE remote <> ?1 AND collection = (SELECT id FROM collection WHERE name = ?2)",
+        )?
+        .execute(params![remote.0, collection])?;
     Ok(())
 }
 

@@ -191,6 +191,7 @@ impl Follow {
                 checkpoint,
                 has_more: page.has_more,
                 epoch: page.epoch.to_owned(),
+                pruned: page.pruned,
             });
             self.last = Some((page.epoch.to_owned(), page.has_more));
         }

@@ -95,6 +95,7 @@ impl Machine {
                         remote: Some(RemoteId(1)),
                         checkpoints: vec![Position::default()],
                         unsent: vec![Vec::new()],
+                        unread: vec![false],
                     };
                     Some(Event::Remote { epoch: Some(epoch), state })
                 }
@@ -121,7 +122,7 @@ impl Machine {
             })
             .collect();
         let checkpoint = self.last;
-        let page = Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into() };
+        let page = Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into(), pruned: None };
         self.handle(Event::Page(page));
         checkpoint
     }

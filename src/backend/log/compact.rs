@@ -50,9 +50,8 @@ impl Log {
                     continue;
                 }
             };
-            let Some(document) = self.collections.get_mut(&name).and_then(|known| known.documents.get_mut(&id)) else {
-                continue;
-            };
+            let Some(known) = self.collections.get_mut(&name) else { continue };
+            let Some(document) = known.documents.get_mut(&id) else { continue };
             if *document.fields != fields || document.deleted != deleted {
                 tracing::warn!(
                     target: "bevy_convex_replicate::backend",
@@ -61,6 +60,11 @@ impl Log {
                 );
                 document.fields = Arc::new(fields);
                 document.deleted = deleted;
+                let modified = (document.modified, id.clone());
+                match deleted {
+                    true => known.tombstones.insert(modified),
+                    false => known.tombstones.remove(&modified),
+                };
             }
             document.merged = true;
             records.push(Record::Document(document.record(&name)));

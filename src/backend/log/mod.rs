@@ -78,6 +78,8 @@ struct Collection {
     scopes: HashMap<Arc<str>, Scope>,
     /// Documents by the commit of their last change.
     modified: BTreeSet<(i64, DocumentId)>,
+    /// Of those the documents whose rows say that they are deleted.
+    tombstones: BTreeSet<(i64, DocumentId)>,
     /// Chunks of which parts are missing.
     waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
     pruned: Pruned,
@@ -105,6 +107,8 @@ struct Scope {
 struct Waiting {
     count: u32,
     parts: BTreeMap<u32, Arc<[u8]>>,
+    /// When the last of them came, or came again.
+    since: i64,
 }
 
 impl Waiting {

@@ -7,45 +7,104 @@ use std::{
 };
 
 use super::{Collection, Log, Record};
-use crate::{DocumentId, backend::failure::Failure, replica::Position};
+use crate::{DocumentId, backend::failure::Failure};
 
 /// What a collection remembers of the documents that it has forgotten.
 #[derive(Default)]
 pub(super) struct Pruned {
     /// Their names, so that nobody who was away for longer brings them back.
     names: HashSet<DocumentId>,
-    /// The newest row that is gone: who has not read that far may have missed a delete.
-    pub newest: Position,
+    /// The newest commit that is gone: who has not read that far may have missed a delete. 0: none is.
+    newest: i64,
 }
 
 impl Pruned {
-    pub fn remember(&mut self, id: DocumentId, last: Position) {
+    pub fn remember(&mut self, id: DocumentId, last: i64) {
         self.names.insert(id);
         self.newest = self.newest.max(last);
+    }
+
+    /// The newest commit that is gone, if any is.
+    pub fn newest(&self) -> Option<i64> {
+        (self.newest > 0).then_some(self.newest)
     }
 }
 
 impl Log {
-    /// Forgets documents that were deleted, and not changed since, before a time: at most `most` of them, those of one collection, oldest first.
-    /// `now` is the time of the commit. Empty if there is none.
+    /// What is to be forgotten: at most `most` documents that were deleted, and not changed since, before a time, those of one collection, oldest
+    /// first; and the parts that have waited for the rest of their change since before another. Empty if there is none.
     ///
+    /// Changes nothing yet: readers would be shown what a power cut takes back. When the records are durable, [`forget`](Self::forget) takes them.
     /// Tombstones whose rows are their writers' word wait until [`check_rows`](Self::check_rows) has found that they are deleted.
-    pub fn prune(&mut self, before: i64, most: usize, now: i64) -> Vec<Record> {
+    pub fn prunable(&self, before: i64, parts_before: i64, most: usize) -> Vec<Record> {
         // What is not published yet is not old, whatever the clock says.
         let end = before.min(self.published + 1);
         let due = self.collections.iter().map(|(name, known)| (name, tombstones(known, end, most)));
-        let Some((name, due)) = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name) else {
-            return Vec::new();
-        };
-        let name = name.clone();
-        // Readers look again: those who have not read so far have to start over.
-        let ts = self.next_ts(now);
-        let records = due.into_iter().flat_map(|id| self.forget(&name, &id, ts)).collect();
-        self.last = ts;
-        if let Some(known) = self.collections.get_mut(&name) {
-            known.last = ts;
+        let due = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name);
+        let mut records = Vec::new();
+        for (name, id) in due.into_iter().flat_map(|(name, ids)| ids.into_iter().map(move |id| (name, id))) {
+            let Some(document) = self.collections.get(name).and_then(|known| known.documents.get(&id)) else { continue };
+            records.extend(document.rows.iter().copied().map(Record::RowGone));
+            records.push(Record::DocumentGone { collection: name.clone(), id, last: document.modified });
+        }
+        for (name, known) in &self.collections {
+            for (id, chunks) in &known.waiting {
+                let old = chunks.iter().filter(|(_, chunk)| chunk.since < parts_before).take(most);
+                records.extend(old.map(|(hash, _)| Record::PartsGone {
+                    collection: name.clone(),
+                    document: id.clone(),
+                    hash: *hash,
+                }));
+            }
         }
         records
+    }
+
+    /// Takes in what was [prunable](Self::prunable), and is gone from the disk by now. `now` is the time of the commit.
+    pub fn forget(&mut self, records: &[Record], now: i64) {
+        let ts = self.next_ts(now);
+        for record in records {
+            match record {
+                Record::DocumentGone { collection, id, last } => {
+                    self.forget_document(collection, id, *last, ts);
+                    // Readers look again: those who have not read so far have to start over.
+                    self.last = ts;
+                }
+                Record::PartsGone { collection, document, hash } => {
+                    let Some(known) = self.collections.get_mut(collection) else { continue };
+                    let Some(chunks) = known.waiting.get_mut(document) else { continue };
+                    chunks.remove(hash);
+                    if chunks.is_empty() {
+                        known.waiting.remove(document);
+                    }
+                }
+                // With their document.
+                _ => {}
+            }
+        }
+    }
+
+    fn forget_document(&mut self, name: &Arc<str>, id: &DocumentId, last: i64, ts: i64) {
+        let Some(known) = self.collections.get_mut(name) else { return };
+        let Some(document) = known.documents.remove(id) else { return };
+        let mut scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
+        for position in &document.rows {
+            known.rows.remove(position);
+            if let Some(scope) = &mut scope {
+                scope.rows.remove(position);
+            }
+        }
+        known.last = ts;
+        for scope in known.scopes.values_mut() {
+            scope.last = ts;
+        }
+        known.modified.remove(&(document.modified, id.clone()));
+        known.tombstones.remove(&(document.modified, id.clone()));
+        known.waiting.remove(id);
+        known.pruned.remember(id.clone(), last);
+        self.merged.take(name, id);
+        self.unchecked.remove(&(name.clone(), id.clone()));
+        self.compactable.remove(&(name.clone(), id.clone()));
     }
 
     /// Refuses what was pruned: it would be a new document with an old name, of which others have a history that this log lacks.
@@ -63,42 +122,22 @@ impl Log {
         self.collections.get(collection).is_some_and(|known| known.pruned.names.contains(id))
     }
 
+    /// How far a collection was pruned: the newest commit of those that are gone.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn pruned_to(&self, collection: &str) -> Option<i64> {
+        self.collections.get(collection).and_then(|known| known.pruned.newest())
+    }
+
     /// The documents of a collection that were pruned.
     #[cfg(feature = "simulation")]
     pub fn pruned(&self, collection: &str) -> std::collections::BTreeSet<DocumentId> {
         self.collections.get(collection).map(|known| known.pruned.names.iter().cloned().collect()).unwrap_or_default()
     }
-
-    fn forget(&mut self, name: &Arc<str>, id: &DocumentId, ts: i64) -> Vec<Record> {
-        let Some(known) = self.collections.get_mut(name) else { return Vec::new() };
-        let Some(document) = known.documents.remove(id) else { return Vec::new() };
-        let last = document.rows.last().copied().unwrap_or_default();
-        let mut records: Vec<_> = document.rows.iter().copied().map(Record::RowGone).collect();
-        let mut scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
-        for position in &document.rows {
-            known.rows.remove(position);
-            if let Some(scope) = &mut scope {
-                scope.rows.remove(position);
-            }
-        }
-        for scope in known.scopes.values_mut() {
-            scope.last = ts;
-        }
-        known.modified.remove(&(document.modified, id.clone()));
-        known.waiting.remove(id);
-        known.pruned.remember(id.clone(), last);
-        self.merged.take(name, id);
-        self.unchecked.remove(&(name.clone(), id.clone()));
-        self.compactable.remove(&(name.clone(), id.clone()));
-        records.push(Record::DocumentGone { collection: name.clone(), id: id.clone(), last });
-        records
-    }
 }
 
 /// The documents last changed before `end` that are deleted.
 fn tombstones(known: &Collection, end: i64, most: usize) -> Vec<DocumentId> {
-    let old = known.modified.range((Unbounded, Excluded((end, DocumentId::new("")))));
-    let is_tombstone =
-        |id: &DocumentId| known.documents.get(id).is_some_and(|document| document.deleted && document.merged);
-    old.map(|(_, id)| id).filter(|id| is_tombstone(id)).take(most).cloned().collect()
+    let old = known.tombstones.range((Unbounded, Excluded((end, DocumentId::new("")))));
+    let is_sure = |id: &DocumentId| known.documents.get(id).is_some_and(|document| document.merged);
+    old.map(|(_, id)| id).filter(|id| is_sure(id)).take(most).cloned().collect()
 }

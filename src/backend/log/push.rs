@@ -146,7 +146,7 @@ impl Log {
             Some(Value::Object(fields)) => Some(fields),
             Some(_) => return Err(Failure::new("forbiddenField", "`fields` is not an object")),
         };
-        let mut parts = self.receive(collection, &id, pushed.changes)?;
+        let mut parts = self.receive(collection, &id, pushed.changes, commit.ts)?;
         let new_row = match fields {
             Some(fields) => NewRow::Sent { fields, removed: pushed.removed },
             None => NewRow::Merged,
@@ -157,11 +157,18 @@ impl Log {
     }
 
     /// Puts parts together. Changes nothing yet.
-    fn receive(&self, collection: &str, id: &DocumentId, chunks: Vec<Chunk>) -> Result<Received, Failure> {
+    fn receive(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        chunks: Vec<Chunk>,
+        now: i64,
+    ) -> Result<Received, Failure> {
         let known = self.collections.get(collection);
         let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
         let mut received = Received {
             waiting: known.and_then(|known| known.waiting.get(id)).cloned().unwrap_or_default(),
+            now,
             ..Received::default()
         };
         for chunk in chunks {
@@ -298,8 +305,13 @@ impl Log {
                 }));
             }
         }
-        collection.modified.remove(&(document.modified, id.clone()));
+        let before = (document.modified, id.clone());
+        collection.modified.remove(&before);
+        collection.tombstones.remove(&before);
         collection.modified.insert((commit.ts, id.clone()));
+        if deleted {
+            collection.tombstones.insert((commit.ts, id.clone()));
+        }
         document.modified = commit.ts;
         document.fields = Arc::new(fields);
         document.deleted = deleted;
@@ -340,6 +352,9 @@ struct Received {
     new: Vec<(Part, Arc<[u8]>)>,
     /// Chunks that no longer wait.
     done: Vec<[u8; 32]>,
+    /// Whether a part came that waits already.
+    again: bool,
+    now: i64,
 }
 
 impl Received {
@@ -349,8 +364,12 @@ impl Received {
         if waiting.count != part.count {
             return Err(misfit("the others are of another count"));
         }
+        waiting.since = self.now;
         match waiting.parts.get(&part.index) {
-            Some(known) if *known == bytes => return Ok(()),
+            Some(known) if *known == bytes => {
+                self.again = true;
+                return Ok(());
+            }
             Some(_) => return Err(misfit("it came before, with other bytes")),
             None => waiting.parts.insert(part.index, bytes.clone()),
         };
@@ -373,7 +392,7 @@ impl Received {
     }
 
     fn keep(self, log: &mut Log, collection: &Arc<str>, document: DocumentId, commit: &mut Commit) {
-        if self.new.is_empty() && self.done.is_empty() {
+        if self.new.is_empty() && self.done.is_empty() && !self.again {
             return;
         }
         let known = &mut log.collections.entry(collection.clone()).or_default().waiting;
@@ -386,6 +405,7 @@ impl Received {
                 document: document.clone(),
                 part,
                 bytes,
+                ts: self.now,
             });
         }
         match self.waiting.is_empty() {

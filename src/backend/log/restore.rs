@@ -35,20 +35,21 @@ impl Restore {
         match record {
             Record::Document(record) => self.document(record),
             Record::Row(row) => return self.row(row),
-            Record::Part { collection, document, part, bytes } => {
+            Record::Part { collection, document, part, bytes, ts } => {
                 let name = self.log.name(&collection);
                 let waiting = self.log.collections.entry(name).or_default().waiting.entry(document).or_default();
                 let chunk =
                     waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
                 chunk.parts.insert(part.index, bytes);
+                chunk.since = chunk.since.max(ts);
             }
             Record::DocumentGone { collection, id, last } => {
                 let name = self.log.name(&collection);
                 let known = self.log.collections.entry(name).or_default();
                 known.pruned.remember(id, last);
                 // Nothing comes before what is gone, also if the clock goes back.
-                known.last = known.last.max(last.ts);
-                self.log.last = self.log.last.max(last.ts);
+                known.last = known.last.max(last);
+                self.log.last = self.log.last.max(last);
             }
             Record::RowGone(_) | Record::PartsGone { .. } => {}
         }
@@ -87,6 +88,9 @@ impl Restore {
             self.log.unchecked.insert((name, record.id.clone()));
         }
         collection.modified.insert((record.modified, record.id.clone()));
+        if record.deleted {
+            collection.tombstones.insert((record.modified, record.id.clone()));
+        }
         collection.last = collection.last.max(record.modified);
         self.log.last = self.log.last.max(record.modified);
         collection.documents.insert(record.id, document);

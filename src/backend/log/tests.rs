@@ -49,7 +49,7 @@ fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<pull::LogDelt
     let mut limits = limits.iter().cycle();
     loop {
         let limit = limits.next().map(|limit| f64::from(*limit));
-        let page = log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None }).unwrap();
+        let page = log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None, pruned: log.pruned_to("c") }).unwrap();
         assert!(page.checkpoint >= checkpoint);
         checkpoint = page.checkpoint;
         all.extend(page.deltas);

@@ -278,6 +278,10 @@ impl DiskWork {
                 Some(remote) => store.checkpoint(remote, collection)?,
                 None => None,
             };
+            state.unread.push(match remote {
+                Some(remote) if checkpoint.is_none() => store.holds_any(remote, collection)?,
+                _ => false,
+            });
             state.checkpoints.push(checkpoint.unwrap_or_default());
             state.unsent.push(store.unsent(collection, remote, usize::MAX)?);
         }
