@@ -736,3 +736,73 @@ fn an_edit_made_while_the_unsent_are_read_is_sent_after_a_reconnect() {
         assert!(pushed.contains(&change_hash(bytes).unwrap()), "an edit was never sent");
     }
 }
+
+#[test]
+fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log refuses.
+    peer.subscribed.clear();
+    let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
+    peer.handle(Event::Page(begins.clone()));
+    assert_eq!(peer.subscribed, [Position::default()]);
+    peer.handle(Event::Page(begins.clone()));
+    assert_eq!(peer.pushes.len(), 2, "offered again");
+    peer.refuse("pruned");
+    assert!(peer.last().2.is_none(), "it is gone");
+    assert!(peer.chunks.is_empty(), "from the store as well");
+    assert!(peer.failures.is_empty(), "it had no edits that were not sent: {:?}", peer.failures);
+
+    // Once for each pruning.
+    peer.put("b", 0, &task("two"));
+    peer.accept();
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.subscribed.clear();
+    peer.handle(Event::Page(begins));
+    assert!(peer.subscribed.is_empty(), "{:?}", peer.subscribed);
+    assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn only_the_document_that_was_pruned_is_dropped_and_its_unsent_edits_are_reported() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.put("b", 0, &task("two"));
+    peer.put("c", 0, &task("three"));
+    let ids: Vec<_> = peer.pushes[0].documents.iter().map(|document| document.id.to_string()).collect();
+    assert_eq!(ids, ["a"]);
+    peer.refuse("pruned");
+    assert_eq!(peer.failures, [FailureKind::Pruned]);
+    assert!(peer.last().2.is_none());
+    assert_eq!(peer.chunks.keys().map(|id| id.to_string()).collect::<Vec<_>>(), ["b", "c"]);
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.failures.len()), (0, 1));
+    assert_eq!(peer.sent.len(), 2);
+}
+
+#[test]
+fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
+    peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
+    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked for.
+    let mut other = Peer::connected(2);
+    other.put("b", 0, &task("two"));
+    peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);
+    let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+    peer.subscribed.clear();
+    for effect in effects {
+        if let Some(event) = peer.carry_out(effect) {
+            peer.handle(event);
+        }
+    }
+    let is_taken_in = peer.chunks.contains_key(&DocumentId::new("b"));
+    assert!(is_taken_in || peer.subscribed == [Position::default()], "taken in, or asked for again");
+}

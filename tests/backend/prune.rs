@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use bevy_convex_replicate::backend::{Backend, BackendConfig};
 use convex::{FunctionResult, Value};
 use futures::StreamExt;
+use sha2::{Digest, Sha256};
 
 use crate::support::*;
 
@@ -147,4 +148,120 @@ async fn who_follows_from_before_a_pruned_delete_is_told_to_start_over() {
     });
     assert_eq!(text(field(&data.await.expect("told in time"), "code")), "checkpointUnknown");
     assert!(backend.rows("tasks").is_empty());
+}
+
+#[tokio::test]
+async fn who_begins_after_the_pruning_gets_through_all_pages_and_who_forgot_it_starts_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    for id in ["a", "b", "c", "gone"] {
+        accepted(&push(&mut one, "tasks", vec![Writer::new(id).put("n", 1).document(None)]).await);
+    }
+    ok(delete(&mut one, "gone").await);
+    accepted(&push(&mut one, "tasks", vec![Writer::new("d").put("n", 1).document(None)]).await);
+    let before = ok(one_row(&mut one, start(), None).await);
+    assert!(!has(&before, "pruned"), "nothing has been");
+    backend.stop();
+
+    // As the TypeScript functions answer: `convex/tests/upkeep.test.ts`. And so after another start, from what is on the disk.
+    for _ in 0..2 {
+        let backend = open(directory.path(), Duration::ZERO);
+        until_rows(&backend, &["a", "b", "c", "d"]).await;
+        let mut one = client(&backend).await;
+        let first = ok(one_row(&mut one, start(), None).await);
+        let (mut ids, mut at) = (Vec::new(), first.clone());
+        loop {
+            ids.extend(array(field(&at, "deltas")).iter().map(|row| text(field(row, "id")).to_owned()));
+            if *field(&at, "hasMore") == Value::Boolean(false) {
+                break;
+            }
+            let pruned = Some(field(&at, "pruned").clone());
+            at = ok(one_row(&mut one, field(&at, "checkpoint").clone(), pruned).await);
+        }
+        assert_eq!(ids, ["a", "b", "c", "d"]);
+
+        let checkpoint = field(&first, "checkpoint");
+        let other = Value::Int64(int(field(&first, "pruned")) - 1);
+        for forgotten in [None, Some(other)] {
+            let data = refused(one_row(&mut one, checkpoint.clone(), forgotten).await);
+            assert_eq!(text(field(&data, "code")), "checkpointUnknown");
+        }
+        backend.stop();
+    }
+}
+
+async fn one_row(client: &mut convex::ConvexClient, checkpoint: Value, pruned: Option<Value>) -> FunctionResult {
+    let limit = ("limit", Value::Float64(1.0));
+    match pruned {
+        Some(pruned) => {
+            query(client, "tasks:pullDeltas", [("checkpoint", checkpoint), limit, ("pruned", pruned)]).await
+        }
+        None => query(client, "tasks:pullDeltas", [("checkpoint", checkpoint), limit]).await,
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_format_1_is_opened_with_what_waits_in_it_and_an_older_program_refuses_it_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    let (_, after, ..) = deleted(&mut one).await;
+    let mut large = Writer::new("large");
+    large.put("text", "x".repeat(400_000));
+    let raw = large.changes()[0].raw_bytes().to_vec();
+    let (first, last) = raw.split_at(256 * 1024);
+    let part = |bytes: &[u8], index: u32| {
+        let hash = Sha256::digest(&raw).to_vec();
+        let part = object([("hash", hash.into()), ("index", f64::from(index).into()), ("count", 2.0.into())]);
+        let chunk = object([("bytes", bytes.to_vec().into()), ("part", Value::Object(part))]);
+        Value::Object(object([("id", "large".into()), ("changes", Value::Array(vec![Value::Object(chunk)]))]))
+    };
+    accepted(&push(&mut one, "tasks", vec![part(first, 0)]).await);
+    backend.stop();
+
+    // As format 1 was, its stamps included: those of `part` did not cover the time.
+    let file = directory.path().join("log.sqlite");
+    let older = rusqlite::Connection::open(&file).unwrap();
+    let stamp = {
+        let mut hash = Sha256::new();
+        let digest = Sha256::digest(&raw);
+        let cells: [(u8, &[u8]); 6] = [
+            (3, b"tasks"),
+            (3, b"large"),
+            (4, &digest),
+            (1, &0_i64.to_le_bytes()),
+            (1, &2_i64.to_le_bytes()),
+            (4, first),
+        ];
+        for (kind, bytes) in cells {
+            hash.update([kind]);
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        hash.finalize().to_vec()
+    };
+    older.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; PRAGMA user_version = 1").unwrap();
+    assert_eq!(older.execute("UPDATE part SET stamp = ?1", [&stamp]).unwrap(), 1);
+    drop(older);
+
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    assert!(array(field(&ok(page(&mut one, after).await), "deltas")).is_empty(), "the log goes on");
+    accepted(&push(&mut one, "tasks", vec![part(last, 1)]).await);
+    assert_eq!(backend.rows("tasks").iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["gone", "large", "stays"]);
+    backend.stop();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    let format: i64 = newer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, 2, "a program that knows only format 1 refuses it");
+    newer.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; PRAGMA user_version = 1").unwrap();
+    newer
+        .execute(
+            "INSERT INTO part (collection, document, hash, part_index, part_count, bytes, stamp) VALUES ('tasks', 'odd', ?1, 0, 2, x'00', ?1)",
+            [&stamp],
+        )
+        .unwrap();
+    drop(newer);
+    let error = Backend::start(BackendConfig::new().data(directory.path())).err().unwrap();
+    assert!(error.to_string().contains("odd"), "what is damaged is not believed because it is older: {error}");
 }

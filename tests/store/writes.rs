@@ -225,3 +225,46 @@ fn documents_come_in_pages_by_name() {
     assert!(store.chunks("none", &DocumentId::new("00")).unwrap().is_empty());
     assert!(store.chunks("tasks", &DocumentId::new("none")).unwrap().is_empty());
 }
+
+#[test]
+fn a_forgotten_document_is_gone_and_where_others_have_it_it_is_asked_for_again() {
+    let (folder, mut store) = store();
+    let here = store.remote("https://one.example", "epoch").unwrap();
+    let there = store.remote("https://two.example", "epoch").unwrap();
+    let (mut gone, mut stays) = (Author::new("tasks", "gone"), Author::new("tasks", "stays"));
+    let (mut other, position) = (Author::new("other", "gone"), at(7, 1));
+    let checkpoint = |remote, collection: &str| Write::Checkpoint { remote, collection: collection.into(), position };
+    store
+        .commit(&[
+            Write::Document(gone.receive(there, "title", 1)),
+            Write::Document(gone.edit("title", 2)),
+            Write::Document(stays.edit("title", 3)),
+            Write::Document(other.edit("title", 4)),
+            checkpoint(here, "tasks"),
+            checkpoint(there, "tasks"),
+            checkpoint(there, "other"),
+        ])
+        .unwrap();
+    assert!(store.holds_any(there, "tasks").unwrap());
+    assert!(!store.holds_any(here, "tasks").unwrap());
+    let forget = Write::Forget { remote: here, collection: "tasks".into(), id: DocumentId::new("gone") };
+    store.commit(std::slice::from_ref(&forget)).unwrap();
+    for _ in 0..2 {
+        let ids = |collection| -> Vec<_> {
+            let documents = store.documents(collection, None, usize::MAX).unwrap();
+            documents.iter().map(|document| document.id.to_string()).collect()
+        };
+        assert_eq!((ids("tasks"), ids("other")), (vec!["stays".to_owned()], vec!["gone".to_owned()]));
+        assert!(store.chunks("tasks", &DocumentId::new("gone")).unwrap().is_empty());
+        let unsent = store.unsent("tasks", Some(here), usize::MAX).unwrap();
+        assert_eq!(unsent, [DocumentId::new("stays")]);
+        assert_eq!(store.checkpoint(here, "tasks").unwrap(), Some(position), "that log does not have it");
+        assert_eq!(store.checkpoint(there, "tasks").unwrap(), None, "the other may");
+        assert_eq!(store.checkpoint(there, "other").unwrap(), Some(position));
+        assert!(!store.holds_any(there, "tasks").unwrap());
+        // Again, and of one that never was: nothing happens.
+        store.commit(std::slice::from_ref(&forget)).unwrap();
+        drop(store);
+        store = open(&folder);
+    }
+}

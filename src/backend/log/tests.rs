@@ -426,3 +426,68 @@ fn a_row_keeps_what_the_first_change_of_a_push_had_not_seen() {
     assert_eq!(field(&log, "other"), convex::Value::Float64(9.0));
     assert!(log.check_rows(1).is_empty(), "it was merged");
 }
+
+#[test]
+fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay() {
+    let mut log = Log::new("epoch");
+    let send = |log: &mut Log, id: &str, index: u32, now: i64| {
+        let part = Part { hash: [id.len() as u8; 32], index, count: 3 };
+        let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Some(part)) };
+        let document =
+            PushedDocument { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
+        let committed = log.push_changes("c", PushChanges { documents: vec![document], scope: None }, now).unwrap();
+        assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
+        committed.records
+    };
+    let mut records = send(&mut log, "old", 0, 100);
+    records.extend(send(&mut log, "again", 0, 100));
+    records.extend(send(&mut log, "two", 0, 100));
+    records.extend(send(&mut log, "two", 1, 300));
+    assert!(send(&mut log, "again", 0, 300).is_empty(), "it is there");
+    assert!(log.prunable(i64::MIN, 100, 10).is_empty());
+    let gone = log.prunable(i64::MIN, 200, 10);
+    let names = |records: &[Record]| -> Vec<String> {
+        records
+            .iter()
+            .map(|record| match record {
+                Record::PartsGone { document, .. } => document.to_string(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    assert_eq!(names(&gone), ["old"]);
+    assert_eq!(log.prunable(i64::MIN, 200, 10).len(), 1, "until it is durable nothing has changed");
+    log.forget(&gone, 400);
+    assert!(log.prunable(i64::MIN, 200, 10).is_empty());
+    assert_eq!(log.prunable(i64::MIN, 301, 10).len(), 2);
+
+    // A restart knows when they came first, by chunk.
+    let mut restore = Restore::new("epoch");
+    for record in records {
+        restore.add(record).unwrap();
+    }
+    let restored = restore.finish().unwrap();
+    let mut left = names(&restored.prunable(i64::MIN, 200, 10));
+    left.sort();
+    assert_eq!(left, ["again", "old"]);
+}
+
+#[test]
+fn nobody_is_shown_a_pruning_that_is_not_durable() {
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    log.push_changes("c", replica.edit(1), 100).unwrap();
+    log.delete_document("c", "d", [7; 16], 200).unwrap();
+    log.publish();
+    assert!(log.prunable(200, 0, 10).is_empty());
+    let gone = log.prunable(201, 0, 10);
+    assert_eq!(pull(&log, Position::default(), &[1]).len(), 2, "all is there");
+    assert_eq!(log.pruned_to("c"), None);
+    log.forget(&gone, 300);
+    log.publish();
+    assert!(pull(&log, Position::default(), &[1]).is_empty());
+    assert_eq!(log.pruned_to("c"), Some(200));
+    assert!(log.touched("c", None) >= 300, "readers look again");
+    assert_eq!(log.change_stream("c"), StreamState::default());
+    assert!(log.prunable(i64::MAX, 0, 10).is_empty());
+}
