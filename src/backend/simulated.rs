@@ -179,8 +179,7 @@ impl Node {
     fn positions(&self, collection: &str, document: &DocumentId) -> BTreeSet<Position> {
         let log = self.writer.log();
         let start = Some(Position::default());
-        let mut args =
-            PullDeltas { checkpoint: start, limit: None, scope: None, pruned: log.pruned_to(collection) };
+        let mut args = PullDeltas { checkpoint: start, limit: None, scope: None, pruned: log.pruned_to(collection) };
         let mut positions = BTreeSet::new();
         while let Ok(page) = log.pull_deltas(collection, &args) {
             positions.extend(page.deltas.iter().filter(|row| row.document == *document).map(|row| row.position));

@@ -170,8 +170,7 @@ impl Store {
             if !is_as_written(row, 3)? {
                 return Err(damaged(format!("the name of the deleted document {id} is not as it was written")));
             }
-            let record =
-                Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last: row.get(2)? };
+            let record = Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last: row.get(2)? };
             log.add(record).map_err(|damage| damaged(damage.to_string()))?;
         }
 
@@ -302,11 +301,7 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
             insert(
                 transaction,
                 "INSERT OR REPLACE INTO pruned (collection, id, ts, stamp) VALUES (?1, ?2, ?3, ?4)",
-                &[
-                    Cell::Text(collection.as_bytes()),
-                    Cell::Text(id.as_str().as_bytes()),
-                    Cell::Integer(*last),
-                ],
+                &[Cell::Text(collection.as_bytes()), Cell::Text(id.as_str().as_bytes()), Cell::Integer(*last)],
             )?;
         }
         Record::Part { collection, document, part, bytes, ts } => {

@@ -228,7 +228,8 @@ impl App {
                 Report::Failed(failure) => {
                     trace.add(format!("{name}:   is told that {failure}"));
                     // What cannot be helped, and tried again.
-                    let is_expected = matches!(failure.kind, FailureKind::Store | FailureKind::Refused | FailureKind::Pruned);
+                    let is_expected =
+                        matches!(failure.kind, FailureKind::Store | FailureKind::Refused | FailureKind::Pruned);
                     if !is_expected {
                         return Err(format!("{name} reports: {failure}"));
                     }

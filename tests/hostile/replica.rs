@@ -122,7 +122,8 @@ impl Machine {
             })
             .collect();
         let checkpoint = self.last;
-        let page = Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into(), pruned: None };
+        let page =
+            Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into(), pruned: None };
         self.handle(Event::Page(page));
         checkpoint
     }

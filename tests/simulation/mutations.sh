@@ -126,5 +126,15 @@ mutation "the base of a document made here is not kept" src/replica/live.rs \
             live.bases.insert(generation, heads);
         }
         Ok(live)'
+mutation "a checkpoint from before what was pruned is not refused" src/backend/log/pull.rs \
+    'if checkpoint.ts > 0 && args.pruned != pruned' 'if false && args.pruned != pruned'
+mutation "what was pruned is taken as a new document" src/backend/log/prune.rs \
+    'match self.has_pruned(collection, &DocumentId::new(id)) {' 'match self.has_pruned(collection, &DocumentId::new(id)) && false {'
+mutation "a reader on its way is refused where the log was pruned" src/backend/log/pull.rs \
+    'if checkpoint.ts > 0 && args.pruned != pruned' 'if checkpoint.ts > 0'
+mutation "who has only pushed is not told that it was pruned" src/replica/remote.rs \
+    'if is_news && collection.believed {' 'if is_news && collection.believed && false {'
+mutation "a document pruned elsewhere is not asked for again" src/store/write.rs \
+    'DELETE FROM checkpoint WHERE remote <> ?1' 'DELETE FROM checkpoint WHERE remote <> remote AND remote = ?1'
 
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }

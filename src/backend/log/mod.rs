@@ -13,6 +13,9 @@
 //!   readers  <-----------+ <------ publish <-----------+
 //! ```
 //!
+//! What was deleted long ago goes the other way round, so that nobody misses it who may see it again: [`prunable`](Log::prunable) gives the
+//! records, and once they are durable [`forget`](Log::forget) takes them in.
+//!
 //! Readers ([`pull_deltas`](Log::pull_deltas) and the rest) see what is published and nothing later: nobody is shown what a power
 //! cut could take back.
 //!

@@ -43,7 +43,9 @@ impl Log {
         let due = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name);
         let mut records = Vec::new();
         for (name, id) in due.into_iter().flat_map(|(name, ids)| ids.into_iter().map(move |id| (name, id))) {
-            let Some(document) = self.collections.get(name).and_then(|known| known.documents.get(&id)) else { continue };
+            let Some(document) = self.collections.get(name).and_then(|known| known.documents.get(&id)) else {
+                continue;
+            };
             records.extend(document.rows.iter().copied().map(Record::RowGone));
             records.push(Record::DocumentGone { collection: name.clone(), id, last: document.modified });
         }

@@ -157,13 +157,7 @@ impl Log {
     }
 
     /// Puts parts together. Changes nothing yet.
-    fn receive(
-        &self,
-        collection: &str,
-        id: &DocumentId,
-        chunks: Vec<Chunk>,
-        now: i64,
-    ) -> Result<Received, Failure> {
+    fn receive(&self, collection: &str, id: &DocumentId, chunks: Vec<Chunk>, now: i64) -> Result<Received, Failure> {
         let known = self.collections.get(collection);
         let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
         let mut received = Received {

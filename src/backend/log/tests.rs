@@ -49,7 +49,12 @@ fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<pull::LogDelt
     let mut limits = limits.iter().cycle();
     loop {
         let limit = limits.next().map(|limit| f64::from(*limit));
-        let page = log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None, pruned: log.pruned_to("c") }).unwrap();
+        let page = log
+            .pull_deltas(
+                "c",
+                &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None, pruned: log.pruned_to("c") },
+            )
+            .unwrap();
         assert!(page.checkpoint >= checkpoint);
         checkpoint = page.checkpoint;
         all.extend(page.deltas);
@@ -433,8 +438,7 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
     let send = |log: &mut Log, id: &str, index: u32, now: i64| {
         let part = Part { hash: [id.len() as u8; 32], index, count: 3 };
         let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Some(part)) };
-        let document =
-            PushedDocument { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
+        let document = PushedDocument { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
         let committed = log.push_changes("c", PushChanges { documents: vec![document], scope: None }, now).unwrap();
         assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
         committed.records
