@@ -36,9 +36,10 @@ const FORMAT: i64 = 2;
 
 /// What is new in format 2. In format 1 `part` had no `ts`.
 const FORMAT_2: &str = "
--- Documents that were deleted long ago, and the commit of the last change each of them had.
+-- Documents that were deleted long ago, and the place of the last row each of them had.
 CREATE TABLE pruned (
-    collection TEXT NOT NULL, id TEXT NOT NULL, ts INTEGER NOT NULL,
+    collection TEXT NOT NULL, id TEXT NOT NULL,
+    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     stamp BLOB,
     PRIMARY KEY (collection, id)
 ) STRICT;
@@ -163,14 +164,15 @@ impl Store {
             log.add(Record::Document(record)).map_err(|damage| damaged(damage.to_string()))?;
         }
 
-        let mut statement = self.connection.prepare("SELECT collection, id, ts, stamp FROM pruned")?;
+        let mut statement = self.connection.prepare("SELECT collection, id, ts, ordinal, stamp FROM pruned")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = DocumentId::new(row.get::<_, String>(1)?);
-            if !is_as_written(row, 3)? {
+            if !is_as_written(row, 4)? {
                 return Err(damaged(format!("the name of the deleted document {id} is not as it was written")));
             }
-            let record = Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last: row.get(2)? };
+            let last = Position { ts: row.get(2)?, ordinal: row.get(3)? };
+            let record = Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last };
             log.add(record).map_err(|damage| damaged(damage.to_string()))?;
         }
 
@@ -300,8 +302,13 @@ fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
             }
             insert(
                 transaction,
-                "INSERT OR REPLACE INTO pruned (collection, id, ts, stamp) VALUES (?1, ?2, ?3, ?4)",
-                &[Cell::Text(collection.as_bytes()), Cell::Text(id.as_str().as_bytes()), Cell::Integer(*last)],
+                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, stamp) VALUES (?1, ?2, ?3, ?4, ?5)",
+                &[
+                    Cell::Text(collection.as_bytes()),
+                    Cell::Text(id.as_str().as_bytes()),
+                    Cell::Integer(last.ts),
+                    Cell::Integer(last.ordinal.into()),
+                ],
             )?;
         }
         Record::Part { collection, document, part, bytes, ts } => {

@@ -265,3 +265,24 @@ async fn a_log_of_format_1_is_opened_with_what_waits_in_it_and_an_older_program_
     let error = Backend::start(BackendConfig::new().data(directory.path())).err().unwrap();
     assert!(error.to_string().contains("odd"), "what is damaged is not believed because it is older: {error}");
 }
+
+#[tokio::test]
+async fn who_has_read_to_the_middle_of_the_commit_of_a_pruned_delete_starts_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(directory.path(), FOREVER);
+    let mut one = client(&backend).await;
+    let mut gone = Writer::new("gone");
+    let mut changes = gone.put("n", 1).changes();
+    changes.extend(gone.put("deleted", true).changes());
+    let whole = pushed("gone", changes.iter().map(|change| change.raw_bytes()), None);
+    accepted(&push(&mut one, "tasks", vec![whole]).await);
+    let made = field(&ok(one_row(&mut one, start(), None).await), "checkpoint").clone();
+    let all = field(&ok(page(&mut one, start()).await), "checkpoint").clone();
+    assert_eq!(int(field(&made, "ts")), int(field(&all, "ts")), "one commit");
+    backend.stop();
+    let backend = open(directory.path(), Duration::ZERO);
+    until_rows(&backend, &[]).await;
+    let mut one = client(&backend).await;
+    assert_eq!(text(field(&refused(page(&mut one, made).await), "code")), "checkpointUnknown");
+    assert!(array(field(&ok(page(&mut one, all).await), "deltas")).is_empty());
+}

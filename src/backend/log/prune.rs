@@ -7,31 +7,31 @@ use std::{
 };
 
 use super::{Collection, Log, Record};
-use crate::{DocumentId, backend::failure::Failure};
+use crate::{DocumentId, backend::failure::Failure, replica::Position};
 
 /// What a collection remembers of the documents that it has forgotten.
 #[derive(Default)]
 pub(super) struct Pruned {
     /// Their names, so that nobody who was away for longer brings them back.
     names: HashSet<DocumentId>,
-    /// The newest commit that is gone: who has not read that far may have missed a delete. 0: none is.
-    newest: i64,
+    /// The newest row that is gone: who has not read that far may have missed a delete.
+    newest: Position,
 }
 
 impl Pruned {
-    pub fn remember(&mut self, id: DocumentId, last: i64) {
+    pub fn remember(&mut self, id: DocumentId, last: Position) {
         self.names.insert(id);
         self.newest = self.newest.max(last);
     }
 
-    /// The newest commit that is gone, if any is.
-    pub fn newest(&self) -> Option<i64> {
-        (self.newest > 0).then_some(self.newest)
+    /// The newest row that is gone, if any is.
+    pub fn newest(&self) -> Option<Position> {
+        (self.newest > Position::default()).then_some(self.newest)
     }
 }
 
 impl Log {
-    /// What is to be forgotten: at most `most` documents that were deleted, and not changed since, before a time, those of one collection, oldest
+    /// What is to be forgotten: `most` documents (and the others of the last one's commit) that were deleted, and not changed since, before a time, those of one collection, oldest
     /// first; and the parts that have waited for the rest of their change since before another. Empty if there is none.
     ///
     /// Changes nothing yet: readers would be shown what a power cut takes back. When the records are durable, [`forget`](Self::forget) takes them.
@@ -47,7 +47,8 @@ impl Log {
                 continue;
             };
             records.extend(document.rows.iter().copied().map(Record::RowGone));
-            records.push(Record::DocumentGone { collection: name.clone(), id, last: document.modified });
+            let last = document.rows.last().copied().unwrap_or_default();
+            records.push(Record::DocumentGone { collection: name.clone(), id, last });
         }
         for (name, known) in &self.collections {
             for (id, chunks) in &known.waiting {
@@ -86,7 +87,7 @@ impl Log {
         }
     }
 
-    fn forget_document(&mut self, name: &Arc<str>, id: &DocumentId, last: i64, ts: i64) {
+    fn forget_document(&mut self, name: &Arc<str>, id: &DocumentId, last: Position, ts: i64) {
         let Some(known) = self.collections.get_mut(name) else { return };
         let Some(document) = known.documents.remove(id) else { return };
         let mut scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
@@ -127,7 +128,7 @@ impl Log {
     /// How far a collection was pruned: the newest commit of those that are gone.
     #[cfg(any(test, feature = "simulation"))]
     pub fn pruned_to(&self, collection: &str) -> Option<i64> {
-        self.collections.get(collection).and_then(|known| known.pruned.newest())
+        self.collections.get(collection).and_then(|known| known.pruned.newest()).map(|newest| newest.ts)
     }
 
     /// The documents of a collection that were pruned.
@@ -137,9 +138,21 @@ impl Log {
     }
 }
 
-/// The documents last changed before `end` that are deleted.
+/// The documents last changed before `end` that are deleted, whole commits of them: readers are told how far the log was pruned by a commit, and must
+/// not be told the same when more of it goes.
 fn tombstones(known: &Collection, end: i64, most: usize) -> Vec<DocumentId> {
-    let old = known.tombstones.range((Unbounded, Excluded((end, DocumentId::new("")))));
     let is_sure = |id: &DocumentId| known.documents.get(id).is_some_and(|document| document.merged);
-    old.map(|(_, id)| id).filter(|id| is_sure(id)).take(most).cloned().collect()
+    let mut due = Vec::new();
+    let mut old = known.tombstones.range((Unbounded, Excluded((end, DocumentId::new(""))))).peekable();
+    while due.len() < most
+        && let Some((ts, _)) = old.peek()
+    {
+        let ts = *ts;
+        let commit: Vec<_> =
+            std::iter::from_fn(|| old.next_if(|(modified, _)| *modified == ts)).map(|(_, id)| id).collect();
+        if commit.iter().all(|id| is_sure(id)) {
+            due.extend(commit.into_iter().cloned());
+        }
+    }
+    due
 }

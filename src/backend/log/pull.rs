@@ -59,14 +59,15 @@ impl Log {
         };
         let end = Position { ts: self.published, ordinal: u32::MAX };
         let newest = collection.rows.range(..=end).next_back().map_or(Position::default(), |(position, _)| *position);
-        let pruned = collection.pruned.newest();
+        let gone = collection.pruned.newest();
+        let pruned = gone.map(|gone| gone.ts);
         // The newest row may have been pruned, and was the newest all the same.
         if checkpoint > newest && pruned.is_none_or(|pruned| checkpoint.ts > pruned) {
             return Err(unknown());
         }
-        // It may have missed a delete: unless a page that was given out since ends there, as its reader says, who began after the pruning and is on
+        // It may have missed a delete, also later in the same commit: unless a page that was given out since ends there, as its reader says, who began after the pruning and is on
         // the way.
-        if checkpoint.ts > 0 && args.pruned != pruned && pruned.is_some_and(|pruned| checkpoint.ts < pruned) {
+        if checkpoint.ts > 0 && args.pruned != pruned && gone.is_some_and(|gone| checkpoint < gone) {
             return Err(Failure::new(
                 "checkpointUnknown",
                 "documents deleted since that checkpoint are gone from this log: start from the beginning and offer everything again",

@@ -22,8 +22,8 @@ pub(in crate::backend) enum Record {
     RowGone(Position),
     /// A document as it is now.
     Document(DocumentRecord),
-    /// A document that was deleted long ago is forgotten, but for its name. `last` is the commit of its last change.
-    DocumentGone { collection: Arc<str>, id: DocumentId, last: i64 },
+    /// A document that was deleted long ago is forgotten, but for its name. `last` was its last row.
+    DocumentGone { collection: Arc<str>, id: DocumentId, last: Position },
     /// A part of a chunk whose other parts are still to come. `ts` is when it came.
     Part { collection: Arc<str>, document: DocumentId, part: Part, bytes: Arc<[u8]>, ts: i64 },
     /// All parts of a chunk that waited: it is complete, was none, or the others never came.

@@ -48,8 +48,8 @@ impl Restore {
                 let known = self.log.collections.entry(name).or_default();
                 known.pruned.remember(id, last);
                 // Nothing comes before what is gone, also if the clock goes back.
-                known.last = known.last.max(last);
-                self.log.last = self.log.last.max(last);
+                known.last = known.last.max(last.ts);
+                self.log.last = self.log.last.max(last.ts);
             }
             Record::RowGone(_) | Record::PartsGone { .. } => {}
         }
