@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::limits::PATIENCE;
+use super::limits::{LOG_BYTES, PATIENCE};
 
 /// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
 #[derive(Clone)]
@@ -13,6 +13,7 @@ pub struct BackendConfig {
     pub(super) token: Option<String>,
     pub(super) origins: Vec<String>,
     pub(super) patience: Duration,
+    pub(super) max_log_bytes: u64,
 }
 
 impl BackendConfig {
@@ -25,6 +26,7 @@ impl BackendConfig {
             token: None,
             origins: Vec::new(),
             patience: PATIENCE,
+            max_log_bytes: LOG_BYTES,
         }
     }
 
@@ -58,6 +60,12 @@ impl BackendConfig {
         Self { patience, ..self }
     }
 
+    /// How large the log may become: 2 GiB unless set. All of it is held in memory, so this bounds memory, too, by about twice as much. Pushes
+    /// beyond it are refused with the code `logFull` and stay with their clients, who go on reading what is there.
+    pub fn max_log_bytes(self, bytes: u64) -> Self {
+        Self { max_log_bytes: bytes, ..self }
+    }
+
     /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
     /// backend on the same machine.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
@@ -82,6 +90,7 @@ impl fmt::Debug for BackendConfig {
             .field("token", &self.token.as_ref().map(|_| ".."))
             .field("origins", &self.origins)
             .field("patience", &self.patience)
+            .field("max_log_bytes", &self.max_log_bytes)
             .finish()
     }
 }

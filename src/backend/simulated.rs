@@ -76,7 +76,8 @@ impl Node {
             log.renew_epoch(epoch);
         }
         let epoch = log.epoch().to_string();
-        let (writer, _) = Writer::new(log, Some(store), Box::new(move || now.load(Ordering::Relaxed)));
+        let (writer, _) =
+            Writer::new(log, Some(store), super::limits::LOG_BYTES, Box::new(move || now.load(Ordering::Relaxed)));
         let (jobs, waiting) = Jobs::channel();
         let answered = Answered::default();
         Ok(Self { writer, jobs, waiting, answered, clients: BTreeMap::new(), epoch, shown })

@@ -20,6 +20,7 @@ use super::{
     function::{self, CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE},
     log::{Committed, Log, Record},
+    room::Room,
     store::Store,
     turns::{Caller, Turns},
 };
@@ -110,9 +111,10 @@ impl Jobs {
 pub(super) fn start(
     log: Log,
     store: Option<Store>,
+    max_bytes: u64,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (mut writer, receiver) = Writer::new(log, store, Box::new(now));
+    let (mut writer, receiver) = Writer::new(log, store, max_bytes, Box::new(now));
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
@@ -125,6 +127,7 @@ pub(super) type Clock = Box<dyn Fn() -> i64 + Send>;
 pub(super) struct Writer {
     log: Shared,
     store: Option<Store>,
+    room: Room,
     published: watch::Sender<i64>,
     turns: Turns<Mutate>,
     /// The log in memory may be ahead of the disk.
@@ -138,10 +141,12 @@ pub(super) struct Writer {
 type Answers = Vec<(Box<dyn FnOnce(Reply) + Send>, Reply)>;
 
 impl Writer {
-    pub(super) fn new(log: Log, store: Option<Store>, clock: Clock) -> (Self, watch::Receiver<i64>) {
+    pub(super) fn new(log: Log, store: Option<Store>, max_bytes: u64, clock: Clock) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
         let log = Shared(Arc::new(RwLock::new(log)));
-        (Self { log, store, published, turns: Turns::new(), doubtful: false, cared: Instant::now(), clock }, receiver)
+        let room = Room::new(max_bytes, store.as_ref());
+        let (turns, cared) = (Turns::new(), Instant::now());
+        (Self { log, store, room, published, turns, doubtful: false, cared, clock }, receiver)
     }
 
     fn run(&mut self, jobs: &Receiver<Job>) {
@@ -244,11 +249,13 @@ impl Writer {
         let mut records = Vec::new();
         let mut answers: Answers = Vec::new();
         let reloaded = self.reload();
-        for Mutate { collection, mutation, reply, .. } in group.mutations {
-            let result = match &reloaded {
-                Ok(()) => mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records),
+        for Mutate { bytes, collection, mutation, reply, .. } in group.mutations {
+            let admitted = match &reloaded {
+                Ok(()) => self.room.take(bytes, self.store.as_ref()).map_err(CallError::from),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
+            let result = admitted
+                .and_then(|()| mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records));
             let ts = result.as_ref().map_or(0, |(_, ts)| *ts);
             answers.push((reply, Reply { result: result.map(|(value, _)| value), ts }));
         }

@@ -20,6 +20,9 @@ struct Options {
     /// they have and the backup lacks.
     #[arg(long, requires = "data")]
     new_epoch: bool,
+    /// How large the log may become. All of it is held in memory.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    max_log_mib: u64,
     /// What callers must know. Better given as REPLICATE_TOKEN: others on this machine can see a program's arguments.
     #[arg(long)]
     token: Option<String>,
@@ -52,7 +55,8 @@ fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
 }
 
 fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = BackendConfig::new().listen(options.listen);
+    let mut config =
+        BackendConfig::new().listen(options.listen).max_log_bytes(options.max_log_mib.saturating_mul(1024 * 1024));
     if let Some(data) = options.data {
         config = config.data(data);
     }
