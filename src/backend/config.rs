@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::limits::{PATIENCE, RETENTION};
+use super::limits::{LOG_BYTES, PATIENCE, RETENTION};
 
 /// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
 #[derive(Clone)]
@@ -14,6 +14,7 @@ pub struct BackendConfig {
     pub(super) origins: Vec<String>,
     pub(super) patience: Duration,
     pub(super) retention: Duration,
+    pub(super) max_log_bytes: u64,
 }
 
 impl BackendConfig {
@@ -27,6 +28,7 @@ impl BackendConfig {
             origins: Vec::new(),
             patience: PATIENCE,
             retention: RETENTION,
+            max_log_bytes: LOG_BYTES,
         }
     }
 
@@ -66,6 +68,12 @@ impl BackendConfig {
         Self { retention, ..self }
     }
 
+    /// How large the log may become: 2 GiB unless set. All of it is held in memory, so this bounds memory, too, by about twice as much. Pushes
+    /// beyond it are refused with the code `logFull` and stay with their clients, who go on reading what is there.
+    pub fn max_log_bytes(self, bytes: u64) -> Self {
+        Self { max_log_bytes: bytes, ..self }
+    }
+
     /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
     /// backend on the same machine.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
@@ -91,6 +99,7 @@ impl fmt::Debug for BackendConfig {
             .field("origins", &self.origins)
             .field("patience", &self.patience)
             .field("retention", &self.retention)
+            .field("max_log_bytes", &self.max_log_bytes)
             .finish()
     }
 }

@@ -22,6 +22,9 @@ pub(super) const MERGED_DOCUMENTS: usize = 1_024;
 /// The log's bytes of the documents kept in this form, which takes several times as many.
 pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 
+/// The largest log unless configured otherwise. All of it is held in memory, where it takes up to twice as much: a machine with 4 GiB keeps going.
+pub(super) const LOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
 /// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
 /// Sockets at once, with those that speak HTTP or have not said what they want. What comes beyond is closed unread.

@@ -20,6 +20,7 @@ mod failure;
 mod function;
 mod limits;
 mod log;
+mod room;
 mod server;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
@@ -83,7 +84,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention } = config;
+        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention, max_log_bytes } = config;
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -105,7 +106,7 @@ impl Backend {
             .thread_name("replicate-backend")
             .enable_all()
             .build()?;
-        let (shared, jobs, published, writing) = writer::start(log, store, retention)?;
+        let (shared, jobs, published, writing) = writer::start(log, store, retention, max_log_bytes)?;
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
             log: shared,

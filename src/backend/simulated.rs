@@ -78,7 +78,8 @@ impl Node {
             log.renew_epoch(epoch);
         }
         let epoch = log.epoch().to_string();
-        let (writer, _) = Writer::new(log, Some(store), retention, Box::new(move || now.load(Ordering::Relaxed)));
+        let clock = Box::new(move || now.load(Ordering::Relaxed));
+        let (writer, _) = Writer::new(log, Some(store), retention, super::limits::LOG_BYTES, clock);
         let (jobs, waiting) = Jobs::channel();
         let answered = Answered::default();
         Ok(Self { writer, jobs, waiting, answered, clients: BTreeMap::new(), epoch, shown })

@@ -106,6 +106,13 @@ impl Store {
         transaction.commit()
     }
 
+    /// Bytes of the file that are in use.
+    pub fn used_bytes(&self) -> rusqlite::Result<u64> {
+        let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let pages = number("page_count")? - number("freelist_count")?;
+        Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or_default())
+    }
+
     /// Gives back the space that compaction has freed, if that is half of the file.
     pub fn reclaim(&self) -> rusqlite::Result<bool> {
         crate::store::reclaim(&self.connection)

@@ -20,6 +20,7 @@ use super::{
     function::{self, CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
+    room::Room,
     store::Store,
     turns::{Caller, Turns},
 };
@@ -111,9 +112,10 @@ pub(super) fn start(
     log: Log,
     store: Option<Store>,
     retention: Duration,
+    max_bytes: u64,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (mut writer, receiver) = Writer::new(log, store, retention, Box::new(now));
+    let (mut writer, receiver) = Writer::new(log, store, retention, max_bytes, Box::new(now));
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
@@ -126,6 +128,7 @@ pub(super) type Clock = Box<dyn Fn() -> i64 + Send>;
 pub(super) struct Writer {
     log: Shared,
     store: Option<Store>,
+    room: Room,
     published: watch::Sender<i64>,
     turns: Turns<Mutate>,
     /// The log in memory may be ahead of the disk.
@@ -147,11 +150,13 @@ impl Writer {
         log: Log,
         store: Option<Store>,
         retention: Duration,
+        max_bytes: u64,
         clock: Clock,
     ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
         let writer = Self {
             log: Shared(Arc::new(RwLock::new(log))),
+            room: Room::new(max_bytes, store.as_ref()),
             store,
             published,
             turns: Turns::new(),
@@ -304,11 +309,13 @@ impl Writer {
         let mut records = Vec::new();
         let mut answers: Answers = Vec::new();
         let reloaded = self.reload();
-        for Mutate { collection, mutation, reply, .. } in group.mutations {
-            let result = match &reloaded {
-                Ok(()) => mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records),
+        for Mutate { bytes, collection, mutation, reply, .. } in group.mutations {
+            let admitted = match &reloaded {
+                Ok(()) => self.room.take(bytes, self.store.as_ref()).map_err(CallError::from),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
+            let result = admitted
+                .and_then(|()| mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records));
             let ts = result.as_ref().map_or(0, |(_, ts)| *ts);
             answers.push((reply, Reply { result: result.map(|(value, _)| value), ts }));
         }

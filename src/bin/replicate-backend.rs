@@ -20,6 +20,9 @@ struct Options {
     /// they have and the backup lacks.
     #[arg(long, requires = "data")]
     new_epoch: bool,
+    /// How large the log may become. All of it is held in memory.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    max_log_mib: u64,
     /// What callers must know. Better given as REPLICATE_TOKEN: others on this machine can see a program's arguments.
     #[arg(long)]
     token: Option<String>,
@@ -56,7 +59,8 @@ fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
 
 fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let retention = Duration::from_secs(u64::from(options.retention) * 24 * 60 * 60);
-    let mut config = BackendConfig::new().listen(options.listen).retention(retention);
+    let most = options.max_log_mib.saturating_mul(1024 * 1024);
+    let mut config = BackendConfig::new().listen(options.listen).retention(retention).max_log_bytes(most);
     if let Some(data) = options.data {
         config = config.data(data);
     }

@@ -190,7 +190,8 @@ fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     }
     let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
     if health != "ok" {
-        return Err(damaged(health));
+        // It comes in lines.
+        return Err(damaged(health.replace('\n', " ")));
     }
     for table in TABLES {
         if let Err(error) = connection.prepare(table) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError};
+use convex::{FunctionResult, Value};
 
 use crate::support::*;
 
@@ -91,6 +92,40 @@ async fn the_program_names_a_log_anew_when_it_is_asked_to_and_keeps_the_rest() {
     }
     assert_ne!(seen[0], seen[1]);
     assert_eq!(seen[1], seen[2]);
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_what_is_new_keeps_what_is_there_and_takes_more_with_a_higher_limit() {
+    const MOST: u64 = 256 * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let limited = |data: bool, most| {
+        let config = BackendConfig::new().max_log_bytes(most);
+        Backend::start(if data { config.data(directory.path()) } else { config }).unwrap()
+    };
+    for data in [true, false] {
+        let backend = limited(data, MOST);
+        let mut client = client(&backend).await;
+        let mut documents = 0;
+        let refusal = loop {
+            let mut task = Writer::new(&format!("t{documents}"));
+            task.put("text", "x".repeat(10_000));
+            let args = [("documents", Value::Array(vec![task.document(None)]))];
+            match mutate(&mut client, "tasks:pushChanges", args).await {
+                FunctionResult::Value(_) => documents += 1,
+                refusal => break refused(refusal),
+            }
+            assert!(documents < 100, "it has no end");
+        };
+        assert_eq!((text(field(&refusal, "code")), number(field(&refusal, "limit"))), ("logFull", MOST as f64));
+        assert!(documents > 2);
+        assert_eq!(pull_all(&mut client, "tasks", 100.0).await.len(), documents);
+        backend.stop();
+    }
+    let backend = limited(true, 2 * MOST);
+    let mut client = client(&backend).await;
+    let there = pull_all(&mut client, "tasks", 100.0).await.len();
+    accepted(&push(&mut client, "tasks", vec![Writer::new("more").put("n", 1).document(None)]).await);
+    assert_eq!(pull_all(&mut client, "tasks", 100.0).await.len(), there + 1);
 }
 
 #[test]
