@@ -11,6 +11,7 @@ import type { ComponentApi } from "../component/_generated/component";
 import { refusalError, refuse, Refused } from "../component/errors";
 import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits";
 import { isObject, notFields, plainFields } from "../component/materialize";
+import { hex } from "../component/sha256";
 import type { Chunk, DocumentChanges, Examined, Refusal } from "../component/shapes";
 import { ownFields, readRow, type Row, writeRow } from "./row";
 
@@ -294,10 +295,16 @@ function changesOf({ id, changes }: PushedDocument): DocumentChanges {
   return { id, changes };
 }
 
-/** The same with the changes that became whole in place of their last parts. */
+/** The same with the changes that became whole in place of their last parts, and without their others: each would be read again. */
 function completedBy(entry: PushedDocument, { completed }: Examined): DocumentChanges {
   const whole = new Map(completed.map(({ at, change }) => [at, change]));
-  return { id: entry.id, changes: entry.changes.map((chunk, at) => whole.get(at) ?? chunk) };
+  const hashes = new Set(completed.map(({ change }) => change.hash));
+  const changes = entry.changes.flatMap<DocumentChanges["changes"][number]>((chunk, at) => {
+    const change = whole.get(at);
+    if (change !== undefined) return [change];
+    return chunk.part !== undefined && hashes.has(hex(new Uint8Array(chunk.part.hash))) ? [] : [chunk];
+  });
+  return { id: entry.id, changes };
 }
 
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */
