@@ -2,13 +2,17 @@
 
 /// A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-/// The largest Automerge change: it fits with its document in a Convex function's 64 MiB of memory.
-pub const CHANGE_BYTES: usize = 8 * 1024 * 1024;
+/// The largest Automerge change. On Convex its parts are read when it is whole, and once more when they are deleted: that leaves 4 MiB of a
+/// transaction's 16 for what the document had before, and its row.
+pub const CHANGE_BYTES: usize = 6 * 1024 * 1024;
 /// A saved document: what is larger could not be loaded, written as a snapshot and taken apart again within a Convex transaction's 16 MiB. Up to
 /// so many bytes of changes in its log, a document is not measured.
 pub const DOCUMENT_BYTES: usize = 6 * 1024 * 1024;
 /// Chunk bytes in one push: one mutation's time and writes.
 pub const PUSH_BYTES: usize = 1024 * 1024;
+/// Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which
+/// cannot end between them. Half of what a Convex query may read or return.
+pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Documents in one push.
 pub const PUSH_DOCUMENTS: usize = 100;
 /// Changes in one push.
@@ -26,6 +30,9 @@ pub const PAGE_ROWS_MAX: usize = 4_000;
 pub const DOCUMENT_PAGE: usize = 100;
 /// The most documents a caller of the original API may ask for.
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
+/// Chunk bytes in one page of the original API, where documents are whole: well within a frame, and a quarter of what a Convex query may
+/// read or return.
+pub const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A document's name: it is an index key.
 pub const DOCUMENT_ID_BYTES: usize = 128;
 /// A scope's name: an index key, too.

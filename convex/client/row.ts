@@ -2,7 +2,7 @@
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { GenericId, Value } from "convex/values";
 import { Refused } from "../component/errors";
-import { checkRowSize } from "../component/materialize";
+import { checkRowSize, rowOf } from "../component/materialize";
 
 /** Any row of any table. */
 export type Row = Record<string, Value> & { _id: GenericId<string>; _creationTime: number };
@@ -39,9 +39,7 @@ export async function writeRow(
   version: number,
   fields: Record<string, Value>,
 ): Promise<void> {
-  const { deleted, ...rest } = fields;
-  const row: Record<string, Value> = { ...rest, id, version, timestamp: Date.now() * MICROSECONDS };
-  if (deleted === true) row.deleted = true;
+  const row = rowOf(fields, { id, version, timestamp: Date.now() * MICROSECONDS });
   checkRowSize(row);
   try {
     if (current === null) await ctx.db.insert(table, row);

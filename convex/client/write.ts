@@ -9,8 +9,9 @@ import type { GenericDataModel, GenericMutationCtx } from "convex/server";
 import { getConvexSize, type Value } from "convex/values";
 import type { ComponentApi } from "../component/_generated/component";
 import { refusalError, refuse, Refused } from "../component/errors";
-import { LOG_ROWS, MERGE_BYTES, PUSH_ROW_BYTES } from "../component/limits";
+import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits";
 import { isObject, notFields, plainFields } from "../component/materialize";
+import { hex } from "../component/sha256";
 import type { Chunk, DocumentChanges, Examined, Refusal } from "../component/shapes";
 import { ownFields, readRow, type Row, writeRow } from "./row";
 
@@ -52,7 +53,8 @@ export async function pushDocuments(
   options: { scope?: string; mayWrite?: MayWrite; compactRows?: number } = {},
 ): Promise<Pushed> {
   const pushed: Pushed = { epoch: "", results: [], unchecked: [], compact: [], urgent: [] };
-  for (const batch of distinct(documents)) await pushBatch(ctx, target, batch, options, pushed);
+  const reads: Reads = { bytes: 0, merged: { bytes: 0, rows: 0, documents: 0 } };
+  for (const batch of distinct(documents)) await pushBatch(ctx, target, batch, options, pushed, reads);
   return pushed;
 }
 
@@ -78,11 +80,16 @@ type Plan = {
   changes: DocumentChanges;
   examined: Examined;
   row: Row | null;
+  /** Whether its row is read from the merged document. */
+  merged: boolean;
   /** Whether its row still has to be compared with the merged document. */
   unchecked: boolean;
   /** Whether it is a tombstone afterwards; absent: as before. */
   deleted?: boolean;
 };
+
+/** What a push reads, as far as that is bounded: bytes in all, and of them what is merged. */
+type Reads = { bytes: number; merged: { bytes: number; rows: number; documents: number } };
 
 async function pushBatch(
   ctx: MutationCtx,
@@ -90,6 +97,7 @@ async function pushBatch(
   batch: PushedDocument[],
   { scope, mayWrite, compactRows }: { scope?: string; mayWrite?: MayWrite; compactRows?: number },
   pushed: Pushed,
+  reads: Reads,
 ): Promise<void> {
   const { component, collection, table } = target;
   const examined = await ctx.runQuery(component.log.examine, { collection, documents: batch.map(changesOf) });
@@ -97,15 +105,19 @@ async function pushBatch(
 
   const results = new Map<string, PushResult>();
   const plans: Plan[] = [];
-  let rowBytes = 0;
+  // What was put together has been read already, and is read again when its parts are deleted.
+  for (const found of examined.results) reads.bytes += assembledBy(found);
   for (const [i, entry] of batch.entries()) {
     const found = examined.results[i]!;
-    if (rowBytes > PUSH_ROW_BYTES) {
+    const first = pushed.results.length === 0 && i === 0;
+    if (!first && reads.bytes + assembledBy(found) + 2 * ROW_BYTES > PUSH_READ_BYTES) {
       results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
       continue;
     }
+    reads.bytes += assembledBy(found);
     const row = table === null ? null : await readRow(ctx, table, entry.id);
-    if (row !== null) rowBytes += getConvexSize(row);
+    // To replace it is to read it again.
+    if (row !== null) reads.bytes += 2 * getConvexSize(row);
     const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
     if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, row))) {
       results.set(
@@ -117,7 +129,13 @@ async function pushBatch(
     } else if (found.status === "refused") {
       results.set(entry.id, found);
     } else {
-      plans.push({ entry, changes: completedBy(entry, found), examined: found, row, unchecked: false });
+      const changes = completedBy(entry, found);
+      const plan = { entry, changes, examined: found, row, merged: false, unchecked: false };
+      if (table === null || !found.changed || takesFields(plan) || mayMerge(plan, reads, first)) {
+        plans.push(plan);
+      } else {
+        results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
+      }
     }
   }
 
@@ -152,18 +170,7 @@ async function writeRows(
   plans: Plan[],
   results: Map<string, PushResult>,
 ): Promise<Plan[]> {
-  const slow: Plan[] = [];
-  let bytes = 0;
-  let rows = 0;
-  for (const plan of plans) {
-    if (!plan.examined.changed || takesFields(plan)) continue;
-    bytes += plan.examined.bytes;
-    rows += plan.examined.rows;
-    // What is too much to load in this transaction is merged by the scheduled check, unless the log is too long for that to repair it.
-    if (slow.length === 0 || (bytes <= MERGE_BYTES && rows <= LOG_ROWS)) slow.push(plan);
-    else if (!plan.examined.long) plan.unchecked = true;
-    else results.set(plan.entry.id, tooMuchAtOnce.toResult(plan.entry.id));
-  }
+  const slow = plans.filter((plan) => plan.merged);
   const previews =
     slow.length === 0
       ? []
@@ -175,7 +182,6 @@ async function writeRows(
   const written: Plan[] = [];
   for (const plan of plans) {
     const { entry, examined, row } = plan;
-    if (results.has(entry.id)) continue;
     try {
       if (examined.changed && takesFields(plan)) {
         const fields = sentFields(entry, row);
@@ -201,6 +207,28 @@ async function writeRows(
   return written;
 }
 
+/** Plans to merge a row, now or by the scheduled check. Answers false where it has to wait for a transaction of its own. */
+function mayMerge(plan: Plan, reads: Reads, first: boolean): boolean {
+  const { merged } = reads;
+  const bytes = merged.bytes + plan.examined.bytes;
+  const rows = merged.rows + plan.examined.rows;
+  const fits = reads.bytes + plan.examined.bytes <= PUSH_READ_BYTES;
+  const few = merged.documents === 0 || (bytes <= MERGE_BYTES && rows <= LOG_ROWS);
+  if (first || (fits && few)) {
+    plan.merged = true;
+    reads.bytes += plan.examined.bytes;
+    reads.merged = { bytes, rows, documents: merged.documents + 1 };
+    return true;
+  }
+  // The check can repair what makes no sense, but not in a log that is long.
+  plan.unchecked = !plan.examined.long;
+  return plan.unchecked;
+}
+
+function assembledBy(found: Examined | Refusal): number {
+  return found.status === "accepted" ? found.assembled : 0;
+}
+
 /** The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. */
 function takesFields({ entry, examined, row }: Plan): boolean {
   const isNew = examined.bytes === 0;
@@ -209,8 +237,8 @@ function takesFields({ entry, examined, row }: Plan): boolean {
 
 const tooMuchAtOnce = new Refused(
   "tooLarge",
-  "Too much to merge together with the other documents of this push. Send it again by itself.",
-  MERGE_BYTES,
+  "Too much to read and merge together with the other documents of this push. Send it again by itself.",
+  PUSH_READ_BYTES,
 );
 
 /** What compaction has to have room for to be worth a call, and what it leaves. */
@@ -267,10 +295,16 @@ function changesOf({ id, changes }: PushedDocument): DocumentChanges {
   return { id, changes };
 }
 
-/** The same with the changes that became whole in place of their last parts. */
+/** The same with the changes that became whole in place of their last parts, and without their others: each would be read again. */
 function completedBy(entry: PushedDocument, { completed }: Examined): DocumentChanges {
   const whole = new Map(completed.map(({ at, change }) => [at, change]));
-  return { id: entry.id, changes: entry.changes.map((chunk, at) => whole.get(at) ?? chunk) };
+  const hashes = new Set(completed.map(({ change }) => change.hash));
+  const changes = entry.changes.flatMap<DocumentChanges["changes"][number]>((chunk, at) => {
+    const change = whole.get(at);
+    if (change !== undefined) return [change];
+    return chunk.part !== undefined && hashes.has(hex(new Uint8Array(chunk.part.hash))) ? [] : [chunk];
+  });
+  return { id: entry.id, changes };
 }
 
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */

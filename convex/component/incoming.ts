@@ -52,11 +52,15 @@ export async function readDocument(ctx: QueryCtx, collection: string, id: string
     .unique();
 }
 
-/** Throws {@link Refused} where the document may not enter. */
+/**
+ * Throws {@link Refused} where the document may not enter. `assembling` counts the stored parts that a call reads to make changes whole: they
+ * are read once more when they are deleted.
+ */
 export async function examineDocument(
   ctx: QueryCtx,
   collection: string,
   { id, changes }: DocumentChanges,
+  assembling = { bytes: 0 },
 ): Promise<Incoming> {
   checkId(id);
   const document = await readDocument(ctx, collection, id);
@@ -80,7 +84,7 @@ export async function examineDocument(
     const change =
       "pieces" in chunk
         ? takeAssembled(chunk, incoming)
-        : await readChunk(ctx, collection, id, chunk, at, incoming);
+        : await readChunk(ctx, collection, id, chunk, at, incoming, assembling);
     if (change !== null) offered.push(change);
   }
   if (incoming.parts.length > 0) await checkWaiting(ctx, collection, id, incoming);
@@ -134,6 +138,7 @@ async function readChunk(
   chunk: Chunk,
   at: number,
   incoming: Incoming,
+  assembling: { bytes: number },
 ): Promise<NewChange | null> {
   if (chunk.bytes.byteLength > CHUNK_BYTES) {
     throw new Refused(
@@ -180,6 +185,7 @@ async function readChunk(
     return null;
   }
 
+  await checkAssembling(ctx, collection, id, incomplete?.have ?? 0, assembling);
   const stored =
     incomplete === null
       ? []
@@ -197,6 +203,27 @@ async function readChunk(
   const taken = takeAssembled(change, incoming);
   incoming.completed.push({ at, change });
   return taken;
+}
+
+/** What this transaction could not read, and read again to delete it, is left for another; before it is read. */
+async function checkAssembling(
+  ctx: QueryCtx,
+  collection: string,
+  id: string,
+  parts: number,
+  assembling: { bytes: number },
+): Promise<void> {
+  if (parts === 0) return;
+  const waiting = (await readWaiting(ctx, collection, id))?.bytes ?? 0;
+  const most = Math.min(parts * CHUNK_BYTES, waiting);
+  if (assembling.bytes + most > CHANGE_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      "Too many changes become whole in one push. Send this document again by itself.",
+      CHANGE_BYTES,
+    );
+  }
+  assembling.bytes += most;
 }
 
 /** A change whose parts are all there. */

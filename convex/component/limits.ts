@@ -2,8 +2,11 @@
 
 /** A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document. */
 export const CHUNK_BYTES = 256 * 1024;
-/** The largest Automerge change: it fits with its document in a function's 64 MiB of memory. */
-export const CHANGE_BYTES = 8 * 1024 * 1024;
+/**
+ * The largest Automerge change. Its parts are read when it is whole, and once more when they are deleted: that leaves 4 MiB of a
+ * transaction's 16 for what the document had before, and its row.
+ */
+export const CHANGE_BYTES = 6 * 1024 * 1024;
 /** The parts of the largest change. */
 export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
 /**
@@ -38,8 +41,8 @@ export const DOCUMENT_PAGE = 100;
 export const DOCUMENT_PAGE_MAX = 1_000;
 /** Log rows behind a page of the original API: a quarter of what a query may read. */
 export const DOCUMENT_PAGE_ROWS = 8_000;
-/** Chunk bytes in a page of the original API, where documents are whole: half of what a query may read or return. */
-export const DOCUMENT_PAGE_BYTES = 8 * 1024 * 1024;
+/** Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return. */
+export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
 /** Nesting of a row: Convex's limit. */
@@ -59,12 +62,22 @@ export const FIELD_NAME_BYTES = 1_024;
 export const DOCUMENT_BYTES = 6 * 1024 * 1024;
 /** Log rows of one document that a merge loads: with the rest of a push within 32,000 reads, and within a second of code. */
 export const LOG_ROWS = 8_000;
-/** Their bytes: with the rest of a push within 16 MiB of reads. */
-export const LOG_BYTES = 10 * 1024 * 1024;
-/** Bytes of rows that one push replaces: each is read twice, beside what is merged. */
-export const PUSH_ROW_BYTES = 4 * 1024 * 1024;
+/** Their bytes: the largest document and one push to it. What is more could not be compacted in one transaction. */
+export const LOG_BYTES = DOCUMENT_BYTES + PUSH_BYTES;
+/**
+ * What a push plans to read: rows and parts, which are read twice, and logs that are merged. Only its first document may be more,
+ * and never more than a transaction's 16 MiB.
+ */
+export const PUSH_READ_BYTES = 14 * 1024 * 1024;
 /** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
 export const MERGE_BYTES = 6 * 1024 * 1024;
+/**
+ * Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which
+ * cannot end between them. Half of what a query may read or return.
+ */
+export const COMMIT_BYTES = 8 * 1024 * 1024;
+/** Their rows. */
+export const COMMIT_ROWS = DOCUMENT_PAGE_ROWS;
 /** Counters that share a collection's document count, so that writers of different documents seldom meet. */
 export const COUNT_SHARDS = 16;
 /** Log rows one compaction reads: each is deleted by its id, which is an index range of 4,096 that a transaction may read. */
@@ -73,6 +86,8 @@ export const COMPACT_ROWS = 2_000;
 export const COMPACT_BYTES = 7.5 * 1024 * 1024;
 /** Documents one call of a pruning function removes. */
 export const PRUNE_DOCUMENTS = 20;
+/** Bytes of logs that a pruning call deletes, and reads for that twice, before it leaves the parts that wait to the next call. */
+export const PRUNE_BYTES = 1024 * 1024;
 /** Rows of one table that a pruning call deletes for one document; the rest is left to the next call. */
 export const PRUNE_ROWS = 2_000;
 /** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row and the room before it: enough for the parts of the largest change twice over. */

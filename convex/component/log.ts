@@ -3,6 +3,7 @@ import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
 import { CHUNK_BYTES, COMPACT_ROWS, COUNT_SHARDS, DOCUMENT_BYTES, ORDINAL_STEP } from "./limits";
+import { ChangedDocuments, PENDING_TS } from "./commit";
 import { Refused } from "./errors";
 import {
   examineDocument,
@@ -17,18 +18,19 @@ import {
 import { hex, sha256 } from "./sha256";
 import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
 
-/** What a commit timestamp that is not known yet counts as within its own transaction: the largest int64. */
-const PENDING_TS = 2n ** 63n - 1n;
-
 /** What a push would do, one result per document; nothing is written. */
 export const examine = query({
   args: { collection: v.string(), documents: v.array(documentChanges) },
   returns: v.object({ epoch: v.string(), results: v.array(v.union(examined, refusal)) }),
   handler: async (ctx, { collection, documents }) => {
     const results = [];
+    const changed = await ChangedDocuments.read(ctx, collection);
+    const assembling = { bytes: 0 };
     for (const document of documents) {
       try {
-        results.push(verdict(document.id, await examineDocument(ctx, collection, document)));
+        const incoming = await examineDocument(ctx, collection, document, assembling);
+        if (incoming.changes.length > 0) changed.add(document.id, logOf(incoming));
+        results.push(verdict(document.id, incoming));
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
         results.push(error.toResult(document.id));
@@ -69,8 +71,9 @@ export const append = mutation({
     const compact: string[] = [];
     const long: string[] = [];
     let ordinal = await nextOrdinal(ctx, collection);
+    const changed = await ChangedDocuments.read(ctx, collection);
     for (const entry of documents) {
-      const incoming = await examineOrFail(ctx, collection, entry);
+      const incoming = await examineOrFail(ctx, collection, entry, changed);
       await storeParts(ctx, collection, entry.id, incoming);
       if (incoming.changes.length === 0) continue;
       const home = incoming.document === null ? scope : incoming.document.scope;
@@ -187,6 +190,7 @@ function verdict(id: string, incoming: Incoming): Examined {
     version: (incoming.document?.version ?? 0) + incoming.changes.length,
     bytes: incoming.document?.bytes ?? 0,
     rows: incoming.document?.rows ?? 0,
+    assembled: incoming.usedBytes,
     long: logOf(incoming).long,
     scope: incoming.document?.scope,
     unchecked: incoming.document?.unchecked ?? false,
@@ -198,9 +202,12 @@ async function examineOrFail(
   ctx: MutationCtx,
   collection: string,
   entry: DocumentChanges,
+  changed: ChangedDocuments,
 ): Promise<Incoming> {
   try {
-    return await examineDocument(ctx, collection, entry);
+    const incoming = await examineDocument(ctx, collection, entry);
+    if (incoming.changes.length > 0) changed.add(entry.id, logOf(incoming));
+    return incoming;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     throw error.toError(entry.id);

@@ -1,5 +1,5 @@
 /** An Automerge document as the row that an app's table holds. */
-import { getConvexSize, type Value } from "convex/values";
+import { getDocumentSize, type Value } from "convex/values";
 import { Refused } from "./errors";
 import { FIELD_NAME_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, ROW_BYTES } from "./limits";
 
@@ -27,9 +27,18 @@ export function isObject(value: unknown): value is object {
   );
 }
 
-/** Checks that a row fits in Convex. */
+/** The row of a document with these root fields: its own meaning of a name wins over the document's. */
+export function rowOf(
+  fields: Record<string, Value>,
+  own: { id: string; version: number; timestamp: number },
+): Record<string, Value> {
+  const { deleted, ...rest } = fields;
+  return { ...rest, ...own, ...(deleted === true ? { deleted } : {}) };
+}
+
+/** Checks that a row fits in Convex, with what Convex adds to it. */
 export function checkRowSize(row: Record<string, Value>): void {
-  const size = getConvexSize(row);
+  const size = getDocumentSize(row);
   if (size > ROW_BYTES) {
     throw new Refused("tooLarge", `The row would have ${size} bytes; Convex stores ${ROW_BYTES}.`, ROW_BYTES);
   }

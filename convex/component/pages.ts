@@ -98,33 +98,44 @@ export const pullDocuments = query({
         .eq("pruned", false)
         .gte("ts", BigInt(start) * NANOSECONDS),
     );
-    const changes: { documentId: string; crdtBytes: ArrayBuffer; version: number; timestamp: number }[] = [];
-    let counted = 0;
-    let bytes = 0;
-    let rows = 0;
+    const page: Doc<"documents">[] = [];
+    // Those of one microsecond: a page has all of them or none, for a checkpoint cannot be between them.
+    let group: Doc<"documents">[] = [];
+    let [counted, bytes, rows] = [0, 0, 0];
     let hasMore = false;
     for await (const document of documents) {
       const timestamp = microseconds(document.ts);
-      const last: number | undefined = changes.at(-1)?.timestamp;
-      // What was modified within the checkpoint's microsecond has been returned before: it does not count, or a
-      // page full of it would never move on.
-      const full =
-        counted >= wanted ||
-        bytes + document.bytes > DOCUMENT_PAGE_BYTES ||
-        rows + document.rows > DOCUMENT_PAGE_ROWS;
-      if (full && last !== undefined && timestamp !== last) {
-        hasMore = true;
-        break;
-      }
-      if (timestamp > lastModified) counted += 1;
+      if (group[0] !== undefined && timestamp !== microseconds(group[0].ts)) page.push(...group.splice(0));
       bytes += document.bytes;
       rows += document.rows;
-      const crdtBytes = (await readBytes(ctx, collection, document.id)).buffer;
-      changes.push({ documentId: document.id, crdtBytes, version: document.version, timestamp });
+      const full = bytes > DOCUMENT_PAGE_BYTES || rows > DOCUMENT_PAGE_ROWS;
+      if (page.length > 0 && (full || (group.length === 0 && counted >= wanted))) {
+        hasMore = true;
+        group = [];
+        break;
+      }
+      group.push(document);
+      // What was modified within the checkpoint's microsecond may have been returned before: it does not count.
+      if (timestamp > lastModified) counted += 1;
     }
-    return { changes, checkpoint: { lastModified: changes.at(-1)?.timestamp ?? lastModified }, hasMore };
+    page.push(...group);
+    const changes = [];
+    for (const { id, version, ts } of page) {
+      const crdtBytes = (await readBytes(ctx, collection, id)).buffer;
+      changes.push({ documentId: id, crdtBytes, version, timestamp: microseconds(ts) });
+    }
+    return { changes, checkpoint: { lastModified: nextAfter(changes, lastModified, hasMore) }, hasMore };
   },
 });
+
+/**
+ * Where a reader of whole documents goes on: at the last one's microsecond, in which there may be another commit yet; after it where
+ * that is over, or a large document would come again and again and leave no room for the next one.
+ */
+function nextAfter(changes: { timestamp: number }[], asked: number, hasMore: boolean): number {
+  const last = changes.at(-1);
+  return last === undefined ? asked : last.timestamp + (hasMore ? 1 : 0);
+}
 
 /** When the collection last changed, in microseconds, and how many documents it has, tombstones included. */
 export const changeStream = query({

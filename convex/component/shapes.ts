@@ -67,6 +67,8 @@ export const examined = v.object({
   bytes: v.number(),
   /** Its log rows now. */
   rows: v.number(),
+  /** Bytes of stored parts that were read to make changes whole. */
+  assembled: v.number(),
   /** Whether its log would be long: nothing enters it that was not tried on the document. */
   long: v.boolean(),
   scope: v.optional(v.string()),

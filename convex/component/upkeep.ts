@@ -9,6 +9,7 @@ import {
   CHUNK_BYTES,
   COMPACT_BYTES,
   COMPACT_ROWS,
+  PRUNE_BYTES,
   PRUNE_DOCUMENTS,
   PRUNE_ROWS,
 } from "./limits";
@@ -89,7 +90,8 @@ export const prune = mutation({
       await pruneDocument(ctx, document);
       pruned.push(document.id);
     }
-    const swept = await sweep(ctx, collection, limit);
+    // Both together may be more than a transaction may read.
+    const swept = bytes <= PRUNE_BYTES && rows <= PRUNE_ROWS / 2 && (await sweep(ctx, collection, limit));
     return {
       pruned,
       hasMore: tombstones.length === PRUNE_DOCUMENTS || pruned.length < tombstones.length || !swept,

@@ -1,12 +1,16 @@
 /**
  * Makes random sequences of calls and compares what this package's functions and another backend answer:
- * `npm run compare -- http://127.0.0.1:3210 --runs 50 --seed 7`. A difference prints the shortest sequence that shows it.
+ * `npm run compare -- ../target/debug/examples/compared --runs 50 --seed 7`. The backend is a program that serves and shows its tables
+ * (`tests/conformance/compared.rs`), so that rows are compared too, after each call that writes; or a URL, where they are not. A difference prints
+ * the shortest sequence that shows it.
  */
 import * as Automerge from "@automerge/automerge";
-import type { JSONValue } from "convex/values";
+import { convexToJson, type JSONValue, type Value } from "convex/values";
 import fc from "fast-check";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import componentSchema from "../component/schema";
 import { materialize } from "../component/materialize";
@@ -14,7 +18,7 @@ import { Deployment, type Outcome } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import schema from "./app/schema";
 import { bytes, chunk, START } from "./conformance/cases";
-import { type Caller, remote } from "./conformance/run";
+import { type Caller, newSuffix, remote } from "./conformance/run";
 
 type Doc = Automerge.Doc<Record<string, unknown>>;
 
@@ -171,7 +175,11 @@ class Side {
   private readonly checkpoints = new Map<string, JSONValue>();
   private readonly times = new Map<string, number>();
 
-  constructor(private readonly call: Caller) {}
+  constructor(
+    private readonly call: Caller,
+    /** The rows of the app's table; null where this backend does not show them. */
+    readonly rows: () => Promise<JSONValue[] | null>,
+  ) {}
 
   async ask(
     command: Command,
@@ -219,6 +227,15 @@ function shown(side: Side, outcome: Outcome): JSONValue {
   return { fails: outcome.message.split("\n")[0]! };
 }
 
+/** Rows in the order of their documents, without what Convex adds, and the time: which is each backend's clock. */
+function plainRows(rows: JSONValue[]): string {
+  const plain = rows.map((row) => {
+    const { _id, _creationTime, timestamp: _, ...fields } = row as Record<string, JSONValue>;
+    return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+  return JSON.stringify(plain.sort((a, b) => ((a.id as string) < (b.id as string) ? -1 : 1)));
+}
+
 /** Runs a sequence on both sides. Throws where they differ. */
 async function compare(commands: Command[], mine: Side, theirs: Side): Promise<void> {
   const replicas = new Replicas();
@@ -234,6 +251,12 @@ async function compare(commands: Command[], mine: Side, theirs: Side): Promise<v
     const others = await theirs.ask(command, call);
     const [a, b] = [JSON.stringify(shown(mine, ours)), JSON.stringify(shown(theirs, others))];
     if (a !== b) throw new Error(`call ${i}, ${JSON.stringify(command)}:\n  here:  ${a}\n  there: ${b}`);
+    if (call.kind === "Mutation") {
+      const [here, there] = [await mine.rows(), await theirs.rows()];
+      const [a, b] = [plainRows(here ?? []), plainRows(there ?? here ?? [])];
+      if (a !== b)
+        throw new Error(`rows after call ${i}, ${JSON.stringify(command)}:\n  here:  ${a}\n  there: ${b}`);
+    }
     if (command.do === "pull" && command.replica < REPLICAS && ours.ok) {
       const { deltas } = ours.value as { deltas: { id: string; bytes: { $bytes: string } }[] };
       for (const delta of deltas)
@@ -246,9 +269,32 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { runs: { type: "string", default: "50" }, seed: { type: "string" } },
 });
-const [url] = positionals;
-if (url === undefined)
-  throw new Error("Say where the other backend is: npm run compare -- http://127.0.0.1:3210");
+const [other] = positionals;
+if (other === undefined)
+  throw new Error("Say what the other backend is: npm run compare -- ../target/debug/examples/compared");
+
+/** The other backend: where it is, and its table of a collection where it shows that. */
+type Other = { url: string; rows: (collection: string) => Promise<JSONValue[] | null> };
+
+async function start(program: string): Promise<Other> {
+  const child = spawn(resolve(program), { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => {
+    const next: IteratorResult<string, unknown> = await lines.next();
+    if (next.done === true) throw new Error(`${program} ended`);
+    return next.value;
+  };
+  const url = (await line()).replace("listening on ", "");
+  const rows = async (collection: string) => {
+    child.stdin.write(`${collection}\n`);
+    return JSON.parse(await line()) as JSONValue[];
+  };
+  return { url, rows };
+}
+
+const { url, rows } = /^https?:/.test(other)
+  ? { url: other, rows: () => Promise.resolve(null) }
+  : await start(other);
 
 const modules = modulesUnder(resolve(import.meta.dirname, "app"));
 const component = {
@@ -259,7 +305,16 @@ const component = {
 const result = await fc.check(
   fc.asyncProperty(fc.array(command, { maxLength: 25 }), async (commands) => {
     const deployment = new Deployment({ schema, modules, component });
-    await compare(commands, new Side((...call) => deployment.call(...call)), new Side(remote(url)));
+    const table = async () =>
+      await deployment.test.run(async (ctx) =>
+        ((await ctx.db.query("notes").collect()) as Value[]).map((row) => convexToJson(row)),
+      );
+    const suffix = newSuffix();
+    await compare(
+      commands,
+      new Side((...call) => deployment.call(...call), table),
+      new Side(remote(url, suffix), () => rows(`notes${suffix}`)),
+    );
   }),
   { numRuns: Number(values.runs), ...(values.seed === undefined ? {} : { seed: Number(values.seed) }) },
 );

@@ -2,8 +2,17 @@
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { CHUNK_BYTES, DOCUMENT_BYTES, LOG_ROWS } from "../component/limits";
-import { api, internal } from "./app/_generated/api";
+import {
+  CHANGE_BYTES,
+  CHUNK_BYTES,
+  COMMIT_BYTES,
+  DOCUMENT_BYTES,
+  LOG_BYTES,
+  LOG_ROWS,
+  PUSH_READ_BYTES,
+} from "../component/limits";
+import { insertDocumentHelper } from "../client/index";
+import { api, components, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
 import { buffer, changes, document, edit, type Fields } from "./documents";
 
@@ -48,10 +57,44 @@ async function whole(t: Backend): Promise<Doc> {
   return Automerge.load<Fields>(new Uint8Array(page.changes[0]!.crdtBytes));
 }
 
+/** The documents that pages of the original API have, one page after the other. */
+async function allWhole(t: Backend): Promise<string[]> {
+  const ids: string[] = [];
+  let checkpoint = { lastModified: 0 };
+  for (let hasMore = true; hasMore;) {
+    const page = await t.query(api.notes.pullChanges, { collectionName: "", checkpoint });
+    if (page.hasMore) expect(page.checkpoint.lastModified).toBeGreaterThan(checkpoint.lastModified);
+    ids.push(...page.changes.map((change) => change.documentId));
+    ({ hasMore, checkpoint } = page);
+  }
+  return ids;
+}
+
+/** A document with the largest row and log that the largest change may come to, and that change, which leaves the row as large. */
+async function largest(t: Backend, id: string): Promise<{ id: string; before: Doc; raw: Uint8Array }> {
+  const before = document({ blob: noise(LOG_BYTES - CHANGE_BYTES - 10_000, 1) });
+  expect(await push(t, id, before)).toEqual({ id, status: "accepted" });
+  const after = Automerge.change(Automerge.clone(before), { time: 0 }, (draft) => {
+    draft.passing = new Uint8Array(CHANGE_BYTES - 1_000);
+    delete draft.passing;
+    draft.n = 1;
+  });
+  return { id, before, raw: Automerge.getChanges(before, after)[0]! };
+}
+
+function one(id: string, changes: Chunk[]) {
+  return { documents: [{ id, changes }] };
+}
+
 async function rowsOf(t: Backend): Promise<number> {
-  const { deltas, hasMore } = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 4_000 });
-  expect(hasMore).toBe(false);
-  return deltas.length;
+  let rows = 0;
+  let checkpoint = START;
+  for (let hasMore = true; hasMore;) {
+    const page = await t.query(api.notes.pullDeltas, { checkpoint, limit: 4_000 });
+    rows += page.deltas.length;
+    ({ hasMore, checkpoint } = page);
+  }
+  return rows;
 }
 
 const accepted = { id: "a", status: "accepted" };
@@ -148,7 +191,7 @@ describe("within the limits of a transaction", () => {
     while (left.length > 0) {
       const { results } = await t.mutation(api.notes.pushChanges, { documents: left });
       const refused = results.filter(({ status }) => status === "refused");
-      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge" });
+      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge", limit: PUSH_READ_BYTES });
       expect(refused.length).toBeLessThan(left.length);
       pushes.push(left.length);
       left = left.filter(({ id }) => refused.some((one) => one.id === id));
@@ -156,6 +199,107 @@ describe("within the limits of a transaction", () => {
     expect(pushes.length).toBe(2);
     const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
     for (const row of rows) expect(row).toMatchObject({ n: 1, version: 2 });
+  }, 240_000);
+
+  test("the largest change, to a document with the largest log beside it and a large row", async () => {
+    const t = backend();
+    const { id, before, raw } = await largest(t, "a");
+    expect(raw.length).toBeGreaterThan(CHANGE_BYTES - CHUNK_BYTES);
+    const parts = chunksOf(raw);
+    for (const part of parts.slice(0, -1)) await t.mutation(api.notes.pushChanges, one(id, [part]));
+    // Parts that come again are compared with those that are there.
+    const { results } = await t.mutation(api.notes.pushChanges, one(id, parts.slice(-4)));
+    expect(results).toEqual([accepted]);
+    expect(Automerge.getHeads(await whole(t))).not.toEqual(Automerge.getHeads(before));
+    expect(await t.mutation(internal.notes.checkRows, { ids: [id] })).toBe(0);
+    await t.mutation(internal.notes.compact, { id });
+    expect(await rowsOf(t)).toBeLessThan(parts.length);
+    expect((await whole(t)).n).toBe(1);
+  }, 240_000);
+
+  test("two of them that become whole in one push, after others that are merged", async () => {
+    const t = backend();
+    const merged = document({ blob: noise(700_000, 9), n: 0 });
+    for (const id of ["m1", "m2"]) expect(await push(t, id, merged)).toEqual({ id, status: "accepted" });
+    const other = edit(Automerge.clone(merged), { other: 1 });
+    for (const id of ["m1", "m2"])
+      expect(await push(t, id, other, merged)).toEqual({ id, status: "accepted" });
+    const last: { id: string; changes: Chunk[] }[] = [];
+    for (const id of ["x", "y"]) {
+      const { raw } = await largest(t, id);
+      const parts = chunksOf(raw);
+      for (const part of parts.slice(0, -1)) await t.mutation(api.notes.pushChanges, one(id, [part]));
+      last.push({ id, changes: parts.slice(-1) });
+    }
+    const concurrent = edit(Automerge.clone(merged), { n: 1 });
+    const merges = ["m1", "m2"].map((id) => ({ id, changes: changes(concurrent, merged) }));
+    let left = [...merges, ...last];
+    const pushes: string[][] = [];
+    while (left.length > 0) {
+      const { results } = await t.mutation(api.notes.pushChanges, { documents: left });
+      const refused = results.filter(({ status }) => status === "refused");
+      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge" });
+      expect(results[0]!.status).toBe("accepted");
+      pushes.push(results.filter(({ status }) => status === "accepted").map(({ id }) => id));
+      left = left.filter(({ id }) => refused.some((one) => one.id === id));
+    }
+    expect(pushes.flat().sort()).toEqual(["m1", "m2", "x", "y"]);
+    expect(pushes.length).toBeGreaterThan(1);
+    const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
+    expect(rows.map(({ n }) => n)).toEqual([1, 1, 1, 1]);
+  }, 240_000);
+
+  test("a commit to many large documents, which has to be one page of whole documents", async () => {
+    const t = backend();
+    const docs = Array.from({ length: 100 }, (_, i) => document({ blob: noise(120_000, i + 1) }));
+    for (let at = 0; at < 100; at += 8) {
+      const some = docs.slice(at, at + 8).map((doc, i) => ({
+        id: `d${at + i}`,
+        changes: changes(doc),
+        fields: { blob: new ArrayBuffer(1) },
+      }));
+      const { results } = await t.mutation(api.notes.pushChanges, { documents: some });
+      expect(results.every(({ status }) => status === "accepted")).toBe(true);
+    }
+    let left = docs.map((doc, i) => ({
+      id: `d${i}`,
+      changes: changes(edit(Automerge.clone(doc), { n: 1 }), doc),
+      fields: { n: 1 },
+    }));
+    const pushes = [];
+    while (left.length > 0) {
+      const { results } = await t.mutation(api.notes.pushChanges, { documents: left });
+      const refused = results.filter(({ status }) => status === "refused");
+      for (const one of refused) expect(one).toMatchObject({ code: "tooLarge", limit: COMMIT_BYTES });
+      pushes.push(results.length - refused.length);
+      left = left.filter(({ id }) => refused.some((one) => one.id === id));
+    }
+    const fit = Math.floor(COMMIT_BYTES / (120_000 + 300));
+    expect(pushes).toEqual([fit, 100 - fit]);
+    const ids = await allWhole(t);
+    expect(new Set(ids).size).toBe(100);
+    expect(ids).toHaveLength(100);
+  }, 240_000);
+
+  test("documents that one mutation of an app's own changes are held together, too", async () => {
+    const t = backend();
+    const doc = (n: number) => {
+      let made = document({ blob: new Uint8Array(900_000) });
+      for (let time = 1; time < 5; time++)
+        made = edit(made, { blob: new Uint8Array(900_000).fill(time + n) });
+      return { id: `d${n}`, crdtBytes: buffer(Automerge.save(made)) };
+    };
+    const insert = (ids: number[]) =>
+      t.run(async (ctx) => {
+        for (const n of ids) await insertDocumentHelper(ctx, components, "notes", doc(n));
+      });
+    await expect(insert([1, 2])).rejects.toMatchObject({
+      data: { code: "tooLarge", document: "d2", limit: COMMIT_BYTES },
+    });
+    expect(await allWhole(t)).toEqual([]);
+    await insert([1]);
+    await insert([2]);
+    expect(await allWhole(t)).toEqual(["d1", "d2"]);
   }, 240_000);
 
   test("a page of the largest limit, and one of documents with long logs", async () => {
@@ -166,16 +310,8 @@ describe("within the limits of a transaction", () => {
       expect(await push(t, `d${i}`, doc)).toEqual({ id: `d${i}`, status: "accepted" });
     const page = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 4_000 });
     expect(page.deltas).toHaveLength(4_000);
-    const ids: string[] = [];
-    let lastModified = 0;
-    for (let hasMore = true; hasMore;) {
-      const some = await t.query(api.notes.pullChanges, { collectionName: "", checkpoint: { lastModified } });
-      expect(some.changes.length).toBeLessThan(5);
-      ids.push(...some.changes.map((change) => change.documentId));
-      ({ hasMore } = some);
-      ({ lastModified } = some.checkpoint);
-    }
-    expect(new Set(ids).size).toBe(5);
+    const ids = await allWhole(t);
+    expect(ids).toEqual(["d0", "d1", "d2", "d3", "d4"]);
   }, 240_000);
 
   test("a document of the original API with as many changes as one call may bring", async () => {

@@ -73,6 +73,47 @@ describe("pushChanges", () => {
     expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
   });
 
+  test("a rule that throws fails the whole call with its own words, and nothing of it is written", async () => {
+    const t = backend();
+    const ada = t.withIdentity({ subject: "ada" });
+    const base = document({ n: 1 });
+    const before = [{ id: "open", changes: changes(base), fields: { n: 1 } }];
+    await ada.mutation(api.rooms.pushChanges, { documents: before, scope: "ada" });
+    const state = async () => ({
+      row: await rowOf(t, "rooms", "open"),
+      log: await ada.query(api.rooms.pullDeltas, { checkpoint: START, scope: "ada" }),
+    });
+    const was = await state();
+    const closed = { data: { code: "closed" } };
+    const edited = edit(Automerge.clone(base), { n: 2 });
+    const documents = [
+      { id: "open", changes: changes(edited, base), fields: { n: 2 } },
+      { id: "new", changes: changes(document({ n: 3 })), fields: { n: 3 } },
+      { id: "closed", changes: changes(document({ n: 4 })), fields: { n: 4 } },
+    ];
+    await expect(ada.mutation(api.rooms.pushChanges, { documents, scope: "ada" })).rejects.toMatchObject(
+      closed,
+    );
+    const whole = {
+      collectionName: "",
+      documentId: "closed",
+      crdtBytes: save(base),
+      materializedDoc: {},
+      version: 1,
+    };
+    await expect(ada.mutation(api.rooms.insertDocument, whole)).rejects.toMatchObject(closed);
+    const gone = { collectionName: "", documentId: "closed" };
+    await expect(ada.mutation(api.rooms.deleteDocument, gone)).rejects.toMatchObject(closed);
+    expect(await state()).toEqual(was);
+    expect(await rowOf(t, "rooms", "new")).toBeNull();
+    // The others go in without the one that the rule has words about.
+    const { results } = await ada.mutation(api.rooms.pushChanges, {
+      documents: documents.slice(0, 2),
+      scope: "ada",
+    });
+    expect(results.map(({ status }) => status)).toEqual(["accepted", "accepted"]);
+  });
+
   test("a change of 5 MiB goes in within what a transaction may read and write", async () => {
     const t = backend();
     const noise = new Uint8Array(20 * CHUNK_BYTES).map((_, i) => (i * 2_654_435_761) >>> 24);

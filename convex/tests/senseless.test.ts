@@ -189,6 +189,34 @@ describe("a change that makes no sense", () => {
     expect(await rows()).toBe(1);
   });
 
+  test("in a log whose compaction is due puts that off only until it is taken out", async () => {
+    const [bad] = await (finding ??= findSenseless());
+    const t = backend();
+    /** Appends as a push on the fast path does. Answers what is to be compacted, which the push then schedules. */
+    const append = async (raw: Uint8Array[]) => {
+      const changes = raw.map((bytes) => ({ bytes: buffer(bytes) }));
+      const documents = [{ id: "a", changes, unchecked: true, compactRows: 2 }];
+      const args = { collection: "notes", documents };
+      return (await t.run(async (ctx) => await ctx.runMutation(components.replicate.log.append, args)))
+        .compact;
+    };
+    /** What is scheduled, some time later. */
+    const compact = async () => {
+      const now = Date.now();
+      while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
+      return await t.mutation(internal.notes.compact, { id: "a" });
+    };
+    expect(await append(Automerge.getAllChanges(base))).toEqual([]);
+    expect(await append([bad!])).toEqual(["a"]);
+    expect(await compact()).toEqual({ compacted: 0, hasMore: false });
+    await t.mutation(internal.notes.checkRows, { ids: ["a"] });
+    // Its log is one snapshot now. With the next change it is due again, once.
+    expect(await append(Automerge.getChanges(base, honest))).toEqual(["a"]);
+    const more = edit(Automerge.clone(honest, { actor: "03".repeat(16) }), { more: true });
+    expect(await append(Automerge.getChanges(honest, more))).toEqual([]);
+    expect(await compact()).toEqual({ compacted: 3, hasMore: false });
+  });
+
   test("does not keep a document from being repaired, wherever it is", async () => {
     const automerge = await loadAutomerge();
     const senseless = await (finding ??= findSenseless());

@@ -7,8 +7,6 @@ use std::time::Duration;
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
 pub(super) const WAITING_BYTES: usize = 2 * crate::limits::CHANGE_BYTES;
-/// Document bytes in one page of the original API, which has a limit in documents only: well within a frame.
-pub(super) const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A document's log rows are compacted when there are more than this since its last snapshot.
 pub(super) const COMPACT_ROWS: usize = 512;

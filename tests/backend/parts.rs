@@ -82,7 +82,7 @@ async fn parts_that_do_not_fit_are_refused() {
     ] {
         assert_eq!(code(&push(&mut client, "tasks", vec![wrong]).await), "invalidChange");
     }
-    assert_eq!(code(&push(&mut client, "tasks", vec![part(b"x", &[1; 32], 0, 33)]).await), "tooLarge");
+    assert_eq!(code(&push(&mut client, "tasks", vec![part(b"x", &[1; 32], 0, 25)]).await), "tooLarge");
     // All there, but not what they were announced as.
     accepted(&push(&mut client, "tasks", vec![part(&raw[..PART], &[9; 32], 0, 2)]).await);
     assert_eq!(
@@ -108,5 +108,5 @@ async fn only_so_much_waits_for_missing_parts() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 6, "64 of 256 KiB fit into 16 MiB");
+    assert_eq!(refusals, 22, "48 of 256 KiB fit into 12 MiB");
 }

@@ -1,3 +1,4 @@
+import { ConvexError } from "convex/values";
 import { defineReplicate } from "../../client/index.js";
 import { components } from "./_generated/api.js";
 import type { DataModel } from "./_generated/dataModel.js";
@@ -18,6 +19,7 @@ export const {
   table: "rooms",
   authorize: async (ctx, request) => {
     const user = await ctx.auth.getUserIdentity();
+    if (request.kind === "write" && request.document === "closed") throw new ConvexError({ code: "closed" });
     if (user === null || request.scope !== user.subject) return false;
     return request.kind === "read" || request.row?.locked !== true;
   },

@@ -2,6 +2,7 @@ import type { CaseFile } from "./cases";
 import { originals, refusals } from "./original";
 import { forgeries } from "./forged";
 import { histories } from "./history";
+import { large } from "./large";
 import { parts, values } from "./parts";
 import { pulls } from "./pull";
 import { pushes } from "./push";
@@ -18,7 +19,7 @@ export function files(): Map<string, string> {
     "pull.json": { about: "pullDeltas: order, pages, scopes and checkpoints", cases: pulls },
     "original.json": {
       about: "The functions of convex-replicate 0.2, and both ways of writing together",
-      cases: originals,
+      cases: [...originals, ...large],
     },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },
   };

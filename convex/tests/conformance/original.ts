@@ -205,17 +205,17 @@ export const originals: Case[] = [
     ],
   },
   {
-    name: "a checkpoint is inclusive, and a page moves on from it",
+    name: "a checkpoint is inclusive, and a page begins after the one before it",
     steps: [
       ...three.map((doc, i) => put("abc"[i]!, doc)),
       pullWhole([partial({ documentId: "a" })], { limit: 1, to: bind("one"), hasMore: true }),
-      pullWhole([partial({ documentId: "a" }), partial({ documentId: "b" })], {
+      pullWhole([partial({ documentId: "b" })], {
         after: use("one"),
         limit: 1,
         to: bind("two"),
         hasMore: true,
       }),
-      pullWhole([partial({ documentId: "b" }), partial({ documentId: "c" })], {
+      pullWhole([partial({ documentId: "c" })], {
         after: use("two"),
         limit: 1,
         to: bind("three"),

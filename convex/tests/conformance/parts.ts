@@ -158,8 +158,8 @@ export const parts: Case[] = [
     name: "more parts than the largest change has are refused",
     steps: [
       push(
-        [{ id: "a", changes: [{ ...head, part: { ...head.part, count: 33 } }] }],
-        [refused("a", "tooLarge", 8 * 1024 * 1024)],
+        [{ id: "a", changes: [{ ...head, part: { ...head.part, count: 25 } }] }],
+        [refused("a", "tooLarge", 6 * 1024 * 1024)],
       ),
     ],
   },

@@ -42,12 +42,16 @@ export async function runCase(
 
 let collections = 0;
 
+/** What makes the names of a caller's collections its own. */
+export function newSuffix(): string {
+  return `${Date.now()}x${collections++}`;
+}
+
 /**
  * A backend behind Convex's HTTP API. Its collections outlive a case, so each caller gets some of its own: `notes` here is
  * `notes1x17` there.
  */
-export function remote(url: string): Caller {
-  const suffix = `${Date.now()}x${collections++}`;
+export function remote(url: string, suffix = newSuffix()): Caller {
   return async (kind, path, args) => {
     const [module = "", name = ""] = path.split(":");
     const response = await fetch(new URL(kind === "Query" ? "/api/query" : "/api/mutation", url), {

@@ -43,7 +43,7 @@ impl Log {
             };
             let fields = merge::fields(&merged).map(row::split);
             self.merged.put(&name, &id, merged, document.bytes);
-            let (fields, deleted) = match fields.and_then(|split| row::check(&split.0).map(|()| split)) {
+            let (fields, deleted) = match fields.and_then(|split| row::check(&split, &id).map(|()| split)) {
                 Ok(split) => split,
                 Err(failure) => {
                     warn(&name, &id, &failure);

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     DocumentId,
-    backend::{failure::Failure, limits::DOCUMENT_PAGE_BYTES},
+    backend::failure::Failure,
     inspect,
-    limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX},
+    limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
 };
 
 /// The arguments of `insertDocument` and `updateDocument` that are believed.
@@ -93,7 +93,8 @@ impl Log {
     }
 
     /// Whole documents last changed at or after `checkpoint` (in microseconds), oldest first. `limit` counts those after the
-    /// checkpoint's own microsecond, and a page never ends within one, so that each page gets further than the one before.
+    /// checkpoint's own microsecond, and a page never ends within one. The next page begins after the last microsecond where that is over, so
+    /// that each page gets further than the one before, however large the documents are.
     pub fn pull_changes(&self, collection: &str, checkpoint: f64, limit: Option<f64>) -> DocumentPage {
         let limit = rows(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
         let mut page = DocumentPage { documents: Vec::new(), checkpoint, has_more: false };
@@ -104,18 +105,26 @@ impl Log {
         let from = (checkpoint.ceil() as i64).saturating_mul(1_000);
         let first = DocumentId::new("");
         let (mut counted, mut bytes) = (0, 0);
+        // How many documents there are before those of the microsecond at hand, of which a page has all or none.
+        let mut before = 0;
         for (ts, id) in collection.modified.range((from, first)..) {
             if *ts > self.published {
-                break;
-            }
-            let timestamp = micros(*ts);
-            if timestamp != page.checkpoint && (counted >= limit || bytes >= DOCUMENT_PAGE_BYTES) {
-                page.has_more = true;
                 break;
             }
             let Some(document) = collection.documents.get(id) else {
                 continue;
             };
+            let timestamp = micros(*ts);
+            let begins = page.documents.last().is_none_or(|last| last.timestamp != timestamp);
+            if begins {
+                before = page.documents.len();
+            }
+            let full = bytes + document.bytes > DOCUMENT_PAGE_BYTES;
+            if before > 0 && (full || (begins && counted >= limit)) {
+                page.has_more = true;
+                page.documents.truncate(before);
+                break;
+            }
             let whole = WholeDocument {
                 id: id.clone(),
                 bytes: merge::bytes(collection, document),
@@ -123,9 +132,11 @@ impl Log {
                 timestamp,
             };
             counted += usize::from(timestamp > checkpoint);
-            bytes += whole.bytes.len();
-            page.checkpoint = timestamp;
+            bytes += document.bytes;
             page.documents.push(whole);
+        }
+        if let Some(last) = page.documents.last() {
+            page.checkpoint = last.timestamp + if page.has_more { 1.0 } else { 0.0 };
         }
         page
     }

@@ -20,8 +20,8 @@ use crate::{
     backend::{failure::Failure, limits::WAITING_BYTES},
     inspect,
     limits::{
-        CHANGE_BYTES, CHUNK_BYTES, DOCUMENT_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES, PUSH_CHANGES,
-        PUSH_DOCUMENTS,
+        CHANGE_BYTES, CHUNK_BYTES, COMMIT_BYTES, DOCUMENT_BYTES, DOCUMENT_ID_BYTES, ORDINAL_STEP, PUSH_BYTES,
+        PUSH_CHANGES, PUSH_DOCUMENTS,
     },
     replica::{Part, Position},
 };
@@ -62,6 +62,23 @@ pub(super) struct Commit {
     /// The last row's.
     pub ordinal: u32,
     pub records: Vec<Record>,
+    /// The documents that it changes, with the bytes of their logs.
+    pub changed: HashMap<DocumentId, usize>,
+}
+
+impl Commit {
+    /// Whether a document whose log will have so many bytes may be changed beside the others. One alone always may.
+    fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Failure> {
+        let others = self.changed.iter().filter(|(other, _)| *other != id);
+        let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));
+        if count > 0 && all > COMMIT_BYTES {
+            return Err(Failure::too_large(
+                "the documents of one commit would be too large to be pulled together: send this one again by itself",
+                COMMIT_BYTES,
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// What new changes do to a document's row.
@@ -119,7 +136,7 @@ impl Log {
     }
 
     pub(super) fn begin(&self, now: i64) -> Commit {
-        Commit { ts: self.next_ts(now), ordinal: 0, records: Vec::new() }
+        Commit { ts: self.next_ts(now), ordinal: 0, records: Vec::new(), changed: HashMap::new() }
     }
 
     /// Ends a commit. One that wrote no row is none, and takes no time.
@@ -233,6 +250,8 @@ impl Log {
         if new.is_empty() {
             return Ok(());
         }
+        let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
+        commit.admit(id, bytes)?;
         let fast = match &new_row {
             NewRow::Sent { .. } => is_chain && trial.continues(),
             NewRow::Merged => false,
@@ -249,14 +268,14 @@ impl Log {
             }
             _ => (row::split(tried.fields()?), true),
         };
-        row::check(&row.0)?;
+        row::check(&row, id)?;
         if let Tried::Document(document) = tried {
-            let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
             if bytes > DOCUMENT_BYTES {
                 merge::check_size(&document)?;
             }
             self.merged.put(collection, id, *document, bytes);
         }
+        commit.changed.insert(id.clone(), bytes);
         self.write(collection, scope, id, new, (row.0, row.1, merged), commit);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use convex::Value;
 
 use crate::{
+    DocumentId,
     backend::failure::Failure,
     limits::{FIELD_NAME_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, ROW_BYTES},
 };
@@ -21,9 +22,15 @@ pub(super) fn split(mut fields: BTreeMap<String, Value>) -> (BTreeMap<String, Va
     (fields, deleted)
 }
 
-/// Whether Convex would store these fields.
-pub(super) fn check(fields: &BTreeMap<String, Value>) -> Result<(), Failure> {
-    let bytes = object_bytes(fields, 1)?;
+/// What Convex counts for the fields that it adds to a row, `_id` and `_creationTime`, and for `version` and `timestamp`, whatever is in them.
+const SYSTEM_BYTES: usize = 38 + 23;
+const NUMBERS_BYTES: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
+
+/// Whether Convex would store these fields as the row of the document `id`.
+pub(super) fn check((fields, deleted): &(BTreeMap<String, Value>, bool), id: &DocumentId) -> Result<(), Failure> {
+    let id_bytes = "id".len() + 1 + 2 + id.as_str().len();
+    let deleted_bytes = if *deleted { "deleted".len() + 1 + 1 } else { 0 };
+    let bytes = object_bytes(fields, 1)? + id_bytes + deleted_bytes + NUMBERS_BYTES + SYSTEM_BYTES;
     if bytes > ROW_BYTES {
         return Err(Failure::too_large(format!("the row has {bytes} bytes"), ROW_BYTES));
     }

@@ -6,6 +6,7 @@ use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, trans
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::DOCUMENT_BYTES;
 
 /// A replica that writes one document.
 struct Replica {
@@ -494,4 +495,41 @@ fn nobody_is_shown_a_pruning_that_is_not_durable() {
     assert!(log.touched("c", None) >= 300, "readers look again");
     assert_eq!(log.change_stream("c"), StreamState::default());
     assert!(log.prunable(i64::MAX, 0, 10).is_empty());
+}
+
+#[test]
+fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() {
+    let mut log = Log::new("epoch");
+    let mut history = Replica::new(1);
+    // What compresses to almost nothing: much in the log, little in the document.
+    let rewritten = |replica: &mut Replica, value: u8| {
+        replica.document.put(ROOT, "blob", vec![value; 200_000]).unwrap();
+        replica.edit(i64::from(value))
+    };
+    for value in 0..40 {
+        let answer = log.push_changes("c", rewritten(&mut history, value), i64::from(value)).unwrap().answer;
+        assert_eq!(answer.results, [("d".to_owned(), Ok(()))], "{value}");
+    }
+    let bytes = log.size().3;
+    assert!(bytes > DOCUMENT_BYTES, "{bytes}");
+
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(2);
+    let mut accepted = 0;
+    let refused = (1..60).find_map(|seed| {
+        let result = log.push_changes("c", noise(&mut replica, seed), seed as i64).unwrap().answer.results.remove(0).1;
+        accepted += usize::from(result.is_ok());
+        result.err()
+    });
+    let refused = refused.expect("what does not compress is over the limit at some time");
+    assert_eq!((refused.code, refused.limit), ("tooLarge", Some(DOCUMENT_BYTES as u64)));
+    assert_eq!(accepted, DOCUMENT_BYTES / 150_100, "as many as fit");
+    // What was there is whole, and takes what is small.
+    log.publish();
+    let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
+    assert_eq!((whole.version, Automerge::load(&whole.bytes).unwrap().get_changes(&[]).len()), (accepted, accepted));
+    let mut other = Replica::new(3);
+    other.merge(&log);
+    let answer = log.push_changes("c", other.edit(1), 100).unwrap().answer;
+    assert_eq!(answer.results, [("d".to_owned(), Ok(()))]);
 }

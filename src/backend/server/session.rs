@@ -18,11 +18,14 @@ use convex_sync_types::{
 use serde_json::Value as Json;
 
 use super::Server;
-use crate::backend::{
-    failure::Failure,
-    function::{self, Answer, CallError, Mutation, Query},
-    limits::{DOCUMENT_PAGE_BYTES, QUERIES},
-    writer::Reply,
+use crate::{
+    backend::{
+        failure::Failure,
+        function::{self, Answer, CallError, Mutation, Query},
+        limits::QUERIES,
+        writer::Reply,
+    },
+    limits::DOCUMENT_PAGE_BYTES,
 };
 
 /// What a client's message leads to.
