@@ -197,7 +197,7 @@ fn print_runs(what: &str, times: &[Duration], scale: f64, unit: &str) {
 
 /// What one edited field costs on the wire, in both directions, by the size of its document.
 fn bytes_per_edit() {
-    for fields in [4, 100, 2_000] {
+    for fields in [4, 100, 1_000] {
         let folder = tempfile::tempdir().expect("a folder");
         let backend = backend(folder.path());
         let proxy = Proxy::start(backend.address());
