@@ -131,9 +131,15 @@ pub struct PushedDocument {
     pub removed: Vec<String>,
 }
 
+/// A push of this run: each has another number, so that the answer to one that was given up is not taken for the next one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PushNumber(pub u64);
+
 /// A batch on its way to a backend. One is in flight at a time.
 #[derive(Clone, Debug)]
 pub struct Push {
+    /// Its number, which what becomes of it is told with.
+    pub number: PushNumber,
     /// The collection.
     pub collection: CollectionIndex,
     /// At most [`PUSH_DOCUMENTS`](crate::limits::PUSH_DOCUMENTS), together at most
@@ -153,6 +159,8 @@ pub struct Refusal {
 /// A backend's answer to a push.
 #[derive(Clone, Debug)]
 pub struct PushAnswer {
+    /// Which push.
+    pub number: PushNumber,
     /// The collection.
     pub collection: CollectionIndex,
     /// The id of the log that has them now.
@@ -281,13 +289,15 @@ pub enum Event {
     Answered(PushAnswer),
     /// A push was refused as a whole.
     PushRefused {
+        /// Which push.
+        number: PushNumber,
         /// The collection.
         collection: CollectionIndex,
         /// Why.
         refusal: Refusal,
     },
     /// A push went without an answer.
-    PushDropped,
+    PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
 }

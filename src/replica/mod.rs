@@ -168,8 +168,8 @@ impl Replica {
             Event::Page(page) => self.page(page),
             Event::PullRefused { collection, refusal } => self.pull_refused(collection, refusal),
             Event::Answered(answer) => self.answered(answer),
-            Event::PushRefused { collection, refusal } => self.push_refused(collection, refusal),
-            Event::PushDropped => self.push_ended(),
+            Event::PushRefused { number, collection, refusal } => self.push_refused(number, collection, refusal),
+            Event::PushDropped(number) => self.push_dropped(number),
             Event::Retry => self.retry(),
         }
         self.process_pages();

@@ -1,6 +1,6 @@
 //! The backend's side of pushing: one batch in flight, and what became of it.
 
-use super::{Effect, Push, PushAnswer, Refusal, Replica};
+use super::{Effect, Push, PushAnswer, PushNumber, Refusal, Replica};
 use crate::{CollectionIndex, DocumentKey, store::Write, worker::FailureKind};
 
 impl Replica {
@@ -34,8 +34,19 @@ impl Replica {
     }
 
     pub(super) fn push_ended(&mut self) {
-        if let Some(index) = self.remote.in_flight.take() {
+        if let Some((_, index)) = self.remote.in_flight.take() {
             self.collections[index.0 as usize].outbox.dropped();
+        }
+    }
+
+    /// Whether this is the push on its way. One that was given up when its connection ended may still be answered, by the next connection.
+    fn is_in_flight(&self, number: PushNumber) -> bool {
+        self.remote.in_flight.is_some_and(|(in_flight, _)| in_flight == number)
+    }
+
+    pub(super) fn push_dropped(&mut self, number: PushNumber) {
+        if self.is_in_flight(number) {
+            self.push_ended();
         }
     }
 
@@ -63,15 +74,17 @@ impl Replica {
             for (hash, _) in batch.send.iter().flat_map(|document| &document.changes) {
                 self.remote.echoes.expect(*hash);
             }
-            self.remote.in_flight = Some(name);
+            let number = PushNumber(self.remote.last_push.0 + 1);
+            self.remote.last_push = number;
+            self.remote.in_flight = Some((number, name));
             self.remote.turn = index + 1;
-            self.effects.push_back(Effect::Push(Push { collection: name, documents: batch.send }));
+            self.effects.push_back(Effect::Push(Push { number, collection: name, documents: batch.send }));
             return;
         }
     }
 
     pub(super) fn answered(&mut self, answer: PushAnswer) {
-        if self.remote.in_flight != Some(answer.collection) {
+        if !self.is_in_flight(answer.number) {
             return;
         }
         let named = !answer.epoch.is_empty() && self.remote.epoch.as_deref() == Some("");
@@ -125,7 +138,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn push_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
+    pub(super) fn push_refused(&mut self, number: PushNumber, collection: CollectionIndex, refusal: Refusal) {
+        if !self.is_in_flight(number) {
+            return;
+        }
         self.push_ended();
         if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
             collection.paused = true;

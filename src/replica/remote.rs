@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Delta, Document, Effect, Live, Origin, Page, Position, Refusal, RemoteState, Replica, State,
+    Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RemoteState, Replica, State,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -35,7 +35,9 @@ pub(super) struct Remote {
     pub(super) forgetting: bool,
     /// Pages that wait for that.
     pub(super) held: VecDeque<Page>,
-    pub(super) in_flight: Option<CollectionIndex>,
+    /// The push on its way.
+    pub(super) in_flight: Option<(PushNumber, CollectionIndex)>,
+    pub(super) last_push: PushNumber,
     pub(super) echoes: Echoes,
     /// Which collection may push first next time.
     pub(super) turn: usize,

@@ -212,14 +212,24 @@ impl Peer {
     fn accept(&mut self) {
         let push = self.pushes.last().expect("nothing was pushed").clone();
         let results = push.documents.iter().map(|document| (document.id.clone(), Ok(()))).collect();
-        self.handle(Event::Answered(PushAnswer { collection: TASKS, epoch: "epoch".into(), results }));
+        self.handle(Event::Answered(PushAnswer {
+            number: push.number,
+            collection: TASKS,
+            epoch: "epoch".into(),
+            results,
+        }));
     }
 
     fn refuse(&mut self, code: &str) {
         let push = self.pushes.last().expect("nothing was pushed").clone();
         let refusal = Refusal { code: code.into(), message: "no".into() };
         let results = push.documents.iter().map(|document| (document.id.clone(), Err(refusal.clone()))).collect();
-        self.handle(Event::Answered(PushAnswer { collection: TASKS, epoch: "epoch".into(), results }));
+        self.handle(Event::Answered(PushAnswer {
+            number: push.number,
+            collection: TASKS,
+            epoch: "epoch".into(),
+            results,
+        }));
     }
 }
 
@@ -360,7 +370,8 @@ fn one_push_is_in_flight_and_later_edits_go_together() {
 fn a_dropped_push_is_sent_again_after_reconnecting() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
-    peer.handle(Event::PushDropped);
+    let number = peer.pushes.last().unwrap().number;
+    peer.handle(Event::PushDropped(number));
     peer.handle(Event::Disconnected);
     peer.put("a", 0, &task("one more"));
     let before = peer.pushes.len();
@@ -368,6 +379,30 @@ fn a_dropped_push_is_sent_again_after_reconnecting() {
     assert_eq!(peer.pushes.len(), before, "nothing is sent before the log is known");
     peer.handle(Event::Page(page(0, 0, &[])));
     assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+}
+
+#[test]
+fn the_answer_to_a_push_that_was_given_up_is_not_taken_for_the_next_ones() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    let given_up = peer.pushes.last().unwrap().clone();
+    peer.handle(Event::Disconnected);
+    peer.put("a", 0, &task("one more"));
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.len(), 2);
+    let results = vec![(given_up.documents[0].id.clone(), Ok(()))];
+    peer.handle(Event::Answered(PushAnswer {
+        number: given_up.number,
+        collection: TASKS,
+        epoch: "epoch".into(),
+        results,
+    }));
+    peer.handle(Event::PushDropped(given_up.number));
+    assert_eq!((peer.replica.unsent(), peer.sent.len()), (1, 0));
+    assert_eq!(peer.pushes.len(), 2, "the second is still on its way");
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.sent.len()), (0, 2));
 }
 
 #[test]

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    replica::{Page, Position, Push, PushAnswer, Refusal},
+    replica::{Page, Position, Push, PushAnswer, PushNumber, Refusal},
 };
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
@@ -162,6 +162,8 @@ pub enum Notice {
     Answered(PushAnswer),
     /// A push was refused as a whole; nothing of it is stored.
     Refused {
+        /// Which push.
+        number: PushNumber,
         /// The collection.
         collection: CollectionIndex,
         /// Why.
@@ -169,6 +171,8 @@ pub enum Notice {
     },
     /// The connection ended before the answer to a push: it may or may not be stored.
     Dropped {
+        /// Which push.
+        number: PushNumber,
         /// The collection.
         collection: CollectionIndex,
     },

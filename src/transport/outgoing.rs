@@ -92,7 +92,7 @@ impl Outgoing {
 
     /// What the notice is when the connection ends before this is through.
     pub(super) fn dropped(&self) -> Notice {
-        Notice::Dropped { collection: self.push.collection }
+        Notice::Dropped { number: self.push.number, collection: self.push.collection }
     }
 
     /// The next mutation, or the end.
@@ -123,9 +123,10 @@ impl Outgoing {
                 .collect();
             return Next::Send(wire::push_arguments(documents));
         }
-        let collection = self.push.collection;
+        let Push { number, collection, .. } = self.push;
         Next::Done(match (self.epoch.take(), self.refusal.take()) {
             (Some(epoch), _) => Notice::Answered(PushAnswer {
+                number,
                 collection,
                 epoch,
                 results: self
@@ -137,6 +138,7 @@ impl Outgoing {
                     .collect(),
             }),
             (None, refusal) => Notice::Refused {
+                number,
                 collection,
                 refusal: refusal.unwrap_or_else(|| wire::bad_answer("no answer to a push")),
             },

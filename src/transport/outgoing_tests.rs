@@ -3,7 +3,10 @@ use std::sync::Arc;
 use automerge::ChangeHash;
 
 use super::*;
-use crate::{CollectionIndex, DocumentId, format, replica::PushedDocument};
+use crate::{
+    CollectionIndex, DocumentId, format,
+    replica::{PushNumber, PushedDocument},
+};
 
 fn document(id: &str, changes: &[usize]) -> PushedDocument {
     let bytes = |(index, size): (usize, &usize)| -> Arc<[u8]> { (0..*size).map(|at| (at * 7 + index) as u8).collect() };
@@ -16,7 +19,7 @@ fn document(id: &str, changes: &[usize]) -> PushedDocument {
 }
 
 fn outgoing(documents: Vec<PushedDocument>) -> Outgoing {
-    Outgoing::new(Push { collection: CollectionIndex(3), documents }, "tasks")
+    Outgoing::new(Push { number: PushNumber::default(), collection: CollectionIndex(3), documents }, "tasks")
 }
 
 /// What the server stores of a mutation's documents: (id, changes as (bytes, part), whether it has fields).
@@ -184,7 +187,7 @@ fn a_call_that_fails_refuses_the_push() {
     let mut push = outgoing(vec![document("a", &[1])]);
     let (_, notice) = run(&mut push, |_, _| FunctionResult::ErrorMessage("it broke".into()));
     match notice {
-        Notice::Refused { collection, refusal } => {
+        Notice::Refused { collection, refusal, .. } => {
             assert_eq!(collection, CollectionIndex(3));
             assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("failed", "it broke"));
         }

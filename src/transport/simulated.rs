@@ -113,7 +113,7 @@ impl Line {
                         self.send();
                     }
                 } else {
-                    self.notices.push_back(Notice::Dropped { collection: push.collection });
+                    self.notices.push_back(Notice::Dropped { number: push.number, collection: push.collection });
                 }
             }
             // The simulator connects and disconnects as it likes.
@@ -142,7 +142,7 @@ impl Line {
             self.notices.push_back(outgoing.dropped());
         }
         while let Some(push) = self.waiting.pop_front() {
-            self.notices.push_back(Notice::Dropped { collection: push.collection });
+            self.notices.push_back(Notice::Dropped { number: push.number, collection: push.collection });
         }
     }
 

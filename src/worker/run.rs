@@ -344,8 +344,10 @@ impl Running {
                 self.standing.advance();
             }
             Notice::Answered(answer) => self.handle(Event::Answered(answer)),
-            Notice::Refused { collection, refusal } => self.handle(Event::PushRefused { collection, refusal }),
-            Notice::Dropped { .. } => self.handle(Event::PushDropped),
+            Notice::Refused { number, collection, refusal } => {
+                self.handle(Event::PushRefused { number, collection, refusal });
+            }
+            Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
         }
     }
 

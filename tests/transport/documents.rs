@@ -6,7 +6,7 @@ use automerge::{ActorId, AutoCommit, ROOT, ScalarValue, transaction::Transactabl
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId,
     format::Value,
-    replica::{Page, Position, PulledChunk, Push, PushAnswer, PushedDocument},
+    replica::{Page, Position, PulledChunk, Push, PushAnswer, PushNumber, PushedDocument},
     transport::{Notice, Request},
 };
 
@@ -56,7 +56,11 @@ impl Rig {
     }
 
     pub fn request_push(&self, documents: &[PushedDocument]) {
-        self.transport.request(Request::Push(Push { collection: TASKS, documents: documents.to_vec() }));
+        self.transport.request(Request::Push(Push {
+            number: PushNumber::default(),
+            collection: TASKS,
+            documents: documents.to_vec(),
+        }));
     }
 
     /// Pushes and waits until all is accepted.

@@ -220,7 +220,7 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
     assert_eq!(refused.as_deref(), Some("badName"));
     ada.request_push(&[document("a", "x")]);
     let refused = |notice| match notice {
-        Notice::Refused { collection: TASKS, refusal } => Some(refusal.code),
+        Notice::Refused { collection: TASKS, refusal, .. } => Some(refusal.code),
         _ => None,
     };
     assert_eq!(ada.until("a refusal", refused).await, "badName");

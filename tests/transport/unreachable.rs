@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bevy_convex_replicate::{
     CollectionIndex,
-    replica::Push,
+    replica::{Push, PushNumber},
     transport::{AuthToken, Notice, Reason, Request},
 };
 use tokio::{
@@ -140,10 +140,18 @@ async fn a_push_without_a_connection_is_dropped_and_a_collection_that_is_none_re
     let (_socket, url) = closed_port();
     let mut rig = Rig::start(&url, None);
     rig.online(false);
-    rig.transport.request(Request::Push(Push { collection: TASKS, documents: Vec::new() }));
-    rig.until("a drop", |notice| matches!(notice, Notice::Dropped { collection: TASKS }).then_some(())).await;
+    rig.transport.request(Request::Push(Push {
+        number: PushNumber::default(),
+        collection: TASKS,
+        documents: Vec::new(),
+    }));
+    rig.until("a drop", |notice| matches!(notice, Notice::Dropped { collection: TASKS, .. }).then_some(())).await;
     let none = CollectionIndex(9);
-    rig.transport.request(Request::Push(Push { collection: none, documents: Vec::new() }));
+    rig.transport.request(Request::Push(Push {
+        number: PushNumber::default(),
+        collection: none,
+        documents: Vec::new(),
+    }));
     assert!(matches!(rig.next().await, Notice::Refused { collection, .. } if collection == none));
     rig.transport.request(Request::Subscribe { collection: none, checkpoint: Default::default() });
     assert!(matches!(rig.next().await, Notice::PullRefused { collection, .. } if collection == none));
@@ -164,7 +172,11 @@ async fn more_notices_than_there_is_room_for_all_arrive() {
     let mut rig = Rig::start(&url, None);
     rig.online(false);
     for _ in 0..100 {
-        rig.transport.request(Request::Push(Push { collection: TASKS, documents: Vec::new() }));
+        rig.transport.request(Request::Push(Push {
+            number: PushNumber::default(),
+            collection: TASKS,
+            documents: Vec::new(),
+        }));
     }
     let mut dropped = 0;
     rig.until("all hundred", |notice| {

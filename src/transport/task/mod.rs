@@ -208,7 +208,7 @@ impl Task {
             self.tell(outgoing.dropped());
         }
         while let Some(push) = self.waiting.pop_front() {
-            self.tell(Notice::Dropped { collection: push.collection });
+            self.tell(Notice::Dropped { number: push.number, collection: push.collection });
         }
     }
 

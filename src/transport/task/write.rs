@@ -14,17 +14,17 @@ use crate::{
 
 impl Task {
     pub(super) fn push(&mut self, push: Push) {
-        let collection = push.collection;
+        let Push { number, collection, .. } = push;
         if usize::from(collection.0) >= self.config.collections.len() {
             let refusal = unknown_collection(collection);
-            self.tell(Notice::Refused { collection, refusal });
+            self.tell(Notice::Refused { number, collection, refusal });
         } else if matches!(self.state, State::Connected(_)) {
             self.waiting.push_back(push);
             if self.outgoing.is_none() {
                 self.send();
             }
         } else {
-            self.tell(Notice::Dropped { collection });
+            self.tell(Notice::Dropped { number, collection });
         }
     }
 
