@@ -30,7 +30,7 @@ mod apply;
 mod board;
 #[path = "task_board/card.rs"]
 mod card;
-#[path = "task_board/column.rs"]
+#[path = "task_board/column/mod.rs"]
 mod column;
 #[path = "task_board/desk.rs"]
 mod desk;

@@ -12,6 +12,7 @@
 
 mod disk;
 mod run;
+mod running;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod standing;

@@ -1,29 +1,22 @@
-//! The worker's loop: one thing happens, the replica takes it in, its effects are carried out.
+//! The worker's thread: whatever happens next, the front end's commands, the store's answers or the network's news, has its turn.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Captured, CollectionConfig, Command, Failure, FailureKind, Report, WorkerConfig,
-    disk::{Disk, DiskAnswer, DiskHandle, DiskRequest},
-    standing::Standing,
+    Command, Failure, FailureKind, Report, WorkerConfig,
+    disk::{Disk, DiskAnswer, DiskHandle},
+    running::{Running, Surroundings},
 };
-use crate::{
-    CollectionIndex, DocumentId, DocumentKey,
-    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Replica},
-    store::RemoteId,
-    transport::{Notice, Reason, Request, Transport, TransportConfig},
-};
+use crate::transport::Notice;
 
 /// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6 MB.
 const REPORTS_WAITING: usize = 20_000;
@@ -84,79 +77,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
     });
 }
 
-/// What a worker is given by the program around it.
-pub(super) struct Surroundings {
-    /// New for each run of a program.
-    pub(super) actor: [u8; 16],
-    /// Milliseconds since 1970.
-    pub(super) now: Box<dyn Fn() -> i64>,
-    /// Starts to talk to a deployment.
-    pub(super) connect: Box<dyn FnMut(TransportConfig) -> (Transport, mpsc::Receiver<Notice>)>,
-}
-
-impl Surroundings {
-    fn real() -> Self {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
-        Self { actor: uuid::Uuid::new_v4().into_bytes(), now: Box::new(now), connect: Box::new(Transport::start) }
-    }
-}
-
-pub(super) struct Running {
-    surroundings: Surroundings,
-    replica: Replica,
-    collections: Vec<CollectionConfig>,
-    deployment: Option<String>,
-    disk: DiskHandle,
-    reports: Sender<Report>,
-    transport: Option<Transport>,
-    notices: Option<mpsc::Receiver<Notice>>,
-    transport_config: Option<TransportConfig>,
-    online: bool,
-    remote: Option<RemoteId>,
-    standing: Standing,
-    /// Documents whose misfit was told of.
-    misfits: HashSet<DocumentKey>,
-    /// The transport is started when the store has told what it knows of the deployment.
-    started: bool,
-}
-
 impl Running {
-    pub(super) fn new(
-        config: WorkerConfig,
-        reports: Sender<Report>,
-        disk: DiskHandle,
-        surroundings: Surroundings,
-    ) -> Self {
-        let schemas = config
-            .collections
-            .iter()
-            .map(|collection| CollectionSchema { name: collection.name.clone(), schema: collection.codec.clone() })
-            .collect();
-        let transport_config = config.deployment.clone().map(|url| TransportConfig {
-            url,
-            auth: config.auth.clone(),
-            collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
-            seed: rand::random(),
-        });
-        let standing = Standing::new(config.collections.len());
-        Self {
-            replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
-            surroundings,
-            collections: config.collections,
-            deployment: config.deployment,
-            disk,
-            reports,
-            transport: None,
-            notices: None,
-            transport_config,
-            online: config.online,
-            remote: None,
-            standing,
-            misfits: HashSet::new(),
-            started: false,
-        }
-    }
-
     /// Works until the front end is gone.
     async fn work(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         loop {
@@ -235,233 +156,6 @@ impl Running {
         if edits > 0 {
             tracing::error!(target: "bevy_convex_replicate::worker", edits, "the store could not be opened or written before the app ended; these edits are lost");
         }
-    }
-
-    pub(super) fn command(&mut self, command: Command) {
-        match command {
-            Command::Edit { document, generation, capture, change } => {
-                let number = self.standing.edit();
-                let change = match change {
-                    Captured::Delete => Change::Delete,
-                    Captured::Restore => Change::Restore,
-                    Captured::Put(value) => match value.encode() {
-                        Ok((value, mask)) => Change::Put { value, mask },
-                        Err(error) => {
-                            let message = format!("the edit was not taken in: {error}");
-                            self.fail(FailureKind::Unwritable, Some(document.collection), Some(document.id), message);
-                            self.standing.edited(number, 0);
-                            return;
-                        }
-                    },
-                };
-                self.handle(Event::Edit(Edit { number, document, generation, capture, change }));
-            }
-            Command::Applied(shown) => self.handle(Event::Applied(shown)),
-            Command::Show(document) => self.handle(Event::Show(document)),
-            Command::Online(online) => {
-                self.online = online;
-                if let Some(transport) = &self.transport {
-                    transport.request(Request::Online(online));
-                }
-            }
-            Command::Retry => self.handle(Event::Retry),
-            Command::RebuildStore => self.disk.request(DiskRequest::Rebuild),
-        }
-    }
-
-    pub(super) fn answered(&mut self, answer: DiskAnswer) {
-        match answer {
-            DiskAnswer::Open => {
-                self.standing.opened();
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: None });
-                }
-            }
-            DiskAnswer::Filled(collection) => {
-                self.standing.filled(collection);
-                self.report(Report::Ready(collection));
-            }
-            DiskAnswer::Failed(kind, message) => self.fail(kind, None, None, message),
-            DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
-            DiskAnswer::Event(event) => {
-                match &event {
-                    Event::Written(write) => self.standing.written(*write),
-                    Event::Remote { state, .. } => self.remote = state.remote,
-                    _ => {}
-                }
-                let first = matches!(event, Event::Remote { .. });
-                if first && !self.started {
-                    self.start_transport();
-                }
-                self.handle(event);
-            }
-        }
-    }
-
-    fn start_transport(&mut self) {
-        self.started = true;
-        let Some(config) = self.transport_config.clone() else { return };
-        let (transport, notices) = (self.surroundings.connect)(config);
-        transport.request(Request::Online(self.online));
-        self.transport = Some(transport);
-        self.notices = Some(notices);
-    }
-
-    pub(super) fn noticed(&mut self, notice: Option<Notice>) {
-        let Some(notice) = notice else {
-            self.notices = None;
-            return;
-        };
-        match notice {
-            Notice::Connecting { attempt, reason } => {
-                self.standing.connecting(attempt, reason);
-            }
-            Notice::Connected => {
-                self.standing.connected();
-                self.handle(Event::Connected);
-            }
-            Notice::Disconnected { reason, .. } => {
-                self.tell_reason(&reason);
-                self.standing.disconnected(reason);
-                self.handle(Event::Disconnected);
-            }
-            Notice::Page(page) => {
-                if !page.has_more {
-                    self.standing.caught_up(page.collection);
-                }
-                self.handle(Event::Page(page));
-                self.standing.advance();
-            }
-            Notice::Count { collection, documents } => {
-                self.standing.counted(collection, documents);
-            }
-            Notice::PullRefused { collection, refusal } => {
-                if refusal.code != "checkpointUnknown" {
-                    // What cannot be read does not keep the rest from being live.
-                    self.standing.caught_up(collection);
-                }
-                self.handle(Event::PullRefused { collection, refusal });
-                self.standing.advance();
-            }
-            Notice::Answered(answer) => self.handle(Event::Answered(answer)),
-            Notice::Refused { number, collection, refusal } => {
-                self.handle(Event::PushRefused { number, collection, refusal });
-            }
-            Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
-        }
-    }
-
-    fn tell_reason(&mut self, reason: &Reason) {
-        match reason {
-            Reason::Unauthenticated(message) => {
-                let message = format!("the deployment does not accept the token: {message}");
-                self.fail(FailureKind::Unauthenticated, None, None, message);
-            }
-            Reason::BadUrl(message) => {
-                let message = format!(
-                    "the deployment's address is not usable: {message}. Give one such as https://happy-otter-123.convex.cloud"
-                );
-                self.fail(FailureKind::Deployment, None, None, message);
-            }
-            Reason::Asked | Reason::Unreachable(_) | Reason::Lost(_) => {}
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        let now = (self.surroundings.now)();
-        self.replica.handle(event, now);
-        while let Some(effect) = self.replica.poll() {
-            self.carry_out(effect);
-        }
-        self.standing.has(self.replica.unsent(), self.replica.documents());
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Deliver(delta) => self.deliver(delta),
-            Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
-            Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
-            Effect::Edited(edit, write) => self.standing.edited(edit, write),
-            Effect::Identify { epoch } => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });
-                }
-            }
-            Effect::Forget(remote) => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Forget { deployment, remote });
-                }
-            }
-            Effect::ReadUnsent { collection, documents, history, read } => {
-                let remote = self.remote;
-                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
-            }
-            Effect::Subscribe { collection, checkpoint } => {
-                self.standing.behind(collection);
-                if let Some(transport) = &self.transport {
-                    transport.request(Request::Subscribe { collection, checkpoint });
-                }
-            }
-            Effect::Push(push) => {
-                if let Some(transport) = &self.transport {
-                    transport.request(Request::Push(push));
-                }
-            }
-            Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),
-        }
-    }
-
-    fn deliver(&mut self, delta: Delta) {
-        let Delta { document, generation, seen, value, origin } = delta;
-        let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
-        let decoded = value.map(|value| collection.codec.decode(&value));
-        let mut problems = Vec::new();
-        let content = decoded.map(|decoded| {
-            problems = decoded.problems;
-            decoded.content
-        });
-        if problems.is_empty() {
-            self.misfits.remove(&document);
-        } else if self.misfits.insert(document.clone()) {
-            for problem in problems {
-                let message = format!("the document does not fit the component, which is left as it is: {problem}");
-                self.fail(FailureKind::Misfit, Some(document.collection), Some(document.id.clone()), message);
-            }
-        }
-        self.report(Report::Delta { document, generation, seen, content, origin });
-    }
-
-    pub(super) fn tell_status(&mut self) {
-        if let Some(status) = self.standing.news() {
-            self.report(Report::Status(status));
-        }
-    }
-
-    fn fail(
-        &mut self,
-        kind: FailureKind,
-        collection: Option<CollectionIndex>,
-        document: Option<DocumentId>,
-        message: String,
-    ) {
-        let collection = collection.and_then(|index| Some(self.collections.get(index.0 as usize)?.name.clone()));
-        self.report(Report::Failed(Failure { kind, collection, document, message }));
-    }
-
-    /// Whether the store has told all it has: only then are commands taken in.
-    #[cfg(feature = "simulation")]
-    pub(super) fn is_filled(&self) -> bool {
-        self.standing.is_filled()
-    }
-
-    #[cfg(feature = "simulation")]
-    pub(super) fn replica(&self) -> &Replica {
-        &self.replica
-    }
-
-    fn report(&self, report: Report) {
-        // Nobody listens while the app ends.
-        let _ = self.reports.send(report);
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Command, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskRequest, DiskWork},
-    run::{Inbox, Running, Surroundings},
+    run::Inbox,
+    running::{Running, Surroundings},
 };
 use crate::{
     DocumentId,

@@ -56,7 +56,7 @@ pub(super) use self::{
     pull::{LogPage, PullDeltas},
     push::{Chunk, PushAnswer, PushChanges, PushedDocument},
     record::{Committed, Covered, DocumentRecord, Record, Row},
-    restore::Restore,
+    restore::{Damage, Restore},
 };
 
 /// All collections. See the module's documentation.

@@ -3,26 +3,27 @@
 //! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then are they shown to readers, and
 //! answered. Whose are next is decided by [`Turns`](super::turns).
 
+mod jobs;
+
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use convex::Value;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::watch;
 
+use self::jobs::Mutate;
+pub(super) use self::jobs::{Job, Jobs, Reply};
 use super::{
     function::{self, CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
     room::Room,
     store::Store,
-    turns::{Caller, Turns},
+    turns::Turns,
 };
 
 /// The log, shared with those who read it.
@@ -37,73 +38,6 @@ impl Shared {
 
     fn write(&self) -> RwLockWriteGuard<'_, Log> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A mutation's answer, and the commit whose effects it tells of.
-pub(super) struct Reply {
-    pub result: Result<Value, CallError>,
-    pub ts: i64,
-}
-
-/// Asks the writer for things.
-#[derive(Clone)]
-pub(super) struct Jobs {
-    sender: Sender<Job>,
-    callers: Arc<AtomicU64>,
-}
-
-pub(super) enum Job {
-    Mutate(Mutate),
-    Look(Box<dyn FnOnce(&Log) + Send>),
-    Stop,
-}
-
-pub(super) struct Mutate {
-    caller: Caller,
-    /// What it came as.
-    bytes: usize,
-    collection: String,
-    mutation: Mutation,
-    reply: Box<dyn FnOnce(Reply) + Send>,
-}
-
-impl Jobs {
-    fn new(sender: Sender<Job>) -> Self {
-        Self { sender, callers: Arc::default() }
-    }
-
-    /// Someone whose mutations keep their order, and have their turn among the other callers'.
-    pub fn caller(&self) -> Caller {
-        Caller(self.callers.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Runs a mutation that came as so many bytes; `reply` is called once it is durable, in the order of the caller's calls. Dropped if the backend
-    /// has stopped.
-    pub fn mutate(
-        &self,
-        (caller, bytes): (Caller, usize),
-        collection: String,
-        mutation: Mutation,
-        reply: impl FnOnce(Reply) + Send + 'static,
-    ) {
-        let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
-        // The writer only goes when the backend stops; `reply` is dropped then, which its other end notices.
-        let _ = self.sender.send(Job::Mutate(mutate));
-    }
-
-    /// Looks at the log when everything in it is durable. Returns `None` if the backend has stopped.
-    pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
-        let (sender, receiver) = crossbeam_channel::bounded(1);
-        let look = Box::new(move |log: &Log| drop(sender.send(look(log))));
-        self.sender.send(Job::Look(look)).ok()?;
-        receiver.recv().ok()
-    }
-
-    /// Ends the writer after everything asked so far.
-    pub fn stop(&self) {
-        // It may have ended already.
-        let _ = self.sender.send(Job::Stop);
     }
 }
 
@@ -415,15 +349,6 @@ impl Writer {
         }
         let records = self.log.write().compact(&collection.into(), document, tail).unwrap_or_default();
         let _ = self.persist(&records);
-    }
-}
-
-#[cfg(feature = "simulation")]
-impl Jobs {
-    /// The two ends, for a writer without a thread.
-    pub(super) fn channel() -> (Self, Receiver<Job>) {
-        let (sender, jobs) = crossbeam_channel::unbounded();
-        (Self::new(sender), jobs)
     }
 }
 

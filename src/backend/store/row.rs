@@ -1,0 +1,133 @@
+//! One row: how a record is written, and the stamp that tells whether it is still as it was written.
+
+use convex::Value;
+use rusqlite::{
+    Transaction, params, params_from_iter,
+    types::{ToSqlOutput, ValueRef as Cell},
+};
+use sha2::{Digest, Sha256};
+
+use crate::backend::log::Record;
+
+/// Carries out a record.
+pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Row(row) => {
+            // Empty: it says that this is a snapshot, which tells what it stands for by itself.
+            let covers = (!row.covers.is_empty()).then(Vec::<u8>::new);
+            let part = row.part.as_ref();
+            insert(
+                transaction,
+                "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                &[
+                    Cell::Integer(row.position.ts),
+                    Cell::Integer(row.position.ordinal.into()),
+                    Cell::Text(row.collection.as_bytes()),
+                    Cell::Text(row.document.as_str().as_bytes()),
+                    Cell::Blob(&row.bytes),
+                    part.map_or(Cell::Null, |part| Cell::Blob(&part.hash)),
+                    part.map_or(Cell::Null, |part| Cell::Integer(part.index.into())),
+                    part.map_or(Cell::Null, |part| Cell::Integer(part.count.into())),
+                    covers.as_deref().map_or(Cell::Null, Cell::Blob),
+                ],
+            )?;
+        }
+        Record::RowGone(position) => {
+            transaction
+                .prepare_cached("DELETE FROM chunk WHERE ts = ?1 AND ordinal = ?2")?
+                .execute(params![position.ts, position.ordinal])?;
+        }
+        Record::Document(document) => {
+            let heads: Vec<u8> = document.heads.iter().flat_map(|head| head.0).collect();
+            let fields = serde_json::Value::from(Value::Object((*document.fields).clone())).to_string();
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO document (collection, id, scope, heads, fields, deleted, modified, merged, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                &[
+                    Cell::Text(document.collection.as_bytes()),
+                    Cell::Text(document.id.as_str().as_bytes()),
+                    document.scope.as_deref().map_or(Cell::Null, |scope| Cell::Text(scope.as_bytes())),
+                    Cell::Blob(&heads),
+                    Cell::Text(fields.as_bytes()),
+                    Cell::Integer(document.deleted.into()),
+                    Cell::Integer(document.modified),
+                    Cell::Integer(document.merged.into()),
+                ],
+            )?;
+        }
+        Record::DocumentGone { collection, id, last } => {
+            for sql in [
+                "DELETE FROM document WHERE collection = ?1 AND id = ?2",
+                "DELETE FROM part WHERE collection = ?1 AND document = ?2",
+            ] {
+                transaction.prepare_cached(sql)?.execute(params![&**collection, id.as_str()])?;
+            }
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, stamp) VALUES (?1, ?2, ?3, ?4, ?5)",
+                &[
+                    Cell::Text(collection.as_bytes()),
+                    Cell::Text(id.as_str().as_bytes()),
+                    Cell::Integer(last.ts),
+                    Cell::Integer(last.ordinal.into()),
+                ],
+            )?;
+        }
+        Record::Part { collection, document, part, bytes, ts } => {
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes, ts, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                &[
+                    Cell::Text(collection.as_bytes()),
+                    Cell::Text(document.as_str().as_bytes()),
+                    Cell::Blob(&part.hash),
+                    Cell::Integer(part.index.into()),
+                    Cell::Integer(part.count.into()),
+                    Cell::Blob(bytes),
+                    Cell::Integer(*ts),
+                ],
+            )?;
+        }
+        Record::PartsGone { collection, document, hash } => {
+            transaction
+                .prepare_cached("DELETE FROM part WHERE collection = ?1 AND document = ?2 AND hash = ?3")?
+                .execute(params![&**collection, document.as_str(), hash])?;
+        }
+    }
+    Ok(())
+}
+
+/// Inserts a row and its stamp, which is the last value of `sql`.
+fn insert(transaction: &Transaction<'_>, sql: &str, cells: &[Cell<'_>]) -> rusqlite::Result<()> {
+    let stamp = stamp(cells);
+    let values = cells.iter().copied().chain([Cell::Blob(&stamp)]).map(ToSqlOutput::Borrowed);
+    transaction.prepare_cached(sql)?.execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// Whether the first columns of a row are as its stamp, which comes after them, says.
+pub(super) fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<bool> {
+    let Cell::Blob(stamped) = row.get_ref(columns)? else { return Ok(true) };
+    let cells: Vec<Cell<'_>> = (0..columns).map(|column| row.get_ref(column)).collect::<Result<_, _>>()?;
+    Ok(stamp(&cells) == stamped)
+}
+
+fn stamp(cells: &[Cell<'_>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for cell in cells {
+        let (kind, bytes) = match cell {
+            Cell::Null => (0_u8, &[][..]),
+            Cell::Integer(number) => (1, &number.to_le_bytes()[..]),
+            Cell::Real(number) => (2, &number.to_le_bytes()[..]),
+            Cell::Text(text) => (3, *text),
+            Cell::Blob(bytes) => (4, *bytes),
+        };
+        hash.update([kind]);
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,151 @@
+//! The tables of the file, and how an older file gets them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, config::DbConfig};
+
+use super::{Problem, read, row};
+
+/// Marks the file as this program's: `bcrb`.
+const APPLICATION: i64 = 0x6263_7262;
+/// Counts up with every change of the schema that an older program could not read.
+pub(super) const FORMAT: i64 = 2;
+
+/// What is new in format 2. In format 1 `part` had no `ts`.
+const FORMAT_2: &str = "
+-- Documents that were deleted long ago, and the place of the last row each of them had.
+CREATE TABLE pruned (
+    collection TEXT NOT NULL, id TEXT NOT NULL,
+    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, id)
+) STRICT;
+-- Parts of chunks whose other parts are still to come, and when they came.
+CREATE TABLE part (
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
+    bytes BLOB NOT NULL, ts INTEGER NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, document, hash, part_index)
+) STRICT;
+";
+
+const SCHEMA: &str = "
+CREATE TABLE log (epoch TEXT NOT NULL) STRICT;
+-- A row of a collection's log. A timestamp belongs to one commit, so to one collection.
+CREATE TABLE chunk (
+    ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    part_hash BLOB, part_index INTEGER, part_count INTEGER,
+    covers BLOB, -- of a snapshot: the changes in it
+    stamp BLOB, -- SHA-256 of the columns before it, here and below; SQLite has no checksums. NULL: from before there were stamps
+    UNIQUE (ts, ordinal)
+) STRICT;
+CREATE TABLE document (
+    collection TEXT NOT NULL, id TEXT NOT NULL, scope TEXT,
+    heads BLOB NOT NULL, fields TEXT NOT NULL, deleted INTEGER NOT NULL,
+    modified INTEGER NOT NULL, merged INTEGER NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, id)
+) STRICT;
+";
+
+/// Opens the file, which is made if need be. `epoch` names a log that is new.
+pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
+    if length(path) == 0 && ["-wal", "-journal"].iter().any(|part| length(&beside(path, part)) > 0) {
+        // SQLite would make a new file, and delete the journal.
+        return Err(Problem::Damaged("the file is missing or empty while its journal is there".into()));
+    }
+    let mut connection = Connection::open(path)?;
+    // Until all of it was read, closing must not move its journal into it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = application == 0 && format == 0 && tables == 0;
+    if !is_new {
+        if application != APPLICATION {
+            return Err(Problem::Damaged("it is another program's database".into()));
+        }
+        if format > FORMAT {
+            return Err(Problem::Newer(format));
+        }
+        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if check != "ok" {
+            return Err(Problem::Damaged(check));
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    if is_new {
+        make(&mut connection, epoch)?;
+    } else {
+        add_stamps(&mut connection)?;
+        if format < 2 {
+            to_format_2(&mut connection)?;
+        }
+    }
+    Ok(connection)
+}
+
+fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(FORMAT_2)?;
+    transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// Logs from before there were stamps get room for them.
+fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for table in ["chunk", "document", "part"] {
+        let has: bool = transaction.query_row(
+            "SELECT count(*) FROM pragma_table_info(?1) WHERE name = 'stamp'",
+            [table],
+            |row| row.get(0),
+        )?;
+        if !has {
+            transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN stamp BLOB"))?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Logs of format 1 get room for what is pruned, and for when parts came: now, as far as anybody knows.
+fn to_format_2(connection: &mut Connection) -> Result<(), Problem> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+    let transaction = connection.transaction()?;
+    transaction.execute_batch("ALTER TABLE part RENAME TO part_1")?;
+    transaction.execute_batch(FORMAT_2)?;
+    {
+        let mut statement = transaction
+            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part_1")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            row::write(&transaction, &read::part(row, 6, now)?)?;
+        }
+    }
+    transaction.execute_batch("DROP TABLE part_1")?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(transaction.commit()?)
+}
+
+/// 0 if there is no such file.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

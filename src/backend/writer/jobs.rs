@@ -1,0 +1,91 @@
+//! What the writer is asked for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use convex::Value;
+use crossbeam_channel::Sender;
+
+use crate::backend::{
+    function::{CallError, Mutation},
+    log::Log,
+    turns::Caller,
+};
+
+/// A mutation's answer, and the commit whose effects it tells of.
+pub(in crate::backend) struct Reply {
+    pub result: Result<Value, CallError>,
+    pub ts: i64,
+}
+
+/// Asks the writer for things.
+#[derive(Clone)]
+pub(in crate::backend) struct Jobs {
+    sender: Sender<Job>,
+    callers: Arc<AtomicU64>,
+}
+
+pub(in crate::backend) enum Job {
+    Mutate(Mutate),
+    Look(Box<dyn FnOnce(&Log) + Send>),
+    Stop,
+}
+
+pub(in crate::backend) struct Mutate {
+    pub(super) caller: Caller,
+    /// What it came as.
+    pub(super) bytes: usize,
+    pub(super) collection: String,
+    pub(super) mutation: Mutation,
+    pub(super) reply: Box<dyn FnOnce(Reply) + Send>,
+}
+
+impl Jobs {
+    pub(super) fn new(sender: Sender<Job>) -> Self {
+        Self { sender, callers: Arc::default() }
+    }
+
+    /// Someone whose mutations keep their order, and have their turn among the other callers'.
+    pub fn caller(&self) -> Caller {
+        Caller(self.callers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a mutation that came as so many bytes; `reply` is called once it is durable, in the order of the caller's calls. Dropped if the backend
+    /// has stopped.
+    pub fn mutate(
+        &self,
+        (caller, bytes): (Caller, usize),
+        collection: String,
+        mutation: Mutation,
+        reply: impl FnOnce(Reply) + Send + 'static,
+    ) {
+        let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
+        // The writer only goes when the backend stops; `reply` is dropped then, which its other end notices.
+        let _ = self.sender.send(Job::Mutate(mutate));
+    }
+
+    /// Looks at the log when everything in it is durable. Returns `None` if the backend has stopped.
+    pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let look = Box::new(move |log: &Log| drop(sender.send(look(log))));
+        self.sender.send(Job::Look(look)).ok()?;
+        receiver.recv().ok()
+    }
+
+    /// Ends the writer after everything asked so far.
+    pub fn stop(&self) {
+        // It may have ended already.
+        let _ = self.sender.send(Job::Stop);
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Jobs {
+    /// The two ends, for a writer without a thread.
+    pub(in crate::backend) fn channel() -> (Self, crossbeam_channel::Receiver<Job>) {
+        let (sender, jobs) = crossbeam_channel::unbounded();
+        (Self::new(sender), jobs)
+    }
+}
