@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{Log, LogRow, Record, Row, document::Snapshot, merge, push, row};
+use super::{
+    Log, LogRow, Record, Row,
+    document::Snapshot,
+    merge, receive,
+    row::{self, TableRow},
+};
 use crate::{
     DocumentId,
     backend::{
@@ -41,10 +46,10 @@ impl Log {
                     continue;
                 }
             };
-            let fields = merge::fields(&merged).map(row::split);
+            let fields = merge::fields(&merged).map(TableRow::new);
             self.merged.put(&name, &id, merged, document.bytes);
-            let (fields, deleted) = match fields.and_then(|split| row::check(&split, &id).map(|()| split)) {
-                Ok(split) => split,
+            let TableRow { fields, deleted } = match fields.and_then(|row| row::check(&row, &id).map(|()| row)) {
+                Ok(row) => row,
                 Err(failure) => {
                     warn(&name, &id, &failure);
                     continue;
@@ -133,7 +138,7 @@ impl Log {
                 "its snapshot does not hold what it should; the log keeps the changes",
             ));
         }
-        let pieces = push::cut(&snapshot);
+        let pieces = receive::cut(&snapshot);
         let Some(last) = document.rows.get(end - 1).copied() else {
             return Ok(Vec::new());
         };

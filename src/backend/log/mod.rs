@@ -25,6 +25,7 @@
 //! ordinal. Rows are never moved; compaction replaces a document's first rows by a snapshot at the place of the last of them. Only the rows of
 //! documents that were deleted long ago go away for good; a reader that has not read so far is told to start over.
 
+mod append;
 mod compact;
 mod document;
 mod merge;
@@ -32,6 +33,7 @@ mod original;
 mod prune;
 mod pull;
 mod push;
+mod receive;
 mod record;
 mod restore;
 mod row;

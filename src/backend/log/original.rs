@@ -3,9 +3,12 @@
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    Committed, Log, merge, micros,
+    Committed, Log,
+    append::{NewChange, NewRow, Target},
+    merge, micros,
     pull::rows,
-    push::{NewChange, NewRow, check_id, cut},
+    push::check_id,
+    receive::cut,
 };
 use crate::{
     DocumentId,
@@ -62,7 +65,8 @@ impl Log {
         let collection = self.name(collection);
         let mut commit = self.begin(now);
         let id = DocumentId::new(args.id.as_str());
-        self.append_changes(&collection, None, &id, changes, NewRow::Merged, &mut commit).map_err(of)?;
+        let target = Target { collection: &collection, scope: None, id: &id };
+        self.append_changes(target, changes, NewRow::Merged, &mut commit).map_err(of)?;
         Ok(self.end(&collection, commit, ()))
     }
 
@@ -87,7 +91,8 @@ impl Log {
             let change =
                 inspect::guarded("edit", || tombstone(merged, actor)).map_err(|error| of(error.into()))?.map_err(of)?;
             let new = vec![new_change(change).map_err(of)?];
-            self.append_changes(&collection, None, &name, new, NewRow::Merged, &mut commit).map_err(of)?;
+            let target = Target { collection: &collection, scope: None, id: &name };
+            self.append_changes(target, new, NewRow::Merged, &mut commit).map_err(of)?;
         }
         Ok(self.end(&collection, commit, ()))
     }

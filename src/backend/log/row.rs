@@ -13,21 +13,32 @@ use crate::{
 /// Root fields that the row holds under a meaning of its own.
 const RESERVED: [&str; 4] = ["id", "version", "timestamp", "deleted"];
 
-/// A document's root fields, without those whose names the row itself uses, and whether it is a tombstone.
-pub(super) fn split(mut fields: BTreeMap<String, Value>) -> (BTreeMap<String, Value>, bool) {
-    let deleted = fields.get("deleted") == Some(&Value::Boolean(true));
-    for name in RESERVED {
-        fields.remove(name);
+/// What the table shows of a document.
+#[derive(PartialEq)]
+pub(super) struct TableRow {
+    /// Its root fields, without those whose names the row itself uses.
+    pub fields: BTreeMap<String, Value>,
+    /// Whether it is a tombstone.
+    pub deleted: bool,
+}
+
+impl TableRow {
+    /// The row of a document with these root fields.
+    pub fn new(mut fields: BTreeMap<String, Value>) -> Self {
+        let deleted = fields.get("deleted") == Some(&Value::Boolean(true));
+        for name in RESERVED {
+            fields.remove(name);
+        }
+        Self { fields, deleted }
     }
-    (fields, deleted)
 }
 
 /// What Convex counts for the fields that it adds to a row, `_id` and `_creationTime`, and for `version` and `timestamp`, whatever is in them.
 const SYSTEM_BYTES: usize = 38 + 23;
 const NUMBERS_BYTES: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
 
-/// Whether Convex would store these fields as the row of the document `id`.
-pub(super) fn check((fields, deleted): &(BTreeMap<String, Value>, bool), id: &DocumentId) -> Result<(), Failure> {
+/// Whether Convex would store this as the row of the document `id`.
+pub(super) fn check(TableRow { fields, deleted }: &TableRow, id: &DocumentId) -> Result<(), Failure> {
     let id_bytes = "id".len() + 1 + 2 + id.as_str().len();
     let deleted_bytes = if *deleted { "deleted".len() + 1 + 1 } else { 0 };
     let bytes = object_bytes(fields, 1)? + id_bytes + deleted_bytes + NUMBERS_BYTES + SYSTEM_BYTES;

@@ -1,0 +1,161 @@
+//! The chunks of a push: parts wait until the others are there, and are put together.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use super::{Log, Record, Waiting, append::Commit, push::Chunk};
+use crate::{
+    DocumentId,
+    backend::{failure::Failure, limits::WAITING_BYTES},
+    limits::{CHANGE_BYTES, CHUNK_BYTES},
+    replica::Part,
+};
+
+/// A chunk's bytes as log rows: one, or its parts.
+pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
+
+/// A chunk that is complete.
+pub(super) struct Whole {
+    pub bytes: Vec<u8>,
+    pub pieces: Pieces,
+    /// What its parts called it, if it came in parts.
+    pub hash: Option<[u8; 32]>,
+}
+
+/// The chunks of a push, put together as far as possible.
+#[derive(Default)]
+pub(super) struct Received {
+    pub whole: Vec<Whole>,
+    /// Incomplete ones, with what waited already.
+    waiting: HashMap<[u8; 32], Waiting>,
+    /// Parts that are to wait now.
+    new: Vec<(Part, Arc<[u8]>)>,
+    /// Chunks that no longer wait.
+    done: Vec<[u8; 32]>,
+    /// Whether a part came that waits already.
+    again: bool,
+    now: i64,
+}
+
+impl Log {
+    /// Puts parts together. Changes nothing yet.
+    pub(super) fn receive(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        chunks: Vec<Chunk>,
+        now: i64,
+    ) -> Result<Received, Failure> {
+        let known = self.collections.get(collection);
+        let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
+        let mut received = Received {
+            waiting: known.and_then(|known| known.waiting.get(id)).cloned().unwrap_or_default(),
+            now,
+            ..Received::default()
+        };
+        for chunk in chunks {
+            if chunk.bytes.len() > CHUNK_BYTES {
+                return Err(Failure::too_large(
+                    format!("a chunk in one piece has {} bytes; send it in parts", chunk.bytes.len()),
+                    CHUNK_BYTES,
+                ));
+            }
+            let Some(part) = chunk.part else {
+                let bytes = chunk.bytes.to_vec();
+                received.whole.push(Whole { bytes, pieces: vec![(chunk.bytes, None)], hash: None });
+                continue;
+            };
+            let part =
+                part.filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
+            if part.count as usize > CHANGE_BYTES / CHUNK_BYTES {
+                return Err(Failure::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
+            }
+            if !whole.is_some_and(|whole| whole.contains(&part.hash)) {
+                received.add(part, chunk.bytes)?;
+            }
+        }
+        if received.waiting.values().map(Waiting::bytes).sum::<usize>() > WAITING_BYTES {
+            return Err(Failure::too_large("too many bytes wait for their missing parts", WAITING_BYTES));
+        }
+        Ok(received)
+    }
+}
+
+impl Received {
+    fn add(&mut self, part: Part, bytes: Arc<[u8]>) -> Result<(), Failure> {
+        let waiting =
+            self.waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
+        if waiting.count != part.count {
+            return Err(misfit("the others are of another count"));
+        }
+        waiting.since = self.now;
+        match waiting.parts.get(&part.index) {
+            Some(known) if *known == bytes => {
+                self.again = true;
+                return Ok(());
+            }
+            Some(_) => return Err(misfit("it came before, with other bytes")),
+            None => waiting.parts.insert(part.index, bytes.clone()),
+        };
+        if waiting.parts.len() < waiting.count as usize {
+            self.new.push((part, bytes));
+            return Ok(());
+        }
+        let hash = part.hash;
+        let parts = self.waiting.remove(&hash).map(|waiting| waiting.parts).unwrap_or_default();
+        let whole = parts.values().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
+        if sha256(&whole) != hash {
+            return Err(misfit("together they are not the chunk they were announced as"));
+        }
+        // However its writer cut it.
+        let pieces = cut(&whole);
+        self.whole.push(Whole { bytes: whole, pieces, hash: Some(hash) });
+        self.new.retain(|(part, _)| part.hash != hash);
+        self.done.push(hash);
+        Ok(())
+    }
+
+    /// What waits for other parts is kept for the next push.
+    pub fn keep(self, log: &mut Log, collection: &Arc<str>, document: DocumentId, commit: &mut Commit) {
+        if self.new.is_empty() && self.done.is_empty() && !self.again {
+            return;
+        }
+        let known = &mut log.collections.entry(collection.clone()).or_default().waiting;
+        for hash in self.done {
+            commit.records.push(Record::PartsGone { collection: collection.clone(), document: document.clone(), hash });
+        }
+        for (part, bytes) in self.new {
+            commit.records.push(Record::Part {
+                collection: collection.clone(),
+                document: document.clone(),
+                part,
+                bytes,
+                ts: self.now,
+            });
+        }
+        match self.waiting.is_empty() {
+            true => known.remove(&document),
+            false => known.insert(document, self.waiting),
+        };
+    }
+}
+
+/// A chunk's bytes as log rows.
+pub(super) fn cut(bytes: &[u8]) -> Pieces {
+    if bytes.len() <= CHUNK_BYTES {
+        return vec![(bytes.into(), None)];
+    }
+    let hash = sha256(bytes);
+    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
+    let part = |index| Part { hash, index, count };
+    bytes.chunks(CHUNK_BYTES).zip(0..).map(|(bytes, index)| (bytes.into(), Some(part(index)))).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn misfit(reason: &str) -> Failure {
+    Failure::invalid_change(format!("a part does not fit the others: {reason}"))
+}
