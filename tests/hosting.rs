@@ -1,0 +1,184 @@
+//! Apps that host the backend they synchronise through.
+#![cfg(all(feature = "bevy", feature = "backend"))]
+
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::BackendConfig,
+    plugin::{EmbeddedBackend, Hosted},
+    prelude::*,
+    worker::{Failure, FailureKind},
+};
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Task {
+    text: String,
+}
+
+#[derive(Resource, Default)]
+struct Failures(Vec<Failure>);
+
+fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(configure(ReplicatePlugin::new("hosting").store(store)))
+        .replicate::<Task>("tasks")
+        .init_resource::<Failures>()
+        .add_systems(Update, collect_failures);
+    start(app)
+}
+
+fn start(mut app: App) -> App {
+    app.finish();
+    app.cleanup();
+    app
+}
+
+fn collect_failures(mut failed: MessageReader<SyncFailed>, mut failures: ResMut<Failures>) {
+    failures.0.extend(failed.read().map(|failed| failed.0.clone()));
+}
+
+fn write(app: &mut App, text: &str) {
+    app.world_mut().spawn((Task { text: text.into() }, DocumentId::random()));
+}
+
+fn texts(app: &mut App) -> BTreeSet<String> {
+    let world = app.world_mut();
+    world.query::<&Task>().iter(world).map(|task| task.text.clone()).collect()
+}
+
+fn failed(app: &App, kind: FailureKind) -> Option<String> {
+    let failures = &app.world().resource::<Failures>().0;
+    failures.iter().find(|failure| failure.kind == kind).map(ToString::to_string)
+}
+
+/// Where an app hosts, once it does.
+fn hosted_at(app: &App) -> Option<String> {
+    Some(app.world().resource::<Hosted>().backend()?.address().to_string())
+}
+
+/// Runs all apps until something is so.
+#[track_caller]
+fn until<T>(what: &str, apps: &mut [&mut App], mut look: impl FnMut(&mut [&mut App]) -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        for app in apps.iter_mut() {
+            app.update();
+        }
+        if let Some(found) = look(apps) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[track_caller]
+fn until_all_have(expected: &[&str], apps: &mut [&mut App]) {
+    let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+    until(&format!("all have {expected:?}"), apps, |apps| {
+        apps.iter_mut().all(|app| texts(app) == expected).then_some(())
+    });
+}
+
+#[test]
+fn an_app_hosts_for_itself_and_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = app(&folder.path().join("host.sqlite3"), |plugin| plugin.host("127.0.0.1:0"));
+    let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
+    let mut guest = app(&folder.path().join("guest.sqlite3"), |plugin| plugin.deployment(format!("http://{address}")));
+    write(&mut host, "of the host");
+    write(&mut guest, "of the guest");
+    until_all_have(&["of the host", "of the guest"], &mut [&mut host, &mut guest]);
+    assert_eq!(failed(&host, FailureKind::Host), None);
+}
+
+#[test]
+fn one_that_would_host_where_another_does_joins_it_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = app(&folder.path().join("first.sqlite3"), |plugin| plugin.host("127.0.0.1:0"));
+    let address = until("it hosts", &mut [&mut first], |apps| hosted_at(apps[0]));
+    let mut second = app(&folder.path().join("second.sqlite3"), |plugin| plugin.host(&address));
+    write(&mut first, "of the first");
+    write(&mut second, "of the second");
+    until_all_have(&["of the first", "of the second"], &mut [&mut first, &mut second]);
+    let told = until("it is told", &mut [&mut second], |apps| failed(apps[0], FailureKind::Host));
+    assert!(told.contains(&address) && told.contains("in use"), "{told}");
+    assert!(hosted_at(&second).is_none());
+}
+
+#[test]
+fn edits_are_kept_where_another_program_has_the_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.sqlite3");
+    // It takes connections and never says a word.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let mut alone = app(&store, |plugin| plugin.host(&address));
+    write(&mut alone, "made alone");
+    until("it is told, and saved", &mut [&mut alone], |apps| {
+        let status = apps[0].world().resource::<SyncStatus>();
+        (status.is_saved() && !status.is_sent() && failed(apps[0], FailureKind::Host).is_some()).then_some(())
+    });
+    drop(alone);
+    drop(other);
+    // Now the port is free.
+    let mut host = app(&store, |plugin| plugin.host(&address));
+    until("it is sent", &mut [&mut host], |apps| {
+        let status = apps[0].world().resource::<SyncStatus>();
+        (status.is_live() && status.is_sent()).then_some(())
+    });
+    let mut guest = app(&folder.path().join("guest.sqlite3"), |plugin| plugin.deployment(format!("http://{address}")));
+    until_all_have(&["made alone"], &mut [&mut host, &mut guest]);
+}
+
+#[test]
+fn who_hosts_with_a_token_serves_those_who_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host =
+        app(&folder.path().join("host.sqlite3"), |plugin| plugin.host_with_token("127.0.0.1:0", "open sesame"));
+    let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
+    let url = format!("http://{address}");
+    let mut guest = app(&folder.path().join("guest.sqlite3"), |plugin| plugin.deployment(&url).token("open sesame"));
+    let mut stranger =
+        app(&folder.path().join("stranger.sqlite3"), |plugin| plugin.deployment(&url).token("open barley"));
+    write(&mut host, "for friends");
+    until_all_have(&["for friends"], &mut [&mut host, &mut guest]);
+    let told = until("the stranger is told", &mut [&mut stranger, &mut host], |apps| {
+        failed(apps[0], FailureKind::Unauthenticated)
+    });
+    assert!(!told.contains("open"), "the token is repeated: {told}");
+    assert_eq!(texts(&mut stranger), BTreeSet::new());
+}
+
+#[test]
+fn an_address_that_others_reach_is_not_hosted_at_without_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut open = app(&folder.path().join("store.sqlite3"), |plugin| plugin.host("0.0.0.0:0"));
+    let told = until("it is told", &mut [&mut open], |apps| failed(apps[0], FailureKind::Host));
+    assert!(told.contains("without a token"), "{told}");
+    assert!(hosted_at(&open).is_none());
+}
+
+#[test]
+fn an_app_may_host_and_have_no_documents_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = App::new();
+    let config = BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("data"));
+    server.add_plugins(MinimalPlugins).add_plugins(EmbeddedBackend::new(config));
+    let mut server = start(server);
+    let address = until("it hosts", &mut [&mut server], |apps| hosted_at(apps[0]));
+    let connect = |name: &str| app(&folder.path().join(name), |plugin| plugin.deployment(format!("http://{address}")));
+    let (mut one, mut other) = (connect("one.sqlite3"), connect("other.sqlite3"));
+    write(&mut one, "by way of the server");
+    until_all_have(&["by way of the server"], &mut [&mut one, &mut other]);
+}
