@@ -12,7 +12,7 @@ use convex::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{AuthToken, endpoint::Endpoint, follow::Key, link::End, wire};
+use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End, wire};
 use crate::{CollectionIndex, replica::Refusal};
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.

@@ -8,7 +8,7 @@
 //!
 //! One task drives everything and is the only thing that waits; what it decides is decided by parts that know neither clock nor socket:
 //!
-//! - `link`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
+//! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the wire's values, believed only after a look.
@@ -21,8 +21,8 @@ mod backoff;
 mod connection;
 mod endpoint;
 mod follow;
-mod link;
 mod outgoing;
+mod reconnect;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;

@@ -15,7 +15,7 @@ mod run;
 mod running;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
-mod standing;
+mod status;
 
 use std::{
     any::Any,

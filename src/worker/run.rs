@@ -100,7 +100,7 @@ impl Running {
             if let Some(Ok(notice)) = self.notices.as_mut().filter(|_| take_notices).map(mpsc::Receiver::try_recv) {
                 self.noticed(Some(notice));
             }
-            let goes_on = if self.standing.is_filled() { self.take_commands(inbox) } else { !front_end_is_gone(inbox) };
+            let goes_on = if self.status.is_filled() { self.take_commands(inbox) } else { !front_end_is_gone(inbox) };
             if !goes_on {
                 return;
             }
@@ -135,14 +135,14 @@ impl Running {
     async fn finish(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         self.transport = None;
         self.notices = None;
-        while !self.standing.is_filled() {
+        while !self.status.is_filled() {
             match from_disk.recv().await {
                 Some(answer) => self.answered(answer),
                 None => return self.lost(inbox),
             }
         }
         while self.take_commands(inbox) {}
-        while self.replica.is_loading() || self.standing.unsaved() > 0 {
+        while self.replica.is_loading() || self.status.unsaved() > 0 {
             match from_disk.recv().await {
                 Some(answer) => self.answered(answer),
                 None => return self.lost(inbox),
@@ -152,7 +152,7 @@ impl Running {
 
     fn lost(&self, inbox: &Inbox) {
         let edits = inbox.commands.iter().filter(|command| matches!(command, Command::Edit { .. })).count();
-        let edits = edits + self.standing.unsaved();
+        let edits = edits + self.status.unsaved();
         if edits > 0 {
             tracing::error!(target: "bevy_convex_replicate::worker", edits, "the store could not be opened or written before the app ended; these edits are lost");
         }

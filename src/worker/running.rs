@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     Captured, CollectionConfig, Command, Failure, FailureKind, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskRequest},
-    standing::Standing,
+    status::StatusTracker,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
@@ -49,7 +49,7 @@ pub(super) struct Running {
     transport_config: Option<TransportConfig>,
     online: bool,
     remote: Option<RemoteId>,
-    pub(super) standing: Standing,
+    pub(super) status: StatusTracker,
     /// Documents whose misfit was told of.
     misfits: HashSet<DocumentKey>,
     /// The transport is started when the store has told what it knows of the deployment.
@@ -74,7 +74,7 @@ impl Running {
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
             seed: rand::random(),
         });
-        let standing = Standing::new(config.collections.len());
+        let status = StatusTracker::new(config.collections.len());
         Self {
             replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
             surroundings,
@@ -87,7 +87,7 @@ impl Running {
             transport_config,
             online: config.online,
             remote: None,
-            standing,
+            status,
             misfits: HashSet::new(),
             started: false,
         }
@@ -96,7 +96,7 @@ impl Running {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Edit { document, generation, capture, change } => {
-                let number = self.standing.edit();
+                let number = self.status.edit();
                 let change = match change {
                     Captured::Delete => Change::Delete,
                     Captured::Restore => Change::Restore,
@@ -105,7 +105,7 @@ impl Running {
                         Err(error) => {
                             let message = format!("the edit was not taken in: {error}");
                             self.fail(FailureKind::Unwritable, Some(document.collection), Some(document.id), message);
-                            self.standing.edited(number, 0);
+                            self.status.edited(number, 0);
                             return;
                         }
                     },
@@ -128,20 +128,20 @@ impl Running {
     pub(super) fn answered(&mut self, answer: DiskAnswer) {
         match answer {
             DiskAnswer::Open => {
-                self.standing.opened();
+                self.status.opened();
                 if let Some(deployment) = self.deployment.clone() {
                     self.disk.request(DiskRequest::Remote { deployment, epoch: None });
                 }
             }
             DiskAnswer::Filled(collection) => {
-                self.standing.filled(collection);
+                self.status.filled(collection);
                 self.report(Report::Ready(collection));
             }
             DiskAnswer::Failed(kind, message) => self.fail(kind, None, None, message),
             DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
             DiskAnswer::Event(event) => {
                 match &event {
-                    Event::Written(write) => self.standing.written(*write),
+                    Event::Written(write) => self.status.written(*write),
                     Event::Remote { state, .. } => self.remote = state.remote,
                     _ => {}
                 }
@@ -170,34 +170,34 @@ impl Running {
         };
         match notice {
             Notice::Connecting { attempt, reason } => {
-                self.standing.connecting(attempt, reason);
+                self.status.connecting(attempt, reason);
             }
             Notice::Connected => {
-                self.standing.connected();
+                self.status.connected();
                 self.handle(Event::Connected);
             }
             Notice::Disconnected { reason, .. } => {
                 self.tell_reason(&reason);
-                self.standing.disconnected(reason);
+                self.status.disconnected(reason);
                 self.handle(Event::Disconnected);
             }
             Notice::Page(page) => {
                 if !page.has_more {
-                    self.standing.caught_up(page.collection);
+                    self.status.caught_up(page.collection);
                 }
                 self.handle(Event::Page(page));
-                self.standing.advance();
+                self.status.advance();
             }
             Notice::Count { collection, documents } => {
-                self.standing.counted(collection, documents);
+                self.status.counted(collection, documents);
             }
             Notice::PullRefused { collection, refusal } => {
                 if refusal.code != "checkpointUnknown" {
                     // What cannot be read does not keep the rest from being live.
-                    self.standing.caught_up(collection);
+                    self.status.caught_up(collection);
                 }
                 self.handle(Event::PullRefused { collection, refusal });
-                self.standing.advance();
+                self.status.advance();
             }
             Notice::Answered(answer) => self.handle(Event::Answered(answer)),
             Notice::Refused { number, collection, refusal } => {
@@ -229,7 +229,7 @@ impl Running {
         while let Some(effect) = self.replica.poll() {
             self.carry_out(effect);
         }
-        self.standing.has(self.replica.unsent(), self.replica.documents());
+        self.status.has(self.replica.unsent(), self.replica.documents());
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -237,7 +237,7 @@ impl Running {
             Effect::Deliver(delta) => self.deliver(delta),
             Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
             Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
-            Effect::Edited(edit, write) => self.standing.edited(edit, write),
+            Effect::Edited(edit, write) => self.status.edited(edit, write),
             Effect::Identify { epoch } => {
                 if let Some(deployment) = self.deployment.clone() {
                     self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });
@@ -253,7 +253,7 @@ impl Running {
                 self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
             Effect::Subscribe { collection, checkpoint } => {
-                self.standing.behind(collection);
+                self.status.behind(collection);
                 if let Some(transport) = &self.transport {
                     transport.request(Request::Subscribe { collection, checkpoint });
                 }
@@ -288,7 +288,7 @@ impl Running {
     }
 
     pub(super) fn tell_status(&mut self) {
-        if let Some(status) = self.standing.news() {
+        if let Some(status) = self.status.news() {
             self.report(Report::Status(status));
         }
     }
@@ -307,7 +307,7 @@ impl Running {
     /// Whether the store has told all it has: only then are commands taken in.
     #[cfg(feature = "simulation")]
     pub(super) fn is_filled(&self) -> bool {
-        self.standing.is_filled()
+        self.status.is_filled()
     }
 
     #[cfg(feature = "simulation")]

@@ -15,8 +15,8 @@ use super::{
     connection::{Connection, Happening},
     endpoint::Endpoint,
     follow::Follow,
-    link::{End, Link},
     outgoing::Outgoing,
+    reconnect::{End, ReconnectPolicy},
     wire,
 };
 use crate::{
@@ -30,7 +30,7 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The one task of a transport. It waits for whatever comes first, asks the parts that decide, and does what they say.
 pub(super) struct Task {
     config: TransportConfig,
-    link: Link,
+    reconnect: ReconnectPolicy,
     state: State,
     follows: BTreeMap<CollectionIndex, Follow>,
     /// The push in flight, and those that wait for it.
@@ -79,7 +79,7 @@ impl State {
 impl Task {
     pub(super) fn new(config: TransportConfig, notices: mpsc::Sender<Notice>) -> Self {
         Self {
-            link: Link::new(config.seed, config.auth.is_some()),
+            reconnect: ReconnectPolicy::new(config.seed, config.auth.is_some()),
             config,
             state: State::Offline,
             follows: BTreeMap::new(),
@@ -141,7 +141,7 @@ impl Task {
             }
             Request::Push(push) => self.push(push),
             Request::Online(true) => {
-                self.link.restart();
+                self.reconnect.restart();
                 if matches!(self.state, State::Offline | State::Pausing(_)) {
                     self.attempt();
                 }
@@ -152,13 +152,13 @@ impl Task {
 
     fn go_offline(&mut self) {
         self.state = State::Offline;
-        self.link.stop();
+        self.reconnect.stop();
         self.tell(Notice::Disconnected { reason: super::Reason::Asked, retry_in: None });
         self.drop_everything();
     }
 
     fn attempt(&mut self) {
-        let (notice, refresh) = self.link.begin();
+        let (notice, refresh) = self.reconnect.begin();
         self.tell(notice);
         match Endpoint::parse(&self.config.url) {
             Ok(endpoint) => {
@@ -171,7 +171,7 @@ impl Task {
 
     fn connected(&mut self, connection: Connection) {
         tracing::debug!(target: "bevy_convex_replicate::transport", url = self.config.url, "connected");
-        self.link.connected(connection.token_sent);
+        self.reconnect.connected(connection.token_sent);
         self.state = State::Connected(Box::new(connection));
         self.tell(Notice::Connected);
         self.open();
@@ -187,7 +187,7 @@ impl Task {
             State::Connected(connection) => connection.since.elapsed(),
             _ => Duration::ZERO,
         };
-        let (reason, retry_in) = self.link.ended(end, lasted);
+        let (reason, retry_in) = self.reconnect.ended(end, lasted);
         // Without the URL: one that was refused may have a password in it.
         tracing::debug!(target: "bevy_convex_replicate::transport", ?reason, ?retry_in, "not connected");
         self.state = match retry_in {
@@ -217,7 +217,7 @@ impl Task {
             Happening::Nothing => {}
             Happening::Ended(end) => {
                 let end = match end {
-                    End::Lost(why) if !self.link.has_answered() => {
+                    End::Lost(why) if !self.reconnect.has_answered() => {
                         End::Lost(format!("{why} before anything was answered"))
                     }
                     end => end,
@@ -247,7 +247,7 @@ impl Task {
     /// When [`Task::tick`] is due.
     fn due(&self) -> Option<Instant> {
         let State::Connected(connection) = &self.state else { return None };
-        let is_waiting = !self.follows.is_empty() && !self.link.has_answered();
+        let is_waiting = !self.follows.is_empty() && !self.reconnect.has_answered();
         let first_answer = is_waiting.then_some(connection.since + FIRST_ANSWER_TIMEOUT);
         self.follows.values().filter_map(Follow::quiet_at).chain(first_answer).min()
     }
@@ -255,7 +255,8 @@ impl Task {
     fn tick(&mut self) {
         let now = Instant::now();
         let State::Connected(connection) = &self.state else { return };
-        if !self.follows.is_empty() && !self.link.has_answered() && connection.since + FIRST_ANSWER_TIMEOUT <= now {
+        if !self.follows.is_empty() && !self.reconnect.has_answered() && connection.since + FIRST_ANSWER_TIMEOUT <= now
+        {
             let seconds = FIRST_ANSWER_TIMEOUT.as_secs();
             self.ended(End::Lost(format!("nothing was answered within {seconds} seconds")));
             return;

@@ -10,7 +10,7 @@ use crate::{
     transport::{
         Notice,
         follow::{Follow, Key, OPEN_BYTES, Outcome},
-        link::{End, Source, Verdict},
+        reconnect::{End, Source, Verdict},
         wire::{self, Function, PageView},
     },
 };
@@ -52,7 +52,7 @@ impl Task {
         let State::Connected(connection) = &mut self.state else { return };
         let counts = connection.take_counts();
         if !counts.is_empty() {
-            self.link.heard();
+            self.reconnect.heard();
         }
         for (collection, documents) in counts {
             self.tell(Notice::Count { collection, documents });
@@ -76,12 +76,12 @@ impl Task {
     pub(super) fn act(&mut self, collection: CollectionIndex, outcome: Outcome) {
         self.held |= outcome.held;
         if let Some(page) = outcome.page {
-            self.link.worked(Source::Pull(collection));
+            self.reconnect.worked(Source::Pull(collection));
             self.tell(Notice::Page(page));
         }
         let Some(refusal) = outcome.refusal else { return };
         if refusal.code != wire::UNAUTHENTICATED {
-            self.link.proved();
+            self.reconnect.proved();
             self.tell(Notice::PullRefused { collection, refusal });
         } else if let Some(refusal) = self.unauthenticated(Source::Pull(collection), refusal) {
             self.tell(Notice::PullRefused { collection, refusal });
@@ -92,7 +92,7 @@ impl Task {
     pub(super) fn unauthenticated(&mut self, source: Source, refusal: Refusal) -> Option<Refusal> {
         let alone = self.follows.values().all(Follow::is_unauthenticated);
         let why = refusal.message.clone();
-        match self.link.unauthenticated(source, alone) {
+        match self.reconnect.unauthenticated(source, alone) {
             Verdict::Refresh => self.ended(End::Stale(why)),
             Verdict::GiveUp if self.config.auth.is_none() => {
                 self.ended(End::Unauthenticated(format!("{why} (this app has no token callback)")));

@@ -7,8 +7,8 @@ use crate::{
     replica::{Push, Refusal},
     transport::{
         Notice,
-        link::{End, Source},
         outgoing::{Heard, Next, Outgoing},
+        reconnect::{End, Source},
     },
 };
 
@@ -63,7 +63,7 @@ impl Task {
             }
         };
         match heard {
-            Heard::GoOn => self.link.worked(Source::Push),
+            Heard::GoOn => self.reconnect.worked(Source::Push),
             Heard::EpochChanged => {
                 self.ended(End::Lost("the deployment's log was replaced in the middle of a push".into()));
                 return;

@@ -1,4 +1,4 @@
-//! How things stand: what is saved, how the connection is, how far catching up has come.
+//! The status: what is saved, how the connection is, how far catching up has come.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Keeps the [`Status`].
-pub(super) struct Standing {
+pub(super) struct StatusTracker {
     status: Status,
     told: Option<Status>,
     collections: usize,
@@ -28,7 +28,7 @@ pub(super) struct Standing {
     documents: u64,
 }
 
-impl Standing {
+impl StatusTracker {
     pub(super) fn new(collections: usize) -> Self {
         let status =
             Status { connection: Connection::Offline { reason: None }, saved: 0, unsent: 0, store_open: false };
@@ -160,56 +160,56 @@ mod tests {
 
     #[test]
     fn an_edit_is_saved_with_its_write_and_those_before_it() {
-        let mut standing = Standing::new(1);
-        let edits = [(); 3].map(|()| standing.edit());
-        standing.edited(edits[0], 3);
-        standing.edited(edits[1], 5);
-        standing.edited(edits[2], 0);
-        standing.written(4);
-        assert_eq!((standing.status.saved, standing.unsaved()), (1, 2));
-        standing.written(5);
-        assert_eq!((standing.status.saved, standing.unsaved()), (3, 0));
-        let last = standing.edit();
-        standing.edited(last, 0);
-        assert_eq!(standing.status.saved, 4);
+        let mut tracker = StatusTracker::new(1);
+        let edits = [(); 3].map(|()| tracker.edit());
+        tracker.edited(edits[0], 3);
+        tracker.edited(edits[1], 5);
+        tracker.edited(edits[2], 0);
+        tracker.written(4);
+        assert_eq!((tracker.status.saved, tracker.unsaved()), (1, 2));
+        tracker.written(5);
+        assert_eq!((tracker.status.saved, tracker.unsaved()), (3, 0));
+        let last = tracker.edit();
+        tracker.edited(last, 0);
+        assert_eq!(tracker.status.saved, 4);
     }
 
     #[test]
     fn an_edit_that_waits_for_its_document_does_not_count_as_saved_when_a_later_one_is() {
-        let mut standing = Standing::new(1);
-        let (waits, later) = (standing.edit(), standing.edit());
-        standing.edited(later, 1);
-        standing.written(1);
-        assert_eq!((standing.status.saved, standing.unsaved()), (0, 2));
-        standing.edited(waits, 2);
-        assert_eq!((standing.status.saved, standing.unsaved()), (0, 2));
-        standing.written(2);
-        assert_eq!((standing.status.saved, standing.unsaved()), (2, 0));
+        let mut tracker = StatusTracker::new(1);
+        let (waits, later) = (tracker.edit(), tracker.edit());
+        tracker.edited(later, 1);
+        tracker.written(1);
+        assert_eq!((tracker.status.saved, tracker.unsaved()), (0, 2));
+        tracker.edited(waits, 2);
+        assert_eq!((tracker.status.saved, tracker.unsaved()), (0, 2));
+        tracker.written(2);
+        assert_eq!((tracker.status.saved, tracker.unsaved()), (2, 0));
     }
 
     #[test]
     fn it_is_live_when_every_collection_has_caught_up() {
-        let mut standing = Standing::new(2);
-        standing.has(0, 7);
-        standing.connected();
-        standing.counted(FIRST, 10);
-        assert_eq!(standing.status.connection, Connection::CatchingUp { received: 7, total: None });
-        standing.counted(SECOND, 5);
-        assert_eq!(standing.status.connection, Connection::CatchingUp { received: 7, total: Some(15) });
-        standing.caught_up(FIRST);
-        standing.caught_up(SECOND);
-        standing.advance();
-        assert_eq!(standing.status.connection, Connection::Live);
-        standing.behind(SECOND);
-        assert!(matches!(standing.status.connection, Connection::CatchingUp { .. }));
+        let mut tracker = StatusTracker::new(2);
+        tracker.has(0, 7);
+        tracker.connected();
+        tracker.counted(FIRST, 10);
+        assert_eq!(tracker.status.connection, Connection::CatchingUp { received: 7, total: None });
+        tracker.counted(SECOND, 5);
+        assert_eq!(tracker.status.connection, Connection::CatchingUp { received: 7, total: Some(15) });
+        tracker.caught_up(FIRST);
+        tracker.caught_up(SECOND);
+        tracker.advance();
+        assert_eq!(tracker.status.connection, Connection::Live);
+        tracker.behind(SECOND);
+        assert!(matches!(tracker.status.connection, Connection::CatchingUp { .. }));
     }
 
     #[test]
     fn what_has_not_changed_is_not_told_again() {
-        let mut standing = Standing::new(1);
-        assert!(standing.news().is_some());
-        assert!(standing.news().is_none());
-        standing.opened();
-        assert!(standing.news().is_some_and(|status| status.store_open));
+        let mut tracker = StatusTracker::new(1);
+        assert!(tracker.news().is_some());
+        assert!(tracker.news().is_none());
+        tracker.opened();
+        assert!(tracker.news().is_some_and(|status| status.store_open));
     }
 }

@@ -44,7 +44,7 @@ pub(super) enum Verdict {
 }
 
 /// Decides when to connect, with what kind of token, and what a failure means. Knows neither clock nor socket.
-pub(super) struct Link {
+pub(super) struct ReconnectPolicy {
     has_auth: bool,
     backoff: Backoff,
     /// Attempts since a connection last answered.
@@ -63,7 +63,7 @@ pub(super) struct Link {
     refreshed: BTreeSet<Source>,
 }
 
-impl Link {
+impl ReconnectPolicy {
     pub(super) fn new(seed: u64, has_auth: bool) -> Self {
         Self {
             has_auth,
@@ -201,8 +201,8 @@ mod tests {
         End::Lost("closed".into())
     }
 
-    fn begin(link: &mut Link) -> (u32, Option<Reason>, bool) {
-        match link.begin() {
+    fn begin(policy: &mut ReconnectPolicy) -> (u32, Option<Reason>, bool) {
+        match policy.begin() {
             (Notice::Connecting { attempt, reason }, refresh) => (attempt, reason, refresh),
             other => panic!("{other:?}"),
         }
@@ -210,160 +210,163 @@ mod tests {
 
     #[test]
     fn attempts_count_up_with_the_last_reason_until_something_is_answered() {
-        let mut link = Link::new(1, false);
-        assert_eq!(begin(&mut link), (1, None, false));
+        let mut policy = ReconnectPolicy::new(1, false);
+        assert_eq!(begin(&mut policy), (1, None, false));
         let unreachable = Reason::Unreachable("refused".into());
-        let (reason, retry) = link.ended(End::Unreachable("refused".into()), SHORT);
+        let (reason, retry) = policy.ended(End::Unreachable("refused".into()), SHORT);
         assert_eq!(reason, unreachable);
         assert!(retry.is_some());
-        assert_eq!(begin(&mut link), (2, Some(unreachable), false));
-        link.connected(false);
-        link.worked(TASKS);
-        let (reason, _) = link.ended(lost(), SHORT);
+        assert_eq!(begin(&mut policy), (2, Some(unreachable), false));
+        policy.connected(false);
+        policy.worked(TASKS);
+        let (reason, _) = policy.ended(lost(), SHORT);
         assert_eq!(reason, Reason::Lost("closed".into()));
-        assert_eq!(begin(&mut link), (1, Some(reason), false));
+        assert_eq!(begin(&mut policy), (1, Some(reason), false));
     }
 
     #[test]
     fn a_bad_url_is_not_tried_again() {
-        let mut link = Link::new(1, false);
-        link.begin();
-        assert_eq!(link.ended(End::BadUrl("no host".into()), SHORT), (Reason::BadUrl("no host".into()), None));
+        let mut policy = ReconnectPolicy::new(1, false);
+        policy.begin();
+        assert_eq!(policy.ended(End::BadUrl("no host".into()), SHORT), (Reason::BadUrl("no host".into()), None));
     }
 
     #[test]
     fn two_silent_ends_after_a_token_mean_that_it_is_refused() {
-        let mut link = Link::new(1, true);
-        assert!(!begin(&mut link).2);
-        link.connected(true);
-        assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
-        assert!(begin(&mut link).2, "the second attempt has a fresh token");
-        link.connected(true);
-        assert!(matches!(link.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
-        assert!(begin(&mut link).2, "and so do all later ones");
-        link.connected(true);
-        assert!(matches!(link.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
+        let mut policy = ReconnectPolicy::new(1, true);
+        assert!(!begin(&mut policy).2);
+        policy.connected(true);
+        assert_eq!(policy.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+        assert!(begin(&mut policy).2, "the second attempt has a fresh token");
+        policy.connected(true);
+        assert!(matches!(policy.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
+        assert!(begin(&mut policy).2, "and so do all later ones");
+        policy.connected(true);
+        assert!(matches!(policy.ended(lost(), SHORT), (Reason::Unauthenticated(_), Some(_))));
     }
 
     #[test]
     fn an_answer_between_silent_ends_clears_the_token() {
-        let mut link = Link::new(1, true);
+        let mut policy = ReconnectPolicy::new(1, true);
         for _ in 0..5 {
-            link.begin();
-            link.connected(true);
-            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
-            link.begin();
-            link.connected(true);
-            link.heard();
-            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+            policy.begin();
+            policy.connected(true);
+            assert_eq!(policy.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+            policy.begin();
+            policy.connected(true);
+            policy.heard();
+            assert_eq!(policy.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
         }
     }
 
     #[test]
     fn failures_before_the_token_was_sent_do_not_speak_against_it() {
-        let mut link = Link::new(1, true);
+        let mut policy = ReconnectPolicy::new(1, true);
         for _ in 0..5 {
-            link.begin();
-            assert_eq!(link.ended(End::Unreachable("refused".into()), SHORT).0, Reason::Unreachable("refused".into()));
+            policy.begin();
+            assert_eq!(
+                policy.ended(End::Unreachable("refused".into()), SHORT).0,
+                Reason::Unreachable("refused".into())
+            );
         }
-        assert!(!begin(&mut link).2);
-        link.connected(false);
+        assert!(!begin(&mut policy).2);
+        policy.connected(false);
         for _ in 0..5 {
-            assert_eq!(link.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
+            assert_eq!(policy.ended(lost(), SHORT).0, Reason::Lost("closed".into()));
         }
     }
 
     #[test]
     fn a_callback_that_fails_is_asked_again_for_a_fresh_token() {
-        let mut link = Link::new(1, true);
-        link.begin();
-        let (reason, retry) = link.ended(End::NoToken("signed out".into()), SHORT);
+        let mut policy = ReconnectPolicy::new(1, true);
+        policy.begin();
+        let (reason, retry) = policy.ended(End::NoToken("signed out".into()), SHORT);
         assert_eq!(reason, Reason::Unauthenticated("signed out".into()));
         assert!(retry.is_some());
-        assert!(begin(&mut link).2);
+        assert!(begin(&mut policy).2);
     }
 
     #[test]
     fn a_refusal_leads_to_one_refresh_and_then_to_giving_up() {
-        let mut link = Link::new(1, true);
-        link.begin();
-        link.connected(true);
-        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
-        let (_, retry) = link.ended(End::Stale("expired".into()), SHORT);
+        let mut policy = ReconnectPolicy::new(1, true);
+        policy.begin();
+        policy.connected(true);
+        assert_eq!(policy.unauthenticated(TASKS, true), Verdict::Refresh);
+        let (_, retry) = policy.ended(End::Stale("expired".into()), SHORT);
         assert_eq!(retry, Some(Duration::ZERO));
-        assert!(begin(&mut link).2);
-        link.connected(true);
-        assert_eq!(link.unauthenticated(TASKS, true), Verdict::GiveUp);
-        let (reason, retry) = link.ended(End::Unauthenticated("expired".into()), SHORT);
+        assert!(begin(&mut policy).2);
+        policy.connected(true);
+        assert_eq!(policy.unauthenticated(TASKS, true), Verdict::GiveUp);
+        let (reason, retry) = policy.ended(End::Unauthenticated("expired".into()), SHORT);
         assert_eq!(reason, Reason::Unauthenticated("expired".into()));
         assert!(retry.is_some());
     }
 
     #[test]
     fn what_works_beside_a_refusal_goes_on() {
-        let mut link = Link::new(1, true);
-        link.begin();
-        link.connected(true);
-        link.worked(TASKS);
-        assert_eq!(link.unauthenticated(NOTES, false), Verdict::Refresh);
-        link.ended(End::Stale("no".into()), SHORT);
-        link.begin();
-        link.connected(true);
-        link.worked(TASKS);
-        assert_eq!(link.unauthenticated(NOTES, false), Verdict::Report);
-        assert_eq!(link.unauthenticated(Source::Push, false), Verdict::Refresh);
-        assert_eq!(link.unauthenticated(Source::Push, false), Verdict::Report);
+        let mut policy = ReconnectPolicy::new(1, true);
+        policy.begin();
+        policy.connected(true);
+        policy.worked(TASKS);
+        assert_eq!(policy.unauthenticated(NOTES, false), Verdict::Refresh);
+        policy.ended(End::Stale("no".into()), SHORT);
+        policy.begin();
+        policy.connected(true);
+        policy.worked(TASKS);
+        assert_eq!(policy.unauthenticated(NOTES, false), Verdict::Report);
+        assert_eq!(policy.unauthenticated(Source::Push, false), Verdict::Refresh);
+        assert_eq!(policy.unauthenticated(Source::Push, false), Verdict::Report);
     }
 
     #[test]
     fn a_token_that_worked_and_expired_is_refreshed_again() {
-        let mut link = Link::new(1, true);
-        link.begin();
-        link.connected(true);
-        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
-        link.ended(End::Stale("expired".into()), SHORT);
-        link.begin();
-        link.worked(TASKS);
-        assert_eq!(link.unauthenticated(TASKS, true), Verdict::Refresh);
+        let mut policy = ReconnectPolicy::new(1, true);
+        policy.begin();
+        policy.connected(true);
+        assert_eq!(policy.unauthenticated(TASKS, true), Verdict::Refresh);
+        policy.ended(End::Stale("expired".into()), SHORT);
+        policy.begin();
+        policy.worked(TASKS);
+        assert_eq!(policy.unauthenticated(TASKS, true), Verdict::Refresh);
     }
 
     #[test]
     fn without_a_callback_there_is_nothing_to_refresh() {
-        let mut link = Link::new(1, false);
-        link.begin();
-        link.connected(false);
-        assert_eq!(link.unauthenticated(TASKS, false), Verdict::Report);
-        assert_eq!(link.unauthenticated(TASKS, true), Verdict::GiveUp);
-        link.ended(End::Unauthenticated("who are you".into()), SHORT);
-        assert!(!begin(&mut link).2);
+        let mut policy = ReconnectPolicy::new(1, false);
+        policy.begin();
+        policy.connected(false);
+        assert_eq!(policy.unauthenticated(TASKS, false), Verdict::Report);
+        assert_eq!(policy.unauthenticated(TASKS, true), Verdict::GiveUp);
+        policy.ended(End::Unauthenticated("who are you".into()), SHORT);
+        assert!(!begin(&mut policy).2);
     }
 
     #[test]
     fn giving_up_again_and_again_takes_longer_and_longer() {
-        let mut link = Link::new(3, false);
+        let mut policy = ReconnectPolicy::new(3, false);
         let mut longest = Duration::ZERO;
         for _ in 0..40 {
-            link.begin();
-            link.connected(false);
-            link.heard();
-            link.unauthenticated(TASKS, true);
-            longest = longest.max(link.ended(End::Unauthenticated("no".into()), SHORT).1.unwrap());
+            policy.begin();
+            policy.connected(false);
+            policy.heard();
+            policy.unauthenticated(TASKS, true);
+            longest = longest.max(policy.ended(End::Unauthenticated("no".into()), SHORT).1.unwrap());
         }
         assert!(longest > Duration::from_secs(5));
-        link.restart();
-        link.begin();
-        assert!(link.ended(lost(), SHORT).1.unwrap() <= Duration::from_millis(100));
+        policy.restart();
+        policy.begin();
+        assert!(policy.ended(lost(), SHORT).1.unwrap() <= Duration::from_millis(100));
     }
 
     #[test]
     fn a_healthy_connection_starts_the_pauses_over() {
-        let mut link = Link::new(3, false);
+        let mut policy = ReconnectPolicy::new(3, false);
         for _ in 0..40 {
-            link.begin();
-            link.ended(lost(), SHORT);
+            policy.begin();
+            policy.ended(lost(), SHORT);
         }
-        link.begin();
-        link.worked(TASKS);
-        assert!(link.ended(lost(), HEALTHY_AFTER).1.unwrap() <= Duration::from_millis(100));
+        policy.begin();
+        policy.worked(TASKS);
+        assert!(policy.ended(lost(), HEALTHY_AFTER).1.unwrap() <= Duration::from_millis(100));
     }
 }
