@@ -22,7 +22,7 @@ use super::{
 use crate::{inspect, limits::NESTING};
 
 /// A first change and what it touches and holds.
-pub(crate) struct First {
+pub(crate) struct FirstChange {
     pub change: Change,
     pub edited: Edited,
     /// What [`read`](super::read) gives of a document with this change alone.
@@ -40,7 +40,7 @@ pub(crate) fn write_first(
     view: &Value,
     value: &Value,
     seconds: i64,
-) -> Result<First, FormatError> {
+) -> Result<FirstChange, FormatError> {
     // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
     let id = Value::Text(id.into());
     let fields: BTreeMap<&str, &Value> = changed(view, value)?
@@ -66,7 +66,7 @@ pub(crate) fn write_first(
     };
     let value = value_of(&change).ok_or_else(|| FormatError::new("its fields cannot be written in one change"))?;
     let edited = Edited { set: fields.keys().map(|key| (*key).to_owned()).collect(), removed: BTreeSet::new() };
-    Ok(First { change: change.into(), edited, value })
+    Ok(FirstChange { change: change.into(), edited, value })
 }
 
 struct Writer<'a> {

@@ -48,7 +48,7 @@ mod value;
 pub use deserialize::{from_document, from_value};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
-pub(crate) use first::{First, read_first, write_first};
+pub(crate) use first::{FirstChange, read_first, write_first};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};

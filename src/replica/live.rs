@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     DocumentId,
-    format::{self, First, FormatError, Value},
+    format::{self, FirstChange, FormatError, Value},
     inspect::{self, Received},
 };
 
@@ -162,7 +162,7 @@ impl Live {
     }
 
     /// Takes the first change of all.
-    fn begin(&mut self, First { change, edited, value }: First) -> Made {
+    fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Made {
         let (hash, bytes) = (change.hash(), Arc::from(change.raw_bytes()));
         self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
         Made { hash, bytes, fields: edited.set.into_iter().collect() }
