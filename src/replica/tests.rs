@@ -43,10 +43,10 @@ struct Peer {
     replica: Replica,
     chunks: BTreeMap<DocumentId, Chunks>,
     sent: Vec<ChangeHash>,
-    checkpoint: Option<Position>,
+    checkpoint: Option<Checkpoint>,
     delivered: Vec<Delta>,
     pushes: Vec<Push>,
-    subscribed: Vec<Position>,
+    subscribed: Vec<Checkpoint>,
     failures: Vec<FailureKind>,
     edited: Vec<EditNumber>,
     /// Writes are told to be durable only when this is set.
@@ -117,7 +117,7 @@ impl Peer {
                         chunks.extend(write.chunks.into_iter().map(|chunk| (chunk.bytes, chunk.remote.is_none())));
                     }
                     Write::Sent { changes, .. } => self.sent.extend(changes),
-                    Write::Checkpoint { position, .. } => self.checkpoint = Some(position),
+                    Write::Checkpoint { checkpoint, .. } => self.checkpoint = Some(checkpoint),
                     Write::Forget { id, .. } => drop(self.chunks.remove(&id)),
                 }
                 self.last_write = id;
@@ -129,7 +129,7 @@ impl Peer {
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
                 let state = RemoteState {
                     remote: Some(RemoteId(number)),
-                    checkpoints: vec![Position::default()],
+                    checkpoints: vec![Checkpoint::default()],
                     unsent: vec![unsent],
                     unread: vec![!self.sent.is_empty()],
                 };
@@ -186,6 +186,10 @@ impl Peer {
     fn apply(&mut self, id: &str, generation: Generation) {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
         self.handle(Event::Applied(vec![(document, generation)]));
+    }
+
+    fn checkpoint_at(&self) -> Option<Position> {
+        self.checkpoint.map(|checkpoint| checkpoint.position)
     }
 
     /// Everything the replica has made, as the log would have it.
@@ -336,7 +340,7 @@ fn an_own_change_that_comes_back_is_neither_shown_nor_stored_again() {
     peer.handle(Event::Page(page(0, 5, &[("a", &made[0])])));
     assert!(peer.delivered.is_empty());
     assert_eq!(peer.chunks[&DocumentId::new("a")].len(), 1);
-    assert_eq!(peer.checkpoint, Some(at(5)));
+    assert_eq!(peer.checkpoint_at(), Some(at(5)));
 }
 
 #[test]
@@ -535,7 +539,7 @@ fn another_log_is_pulled_from_the_start_and_offered_everything() {
     peer.handle(Event::Connected);
     peer.subscribed.clear();
     peer.handle(Event::Page(Page { epoch: "wiped".into(), ..page(9, 9, &[]) }));
-    assert_eq!(peer.subscribed, [Position::default()]);
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
     assert_eq!(peer.pushes.last().unwrap().documents[0].id.as_str(), "a");
     assert_eq!(peer.pushes.len(), 2);
 }
@@ -554,7 +558,7 @@ fn a_log_that_gets_its_name_with_the_first_push_is_the_same_log() {
     peer.put("b", 0, &task("two"));
     peer.accept();
     assert_eq!((peer.pushes.len(), peer.sent.len()), (2, 2));
-    assert_eq!(peer.checkpoint, Some(at(9)));
+    assert_eq!(peer.checkpoint_at(), Some(at(9)));
 }
 
 #[test]
@@ -579,7 +583,7 @@ fn a_log_that_went_back_is_pulled_from_the_start_and_offered_everything() {
     peer.subscribed.clear();
     let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
     peer.handle(Event::PullRefused { collection: TASKS, refusal });
-    assert_eq!(peer.subscribed, [Position::default()]);
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
     peer.handle(Event::Page(page(0, 0, &[])));
     assert_eq!(peer.pushes.len(), 2);
 }
@@ -589,7 +593,7 @@ fn a_page_that_does_not_continue_what_was_taken_in_is_left_alone() {
     let (first, _) = pair();
     let mut peer = Peer::connected(3);
     peer.handle(Event::Page(page(7, 9, &[])));
-    assert_ne!(peer.checkpoint, Some(at(9)));
+    assert_ne!(peer.checkpoint_at(), Some(at(9)));
     drop(first);
 }
 
@@ -612,10 +616,10 @@ fn the_checkpoint_waits_for_the_last_part_of_a_chunk() {
     let deltas = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];
     peer.handle(Event::Page(Page { deltas, ..page(0, 5, &[]) }));
     assert_eq!(peer.last().2, Some(task("whole")));
-    assert_eq!(peer.checkpoint, Some(at(0)));
+    assert_eq!(peer.checkpoint_at(), Some(at(0)));
     peer.handle(Event::Page(Page { deltas: vec![row("a", 6, right, part(1))], ..page(5, 6, &[]) }));
     assert_eq!(peer.last().2, Some(task("in two parts")));
-    assert_eq!(peer.checkpoint, Some(at(6)));
+    assert_eq!(peer.checkpoint_at(), Some(at(6)));
 }
 
 #[test]
@@ -742,8 +746,9 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     // The store has not told what it knows of this log yet.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
-    let again =
-        effects.iter().any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if *checkpoint == at(0)));
+    let again = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if checkpoint.position == at(0)));
     assert!(again, "{effects:?}");
 }
 
@@ -783,7 +788,7 @@ fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
     peer.subscribed.clear();
     let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
     peer.handle(Event::Page(begins.clone()));
-    assert_eq!(peer.subscribed, [Position::default()]);
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
     peer.handle(Event::Page(begins.clone()));
     assert_eq!(peer.pushes.len(), 2, "offered again");
     peer.refuse("pruned");
@@ -800,6 +805,61 @@ fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
     peer.handle(Event::Page(begins));
     assert!(peer.subscribed.is_empty(), "{:?}", peer.subscribed);
     assert_eq!(peer.replica.unsent(), 0);
+}
+
+/// The refusal of a checkpoint from before what was pruned.
+fn starts_over() -> Event {
+    let refusal = Refusal { code: "checkpointUnknown".into(), message: "what was deleted since is gone".into() };
+    Event::PullRefused { collection: TASKS, refusal }
+}
+
+#[test]
+fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
+    let mut other = Peer::connected(1);
+    other.put("new", 0, &task("one"));
+    let mut peer = Peer::connected(2);
+    let id = DocumentId::new("cold");
+    peer.chunks.insert(id.clone(), Vec::new());
+    let (heads, value) = (vec![ChangeHash([1; 32])], Value::Map(BTreeMap::new()));
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id: id.clone(), heads, value }] });
+    // It has news of one that is being read from the store, and a new document.
+    let made = other.made();
+    let rows: [(&str, &[u8]); 2] = [("cold", &made[0]), ("new", &made[0])];
+    peer.replica.handle(Event::Page(page(0, 3, &rows)), 0);
+    peer.replica.handle(starts_over(), 0);
+    let key = DocumentKey { collection: TASKS, id };
+    peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
+    let writes: Vec<_> =
+        std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Write(..))).collect();
+    assert!(writes.is_empty(), "what the log has pruned meanwhile would stay for ever: {writes:?}");
+}
+
+#[test]
+fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    let push = peer.pushes.pop().unwrap();
+    peer.replica.handle(starts_over(), 0);
+    let forget: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+    let results = vec![(DocumentId::new("a"), Ok(()))];
+    peer.handle(Event::Answered(PushAnswer { number: push.number, collection: TASKS, epoch: "epoch".into(), results }));
+    assert!(peer.sent.is_empty(), "it may have been pruned since");
+    assert!(matches!(&forget[..], [Effect::Forget(_)]), "{forget:?}");
+    for effect in forget {
+        let event = peer.carry_out(effect).unwrap();
+        peer.handle(event);
+    }
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.len(), 1, "it is offered again");
+}
+
+#[test]
+fn what_two_collections_are_told_at_once_makes_all_start_over_once() {
+    let mut peer = Peer::connected(1);
+    peer.replica.handle(starts_over(), 0);
+    peer.replica.handle(starts_over(), 0);
+    let forgotten = std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Forget(_)));
+    assert_eq!(forgotten.count(), 1);
 }
 
 #[test]
@@ -839,5 +899,5 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
         }
     }
     let is_taken_in = peer.chunks.contains_key(&DocumentId::new("b"));
-    assert!(is_taken_in || peer.subscribed == [Position::default()], "taken in, or asked for again");
+    assert!(is_taken_in || peer.subscribed == [Checkpoint::default()], "taken in, or asked for again");
 }

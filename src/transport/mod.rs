@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    replica::{Page, Position, Push, PushAnswer, PushNumber, Refusal},
+    replica::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
 };
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
@@ -100,7 +100,7 @@ pub enum Request {
         /// The collection.
         collection: CollectionIndex,
         /// Exclusive.
-        checkpoint: Position,
+        checkpoint: Checkpoint,
     },
     /// Send a batch. Answered by exactly one of [`Notice::Answered`], [`Notice::Refused`] and [`Notice::Dropped`].
     Push(Push),

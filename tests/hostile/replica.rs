@@ -12,8 +12,8 @@ use bevy_convex_replicate::{
     format::Value,
     limits::CHUNK_BYTES,
     replica::{
-        Change, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk, RemoteState, Replica,
-        Schema,
+        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk,
+        RemoteState, Replica, Schema,
     },
     store::{ChunkKind, RemoteId, Write},
     worker::FailureKind,
@@ -86,14 +86,14 @@ impl Machine {
                     stored.extend(write.chunks.into_iter().map(|chunk| (chunk.kind, chunk.bytes)));
                     None
                 }
-                Effect::Write(_, Write::Checkpoint { position, .. }) => {
-                    self.checkpoint = Some(position);
+                Effect::Write(_, Write::Checkpoint { checkpoint, .. }) => {
+                    self.checkpoint = Some(checkpoint.position);
                     None
                 }
                 Effect::Identify { epoch } => {
                     let state = RemoteState {
                         remote: Some(RemoteId(1)),
-                        checkpoints: vec![Position::default()],
+                        checkpoints: vec![Checkpoint::default()],
                         unsent: vec![Vec::new()],
                         unread: vec![false],
                     };
