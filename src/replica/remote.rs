@@ -280,12 +280,13 @@ impl Replica {
         if refusal.code == "checkpointUnknown" {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
+            let known = self.collections.get(usize::from(collection.0));
+            let is_read = known.is_some_and(|known| known.pull.checkpoint().position > Position::default());
             match self.remote.id {
-                Some(_) => self.start_over(),
-                // Nothing of it is believed yet: its pages waited for its name when the log was replaced.
-                None => {
-                    self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() });
-                }
+                Some(_) if is_read => self.start_over(),
+                // Nothing of it is believed yet: its pages waited for its name when the log was replaced. Or all starts over already, and this was said before
+                // the transport heard of it.
+                _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
             }
             return;
         }

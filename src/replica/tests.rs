@@ -818,6 +818,7 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
     let mut other = Peer::connected(1);
     other.put("new", 0, &task("one"));
     let mut peer = Peer::connected(2);
+    peer.handle(Event::Page(page(0, 1, &[])));
     let id = DocumentId::new("cold");
     peer.chunks.insert(id.clone(), Vec::new());
     let (heads, value) = (vec![ChangeHash([1; 32])], Value::Map(BTreeMap::new()));
@@ -825,7 +826,7 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
     // It has news of one that is being read from the store, and a new document.
     let made = other.made();
     let rows: [(&str, &[u8]); 2] = [("cold", &made[0]), ("new", &made[0])];
-    peer.replica.handle(Event::Page(page(0, 3, &rows)), 0);
+    peer.replica.handle(Event::Page(page(1, 3, &rows)), 0);
     peer.replica.handle(starts_over(), 0);
     let key = DocumentKey { collection: TASKS, id };
     peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
@@ -837,6 +838,7 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
 #[test]
 fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
     let mut peer = Peer::connected(1);
+    peer.handle(Event::Page(page(0, 3, &[])));
     peer.put("a", 0, &task("one"));
     let push = peer.pushes.pop().unwrap();
     peer.replica.handle(starts_over(), 0);
@@ -854,12 +856,29 @@ fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
 }
 
 #[test]
-fn what_two_collections_are_told_at_once_makes_all_start_over_once() {
+fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
     let mut peer = Peer::connected(1);
+    peer.handle(Event::Page(page(0, 3, &[])));
+    let forgets = |peer: &mut Peer| {
+        peer.replica.handle(starts_over(), 0);
+        let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+        let forgets = effects.iter().filter(|effect| matches!(effect, Effect::Forget(_))).count();
+        for effect in effects {
+            if let Some(event) = peer.carry_out(effect) {
+                peer.replica.handle(event, 0);
+            }
+        }
+        forgets
+    };
+    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old place.
+    assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
+    peer.handle(Event::Page(page(0, 5, &[])));
+    assert_eq!(forgets(&mut peer), 1);
+    peer.handle(Event::Page(page(0, 7, &[])));
     peer.replica.handle(starts_over(), 0);
     peer.replica.handle(starts_over(), 0);
-    let forgotten = std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Forget(_)));
-    assert_eq!(forgotten.count(), 1);
+    let effects = std::iter::from_fn(|| peer.replica.poll());
+    assert_eq!(effects.filter(|effect| matches!(effect, Effect::Forget(_))).count(), 1, "of two collections");
 }
 
 #[test]

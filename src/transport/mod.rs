@@ -79,6 +79,13 @@ impl Transport {
     }
 }
 
+/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter: format!("debug,{LOG_FILTER}"), .. }`, or the same
+/// words at the end of `RUST_LOG`.
+///
+/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket
+/// library beneath it at `trace`: neither can be asked not to, other than by the app's own filter.
+pub const LOG_FILTER: &str = "convex=info,tungstenite=info,tokio_tungstenite=info";
+
 /// What to talk to.
 #[derive(Clone)]
 pub struct TransportConfig {
