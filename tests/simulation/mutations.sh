@@ -86,7 +86,7 @@ mutation "what was received is pushed" src/replica/remote.rs \
 mutation "an actor is used again in the next run" src/replica/mod.rs \
     'ActorId::from(actor)' 'ActorId::from([actor[12]; 16])'
 mutation "unsent changes are compacted" src/store/compact.rs \
-    'rows.len() < 2 || rows.iter().any(|row| row.chunk.remote != Some(remote))' 'rows.len() < 2' src/store/compact.rs \
+    'rows.retain(|row| row.chunk.remote == Some(remote));' 'rows.retain(|_| true);' src/store/compact.rs \
     'AND document = ?2 AND holder IS ?3' 'AND document = ?2 AND (holder IS ?3 OR 1)'
 mutation "changes count as sent before the answer" src/replica/push.rs \
     'collection.outbox.sent(&batch.send);' 'collection.outbox.sent(&batch.send);
@@ -132,5 +132,7 @@ mutation "what was pruned is taken as a new document" src/backend/log/prune.rs \
     'match self.has_pruned(collection, &DocumentId::new(id)) {' 'match self.has_pruned(collection, &DocumentId::new(id)) && false {'
 mutation "a reader on its way is refused where the log was pruned" src/backend/log/pull.rs \
     'if checkpoint.ts > 0 && args.pruned != pruned' 'if checkpoint.ts > 0'
+mutation "what was heard of pruning is not stored with the checkpoint" src/store/write.rs \
+    'position.ts, position.ordinal, pruned]' 'position.ts, position.ordinal, pruned.and(None::<i64>)]'
 
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }
