@@ -94,7 +94,9 @@ fn no_token_is_logged_whether_it_is_taken_refused_or_expires() {
         .add_systems(Update, count);
     app.finish();
     app.cleanup();
-    let insert = |app: &mut App| drop(app.world_mut().spawn((Task { text: "words".into() }, DocumentId::random())));
+    let insert = |app: &mut App| {
+        app.world_mut().spawn((Task { text: "words".into() }, DocumentId::random()));
+    };
     let has = |tasks: usize| {
         let backend = &backend;
         move |_: &App| backend.rows("tasks").len() == tasks
