@@ -1,7 +1,8 @@
 //! The core without Bevy: a worker, its commands and its reports. A store that is reopened resumes exactly.
 
+mod plain;
+
 use std::{
-    any::Any,
     collections::BTreeMap,
     path::Path,
     sync::Arc,
@@ -11,36 +12,13 @@ use std::{
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::{Origin, Schema},
-    worker::{
-        Captured, Codec, CollectionConfig, Command, Decoded, Encode, FailureKind, Report, Status, Worker, WorkerConfig,
-    },
+    replica::Origin,
+    worker::{Captured, CollectionConfig, Command, Encode, FailureKind, Report, Status, Worker, WorkerConfig},
 };
 
+use plain::{Plain, Put};
+
 /// A front end that shows documents as they are.
-struct Plain;
-
-impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
-        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-}
-
-impl Codec for Plain {
-    fn decode(&self, document: &Value) -> Decoded {
-        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
-    }
-}
-
-struct Put(Value);
-
-impl Encode for Put {
-    fn encode(&self) -> Result<(Value, u32), FormatError> {
-        Ok((self.0.clone(), 1))
-    }
-}
-
 struct Front {
     worker: Worker,
     shown: BTreeMap<DocumentId, (Value, Origin)>,

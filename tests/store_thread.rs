@@ -1,8 +1,9 @@
 //! The store's thread panics, and nobody is left believing that edits are saved. In a program of its own, since what makes it panic is the
 //! program's logger.
 
+mod plain;
+
 use std::{
-    any::Any,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,11 +11,12 @@ use std::{
 
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::{FormatError, Value},
-    replica::Schema,
+    format::Value,
     store::Store,
-    worker::{Captured, Codec, CollectionConfig, Command, Decoded, Encode, FailureKind, Report, Worker, WorkerConfig},
+    worker::{Captured, CollectionConfig, Command, FailureKind, Report, Worker, WorkerConfig},
 };
+
+use plain::{Plain, Put};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -32,28 +34,6 @@ impl io::Write for Broken {
     }
 }
 
-struct Plain;
-
-impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        document.clone()
-    }
-}
-
-impl Codec for Plain {
-    fn decode(&self, document: &Value) -> Decoded {
-        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
-    }
-}
-
-struct Put(i64);
-
-impl Encode for Put {
-    fn encode(&self) -> Result<(Value, u32), FormatError> {
-        Ok((Value::Map([("n".to_owned(), Value::Int(self.0))].into()), 1))
-    }
-}
-
 fn start(store: &std::path::Path) -> Worker {
     Worker::start(WorkerConfig {
         store: store.to_owned(),
@@ -66,7 +46,7 @@ fn start(store: &std::path::Path) -> Worker {
 
 fn put(worker: &Worker, id: &str) {
     let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
-    let change = Captured::Put(Box::new(Put(1)));
+    let change = Captured::Put(Box::new(Put(Value::Map([("n".to_owned(), Value::Int(1))].into()))));
     worker.send(Command::Edit { document, generation: 0, capture: 1, change });
 }
 

@@ -171,6 +171,11 @@ impl Node {
         }
     }
 
+    /// How far a collection's log was pruned.
+    pub(crate) fn pruned_to(&self, collection: &str) -> Option<i64> {
+        self.writer.log().pruned_to(collection)
+    }
+
     /// What a collection's log has pruned.
     pub(crate) fn pruned(&self, collection: &str) -> BTreeSet<DocumentId> {
         self.writer.log().pruned(collection)

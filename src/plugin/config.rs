@@ -45,6 +45,9 @@ impl ReplicatePlugin {
 
     /// Asks this for a token whenever one is needed. Its argument is true when the last one was refused or the connection was lost, so that
     /// a cached one should be refreshed; `Ok(None)` goes without.
+    ///
+    /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter: the official client logs tokens at
+    /// `debug`.
     pub fn auth<F, R>(mut self, token: F) -> Self
     where
         F: Fn(bool) -> R + Send + Sync + 'static,

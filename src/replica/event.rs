@@ -30,6 +30,22 @@ pub struct Position {
     pub ordinal: u32,
 }
 
+/// How far a collection of a backend's log has been read, and what its backend has to be told with the next question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here is taken in.
+    pub position: Position,
+    /// How far the log was pruned, as every page from its beginning up to here has said. A log that has been pruned beyond `position` goes on
+    /// only for one who says how far: nothing that this one has read can have been pruned since. `None`: it never was, or not all pages said the same.
+    pub pruned: Option<i64>,
+}
+
+impl From<Position> for Checkpoint {
+    fn from(position: Position) -> Self {
+        Self { position, pruned: None }
+    }
+}
+
 /// What the world did to a document.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -223,10 +239,10 @@ pub struct RemoteState {
     /// The backend's name in the store; `None`: there never was one.
     pub remote: Option<crate::store::RemoteId>,
     /// Per collection: everything up to here is stored.
-    pub checkpoints: Vec<Position>,
+    pub checkpoints: Vec<Checkpoint>,
     /// Per collection: the documents with changes that the backend lacks, oldest first.
     pub unsent: Vec<Vec<DocumentId>>,
-    /// Per collection: whether it is believed to have something, though nothing of it has been read up to any checkpoint.
+    /// Per collection: whether it is believed to have something, though its log has not been read beyond the beginning.
     pub unread: Vec<bool>,
 }
 
@@ -336,7 +352,7 @@ pub enum Effect {
         /// The collection.
         collection: CollectionIndex,
         /// Exclusive.
-        checkpoint: Position,
+        checkpoint: Checkpoint,
     },
     /// Send a batch.
     Push(Push),

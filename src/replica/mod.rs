@@ -90,7 +90,7 @@ struct Collection {
     paused: bool,
     /// Whether the backend is believed to have something of it.
     believed: bool,
-    /// How far the log was pruned when it was last read from its beginning.
+    /// How far the log was pruned when it was last read from its beginning, also if that was in an earlier run.
     pruned: Option<i64>,
 }
 

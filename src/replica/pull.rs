@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::event::{Page, Part, Position};
+use super::event::{Checkpoint, Page, Part, Position};
 use crate::{DocumentId, limits};
 
 /// A chunk of which some parts have arrived.
@@ -19,6 +19,8 @@ struct Partial {
 pub(super) struct Pull {
     /// Everything up to here has been taken in, or waits in `partial`.
     position: Position,
+    /// See [`Checkpoint::pruned`].
+    pruned: Option<i64>,
     partial: HashMap<(DocumentId, [u8; 32]), Partial>,
 }
 
@@ -27,20 +29,25 @@ pub(super) struct Pull {
 pub(super) struct PageChunks {
     pub(super) documents: Vec<(DocumentId, Vec<Vec<u8>>)>,
     /// Up to here everything is whole.
-    pub(super) checkpoint: Position,
+    pub(super) checkpoint: Checkpoint,
     /// Parts that do not fit: document and why.
     pub(super) damaged: Vec<(DocumentId, String)>,
 }
 
 impl Pull {
-    /// The log is read from `position` on: parts that arrived come again.
-    pub(super) fn restart(&mut self, position: Position) {
-        *self = Self { position, ..Self::default() };
+    /// The log is read from here on: parts that arrived come again.
+    pub(super) fn restart(&mut self, Checkpoint { position, pruned }: Checkpoint) {
+        *self = Self { position, pruned, ..Self::default() };
     }
 
     /// Up to here everything was taken in.
-    pub(super) fn position(&self) -> Position {
-        self.position
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { position: self.position, pruned: self.pruned }
+    }
+
+    /// Whether nothing was read yet, and this page begins.
+    pub(super) fn begins_with(&self, page: &Page) -> bool {
+        page.from == Position::default() && self.position == page.from
     }
 
     /// Puts a page's chunks together. `None`: it does not continue what was taken in, so it belongs to a subscription that has been
@@ -48,6 +55,12 @@ impl Pull {
     pub(super) fn assemble(&mut self, page: Page) -> Option<PageChunks> {
         if page.from > self.position {
             return None;
+        }
+        if self.begins_with(&page) {
+            self.pruned = page.pruned;
+        } else if self.pruned != page.pruned {
+            // Who has not heard the same from the beginning on may have read what was pruned since.
+            self.pruned = None;
         }
         self.position = self.position.max(page.checkpoint);
         let mut result = PageChunks::default();
@@ -72,7 +85,8 @@ impl Pull {
             before = delta.position;
         }
         let held_back = self.partial.values().map(|partial| partial.before).min();
-        result.checkpoint = held_back.map_or(page.checkpoint, |position| position.min(page.checkpoint));
+        let position = held_back.map_or(page.checkpoint, |position| position.min(page.checkpoint));
+        result.checkpoint = Checkpoint { position, pruned: self.pruned };
         Some(result)
     }
 

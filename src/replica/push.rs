@@ -19,7 +19,7 @@ impl Replica {
             let name = CollectionIndex(index as u16);
             // The transport goes on after them: what they brought has to come again.
             if held.iter().any(|page| page.collection == name) {
-                let checkpoint = collection.pull.position();
+                let checkpoint = collection.pull.checkpoint();
                 self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
             }
         }

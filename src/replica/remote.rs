@@ -3,7 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RemoteState, Replica, State,
+    Checkpoint, Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RemoteState, Replica,
+    State,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -46,7 +47,7 @@ pub(super) struct Remote {
 impl Replica {
     pub(super) fn remote_known(&mut self, epoch: Option<String>, state: RemoteState) {
         let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();
-        let held = std::mem::take(&mut self.remote.held);
+        let mut held = std::mem::take(&mut self.remote.held);
         if epoch.is_some() {
             self.remote.identifying = false;
         }
@@ -55,7 +56,7 @@ impl Replica {
         self.remote.id = state.remote;
         self.remote.epoch = epoch;
         if !same {
-            self.follow_anew(state, &held, again);
+            self.follow_anew(state, &mut held, again);
         }
         match self.remote.identified {
             true => held.into_iter().for_each(|page| self.page(page)),
@@ -65,7 +66,7 @@ impl Replica {
     }
 
     /// Another log than the one followed so far, or the same from another place: `again`, to which everything is offered again.
-    fn follow_anew(&mut self, state: RemoteState, held: &VecDeque<Page>, again: bool) {
+    fn follow_anew(&mut self, state: RemoteState, held: &mut VecDeque<Page>, again: bool) {
         self.remote.echoes.clear();
         self.remote.in_flight = None;
         self.pages.clear();
@@ -76,11 +77,14 @@ impl Replica {
             collection.outbox.reset(unsent.next().unwrap_or_default(), again);
             collection.believed = state.unread.get(index).copied().unwrap_or_default();
             if !again {
-                collection.pruned = None;
+                collection.pruned = checkpoint.pruned;
             }
             collection.pull.restart(checkpoint);
-            // The page that told of the log may be the one that is wanted.
-            if !held.iter().any(|page| page.collection == name && page.from == checkpoint) {
+            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's checkpoint.
+            let continues = |page: &Page| page.from == Position::default() || page.pruned == checkpoint.pruned;
+            let is_wanted = |page: &Page| page.from == checkpoint.position && continues(page);
+            if !held.iter().any(|page| page.collection == name && is_wanted(page)) {
+                held.retain(|page| page.collection != name);
                 self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
             }
         }
@@ -99,7 +103,7 @@ impl Replica {
         }
         let index = page.collection;
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
-        if page.from == Position::default() && collection.pull.position() == page.from {
+        if collection.pull.begins_with(&page) {
             let is_news = page.pruned.is_some() && page.pruned != collection.pruned;
             collection.pruned = page.pruned;
             if is_news && collection.believed {
@@ -107,7 +111,14 @@ impl Replica {
                 self.start_over();
                 return;
             }
+            if let (Some(remote), Some(_)) = (self.remote.id, page.pruned) {
+                // Before anything that is sent from now on counts as held by it.
+                let begins = Checkpoint { position: page.from, pruned: page.pruned };
+                let collection = collection.name.clone();
+                self.write(Write::Checkpoint { remote, collection, checkpoint: begins });
+            }
         }
+        let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
         page.deltas.retain(|delta| delta.part.is_some() || !self.remote.echoes.take(&delta.bytes));
         let Some(chunks) = collection.pull.assemble(page) else { return };
         let mut loading = HashSet::new();
@@ -150,7 +161,7 @@ impl Replica {
             }
             let Some(remote) = self.remote.id else { continue };
             let collection = self.collections[page.collection.0 as usize].name.clone();
-            self.write(Write::Checkpoint { remote, collection, position: page.chunks.checkpoint });
+            self.write(Write::Checkpoint { remote, collection, checkpoint: page.chunks.checkpoint });
         }
     }
 
@@ -256,7 +267,12 @@ impl Replica {
     fn start_over(&mut self) {
         let Some(remote) = self.remote.id else { return };
         self.remote.identified = false;
-        self.remote.forgetting = true;
+        if std::mem::replace(&mut self.remote.forgetting, true) {
+            return;
+        }
+        // What is stored from now on would be believed again: pages that wait come again, and a push still on its way is repeated.
+        self.pages.clear();
+        self.push_ended();
         self.effects.push_back(Effect::Forget(remote));
     }
 
@@ -264,12 +280,13 @@ impl Replica {
         if refusal.code == "checkpointUnknown" {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
+            let known = self.collections.get(usize::from(collection.0));
+            let is_read = known.is_some_and(|known| known.pull.checkpoint().position > Position::default());
             match self.remote.id {
-                Some(_) => self.start_over(),
-                // Nothing of it is believed yet: its pages waited for its name when the log was replaced.
-                None => {
-                    self.effects.push_back(Effect::Subscribe { collection, checkpoint: Position::default() });
-                }
+                Some(_) if is_read => self.start_over(),
+                // Nothing of it is believed yet: its pages waited for its name when the log was replaced. Or all starts over already, and this was said before
+                // the transport heard of it.
+                _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
             }
             return;
         }

@@ -25,8 +25,8 @@ pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<()
     let mut covered = Vec::new();
     for (remote, deployment, epoch) in store.remotes().map_err(|error| error.to_string())? {
         for collection in NAMES {
-            if let Some(position) = store.checkpoint(remote, collection).map_err(|error| error.to_string())? {
-                covered.push((deployment.clone(), epoch.clone(), collection, position));
+            if let Some(checkpoint) = store.checkpoint(remote, collection).map_err(|error| error.to_string())? {
+                covered.push((deployment.clone(), epoch.clone(), collection, checkpoint.position));
             }
         }
     }

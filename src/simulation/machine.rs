@@ -8,6 +8,7 @@ use super::{
     fault::Fault,
     oracle::{NAMES, NOTES},
     peer::Peer,
+    prune,
     schedule::Simulation,
     with_writes_left,
 };
@@ -37,6 +38,7 @@ impl Simulation {
         let name = self.peers[peer].name.clone();
         let worked = self.app(peer, |app| with_writes_left(most_writes, || app.process.work_disk(most)));
         self.trace.add(format!("{name}: its disk takes {most}, {worked:?}"));
+        prune::started_over(self, peer)?;
         check::checkpoints(self, peer)
     }
 
@@ -45,6 +47,7 @@ impl Simulation {
         if !self.faults.has(Fault::CrashAhead) && self.rng.random_bool(0.5) {
             let writes = Some(self.rng.random_range(0..3));
             self.app(peer, |app| with_writes_left(writes, || app.process.work_disk(usize::MAX)));
+            prune::started_over(self, peer)?;
             check::checkpoints(self, peer)?;
         }
         self.trace.add(format!("{}: is killed", self.peers[peer].name));

@@ -39,6 +39,8 @@ pub(super) struct App {
     pub(super) world: World,
     pub(super) line: Line,
     run: Run,
+    /// How often it has forgotten what it believed of its deployment, as far as that was looked at.
+    pub(super) forgotten: u32,
     /// Reports that the world has not been given yet.
     reports: VecDeque<Report>,
 }
@@ -64,7 +66,14 @@ pub(super) struct Peer {
     runs: u16,
     /// Changes in snapshots, by the snapshot.
     snapshots: BTreeMap<ChangeHash, Vec<ChangeHash>>,
+    /// What it had when it was told to start over, and may offer to a log that has it.
+    pub(super) offers: Stored,
+    /// How far its log had been pruned, by collection, each time that it started over.
+    pub(super) began: BTreeSet<[Option<i64>; 2]>,
 }
+
+/// Changes of documents of collections.
+pub(super) type Stored = BTreeSet<(&'static str, DocumentId, ChangeHash)>;
 
 impl Peer {
     pub(super) fn new(number: u8, folder: PathBuf) -> Self {
@@ -82,6 +91,8 @@ impl Peer {
             deployment: 0,
             runs: 0,
             snapshots: BTreeMap::new(),
+            offers: Stored::new(),
+            began: BTreeSet::new(),
         }
     }
 
@@ -117,7 +128,7 @@ impl Peer {
         let process = simulated::Process::start(config, actor, self.clock.clone())
             .map_err(|error| format!("{}: its store does not open: {error}", self.name))?;
         let line = Line::new(NAMES.map(String::from).to_vec());
-        self.app = Some(App { process, world, line, run: Run::default(), reports: VecDeque::new() });
+        self.app = Some(App { process, world, line, run: Run::default(), forgotten: 0, reports: VecDeque::new() });
         Ok(())
     }
 
@@ -166,18 +177,18 @@ impl Peer {
     }
 
     /// The app's transport is asked for the next thing.
-    pub(super) fn request(&mut self, owns_alone: bool, trace: &mut Trace) -> Result<(), String> {
+    pub(super) fn request(&mut self, is_one_log: bool, trace: &mut Trace) -> Result<(), String> {
         let Some(app) = &mut self.app else { return Ok(()) };
         let Some(request) = app.process.next_request() else { return Ok(()) };
         match &request {
             Request::Push(push) => {
                 trace.add(format!("{}: pushes {}", self.name, described(push)));
-                if owns_alone {
-                    only_its_own(push, self.number).map_err(|what| format!("{}: {what}", self.name))?;
+                if is_one_log {
+                    only_its_own(push, self.number, &self.offers).map_err(|what| format!("{}: {what}", self.name))?;
                 }
             }
             Request::Subscribe { collection, checkpoint } => {
-                trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(*checkpoint)));
+                trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(checkpoint.position)));
             }
             Request::Online(_) => {}
         }
@@ -194,8 +205,8 @@ impl Peer {
     }
 
     /// What the store holds: per collection, documents and their changes.
-    pub(super) fn stored(&mut self) -> Result<BTreeSet<(&'static str, DocumentId, ChangeHash)>, String> {
-        let mut stored = BTreeSet::new();
+    pub(super) fn stored(&mut self) -> Result<Stored, String> {
+        let mut stored = Stored::new();
         let Some(app) = &self.app else { return Ok(stored) };
         let store = app.process.store();
         for collection in NAMES {
@@ -258,15 +269,16 @@ impl App {
     }
 }
 
-/// Nobody pushes what was made elsewhere.
-fn only_its_own(push: &Push, number: u8) -> Result<(), String> {
+/// Nobody pushes what was made elsewhere, but to a log that has told it to start over, and then only what was there already.
+fn only_its_own(push: &Push, number: u8, offers: &Stored) -> Result<(), String> {
+    let collection = NAMES[usize::from(push.collection.0)];
     for document in &push.documents {
         for (hash, bytes) in &document.changes {
             let change = Change::try_from(&**bytes).map_err(|error| format!("pushes what is no change: {error}"))?;
             // An edit at an older version has an actor of its own, which ends with the app's.
             let actor = change.actor_id().to_bytes();
             let maker = actor.get(actor.len().saturating_sub(4)).copied().unwrap_or_default();
-            if maker != number {
+            if maker != number && !offers.contains(&(collection, document.id.clone(), *hash)) {
                 return Err(format!("pushes change {hash} of {}, which app {maker} has made", document.id));
             }
         }

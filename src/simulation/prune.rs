@@ -51,6 +51,26 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     simulation.oracle.pruned.extend(pruned);
 }
 
+/// Notes when an app has forgotten what it believed of its log: it may offer to it what it has now. Nobody does so twice where nothing was pruned in between: one who
+/// ends again and again before it has read all would never be done.
+pub(super) fn started_over(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
+    let at = &mut simulation.peers[peer];
+    let Some(app) = &mut at.app else { return Ok(()) };
+    let forgotten = app.process.forgotten();
+    if std::mem::replace(&mut app.forgotten, forgotten) == forgotten {
+        return Ok(());
+    }
+    let stored = at.stored()?;
+    at.offers.extend(stored);
+    let Some(node) = &simulation.deployments[at.deployment].node else { return Ok(()) };
+    let began = NAMES.map(|collection| node.pruned_to(collection));
+    simulation.trace.add(format!("{}: starts over, with the log pruned to {began:?}", at.name));
+    match at.began.insert(began) || !simulation.is_one_log {
+        true => Ok(()),
+        false => Err(format!("{}: starts over, and did so already since the log was pruned", at.name)),
+    }
+}
+
 /// What a log has pruned is not in it again.
 pub(super) fn nothing_came_back(deployment: &Deployment) -> Result<BTreeSet<DocumentId>, String> {
     let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };

@@ -112,7 +112,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         note("notices");
     }
     while simulation.peers[at].app.as_ref().is_some_and(|app| app.process.requests_of_transport() > 0) {
-        simulation.peers[at].request(simulation.owns_alone, &mut simulation.trace)?;
+        simulation.peers[at].request(simulation.is_one_log, &mut simulation.trace)?;
         note("requests of the transport");
     }
     if simulation.peers[at].app.as_ref().is_some_and(|app| app.process.requests_waiting() > 0) {

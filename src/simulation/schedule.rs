@@ -40,8 +40,8 @@ pub(super) struct Simulation {
     pub(super) next_client: Client,
     pub(super) next: u32,
     pub(super) page_rows: Option<f64>,
-    /// Whether every change an app pushes has to be its own.
-    pub(super) owns_alone: bool,
+    /// Whether there is one log, which goes on: then every change that an app pushes has to be its own, unless it was told to start over.
+    pub(super) is_one_log: bool,
 }
 /// Runs the schedule of a seed in a folder of its own, which is removed afterwards.
 pub fn run(seed: u64, folder: &Path, print: bool) -> Ended {
@@ -72,9 +72,8 @@ impl Simulation {
         let page_rows = faults.has(Fault::SmallPages).then(|| f64::from(rng.random_range(1..=3)));
         let mut trace = Trace::new(print);
         trace.add(format!("faults: {:?}, rows in a page: {page_rows:?}", faults.all()));
-        // Where a replica is told to offer everything again, it offers what others have made.
-        let offers_again = [Fault::Wipe, Fault::Restore, Fault::Switch, Fault::Prune];
-        let owns_alone = !offers_again.into_iter().any(|fault| faults.has(fault));
+        // To another log everything is offered, also what others have made.
+        let is_one_log = ![Fault::Wipe, Fault::Restore, Fault::Switch].into_iter().any(|fault| faults.has(fault));
         let now = 1_700_000_000_000;
         Self {
             rng,
@@ -88,7 +87,7 @@ impl Simulation {
             next_client: 1,
             next: 1,
             page_rows,
-            owns_alone,
+            is_one_log,
         }
     }
 

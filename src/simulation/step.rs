@@ -140,7 +140,7 @@ impl Simulation {
                 self.app(peer, |app| app.process.take_answers(most));
                 self.look_at_reports(peer)?;
             }
-            Step::Request(peer) => self.peers[peer].request(self.owns_alone, &mut self.trace)?,
+            Step::Request(peer) => self.peers[peer].request(self.is_one_log, &mut self.trace)?,
             Step::Notice(peer) => {
                 self.peers[peer].notice(&mut self.trace);
                 self.look_at_reports(peer)?;

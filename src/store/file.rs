@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{StoreError, lock::beside};
 use crate::limits::STORE_LOG_BYTES;
 
 /// The newest format known here: SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 /// Says that an SQLite file is a store: its `application_id`, "BCvR".
 pub(super) const APPLICATION_ID: i64 = 0x4243_7652;
 
@@ -28,6 +28,10 @@ const TABLES: [&str; 5] = [
     "SELECT id, document, collection, hash, kind, holder, fields, bytes FROM chunk",
     "SELECT remote, collection, ts, ordinal FROM checkpoint",
 ];
+
+/// What is new in format 2: without it, reading goes on as if the log had never been pruned, or starts over.
+const TO_FORMAT_2: &str = "ALTER TABLE checkpoint ADD COLUMN pruned INTEGER";
+const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,9 +47,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     if is_new(path)? {
         create(path)?;
     }
-    let connection = connect(path)?;
-    check(path, &connection)?;
+    let mut connection = connect(path)?;
+    let format = check(path, &connection)?;
     prepare(path, &connection)?;
+    if format < FORMAT {
+        upgrade(&mut connection).map_err(|error| StoreError::sqlite(path, error))?;
+    }
     Ok(connection)
 }
 
@@ -175,8 +182,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Refuses what is not whole. Reads only.
-fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+/// Refuses what is not whole, and tells its format. Reads only.
+fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
     // Again, because the log may hold newer ones than the file's header.
@@ -193,7 +200,7 @@ fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
         // It comes in lines.
         return Err(damaged(health.replace('\n', " ")));
     }
-    for table in TABLES {
+    for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)) {
         if let Err(error) = connection.prepare(table) {
             return Err(match StoreError::sqlite(path, error) {
                 StoreError::Unexpected { source, .. } => damaged(source.to_string()),
@@ -204,7 +211,18 @@ fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     if connection.is_readonly("main").map_err(sqlite)? {
         return Err(StoreError::ReadOnly { path: path.to_owned() });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Brings a store of an older format to the newest. Older programs refuse it from then on.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it since it was looked at.
+    if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? < 2 {
+        transaction.execute_batch(TO_FORMAT_2)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    transaction.commit()
 }
 
 /// Sets up a connection to a store that is ours and whole.

@@ -53,7 +53,7 @@ use std::{
 use automerge::ChangeHash;
 use rusqlite::Connection;
 
-use crate::{DocumentId, format::Value, replica::Position};
+use crate::{DocumentId, format::Value, replica::Checkpoint};
 
 /// An open store. Dropping it closes the file and gives up the lock.
 #[derive(Debug)]
@@ -131,14 +131,14 @@ pub enum Write {
         /// The changes, or snapshots.
         changes: Vec<ChangeHash>,
     },
-    /// Everything up to `position` of the remote's log is in this store (or in this batch).
+    /// Everything up to `checkpoint` of the remote's log is in this store (or in this batch).
     Checkpoint {
         /// Whose log.
         remote: RemoteId,
         /// The collection.
         collection: String,
         /// The last row covered.
-        position: Position,
+        checkpoint: Checkpoint,
     },
     /// Drop a document and all of its changes, unsent ones too: a backend has forgotten it, long after it was deleted. Where others have it, it comes
     /// back: the checkpoints of the collection's other logs are dropped as well.

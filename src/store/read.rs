@@ -7,7 +7,7 @@ use super::{ChunkKind, RemoteId, Store, StoreError, StoredChunk, repair::stamp, 
 use crate::{
     DocumentId,
     format::Value,
-    replica::{Position, StoredDocument},
+    replica::{Checkpoint, Position, StoredDocument},
 };
 
 impl Store {
@@ -32,21 +32,25 @@ impl Store {
     }
 
     /// Where to pull a collection from: everything up to here of the remote's log is in this store.
-    pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Position>, StoreError> {
+    pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Checkpoint>, StoreError> {
         self.connection
             .prepare_cached(
-                "SELECT ts, ordinal FROM checkpoint JOIN collection ON collection.id = checkpoint.collection \
+                "SELECT ts, ordinal, pruned FROM checkpoint JOIN collection ON collection.id = checkpoint.collection \
                  WHERE remote = ?1 AND name = ?2",
             )
             .and_then(|mut statement| {
                 // One that no log gives out is none: pulling from the start costs time, and loses nothing.
-                let position = |row: &Row| {
+                let checkpoint = |row: &Row| {
                     Ok(match (row.get(0), row.get(1)) {
-                        (Ok(ts @ 0..), Ok(ordinal)) => Some(Position { ts, ordinal }),
+                        // Neither is anything lost without what was heard of pruning.
+                        (Ok(ts @ 0..), Ok(ordinal)) => Some(Checkpoint {
+                            position: Position { ts, ordinal },
+                            pruned: row.get(2).unwrap_or_default(),
+                        }),
                         _ => None,
                     })
                 };
-                statement.query_row(params![remote.0, collection], position).optional()
+                statement.query_row(params![remote.0, collection], checkpoint).optional()
             })
             .map(Option::flatten)
             .map_err(|error| self.sqlite(error))

@@ -1,4 +1,4 @@
--- Format 1. docs/store.md explains it.
+-- Format 2. docs/store.md explains it.
 
 -- A (deployment, epoch): one log of one backend.
 CREATE TABLE remote (
@@ -59,5 +59,7 @@ CREATE TABLE checkpoint (
     collection INTEGER NOT NULL REFERENCES collection (id),
     ts INTEGER NOT NULL,
     ordinal INTEGER NOT NULL CHECK (ordinal BETWEEN 0 AND 4294967295),
+    -- How far the log was pruned while it was read from its beginning up to here. Not in format 1.
+    pruned INTEGER,
     PRIMARY KEY (remote, collection)
 ) STRICT, WITHOUT ROWID;

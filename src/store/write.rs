@@ -2,7 +2,7 @@ use automerge::ChangeHash;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write, repair::stamp};
-use crate::{DocumentId, replica::Position};
+use crate::{DocumentId, replica::Checkpoint};
 
 impl Store {
     /// Carries out `writes` in order, in one transaction that is on the disk when this returns. When it fails, none of them
@@ -64,8 +64,8 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Document(write) => write_document(transaction, write),
         Write::Sent { remote, collection, id, changes } => set_holder(transaction, *remote, collection, id, changes),
-        Write::Checkpoint { remote, collection, position } => {
-            set_checkpoint(transaction, *remote, collection, *position)
+        Write::Checkpoint { remote, collection, checkpoint } => {
+            set_checkpoint(transaction, *remote, collection, *checkpoint)
         }
         Write::Forget { remote, collection, id } => forget_document(transaction, *remote, collection, id),
     }
@@ -164,15 +164,16 @@ fn set_checkpoint(
     transaction: &Transaction,
     remote: RemoteId,
     collection: &str,
-    position: Position,
+    Checkpoint { position, pruned }: Checkpoint,
 ) -> rusqlite::Result<()> {
     let collection = intern_collection(transaction, collection)?;
     transaction
         .prepare_cached(
-            "INSERT INTO checkpoint (remote, collection, ts, ordinal) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (remote, collection) DO UPDATE SET ts = excluded.ts, ordinal = excluded.ordinal",
+            "INSERT INTO checkpoint (remote, collection, ts, ordinal, pruned) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (remote, collection) \
+             DO UPDATE SET ts = excluded.ts, ordinal = excluded.ordinal, pruned = excluded.pruned",
         )?
-        .execute(params![remote.0, collection, position.ts, position.ordinal])?;
+        .execute(params![remote.0, collection, position.ts, position.ordinal, pruned])?;
     Ok(())
 }
 

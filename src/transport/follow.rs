@@ -4,7 +4,7 @@ use super::wire::{PageView, UNAUTHENTICATED};
 use crate::{
     CollectionIndex,
     limits::{PAGE_BYTES, or_tiny},
-    replica::{Page, Position, Refusal},
+    replica::{Checkpoint, Page, Position, Refusal},
 };
 
 /// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the
@@ -71,12 +71,12 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    pub(super) fn new(collection: CollectionIndex, checkpoint: Position) -> Self {
+    pub(super) fn new(collection: CollectionIndex, checkpoint: Checkpoint) -> Self {
         Self {
             collection,
-            handed: checkpoint,
+            handed: checkpoint.position,
             last: None,
-            pruned: None,
+            pruned: checkpoint.pruned,
             refused: None,
             open: None,
             advance: false,
@@ -86,11 +86,11 @@ impl Follow {
     }
 
     /// Follows from another checkpoint on. The subscription open so far is to be closed.
-    pub(super) fn restart(&mut self, checkpoint: Position) -> Option<Key> {
+    pub(super) fn restart(&mut self, checkpoint: Checkpoint) -> Option<Key> {
         let closed = self.key();
         self.disconnected();
-        self.handed = checkpoint;
-        self.pruned = None;
+        self.handed = checkpoint.position;
+        self.pruned = checkpoint.pruned;
         closed
     }
 

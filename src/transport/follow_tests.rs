@@ -61,7 +61,7 @@ struct Rig {
 
 impl Rig {
     fn new(checkpoint: i64) -> Self {
-        Self { follow: Follow::new(TASKS, at(checkpoint)), open: None, now: Instant::now() }
+        Self { follow: Follow::new(TASKS, at(checkpoint).into()), open: None, now: Instant::now() }
     }
 
     fn open(&mut self) -> (Key, Position) {
@@ -262,7 +262,7 @@ fn a_restart_closes_everything_and_forgets_the_place() {
     let (old, from) = rig.open();
     rig.answer(old, &Log::of(1..=ADVANCE_ROWS as i64).pull(from));
     let (newer, _) = rig.open();
-    assert_eq!(rig.follow.restart(at(0)), Some(newer));
+    assert_eq!(rig.follow.restart(at(0).into()), Some(newer));
     rig.open = None;
     assert_eq!(rig.follow.reserved(), 0);
     let (key, from) = rig.open();
@@ -350,6 +350,6 @@ fn what_a_page_says_of_pruning_is_told_to_the_next_until_all_starts_over() {
     assert_eq!(rig.follow.pruned(), Some(4));
     rig.follow.disconnected();
     assert_eq!(rig.follow.pruned(), Some(4), "the way goes on in the next connection");
-    rig.follow.restart(at(0));
+    rig.follow.restart(at(0).into());
     assert_eq!(rig.follow.pruned(), None);
 }

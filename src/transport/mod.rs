@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    replica::{Page, Position, Push, PushAnswer, PushNumber, Refusal},
+    replica::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
 };
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
@@ -79,6 +79,13 @@ impl Transport {
     }
 }
 
+/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter: format!("debug,{LOG_FILTER}"), .. }`, or the same
+/// words at the end of `RUST_LOG`.
+///
+/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket
+/// library beneath it at `trace`: neither can be asked not to, other than by the app's own filter.
+pub const LOG_FILTER: &str = "convex=info,tungstenite=info,tokio_tungstenite=info";
+
 /// What to talk to.
 #[derive(Clone)]
 pub struct TransportConfig {
@@ -100,7 +107,7 @@ pub enum Request {
         /// The collection.
         collection: CollectionIndex,
         /// Exclusive.
-        checkpoint: Position,
+        checkpoint: Checkpoint,
     },
     /// Send a batch. Answered by exactly one of [`Notice::Answered`], [`Notice::Refused`] and [`Notice::Dropped`].
     Push(Push),

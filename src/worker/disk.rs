@@ -1,5 +1,7 @@
 //! The store's thread: everything that waits is written as one transaction.
 
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::{

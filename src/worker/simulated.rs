@@ -125,6 +125,11 @@ impl Process {
         self.disk.carry_out()
     }
 
+    /// How often this run has forgotten what it believed of its deployment.
+    pub(crate) fn forgotten(&self) -> u32 {
+        self.disk.forgotten()
+    }
+
     pub(crate) fn compact(&mut self, collection: &str, id: &DocumentId) -> Result<bool, StoreError> {
         self.disk.compact_one(collection, id)
     }

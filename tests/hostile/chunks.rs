@@ -26,6 +26,11 @@ pub fn seal(kind: u8, data: &[u8]) -> Vec<u8> {
     chunk
 }
 
+/// Whether [`open`] can be asked of it.
+pub fn is_chunk(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC) && bytes.iter().skip(9).any(|byte| byte & 0x80 == 0)
+}
+
 /// What is inside of a chunk, and of what kind it is.
 pub fn open(chunk: &[u8]) -> (u8, &[u8]) {
     let mut start = 9;

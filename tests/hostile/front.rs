@@ -1,7 +1,6 @@
 //! A front end that shows documents as they are.
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     path::Path,
     sync::Arc,
@@ -10,37 +9,14 @@ use std::{
 
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::{FormatError, Value},
-    replica::Schema,
-    worker::{
-        Captured, Codec, CollectionConfig, Command, Decoded, Encode, Failure, Report, Status, Worker, WorkerConfig,
-    },
+    format::Value,
+    worker::{Captured, CollectionConfig, Command, Failure, Report, Status, Worker, WorkerConfig},
 };
 
-use crate::peer::DEADLINE;
-
-struct Plain;
-
-impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
-        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-}
-
-impl Codec for Plain {
-    fn decode(&self, document: &Value) -> Decoded {
-        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
-    }
-}
-
-struct Put(Value);
-
-impl Encode for Put {
-    fn encode(&self) -> Result<(Value, u32), FormatError> {
-        Ok((self.0.clone(), 1))
-    }
-}
+use crate::{
+    peer::DEADLINE,
+    plain::{Plain, Put},
+};
 
 pub struct Front {
     worker: Worker,

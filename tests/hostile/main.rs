@@ -19,6 +19,8 @@ mod mutate;
 mod network;
 mod panics;
 mod peer;
+#[path = "../plain/mod.rs"]
+mod plain;
 mod replica;
 mod rows;
 

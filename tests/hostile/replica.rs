@@ -12,8 +12,8 @@ use bevy_convex_replicate::{
     format::Value,
     limits::CHUNK_BYTES,
     replica::{
-        Change, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk, RemoteState, Replica,
-        Schema,
+        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk,
+        RemoteState, Replica,
     },
     store::{ChunkKind, RemoteId, Write},
     worker::FailureKind,
@@ -21,20 +21,11 @@ use bevy_convex_replicate::{
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::{chunks, corpus, memory, mutate, panics};
+use crate::{chunks, corpus, memory, mutate, panics, plain::Plain};
 
 /// What a case may take beyond what it was given: automerge keeps some hundred bytes for an operation, and a mutated run may claim
 /// `CHANGE_OPERATIONS` of them.
 const PEAK: usize = 1024 * 1024 * 1024;
-
-struct Plain;
-
-impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
-        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-}
 
 type Chunk = (ChunkKind, Arc<[u8]>);
 
@@ -86,14 +77,14 @@ impl Machine {
                     stored.extend(write.chunks.into_iter().map(|chunk| (chunk.kind, chunk.bytes)));
                     None
                 }
-                Effect::Write(_, Write::Checkpoint { position, .. }) => {
-                    self.checkpoint = Some(position);
+                Effect::Write(_, Write::Checkpoint { checkpoint, .. }) => {
+                    self.checkpoint = Some(checkpoint.position);
                     None
                 }
                 Effect::Identify { epoch } => {
                     let state = RemoteState {
                         remote: Some(RemoteId(1)),
-                        checkpoints: vec![Position::default()],
+                        checkpoints: vec![Checkpoint::default()],
                         unsent: vec![Vec::new()],
                         unread: vec![false],
                     };

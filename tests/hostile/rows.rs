@@ -53,7 +53,7 @@ fn odd() -> impl Strategy<Value = Sql> {
     ]
 }
 
-const COLUMNS: [(&str, &str); 17] = [
+const COLUMNS: [(&str, &str); 18] = [
     ("document", "name"),
     ("document", "chunks"),
     ("document", "heads"),
@@ -70,6 +70,7 @@ const COLUMNS: [(&str, &str); 17] = [
     ("remote", "epoch"),
     ("checkpoint", "ts"),
     ("checkpoint", "ordinal"),
+    ("checkpoint", "pruned"),
     ("collection", "name"),
 ];
 
@@ -98,8 +99,9 @@ fn damage() -> impl Strategy<Value = Damage> {
 fn write(path: &Path, damage: &Damage) {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;").unwrap();
-    let _ = connection
-        .execute("INSERT OR IGNORE INTO checkpoint SELECT remote.id, collection.id, 5, 5 FROM remote, collection", []);
+    let checkpoint = "INSERT OR IGNORE INTO checkpoint (remote, collection, ts, ordinal, pruned) \
+                      SELECT remote.id, collection.id, 5, 5, 5 FROM remote, collection";
+    connection.execute(checkpoint, []).unwrap();
     let victim = "(SELECT id FROM document WHERE name = 'victim')";
     let _ = match damage {
         Damage::Set { column, value } => {
@@ -115,7 +117,8 @@ fn write(path: &Path, damage: &Damage) {
             let first = format!("SELECT id, bytes FROM chunk WHERE document = {victim} ORDER BY id LIMIT 1");
             let first: Result<(i64, Vec<u8>), _> =
                 connection.query_row(&first, [], |row| Ok((row.get(0)?, row.get(1)?)));
-            first.and_then(|(id, bytes)| {
+            // What was damaged before may be no chunk any more.
+            first.ok().filter(|(_, bytes)| chunks::is_chunk(bytes)).map_or(Ok(0), |(id, bytes)| {
                 let (kind, data) = chunks::open(&bytes);
                 let bytes = chunks::seal(kind, &mutate::apply(data, mutations));
                 connection.execute("UPDATE chunk SET bytes = ?1 WHERE id = ?2", (bytes, id))?;

@@ -3,7 +3,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bevy_convex_replicate::store::{Store, StoreError, Write};
+use bevy_convex_replicate::{
+    replica::{Checkpoint, Position},
+    store::{Store, StoreError, Write},
+};
 use rusqlite::{Connection, config::DbConfig};
 
 use crate::author::{Author, commit, open};
@@ -101,7 +104,7 @@ fn a_newer_format_is_refused() {
     bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
     fs::write(&path, bytes).unwrap();
     let error = refused(&path);
-    assert!(matches!(error, StoreError::Newer { found: 7, supported: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, supported: 2, .. }), "{error}");
 }
 
 #[test]
@@ -109,11 +112,37 @@ fn a_newer_format_that_only_the_log_tells_of_is_refused() {
     let (_folder, path, _) = filled();
     let newer = Connection::open(&path).unwrap();
     newer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    newer.pragma_update(None, "user_version", 2).unwrap();
+    newer.pragma_update(None, "user_version", 3).unwrap();
     drop(newer);
-    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 1]);
+    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 2]);
     let error = refused(&path);
-    assert!(matches!(error, StoreError::Newer { found: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 3, .. }), "{error}");
+}
+
+#[test]
+fn a_store_of_format_1_goes_on_from_where_it_was_and_an_older_program_refuses_it_from_then_on() {
+    let (_folder, path, mut authors) = filled();
+    let mut store = Store::open(&path).unwrap();
+    let remote = store.remote("https://one.example", "epoch").unwrap();
+    let far = Checkpoint { position: Position { ts: 7, ordinal: 1 }, pruned: Some(3) };
+    store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: far }]).unwrap();
+    drop(store);
+    let older = Connection::open(&path).unwrap();
+    older.execute_batch("ALTER TABLE checkpoint DROP COLUMN pruned; PRAGMA user_version = 1").unwrap();
+    drop(older);
+
+    // What was heard of pruning was not kept then.
+    let expected = Some(far.position.into());
+    for _ in 0..2 {
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.remote("https://one.example", "epoch").unwrap(), remote);
+        assert_eq!(store.checkpoint(remote, "tasks").unwrap(), expected);
+        authors.iter_mut().for_each(|author| author.assert_stored(&store));
+    }
+    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 2], "a program that knows only format 1 refuses it");
+    let mut store = Store::open(&path).unwrap();
+    store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: far }]).unwrap();
+    assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(far));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::ChangeHash;
 use bevy_convex_replicate::{
-    replica::Position,
+    replica::{Checkpoint, Position},
     store::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, Write},
 };
 use proptest::prelude::*;
@@ -39,6 +39,7 @@ enum Step {
         collection: usize,
         remote: usize,
         position: (i64, u32),
+        pruned: Option<i64>,
     },
     /// The batch so far is committed.
     Commit,
@@ -60,8 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(document, remote, changes)| Step::Send { document, remote, changes }),
         2 => (0..64_usize, proptest::option::of(remote.clone()))
             .prop_map(|(write, remote)| Step::Repeat { write, remote }),
-        1 => (0..COLLECTIONS.len(), remote.clone(), (0..=i64::MAX, any::<u32>()))
-            .prop_map(|(collection, remote, position)| Step::Checkpoint { collection, remote, position }),
+        1 => (0..COLLECTIONS.len(), remote.clone(), (0..=i64::MAX, any::<u32>()), any::<Option<i64>>()).prop_map(
+            |(collection, remote, position, pruned)| Step::Checkpoint { collection, remote, position, pruned },
+        ),
         3 => Just(Step::Commit),
         1 => Just(Step::Fail),
         2 => (document, remote).prop_map(|(document, remote)| Step::Compact { document, remote }),
@@ -82,7 +84,7 @@ struct ModelChunk {
 #[derive(Clone, Default)]
 struct Model {
     documents: BTreeMap<usize, Vec<ModelChunk>>,
-    checkpoints: BTreeMap<(usize, usize), Position>,
+    checkpoints: BTreeMap<(usize, usize), Checkpoint>,
     age: u64,
 }
 
@@ -203,13 +205,13 @@ impl Run {
                 self.next.write(document, &write);
                 self.batch.push(Write::Document(write));
             }
-            Step::Checkpoint { collection, remote, position: (ts, ordinal) } => {
-                let position = Position { ts, ordinal };
-                self.next.checkpoints.insert((collection, remote), position);
+            Step::Checkpoint { collection, remote, position: (ts, ordinal), pruned } => {
+                let checkpoint = Checkpoint { position: Position { ts, ordinal }, pruned };
+                self.next.checkpoints.insert((collection, remote), checkpoint);
                 self.batch.push(Write::Checkpoint {
                     remote: self.remotes[remote],
                     collection: COLLECTIONS[collection].to_owned(),
-                    position,
+                    checkpoint,
                 });
             }
             Step::Commit => self.commit(),
@@ -220,7 +222,7 @@ impl Run {
                     Write::Checkpoint {
                         remote: RemoteId(-1),
                         collection: "tasks".to_owned(),
-                        position: Position::default(),
+                        checkpoint: Checkpoint::default(),
                     },
                 );
                 let error = self.store().commit(&batch).unwrap_err();

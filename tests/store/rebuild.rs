@@ -44,7 +44,7 @@ fn written(store: &mut Store, count: usize) -> Vec<Author> {
         batch.push(Write::Document(author.receive(remote, "title", 1)));
         batch.push(Write::Document(author.edit("done", 2)));
     }
-    batch.push(Write::Checkpoint { remote, collection: "tasks".into(), position: Default::default() });
+    batch.push(Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: Default::default() });
     store.commit(&batch).unwrap();
     authors
 }

@@ -132,7 +132,7 @@ fn what_the_documentation_says_about_looking_into_a_store_is_so() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
-    let checkpoint = Write::Checkpoint { remote, collection: "tasks".into(), position: Default::default() };
+    let checkpoint = Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: Default::default() };
     let batch = [Write::Document(a.edit("title", 1)), Write::Document(b.receive(remote, "title", 1)), checkpoint];
     store.commit(&batch).unwrap();
     let shell = Connection::open(folder.path().join("store.sqlite3")).unwrap();
@@ -197,7 +197,7 @@ fn the_repairs_of_the_documentation_work() {
         commit(&mut store, &author.receive(remote, "title", 1));
     }
     for collection in ["tasks", "notes"] {
-        let checkpoint = Write::Checkpoint { remote, collection: collection.into(), position: Default::default() };
+        let checkpoint = Write::Checkpoint { remote, collection: collection.into(), checkpoint: Default::default() };
         store.commit(&[checkpoint]).unwrap();
     }
     drop(store);

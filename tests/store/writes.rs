@@ -1,13 +1,14 @@
 use bevy_convex_replicate::{
     DocumentId,
-    replica::Position,
+    replica::{Checkpoint, Position},
     store::{RemoteId, Store, StoreError, Write},
 };
 
 use crate::author::{Author, commit, hashes, open, store};
 
-fn at(ts: i64, ordinal: u32) -> Position {
-    Position { ts, ordinal }
+/// A place in a log that was pruned, told of by all of it.
+fn at(ts: i64, ordinal: u32) -> Checkpoint {
+    Checkpoint { position: Position { ts, ordinal }, pruned: Some(ts / 2) }
 }
 
 /// Everything a store tells of a collection, as text.
@@ -33,7 +34,7 @@ fn reopening_resumes_exactly() {
         sent,
         Write::Document(b.receive(here, "title", 2)),
         Write::Document(b.edit("done", 3)),
-        Write::Checkpoint { remote: here, collection: "tasks".into(), position: at(i64::MAX, u32::MAX) },
+        Write::Checkpoint { remote: here, collection: "tasks".into(), checkpoint: at(i64::MAX, u32::MAX) },
     ];
     store.commit(&batch).unwrap();
     let before = contents(&store, "tasks", &[here, there]);
@@ -75,7 +76,7 @@ fn a_batch_committed_twice_is_there_once() {
         sent,
         Write::Document(a.edit("title", 2)),
         Write::Document(a.receive(remote, "done", 1)),
-        Write::Checkpoint { remote, collection: "tasks".into(), position: at(5, 1) },
+        Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: at(5, 1) },
     ];
     store.commit(&batch).unwrap();
     let once = contents(&store, "tasks", &[remote]);
@@ -138,7 +139,7 @@ fn writes_are_carried_out_in_order() {
     let mut a = Author::new("tasks", "a");
     let made = a.edit("title", 1);
     let sent = a.sent(remote, hashes(&made));
-    let checkpoint = |position| Write::Checkpoint { remote, collection: "tasks".into(), position };
+    let checkpoint = |checkpoint| Write::Checkpoint { remote, collection: "tasks".into(), checkpoint };
     // Told as sent before it is written: that says nothing of what is written later.
     store.commit(&[sent, Write::Document(made), checkpoint(at(9, 9)), checkpoint(at(2, 0))]).unwrap();
     assert_eq!(store.unsent_count("tasks", Some(remote)).unwrap(), 1);
@@ -158,10 +159,10 @@ fn a_batch_is_written_whole_or_not_at_all() {
     later.document = a.document.fork();
     let good = [
         Write::Document(later.edit("title", 2)),
-        Write::Checkpoint { remote, collection: "tasks".into(), position: at(7, 0) },
+        Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: at(7, 0) },
         Write::Document(b.edit("title", 3)),
     ];
-    let unknown = Write::Checkpoint { remote: RemoteId(99), collection: "tasks".into(), position: at(8, 0) };
+    let unknown = Write::Checkpoint { remote: RemoteId(99), collection: "tasks".into(), checkpoint: at(8, 0) };
     for failing in [0, 1, 2, 3] {
         let mut batch = good.to_vec();
         batch.insert(failing, unknown.clone());
@@ -232,8 +233,9 @@ fn a_forgotten_document_is_gone_and_where_others_have_it_it_is_asked_for_again()
     let here = store.remote("https://one.example", "epoch").unwrap();
     let there = store.remote("https://two.example", "epoch").unwrap();
     let (mut gone, mut stays) = (Author::new("tasks", "gone"), Author::new("tasks", "stays"));
-    let (mut other, position) = (Author::new("other", "gone"), at(7, 1));
-    let checkpoint = |remote, collection: &str| Write::Checkpoint { remote, collection: collection.into(), position };
+    let (mut other, far) = (Author::new("other", "gone"), at(7, 1));
+    let checkpoint =
+        |remote, collection: &str| Write::Checkpoint { remote, collection: collection.into(), checkpoint: far };
     store
         .commit(&[
             Write::Document(gone.receive(there, "title", 1)),
@@ -258,9 +260,9 @@ fn a_forgotten_document_is_gone_and_where_others_have_it_it_is_asked_for_again()
         assert!(store.chunks("tasks", &DocumentId::new("gone")).unwrap().is_empty());
         let unsent = store.unsent("tasks", Some(here), usize::MAX).unwrap();
         assert_eq!(unsent, [DocumentId::new("stays")]);
-        assert_eq!(store.checkpoint(here, "tasks").unwrap(), Some(position), "that log does not have it");
+        assert_eq!(store.checkpoint(here, "tasks").unwrap(), Some(far), "that log does not have it");
         assert_eq!(store.checkpoint(there, "tasks").unwrap(), None, "the other may");
-        assert_eq!(store.checkpoint(there, "other").unwrap(), Some(position));
+        assert_eq!(store.checkpoint(there, "other").unwrap(), Some(far));
         assert!(!store.holds_any(there, "tasks").unwrap());
         // Again, and of one that never was: nothing happens.
         store.commit(std::slice::from_ref(&forget)).unwrap();

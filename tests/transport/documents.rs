@@ -52,7 +52,7 @@ pub fn bytes(document: &PushedDocument) -> &[u8] {
 
 impl Rig {
     pub fn subscribe(&self, checkpoint: Position) {
-        self.transport.request(Request::Subscribe { collection: TASKS, checkpoint });
+        self.transport.request(Request::Subscribe { collection: TASKS, checkpoint: checkpoint.into() });
     }
 
     pub fn request_push(&self, documents: &[PushedDocument]) {

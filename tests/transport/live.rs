@@ -187,7 +187,7 @@ async fn more_collections_than_may_be_open_at_once_are_all_read() {
     let server = Server::of_choice(&names);
     let mut ada = Rig::with_collections(&server.url(), None, &names);
     for index in 0..40 {
-        ada.transport.request(Request::Subscribe { collection: CollectionIndex(index), checkpoint: START });
+        ada.transport.request(Request::Subscribe { collection: CollectionIndex(index), checkpoint: START.into() });
     }
     let mut read = std::collections::BTreeSet::new();
     ada.until("a page of each", |notice| {
@@ -205,7 +205,7 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
     let mut ada = Rig::with_collections(&server.url(), None, &["no module!", "tasks"]);
     let tasks = CollectionIndex(1);
     for collection in [TASKS, tasks] {
-        ada.transport.request(Request::Subscribe { collection, checkpoint: START });
+        ada.transport.request(Request::Subscribe { collection, checkpoint: START.into() });
     }
     let (mut refused, mut read) = (None, false);
     ada.until("both", |notice| {

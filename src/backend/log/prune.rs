@@ -14,7 +14,7 @@ use crate::{DocumentId, backend::failure::Failure, replica::Position};
 pub(super) struct Pruned {
     /// Their names, so that nobody who was away for longer brings them back.
     names: HashSet<DocumentId>,
-    /// The newest row that is gone: who has not read that far may have missed a delete.
+    /// The newest row that is gone, or a place after it: who has not read that far may have missed a delete.
     newest: Position,
 }
 
@@ -22,6 +22,15 @@ impl Pruned {
     pub fn remember(&mut self, id: DocumentId, last: Position) {
         self.names.insert(id);
         self.newest = self.newest.max(last);
+    }
+
+    /// The place to remember a document by whose last row this was. One that is found to be deleted late goes after newer ones: readers on their way are
+    /// told by the commit of the newest how far the log was pruned, and must not be told the same when more of it goes.
+    fn beyond(&self, last: Position) -> Position {
+        match self.newest().filter(|newest| last.ts <= newest.ts) {
+            Some(newest) => Position { ts: newest.ts.saturating_add(1), ordinal: 0 },
+            None => last,
+        }
     }
 
     /// The newest row that is gone, if any is.
@@ -48,6 +57,7 @@ impl Log {
             };
             records.extend(document.rows.iter().copied().map(Record::RowGone));
             let last = document.rows.last().copied().unwrap_or_default();
+            let last = self.collections.get(name).map_or(last, |known| known.pruned.beyond(last));
             records.push(Record::DocumentGone { collection: name.clone(), id, last });
         }
         for (name, known) in &self.collections {

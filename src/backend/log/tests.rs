@@ -498,6 +498,51 @@ fn nobody_is_shown_a_pruning_that_is_not_durable() {
 }
 
 #[test]
+fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() {
+    let mut log = Log::new("epoch");
+    // Its writer does not say that it is deleted, which is found only when rows are checked.
+    let mut late = Replica::new(1);
+    log.push_changes("c", late.edit(1), 100).unwrap();
+    late.document.put(ROOT, "deleted", true).unwrap();
+    let mut lie = late.edit(2);
+    let fields = [("value".to_owned(), convex::Value::Float64(2.0))];
+    lie.documents[0].fields = Some(convex::Value::Object(fields.into()));
+    assert!(log.push_changes("c", lie, 200).unwrap().answer.results[0].1.is_ok());
+    let mut sure = Replica::new(2);
+    let mut made = sure.edit(1);
+    made.documents[0].id = "sure".into();
+    log.push_changes("c", made, 300).unwrap();
+    log.delete_document("c", "sure", [7; 16], 400).unwrap();
+    log.publish();
+
+    let prune = |log: &mut Log, now| {
+        let gone = log.prunable(500, 0, 10);
+        log.forget(&gone, now);
+        log.publish();
+        gone
+    };
+    let ask = |log: &Log, checkpoint, pruned| {
+        let limit = Some(1.0);
+        log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None, pruned })
+    };
+    let mut gone = prune(&mut log, 600);
+    let first = ask(&log, Position::default(), None).unwrap();
+    assert_eq!((first.deltas.len(), first.has_more, first.pruned), (1, true, Some(400)));
+    assert!(!log.check_rows(10).is_empty());
+    gone.extend(prune(&mut log, 700));
+    assert!(log.has_pruned("c", &DocumentId::new("d")) && log.has_pruned("c", &DocumentId::new("sure")));
+    let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
+    assert_eq!(refused.code, "checkpointUnknown");
+
+    // Whoever begins now is told something else, and so after a restart.
+    let begins = ask(&log, Position::default(), None).unwrap();
+    assert_ne!(begins.pruned, first.pruned);
+    let mut restore = Restore::new("epoch");
+    gone.into_iter().for_each(|record| restore.add(record).unwrap());
+    assert_eq!(restore.finish().unwrap().pruned_to("c"), begins.pruned);
+}
+
+#[test]
 fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() {
     let mut log = Log::new("epoch");
     let mut history = Replica::new(1);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{DiskAnswer, DiskRequest};
 use crate::{
     CollectionIndex, DocumentKey, limits,
-    replica::{self, Event, RemoteState, UnsentChange, UnsentDocument, WriteId},
+    replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument, WriteId},
     store::{ChunkKind, RemoteId, Store, StoreError, Write},
 };
 
@@ -41,6 +41,9 @@ pub(in crate::worker) struct DiskWork {
     owed: Option<DiskRequest>,
     /// True when a damaged store is to be set aside.
     rebuild: Arc<AtomicBool>,
+    /// How often all that was believed of a deployment was forgotten.
+    #[cfg(feature = "simulation")]
+    forgotten: u32,
 }
 
 impl DiskWork {
@@ -62,6 +65,8 @@ impl DiskWork {
             urgent: false,
             owed: None,
             rebuild,
+            #[cfg(feature = "simulation")]
+            forgotten: 0,
         };
         work.tell(DiskAnswer::Open);
         work
@@ -217,7 +222,13 @@ impl DiskWork {
     fn identify(&mut self, request: DiskRequest) {
         let answer = match &request {
             DiskRequest::Forget { deployment, remote } => {
-                self.store.forget(*remote).and_then(|()| self.remote(deployment, None))
+                self.store.forget(*remote).and_then(|()| {
+                    #[cfg(feature = "simulation")]
+                    {
+                        self.forgotten += 1;
+                    }
+                    self.remote(deployment, None)
+                })
             }
             DiskRequest::Remote { deployment, epoch } => self.remote(deployment, epoch.clone()),
             // Nobody else asks.
@@ -278,8 +289,9 @@ impl DiskWork {
                 Some(remote) => store.checkpoint(remote, collection)?,
                 None => None,
             };
+            let is_unread = checkpoint.is_none_or(|checkpoint| checkpoint.position == Position::default());
             state.unread.push(match remote {
-                Some(remote) if checkpoint.is_none() => store.holds_any(remote, collection)?,
+                Some(remote) if is_unread => store.holds_any(remote, collection)?,
                 _ => false,
             });
             state.checkpoints.push(checkpoint.unwrap_or_default());
@@ -341,10 +353,17 @@ impl DiskWork {
     }
 }
 
-#[cfg(feature = "simulation")]
+#[cfg(any(test, feature = "simulation"))]
 impl DiskWork {
     pub(in crate::worker) fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl DiskWork {
+    pub(in crate::worker) fn forgotten(&self) -> u32 {
+        self.forgotten
     }
 
     /// As [`compact`](Self::compact), for documents of any length.

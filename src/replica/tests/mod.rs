@@ -1,0 +1,288 @@
+//! The replica driven by hand: the test is the world, the store and the backend.
+
+mod pruning;
+mod reading;
+mod sending;
+mod versions;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use automerge::{AutoCommit, ChangeHash, ReadDoc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::*;
+use crate::{
+    DocumentKey,
+    format::{self, Counter, Value},
+    store::RemoteId,
+};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Task {
+    text: String,
+    done: bool,
+    votes: Counter,
+}
+
+struct Typed<T>(std::marker::PhantomData<fn() -> T>);
+
+impl<T: Serialize + DeserializeOwned + 'static> Schema for Typed<T> {
+    fn view(&self, document: &Value, mask: u32) -> Value {
+        assert_ne!(mask, PANICS, "as a component's own code may");
+        format::from_value::<T>(document)
+            .and_then(|value| format::to_value(&value))
+            .unwrap_or(Value::Map(BTreeMap::new()))
+    }
+}
+
+/// A component type whose code panics.
+const PANICS: u32 = 1 << 7;
+
+const TASKS: CollectionIndex = CollectionIndex(0);
+
+/// A document's chunks as stored, each with whether it was made here.
+type Chunks = Vec<(Arc<[u8]>, bool)>;
+
+/// A replica and everything around it.
+struct Peer {
+    replica: Replica,
+    chunks: BTreeMap<DocumentId, Chunks>,
+    sent: Vec<ChangeHash>,
+    checkpoint: Option<Checkpoint>,
+    delivered: Vec<Delta>,
+    pushes: Vec<Push>,
+    subscribed: Vec<Checkpoint>,
+    failures: Vec<FailureKind>,
+    edited: Vec<EditNumber>,
+    /// Writes are told to be durable only when this is set.
+    durable: bool,
+    /// What was read of the store is kept back while this is set.
+    reads_wait: bool,
+    reads: Vec<Event>,
+    last_write: WriteId,
+    captures: BTreeMap<DocumentId, Capture>,
+}
+
+impl Peer {
+    fn new(number: u8) -> Self {
+        let schema = Arc::new(Typed::<Task>(std::marker::PhantomData));
+        let collections = vec![CollectionSchema { name: "tasks".into(), schema }];
+        let mut peer = Self {
+            replica: Replica::new([number; 16], collections, true),
+            chunks: BTreeMap::new(),
+            sent: Vec::new(),
+            checkpoint: None,
+            delivered: Vec::new(),
+            pushes: Vec::new(),
+            subscribed: Vec::new(),
+            failures: Vec::new(),
+            edited: Vec::new(),
+            durable: true,
+            reads_wait: false,
+            reads: Vec::new(),
+            last_write: 0,
+            captures: BTreeMap::new(),
+        };
+        let state = RemoteState { remote: None, unsent: vec![Vec::new()], ..RemoteState::default() };
+        peer.handle(Event::Remote { epoch: None, state });
+        peer
+    }
+
+    fn connected(number: u8) -> Self {
+        let mut peer = Self::new(number);
+        peer.handle(Event::Connected);
+        peer.handle(Event::Page(page(0, 0, &[])));
+        peer
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.replica.handle(event, 1_700_000_000_000);
+        while let Some(effect) = self.replica.poll() {
+            if let Some(event) = self.carry_out(effect) {
+                self.replica.handle(event, 1_700_000_000_000);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Deliver(delta) => self.delivered.push(delta),
+            Effect::Edited(edit, _) => self.edited.push(edit),
+            Effect::Failed { kind, .. } => self.failures.push(kind),
+            Effect::Push(push) => self.pushes.push(push),
+            Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
+            Effect::Load(document) => {
+                let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
+                return Some(Event::Loaded { chunks: chunks.collect(), document });
+            }
+            Effect::Write(id, write) => {
+                match write {
+                    Write::Document(write) => {
+                        let chunks = self.chunks.entry(write.id).or_default();
+                        chunks.extend(write.chunks.into_iter().map(|chunk| (chunk.bytes, chunk.remote.is_none())));
+                    }
+                    Write::Sent { changes, .. } => self.sent.extend(changes),
+                    Write::Checkpoint { checkpoint, .. } => self.checkpoint = Some(checkpoint),
+                    Write::Forget { id, .. } => drop(self.chunks.remove(&id)),
+                }
+                self.last_write = id;
+                return self.durable.then_some(Event::Written(id));
+            }
+            Effect::Identify { epoch } => {
+                // As the store does: a log without a name yet is the one that gets it.
+                let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
+                let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
+                let state = RemoteState {
+                    remote: Some(RemoteId(number)),
+                    checkpoints: vec![Checkpoint::default()],
+                    unsent: vec![unsent],
+                    unread: vec![!self.sent.is_empty()],
+                };
+                return Some(Event::Remote { epoch: Some(epoch), state });
+            }
+            Effect::Forget(_) => {
+                self.sent.clear();
+                let unsent = vec![self.chunks.keys().cloned().collect()];
+                let state = RemoteState { remote: Some(RemoteId(1)), unsent, ..RemoteState::default() };
+                return Some(Event::Remote { epoch: None, state });
+            }
+            Effect::ReadUnsent { collection, documents, read, .. } => {
+                let documents = documents.into_iter().map(|id| self.read_unsent(id)).collect();
+                let answer = Event::Unsent { collection, documents, read };
+                if self.reads_wait {
+                    self.reads.push(answer);
+                    return None;
+                }
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    fn unsent(&self) -> Vec<DocumentId> {
+        let unsent = |chunks: &Chunks| {
+            chunks.iter().any(|(bytes, local)| *local && !self.sent.contains(&change_hash(bytes).unwrap()))
+        };
+        self.chunks.iter().filter(|(_, chunks)| unsent(chunks)).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn read_unsent(&self, id: DocumentId) -> UnsentDocument {
+        let changes = self.chunks[&id].iter();
+        let changes = changes
+            .map(|(bytes, _)| (change_hash(bytes).unwrap(), bytes.clone()))
+            .map(|(hash, bytes)| UnsentChange { hash, row: hash, bytes });
+        UnsentDocument { changes: changes.collect(), id, fields: None }
+    }
+
+    /// The world edits a document that it shows as `generation`.
+    fn edit(&mut self, id: &str, generation: Generation, change: Change) {
+        let id = DocumentId::new(id);
+        let capture = self.captures.entry(id.clone()).or_default();
+        *capture += 1;
+        let capture = *capture;
+        let document = DocumentKey { collection: TASKS, id };
+        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
+    }
+
+    fn put(&mut self, id: &str, generation: Generation, task: &Task) {
+        self.edit(id, generation, Change::Put { value: format::to_value(task).unwrap(), mask: 1 });
+    }
+
+    fn apply(&mut self, id: &str, generation: Generation) {
+        let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
+        self.handle(Event::Applied(vec![(document, generation)]));
+    }
+
+    fn checkpoint_at(&self) -> Option<Position> {
+        self.checkpoint.map(|checkpoint| checkpoint.position)
+    }
+
+    /// Everything the replica has made, as the log would have it.
+    fn made(&self) -> Vec<Vec<u8>> {
+        self.pushes.iter().flat_map(|push| &push.documents).flat_map(|d| &d.changes).map(|(_, b)| b.to_vec()).collect()
+    }
+
+    /// The document, from what is stored.
+    fn stored(&self, id: &str) -> Option<Task> {
+        let all: Vec<u8> = self.chunks[&DocumentId::new(id)].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
+        let mut document = AutoCommit::new();
+        document.load_incremental(&all).unwrap();
+        assert!(document.get_missing_deps(&[]).is_empty());
+        let value = format::read(&document);
+        (!value.is_deleted()).then(|| format::from_value(&value).unwrap())
+    }
+
+    fn last(&self) -> (Generation, Capture, Option<Task>) {
+        let delta = self.delivered.last().expect("nothing was delivered");
+        let task = delta.value.as_ref().map(|value| format::from_value(value).unwrap());
+        (delta.generation, delta.seen, task)
+    }
+
+    fn accept(&mut self) {
+        let push = self.pushes.last().expect("nothing was pushed").clone();
+        let results = push.documents.iter().map(|document| (document.id.clone(), Ok(()))).collect();
+        self.handle(Event::Answered(PushAnswer {
+            number: push.number,
+            collection: TASKS,
+            epoch: "epoch".into(),
+            results,
+        }));
+    }
+
+    fn refuse(&mut self, code: &str) {
+        let push = self.pushes.last().expect("nothing was pushed").clone();
+        let refusal = Refusal { code: code.into(), message: "no".into() };
+        let results = push.documents.iter().map(|document| (document.id.clone(), Err(refusal.clone()))).collect();
+        self.handle(Event::Answered(PushAnswer {
+            number: push.number,
+            collection: TASKS,
+            epoch: "epoch".into(),
+            results,
+        }));
+    }
+}
+
+fn task(text: &str) -> Task {
+    Task { text: text.into(), ..Task::default() }
+}
+
+fn at(ts: i64) -> Position {
+    Position { ts, ordinal: 0 }
+}
+
+fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
+    let deltas = rows.iter().map(|(id, bytes)| PulledChunk {
+        id: DocumentId::new(*id),
+        position: at(to),
+        bytes: bytes.to_vec(),
+        part: None,
+    });
+    Page {
+        collection: TASKS,
+        from: at(from),
+        deltas: deltas.collect(),
+        checkpoint: at(to),
+        has_more: false,
+        epoch: "epoch".into(),
+        pruned: None,
+    }
+}
+
+/// Gives everything one peer has sent to another, as a page.
+fn relay(from: &Peer, id: &str, to: &mut Peer, start: i64, end: i64) {
+    let made = from.made();
+    let rows: Vec<(&str, &[u8])> = made.iter().map(|bytes| (id, &bytes[..])).collect();
+    to.handle(Event::Page(page(start, end, &rows)));
+}
+
+/// Two peers that both show the same document as generation 1.
+fn pair() -> (Peer, Peer) {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    first.accept();
+    let mut second = Peer::connected(2);
+    relay(&first, "a", &mut second, 0, 1);
+    second.apply("a", 1);
+    first.pushes.clear();
+    (first, second)
+}

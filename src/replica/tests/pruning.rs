@@ -1,0 +1,147 @@
+//! A log that was pruned: what is read again, offered again and dropped.
+
+use super::*;
+
+/// The refusal of a checkpoint from before what was pruned.
+fn starts_over() -> Event {
+    let refusal = Refusal { code: "checkpointUnknown".into(), message: "what was deleted since is gone".into() };
+    Event::PullRefused { collection: TASKS, refusal }
+}
+
+#[test]
+fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log refuses.
+    peer.subscribed.clear();
+    let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
+    peer.handle(Event::Page(begins.clone()));
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
+    peer.handle(Event::Page(begins.clone()));
+    assert_eq!(peer.pushes.len(), 2, "offered again");
+    peer.refuse("pruned");
+    assert!(peer.last().2.is_none(), "it is gone");
+    assert!(peer.chunks.is_empty(), "from the store as well");
+    assert!(peer.failures.is_empty(), "it had no edits that were not sent: {:?}", peer.failures);
+
+    // Once for each pruning.
+    peer.put("b", 0, &task("two"));
+    peer.accept();
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.subscribed.clear();
+    peer.handle(Event::Page(begins));
+    assert!(peer.subscribed.is_empty(), "{:?}", peer.subscribed);
+    assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
+    let mut other = Peer::connected(1);
+    other.put("new", 0, &task("one"));
+    let mut peer = Peer::connected(2);
+    peer.handle(Event::Page(page(0, 1, &[])));
+    let id = DocumentId::new("cold");
+    peer.chunks.insert(id.clone(), Vec::new());
+    let (heads, value) = (vec![ChangeHash([1; 32])], Value::Map(BTreeMap::new()));
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id: id.clone(), heads, value }] });
+    // It has news of one that is being read from the store, and a new document.
+    let made = other.made();
+    let rows: [(&str, &[u8]); 2] = [("cold", &made[0]), ("new", &made[0])];
+    peer.replica.handle(Event::Page(page(1, 3, &rows)), 0);
+    peer.replica.handle(starts_over(), 0);
+    let key = DocumentKey { collection: TASKS, id };
+    peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
+    let writes: Vec<_> =
+        std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Write(..))).collect();
+    assert!(writes.is_empty(), "what the log has pruned meanwhile would stay for ever: {writes:?}");
+}
+
+#[test]
+fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
+    let mut peer = Peer::connected(1);
+    peer.handle(Event::Page(page(0, 3, &[])));
+    peer.put("a", 0, &task("one"));
+    let push = peer.pushes.pop().unwrap();
+    peer.replica.handle(starts_over(), 0);
+    let forget: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+    let results = vec![(DocumentId::new("a"), Ok(()))];
+    peer.handle(Event::Answered(PushAnswer { number: push.number, collection: TASKS, epoch: "epoch".into(), results }));
+    assert!(peer.sent.is_empty(), "it may have been pruned since");
+    assert!(matches!(&forget[..], [Effect::Forget(_)]), "{forget:?}");
+    for effect in forget {
+        let event = peer.carry_out(effect).unwrap();
+        peer.handle(event);
+    }
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.len(), 1, "it is offered again");
+}
+
+#[test]
+fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
+    let mut peer = Peer::connected(1);
+    peer.handle(Event::Page(page(0, 3, &[])));
+    let forgets = |peer: &mut Peer| {
+        peer.replica.handle(starts_over(), 0);
+        let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+        let forgets = effects.iter().filter(|effect| matches!(effect, Effect::Forget(_))).count();
+        for effect in effects {
+            if let Some(event) = peer.carry_out(effect) {
+                peer.replica.handle(event, 0);
+            }
+        }
+        forgets
+    };
+    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old place.
+    assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
+    peer.handle(Event::Page(page(0, 5, &[])));
+    assert_eq!(forgets(&mut peer), 1);
+    peer.handle(Event::Page(page(0, 7, &[])));
+    peer.replica.handle(starts_over(), 0);
+    peer.replica.handle(starts_over(), 0);
+    let effects = std::iter::from_fn(|| peer.replica.poll());
+    assert_eq!(effects.filter(|effect| matches!(effect, Effect::Forget(_))).count(), 1, "of two collections");
+}
+
+#[test]
+fn only_the_document_that_was_pruned_is_dropped_and_its_unsent_edits_are_reported() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.put("b", 0, &task("two"));
+    peer.put("c", 0, &task("three"));
+    let ids: Vec<_> = peer.pushes[0].documents.iter().map(|document| document.id.to_string()).collect();
+    assert_eq!(ids, ["a"]);
+    peer.refuse("pruned");
+    assert_eq!(peer.failures, [FailureKind::Pruned]);
+    assert!(peer.last().2.is_none());
+    assert_eq!(peer.chunks.keys().map(|id| id.to_string()).collect::<Vec<_>>(), ["b", "c"]);
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.failures.len()), (0, 1));
+    assert_eq!(peer.sent.len(), 2);
+}
+
+#[test]
+fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
+    peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
+    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked for.
+    let mut other = Peer::connected(2);
+    other.put("b", 0, &task("two"));
+    peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);
+    let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
+    peer.subscribed.clear();
+    for effect in effects {
+        if let Some(event) = peer.carry_out(effect) {
+            peer.handle(event);
+        }
+    }
+    let is_taken_in = peer.chunks.contains_key(&DocumentId::new("b"));
+    assert!(is_taken_in || peer.subscribed == [Checkpoint::default()], "taken in, or asked for again");
+}

@@ -1,0 +1,126 @@
+//! Reading a log: which it is, and what of it is whole.
+
+use super::*;
+
+#[test]
+fn another_log_is_pulled_from_the_start_and_offered_everything() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.subscribed.clear();
+    peer.handle(Event::Page(Page { epoch: "wiped".into(), ..page(9, 9, &[]) }));
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
+    assert_eq!(peer.pushes.last().unwrap().documents[0].id.as_str(), "a");
+    assert_eq!(peer.pushes.len(), 2);
+}
+
+#[test]
+fn a_log_that_gets_its_name_with_the_first_push_is_the_same_log() {
+    let mut peer = Peer::new(1);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.put("a", 0, &task("one"));
+    peer.subscribed.clear();
+    peer.accept();
+    assert_eq!(peer.sent.len(), 1);
+    peer.handle(Event::Page(page(0, 9, &[("a", &peer.made()[0])])));
+    assert_eq!((peer.pushes.len(), &*peer.subscribed), (1, &[][..]), "nothing is offered or asked for again");
+    peer.put("b", 0, &task("two"));
+    peer.accept();
+    assert_eq!((peer.pushes.len(), peer.sent.len()), (2, 2));
+    assert_eq!(peer.checkpoint_at(), Some(at(9)));
+}
+
+#[test]
+fn a_log_that_another_gives_its_name_is_the_same_log() {
+    let mut peer = Peer::new(1);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.put("a", 0, &task("one"));
+    peer.subscribed.clear();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    assert!(peer.subscribed.is_empty());
+    peer.accept();
+    assert_eq!((peer.pushes.len(), peer.sent.len()), (1, 1));
+}
+
+#[test]
+fn a_log_that_went_back_is_pulled_from_the_start_and_offered_everything() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.subscribed.clear();
+    let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
+    peer.handle(Event::PullRefused { collection: TASKS, refusal });
+    assert_eq!(peer.subscribed, [Checkpoint::default()]);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.len(), 2);
+}
+
+#[test]
+fn a_page_that_does_not_continue_what_was_taken_in_is_left_alone() {
+    let (first, _) = pair();
+    let mut peer = Peer::connected(3);
+    peer.handle(Event::Page(page(7, 9, &[])));
+    assert_ne!(peer.checkpoint_at(), Some(at(9)));
+    drop(first);
+}
+
+#[test]
+fn the_checkpoint_waits_for_the_last_part_of_a_chunk() {
+    let mut author = Peer::connected(1);
+    author.put("a", 0, &task("in two parts"));
+    author.put("b", 0, &task("whole"));
+    author.accept();
+    let made = author.made();
+    let (left, right) = made[0].split_at(40);
+    let part = |index| Some(Part { hash: chunk_hash(&made[0]).0, index, count: 2 });
+    let row = |id: &str, ts, bytes: &[u8], part| PulledChunk {
+        id: DocumentId::new(id),
+        position: at(ts),
+        bytes: bytes.to_vec(),
+        part,
+    };
+    let mut peer = Peer::connected(2);
+    let deltas = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];
+    peer.handle(Event::Page(Page { deltas, ..page(0, 5, &[]) }));
+    assert_eq!(peer.last().2, Some(task("whole")));
+    assert_eq!(peer.checkpoint_at(), Some(at(0)));
+    peer.handle(Event::Page(Page { deltas: vec![row("a", 6, right, part(1))], ..page(5, 6, &[]) }));
+    assert_eq!(peer.last().2, Some(task("in two parts")));
+    assert_eq!(peer.checkpoint_at(), Some(at(6)));
+}
+
+#[test]
+fn a_damaged_change_is_reported_and_the_others_go_on() {
+    let (first, _) = pair();
+    let good = first.chunks[&DocumentId::new("a")][0].0.to_vec();
+    let mut bad = good.clone();
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    let mut peer = Peer::connected(2);
+    peer.handle(Event::Page(page(0, 1, &[("b", &bad), ("a", &good)])));
+    assert_eq!(peer.failures, [FailureKind::Damaged]);
+    assert_eq!(peer.last().2, Some(task("start")));
+}
+
+#[test]
+fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    let made = first.made();
+    let mut second = Peer::new(2);
+    second.handle(Event::Connected);
+    second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
+    // The store has not told what it knows of this log yet.
+    second.replica.handle(Event::Disconnected, 0);
+    let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
+    let again = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if checkpoint.position == at(0)));
+    assert!(again, "{effects:?}");
+}

@@ -1,0 +1,250 @@
+//! What is sent when, and what becomes of it.
+
+use super::*;
+
+#[test]
+fn a_remote_change_is_not_pushed_back() {
+    let (first, mut second) = pair();
+    second.pushes.clear();
+    second.put("a", 1, &task("start"));
+    assert!(second.pushes.is_empty(), "{:?}", second.pushes);
+    assert_eq!(second.replica.unsent(), 0);
+    assert_eq!(first.replica.unsent(), 0);
+}
+
+#[test]
+fn an_own_change_that_comes_back_is_neither_shown_nor_stored_again() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("mine"));
+    let made = peer.made();
+    peer.accept();
+    peer.handle(Event::Page(page(0, 5, &[("a", &made[0])])));
+    assert!(peer.delivered.is_empty());
+    assert_eq!(peer.chunks[&DocumentId::new("a")].len(), 1);
+    assert_eq!(peer.checkpoint_at(), Some(at(5)));
+}
+
+#[test]
+fn an_edit_is_sent_while_the_disk_is_still_at_work() {
+    let mut peer = Peer::connected(1);
+    peer.durable = false;
+    peer.put("a", 0, &task("mine"));
+    assert_eq!(peer.pushes.len(), 1);
+    // What is marked as sent comes after what was made, in one order of writes.
+    peer.accept();
+    assert_eq!(peer.sent.len(), 1);
+    assert_eq!(peer.chunks.len(), 1);
+}
+
+#[test]
+fn one_push_is_in_flight_and_later_edits_go_together() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.put("b", 0, &task("two"));
+    peer.put("c", 0, &task("three"));
+    assert_eq!(peer.pushes.len(), 1);
+    peer.accept();
+    assert_eq!(peer.pushes.len(), 2);
+    assert_eq!(peer.pushes[1].documents.len(), 2);
+    peer.accept();
+    assert_eq!(peer.replica.unsent(), 0);
+    assert_eq!(peer.sent.len(), 3);
+}
+
+#[test]
+fn a_dropped_push_is_sent_again_after_reconnecting() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    let number = peer.pushes.last().unwrap().number;
+    peer.handle(Event::PushDropped(number));
+    peer.handle(Event::Disconnected);
+    peer.put("a", 0, &task("one more"));
+    let before = peer.pushes.len();
+    peer.handle(Event::Connected);
+    assert_eq!(peer.pushes.len(), before, "nothing is sent before the log is known");
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+}
+
+#[test]
+fn the_answer_to_a_push_that_was_given_up_is_not_taken_for_the_next_ones() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    let given_up = peer.pushes.last().unwrap().clone();
+    peer.handle(Event::Disconnected);
+    peer.put("a", 0, &task("one more"));
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.pushes.len(), 2);
+    let results = vec![(given_up.documents[0].id.clone(), Ok(()))];
+    peer.handle(Event::Answered(PushAnswer {
+        number: given_up.number,
+        collection: TASKS,
+        epoch: "epoch".into(),
+        results,
+    }));
+    peer.handle(Event::PushDropped(given_up.number));
+    assert_eq!((peer.replica.unsent(), peer.sent.len()), (1, 0));
+    assert_eq!(peer.pushes.len(), 2, "the second is still on its way");
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.sent.len()), (0, 2));
+}
+
+#[test]
+fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
+    let mut author = Peer::connected(1);
+    author.put("a", 0, &task("one"));
+    author.put("a", 0, &task("two"));
+    let all: Vec<u8> = author.chunks[&DocumentId::new("a")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
+    let snapshot = AutoCommit::load(&all).unwrap().save();
+    let row = chunk_hash(&snapshot);
+    let changes = changes_of(row, &snapshot);
+    assert_eq!(changes.len(), 2);
+    let mut peer = Peer::connected(2);
+    let id = DocumentId::new("a");
+    peer.handle(Event::Remote {
+        epoch: Some("epoch".into()),
+        state: RemoteState { remote: Some(RemoteId(9)), unsent: vec![Vec::new()], ..RemoteState::default() },
+    });
+    let collection = peer.replica.collections.first_mut().unwrap();
+    collection.outbox.reset(vec![id.clone()], false);
+    let batch = collection.outbox.next_batch();
+    assert_eq!(batch.read, [(id.clone(), false)]);
+    collection.outbox.read(UnsentDocument { id: id.clone(), changes, fields: None }, batch.number);
+    peer.handle(Event::Retry);
+    assert_eq!(peer.pushes[0].documents[0].changes.len(), 2);
+    peer.accept();
+    assert!(peer.sent.contains(&row));
+    assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn a_pushed_change_carries_only_the_fields_it_touches() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.put("a", 0, &Task { done: true, ..task("one") });
+    let fields = peer.pushes.last().unwrap().documents[0].fields.as_ref().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["done"]);
+}
+
+#[test]
+fn what_an_unanswered_push_set_is_not_set_again_over_what_others_made_of_it() {
+    let mut first = Peer::connected(1);
+    first.put("a", 0, &task("start"));
+    first.accept();
+    // The log takes this one, and the answer is lost.
+    first.put("a", 0, &task("start one"));
+    let mut second = Peer::connected(2);
+    relay(&first, "a", &mut second, 0, 2);
+    second.apply("a", 1);
+    second.put("a", 1, &task("start one two"));
+    first.handle(Event::Disconnected);
+    first.handle(Event::Connected);
+    let others = second.made();
+    first.handle(Event::Page(page(0, 3, &[("a", &others[0])])));
+    let (generation, _, shown) = first.last();
+    assert_eq!(shown, Some(task("start one two")));
+    first.apply("a", generation);
+    first.put("a", generation, &Task { done: true, ..task("start one two") });
+    let stale = "start one";
+    let text = |push: &Push| push.documents[0].fields.as_ref().and_then(|fields| fields.get("text").cloned());
+    let last = first.pushes.last().unwrap();
+    if last.documents[0].changes.len() == 1 {
+        // It was sent again before the page came; now both are, for this is not answered either.
+        first.handle(Event::Disconnected);
+        first.handle(Event::Connected);
+        first.handle(Event::Page(page(0, 3, &[])));
+    }
+    let last = first.pushes.last().unwrap();
+    assert_eq!(last.documents[0].changes.len(), 2);
+    assert_ne!(text(last), Some(Value::Text(stale.into())));
+    assert_eq!(last.documents[0].fields, None, "the backend merges");
+}
+
+#[test]
+fn a_refused_document_holds_back_itself_alone() {
+    let mut peer = Peer::connected(1);
+    peer.put("bad", 0, &task("one"));
+    peer.refuse("rowRefused");
+    assert_eq!(peer.failures, [FailureKind::Refused]);
+    peer.put("bad", 0, &task("one more"));
+    peer.put("good", 0, &task("two"));
+    let last = peer.pushes.last().unwrap();
+    assert_eq!(last.documents.len(), 1);
+    assert_eq!(last.documents[0].id.as_str(), "good");
+    peer.accept();
+    assert_eq!(peer.replica.unsent(), 1, "the edit is kept");
+    peer.handle(Event::Retry);
+    assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+}
+
+#[test]
+fn what_is_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_told_of() {
+    let mut peer = Peer::connected(1);
+    peer.put("small", 0, &task("zero"));
+    peer.put("large", 0, &task("one"));
+    peer.put("larger", 0, &task("two"));
+    peer.accept();
+    let names = |peer: &Peer| -> Vec<String> {
+        peer.pushes.last().unwrap().documents.iter().map(|document| document.id.to_string()).collect()
+    };
+    assert_eq!(names(&peer), ["large", "larger"]);
+    peer.refuse("tooLarge");
+    assert_eq!(peer.failures, [FailureKind::Refused]);
+    assert_eq!(names(&peer), ["larger"], "it may go in without the other");
+    peer.accept();
+    assert_eq!((peer.failures.len(), peer.replica.unsent()), (1, 1));
+}
+
+#[test]
+fn a_log_that_lacks_dependencies_is_offered_everything_once() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.accept();
+    peer.put("a", 0, &task("two"));
+    peer.refuse("missingDependencies");
+    assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+    assert!(peer.failures.is_empty());
+    peer.refuse("missingDependencies");
+    assert_eq!(peer.failures, [FailureKind::Refused]);
+}
+
+#[test]
+fn a_long_time_offline_is_kept_in_the_store_and_sent_whole() {
+    let mut peer = Peer::new(1);
+    for count in 0..400 {
+        peer.put("a", 0, &task(&format!("edit {count}")));
+    }
+    assert_eq!(peer.replica.unsent(), 1);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    assert_eq!(peer.made().len(), 400);
+    peer.accept();
+    assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn an_edit_made_while_the_unsent_are_read_is_sent_after_a_reconnect() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    // More unsent changes than are kept in memory: they are read from the store.
+    for number in 0..300 {
+        peer.put("a", 0, &task(&format!("{number}")));
+    }
+    peer.reads_wait = true;
+    peer.accept();
+    peer.put("a", 0, &task("while it is read"));
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.reads_wait = false;
+    for answer in std::mem::take(&mut peer.reads) {
+        peer.handle(answer);
+    }
+    let pushed: Vec<ChangeHash> =
+        peer.pushes.iter().flat_map(|push| &push.documents).flat_map(|d| &d.changes).map(|(hash, _)| *hash).collect();
+    for (bytes, _) in &peer.chunks[&DocumentId::new("a")] {
+        assert!(pushed.contains(&change_hash(bytes).unwrap()), "an edit was never sent");
+    }
+}

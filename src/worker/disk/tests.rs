@@ -1,0 +1,221 @@
+//! A replica on a real store that is closed and opened again: the test is the world and the deployment.
+
+use std::{path::Path, sync::Arc};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{DiskAnswer, DiskRequest, DiskWork};
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    format::Value,
+    replica::{
+        Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer,
+        Refusal, Replica, Schema,
+    },
+    store::Store,
+    worker::FailureKind,
+};
+
+const TASKS: CollectionIndex = CollectionIndex(0);
+const DEPLOYMENT: &str = "http://first";
+const START: Position = Position { ts: 0, ordinal: 0 };
+
+/// An app that knows of no fields.
+struct Plain;
+
+impl Schema for Plain {
+    fn view(&self, document: &Value, _: u32) -> Value {
+        document.clone()
+    }
+}
+
+/// One run of an app.
+struct App {
+    replica: Replica,
+    disk: DiskWork,
+    answers: UnboundedReceiver<DiskAnswer>,
+    deployment: &'static str,
+    asked: Vec<Checkpoint>,
+    pushes: Vec<Push>,
+    failures: Vec<FailureKind>,
+}
+
+impl App {
+    fn start(folder: &Path, run: u8, deployment: &'static str) -> Self {
+        let (answer, answers) = unbounded_channel();
+        let store = Store::open(&folder.join("store.sqlite3")).unwrap();
+        let disk = DiskWork::new(store, vec!["tasks".into()], answer, Arc::default());
+        disk.fill();
+        let collection = CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) };
+        let replica = Replica::new([run; 16], vec![collection], true);
+        let mut app =
+            Self { replica, disk, answers, deployment, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
+        app.disk.take(DiskRequest::Remote { deployment: deployment.into(), epoch: None });
+        app.work();
+        app.handle(Event::Connected);
+        app
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.replica.handle(event, 0);
+        self.work();
+    }
+
+    /// Until nothing is left to do.
+    fn work(&mut self) {
+        loop {
+            while let Some(effect) = self.replica.poll() {
+                self.carry_out(effect);
+            }
+            assert!(self.disk.carry_out());
+            let Ok(answer) = self.answers.try_recv() else { return };
+            if let DiskAnswer::Event(event) = answer {
+                self.replica.handle(event, 0);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let deployment = self.deployment.to_owned();
+        let remote = self.disk.store().last_remote(&deployment).unwrap();
+        match effect {
+            Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
+            Effect::Push(push) => self.pushes.push(push),
+            Effect::Failed { kind, .. } => self.failures.push(kind),
+            Effect::Deliver(_) | Effect::Edited(..) => {}
+            Effect::Load(document) => self.disk.take(DiskRequest::Load(document)),
+            Effect::Write(id, write) => self.disk.take(DiskRequest::Write(id, write)),
+            Effect::Identify { epoch } => self.disk.take(DiskRequest::Remote { deployment, epoch: Some(epoch) }),
+            Effect::Forget(remote) => self.disk.take(DiskRequest::Forget { deployment, remote }),
+            Effect::ReadUnsent { collection, documents, history, read } => {
+                self.disk.take(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
+            }
+        }
+    }
+
+    fn put(&mut self, id: &str) {
+        let value = Value::Map([("n".into(), Value::Int(1))].into());
+        let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
+        let change = Change::Put { value, mask: 1 };
+        self.handle(Event::Edit(Edit { number: 1, document, generation: 0, capture: 1, change }));
+    }
+
+    fn answer(&mut self, result: Result<(), Refusal>) {
+        let push = self.pushes.last().expect("something was pushed");
+        let results = push.documents.iter().map(|document| (document.id.clone(), result.clone())).collect();
+        let answer = PushAnswer { number: push.number, collection: TASKS, epoch: "log".into(), results };
+        self.handle(Event::Answered(answer));
+    }
+
+    fn documents(&self) -> Vec<String> {
+        let documents = self.disk.store().documents("tasks", None, usize::MAX).unwrap();
+        documents.iter().map(|document| document.id.to_string()).collect()
+    }
+}
+
+fn at(ts: i64) -> Position {
+    Position { ts, ordinal: 0 }
+}
+
+/// A page with these documents, each in one change, of a log that was pruned up to `pruned`.
+fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more: bool) -> Page {
+    let mut other =
+        Replica::new([99; 16], vec![CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) }], true);
+    let deltas = documents.iter().map(|(id, ts)| {
+        let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
+        let change = Change::Put { value: Value::Map([("n".into(), Value::Int(*ts))].into()), mask: 1 };
+        other.handle(Event::Edit(Edit { number: 1, document: document.clone(), generation: 0, capture: 1, change }), 0);
+        let bytes = std::iter::from_fn(|| other.poll()).find_map(|effect| match effect {
+            Effect::Write(_, crate::store::Write::Document(write)) => Some(write.chunks[0].bytes.to_vec()),
+            _ => None,
+        });
+        PulledChunk { id: document.id, position: at(*ts), bytes: bytes.expect("an edit is written"), part: None }
+    });
+    let deltas: Vec<_> = deltas.collect();
+    let checkpoint = deltas.last().map_or(from, |delta| delta.position);
+    Page { collection: TASKS, from, deltas, checkpoint, has_more, epoch: "log".into(), pruned }
+}
+
+#[test]
+fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let pruned = Some(9);
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    assert_eq!(app.asked, [Checkpoint::default()]);
+    app.handle(Event::Page(page(START, &[("a", 3)], pruned, true)));
+    drop(app);
+
+    // Its place is before the newest row that is gone: the log goes on from there for those alone who say what they heard of it.
+    let mut app = App::start(folder.path(), 2, DEPLOYMENT);
+    assert_eq!(app.asked, [Checkpoint { position: at(3), pruned }]);
+    app.handle(Event::Page(page(at(3), &[("b", 5)], pruned, true)));
+    drop(app);
+    let mut app = App::start(folder.path(), 3, DEPLOYMENT);
+    assert_eq!(app.asked, [Checkpoint { position: at(5), pruned }]);
+    app.handle(Event::Page(page(at(5), &[("c", 12)], pruned, false)));
+    assert_eq!((app.documents(), app.pushes.len()), (vec!["a".to_owned(), "b".into(), "c".into()], 0));
+    drop(app);
+
+    // It is another log's business.
+    let mut app = App::start(folder.path(), 4, "http://second");
+    assert_eq!(app.asked, [Checkpoint::default()]);
+    drop(app);
+    app = App::start(folder.path(), 5, DEPLOYMENT);
+    app.asked.clear();
+    app.handle(Event::Page(Page { epoch: "wiped".into(), ..page(at(12), &[], None, false) }));
+    assert_eq!(app.asked, [Checkpoint::default()]);
+}
+
+#[test]
+fn what_a_log_says_of_pruning_in_mid_pull_counts_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    app.handle(Event::Page(page(START, &[("a", 3)], None, true)));
+    // It had read as far as that. What is pruned later may be what it has read.
+    app.handle(Event::Page(page(at(3), &[("b", 5)], Some(2), true)));
+    drop(app);
+    let app = App::start(folder.path(), 2, DEPLOYMENT);
+    assert_eq!(app.asked, [Checkpoint { position: at(5), pruned: None }]);
+}
+
+#[test]
+fn who_pushed_to_a_log_that_was_empty_when_it_was_read_starts_over_once_it_was_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    app.handle(Event::Page(page(START, &[], None, false)));
+    app.put("a");
+    app.answer(Ok(()));
+    drop(app);
+
+    // Others have deleted it meanwhile, and it was pruned.
+    let mut app = App::start(folder.path(), 2, DEPLOYMENT);
+    assert_eq!((app.documents(), app.replica.unsent()), (vec!["a".to_owned()], 0));
+    let begins = || page(START, &[("b", 12)], Some(9), true);
+    app.handle(Event::Page(begins()));
+    assert_eq!(app.asked, [Checkpoint::default(), Checkpoint::default()]);
+    app.handle(Event::Page(begins()));
+    app.answer(Err(Refusal { code: "pruned".into(), message: "gone".into() }));
+    assert_eq!(app.documents(), ["b"]);
+    assert_eq!(app.failures, [], "it had no edits that were not sent");
+}
+
+#[test]
+fn an_app_that_ends_before_its_first_page_is_taken_in_starts_over_once_for_each_pruning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    let begins = |pruned| page(START, &[], Some(pruned), false);
+    app.handle(Event::Page(begins(9)));
+    app.put("a");
+    app.answer(Ok(()));
+    for (run, pruned, times) in [(2, 9, 1), (3, 9, 1), (4, 20, 2), (5, 20, 1)] {
+        drop(app);
+        app = App::start(folder.path(), run, DEPLOYMENT);
+        app.handle(Event::Page(begins(pruned)));
+        let begun: Vec<_> = app.asked.iter().map(|checkpoint| checkpoint.position).collect();
+        assert_eq!(begun, vec![START; times], "run {run}");
+        if times == 2 {
+            app.handle(Event::Page(begins(pruned)));
+            app.answer(Ok(()));
+        }
+    }
+}

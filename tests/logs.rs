@@ -1,0 +1,131 @@
+//! What an app logs: everything that happens, and no token. By itself, because it listens to all of a process.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use bevy::prelude::*;
+use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
+    prelude::*,
+    transport::LOG_FILTER,
+    worker::FailureKind,
+};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Longer than anything here takes on the slowest machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Task {
+    text: String,
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Resource, Default)]
+struct Refused(usize);
+
+fn count(mut refused: ResMut<Refused>, mut failures: MessageReader<SyncFailed>) {
+    let failures = failures.read().filter(|SyncFailed(failure)| failure.kind == FailureKind::Unauthenticated);
+    refused.0 += failures.count();
+}
+
+fn until(what: &str, app: &mut App, condition: impl Fn(&App) -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition(app) {
+        assert!(Instant::now() < deadline, "in vain: {what}; {:?}", app.world().resource::<SyncStatus>());
+        app.update();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn no_token_is_logged_whether_it_is_taken_refused_or_expires() {
+    // Words that are in nothing else.
+    const TOKENS: [&str; 4] = ["first-aardvark", "second-badger", "third-capybara", "fourth-dromedary"];
+    let (ours, all) = (Log::default(), Log::default());
+    let (own, filtered) = (ours.clone(), all.clone());
+    let is_own = filter_fn(|event| event.target().starts_with("bevy_convex_replicate"));
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(move || own.clone()).with_filter(is_own))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(move || filtered.clone())
+                .with_filter(EnvFilter::new(format!("trace,{LOG_FILTER}"))),
+        )
+        .init();
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = BackendConfig::new().data(folder.path().join("backend")).token(TOKENS[0]);
+    let backend = Backend::start(config).unwrap();
+    let token = Arc::new(Mutex::new(TOKENS[0]));
+    let given = token.clone();
+    let plugin = ReplicatePlugin::new("logs")
+        .store(folder.path().join("store.sqlite"))
+        .deployment(backend.url())
+        .auth(move |_| std::future::ready(Ok(Some(given.lock().unwrap().to_string()))));
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(plugin)
+        .replicate::<Task>("tasks")
+        .init_resource::<Refused>()
+        .add_systems(Update, count);
+    app.finish();
+    app.cleanup();
+    let insert = |app: &mut App| {
+        app.world_mut().spawn((Task { text: "words".into() }, DocumentId::random()));
+    };
+    let has = |tasks: usize| {
+        let backend = &backend;
+        move |_: &App| backend.rows("tasks").len() == tasks
+    };
+
+    insert(&mut app);
+    until("it is taken", &mut app, has(1));
+    // It expires, and the callback has the next.
+    *token.lock().unwrap() = TOKENS[1];
+    backend.replace_token(TOKENS[1]).unwrap();
+    insert(&mut app);
+    until("it is refreshed", &mut app, has(2));
+    // It expires, and the callback has one that is refused.
+    *token.lock().unwrap() = TOKENS[2];
+    backend.replace_token(TOKENS[3]).unwrap();
+    insert(&mut app);
+    until("the refusal is told", &mut app, |app| app.world().resource::<Refused>().0 > 0);
+    *token.lock().unwrap() = TOKENS[3];
+    until("it is taken again", &mut app, has(3));
+    drop(app);
+    backend.stop();
+
+    let (ours, all) = (ours.text(), all.text());
+    assert!(all.len() >= ours.len() && ours.contains("TRACE") | ours.contains("DEBUG"), "{ours}");
+    assert!(all.contains(" convex") || all.contains("tokio"), "others log, too");
+    for (name, log) in [("this library", &ours), ("everything else", &all)] {
+        for token in TOKENS {
+            let line = log.lines().find(|line| line.contains(token));
+            assert_eq!(line, None, "{name} logged a token");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Documents as they are, for tests of the core: no types, nothing left out.
+
+use std::any::Any;
+
+use bevy_convex_replicate::{
+    format::{FormatError, Value},
+    replica::Schema,
+    worker::{Codec, Decoded, Encode},
+};
+
+/// Knows every field but those that documents have for themselves.
+pub struct Plain;
+
+impl Schema for Plain {
+    fn view(&self, document: &Value, _: u32) -> Value {
+        let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
+        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Codec for Plain {
+    fn decode(&self, document: &Value) -> Decoded {
+        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
+    }
+}
+
+/// What a document holds now.
+pub struct Put(pub Value);
+
+impl Encode for Put {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Ok((self.0.clone(), 1))
+    }
+}
