@@ -2,7 +2,7 @@ import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
 import { api, components, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
-import { changes, document, edit, type Fields, save } from "./documents";
+import { changes, document, edit, type Fields } from "./documents";
 
 type Position = { ts: bigint; ordinal: number };
 const START: Position = { ts: 0n, ordinal: 0 };
