@@ -290,7 +290,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       returns: v.object({ compacted: v.number(), hasMore: v.boolean() }),
       handler: async (ctx, { id, now = false }) => {
         const before = Date.now() - (now ? 0 : compactAfter);
-        const done = await ctx.runMutation(component.upkeep.compact, { collection, id, before });
+        const done = await ctx.runMutation(component.compaction.compact, { collection, id, before });
         if (done.hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "compact"), { id, now });
         return done;
       },
@@ -302,7 +302,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       returns: v.object({ pruned: v.array(v.string()), hasMore: v.boolean() }),
       handler: async (ctx) => {
         const before = Date.now() - retention;
-        const done = await ctx.runMutation(component.upkeep.prune, { collection, before });
+        const done = await ctx.runMutation(component.pruning.prune, { collection, before });
         for (const id of done.pruned) {
           const row = await readRow(ctx, table, id);
           if (row !== null) await ctx.db.delete(row._id);

@@ -259,7 +259,7 @@ async function compactNow(
   // What is deleted is read once more.
   const bytes = Math.min(bytesRead.remaining / 2, bytesWritten.remaining) - COMPACT_ROOM;
   if (bytes < COMPACT_ROOM) return documents;
-  const { compacted } = await ctx.runMutation(component.upkeep.compact, {
+  const { compacted } = await ctx.runMutation(component.compaction.compact, {
     collection,
     id,
     before: Date.now(),

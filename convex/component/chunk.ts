@@ -68,6 +68,23 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
   return { hash: hex(hash), actor, seq, startOp, lastOp: startOp + operations - 1, deps };
 }
 
+/** Checks that bytes are whole chunks of any kind, one after the other, with the checksums they say. Throws {@link NotAChange}. */
+export function checkChunks(bytes: Uint8Array): void {
+  const input = new Reader(bytes);
+  do {
+    const start = bytes.length - input.left();
+    const magic = input.take(4);
+    if (!MAGIC.every((byte, i) => magic[i] === byte)) throw new NotAChange("a chunk does not start like one");
+    const checksum = input.take(4);
+    const kind = input.byte();
+    input.take(input.number());
+    // The checksum of a compressed change is that of what is in it: Automerge checks it.
+    if (kind === COMPRESSED_CHANGE) continue;
+    const hash = sha256(bytes.subarray(start + 8, bytes.length - input.left()));
+    if (!checksum.every((byte, i) => hash[i] === byte)) throw new NotAChange("a checksum is wrong");
+  } while (input.left() > 0);
+}
+
 /** How many operations a change has, and how many rows its longest column claims. */
 function countOperations(input: Reader): { operations: number; rows: number } {
   const columns: { column: number; length: number }[] = [];

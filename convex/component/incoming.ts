@@ -36,6 +36,8 @@ export type Incoming = {
   heads: string[];
   headOps: number[];
   parts: NewPart[];
+  /** Changes of which a part came that waits already: it waits from now on. */
+  repeated: Set<string>;
   /** Stored parts that are used up, and their bytes. */
   usedParts: Id<"parts">[];
   usedBytes: number;
@@ -74,6 +76,7 @@ export async function examineDocument(
     heads: document?.heads ?? [],
     headOps: document?.headOps ?? [],
     parts: [],
+    repeated: new Set(),
     usedParts: [],
     usedBytes: 0,
     completed: [],
@@ -178,6 +181,7 @@ async function readChunk(
     if (!sameBytes(same.bytes, chunk.bytes)) {
       throw new Refused("invalidChange", `Part ${index} came before with other bytes.`);
     }
+    incoming.repeated.add(hash);
     return null;
   }
   if ((incomplete?.have ?? 0) + here.length + 1 < count) {

@@ -84,11 +84,11 @@ export const COUNT_SHARDS = 16;
 export const COMPACT_ROWS = 2_000;
 /** Chunk bytes one compaction reads, and reads again to delete them: the largest document and what was added to it. */
 export const COMPACT_BYTES = 7.5 * 1024 * 1024;
-/** Documents one call of a pruning function removes. */
+/** Documents that one call of a pruning function looks at. */
 export const PRUNE_DOCUMENTS = 20;
-/** Bytes of logs that a pruning call deletes, and reads for that twice, before it leaves the parts that wait to the next call. */
-export const PRUNE_BYTES = 1024 * 1024;
-/** Rows of one table that a pruning call deletes for one document; the rest is left to the next call. */
+/** What a pruning call reads of logs and rows, each twice: the largest document compacted, and its row. */
+export const PRUNE_READ_BYTES = 2 * (DOCUMENT_BYTES + ROW_BYTES);
+/** Rows of one table that a pruning call deletes, each by its id; the rest is left to the next call. */
 export const PRUNE_ROWS = 2_000;
 /** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row and the room before it: enough for the parts of the largest change twice over. */
 export const ORDINAL_STEP = 64;

@@ -221,16 +221,17 @@ async function storeParts(
   incoming: Incoming,
 ): Promise<void> {
   for (const part of incoming.parts) {
-    await ctx.db.insert("parts", { collection, id, ...part, ts: ctx.db.vars.commitTs });
+    await ctx.db.insert("parts", { collection, id, ...part });
   }
   for (const used of incoming.usedParts) await ctx.db.delete(used);
   for (const hash of incoming.whole) await addIncomplete(ctx, collection, id, { hash, count: 0 }, -Infinity);
   for (const part of incoming.parts) await addIncomplete(ctx, collection, id, part, 1);
+  for (const hash of incoming.repeated) await addIncomplete(ctx, collection, id, { hash, count: 0 }, 0);
   await addWaiting(ctx, collection, id, total(incoming.parts) - incoming.usedBytes);
 }
 
-/** Counts parts of a change that are there, or no longer. */
-export async function addIncomplete(
+/** Counts parts of a change that are there, or no longer, and notes when. */
+async function addIncomplete(
   ctx: MutationCtx,
   collection: string,
   id: string,
@@ -239,8 +240,9 @@ export async function addIncomplete(
 ): Promise<void> {
   const row = await readIncomplete(ctx, collection, id, hash);
   const have = (row?.have ?? 0) + parts;
-  if (have > 0 && row === null) await ctx.db.insert("incomplete", { collection, id, hash, count, have });
-  else if (have > 0 && row !== null) await ctx.db.patch(row._id, { have });
+  const ts = ctx.db.vars.commitTs;
+  if (have > 0 && row === null) await ctx.db.insert("incomplete", { collection, id, hash, count, have, ts });
+  else if (have > 0 && row !== null) await ctx.db.patch(row._id, { have, ts });
   else if (row !== null) await ctx.db.delete(row._id);
 }
 

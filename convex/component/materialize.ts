@@ -36,8 +36,19 @@ export function rowOf(
   return { ...rest, ...own, ...(deleted === true ? { deleted } : {}) };
 }
 
+/** The fields that Convex adds to a row: `_id` and `_creationTime`. */
+const SYSTEM_FIELDS = 2;
+
 /** Checks that a row fits in Convex, with what Convex adds to it. */
 export function checkRowSize(row: Record<string, Value>): void {
+  const fields = Object.keys(row).length + SYSTEM_FIELDS;
+  if (fields > OBJECT_FIELDS) {
+    throw new Refused(
+      "tooLarge",
+      `The row would have ${fields} fields with its own; Convex stores ${OBJECT_FIELDS}.`,
+      OBJECT_FIELDS,
+    );
+  }
   const size = getDocumentSize(row);
   if (size > ROW_BYTES) {
     throw new Refused("tooLarge", `The row would have ${size} bytes; Convex stores ${ROW_BYTES}.`, ROW_BYTES);

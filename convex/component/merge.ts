@@ -3,6 +3,7 @@ import type { Doc } from "@automerge/automerge/slim";
 import { v } from "convex/values";
 import { query, type QueryCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
+import { checkChunks, NotAChange } from "./chunk";
 import { Refused } from "./errors";
 import { examineDocument, logOf, readDocument } from "./incoming";
 import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES } from "./limits";
@@ -69,6 +70,7 @@ export const split = query({
           CHANGE_BYTES,
         );
       }
+      checkWhole(new Uint8Array(crdtBytes));
       return await withDocument(ctx, automerge, collection, id, (doc) => {
         const before = automerge.getHeads(doc);
         const after = apply(automerge, doc, [new Uint8Array(crdtBytes)]);
@@ -161,6 +163,16 @@ function open(automerge: Automerge, id: string, bytes: Uint8Array): Doc<Fields> 
     return automerge.load<Fields>(bytes);
   } catch (error) {
     throw new Refused("invalidChange", `The log of the document ${id} does not open: ${messageOf(error)}.`);
+  }
+}
+
+/** What is cut off or damaged would be left out, without a word, by what adds it to a document. */
+function checkWhole(bytes: Uint8Array): void {
+  try {
+    checkChunks(bytes);
+  } catch (error) {
+    if (!(error instanceof NotAChange)) throw error;
+    throw new Refused("invalidChange", `These bytes are no saved document, nor changes: ${error.message}.`);
   }
 }
 

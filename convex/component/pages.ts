@@ -49,8 +49,8 @@ export const pullDeltas = query({
   handler: async (ctx, { collection, checkpoint, limit, scope, pruned: known }) => {
     const rows = clamp(limit, PAGE_ROWS, PAGE_ROWS_MAX);
     checkPosition(checkpoint);
-    const pruned = (await readPruned(ctx, collection))?.ts;
-    checkNotPruned(checkpoint, pruned, known);
+    const mark = await readPruned(ctx, collection);
+    checkNotPruned(checkpoint, mark, known);
     const deltas = [];
     let bytes = 0;
     let hasMore = false;
@@ -69,7 +69,7 @@ export const pullDeltas = query({
       checkpoint: last === undefined ? checkpoint : { ts: last.ts, ordinal: last.ordinal },
       hasMore,
       epoch: (await readEpoch(ctx)) ?? "",
-      ...(pruned === undefined ? {} : { pruned }),
+      ...(mark === null ? {} : { pruned: mark.stamp }),
     };
   },
 });
@@ -209,12 +209,12 @@ async function* rowsAfter(
 }
 
 /**
- * A checkpoint from before the newest tombstone pruned may have missed a delete: unless it is that of a page which was given out
- * since, as its reader says who began after the pruning and is on the way.
+ * A checkpoint from before the newest row pruned may have missed a delete, also one of the same commit: unless it is that of a page
+ * which was given out since, as its reader says who began after the pruning and is on the way.
  */
-function checkNotPruned({ ts }: Position, pruned: bigint | undefined, known: bigint | undefined): void {
-  if (ts > 0n && pruned !== undefined && ts < pruned && known !== pruned)
-    throw unknownCheckpoint("is older than the log remembers");
+function checkNotPruned(checkpoint: Position, mark: Doc<"pruned"> | null, known: bigint | undefined): void {
+  if (checkpoint.ts === 0n || mark === null || known === mark.stamp) return;
+  if (comparePositions(checkpoint, mark) < 0) throw unknownCheckpoint("is older than the log remembers");
 }
 
 /** A checkpoint after the newest row is of another log. Asked only where nothing follows it, so that it reads no more. */
@@ -224,33 +224,35 @@ async function checkNotAhead(
   scope: string | undefined,
   checkpoint: Position,
 ): Promise<void> {
-  if (!isAfter(checkpoint, START)) return;
+  if (comparePositions(checkpoint, START) <= 0) return;
   if (scope !== undefined) {
     const newest = await ctx.db
       .query("chunks")
       .withIndex("by_scope", (q) => q.eq("collection", collection).eq("scope", scope))
       .order("desc")
       .first();
-    if (newest !== null && !isAfter(checkpoint, positionOf(newest))) return;
+    if (newest !== null && comparePositions(checkpoint, positionOf(newest)) <= 0) return;
   }
   const newest = await ctx.db
     .query("chunks")
     .withIndex("by_position", (q) => q.eq("collection", collection))
     .order("desc")
     .first();
-  if (newest !== null && !isAfter(checkpoint, positionOf(newest))) return;
+  if (newest !== null && comparePositions(checkpoint, positionOf(newest)) <= 0) return;
   // The newest row may have been pruned, and was the newest all the same.
-  const pruned = await readPruned(ctx, collection);
-  if (pruned === null || checkpoint.ts > pruned.ts) throw unknownCheckpoint("is ahead of the log");
+  const mark = await readPruned(ctx, collection);
+  if (mark === null || checkpoint.ts > mark.ts) throw unknownCheckpoint("is ahead of the log");
 }
 
 const START: Position = { ts: 0n, ordinal: 0 };
 
-function isAfter(a: Position, b: Position): boolean {
-  return a.ts > b.ts || (a.ts === b.ts && a.ordinal > b.ordinal);
+/** Below zero where `a` comes first, above it where `b` does. */
+export function comparePositions(a: Position, b: Position): number {
+  if (a.ts === b.ts) return a.ordinal - b.ordinal;
+  return a.ts < b.ts ? -1 : 1;
 }
 
-function positionOf(row: Doc<"chunks">): Position {
+export function positionOf(row: Doc<"chunks">): Position {
   return { ts: committed(row.ts), ordinal: row.ordinal };
 }
 
@@ -260,7 +262,8 @@ function checkPosition({ ts, ordinal }: Position): void {
   }
 }
 
-async function readPruned(ctx: QueryCtx, collection: string) {
+/** How far a log is pruned; null where nothing is. */
+export async function readPruned(ctx: QueryCtx, collection: string) {
   return await ctx.db
     .query("pruned")
     .withIndex("by_collection", (q) => q.eq("collection", collection))

@@ -76,10 +76,7 @@ export default defineSchema({
     index: v.number(),
     count: v.number(),
     bytes: v.bytes(),
-    ts: v.commitTs(),
-  })
-    .index("by_part", ["collection", "id", "hash", "index"])
-    .index("by_ts", ["collection", "ts"]),
+  }).index("by_part", ["collection", "id", "hash", "index"]),
 
   /** How many parts of a change are in `parts`: to read those to count them would cost all their bytes. No row: none. */
   incomplete: defineTable({
@@ -88,7 +85,11 @@ export default defineSchema({
     hash: v.string(),
     count: v.number(),
     have: v.number(),
-  }).index("by_chunk", ["collection", "id", "hash"]),
+    /** When one of them came last, for the first time or again. */
+    ts: v.commitTs(),
+  })
+    .index("by_chunk", ["collection", "id", "hash"])
+    .index("by_ts", ["collection", "ts"]),
 
   /** How many bytes of a document's changes wait in `parts`. No row: none. */
   waiting: defineTable({ collection: v.string(), id: v.string(), bytes: v.number() }).index("by_document", [
@@ -102,6 +103,14 @@ export default defineSchema({
     "shard",
   ]),
 
-  /** How far tombstones have been pruned: a checkpoint older than this may have missed a delete. */
-  pruned: defineTable({ collection: v.string(), ts: v.int64() }).index("by_collection", ["collection"]),
+  /**
+   * The newest log row that was pruned: a checkpoint before it may have missed a delete. `stamp` is what readers are told: near its time,
+   * and another one whenever more is pruned.
+   */
+  pruned: defineTable({
+    collection: v.string(),
+    ts: v.int64(),
+    ordinal: v.number(),
+    stamp: v.int64(),
+  }).index("by_collection", ["collection"]),
 });

@@ -214,7 +214,7 @@ test("the schemas and definitions are what a deployment reads", async () => {
 test("the component's functions are all there, and every call of an app reaches one", async () => {
   const { functions } = push.componentDefinitions[0]!;
   const found: Record<string, string[]> = {};
-  for (const module of ["log", "merge", "pages", "quarantine", "upkeep"]) {
+  for (const module of ["compaction", "log", "merge", "pages", "pruning", "quarantine"]) {
     const exported = await functionsOf(functions, `${module}.js`);
     found[module] = Object.keys(exported).sort();
     for (const [name, { args, returns }] of Object.entries(exported)) {
@@ -223,11 +223,12 @@ test("the component's functions are all there, and every call of an app reaches 
     }
   }
   expect(found).toEqual({
+    compaction: ["compact"],
     log: ["append", "checked", "examine", "renewEpoch", "restored", "status"],
     merge: ["deletion", "preview", "split"],
     pages: ["changeStream", "pullDeltas", "pullDocuments"],
+    pruning: ["prune"],
     quarantine: ["isolate"],
-    upkeep: ["compact", "prune"],
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * What an edit, another client and an idle client cost: `npm run measure`. Bytes are counted where they cross the socket, reads and writes as
- * `convex-test` counts them for a transaction.
+ * What an edit, another client and an idle client cost, and what the worst calls take: `npm run measure`. Bytes are counted where they cross the
+ * socket, reads and writes as `convex-test` counts them for a transaction, calls where functions ask for them. Times are this machine's.
  */
 import * as Automerge from "@automerge/automerge";
 import { ConvexClient } from "convex/browser";
@@ -10,9 +10,11 @@ import componentSchema from "../component/schema";
 import { Deployment } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import { Host } from "../host/server";
-import { api, internal } from "./app/_generated/api";
+import { api, components, internal } from "./app/_generated/api";
 import schema from "./app/schema";
 import { changes, document, edit, type Fields, save } from "./documents";
+import { type Inside, isolated, mebibytes } from "./isolate";
+import { worst } from "./worst";
 
 const START = { ts: 0n, ordinal: 0 };
 /** How long an idle client is watched. */
@@ -44,8 +46,27 @@ async function bytes(work: () => Promise<unknown>): Promise<string> {
   return `${counted.sent} bytes sent, ${counted.received} received`;
 }
 
-/** What a transaction reads and writes. */
+/** Calls of functions by functions, as they are asked for: `convex-test` sets this once, and looks up the test behind it at each use. */
+const runtime = (globalThis as unknown as { Convex: Runtime }).Convex;
+type Runtime = { asyncSyscall: (op: string, args: string) => Promise<string> };
+let called = { inside: 0, scheduled: 0 };
+Object.defineProperty(globalThis, "Convex", {
+  value: new Proxy(runtime, {
+    get(target, name) {
+      if (name !== "asyncSyscall") return Reflect.get(target, name) as unknown;
+      const ask = target.asyncSyscall;
+      return (op: string, args: string) => {
+        if (op === "1.0/runUdf") called.inside += 1;
+        if (op === "1.0/schedule") called.scheduled += 1;
+        return ask(op, args);
+      };
+    },
+  }),
+});
+
+/** What a transaction reads and writes, and which functions it calls. */
 async function transaction(work: Parameters<typeof deployment.test.run>[0]): Promise<string> {
+  called = { inside: 0, scheduled: 0 };
   const { bytesRead, bytesWritten, databaseQueries, documentsRead, documentsWritten } =
     await deployment.test.run(async (ctx) => {
       await work(ctx);
@@ -53,7 +74,9 @@ async function transaction(work: Parameters<typeof deployment.test.run>[0]): Pro
     });
   return (
     `${documentsRead.used} rows (${bytesRead.used} bytes) read in ${databaseQueries.used} ranges, ` +
-    `${documentsWritten.used} rows (${bytesWritten.used} bytes) written`
+    `${documentsWritten.used} rows (${bytesWritten.used} bytes) written; ` +
+    // The first is the call that is measured.
+    `${called.inside - 1} calls inside, ${called.scheduled} scheduled`
   );
 }
 
@@ -96,14 +119,20 @@ const args = { collectionName: "", documentId: "a", crdtBytes: save(web), materi
 console.log(`    ${await bytes(() => client.mutation(api.notes.updateDocument, args))}`);
 doc = web;
 
+// From here on nobody subscribes: what is called is called by what is measured.
+await client.close();
+await other.close();
+await host.close();
+
 console.log("in the database");
+await deployment.test.mutation(internal.notes.checkRows, { ids: ["a"] });
 const fast = push("a", { isDone: false });
 console.log(
   `  an edit of one field:\n    ${await transaction((ctx) => ctx.runMutation(api.notes.pushChanges, { documents: fast }))}`,
 );
 // Two that know nothing of each other: the second is merged.
 const [left, right] = ["oat milk", "soy milk"].map((title) => edit(Automerge.clone(doc), { title }));
-await other.mutation(api.notes.pushChanges, {
+await deployment.test.mutation(api.notes.pushChanges, {
   documents: [{ id: "a", changes: changes(left!, doc), fields: { title: "oat milk" } }],
 });
 const concurrent = [{ id: "a", changes: changes(right!, doc), fields: { title: "soy milk" } }];
@@ -119,7 +148,38 @@ console.log(
 );
 console.log(`  changeStream:\n    ${await transaction((ctx) => ctx.runQuery(api.notes.changeStream, {}))}`);
 
-await client.close();
-await other.close();
-await host.close();
+console.log(
+  `  pullChanges, one document:\n    ${await transaction((ctx) =>
+    ctx.runQuery(api.notes.pullChanges, { collectionName: "", checkpoint: { lastModified: 0 } }),
+  )}`,
+);
+const whole = edit(Automerge.load<Fields>(new Uint8Array(save(doc))), { title: "tea" });
+const update = { ...args, crdtBytes: save(whole) };
+console.log(
+  `  an edit through the original API:\n    ${await transaction((ctx) => ctx.runMutation(api.notes.updateDocument, update))}`,
+);
+
+console.log("the worst calls of the component, each in a JavaScript heap of 64 MiB");
+for (const { name, path, prepare } of worst) {
+  const { test: place } = new Deployment({
+    schema,
+    modules: modulesUnder(resolve(import.meta.dirname, "app")),
+    component: {
+      schema: componentSchema,
+      modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+    },
+  });
+  const args = await prepare(async (id, some) => {
+    const documents = [{ id, changes: some, unchecked: false }];
+    const append = { collection: "notes", documents };
+    await place.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, append)));
+  });
+  const { startMs, callMs, heapBytes, bufferBytes, wasmBytes } = (
+    await isolated(place as unknown as Inside, path, args)
+  ).taken;
+  console.log(
+    `  ${path}, ${name}:\n    ${Math.round(callMs)} ms and ${Math.round(startMs)} to start; ` +
+      `heap ${mebibytes(heapBytes)}, buffers ${mebibytes(bufferBytes)}, WASM ${mebibytes(wasmBytes)}`,
+  );
+}
 process.exit();

@@ -31,7 +31,8 @@ test("every function of the app and the component bundles without Node", async (
     "component/log",
     "component/merge",
     "component/pages",
-    "component/upkeep",
+    "component/compaction",
+    "component/pruning",
     "app/cards",
     "app/crons",
   ];

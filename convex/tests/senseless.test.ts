@@ -174,7 +174,7 @@ describe("a change that makes no sense", () => {
     const compact = async () =>
       await t.run(
         async (ctx) =>
-          await ctx.runMutation(components.replicate.upkeep.compact, {
+          await ctx.runMutation(components.replicate.compaction.compact, {
             collection: "notes",
             id: "a",
             before: later,

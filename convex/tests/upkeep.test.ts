@@ -2,7 +2,7 @@ import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
 import { api, components, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
-import { changes, document, edit, type Fields, save } from "./documents";
+import { changes, document, edit, type Fields } from "./documents";
 
 type Position = { ts: bigint; ordinal: number };
 const START: Position = { ts: 0n, ordinal: 0 };
@@ -194,68 +194,6 @@ describe("compaction", () => {
     }
     expect(pieces.length).toBeGreaterThan(1);
     expect(Automerge.load(Buffer.concat(pieces))).toEqual(doc);
-  });
-});
-
-describe("pruning", () => {
-  test("a tombstone older than the retention is gone, and an old client starts over", async () => {
-    const t = backend();
-    const doc = document({ title: "milk" });
-    await push(t, "a", doc);
-    const old = (await pull(t, START)).checkpoint;
-    await push(t, "b", document({ title: "bread" }));
-    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "a" });
-    const current = (await pull(t, START)).checkpoint;
-    await tick();
-    expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: ["a"], hasMore: false });
-
-    expect((await rows(t)).map((row) => row.id)).toEqual(["b"]);
-    expect((await pull(t, START)).deltas.map((delta) => delta.id)).toEqual(["b"]);
-    expect((await pull(t, current)).deltas).toEqual([]);
-    await expect(pull(t, old)).rejects.toMatchObject({ data: { code: "checkpointUnknown" } });
-    expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
-
-    const back = await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc) }] });
-    expect(back.results).toMatchObject([{ id: "a", status: "refused", code: "pruned" }]);
-    const args = {
-      collectionName: "notes",
-      documentId: "a",
-      crdtBytes: save(doc),
-      materializedDoc: {},
-      version: 1,
-    };
-    await expect(t.mutation(api.notes.insertDocument, args)).rejects.toMatchObject({
-      data: { code: "pruned" },
-    });
-    expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: [], hasMore: false });
-  });
-
-  test("who begins after the pruning gets through all pages, and who was away in the middle starts over", async () => {
-    const t = backend();
-    for (const id of ["a", "b", "c", "gone"]) await push(t, id, document({ title: id }));
-    await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "gone" });
-    await push(t, "d", document({ title: "d" }));
-    const before = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
-    expect(before).not.toHaveProperty("pruned");
-    await tick();
-    expect(await t.mutation(internal.notes.prune, {})).toMatchObject({ pruned: ["gone"] });
-
-    const ids = [];
-    let page = await t.query(api.notes.pullDeltas, { checkpoint: START, limit: 1 });
-    ids.push(...page.deltas.map((delta) => delta.id));
-    const first = page;
-    while (page.hasMore) {
-      const { checkpoint, pruned } = page;
-      page = await t.query(api.notes.pullDeltas, { checkpoint, pruned, limit: 1 });
-      ids.push(...page.deltas.map((delta) => delta.id));
-    }
-    expect(ids).toEqual(["a", "b", "c", "d"]);
-
-    const { checkpoint, pruned } = first;
-    const refused = { data: { code: "checkpointUnknown" } };
-    await expect(t.query(api.notes.pullDeltas, { checkpoint })).rejects.toMatchObject(refused);
-    const other = { checkpoint, pruned: (pruned ?? 0n) - 1n };
-    await expect(t.query(api.notes.pullDeltas, other)).rejects.toMatchObject(refused);
   });
 });
 

@@ -14,6 +14,15 @@ type Split = {
 };
 
 export type ComponentApi<Name extends string | undefined = string | undefined> = {
+  compaction: {
+    compact: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; id: string; before: number; bytes?: number },
+      { compacted: number; hasMore: boolean },
+      Name
+    >;
+  };
   log: {
     examine: FunctionReference<
       "query",
@@ -48,6 +57,15 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
       Name
     >;
     renewEpoch: FunctionReference<"mutation", "internal", {}, string, Name>;
+  };
+  pruning: {
+    prune: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; before: number },
+      { pruned: string[]; hasMore: boolean },
+      Name
+    >;
   };
   quarantine: {
     isolate: FunctionReference<
@@ -111,22 +129,6 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
       "internal",
       { collection: string },
       { timestamp: number; count: number },
-      Name
-    >;
-  };
-  upkeep: {
-    compact: FunctionReference<
-      "mutation",
-      "internal",
-      { collection: string; id: string; before: number; bytes?: number },
-      { compacted: number; hasMore: boolean },
-      Name
-    >;
-    prune: FunctionReference<
-      "mutation",
-      "internal",
-      { collection: string; before: number },
-      { pruned: string[]; hasMore: boolean },
       Name
     >;
   };

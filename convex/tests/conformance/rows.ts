@@ -1,14 +1,19 @@
 /** What may be a row of the app's table. */
 import {
+  any,
   type Case,
   chunks,
   create,
   edit,
+  error,
+  failing,
+  type Json,
   more,
   pull,
   push,
   put,
   refused,
+  remove,
   rowsOf,
   START,
   stream,
@@ -30,6 +35,7 @@ export const rows: Case[] = [
         [{ id: "a", changes: chunks(create(8, { map: { naïve: 1 } })) }],
         [refused("a", "forbiddenField")],
       ),
+      pull([], { to: START }),
     ],
   },
   {
@@ -39,11 +45,15 @@ export const rows: Case[] = [
         [{ id: "a", changes: chunks(create(8, { map: { list: [{ "": 1 }] } })) }],
         [refused("a", "forbiddenField")],
       ),
+      pull([], { to: START }),
     ],
   },
   {
     name: "fields that are not an object are refused",
-    steps: [push([{ id: "a", changes: chunks(base), fields: "milk" }], [refused("a", "forbiddenField")])],
+    steps: [
+      push([{ id: "a", changes: chunks(base), fields: "milk" }], [refused("a", "forbiddenField")]),
+      pull([], { to: START }),
+    ],
   },
   {
     name: "also where they would not be used",
@@ -117,6 +127,7 @@ export const rows: Case[] = [
         [{ id: "b", changes: chunks(create(8, { list: Array<number>(8_193).fill(0) })) }],
         [refused("b", "tooLarge", 8_192)],
       ),
+      stream(any("number"), 1),
     ],
   },
   {
@@ -127,6 +138,22 @@ export const rows: Case[] = [
         [{ id: "b", changes: chunks(create(8, { map: fieldsOf(1_025) })) }],
         [refused("b", "tooLarge", 1_024)],
       ),
+      stream(any("number"), 1),
+    ],
+  },
+  {
+    name: "a row has 1,024 fields with its own five, and a sixth where it is deleted",
+    steps: [
+      put("a", create(8, fieldsOf(1_019))),
+      push([{ id: "b", changes: chunks(create(8, fieldsOf(1_020))) }], [refused("b", "tooLarge", 1_024)]),
+      push(
+        [{ id: "b", changes: chunks(create(8, fieldsOf(1_020))), fields: fieldsOf(1_020) as Json }],
+        [refused("b", "tooLarge", 1_024)],
+      ),
+      failing(remove("a"), error("tooLarge", { document: "a", limit: 1_024 })),
+      stream(any("number"), 1),
+      put("c", create(8, { ...fieldsOf(1_018), id: "x", version: 1 })),
+      remove("c"),
     ],
   },
   { name: "nesting of 60 levels is accepted", steps: [put("a", create(8, { deep: nested(60) }))] },

@@ -33,6 +33,8 @@ impl TableRow {
     }
 }
 
+/// The fields of every row beside its document's: `_id` and `_creationTime`, `id`, `version` and `timestamp`.
+const OWN_FIELDS: usize = 5;
 /// What Convex counts for the fields that it adds to a row, `_id` and `_creationTime`, and for `version` and `timestamp`, whatever is in them.
 const SYSTEM_BYTES: usize = 38 + 23;
 const NUMBERS_BYTES: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
@@ -44,6 +46,10 @@ pub(super) fn check(TableRow { fields, deleted }: &TableRow, id: &DocumentId) ->
     let bytes = object_bytes(fields, 1)? + id_bytes + deleted_bytes + NUMBERS_BYTES + SYSTEM_BYTES;
     if bytes > ROW_BYTES {
         return Err(Failure::too_large(format!("the row has {bytes} bytes"), ROW_BYTES));
+    }
+    let count = fields.len() + OWN_FIELDS + usize::from(*deleted);
+    if count > OBJECT_FIELDS {
+        return Err(Failure::too_large(format!("the row has {count} fields with its own"), OBJECT_FIELDS));
     }
     Ok(())
 }

@@ -1,0 +1,37 @@
+/** The worst calls, each in a heap as small as Convex gives it. What does not fit dies there. */
+import { describe, expect, test } from "vitest";
+import { components } from "./app/_generated/api";
+import { type Backend, backend } from "./backend";
+import { type Inside, isolated } from "./isolate";
+import { type Worst, worst } from "./worst";
+
+describe("within 64 MiB of heap", () => {
+  test.each(worst.map((found) => [found.name, found] as const))(
+    "%s",
+    async (_, found) => {
+      const t = backend();
+      const args = await prepared(t, found);
+      const { result } = await isolated(t as unknown as Inside, found.path, args);
+      expect(result).not.toContain("refused");
+    },
+    120_000,
+  );
+
+  test("a function that needs more than it has ends", async () => {
+    const t = backend();
+    const args = await prepared(
+      t,
+      worst.find(({ path }) => path === "pages:pullDeltas")!,
+    );
+    const call = isolated(t as unknown as Inside, "pages:pullDeltas", args, 8);
+    await expect(call).rejects.toMatchObject({ code: "ERR_WORKER_OUT_OF_MEMORY" });
+  });
+});
+
+/** Fills the log for a call, and answers its arguments. */
+async function prepared(t: Backend, { prepare }: Worst) {
+  return await prepare(async (id, changes) => {
+    const append = { collection: "notes", documents: [{ id, changes, unchecked: false }] };
+    await t.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, append)));
+  });
+}
