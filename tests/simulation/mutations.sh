@@ -100,7 +100,7 @@ mutation "changes count as sent before the answer" src/replica/push.rs \
             }'
 mutation "a change of the epoch is ignored" src/replica/remote.rs \
     'let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();' 'let same = self.remote.id.is_some();'
-mutation "a log that is put back keeps its epoch" src/backend/store.rs \
+mutation "a log that is put back keeps its epoch" src/backend/store/mod.rs \
     'UPDATE log SET epoch = ?1' 'UPDATE log SET epoch = ifnull(epoch, ?1)' src/backend/simulated.rs \
     'log.renew_epoch(epoch);' ''
 mutation "an edit is dropped while its document is read" src/replica/world.rs \
@@ -113,7 +113,7 @@ mutation "apply overwrites what was not captured" src/ecs/apply.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
 mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \
     'let Some(last) = document.rows.get(end - 1).copied() else' 'let Some(last) = document.rows.first().copied() else'
-mutation "the backend answers what its disk refused" src/backend/writer.rs \
+mutation "the backend answers what its disk refused" src/backend/writer/mod.rs \
     '            self.doubtful = true;
             return Err(format!("the backend cannot write its log: {error}"));' ''
 mutation "a page that waits is lost with its connection" src/replica/push.rs \
