@@ -23,6 +23,8 @@ fresh() {
 
 # replace FILE OLD NEW: once, and it has to be there.
 replace() {
+    # perl would only warn.
+    [ -f "$scratch/copy/$1" ] || { echo "there is no $1" >&2; exit 1; }
     OLD=$2 NEW=$3 perl -0pi -e '(s/\Q$ENV{OLD}\E/$ENV{NEW}/g) == 1 or die "not there once: $ENV{OLD}\n"' "$scratch/copy/$1"
 }
 

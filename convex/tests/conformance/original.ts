@@ -107,6 +107,18 @@ export const originals: Case[] = [
     ],
   },
   {
+    name: "what is cut off of a document that exists is refused, and changes nothing",
+    steps: [
+      save("a", base),
+      stream(bind("ts"), 1),
+      ...[Automerge.save(merged), Automerge.save(merged).slice(0, 60), changesOf(left, base)[0]!].map((raw) =>
+        failing(save("a", raw.slice(0, -1), { update: true }), error("invalidChange", { document: "a" })),
+      ),
+      stream(bind("ts"), 1),
+      pullWhole([whole("a", { title: "milk", done: false }, 1)]),
+    ],
+  },
+  {
     name: "a document with a forbidden field is refused",
     steps: [
       failing(save("a", create(1, { $x: 1 })), error("forbiddenField", { document: "a" })),

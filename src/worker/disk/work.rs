@@ -221,15 +221,13 @@ impl DiskWork {
 
     fn identify(&mut self, request: DiskRequest) {
         let answer = match &request {
-            DiskRequest::Forget { deployment, remote } => {
-                self.store.forget(*remote).and_then(|()| {
-                    #[cfg(feature = "simulation")]
-                    {
-                        self.forgotten += 1;
-                    }
-                    self.remote(deployment, None)
-                })
-            }
+            DiskRequest::Forget { deployment, remote } => self.store.forget(*remote).and_then(|()| {
+                #[cfg(feature = "simulation")]
+                {
+                    self.forgotten += 1;
+                }
+                self.remote(deployment, None)
+            }),
             DiskRequest::Remote { deployment, epoch } => self.remote(deployment, epoch.clone()),
             // Nobody else asks.
             _ => return,
