@@ -1,4 +1,4 @@
-/** The worst that one call of the component may be asked to do: what each needs in the log, and the call. */
+/** Large calls of the component, of each kind: what each needs in the log, and the call. */
 import * as Automerge from "@automerge/automerge";
 import type { Value } from "convex/values";
 import { CHANGE_BYTES, COMPACT_ROWS, LOG_ROWS, PUSH_BYTES, PUSH_CHANGES } from "../component/limits";
@@ -144,7 +144,7 @@ export const worst: Worst[] = [
     prepare: () => Promise.resolve({ collection, id: "a", crdtBytes: buffer(Automerge.save(long(4_000))) }),
   },
   {
-    name: "compacting 7 MiB",
+    name: "compacting nearly 6 MiB",
     path: "compaction:compact",
     prepare: async (append) => {
       await fill(append, "a", chunks(bulky(CHANGE_BYTES - 300 * KIB)));
