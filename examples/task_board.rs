@@ -18,7 +18,7 @@ use bevy::{
     window::{PresentMode, WindowResolution},
     winit::{UpdateMode, WinitSettings},
 };
-use bevy_convex_replicate::{prelude::*, transport::CLIENT_LOG_DIRECTIVE};
+use bevy_convex_replicate::{prelude::*, transport::LOG_FILTER};
 use bevy_egui::{EguiContexts, EguiGlobalSettings, EguiPlugin, EguiPrimaryContextPass, PrimaryEguiContext};
 use clap::Parser;
 
@@ -145,10 +145,7 @@ fn main() -> AppExit {
         if profile.name == "default" { "Task board".to_owned() } else { format!("Task board ({})", profile.name) };
     app.add_plugins(
         DefaultPlugins.set(WindowPlugin { primary_window: Some(window(title, arguments.size)), ..default() }).set(
-            LogPlugin {
-                filter: format!("warn,task_board=info,bevy_convex_replicate=info,{CLIENT_LOG_DIRECTIVE}"),
-                ..default()
-            },
+            LogPlugin { filter: format!("warn,task_board=info,bevy_convex_replicate=info,{LOG_FILTER}"), ..default() },
         ),
     )
     .add_plugins(EguiPlugin::default())

@@ -42,10 +42,6 @@ use crate::{
 pub type AuthToken =
     Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
 
-/// A directive for `tracing_subscriber::EnvFilter` that silences the official client: it logs every failed attempt to connect as an error, which
-/// [`Notice::Disconnected`] tells as well, and at `debug` everything it sends, tokens included.
-pub const CLIENT_LOG_DIRECTIVE: &str = "convex=off";
-
 /// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that do not fit wait at the
 /// deployment.
 const NOTICES: usize = 8;
@@ -80,11 +76,12 @@ impl Transport {
 }
 
 /// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter: format!("debug,{LOG_FILTER}"), .. }`, or the same
-/// words at the end of `RUST_LOG`.
+/// words at the end of `RUST_LOG`. It is a directive of `tracing_subscriber::EnvFilter`.
 ///
-/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket
-/// library beneath it at `trace`: neither can be asked not to, other than by the app's own filter.
-pub const LOG_FILTER: &str = "convex=info,tungstenite=info,tokio_tungstenite=info";
+/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket library
+/// beneath it at `trace`: neither can be asked not to, other than by the app's own filter. The client is silenced altogether, because it also logs every
+/// failed attempt to connect as an error, which [`Notice::Disconnected`] tells as well.
+pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// What to talk to.
 #[derive(Clone)]
