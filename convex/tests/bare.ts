@@ -1,3 +1,5 @@
+import { build } from "esbuild";
+import { fileURLToPath } from "node:url";
 import { createContext } from "node:vm";
 
 /** What Convex's default runtime has beside JavaScript, as far as these functions use it. */
@@ -17,4 +19,23 @@ export function bareContext() {
     // Microtasks run as part of the script: what is not done when it ends would need an event loop.
     { codeGeneration: { strings: false, wasm: true }, microtaskMode: "afterEvaluate" },
   );
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** The bundle of a module, which may import from `convex/` by `./`, with the options of Convex's bundler for its default runtime. */
+export async function bundle(source: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: source, resolveDir: root, loader: "ts" },
+    bundle: true,
+    platform: "browser",
+    format: "iife",
+    globalName: "bundled",
+    target: "esnext",
+    conditions: ["convex", "module"],
+    define: { "process.env.NODE_ENV": '"production"' },
+    write: false,
+    logLevel: "silent",
+  });
+  return outputFiles[0]!.text;
 }

@@ -2,11 +2,10 @@
  * Runs one function of the component as Convex does: bundled, in a JavaScript heap of its own that is bounded, and with the database
  * elsewhere, behind the system calls that the `convex` package makes. The database is `convex-test`'s.
  */
-import { build } from "esbuild";
 import { AsyncLocalStorage } from "node:async_hooks";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { type Value, convexToJson } from "convex/values";
+import { bundle } from "./bare";
 
 /** What Convex gives a function: 64 MiB of JavaScript heap. What lies in `ArrayBuffer`s and in WASM's memory is not part of it. */
 export const HEAP_MIB = 64;
@@ -33,24 +32,6 @@ const MIB = 1024 * 1024;
 /** New objects have a part of the heap to themselves: a quarter. */
 const YOUNG = 1 / 4;
 const MODULES = ["compaction", "log", "merge", "pages", "pruning", "quarantine"];
-
-/** A part of the component, bundled with the options of Convex's bundler for its default runtime. */
-async function bundle(module: string): Promise<string> {
-  if (!MODULES.includes(module)) throw new Error(`the component has no module ${module}`);
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../component/${module}.ts`, import.meta.url))],
-    bundle: true,
-    platform: "browser",
-    format: "iife",
-    globalName: "bundled",
-    target: "esnext",
-    conditions: ["convex", "module"],
-    define: { "process.env.NODE_ENV": '"production"' },
-    write: false,
-    logLevel: "silent",
-  });
-  return outputFiles[0]!.text;
-}
 
 /** The other side, in plain JavaScript: it has nothing but its heap, the bundle and the port to the database. */
 const WORKER = `
@@ -133,7 +114,8 @@ export async function isolated(
   heapMib = HEAP_MIB,
 ): Promise<Answer> {
   const [module = "", name = ""] = path.split(":");
-  const code = await bundle(module);
+  if (!MODULES.includes(module)) throw new Error(`the component has no module ${module}`);
+  const code = await bundle(`export * from "./component/${module}";`);
   return await t.runInComponent("replicate", async () => {
     const within = AsyncLocalStorage.snapshot();
     const database = (globalThis as unknown as { Convex: { syscall: Syscall; asyncSyscall: Syscall } })

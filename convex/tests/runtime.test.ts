@@ -1,30 +1,9 @@
 /** The functions as Convex would run them: bundled with its conditions, in a context with nothing of Node. */
 import * as Automerge from "@automerge/automerge";
-import { build } from "esbuild";
-import { fileURLToPath } from "node:url";
 import { Script } from "node:vm";
 import { expect, test } from "vitest";
-import { bareContext } from "./bare";
+import { bareContext, bundle } from "./bare";
 import { buffer, changes, document, edit, save } from "./documents";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
-
-/** The bundle of a module, with the options of Convex's bundler for its default runtime. */
-async function bundle(source: string): Promise<string> {
-  const { outputFiles } = await build({
-    stdin: { contents: source, resolveDir: root, loader: "ts" },
-    bundle: true,
-    platform: "browser",
-    format: "iife",
-    globalName: "bundled",
-    target: "esnext",
-    conditions: ["convex", "module"],
-    define: { "process.env.NODE_ENV": '"production"' },
-    write: false,
-    logLevel: "silent",
-  });
-  return outputFiles[0]!.text;
-}
 
 test("every function of the app and the component bundles without Node", async () => {
   const modules = [
