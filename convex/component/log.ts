@@ -5,16 +5,8 @@ import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } fr
 import { CHUNK_BYTES, COMPACT_ROWS, COUNT_SHARDS, DOCUMENT_BYTES, ORDINAL_STEP } from "./limits";
 import { ChangedDocuments, PENDING_TS } from "./commit";
 import { Refused } from "./errors";
-import {
-  examineDocument,
-  type Incoming,
-  logOf,
-  type NewChange,
-  readDocument,
-  readIncomplete,
-  readWaiting,
-  total,
-} from "./incoming";
+import { examineDocument, type Incoming, logOf, type NewChange, readDocument } from "./incoming";
+import { readIncomplete, readWaiting, total } from "./parts";
 import { hex, sha256 } from "./sha256";
 import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
 

@@ -3,7 +3,7 @@ import { v } from "convex/values";
 import type { CommitTsPlaceholder } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
 import { query, type QueryCtx } from "./_generated/server";
-import { concatenate } from "./incoming";
+import { concatenate } from "./chunk";
 import {
   COUNT_SHARDS,
   DOCUMENT_PAGE,

@@ -2,7 +2,8 @@
 import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
-import { concatenate, readDocument } from "./incoming";
+import { concatenate } from "./chunk";
+import { readDocument } from "./incoming";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits";
 import { cut } from "./log";
 import { repair } from "./sound";
