@@ -220,6 +220,8 @@ impl StoreError {
             | ErrorCode::OutOfMemory
             | ErrorCode::NoLargeFileSupport => Self::Io { path, problem },
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged { path, problem },
+            // Our statements fit our schema: where SQLite cannot make sense of one, the schema in the file is not what it was.
+            ErrorCode::Unknown => Self::Damaged { path, problem },
             _ => Self::Unexpected { path, source },
         }
     }

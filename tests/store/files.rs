@@ -193,6 +193,24 @@ fn a_store_without_its_tables_or_with_impossible_rows_is_refused() {
     }
 }
 
+// A flipped bit in the text of the schema made writing fail "in an unexpected way".
+#[test]
+fn a_schema_that_does_not_fit_together_is_damage() {
+    let (_folder, path, mut authors) = filled();
+    let shell = Connection::open(&path).unwrap();
+    shell
+        .execute_batch(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, 'collection (id)', 'collection (jd)') WHERE name = 'chunk';",
+        )
+        .unwrap();
+    drop(shell);
+    let mut store = Store::open(&path).unwrap();
+    let error = store.commit(&[Write::Document(authors[0].edit("title", 2))]).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
 #[test]
 fn a_log_without_its_store_is_not_thrown_away() {
     let (_folder, path, _) = filled();
