@@ -174,14 +174,7 @@ pub fn show(ui: &mut Ui, look: &Palette, card: &CardView, rect: Rect, desk: &mut
         && let Some(pointer) = ui.input(|input| input.pointer.press_origin())
     {
         desk.editor = None;
-        desk.drag = Some(Drag {
-            what: Dragged::Card(card.id.clone()),
-            grip: pointer - rect.min,
-            size: rect.size(),
-            pointer,
-            target: None,
-            next: None,
-        });
+        desk.drag = Some(Drag::new(Dragged::Card(card.id.clone()), rect, pointer));
     }
 }
 

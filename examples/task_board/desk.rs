@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bevy_convex_replicate::prelude::*;
-use bevy_egui::egui::{Pos2, Vec2};
+use bevy_egui::egui::{Pos2, Rect, Vec2};
 
 use crate::{column::ColumnLayout, editor::Editor};
 
@@ -70,6 +70,11 @@ pub enum Dragged {
 }
 
 impl Drag {
+    /// Of what lies there, taken at `pointer`.
+    pub fn new(what: Dragged, rect: Rect, pointer: Pos2) -> Self {
+        Self { what, grip: pointer - rect.min, size: rect.size(), pointer, target: None, next: None }
+    }
+
     pub fn card(&self) -> Option<&DocumentId> {
         match &self.what {
             Dragged::Card(id) => Some(id),

@@ -72,14 +72,7 @@ pub fn show(
     if response.drag_started()
         && let Some(pointer) = ui.input(|input| input.pointer.press_origin())
     {
-        desk.drag = Some(Drag {
-            what: Dragged::Column(column.id.clone()),
-            grip: pointer - rect.min,
-            size: rect.size(),
-            pointer,
-            target: None,
-            next: None,
-        });
+        desk.drag = Some(Drag::new(Dragged::Column(column.id.clone()), rect, pointer));
     }
     let dots = Rect::from_center_size(pos2(rect.right() - 25.0, rect.center().y + 1.0), Vec2::splat(28.0));
     let button = widgets::icon_button_at(ui, look, Icon::Dots, dots, id.with("menu"), "Rename, colour, move, delete");
