@@ -1,0 +1,112 @@
+//! What goes from the log for good.
+
+use super::*;
+
+#[test]
+fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay() {
+    let mut log = Log::new("epoch");
+    let send = |log: &mut Log, id: &str, index: u32, now: i64| {
+        let part = Part { hash: [id.len() as u8; 32], index, count: 3 };
+        let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Some(part)) };
+        let document = PushedDocument { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
+        let committed = log.push_changes("c", PushChanges { documents: vec![document], scope: None }, now).unwrap();
+        assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
+        committed.records
+    };
+    let mut records = send(&mut log, "old", 0, 100);
+    records.extend(send(&mut log, "again", 0, 100));
+    records.extend(send(&mut log, "two", 0, 100));
+    records.extend(send(&mut log, "two", 1, 300));
+    assert!(send(&mut log, "again", 0, 300).is_empty(), "it is there");
+    assert!(log.prunable(i64::MIN, 100, 10).is_empty());
+    let gone = log.prunable(i64::MIN, 200, 10);
+    let names = |records: &[Record]| -> Vec<String> {
+        records
+            .iter()
+            .map(|record| match record {
+                Record::PartsGone { document, .. } => document.to_string(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    assert_eq!(names(&gone), ["old"]);
+    assert_eq!(log.prunable(i64::MIN, 200, 10).len(), 1, "until it is durable nothing has changed");
+    log.forget(&gone, 400);
+    assert!(log.prunable(i64::MIN, 200, 10).is_empty());
+    assert_eq!(log.prunable(i64::MIN, 301, 10).len(), 2);
+
+    // A restart knows when they came first, by chunk.
+    let mut restore = Restore::new("epoch");
+    for record in records {
+        restore.add(record).unwrap();
+    }
+    let restored = restore.finish().unwrap();
+    let mut left = names(&restored.prunable(i64::MIN, 200, 10));
+    left.sort();
+    assert_eq!(left, ["again", "old"]);
+}
+
+#[test]
+fn nobody_is_shown_a_pruning_that_is_not_durable() {
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    log.push_changes("c", replica.edit(1), 100).unwrap();
+    log.delete_document("c", "d", [7; 16], 200).unwrap();
+    log.publish();
+    assert!(log.prunable(200, 0, 10).is_empty());
+    let gone = log.prunable(201, 0, 10);
+    assert_eq!(pull(&log, Position::default(), &[1]).len(), 2, "all is there");
+    assert_eq!(log.pruned_to("c"), None);
+    log.forget(&gone, 300);
+    log.publish();
+    assert!(pull(&log, Position::default(), &[1]).is_empty());
+    assert_eq!(log.pruned_to("c"), Some(200));
+    assert!(log.touched("c", None) >= 300, "readers look again");
+    assert_eq!(log.change_stream("c"), StreamState::default());
+    assert!(log.prunable(i64::MAX, 0, 10).is_empty());
+}
+
+#[test]
+fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() {
+    let mut log = Log::new("epoch");
+    // Its writer does not say that it is deleted, which is found only when rows are checked.
+    let mut late = Replica::new(1);
+    log.push_changes("c", late.edit(1), 100).unwrap();
+    late.document.put(ROOT, "deleted", true).unwrap();
+    let mut lie = late.edit(2);
+    let fields = [("value".to_owned(), convex::Value::Float64(2.0))];
+    lie.documents[0].fields = Some(convex::Value::Object(fields.into()));
+    assert!(log.push_changes("c", lie, 200).unwrap().answer.results[0].1.is_ok());
+    let mut sure = Replica::new(2);
+    let mut made = sure.edit(1);
+    made.documents[0].id = "sure".into();
+    log.push_changes("c", made, 300).unwrap();
+    log.delete_document("c", "sure", [7; 16], 400).unwrap();
+    log.publish();
+
+    let prune = |log: &mut Log, now| {
+        let gone = log.prunable(500, 0, 10);
+        log.forget(&gone, now);
+        log.publish();
+        gone
+    };
+    let ask = |log: &Log, checkpoint, pruned| {
+        let limit = Some(1.0);
+        log.pull_deltas("c", &PullDeltas { checkpoint: Some(checkpoint), limit, scope: None, pruned })
+    };
+    let mut gone = prune(&mut log, 600);
+    let first = ask(&log, Position::default(), None).unwrap();
+    assert_eq!((first.deltas.len(), first.has_more, first.pruned), (1, true, Some(400)));
+    assert!(!log.check_rows(10).is_empty());
+    gone.extend(prune(&mut log, 700));
+    assert!(log.has_pruned("c", &DocumentId::new("d")) && log.has_pruned("c", &DocumentId::new("sure")));
+    let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
+    assert_eq!(refused.code, "checkpointUnknown");
+
+    // Whoever begins now is told something else, and so after a restart.
+    let begins = ask(&log, Position::default(), None).unwrap();
+    assert_ne!(begins.pruned, first.pruned);
+    let mut restore = Restore::new("epoch");
+    gone.into_iter().for_each(|record| restore.add(record).unwrap());
+    assert_eq!(restore.finish().unwrap().pruned_to("c"), begins.pruned);
+}
