@@ -92,6 +92,45 @@ fn a_document_made_and_deleted_in_one_frame_is_both() {
 }
 
 #[test]
+fn a_deletion_that_was_taken_back_can_be_made_again_before_the_document_is_back() {
+    let mut world = tasks();
+    let entity = world.shown("a", task("one"));
+    world.log::<Task>();
+    world.queue(|commands| commands.entity(entity).delete_document());
+    world.run(|mut tasks: Collection<Task>| {
+        tasks.restore(id("a"));
+        tasks.delete(id("a"));
+        tasks.delete(id("a"));
+    });
+    let sent = world.sent_by_frame();
+    assert_eq!(
+        sent[1..],
+        [
+            Sent::Restore { id: "a".into(), generation: 1, capture: 2 },
+            Sent::Delete { id: "a".into(), generation: 1, capture: 3 },
+        ]
+    );
+    world.deliver("a", 2, 2, Some(task("one")));
+    world.frame();
+    assert_eq!(world.entity("a"), None);
+}
+
+#[test]
+fn a_deleted_document_that_was_made_anew_can_be_deleted_in_the_same_frame() {
+    let mut world = tasks();
+    let entity = world.shown("a", task("one"));
+    world.log::<Task>();
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+        let new = commands.spawn((task("new"), id("a"))).id();
+        commands.entity(new).delete_document();
+    });
+    let sent = world.sent_by_frame();
+    assert_eq!(sent.last(), Some(&Sent::Delete { id: "a".into(), generation: 1, capture: 4 }));
+    assert_eq!(world.entity("a"), None);
+}
+
+#[test]
 fn despawning_deletes_nothing_and_hides_the_document() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));

@@ -182,3 +182,19 @@ fn an_app_may_host_and_have_no_documents_of_its_own() {
     write(&mut one, "by way of the server");
     until_all_have(&["by way of the server"], &mut [&mut one, &mut other]);
 }
+
+#[test]
+fn an_app_that_only_hosts_is_told_that_it_cannot() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins)
+        .add_plugins(EmbeddedBackend::new(BackendConfig::new().listen(&address).data(folder.path())))
+        .init_resource::<Failures>()
+        .add_systems(Update, collect_failures);
+    let mut app = start(app);
+    let why = until("a failure", &mut [&mut app], |apps| failed(apps[0], FailureKind::Host));
+    assert!(why.contains(&address), "{why}");
+    assert!(app.world().resource::<SyncStatus>().last_error.is_some());
+}

@@ -207,6 +207,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let content = SyncCell::to_inner(pending.content);
     if !is_unwanted {
         entry.deleted = content.is_none();
+        entry.restoring = false;
     }
     index.acknowledged.push((key.clone(), pending.generation));
     if is_unwanted {

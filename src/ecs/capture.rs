@@ -127,6 +127,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let entry = index.entry_mut(slot);
     entry.fresh = false;
     entry.deleted = false;
+    entry.restoring = false;
     entry.absent &= !mask;
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
@@ -159,7 +160,7 @@ pub(super) fn send(world: &mut World) {
 }
 
 /// Tells the app of a failure, and keeps it in the status.
-pub(super) fn report(world: &mut World, failure: Failure) {
+pub(crate) fn report(world: &mut World, failure: Failure) {
     tracing::warn!(target: "bevy_convex_replicate::ecs", %failure);
     world.resource_mut::<SyncStatus>().last_error = Some(failure.clone());
     world.write_message(SyncFailed(failure));

@@ -34,7 +34,7 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
 pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     let index = world.resource_mut::<DocumentIndex>();
     let slot = match index.find(collection, id) {
-        Some(slot) if index.entry(slot).deleted => return,
+        Some(slot) if index.entry(slot).is_gone() => return,
         Some(slot) => slot,
         None => {
             return fail(
@@ -53,6 +53,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
     index.edit(slot, Captured::Delete);
     let entry = index.entry_mut(slot);
     entry.deleted = true;
+    entry.restoring = false;
     entry.hidden = false;
     let Some(entity) = entity else { return };
     index.dissociate(entity);
@@ -88,7 +89,9 @@ pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &Docum
     let slot = index.slot(&DocumentKey { collection, id: id.clone() });
     if index.entry(slot).entity.is_none() {
         index.edit(slot, Captured::Restore);
-        index.entry_mut(slot).hidden = false;
+        let entry = index.entry_mut(slot);
+        entry.hidden = false;
+        entry.restoring = true;
     }
 }
 

@@ -32,12 +32,21 @@ pub(crate) struct Entry {
     pub hidden: bool,
     /// Deleted here or elsewhere.
     pub deleted: bool,
+    /// The app has taken the deletion back, and the version without it has not come yet.
+    pub restoring: bool,
     /// Its entity was made by the app and never captured.
     pub fresh: bool,
     /// Components (bit `i` for the collection's `i`th) that the app removed: they stay away from the entity.
     pub absent: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
+}
+
+impl Entry {
+    /// Whether deleting it once more changes nothing. An entity that the app made anew, or a deletion that it has taken back, is something to delete.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.deleted && !self.restoring && self.entity.is_none()
+    }
 }
 
 /// An entity that apply is about to spawn for a document.
@@ -139,6 +148,7 @@ impl DocumentIndex {
             captures: 0,
             hidden: false,
             deleted: false,
+            restoring: false,
             fresh: false,
             absent: 0,
             pending: None,

@@ -25,6 +25,8 @@ mod link;
 mod tuple;
 
 pub(crate) use apply::{ApplyBudget, apply};
+#[cfg(feature = "backend")]
+pub(crate) use capture::report;
 pub(crate) use capture::{capture, check_ticks, close_on_exit};
 pub(crate) use collections::Collections;
 pub use component::Replicated;

@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::{
     backend::{Backend, BackendConfig, BackendError},
-    ecs::{DocumentIndex, ReplicateSystems},
-    worker::FailureKind,
+    ecs::{DocumentIndex, ReplicateSystems, report},
+    worker::{Failure, FailureKind},
 };
 
 /// Runs the embedded backend in this app, for others to connect to. An app that is also a client of it uses
@@ -103,16 +103,17 @@ fn gone() -> BackendError {
 }
 
 /// Sees whether the backend runs by now.
-fn watch_host(mut hosted: ResMut<Hosted>, mut index: ResMut<DocumentIndex>) {
+fn watch_host(mut hosted: ResMut<Hosted>, mut commands: Commands) {
     // Looked at in every frame, changed twice.
     if let Err(error) = hosted.bypass_change_detection().poll() {
-        tell(&mut index, &error);
+        // At once: in an app without `ReplicatePlugin` nobody else would.
+        commands.queue(move |world: &mut World| report(world, failure(&error)));
     }
 }
 
-fn tell(index: &mut DocumentIndex, error: &BackendError) {
+fn failure(error: &BackendError) -> Failure {
     let message = format!("this app hosts no backend: {error}");
-    index.fail(FailureKind::Host, None, None, message);
+    Failure { kind: FailureKind::Host, collection: None, document: None, message }
 }
 
 /// Hosts a backend at `listen` for this app itself too, and gives the deployment to connect to: that address, also when someone
@@ -135,7 +136,7 @@ pub(super) fn deployment(world: &mut World, listen: &str) -> Option<String> {
     }
     let waited = world.resource_mut::<Hosted>().wait();
     if let Err(error) = waited {
-        tell(&mut world.resource_mut::<DocumentIndex>(), &error);
+        world.resource_mut::<DocumentIndex>().failures.push(failure(&error));
     }
     world.resource::<Hosted>().backend().map(|backend| reachable(backend.url()))
 }

@@ -178,6 +178,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
             .map_err(sqlite)?;
     // Until it is known to be ours, closing must not move its log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
+    // Plans made once: SQLite would look at the bound values and plan anew each time a document is looked up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     Ok(connection)
 }
