@@ -19,9 +19,16 @@ install() {
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${packages[@]}" >/dev/null
 }
 
-require() {
-    command -v "$1" >/dev/null && return
-    echo "$1 is missing: $2" >&2
+# Says what is missing before half an hour has gone by.
+prepared() {
+    local missing=()
+    command -v cargo >/dev/null || missing+=("Rust 1.95 or newer (cargo)")
+    { command -v npm && node -e 'process.exit(+(parseInt(process.versions.node) < 20))'; } >/dev/null || missing+=("Node 20 or newer, with npm")
+    [ "$(uname)" != Linux ] || pkg-config --exists wayland-client xkbcommon 2>/dev/null || missing+=("the windowed examples' libraries")
+    command -v xvfb-run >/dev/null || missing+=("xvfb-run, which draws the board without a screen")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    printf 'missing: %s\n' "${missing[@]}" >&2
+    echo "on Debian: apt-get install ${packages[*]}   (or ./test.sh --install). It installs neither Rust nor Node" >&2
     exit 1
 }
 
@@ -31,6 +38,8 @@ rust() {
     say "clippy: library, its core without Bevy, windowed examples"
     cargo clippy -q -p bevy_convex_replicate --all-targets --all-features -- -D warnings
     cargo clippy -q -p bevy_convex_replicate --no-default-features -- -D warnings
+    cargo clippy -q -p bevy_convex_replicate --no-default-features --features bevy -- -D warnings
+    cargo clippy -q -p bevy_convex_replicate --no-default-features --features backend -- -D warnings
     cargo clippy -q -p windowed-examples --all-targets -- -D warnings
     say "tests"
     cargo test -q -p bevy_convex_replicate
@@ -46,7 +55,6 @@ simulation() {
 }
 
 board() {
-    require xvfb-run "apt-get install ${packages[*]}   (or ./test.sh --install)"
     say "the task board, drawn under a virtual display"
     cargo build -q -p windowed-examples --example task_board --bin check-picture
     local folder
@@ -58,14 +66,22 @@ board() {
 
 headless() {
     say "four apps against the embedded backend"
-    cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5
+    local said folder
+    said=$(cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5)
+    echo "$said"
+    tail -n 1 <<<"$said" | grep -Eqx 'headless: clients=4 edits=[1-9][0-9]* converged=true lost=0 echoed=0'
+    say "the smallest example, twice: the second time it has both tasks"
+    cargo build -q -p bevy_convex_replicate --example minimal
+    folder=$(mktemp -d)
+    HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy milk" | grep '^1 tasks'
+    HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy bread" | grep '^2 tasks'
+    rm -r "$folder"
 }
 
 # Random sequences of calls that both backends are compared by. A difference prints the shortest one and the seed that finds it.
 sequences=100
 
 convex() {
-    require npm "install Node 20 or newer"
     say "the Convex functions: types, lint, tests, conformance"
     (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
 
@@ -114,8 +130,8 @@ deny() {
 }
 
 case "${1:-}" in
-    --install) install; rust; simulation; board; headless; convex; deny ;;
-    "") rust; simulation; board; headless; convex; deny ;;
+    --install) install; prepared; rust; simulation; board; headless; convex; deny ;;
+    "") prepared; rust; simulation; board; headless; convex; deny ;;
     rust | simulation | board | headless | convex | deny) "$1" ;;
     *) echo "usage: $0 [--install | rust | simulation | board | headless | convex | deny]" >&2; exit 2 ;;
 esac
