@@ -146,8 +146,10 @@ impl StatusTracker {
         if self.caught_up.len() == self.collections {
             return Connection::Live;
         }
-        let total = (self.counts.len() == self.collections).then(|| self.counts.values().sum());
-        Connection::CatchingUp { received: self.documents, total }
+        let total: Option<u64> = (self.counts.len() == self.collections).then(|| self.counts.values().sum());
+        // There may be more here than there: what was made offline is not sent yet.
+        let received = total.map_or(self.documents, |total| total.min(self.documents));
+        Connection::CatchingUp { received, total }
     }
 }
 
@@ -196,6 +198,9 @@ mod tests {
         assert_eq!(tracker.status.connection, Connection::CatchingUp { received: 7, total: None });
         tracker.counted(SECOND, 5);
         assert_eq!(tracker.status.connection, Connection::CatchingUp { received: 7, total: Some(15) });
+        tracker.has(0, 700);
+        tracker.advance();
+        assert_eq!(tracker.status.connection, Connection::CatchingUp { received: 15, total: Some(15) });
         tracker.caught_up(FIRST);
         tracker.caught_up(SECOND);
         tracker.advance();
