@@ -66,13 +66,12 @@ board() {
 
 headless() {
     say "four apps against the embedded backend"
-    local said folder
-    said=$(cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5)
-    echo "$said"
-    tail -n 1 <<<"$said" | grep -Eqx 'headless: clients=4 edits=[1-9][0-9]* converged=true lost=0 echoed=0'
+    local folder
+    folder=$(mktemp -d)
+    cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5 | tee "$folder/said"
+    tail -n 1 "$folder/said" | grep -Eqx 'headless: clients=4 edits=[1-9][0-9]* converged=true lost=0 echoed=0'
     say "the smallest example, twice: the second time it has both tasks"
     cargo build -q -p bevy_convex_replicate --example minimal
-    folder=$(mktemp -d)
     HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy milk" | grep '^1 tasks'
     HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy bread" | grep '^2 tasks'
     rm -r "$folder"
