@@ -153,13 +153,28 @@ pub(super) fn fill(draft: &Path) -> rusqlite::Result<()> {
         draft,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    sync_commits(&connection)?;
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.commit()?;
     connection.close().map_err(|(_, error)| error)
+}
+
+/// From now on a commit returns when it is on the disk. All that is called saved or acknowledged rests on this.
+pub(crate) fn sync_commits(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")
+}
+
+/// Whether it does, and readers do not wait for it.
+#[cfg(test)]
+pub(crate) fn is_durable(connection: &Connection) -> bool {
+    // What SQLite gives for FULL: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
+    const FULL: i64 = 2;
+    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+    let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    (synchronous, journal.as_str()) == (FULL, "wal")
 }
 
 /// Makes the new name durable. Windows has no such call, and does it on its own.
@@ -233,8 +248,7 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "foreign_keys", true)?;
-        // A commit returns when it is on the disk.
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        sync_commits(connection)?;
         // On macOS, fsync alone leaves the order of writes to the drive: a log must be there before it is cut back.
         connection.pragma_update(None, "checkpoint_fullfsync", true)?;
         connection.pragma_update_and_check(None, "journal_size_limit", STORE_LOG_BYTES, |_| Ok(()))?;

@@ -39,6 +39,10 @@ mod write;
 #[cfg(feature = "backend")]
 pub(crate) use compact::reclaim;
 pub use error::StoreError;
+#[cfg(all(test, feature = "backend"))]
+pub(crate) use file::is_durable;
+#[cfg(feature = "backend")]
+pub(crate) use file::sync_commits;
 pub use lock::Owner;
 pub use place::default_path;
 pub use rebuild::SetAside;

@@ -79,7 +79,7 @@ fn look_closely(old: &Connection) -> rusqlite::Result<()> {
 fn write(old: &Connection, name: &Path, draft: &Path) -> rusqlite::Result<Salvaged> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut new = Connection::open_with_flags(draft, flags)?;
-    new.pragma_update(None, "synchronous", "FULL")?;
+    file::sync_commits(&new)?;
     // Chunks are found before it is known whether their documents can be made of them.
     new.pragma_update(None, "foreign_keys", false)?;
     let transaction = new.transaction()?;

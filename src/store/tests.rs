@@ -50,6 +50,20 @@ fn a_store_can_live_on_a_thread_of_its_own() {
 }
 
 #[test]
+fn a_commit_returns_when_it_is_on_the_disk() {
+    let (folder, made) = store();
+    assert!(file::is_durable(&made.connection));
+    drop(made);
+    let path = folder.path().join("store.sqlite3");
+    let found = Store::open(&path).unwrap();
+    assert!(file::is_durable(&found.connection));
+    drop(found);
+    Store::set_aside(&path).unwrap();
+    let rebuilt = Store::open(&path).unwrap();
+    assert!(file::is_durable(&rebuilt.connection));
+}
+
+#[test]
 fn a_full_disk_loses_nothing_that_was_stored() {
     let (folder, mut store) = store();
     let mut document = AutoCommit::new().with_actor(ActorId::random());

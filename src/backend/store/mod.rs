@@ -140,3 +140,19 @@ fn lock(directory: &Path) -> Result<File, BackendError> {
         .map_err(disk)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::is_durable;
+
+    #[test]
+    fn a_commit_returns_when_it_is_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(folder.path(), "epoch").unwrap_or_else(|error| panic!("{error}"));
+        let made = open();
+        assert!(is_durable(&made.connection));
+        drop(made);
+        assert!(is_durable(&open().connection));
+    }
+}

@@ -81,7 +81,7 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         }
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    crate::store::sync_commits(&connection)?;
     if is_new {
         make(&mut connection, epoch)?;
     } else {
