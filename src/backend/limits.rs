@@ -61,6 +61,8 @@ pub(super) const PINGS: u32 = 4;
 pub(super) const GROUP: usize = 256;
 /// Bytes of them, as their messages came: how long who comes next has to wait. One that is larger is alone.
 pub(super) const GROUP_BYTES: u64 = 256 * 1024;
+/// Bytes of those of heavy callers, while others are there: at most some 32 small ones, which take little longer than synchronising the disk does.
+pub(super) const HEAVY_GROUP_BYTES: u64 = 32 * 1024;
 /// What a mutation costs at least, in bytes: a small one is work, too.
 pub(super) const MUTATION_BYTES: u64 = 1024;
 /// A caller who asked for more bytes of mutations [lately](LATELY) is heavy: more than 60 small ones per second take, and any group of

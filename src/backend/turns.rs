@@ -7,7 +7,8 @@
 //! Turns alone leave a disk and a processor that are always busy with someone's flood. So a caller who lately asked for much is *heavy*, and
 //! after a group of heavy callers all of them rest for several times as long as it took, and leave that time to the others. Only while there
 //! are others: a large import that is alone, or beside other imports, never rests. Who waits is not read from, so that resting also holds
-//! back what their messages cost before they come here.
+//! back what their messages cost before they come here. And their groups are theirs alone, and small: of those who come at any moment, as many wait for a
+//! heavy group as the share of the time that it is running, so that the slowest of them wait for as long as one takes.
 //!
 //! No clock here: the time is an argument.
 
@@ -16,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::limits::{CALLERS, GROUP, GROUP_BYTES, HEAVY_BYTES, LATELY, MUTATION_BYTES, REST_MOST, RESTS};
+use super::limits::{
+    CALLERS, GROUP, GROUP_BYTES, HEAVY_BYTES, HEAVY_GROUP_BYTES, LATELY, MUTATION_BYTES, REST_MOST, RESTS,
+};
 use crate::limits::or_tiny;
 
 /// Someone who asks for mutations: a connection, or all that speak HTTP.
@@ -52,7 +55,7 @@ struct Queue<T> {
 /// What is to run together.
 pub(super) struct Group<T> {
     pub mutations: Vec<T>,
-    /// Whether any of them is a heavy caller's.
+    /// Whether they are heavy callers'.
     pub is_heavy: bool,
 }
 
@@ -127,12 +130,12 @@ impl<T> Turns<T> {
     /// The next group. `None`: nobody waits, or only those who rest.
     pub fn next(&mut self, now: Instant) -> Option<Group<T>> {
         let rests = self.rest.is_some_and(|rest| rest > now);
-        self.group(!rests)
+        self.group(!rests, if self.has_others(now) { HEAVY_GROUP_BYTES } else { GROUP_BYTES })
     }
 
     /// The next group, also of those who rest. `None`: nobody waits.
     pub fn next_at_once(&mut self) -> Option<Group<T>> {
-        self.group(true)
+        self.group(true, GROUP_BYTES)
     }
 
     /// When [`next`](Self::next) is worth asking again, if nothing comes. `None`: nobody waits.
@@ -146,11 +149,16 @@ impl<T> Turns<T> {
 
     /// Tells that a group of heavy callers has taken so long, until now.
     pub fn ran_heavy(&mut self, took: Duration, now: Instant) {
-        let has_others = self.others.is_some_and(|(_, at)| now.saturating_duration_since(at) < LATELY);
-        self.rest = has_others.then(|| now + (took * RESTS).min(REST_MOST));
+        self.rest = self.has_others(now).then(|| now + (took * RESTS).min(REST_MOST));
     }
 
-    fn group(&mut self, with_heavy: bool) -> Option<Group<T>> {
+    /// Whether someone who is not heavy was there lately.
+    fn has_others(&self, now: Instant) -> bool {
+        self.others.is_some_and(|(_, at)| now.saturating_duration_since(at) < LATELY)
+    }
+
+    /// Of heavy callers, or of others: never of both.
+    fn group(&mut self, with_heavy: bool, heavy_bytes: u64) -> Option<Group<T>> {
         let mut group = Group { mutations: Vec::new(), is_heavy: false };
         let mut bytes = 0;
         while group.mutations.len() < or_tiny(GROUP, 2) {
@@ -162,13 +170,14 @@ impl<T> Turns<T> {
             let &(paid, caller) = place;
             let Some(queue) = self.queues.get_mut(&caller) else { break };
             let Some(cost) = queue.waiting.front().map(|(cost, _)| *cost) else { break };
-            if !group.mutations.is_empty() && bytes + cost > GROUP_BYTES {
+            let most = if queue.is_heavy { heavy_bytes } else { GROUP_BYTES };
+            if !group.mutations.is_empty() && (queue.is_heavy != group.is_heavy || bytes + cost > most) {
                 break;
             }
             let places = if queue.is_heavy { &mut self.heavy } else { &mut self.light };
             places.remove(&(paid, caller));
             group.mutations.extend(queue.waiting.pop_front().map(|(_, mutation)| mutation));
-            group.is_heavy |= queue.is_heavy;
+            group.is_heavy = queue.is_heavy;
             bytes += cost;
             self.level = self.level.max(paid);
             queue.paid = paid + cost;
@@ -273,6 +282,30 @@ mod tests {
         }
         let sizes: Vec<_> = groups(&mut turns, now).iter().map(Vec::len).collect();
         assert!(sizes.iter().all(|size| *size as u64 * 50_000 <= GROUP_BYTES), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_flood_has_small_groups_of_its_own_while_there_are_others() {
+        let mut now = Instant::now();
+        let mut turns = Turns::new();
+        turns.push(SOMEONE, 300, SOMEONE, now);
+        for _ in 0..1_000 {
+            turns.push(FLOOD, 300, FLOOD, now);
+        }
+        for _ in 0..10 {
+            turns.push(SOMEONE, 300, SOMEONE, now);
+            let groups = groups(&mut turns, now);
+            let its: Vec<_> = groups.iter().filter(|group| group.contains(&FLOOD)).collect();
+            assert!(its.iter().all(|group| group.iter().all(|caller| *caller == FLOOD)), "{groups:?}");
+            assert!(its.iter().all(|group| group.len() as u64 * MUTATION_BYTES <= HEAVY_GROUP_BYTES), "{groups:?}");
+            now += LATELY / 20;
+            for _ in 0..1_000 {
+                turns.push(FLOOD, 300, FLOOD, now);
+            }
+        }
+        // Alone, it may have as much as anyone.
+        let sizes: Vec<_> = groups(&mut turns, now + LATELY).iter().map(Vec::len).collect();
+        assert_eq!(sizes.iter().max(), Some(&GROUP));
     }
 
     #[test]
