@@ -1,0 +1,165 @@
+//! Clients that are up to no good.
+
+use std::{
+    io::Read,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use automerge::{AutoCommit, ROOT, transaction::Transactable};
+use futures::SinkExt;
+use serde_json::json;
+use tokio::time::sleep;
+use tokio_tungstenite::{MaybeTlsStream, tungstenite::Message};
+
+use crate::{
+    Failure,
+    peer::{self, Peer},
+};
+
+/// Bytes of each large push's change, and again of its field.
+const LARGE: usize = 200_000;
+/// More than a frame may hold.
+const OVERSIZED: usize = 17 * 1024 * 1024;
+/// How long one waits before it comes back after it was ended.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longer than any run.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// In turn, each hostile client is one of these.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Subscribes to what everyone does, and reads nothing.
+    SlowReader,
+    /// Sends messages that mean nothing as fast as they are taken.
+    Messages,
+    /// The same with small pushes.
+    Pushes,
+    /// The same with large ones.
+    LargePushes,
+    /// Sends frames that are too large.
+    Oversized,
+    /// Subscribes to what everyone does, and is gone without a word.
+    HalfOpen,
+}
+
+const KINDS: [Kind; 6] =
+    [Kind::SlowReader, Kind::Messages, Kind::Pushes, Kind::LargePushes, Kind::Oversized, Kind::HalfOpen];
+
+/// All hostile clients, in a process of their own: what they do to send so much is their own work, and is not to keep the healthy ones from
+/// reading their clocks.
+pub struct Hostiles(Child);
+
+impl Hostiles {
+    pub fn start(address: &str, count: usize) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--hostile", address, "--connections", &count.to_string()]);
+        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Stops them, and tells how often the backend ended one of them.
+    pub fn stop(mut self) -> Result<usize, Failure> {
+        drop(self.0.stdin.take());
+        let mut said = String::new();
+        self.0.stdout.take().ok_or("no output")?.read_to_string(&mut said)?;
+        self.0.wait()?;
+        Ok(said.trim().parse()?)
+    }
+}
+
+impl Drop for Hostiles {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What that process does: until its input ends.
+pub fn process(address: &str, count: usize) -> Result<(), Failure> {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    for number in 0..count {
+        runtime.spawn(again(address.to_owned(), KINDS[number % KINDS.len()], ended.clone()));
+    }
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    println!("{}", ended.load(Ordering::Relaxed));
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn again(address: String, kind: Kind, ended: Arc<AtomicUsize>) {
+    loop {
+        if run(&address, kind).await.is_err() {
+            ended.fetch_add(1, Ordering::Relaxed);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn run(address: &str, kind: Kind) -> Result<(), Failure> {
+    let mut peer = Peer::connect(address).await?;
+    match kind {
+        Kind::SlowReader => {
+            peer.subscribe(None, &peer::start()).await?;
+            sleep(FOREVER).await;
+        }
+        Kind::Messages => loop {
+            peer.say(json!({ "type": "Event", "eventType": "x", "event": {} })).await?;
+        },
+        Kind::Pushes => {
+            let mut document = AutoCommit::new();
+            document.put(ROOT, "number", 7)?;
+            push_forever(&mut peer, &mut document, json!({ "number": 7.0 })).await?;
+        }
+        Kind::LargePushes => {
+            let mut document = AutoCommit::new();
+            document.put(ROOT, "raw", vec![7_u8; LARGE])?;
+            push_forever(&mut peer, &mut document, json!({ "raw": peer::bytes(vec![7; LARGE]) })).await?;
+        }
+        Kind::Oversized => {
+            peer.socket.send(Message::binary(vec![0; OVERSIZED])).await?;
+            peer.next().await?;
+        }
+        Kind::HalfOpen => {
+            peer.subscribe(None, &peer::start()).await?;
+            peer.next().await?;
+            vanish(&peer)?;
+            sleep(FOREVER).await;
+        }
+    }
+    Ok(())
+}
+
+/// Makes new documents of one change, and reads no answer.
+async fn push_forever(peer: &mut Peer, document: &mut AutoCommit, fields: serde_json::Value) -> Result<(), Failure> {
+    let change = document.get_changes(&[]).pop().ok_or("no change")?;
+    loop {
+        let id = uuid::Uuid::new_v4().to_string();
+        peer.push("flood", "flood", &id, change.raw_bytes(), fields.clone()).await?;
+    }
+}
+
+/// Leaves the other side with half a connection: the kernel drops every packet that comes for this socket, so that none is acknowledged, and
+/// nothing ends it. So it is with a peer whose machine or network is gone.
+#[cfg(target_os = "linux")]
+fn vanish(peer: &Peer) -> Result<(), Failure> {
+    /// BPF for "of this packet keep 0 bytes".
+    const NOTHING: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+    let MaybeTlsStream::Plain(stream) = peer.socket.get_ref() else { return Err("a connection in the clear".into()) };
+    Ok(socket2::SockRef::from(stream).attach_filter(&[NOTHING])?)
+}
+
+/// Elsewhere it is only silent: its kernel acknowledges what comes.
+#[cfg(not(target_os = "linux"))]
+fn vanish(_: &Peer) -> Result<(), Failure> {
+    Ok(())
+}
