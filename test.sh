@@ -44,6 +44,7 @@ rust() {
     cargo clippy -q -p bevy_convex_replicate --no-default-features --features bevy -- -D warnings
     cargo clippy -q -p bevy_convex_replicate --no-default-features --features backend -- -D warnings
     cargo clippy -q -p windowed-examples --all-targets -- -D warnings
+    cargo clippy -q -p simulation-command --all-targets -- -D warnings
     say "tests"
     cargo test -q -p bevy_convex_replicate
     cargo test -q -p bevy_convex_replicate --no-default-features --lib --test core
@@ -54,7 +55,7 @@ rust() {
 
 simulation() {
     say "500 schedules of many apps with faults"
-    SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test simulation -- --nocapture
+    SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test schedules -- --nocapture
 }
 
 board() {
