@@ -49,6 +49,12 @@ rust() {
     cargo test -q -p bevy_convex_replicate
     cargo test -q -p bevy_convex_replicate --no-default-features --lib --test core
     cargo test -q -p windowed-examples --examples
+    say "the tests that docs/testing.md names for bugs that were found"
+    local name missing=0
+    for name in $(sed -n '/^## Bugs that were found/,$s/^|[^|]*|//p' docs/testing.md | grep -oE '`[a-z0-9_]+`' | tr -d '`'); do
+        grep -rqE "fn $name\(" src tests || { echo "there is no $name" >&2; missing=1; }
+    done
+    [ $missing = 0 ]
     say "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc -q -p bevy_convex_replicate --no-deps
 }

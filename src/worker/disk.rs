@@ -34,8 +34,8 @@ const LAST_TRIES: u32 = 5;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// With nothing to do for this long, documents with many changes are compacted.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often documents are compacted where there is always something to do.
-const COMPACT_EVERY: Duration = Duration::from_secs(10);
+/// How often documents are compacted where there is always something to do. Tests need not wait for as long.
+const COMPACT_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Documents compacted then: edits wait meanwhile.
 const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.

@@ -124,3 +124,29 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
         .any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if checkpoint.position == at(0)));
     assert!(again, "{effects:?}");
 }
+
+#[test]
+fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
+    let (first, second) = pair();
+    let made = first.chunks[&DocumentId::new("a")][0].0.to_vec();
+    let mut peer = Peer::connected(3);
+    let id = DocumentId::new("a");
+    let value = second.delivered[0].value.clone().unwrap();
+    let heads = vec![automerge::ChangeHash([1; 32])];
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
+    for epoch in ["wiped", "epoch"].repeat(50) {
+        // All have news of a document that the store takes long to read, and its other answers come.
+        let news = Page { epoch: epoch.into(), ..page(0, 9, &[("a", &made)]) };
+        peer.replica.handle(Event::Page(news), 0);
+        while let Some(effect) = peer.replica.poll() {
+            if !matches!(effect, Effect::Load(_))
+                && let Some(answer) = peer.carry_out(effect)
+            {
+                peer.replica.handle(answer, 0);
+            }
+        }
+        let waiting = (peer.replica.remote.held.len(), peer.replica.pages.len());
+        assert!(waiting.0 < 2 && waiting.1 < 2, "{waiting:?}");
+    }
+    assert_eq!(peer.replica.pages.len(), 1, "the newest waits");
+}

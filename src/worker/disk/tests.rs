@@ -1,23 +1,30 @@
 //! A replica on a real store that is closed and opened again: the test is the world and the deployment.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use automerge::{AutoCommit, ROOT, transaction::Transactable};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{DiskAnswer, DiskRequest, DiskWork};
+use super::{Disk, DiskAnswer, DiskRequest, DiskWork};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::Value,
+    format::{self, Value},
+    limits::COMPACT_CHUNKS,
     replica::{
         Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer,
         Refusal, Replica, Schema,
     },
-    store::Store,
+    store::{ChunkKind, DocumentWrite, Store, StoredChunk, Write},
     worker::FailureKind,
 };
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 const DEPLOYMENT: &str = "http://first";
+const DEADLINE: Duration = Duration::from_secs(120);
 const START: Position = Position { ts: 0, ordinal: 0 };
 
 /// An app that knows of no fields.
@@ -218,4 +225,95 @@ fn an_app_that_ends_before_its_first_page_is_taken_in_starts_over_once_for_each_
             app.answer(Ok(()));
         }
     }
+}
+
+#[test]
+fn a_log_whose_name_a_full_disk_refused_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = |sql: &str| {
+        let store = rusqlite::Connection::open(folder.path().join("store.sqlite3")).unwrap();
+        store.execute_batch(sql).unwrap();
+    };
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    shell("CREATE TRIGGER full BEFORE INSERT ON remote BEGIN SELECT RAISE(ABORT, 'full'); END");
+    app.handle(Event::Page(page(START, &[("a", 3)], None, false)));
+    app.put("b");
+    assert_eq!((app.documents(), app.pushes.len()), (vec!["b".to_owned()], 0));
+    shell("DROP TRIGGER full");
+    app.work();
+    assert_eq!((app.documents(), app.pushes.len()), (vec!["a".to_owned(), "b".into()], 1));
+}
+
+#[test]
+fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    app.put("a");
+    app.put("b");
+    drop(app);
+    let store = rusqlite::Connection::open(folder.path().join("store.sqlite3")).unwrap();
+    let damage =
+        "UPDATE chunk SET bytes = zeroblob(length(bytes)) WHERE document = (SELECT id FROM document WHERE name = 'a')";
+    assert_eq!(store.execute(damage, []).unwrap(), 1);
+    drop(store);
+    let mut app = App::start(folder.path(), 2, DEPLOYMENT);
+    app.handle(Event::Page(page(START, &[], None, false)));
+    let sent: Vec<_> =
+        app.pushes.iter().flat_map(|push| &push.documents).map(|document| document.id.as_str()).collect();
+    assert_eq!(sent, ["b"]);
+}
+
+#[test]
+fn an_app_that_is_never_idle_compacts_what_it_edits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite3");
+    let mut store = Store::open(&path).unwrap();
+    let remote = store.remote(DEPLOYMENT, "log").unwrap();
+    let mut document = AutoCommit::new();
+    for number in 0..2 * COMPACT_CHUNKS as i64 {
+        document.put(ROOT, "n", number).unwrap();
+        document.commit();
+    }
+    let chunk = |change: automerge::Change| StoredChunk {
+        hash: change.hash(),
+        kind: ChunkKind::Change,
+        bytes: change.raw_bytes().into(),
+        remote: Some(remote),
+        fields: Vec::new(),
+    };
+    let id = DocumentId::new("a");
+    let write = DocumentWrite {
+        collection: "tasks".into(),
+        id: id.clone(),
+        chunks: document.get_changes(&[]).into_iter().map(chunk).collect(),
+        heads: document.get_heads(),
+        value: format::read(&document),
+    };
+    store.commit(&[Write::Document(write)]).unwrap();
+    drop(store);
+
+    let (requests, taken) = crossbeam_channel::unbounded();
+    let (_open, open_while) = crossbeam_channel::bounded(0);
+    let (answer, mut answers) = unbounded_channel();
+    let collections = vec!["tasks".to_owned()];
+    let disk = Disk { path, collections, requests: taken, answers: answer, open_while, rebuild: Arc::default() };
+    let thread = std::thread::spawn(move || disk.run());
+    requests.send(DiskRequest::Remote { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) }).unwrap();
+    let document = DocumentKey { collection: TASKS, id };
+    let deadline = Instant::now() + DEADLINE;
+    // Asked without a pause, for as long as it takes.
+    loop {
+        requests.send(DiskRequest::Load(document.clone())).unwrap();
+        let chunks = loop {
+            if let DiskAnswer::Event(Event::Loaded { chunks, .. }) = answers.blocking_recv().unwrap() {
+                break chunks.len();
+            }
+        };
+        if chunks == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it still has {chunks} chunks");
+    }
+    drop(requests);
+    thread.join().unwrap();
 }

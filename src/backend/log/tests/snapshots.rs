@@ -95,3 +95,16 @@ fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
         assert_eq!(again.changes(), log.changes());
     }
 }
+
+#[test]
+fn the_longer_a_document_is_the_more_changes_wait_for_its_next_snapshot() {
+    use super::super::compact::rows_worth_compacting;
+    // Each snapshot takes as long as the history: as many of them as that has changes would take its square.
+    let (mut history, mut made) = (0, 0);
+    let bytes_per_change = 4;
+    while history < 1_000_000 {
+        history += rows_worth_compacting(history * bytes_per_change);
+        made += history;
+    }
+    assert!(made < 100 * history, "{made} changes were gone through for {history}");
+}
