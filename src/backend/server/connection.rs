@@ -11,14 +11,15 @@ use convex_sync_types::{ServerMessage, SessionRequestSeqNumber};
 use futures::{Sink, SinkExt, StreamExt};
 use serde_json::Value as Json;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
     Server,
     allowance::Allowance,
-    session::{Session, Step},
+    session::{Queries, Session, Step},
 };
 use crate::backend::{
     limits::{OUTGOING_MESSAGES, PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
@@ -32,7 +33,6 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     let patience = server.patience;
     let every = PING_EVERY.min(patience / PINGS).max(Duration::from_millis(1));
     let writing = tokio::spawn(write(sink, messages, patience, every));
-    let mut published = server.published.clone();
     let mut stopping = server.stopping.clone();
     let mut token = server.token.subscribe();
     let (replies, mut replied) = mpsc::unbounded_channel::<(SessionRequestSeqNumber, Reply)>();
@@ -41,6 +41,8 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     ping.reset();
 
     let mut session = Session::new(server.clone());
+    let news = Arc::new(Notify::new());
+    let _watching = Watching(tokio::spawn(watch(server.clone(), session.queries(), news.clone())));
     let caller = server.jobs.caller();
     // Answers that wait for room, and mutations whose answers are still to come: together they are bounded.
     let mut ready: VecDeque<Json> = VecDeque::new();
@@ -79,7 +81,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                     },
                 }
             }
-            Ok(()) = published.changed() => is_stale = true,
+            () = news.notified() => is_stale = true,
             () = sleep_until(held_back.unwrap_or(heard)), if held_back.is_some() => held_back = None,
             message = incoming.next(), if reads => {
                 heard = Instant::now();
@@ -136,6 +138,26 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
         let _ = writing.await;
     } else {
         writing.abort();
+    }
+}
+
+/// Tells of news that concern a connection. A task of its own, because of all that is committed most connections have to do with little: this looks, and
+/// the connection, with all that it waits for, sleeps on.
+async fn watch(server: Arc<Server>, queries: Queries, news: Arc<Notify>) {
+    let mut published = server.published.clone();
+    while published.changed().await.is_ok() {
+        if queries.are_due(&server.log) {
+            news.notify_one();
+        }
+    }
+}
+
+/// Ends with its connection.
+struct Watching(JoinHandle<()>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

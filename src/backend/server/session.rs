@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use convex::Value;
@@ -23,7 +23,7 @@ use crate::{
         failure::Failure,
         function::{self, Answer, CallError, Mutation, Query},
         limits::QUERIES,
-        writer::Reply,
+        writer::{Reply, Shared},
     },
     limits::DOCUMENT_PAGE_BYTES,
 };
@@ -50,11 +50,34 @@ pub(super) struct Session {
     query_set: QuerySetVersion,
     identity: IdentityVersion,
     is_authenticated: bool,
-    queries: BTreeMap<QueryId, OpenQuery>,
+    queries: Queries,
     removed: BTreeSet<QueryId>,
     /// A transition is due even if no result changed.
     is_owing: bool,
     hasher: RandomState,
+}
+
+/// The queries of a connection.
+#[derive(Clone, Default)]
+pub(super) struct Queries(Arc<Mutex<BTreeMap<QueryId, OpenQuery>>>);
+
+impl Queries {
+    // They are whole whenever nobody has them; a panic in between ends the connection.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, OpenQuery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any of them has a new result, or may have one.
+    pub fn are_due(&self, log: &Shared) -> bool {
+        match self.0.try_lock() {
+            Ok(queries) => {
+                let log = log.read();
+                queries.values().any(|query| query.is_due(&log))
+            }
+            // They are being run, perhaps on what was there before.
+            Err(_) => true,
+        }
+    }
 }
 
 struct OpenQuery {
@@ -86,11 +109,16 @@ impl Session {
             version: StateVersion::initial(),
             query_set: 0,
             identity: 0,
-            queries: BTreeMap::new(),
+            queries: Queries::default(),
             removed: BTreeSet::new(),
             is_owing: false,
             hasher: RandomState::new(),
         }
+    }
+
+    /// Those that are open, now and later.
+    pub fn queries(&self) -> Queries {
+        self.queries.clone()
     }
 
     /// Takes a client's message.
@@ -143,18 +171,19 @@ impl Session {
                 self.query_set
             ));
         }
+        let mut queries = self.queries.lock();
         for modification in modifications {
             match modification {
                 QuerySetModification::Add(query) => {
-                    if self.queries.len() >= QUERIES {
+                    if queries.len() >= QUERIES {
                         return fatal(format!("More than {QUERIES} queries are open in one connection"));
                     }
                     let call = function::query(&query.udf_path, query.args.get());
                     self.removed.remove(&query.query_id);
-                    self.queries.insert(query.query_id, OpenQuery { call, ran_at: None, is_full: false, sent: None });
+                    queries.insert(query.query_id, OpenQuery { call, ran_at: None, is_full: false, sent: None });
                 }
                 QuerySetModification::Remove { query_id } => {
-                    self.queries.remove(&query_id);
+                    queries.remove(&query_id);
                     self.removed.insert(query_id);
                 }
             }
@@ -183,7 +212,7 @@ impl Session {
         self.is_authenticated = admits;
         self.identity += 1;
         self.is_owing = true;
-        for query in self.queries.values_mut() {
+        for query in self.queries.lock().values_mut() {
             (query.ran_at, query.is_full) = (None, false);
         }
         Step::Transition
@@ -209,11 +238,13 @@ impl Session {
     /// The transition to what is published now; `None` if the client has all of it. There may be more at once after a large one.
     pub fn transition(&mut self) -> Option<Json> {
         let mut results = Vec::new();
+        // Before the log, as everywhere.
+        let mut queries = self.queries.lock();
         let published = {
             let log = self.server.log.read();
             let published = log.published();
             let mut bytes = 0;
-            for (id, open) in &mut self.queries {
+            for (id, open) in queries.iter_mut() {
                 if !open.is_due(&log) || bytes > DOCUMENT_PAGE_BYTES {
                     continue;
                 }
@@ -242,12 +273,13 @@ impl Session {
                 }
                 StateModification::QueryRemoved { .. } => 0,
             });
-            if let Some(query) = self.queries.get_mut(&id)
+            if let Some(query) = queries.get_mut(&id)
                 && std::mem::replace(&mut query.sent, sent) != sent
             {
                 modifications.push(modification);
             }
         }
+        drop(queries);
         if modifications.is_empty() && !std::mem::take(&mut self.is_owing) {
             return None;
         }
@@ -323,4 +355,75 @@ pub(super) fn unauthenticated() -> CallError {
 fn timestamp(ts: i64) -> Timestamp {
     // Commits come after 1970.
     Timestamp::try_from(ts).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use automerge::{AutoCommit, ROOT, transaction::Transactable};
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::backend::{
+        limits::{LOG_BYTES, PATIENCE, RETENTION},
+        log::Log,
+        writer,
+    };
+
+    fn server() -> Arc<Server> {
+        let (log, jobs, published, _) = writer::start(Log::new("epoch"), None, RETENTION, LOG_BYTES).unwrap();
+        Arc::new(Server {
+            http: jobs.caller(),
+            log,
+            jobs,
+            published,
+            stopping: watch::channel(false).1,
+            token: watch::channel(None).0,
+            origins: Vec::new(),
+            patience: PATIENCE,
+            connections: 0.into(),
+            places: Server::places(),
+        })
+    }
+
+    /// Pushes a new document, and waits for the answer.
+    fn push(session: &mut Session, scope: &str) {
+        let mut document = AutoCommit::new();
+        document.put(ROOT, "n", 1).unwrap();
+        let change = document.get_last_local_change().unwrap().raw_bytes().to_vec();
+        let changes = [json!({ "bytes": Json::from(Value::Bytes(change)) })];
+        let arguments = json!({ "documents": [{ "id": scope, "changes": changes }], "scope": scope });
+        let message =
+            json!({ "type": "Mutation", "requestId": 0, "udfPath": "tasks:pushChanges", "args": [arguments] });
+        let Step::Run { collection, mutation, .. } = session.handle(&message.to_string()) else {
+            panic!("it is a mutation");
+        };
+        let jobs = &session.server.jobs;
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        jobs.mutate((jobs.caller(), 1), collection, mutation, move |reply| answer.send(reply.result.is_ok()).unwrap());
+        assert!(answered.recv().unwrap());
+        // Shown by then.
+        jobs.look(|_| ()).unwrap();
+    }
+
+    #[test]
+    fn what_others_write_in_their_scopes_is_no_news() {
+        let server = server();
+        let mut session = Session::new(server.clone());
+        let start = json!({ "ts": { "$integer": "AAAAAAAAAAA=" }, "ordinal": 0.0 });
+        let query = json!({ "type": "Add", "queryId": 0, "udfPath": "tasks:pullDeltas", "args": [{ "checkpoint": start, "scope": "mine" }] });
+        let message = json!({ "type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": [query] });
+        assert!(matches!(session.handle(&message.to_string()), Step::Transition));
+        let queries = session.queries();
+        assert!(queries.are_due(&server.log));
+        session.transition().expect("its result");
+        assert!(!queries.are_due(&server.log));
+        push(&mut session, "theirs");
+        assert!(!queries.are_due(&server.log));
+        push(&mut session, "mine");
+        assert!(queries.are_due(&server.log));
+        session.transition().expect("the news");
+        assert!(!queries.are_due(&server.log));
+        server.jobs.stop();
+    }
 }
