@@ -34,8 +34,8 @@ use bevy_convex_replicate::{
 use clap::Parser;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-/// Tasks that all apps together edit.
-const TASKS: u64 = 40;
+/// Tasks that all apps together edit: few, so that each is compacted again and again.
+const TASKS: u64 = 8;
 /// Stored bytes per byte of the documents' snapshots, at most.
 const MOST: u64 = 20;
 /// Bytes that a store and a log take beside their documents: SQLite's pages, indices, and a write-ahead log that is kept for reuse.
