@@ -85,12 +85,16 @@ fn connections_that_are_gone_without_a_word_are_noticed() {
     let _alone = alone();
     let backend = start();
     peer::run(async {
-        // Connected, and from then on neither read nor written: as a peer whose network is gone.
+        // Connected, and from then on neither read nor written, by one whose kernel still acknowledges what comes, and by one that is gone with it.
         let mut half_open = Vec::new();
-        for _ in 0..5 {
-            half_open.push(Peer::connect(&backend).await);
+        for number in 0..6 {
+            let peer = Peer::connect(&backend).await;
+            if number % 2 == 0 {
+                peer.vanish();
+            }
+            half_open.push(peer);
         }
-        connections(&backend, 5).await;
+        connections(&backend, 6).await;
         connections(&backend, 0).await;
         // One that is only quiet answers pings while it is listened to, and stays.
         let mut quiet = Peer::connect(&backend).await;

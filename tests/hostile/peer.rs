@@ -50,6 +50,20 @@ impl Peer {
         Self { socket: connected.expect("the backend takes connections").0, request: 0, query_set: 0 }
     }
 
+    /// Is gone without a word, as one whose machine or network is: the kernel drops every packet that comes for it, so that the backend's are
+    /// never acknowledged, and nothing ends the connection. Elsewhere than on Linux it is only silent.
+    pub fn vanish(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            /// BPF for "of this packet keep 0 bytes".
+            const NOTHING: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
+            let MaybeTlsStream::Plain(stream) = self.socket.get_ref() else {
+                panic!("it is a connection in the clear");
+            };
+            socket2::SockRef::from(stream).attach_filter(&[NOTHING]).expect("a socket takes a filter");
+        }
+    }
+
     /// Whether it could be sent.
     pub async fn say(&mut self, text: impl Into<String>) -> bool {
         self.send(Message::text(text.into())).await
