@@ -44,8 +44,9 @@ const FIXED: u64 = 2 * 1024 * 1024;
 const MOST_PER_EDIT: f64 = 1024.0;
 /// Bytes of memory that a process may take more in a minute, beside that: what an allocator's use of its pages varies by.
 const MOST_PER_MINUTE: f64 = 256.0 * 1024.0;
-/// How many times as much memory the app that lives for as long as all may have gained as its documents alone take, read from its store in the end.
-const MOST_BEYOND_DOCUMENTS: f64 = 1.5;
+/// How many times as much memory the app that lives for as long as all may have gained as its documents alone take, read from its store in the end:
+/// those that grew change by change are less dense.
+const MOST_BEYOND_DOCUMENTS: f64 = 2.0;
 
 #[derive(Parser, Clone)]
 struct Args {
