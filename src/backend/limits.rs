@@ -71,10 +71,10 @@ pub(super) const HEAVY_BYTES: f64 = 128.0 * 1024.0;
 /// How long it is remembered what was asked for, and that others were there.
 pub(super) const LATELY: Duration = Duration::from_secs(1);
 /// How many times as long as a group of heavy callers took they rest, while others are there: all of them together have a seventh of the
-/// writer's time.
+/// writer's time at most.
 pub(super) const RESTS: u32 = 6;
 /// How long they rest at most, also after a group that took long because the disk did.
-pub(super) const REST_MOST: Duration = Duration::from_millis(250);
+pub(super) const REST_MOST: Duration = Duration::from_millis(500);
 /// Callers who are remembered before it is looked who of them may be forgotten.
 pub(super) const CALLERS: usize = 2 * CONNECTIONS;
 /// How long the writer must have been idle before it looks after the log (checking rows, compacting).

@@ -55,6 +55,8 @@ struct Queue<T> {
 /// What is to run together.
 pub(super) struct Group<T> {
     pub mutations: Vec<T>,
+    /// What they cost.
+    pub bytes: u64,
     /// Whether they are heavy callers'.
     pub is_heavy: bool,
 }
@@ -147,9 +149,12 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Tells that a group of heavy callers has taken so long, until now.
-    pub fn ran_heavy(&mut self, took: Duration, now: Instant) {
-        self.rest = self.has_others(now).then(|| now + (took * RESTS).min(REST_MOST));
+    /// Tells that a group of heavy callers, of so many bytes, has taken so long, until now.
+    pub fn ran_heavy(&mut self, bytes: u64, took: Duration, now: Instant) {
+        // One large mutation is what others wait for longest, and it fills the disk: it costs rest for its bytes, too.
+        let times = u32::try_from(bytes / HEAVY_GROUP_BYTES).unwrap_or(u32::MAX).max(1);
+        let rest = took.min(REST_MOST).saturating_mul(RESTS.saturating_mul(times));
+        self.rest = self.has_others(now).then(|| now + rest.min(REST_MOST));
     }
 
     /// Whether someone who is not heavy was there lately.
@@ -159,8 +164,7 @@ impl<T> Turns<T> {
 
     /// Of heavy callers, or of others: never of both.
     fn group(&mut self, with_heavy: bool, heavy_bytes: u64) -> Option<Group<T>> {
-        let mut group = Group { mutations: Vec::new(), is_heavy: false };
-        let mut bytes = 0;
+        let mut group = Group { mutations: Vec::new(), bytes: 0, is_heavy: false };
         while group.mutations.len() < or_tiny(GROUP, 2) {
             let place = match (self.light.first(), self.heavy.first().filter(|_| with_heavy)) {
                 (Some(light), Some(heavy)) if heavy.0 < light.0 => heavy,
@@ -171,14 +175,14 @@ impl<T> Turns<T> {
             let Some(queue) = self.queues.get_mut(&caller) else { break };
             let Some(cost) = queue.waiting.front().map(|(cost, _)| *cost) else { break };
             let most = if queue.is_heavy { heavy_bytes } else { GROUP_BYTES };
-            if !group.mutations.is_empty() && (queue.is_heavy != group.is_heavy || bytes + cost > most) {
+            if !group.mutations.is_empty() && (queue.is_heavy != group.is_heavy || group.bytes + cost > most) {
                 break;
             }
             let places = if queue.is_heavy { &mut self.heavy } else { &mut self.light };
             places.remove(&(paid, caller));
             group.mutations.extend(queue.waiting.pop_front().map(|(_, mutation)| mutation));
             group.is_heavy = queue.is_heavy;
-            bytes += cost;
+            group.bytes += cost;
             self.level = self.level.max(paid);
             queue.paid = paid + cost;
             self.most_paid = self.most_paid.max(queue.paid);
@@ -318,7 +322,9 @@ mod tests {
         turns.push(FLOOD, LARGE, FLOOD, now);
         assert!(turns.next(now).unwrap().is_heavy);
         let took = Duration::from_millis(10);
-        turns.ran_heavy(took, now);
+        turns.ran_heavy(4 * HEAVY_GROUP_BYTES, took, now);
+        assert_eq!(turns.due(now), Some(now + 4 * took * RESTS), "a large one costs more than its time");
+        turns.ran_heavy(HEAVY_GROUP_BYTES, took, now);
         assert!(turns.next(now).is_none(), "it rests");
         let until = turns.due(now).expect("it waits");
         assert_eq!(until, now + took * RESTS);
@@ -336,7 +342,7 @@ mod tests {
         turns.push(SOMEONE, 300, SOMEONE, now);
         turns.push(FLOOD, LARGE, FLOOD, now);
         turns.push(FLOOD, LARGE, FLOOD, now);
-        turns.ran_heavy(Duration::from_secs(3_600), now);
+        turns.ran_heavy(HEAVY_GROUP_BYTES, Duration::from_secs(3_600), now);
         assert_eq!(groups(&mut turns, now), [[SOMEONE]]);
         assert_eq!(turns.due(now), Some(now + REST_MOST));
         // What waits when the backend stops does not rest.
@@ -356,7 +362,7 @@ mod tests {
         }
         while let Some(group) = turns.next(now) {
             assert!(group.is_heavy);
-            turns.ran_heavy(Duration::from_millis(10), now);
+            turns.ran_heavy(HEAVY_GROUP_BYTES, Duration::from_millis(10), now);
         }
         assert!(turns.is_empty());
     }
@@ -373,7 +379,7 @@ mod tests {
         let later = now + LATELY * 10;
         turns.push(FLOOD, LARGE, FLOOD, later);
         assert!(turns.next(later).unwrap().is_heavy);
-        turns.ran_heavy(Duration::from_millis(10), later);
+        turns.ran_heavy(HEAVY_GROUP_BYTES, Duration::from_millis(10), later);
         turns.push(FLOOD, LARGE, FLOOD, later);
         assert!(turns.next(later).is_some(), "nobody else was there lately");
         let much_later = later + LATELY * 10;

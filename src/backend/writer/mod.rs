@@ -267,7 +267,7 @@ impl Writer {
             && let Some(started) = now
         {
             let ended = Instant::now();
-            self.turns.ran_heavy(ended - started, ended);
+            self.turns.ran_heavy(group.bytes, ended - started, ended);
         }
         true
     }
