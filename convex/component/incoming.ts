@@ -92,7 +92,12 @@ export function logOf({ document, changes }: Incoming): { rows: number; bytes: n
     rows += Math.ceil(change.bytes.length / CHUNK_BYTES);
     bytes += change.bytes.length;
   }
-  return { rows, bytes, long: rows > COMPACT_ROWS || bytes > DOCUMENT_BYTES };
+  return { rows, bytes, long: isLong({ rows, bytes }) };
+}
+
+/** Whether a log is to be compacted at once, lest it outgrow what a transaction can load. */
+export function isLong({ rows, bytes }: { rows: number; bytes: number }): boolean {
+  return rows > COMPACT_ROWS || bytes > DOCUMENT_BYTES;
 }
 
 /** What could not be loaded in one transaction may not enter. Compaction makes room again. */

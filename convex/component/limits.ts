@@ -80,10 +80,18 @@ export const COMMIT_BYTES = 8 * 1024 * 1024;
 export const COMMIT_ROWS = DOCUMENT_PAGE_ROWS;
 /** Counters that share a collection's document count, so that writers of different documents seldom meet. */
 export const COUNT_SHARDS = 16;
+/** Log rows of one document that are worth compacting, unless the caller says otherwise. */
+export const COMPACT_FROM_ROWS = 256;
+/** How old log rows are before they are compacted, in milliseconds, unless the caller says otherwise: readers that are up to date have passed them. */
+export const COMPACT_AFTER = 3_600_000;
+/** How late a scheduled function may be, in milliseconds, before it counts as lost: it failed, or a backup was restored that lacks it. */
+export const SCHEDULED_LATE = 60_000;
 /** Log rows one compaction reads: each is deleted by its id, which is an index range of 4,096 that a transaction may read. */
 export const COMPACT_ROWS = 2_000;
 /** Chunk bytes one compaction reads, and reads again to delete them: the largest document and what was added to it. */
 export const COMPACT_BYTES = 7.5 * 1024 * 1024;
+/** How long a tombstone is kept, in milliseconds, unless the app says otherwise: who is away for longer starts over. 90 days. */
+export const RETENTION = 90 * 24 * 3_600_000;
 /** Documents that one call of a pruning function looks at. */
 export const PRUNE_DOCUMENTS = 20;
 /** What a pruning call reads of logs and rows, each twice: the largest document compacted, and its row. */

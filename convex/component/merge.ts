@@ -7,7 +7,7 @@ import { checkChunks, NotAChange } from "./chunk";
 import { Refused } from "./errors";
 import { examineDocument, logOf, readDocument } from "./incoming";
 import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES } from "./limits";
-import { cut } from "./log";
+import { cut } from "./parts";
 import { checkRowSize, materialize, rowOf } from "./materialize";
 import { readBytes } from "./pages";
 import { unhex } from "./sha256";

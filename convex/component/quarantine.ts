@@ -5,7 +5,7 @@ import { loadAutomerge } from "./automerge";
 import { concatenate } from "./chunk";
 import { readDocument } from "./incoming";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits";
-import { cut } from "./log";
+import { cut } from "./parts";
 import { repair } from "./sound";
 
 /**

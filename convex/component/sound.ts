@@ -35,6 +35,15 @@ export function loaded(automerge: Automerge, bytes: Uint8Array): Doc<Fields> | n
   }
 }
 
+/** Whether a document is a tombstone; one that Automerge fails on is none. */
+export function isDeleted(automerge: Automerge, doc: Doc<Fields>): boolean {
+  try {
+    return automerge.toJS(doc).deleted === true;
+  } catch {
+    return false;
+  }
+}
+
 /** Lets go of a document: WASM memory is not collected by itself. One that Automerge failed on may not be let go of. */
 export function release(automerge: Automerge, doc: Doc<Fields>): void {
   try {

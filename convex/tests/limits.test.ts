@@ -13,7 +13,7 @@ import {
 } from "../component/limits";
 import { insertDocumentHelper } from "../client/index";
 import { api, components, internal } from "./app/_generated/api";
-import { type Backend, backend } from "./backend";
+import { type Backend, backend, compact } from "./backend";
 import { buffer, changes, document, edit, type Fields } from "./documents";
 
 type Doc = Automerge.Doc<Fields>;
@@ -128,7 +128,7 @@ describe("a document", () => {
     expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(doc));
     // The largest document is checked, compacted and made smaller.
     expect(await t.mutation(internal.notes.checkRows, { ids: ["a"] })).toBe(0);
-    await t.mutation(internal.notes.compact, { id: "a" });
+    await compact(t, "a");
     const small = edit(Automerge.clone(doc), { blob: new Uint8Array(1) });
     expect(await push(t, "a", small, doc)).toEqual(accepted);
     expect(Automerge.getHeads(await whole(t))).toEqual(Automerge.getHeads(small));
@@ -212,7 +212,7 @@ describe("within the limits of a transaction", () => {
     expect(results).toEqual([accepted]);
     expect(Automerge.getHeads(await whole(t))).not.toEqual(Automerge.getHeads(before));
     expect(await t.mutation(internal.notes.checkRows, { ids: [id] })).toBe(0);
-    await t.mutation(internal.notes.compact, { id });
+    await compact(t, id);
     expect(await rowsOf(t)).toBeLessThan(parts.length);
     expect((await whole(t)).n).toBe(1);
   }, 240_000);

@@ -10,7 +10,8 @@ import componentSchema from "../component/schema";
 import { Deployment } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import { Host } from "../host/server";
-import { api, components, internal } from "./app/_generated/api";
+import { api, internal } from "./app/_generated/api";
+import { appendAlone } from "./alone";
 import schema from "./app/schema";
 import { changes, document, edit, type Fields, save } from "./documents";
 import { type Inside, isolated, mebibytes } from "./isolate";
@@ -169,11 +170,7 @@ for (const { name, path, prepare } of worst) {
       modules: modulesUnder(resolve(import.meta.dirname, "../component")),
     },
   });
-  const args = await prepare(async (id, some) => {
-    const documents = [{ id, changes: some, unchecked: false }];
-    const append = { collection: "notes", documents };
-    await place.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, append)));
-  });
+  const args = await prepare(async (id, some) => await appendAlone(place, [{ id, changes: some }]));
   const { startMs, callMs, heapBytes, bufferBytes, wasmBytes } = (
     await isolated(place as unknown as Inside, path, args)
   ).taken;

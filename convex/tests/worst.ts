@@ -97,8 +97,7 @@ export const worst: Worst[] = [
   {
     name: "appending it",
     path: "log:append",
-    prepare: () =>
-      Promise.resolve({ collection, documents: [{ id: "a", changes: push(), unchecked: false }] }),
+    prepare: () => Promise.resolve({ collection, documents: [{ id: "a", changes: push() }] }),
   },
   {
     name: "merging 1 MiB into a document of nearly 6",
