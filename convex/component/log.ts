@@ -89,6 +89,7 @@ export const append = mutation({
         version: (incoming.document?.version ?? 0) + incoming.changes.length,
         rows: (incoming.document?.rows ?? 0) + rows,
         bytes: (incoming.document?.bytes ?? 0) + bytes,
+        operations: logOf(incoming).operations,
         deleted: entry.deleted ?? incoming.document?.deleted ?? false,
         checkDue: entry.checkDue ?? incoming.document?.checkDue,
         compactDue: incoming.document?.compactDue,

@@ -70,7 +70,7 @@ export const prune = mutation({
   },
 });
 
-/** What a call may have read before it sweeps: sweeping reads the parts of the largest change, twice, which is 12 MiB. */
+/** What a call may have read before it sweeps: sweeping reads the parts of the largest change, twice, which is 8 MiB. */
 const SWEEP_BESIDE = 3 * ROW_BYTES;
 
 /** What it reads to delete a document: its log and the row in the app's table, each twice. */
@@ -116,7 +116,14 @@ async function pruneDocument(ctx: MutationCtx, document: Doc<"documents">): Prom
     last = positionOf(chunk);
     await ctx.db.delete(chunk._id);
   }
-  await ctx.db.patch(document._id, { pruned: true, heads: [], headOps: [], rows: 0, bytes: 0 });
+  await ctx.db.patch(document._id, {
+    pruned: true,
+    heads: [],
+    headOps: [],
+    rows: 0,
+    bytes: 0,
+    operations: 0,
+  });
   await uncount(ctx, collection, id);
   if (last !== null) await moveMark(ctx, collection, last);
 }

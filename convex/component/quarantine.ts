@@ -60,6 +60,7 @@ export const isolate = mutation({
       version,
       rows: pieces.length,
       bytes: left.saved.length,
+      operations: document.operations - left.operations,
     });
     return { removed: left.removed, version };
   },

@@ -24,6 +24,8 @@ export default defineSchema({
     /** Log rows and chunk bytes stored for it. */
     rows: v.number(),
     bytes: v.number(),
+    /** Operations in its history. */
+    operations: v.number(),
     deleted: v.boolean(),
     /** Its log has been dropped, long after it was deleted; only the name is kept, so that nothing brings it back. */
     pruned: v.boolean(),

@@ -23,7 +23,7 @@ describe("within 64 MiB of heap", () => {
       t,
       worst.find(({ path }) => path === "pages:pullDeltas")!,
     );
-    const call = isolated(t as unknown as Inside, "pages:pullDeltas", args, 8);
+    const call = isolated(t as unknown as Inside, "pages:pullDeltas", args, { heapMib: 8 });
     await expect(call).rejects.toMatchObject({ code: "ERR_WORKER_OUT_OF_MEMORY" });
   });
 });
