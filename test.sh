@@ -91,11 +91,12 @@ headless() {
 sequences=100
 
 convex() {
-    say "the Convex functions: types, lint, tests, conformance"
+    say "the Convex functions: types, lint, tests, conformance; web apps beside a Bevy app"
+    cargo build -q -p bevy_convex_replicate --bin replicate-backend --example compared --example native
+    export REPLICATE_NATIVE="$PWD/target/debug/examples/native"
     (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
 
     say "both backends: conformance over HTTP, $sequences random sequences of calls and the rows they make"
-    cargo build -q -p bevy_convex_replicate --bin replicate-backend --example compared
     local folder url
     folder=$(mktemp -d)
     target/debug/replicate-backend --listen 127.0.0.1:0 --data "$folder/data" >"$folder/said" &
@@ -106,7 +107,7 @@ convex() {
         sleep 0.1
     done
     (cd convex && npm run --silent conformance:remote -- "$url" && npm run --silent compare -- ../target/debug/examples/compared --runs "$sequences")
-    say "web apps with the official JavaScript clients against the embedded backend"
+    say "web apps with the official JavaScript clients, also beside a Bevy app, against the embedded backend"
     (cd convex && REPLICATE_URL="$url" npm run --silent clients:remote)
     kill "$backend"
     wait "$backend"

@@ -2,12 +2,12 @@
 
 /// A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-/// The largest Automerge change. On Convex its parts are read when it is whole, and once more when they are deleted: that leaves 4 MiB of a
-/// transaction's 16 for what the document had before, and its row.
-pub const CHANGE_BYTES: usize = 6 * 1024 * 1024;
-/// A saved document: what is larger could not be loaded, written as a snapshot and taken apart again within a Convex transaction's 16 MiB. Up to
+/// The largest Automerge change. On Convex its parts are read when it is whole, and once more when they are deleted, which leaves half of a
+/// transaction's 16 MiB for what the document had before, and its row; and what takes it apart has a second of code.
+pub const CHANGE_BYTES: usize = 4 * 1024 * 1024;
+/// A saved document: what is larger could not be loaded, saved and loaded again, as compaction does, within a second of code on Convex. Up to
 /// so many bytes of changes in its log, a document is not measured.
-pub const DOCUMENT_BYTES: usize = 6 * 1024 * 1024;
+pub const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Chunk bytes in one push: one mutation's time and writes.
 pub const PUSH_BYTES: usize = 1024 * 1024;
 /// Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which

@@ -12,6 +12,5 @@ export const {
   pullChanges,
   changeStream,
   checkRows,
-  compact,
   prune,
 } = defineReplicate<DataModel>({ component: components.replicate, table: "people", public: true });

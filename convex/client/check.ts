@@ -5,7 +5,7 @@ import { Refused } from "../component/errors";
 import { LOG_ROWS, MERGE_BYTES } from "../component/limits";
 import type { Merged, Refusal } from "../component/shapes";
 import { readRow, saysTheSame, writeRow } from "./row";
-import type { Target } from "./write";
+import type { Target } from "./append";
 
 type Ctx = GenericMutationCtx<GenericDataModel>;
 
@@ -75,6 +75,8 @@ async function correct(
   const { id } = found;
   const row = await readRow(ctx, table, id);
   if (found.status === "refused") {
+    // Its row went with it.
+    if (found.code === "pruned") return false;
     console.error(`${collection}/${id}: the row cannot be checked: ${found.message}`);
     return false;
   }

@@ -13,12 +13,21 @@ import {
 import { v } from "convex/values";
 import type { ComponentApi } from "../component/_generated/component";
 import { refuse } from "../component/errors";
-import { PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS } from "../component/limits";
+import {
+  COMPACT_AFTER,
+  COMPACT_FROM_ROWS,
+  PUSH_BYTES,
+  PUSH_CHANGES,
+  PUSH_DOCUMENTS,
+  RETENTION,
+} from "../component/limits";
 import { chunk, part, position, refusal } from "../component/shapes";
 import { type AccessRequest, type Authorize, notAuthorized, signedIn, type WriteRequest } from "./access";
 import { checkRows, repair } from "./check";
+import { pruneDocuments } from "./prune";
 import { ownFields, readRow, type Row } from "./row";
-import { deleteDocument, pushDocuments, type PushedDocument, type ToCompact, writeDocument } from "./write";
+import { deleteDocument, writeDocument } from "./whole";
+import { pushDocuments, type PushedDocument } from "./write";
 
 /** What {@link defineReplicate} is told about a collection. */
 export type ReplicateOptions<DataModel extends GenericDataModel> = {
@@ -55,10 +64,13 @@ const internalMutation: MutationBuilder<GenericDataModel, "internal"> = internal
 const query: QueryBuilder<GenericDataModel, "public"> = queryGeneric;
 
 const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
-const DAY = 24 * HOUR;
 
-const DEFAULTS = { checkAfter: 10 * SECOND, compactRows: 256, compactAfter: HOUR, retention: 90 * DAY };
+const DEFAULTS = {
+  checkAfter: 10 * SECOND,
+  compactRows: COMPACT_FROM_ROWS,
+  compactAfter: COMPACT_AFTER,
+  retention: RETENTION,
+};
 
 const success = v.object({ success: v.boolean() });
 const wholeDocument = {
@@ -76,15 +88,16 @@ const wholeDocument = {
  * export const {
  *   pushChanges, pullDeltas,
  *   insertDocument, updateDocument, deleteDocument, pullChanges, changeStream,
- *   checkRows, compact, prune,
+ *   checkRows, prune,
  * } = defineReplicate<DataModel>({ component: components.replicate, table: "tasks", authorize });
  * ```
  *
- * Export all of them under these names: the last three are internal, and the others schedule them.
+ * Export all of them under these names: the last two are internal, and `pushChanges` schedules `checkRows`.
  */
 export function defineReplicate<DataModel extends GenericDataModel>(options: ReplicateOptions<DataModel>) {
   const { component, table } = options;
   const { checkAfter, compactRows, compactAfter, retention } = { ...DEFAULTS, ...defined(options) };
+  const compact = { rows: compactRows, after: compactAfter };
   const collection = options.collection ?? table;
   const target = { component, collection, table };
 
@@ -129,13 +142,6 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
     }
   }
 
-  async function scheduleCompaction(ctx: WriteCtx, { compact, urgent }: ToCompact): Promise<void> {
-    if (compact.length + urgent.length === 0) return;
-    const compaction = await sibling(ctx, "compact");
-    for (const id of compact) await ctx.scheduler.runAfter(compactAfter, compaction, { id });
-    for (const id of urgent) await ctx.scheduler.runAfter(0, compaction, { id, now: true });
-  }
-
   const pushChanges = mutation({
     args: {
       documents: v.array(
@@ -158,13 +164,13 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       const pushed = await pushDocuments(ctx, target, documents, {
         ...(scope === undefined ? {} : { scope }),
         mayWrite: (id, home, row) => mayWrite(ctx, "push", id, home, row),
-        compactRows,
+        compact,
+        checkDue: Date.now() + checkAfter,
       });
       if (pushed.unchecked.length > 0) {
         const check = await sibling(ctx, "checkRows");
         for (const ids of pushed.unchecked) await ctx.scheduler.runAfter(checkAfter, check, { ids });
       }
-      await scheduleCompaction(ctx, pushed);
       return { epoch: pushed.epoch, results: pushed.results };
     },
   });
@@ -203,10 +209,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       returns: success,
       handler: async (ctx, { documentId, crdtBytes }) => {
         await checkWrite(ctx, operation, documentId);
-        await scheduleCompaction(
-          ctx,
-          await writeDocument(ctx, target, documentId, crdtBytes, { compactRows }),
-        );
+        await writeDocument(ctx, target, documentId, crdtBytes, { compact });
         return { success: true };
       },
     });
@@ -222,7 +225,7 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       returns: success,
       handler: async (ctx, { documentId }) => {
         await checkWrite(ctx, "delete", documentId);
-        await scheduleCompaction(ctx, await deleteDocument(ctx, target, documentId, { compactRows }));
+        await deleteDocument(ctx, target, documentId, { compact });
         return { success: true };
       },
     }),
@@ -284,31 +287,17 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
       },
     }),
 
-    /** Replaces the older changes of a document by a snapshot. Scheduled where a log has grown long. */
-    compact: internalMutation({
-      args: { id: v.string(), now: v.optional(v.boolean()) },
-      returns: v.object({ compacted: v.number(), hasMore: v.boolean() }),
-      handler: async (ctx, { id, now = false }) => {
-        const before = Date.now() - (now ? 0 : compactAfter);
-        const done = await ctx.runMutation(component.compaction.compact, { collection, id, before });
-        if (done.hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "compact"), { id, now });
-        return done;
-      },
-    }),
-
     /** Drops documents that were deleted longer ago than the retention. For the app's crons to call. */
     prune: internalMutation({
       args: {},
       returns: v.object({ pruned: v.array(v.string()), hasMore: v.boolean() }),
       handler: async (ctx) => {
-        const before = Date.now() - retention;
-        const done = await ctx.runMutation(component.pruning.prune, { collection, before });
-        for (const id of done.pruned) {
-          const row = await readRow(ctx, table, id);
-          if (row !== null) await ctx.db.delete(row._id);
+        const { pruned, alive, hasMore } = await pruneDocuments(ctx, target, retention);
+        if (alive.length > 0) {
+          await ctx.scheduler.runAfter(0, await sibling(ctx, "checkRows"), { ids: alive });
         }
-        if (done.hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "prune"), {});
-        return done;
+        if (hasMore) await ctx.scheduler.runAfter(0, await sibling(ctx, "prune"), {});
+        return { pruned, hasMore };
       },
     }),
   };

@@ -4,8 +4,10 @@
  */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component";
+import { RETENTION } from "../component/limits";
+import { pruneDocuments } from "./prune";
 import { ReplicateStorage } from "./storage";
-import { deleteDocument, writeDocument } from "./write";
+import { deleteDocument, writeDocument } from "./whole";
 
 /** The app's `components`. */
 export type Components = { replicate: ComponentApi };
@@ -69,6 +71,21 @@ export async function changeStreamHelper<DataModel extends GenericDataModel>(
   tableName: string,
 ) {
   return await new ReplicateStorage(components.replicate, tableName).changeStream(ctx);
+}
+
+/**
+ * Drops documents that were deleted longer ago than `retention` (milliseconds, 90 days unless given) from log and table, as many as one
+ * transaction can: to be called by a cron, and again while there is more. Answers their ids. The original library never forgets any.
+ */
+export async function pruneHelper<DataModel extends GenericDataModel>(
+  ctx: MutationCtx<DataModel>,
+  components: Components,
+  tableName: string,
+  args: { retention?: number } = {},
+): Promise<{ pruned: string[]; hasMore: boolean }> {
+  const target = { component: components.replicate, collection: tableName, table: tableName };
+  const { pruned, hasMore } = await pruneDocuments(plain(ctx), target, args.retention ?? RETENTION);
+  return { pruned, hasMore };
 }
 
 /** Tables are named at run time here, so the app's data model is of no help. */

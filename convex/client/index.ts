@@ -12,6 +12,7 @@ export {
   deleteDocumentHelper,
   type DocumentArgs,
   insertDocumentHelper,
+  pruneHelper,
   pullChangesHelper,
   updateDocumentHelper,
 } from "./helpers";

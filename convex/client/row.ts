@@ -50,6 +50,14 @@ export async function writeRow(
   }
 }
 
+/** Deletes the rows of documents that the log has dropped. */
+export async function deleteRows(ctx: Writer, table: string, ids: string[]): Promise<void> {
+  for (const id of ids) {
+    const row = await readRow(ctx, table, id);
+    if (row !== null) await ctx.db.delete(row._id);
+  }
+}
+
 /** Whether a row says what the merged document does; when it was written does not count. */
 export function saysTheSame(row: Row, merged: Record<string, Value>): boolean {
   const shown = comparable(ownFields(row));

@@ -1,8 +1,12 @@
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component";
 import { refusalError } from "../component/errors";
+import { RETENTION } from "../component/limits";
 import type { Chunk, Position } from "../component/shapes";
-import { deleteDocument, pushDocuments, type PushResult, type Target, writeDocument } from "./write";
+import type { Target } from "./append";
+import { pruneDocuments } from "./prune";
+import { deleteDocument, writeDocument } from "./whole";
+import { pushDocuments, type PushResult } from "./write";
 
 type QueryCtx = Pick<GenericQueryCtx<GenericDataModel>, "runQuery">;
 type MutationCtx = GenericMutationCtx<GenericDataModel>;
@@ -75,7 +79,7 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
     return await ctx.runQuery(this.component.pages.changeStream, { collection: this.collection });
   }
 
-  /** Appends changes, each document accepted or refused on its own. */
+  /** Appends changes, each document accepted or refused on its own. Each is merged to see whether it is deleted now. */
   async pushChanges(
     ctx: MutationCtx,
     documents: { id: string; changes: Chunk[] }[],
@@ -88,6 +92,15 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
       scope === undefined ? {} : { scope },
     );
     return { epoch, results };
+  }
+
+  /**
+   * Drops documents that were deleted longer ago than `retention` (milliseconds), as many as one transaction can: to be called by a cron, and again
+   * while there is more. Answers their ids.
+   */
+  async prune(ctx: MutationCtx, retention = RETENTION): Promise<{ pruned: string[]; hasMore: boolean }> {
+    const { pruned, hasMore } = await pruneDocuments(ctx, this.target, retention);
+    return { pruned, hasMore };
   }
 
   /** The log after a checkpoint, in commit order. */

@@ -29,6 +29,11 @@ const ACTION_COLUMN = 66;
 /** The bit of a column's specification that says its bytes are compressed; a change's never are. */
 const COMPRESSED_COLUMN = 8;
 
+/** How many operations a change has. */
+export function operationsOf({ startOp, lastOp }: Pick<ChangeHeader, "startOp" | "lastOp">): number {
+  return lastOp - startOp + 1;
+}
+
 /** Reads one uncompressed change, the whole of `bytes`. Throws {@link NotAChange}. */
 export function readChange(bytes: Uint8Array): ChangeHeader {
   const input = new Reader(bytes);

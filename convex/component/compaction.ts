@@ -1,15 +1,29 @@
-/** Keeping a document's log short: its oldest rows become one snapshot. An app schedules it; each call is one transaction. */
+/** Keeping a document's log short: its oldest rows become one snapshot. What appends schedules it; each call is one transaction. */
 import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
-import { mutation, type MutationCtx } from "./_generated/server";
+import { internal } from "./_generated/api";
+import { internalMutation, mutation, type MutationCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { concatenate } from "./chunk";
 import { readDocument } from "./incoming";
 import { CHANGE_PARTS, CHUNK_BYTES, COMPACT_BYTES, COMPACT_ROWS } from "./limits";
-import { cut } from "./log";
+import { cut } from "./parts";
 import { loaded, release, savedIfSound } from "./sound";
 
 const NANOSECONDS_PER_MS = 1_000_000n;
+
+/** What `scheduleCompaction` schedules. `after` is how old the rows are that it compacts, in milliseconds. */
+export const compactOnce = internalMutation({
+  args: { collection: v.string(), id: v.string(), after: v.number() },
+  returns: v.null(),
+  handler: async (ctx, args) => {
+    const document = await readDocument(ctx, args.collection, args.id);
+    if (document === null) return null;
+    const { hasMore } = await compactDocument(ctx, document, Date.now() - args.after, COMPACT_BYTES);
+    if (hasMore) await ctx.scheduler.runAfter(0, internal.compaction.compactOnce, args);
+    return null;
+  },
+});
 
 /**
  * Replaces the oldest rows of a document's log, up to `before` (milliseconds), by one snapshot at the position of the last
@@ -44,7 +58,7 @@ export async function compactDocument(
   const last = rows.at(-1);
   const snapshot = last === undefined || rows.length < 2 ? null : await snapshotOf(rows);
   if (last === undefined || snapshot === null) {
-    await ctx.db.patch(document._id, { compacting: false });
+    await ctx.db.patch(document._id, { compactDue: undefined });
     return { compacted: 0, hasMore: false };
   }
   let bytes = document.bytes;
@@ -63,7 +77,7 @@ export async function compactDocument(
   await ctx.db.patch(document._id, {
     rows: document.rows - rows.length + pieces.length,
     bytes,
-    compacting: hasMore,
+    compactDue: hasMore ? Date.now() : undefined,
   });
   return { compacted: rows.length, hasMore };
 }

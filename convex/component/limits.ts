@@ -3,10 +3,10 @@
 /** A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document. */
 export const CHUNK_BYTES = 256 * 1024;
 /**
- * The largest Automerge change. Its parts are read when it is whole, and once more when they are deleted: that leaves 4 MiB of a
- * transaction's 16 for what the document had before, and its row.
+ * The largest Automerge change. Its parts are read when it is whole, and once more when they are deleted, which leaves half of a
+ * transaction's 16 MiB for what the document had before, and its row; and what takes it apart has a second of code.
  */
-export const CHANGE_BYTES = 6 * 1024 * 1024;
+export const CHANGE_BYTES = 4 * 1024 * 1024;
 /** The parts of the largest change. */
 export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
 /**
@@ -39,7 +39,7 @@ export const PAGE_ROWS_MAX = 4_000;
 export const DOCUMENT_PAGE = 100;
 /** The most documents a caller of the original API may ask for. */
 export const DOCUMENT_PAGE_MAX = 1_000;
-/** Log rows behind a page of the original API: a quarter of what a query may read. */
+/** Log rows behind a page of the original API: a quarter of what a query may read, and within a second of code. */
 export const DOCUMENT_PAGE_ROWS = 8_000;
 /** Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return. */
 export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
@@ -56,11 +56,21 @@ export const OBJECT_FIELDS = 1_024;
 /** A field's name: Convex's limit. */
 export const FIELD_NAME_BYTES = 1_024;
 /**
- * A saved document. What is larger could not be loaded, written as a snapshot and taken apart again within a transaction's 16 MiB. Up to so many
+ * A saved document. What is larger could not be loaded, saved and loaded again, as compaction does, within a second of code. Up to so many
  * bytes of changes in its log, a document is not measured.
  */
-export const DOCUMENT_BYTES = 6 * 1024 * 1024;
-/** Log rows of one document that a merge loads: with the rest of a push within 32,000 reads, and within a second of code. */
+export const DOCUMENT_BYTES = 4 * 1024 * 1024;
+/**
+ * Operations in a document's history: Automerge loads, saves and loads again some 350,000 in a second (`npm run measure`), and compaction keeps
+ * them all. A letter of a text that is written is one, and one more when it is deleted.
+ */
+export const DOCUMENT_OPERATIONS = 200_000;
+/** Operations that may come on top of these in changes that delete the document: what is full can be got rid of. */
+export const DELETION_OPERATIONS = 1_000;
+/**
+ * Log rows of one document that a merge loads, within a second of code and, with the rest of a push, 32,000 reads. Two of the largest calls of the
+ * original API fit, one right after the other.
+ */
 export const LOG_ROWS = 8_000;
 /** Their bytes: the largest document and one push to it. What is more could not be compacted in one transaction. */
 export const LOG_BYTES = DOCUMENT_BYTES + PUSH_BYTES;
@@ -70,7 +80,7 @@ export const LOG_BYTES = DOCUMENT_BYTES + PUSH_BYTES;
  */
 export const PUSH_READ_BYTES = 14 * 1024 * 1024;
 /** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
-export const MERGE_BYTES = 6 * 1024 * 1024;
+export const MERGE_BYTES = 4 * 1024 * 1024;
 /**
  * Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which
  * cannot end between them. Half of what a query may read or return.
@@ -80,10 +90,18 @@ export const COMMIT_BYTES = 8 * 1024 * 1024;
 export const COMMIT_ROWS = DOCUMENT_PAGE_ROWS;
 /** Counters that share a collection's document count, so that writers of different documents seldom meet. */
 export const COUNT_SHARDS = 16;
+/** Log rows of one document that are worth compacting, unless the caller says otherwise. */
+export const COMPACT_FROM_ROWS = 256;
+/** How old log rows are before they are compacted, in milliseconds, unless the caller says otherwise: readers that are up to date have passed them. */
+export const COMPACT_AFTER = 3_600_000;
+/** How late a scheduled function may be, in milliseconds, before it counts as lost: it failed, or a backup was restored that lacks it. */
+export const SCHEDULED_LATE = 60_000;
 /** Log rows one compaction reads: each is deleted by its id, which is an index range of 4,096 that a transaction may read. */
 export const COMPACT_ROWS = 2_000;
-/** Chunk bytes one compaction reads, and reads again to delete them: the largest document and what was added to it. */
-export const COMPACT_BYTES = 7.5 * 1024 * 1024;
+/** Chunk bytes one compaction reads, and reads again to delete them: the largest log, and the part that a cut may leave over. */
+export const COMPACT_BYTES = LOG_BYTES + CHUNK_BYTES;
+/** How long a tombstone is kept, in milliseconds, unless the app says otherwise: who is away for longer starts over. 90 days. */
+export const RETENTION = 90 * 24 * 3_600_000;
 /** Documents that one call of a pruning function looks at. */
 export const PRUNE_DOCUMENTS = 20;
 /** What a pruning call reads of logs and rows, each twice: the largest document compacted, and its row. */

@@ -1,14 +1,21 @@
 /** Writing: what enters the log, and in what order. */
 import { v } from "convex/values";
-import type { Doc } from "./_generated/dataModel";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server";
-import { CHUNK_BYTES, COMPACT_ROWS, COUNT_SHARDS, DOCUMENT_BYTES, ORDINAL_STEP } from "./limits";
+import { COUNT_SHARDS, ORDINAL_STEP } from "./limits";
 import { ChangedDocuments, PENDING_TS } from "./commit";
 import { Refused } from "./errors";
-import { examineDocument, type Incoming, logOf, type NewChange, readDocument } from "./incoming";
-import { readIncomplete, readWaiting, total } from "./parts";
-import { hex, sha256 } from "./sha256";
-import { documentChanges, type DocumentChanges, examined, type Examined, refusal } from "./shapes";
+import { examineDocument, isLong, type Incoming, logOf, type NewChange, readDocument } from "./incoming";
+import { cut, readIncomplete, readWaiting, total } from "./parts";
+import { scheduleCompaction } from "./schedule";
+import { sha256 } from "./sha256";
+import {
+  compactionPolicy,
+  documentChanges,
+  type DocumentChanges,
+  examined,
+  type Examined,
+  refusal,
+} from "./shapes";
 
 /** What a push would do, one result per document; nothing is written. */
 export const examine = query({
@@ -44,23 +51,20 @@ export const append = mutation({
       documentChanges.extend({
         /** Whether the document is a tombstone now; absent: as before. */
         deleted: v.optional(v.boolean()),
-        /** Whether the caller schedules a check of its row. */
-        unchecked: v.boolean(),
-        /** Whether the caller schedules compaction once this many rows are stored. */
-        compactRows: v.optional(v.number()),
+        /** When a check of its row that the caller schedules is to run, in milliseconds; absent: as before. */
+        checkDue: v.optional(v.number()),
       }),
     ),
+    compact: v.optional(compactionPolicy),
   },
   returns: v.object({
     epoch: v.string(),
-    compact: v.array(v.string()),
-    /** Documents whose logs are long: to be compacted now. */
+    /** Documents whose logs are long: compaction is scheduled, and better done at once where the transaction has room. */
     long: v.array(v.string()),
   }),
-  handler: async (ctx, { collection, scope, documents }) => {
+  handler: async (ctx, { collection, scope, documents, compact }) => {
     const epoch = await ensureEpoch(ctx);
     const created = new Map<number, number>();
-    const compact: string[] = [];
     const long: string[] = [];
     let ordinal = await nextOrdinal(ctx, collection);
     const changed = await ChangedDocuments.read(ctx, collection);
@@ -85,15 +89,13 @@ export const append = mutation({
         version: (incoming.document?.version ?? 0) + incoming.changes.length,
         rows: (incoming.document?.rows ?? 0) + rows,
         bytes: (incoming.document?.bytes ?? 0) + bytes,
+        operations: logOf(incoming).operations,
         deleted: entry.deleted ?? incoming.document?.deleted ?? false,
-        unchecked: entry.unchecked || (incoming.document?.unchecked ?? false),
-        compacting: incoming.document?.compacting ?? false,
+        checkDue: entry.checkDue ?? incoming.document?.checkDue,
+        compactDue: incoming.document?.compactDue,
       };
-      if (entry.compactRows !== undefined && state.rows >= entry.compactRows && !state.compacting) {
-        state.compacting = true;
-        compact.push(entry.id);
-      }
-      if (state.rows > COMPACT_ROWS || state.bytes > DOCUMENT_BYTES) long.push(entry.id);
+      if (isLong(state)) long.push(entry.id);
+      state.compactDue = await scheduleCompaction(ctx, { collection, id: entry.id, ...state }, compact);
       if (incoming.document === null) {
         await ctx.db.insert("documents", { collection, id: entry.id, scope, pruned: false, ...state });
         const shard = shardOf(entry.id);
@@ -103,7 +105,7 @@ export const append = mutation({
       }
     }
     for (const [shard, count] of created) await addToCount(ctx, collection, shard, count);
-    return { epoch, compact, long };
+    return { epoch, long };
   },
 });
 
@@ -114,8 +116,8 @@ export const checked = mutation({
   handler: async (ctx, { collection, id, version, deleted }) => {
     const document = await readDocument(ctx, collection, id);
     if (document === null || document.pruned || document.version !== version) return null;
-    if (document.unchecked || document.deleted !== deleted) {
-      await ctx.db.patch(document._id, { unchecked: false, deleted });
+    if (document.checkDue !== undefined || document.deleted !== deleted) {
+      await ctx.db.patch(document._id, { checkDue: undefined, deleted });
     }
     return null;
   },
@@ -185,7 +187,7 @@ function verdict(id: string, incoming: Incoming): Examined {
     assembled: incoming.usedBytes,
     long: logOf(incoming).long,
     scope: incoming.document?.scope,
-    unchecked: incoming.document?.unchecked ?? false,
+    checkDue: incoming.document?.checkDue,
     completed: incoming.completed,
   };
 }
@@ -292,18 +294,6 @@ async function storeChanges(
     bytes += raw.length;
   }
   return { rows, bytes, next };
-}
-
-/** A chunk as the rows that hold it. */
-export function cut(raw: Uint8Array): Pick<Doc<"chunks">, "bytes" | "part">[] {
-  const piece = (from: number, to: number) => raw.slice(from, to).buffer;
-  if (raw.length <= CHUNK_BYTES) return [{ bytes: piece(0, raw.length) }];
-  const hash = hex(sha256(raw));
-  const count = Math.ceil(raw.length / CHUNK_BYTES);
-  return Array.from({ length: count }, (_, index) => ({
-    bytes: piece(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
-    part: { hash, index, count },
-  }));
 }
 
 function shardOf(id: string): number {

@@ -5,9 +5,9 @@ import { query, type QueryCtx } from "./_generated/server";
 import { loadAutomerge } from "./automerge";
 import { checkChunks, NotAChange } from "./chunk";
 import { Refused } from "./errors";
-import { examineDocument, logOf, readDocument } from "./incoming";
-import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES } from "./limits";
-import { cut } from "./log";
+import { examineDocument, logOf, readDocument, tooManyOperations } from "./incoming";
+import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } from "./limits";
+import { cut } from "./parts";
 import { checkRowSize, materialize, rowOf } from "./materialize";
 import { readBytes } from "./pages";
 import { unhex } from "./sha256";
@@ -35,8 +35,11 @@ export const preview = query({
               doc,
               changes.map((change) => change.bytes),
             );
-            checkSound(automerge, pushed, changes.length === 0 ? 0 : logOf(incoming).bytes);
-            return toFields(automerge, pushed, entry.id);
+            const log = logOf(incoming);
+            checkSound(automerge, pushed, changes.length === 0 ? 0 : log.bytes);
+            const fields = toFields(automerge, pushed, entry.id);
+            if (changes.length > 0) checkOperations(log.operations, fields);
+            return fields;
           });
           const version = (document?.version ?? 0) + changes.length;
           return { id: entry.id, status: "merged", fields, version };
@@ -84,13 +87,10 @@ export const split = query({
             DOCUMENT_CHANGES,
           );
         }
+        const fields = toFields(automerge, after, id);
+        if (changes.length > 0) checkOperations(automerge.stats(after).numOps, fields);
         const version = (document?.version ?? 0) + changes.length;
-        return {
-          status: "split" as const,
-          changes: changes.flatMap(toChunks),
-          fields: toFields(automerge, after, id),
-          version,
-        };
+        return { status: "split" as const, changes: changes.flatMap(toChunks), fields, version };
       });
     });
   },
@@ -210,6 +210,11 @@ function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): voi
       DOCUMENT_BYTES,
     );
   }
+}
+
+/** Nothing but a deletion enters a document whose history is full. */
+function checkOperations(operations: number, fields: Fields): void {
+  if (operations > DOCUMENT_OPERATIONS && fields.deleted !== true) throw tooManyOperations(operations);
 }
 
 function toFields(automerge: Automerge, doc: Doc<Fields>, id: string): ReturnType<typeof materialize> {

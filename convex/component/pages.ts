@@ -21,6 +21,8 @@ import { unhex } from "./sha256";
 import { part, position, type Position } from "./shapes";
 
 const NANOSECONDS = 1_000n;
+/** The latest time that a commit timestamp can be, in microseconds, to the next lower double. */
+const LATEST = 2 ** 63 / 1_000 - 1_024;
 
 const delta = v.object({
   id: v.string(),
@@ -91,7 +93,7 @@ export const pullDocuments = query({
   }),
   handler: async (ctx, { collection, lastModified, limit }) => {
     const wanted = clamp(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
-    const start = Number.isFinite(lastModified) ? Math.max(0, Math.ceil(lastModified)) : 0;
+    const start = Number.isFinite(lastModified) ? Math.min(LATEST, Math.max(0, Math.ceil(lastModified))) : 0;
     const documents = ctx.db.query("documents").withIndex("by_ts", (q) =>
       q
         .eq("collection", collection)

@@ -1,5 +1,5 @@
 /** Chunks of a push: those in parts wait until all parts are there, and are put together. */
-import type { Id } from "./_generated/dataModel";
+import type { Doc, Id } from "./_generated/dataModel";
 import type { QueryCtx } from "./_generated/server";
 import { NotAChange, concatenate, readChange } from "./chunk";
 import { Refused } from "./errors";
@@ -185,4 +185,16 @@ function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {
   const left = new Uint8Array(a);
   const right = new Uint8Array(b);
   return left.length === right.length && left.every((byte, i) => byte === right[i]);
+}
+
+/** A chunk as the rows that hold it. */
+export function cut(raw: Uint8Array): Pick<Doc<"chunks">, "bytes" | "part">[] {
+  const piece = (from: number, to: number) => raw.slice(from, to).buffer;
+  if (raw.length <= CHUNK_BYTES) return [{ bytes: piece(0, raw.length) }];
+  const hash = hex(sha256(raw));
+  const count = Math.ceil(raw.length / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, index) => ({
+    bytes: piece(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
+    part: { hash, index, count },
+  }));
 }

@@ -2,18 +2,22 @@
 import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel";
 import { mutation, type MutationCtx } from "./_generated/server";
+import { loadAutomerge } from "./automerge";
 import { compactDocument, nanoseconds } from "./compaction";
 import {
   CHANGE_PARTS,
   COMPACT_BYTES,
+  LOG_ROWS,
+  MERGE_BYTES,
   PRUNE_DOCUMENTS,
   PRUNE_READ_BYTES,
   PRUNE_ROWS,
   ROW_BYTES,
 } from "./limits";
 import { addWaiting, uncount } from "./log";
-import { comparePositions, positionOf, readPruned } from "./pages";
+import { comparePositions, positionOf, readBytes, readPruned } from "./pages";
 import type { Position } from "./shapes";
+import { isDeleted, loaded, release } from "./sound";
 
 /**
  * Drops the logs of documents deleted before `before` (milliseconds), some in each call. Their names are kept, so that a client that was
@@ -24,7 +28,12 @@ import type { Position } from "./shapes";
  */
 export const prune = mutation({
   args: { collection: v.string(), before: v.number() },
-  returns: v.object({ pruned: v.array(v.string()), hasMore: v.boolean() }),
+  returns: v.object({
+    pruned: v.array(v.string()),
+    /** Documents that count as deleted no longer: it was their writers' word, and is not so. Their rows are to be checked. */
+    alive: v.array(v.string()),
+    hasMore: v.boolean(),
+  }),
   handler: async (ctx, { collection, before }) => {
     const limit = nanoseconds(before);
     const tombstones = await ctx.db
@@ -33,10 +42,14 @@ export const prune = mutation({
         q.eq("collection", collection).eq("pruned", false).eq("deleted", true).lt("ts", limit),
       )
       .take(PRUNE_DOCUMENTS);
+    const doubtful = tombstones.filter(({ checkDue }) => checkDue !== undefined);
+    if (doubtful.length > 0) {
+      return { pruned: [], alive: await findAlive(ctx, doubtful), hasMore: true };
+    }
     const [first] = tombstones;
     if (first !== undefined && !fits(first.rows, costOf(first))) {
       const { compacted } = await compactDocument(ctx, first, before, COMPACT_BYTES);
-      if (compacted > 0) return { pruned: [], hasMore: true };
+      if (compacted > 0) return { pruned: [], alive: [], hasMore: true };
       // What cannot be compacted makes no sense, and the log of such a document does not grow beyond what fits.
     }
     const pruned: string[] = [];
@@ -51,12 +64,13 @@ export const prune = mutation({
     const swept = bytes <= SWEEP_BESIDE && rows <= PRUNE_ROWS / 2 && (await sweep(ctx, collection, limit));
     return {
       pruned,
+      alive: [],
       hasMore: tombstones.length === PRUNE_DOCUMENTS || pruned.length < tombstones.length || !swept,
     };
   },
 });
 
-/** What a call may have read before it sweeps: sweeping reads the parts of the largest change, twice, which is 12 MiB. */
+/** What a call may have read before it sweeps: sweeping reads the parts of the largest change, twice, which is 8 MiB. */
 const SWEEP_BESIDE = 3 * ROW_BYTES;
 
 /** What it reads to delete a document: its log and the row in the app's table, each twice. */
@@ -66,6 +80,30 @@ function costOf({ bytes }: Doc<"documents">): number {
 
 function fits(rows: number, bytes: number): boolean {
   return rows <= PRUNE_ROWS && bytes <= PRUNE_READ_BYTES;
+}
+
+/**
+ * Looks into documents that are deleted by their writers' word alone, as many as fit. Notes what they are; what cannot be opened is kept.
+ * Answers those that are not deleted.
+ */
+async function findAlive(ctx: MutationCtx, doubtful: Doc<"documents">[]): Promise<string[]> {
+  const automerge = await loadAutomerge();
+  const alive: string[] = [];
+  let [bytes, rows] = [0, 0];
+  for (const [i, document] of doubtful.entries()) {
+    bytes += document.bytes;
+    rows += document.rows;
+    if (i > 0 && (bytes > MERGE_BYTES || rows > LOG_ROWS)) break;
+    const doc = loaded(automerge, await readBytes(ctx, document.collection, document.id));
+    if (doc !== null && isDeleted(automerge, doc)) {
+      await ctx.db.patch(document._id, { checkDue: undefined });
+    } else {
+      await ctx.db.patch(document._id, { deleted: false });
+      alive.push(document.id);
+    }
+    if (doc !== null) release(automerge, doc);
+  }
+  return alive;
 }
 
 async function pruneDocument(ctx: MutationCtx, document: Doc<"documents">): Promise<void> {
@@ -78,7 +116,14 @@ async function pruneDocument(ctx: MutationCtx, document: Doc<"documents">): Prom
     last = positionOf(chunk);
     await ctx.db.delete(chunk._id);
   }
-  await ctx.db.patch(document._id, { pruned: true, heads: [], headOps: [], rows: 0, bytes: 0 });
+  await ctx.db.patch(document._id, {
+    pruned: true,
+    heads: [],
+    headOps: [],
+    rows: 0,
+    bytes: 0,
+    operations: 0,
+  });
   await uncount(ctx, collection, id);
   if (last !== null) await moveMark(ctx, collection, last);
 }

@@ -5,7 +5,7 @@ import { loadAutomerge } from "./automerge";
 import { concatenate } from "./chunk";
 import { readDocument } from "./incoming";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits";
-import { cut } from "./log";
+import { cut } from "./parts";
 import { repair } from "./sound";
 
 /**
@@ -60,6 +60,7 @@ export const isolate = mutation({
       version,
       rows: pieces.length,
       bytes: left.saved.length,
+      operations: document.operations - left.operations,
     });
     return { removed: left.removed, version };
   },

@@ -24,13 +24,15 @@ export default defineSchema({
     /** Log rows and chunk bytes stored for it. */
     rows: v.number(),
     bytes: v.number(),
+    /** Operations in its history. */
+    operations: v.number(),
     deleted: v.boolean(),
     /** Its log has been dropped, long after it was deleted; only the name is kept, so that nothing brings it back. */
     pruned: v.boolean(),
-    /** A scheduled function will compare its row with the merged document. */
-    unchecked: v.boolean(),
-    /** A scheduled function will compact it. */
-    compacting: v.boolean(),
+    /** When a scheduled function is to compare its row with the merged document, in milliseconds. Absent: the row and `deleted` are true. */
+    checkDue: v.optional(v.number()),
+    /** When a scheduled function is to compact it, in milliseconds. */
+    compactDue: v.optional(v.number()),
   })
     .index("by_document", ["collection", "id"])
     .index("by_ts", ["collection", "pruned", "ts", "id"])

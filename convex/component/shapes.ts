@@ -72,12 +72,16 @@ export const examined = v.object({
   /** Whether its log would be long: nothing enters it that was not tried on the document. */
   long: v.boolean(),
   scope: v.optional(v.string()),
-  /** Whether a scheduled check of the row is still to come. */
-  unchecked: v.boolean(),
+  /** When a scheduled check of the row is to come, in milliseconds; absent where it needs none. */
+  checkDue: v.optional(v.number()),
   /** Changes that are complete with the chunks at these places of the push: to be passed on in their stead. */
   completed: v.array(v.object({ at: v.number(), change: assembled })),
 });
 export type Examined = Infer<typeof examined>;
+
+/** From how many log rows on a document is compacted, and how old they are before that, in milliseconds. */
+export const compactionPolicy = v.object({ rows: v.number(), after: v.number() });
+export type CompactionPolicy = Infer<typeof compactionPolicy>;
 
 /** A document as its app's table shows it. */
 export const merged = v.object({

@@ -7,7 +7,7 @@
  */
 import type { Doc } from "@automerge/automerge/slim";
 import type { loadAutomerge } from "./automerge";
-import { readChange } from "./chunk";
+import { operationsOf, readChange } from "./chunk";
 
 type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
 type Fields = Record<string, unknown>;
@@ -35,6 +35,15 @@ export function loaded(automerge: Automerge, bytes: Uint8Array): Doc<Fields> | n
   }
 }
 
+/** Whether a document is a tombstone; one that Automerge fails on is none. */
+export function isDeleted(automerge: Automerge, doc: Doc<Fields>): boolean {
+  try {
+    return automerge.toJS(doc).deleted === true;
+  } catch {
+    return false;
+  }
+}
+
 /** Lets go of a document: WASM memory is not collected by itself. One that Automerge failed on may not be let go of. */
 export function release(automerge: Automerge, doc: Doc<Fields>): void {
   try {
@@ -50,6 +59,8 @@ export type Remainder = {
   heads: string[];
   /** Hashes of what was left out: what makes no sense, and what builds on it. */
   removed: string[];
+  /** How many operations those have. */
+  operations: number;
 };
 
 /** Repairs are given up after so many senseless changes: each costs up to a dozen failures. */
@@ -59,9 +70,10 @@ const REPAIRS = 4;
 export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | null {
   let left = chunks;
   const removed: string[] = [];
+  let operations = 0;
   for (let tries = 0; tries <= REPAIRS; tries++) {
     const whole = tried(automerge, left);
-    if (whole !== null) return { ...whole, removed };
+    if (whole !== null) return { ...whole, removed, operations };
     // The longest prefix that is sound, and the change after it. No prefix without it is the document's fault.
     let [sound, broken] = [0, left.length];
     while (broken - sound > 1) {
@@ -74,8 +86,12 @@ export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | 
     for (const [i, chunk] of left.slice(broken - 1).entries()) {
       const header = headerOf(chunk);
       if (header === null) return null; // A snapshot: it was proven when it was made.
-      if (i === 0 || header.deps.some((hash) => gone.has(hash))) gone.add(header.hash);
-      else kept.push(chunk);
+      if (i > 0 && !header.deps.some((hash) => gone.has(hash))) {
+        kept.push(chunk);
+        continue;
+      }
+      gone.add(header.hash);
+      operations += operationsOf(header);
     }
     removed.push(...gone);
     left = kept;

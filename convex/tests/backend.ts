@@ -1,6 +1,9 @@
 /** A deployment of the test app for one test: its functions, and the component behind them. */
 import { convexTest } from "convex-test";
+import type { GenericDatabaseWriter } from "convex/server";
+import type { DataModel as ComponentModel } from "../component/_generated/dataModel";
 import componentSchema from "../component/schema";
+import { components } from "./app/_generated/api";
 import schema from "./app/schema";
 
 const modules = import.meta.glob("./app/**/*.ts");
@@ -13,3 +16,37 @@ export function backend() {
 }
 
 export type Backend = ReturnType<typeof backend>;
+
+/** Compacts a document's log, up to now. */
+export async function compact(t: Backend, id: string, collection = "notes") {
+  const args = { collection, id, before: Date.now() };
+  return await t.run(async (ctx) => await ctx.runMutation(components.replicate.compaction.compact, args));
+}
+
+/** What `convex-test` has beside its types: a look into a component's own tables. */
+type Inside = {
+  runInComponent<T>(
+    path: string,
+    look: (ctx: { db: GenericDatabaseWriter<ComponentModel> }) => Promise<T>,
+  ): Promise<T>;
+};
+
+/** Looks into the log's tables, or puts there what should not have happened. */
+export async function inside<T>(
+  t: Backend,
+  look: (db: GenericDatabaseWriter<ComponentModel>) => Promise<T>,
+): Promise<T> {
+  return await (t as unknown as Inside).runInComponent("replicate", async ({ db }) => await look(db));
+}
+
+/** What the log knows of a document. */
+export async function known(t: Backend, id: string, collection = "notes") {
+  return await inside(
+    t,
+    async (db) =>
+      await db
+        .query("documents")
+        .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id))
+        .unique(),
+  );
+}

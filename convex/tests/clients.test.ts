@@ -6,6 +6,7 @@ import type { Deployment } from "../host/deployment";
 import type { Host } from "../host/server";
 import { api } from "./app/_generated/api";
 import { changes, document, edit } from "./documents";
+import { testBevyApp } from "./native";
 import { serve, until } from "./serve";
 import { type Place, testNativeApp, testWebApps, WebApp } from "./webapp";
 
@@ -13,6 +14,7 @@ async function place(): Promise<Place> {
   const { host } = await serve();
   return {
     url: host.url,
+    collection: "notes",
     notes: api.notes,
     disconnectAll: () => host.disconnectAll(),
     close: () => host.close(),
@@ -28,6 +30,7 @@ describe("web apps on a collection made with the helpers", () => {
 });
 
 testNativeApp(place);
+testBevyApp(place);
 
 let host: Host;
 let deployment: Deployment;

@@ -170,7 +170,6 @@ test.each(["cards", "columns", "people"])("%s has every function with its valida
     pullChanges: "public query",
     changeStream: "public query",
     checkRows: "internal mutation",
-    compact: "internal mutation",
     prune: "internal mutation",
   });
   for (const [path, { args, returns }] of Object.entries(functions)) {
@@ -223,7 +222,7 @@ test("the component's functions are all there, and every call of an app reaches 
     }
   }
   expect(found).toEqual({
-    compaction: ["compact"],
+    compaction: ["compact", "compactOnce"],
     log: ["append", "checked", "examine", "renewEpoch", "restored", "status"],
     merge: ["deletion", "preview", "split"],
     pages: ["changeStream", "pullDeltas", "pullDocuments"],

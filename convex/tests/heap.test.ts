@@ -1,6 +1,6 @@
 /** The worst calls, each in a heap as small as Convex gives it. What does not fit dies there. */
 import { describe, expect, test } from "vitest";
-import { components } from "./app/_generated/api";
+import { appendAlone } from "./alone";
 import { type Backend, backend } from "./backend";
 import { type Inside, isolated } from "./isolate";
 import { type Worst, worst } from "./worst";
@@ -23,15 +23,12 @@ describe("within 64 MiB of heap", () => {
       t,
       worst.find(({ path }) => path === "pages:pullDeltas")!,
     );
-    const call = isolated(t as unknown as Inside, "pages:pullDeltas", args, 8);
+    const call = isolated(t as unknown as Inside, "pages:pullDeltas", args, { heapMib: 8 });
     await expect(call).rejects.toMatchObject({ code: "ERR_WORKER_OUT_OF_MEMORY" });
   });
 });
 
 /** Fills the log for a call, and answers its arguments. */
 async function prepared(t: Backend, { prepare }: Worst) {
-  return await prepare(async (id, changes) => {
-    const append = { collection: "notes", documents: [{ id, changes, unchecked: false }] };
-    await t.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, append)));
-  });
+  return await prepare(async (id, changes) => await appendAlone(t, [{ id, changes }]));
 }

@@ -1,11 +1,10 @@
 /** Forgetting what was deleted long ago: nobody is left with half, and each call stays within a transaction. */
 import * as Automerge from "@automerge/automerge";
-import type { GenericDatabaseReader } from "convex/server";
-import { describe, expect, test } from "vitest";
-import type { DataModel as ComponentModel } from "../component/_generated/dataModel";
+import { describe, expect, test, vi } from "vitest";
 import { CHUNK_BYTES, LOG_ROWS, ORDINAL_STEP } from "../component/limits";
 import { api, components, internal } from "./app/_generated/api";
-import { type Backend, backend } from "./backend";
+import { appendAlone } from "./alone";
+import { type Backend, backend, inside } from "./backend";
 import { changes, document, edit, type Fields, save } from "./documents";
 
 type Position = { ts: bigint; ordinal: number };
@@ -20,9 +19,7 @@ async function push(t: Backend, id: string, doc: Doc, before?: Doc, fields?: Fie
 
 /** Appends to the log alone, so that nothing compacts it. */
 async function append(t: Backend, id: string, doc: Doc, before?: Doc, deleted = false) {
-  const documents = [{ id, changes: changes(doc, before), unchecked: false, deleted }];
-  const args = { collection: "notes", documents };
-  await t.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, args)));
+  await appendAlone(t, [{ id, changes: changes(doc, before), deleted }]);
 }
 
 async function pull(t: Backend, checkpoint: Position) {
@@ -39,17 +36,9 @@ async function prune(t: Backend, before = Date.now()) {
   return await t.run(async (ctx) => await ctx.runMutation(components.replicate.pruning.prune, args));
 }
 
-/** What `convex-test` has beside its types: a look into a component's own tables. */
-type Inside = {
-  runInComponent<T>(
-    path: string,
-    look: (ctx: { db: GenericDatabaseReader<ComponentModel> }) => Promise<T>,
-  ): Promise<T>;
-};
-
 /** How many rows the component's tables have. */
 async function stored(t: Backend) {
-  return await (t as unknown as Inside).runInComponent("replicate", async ({ db }) => ({
+  return await inside(t, async (db) => ({
     chunks: (await db.query("chunks").collect()).length,
     changes: (await db.query("changes").collect()).length,
     parts: (await db.query("parts").collect()).length,
@@ -183,7 +172,7 @@ describe("pruning", () => {
     const all = (await pull(t, half.checkpoint)).checkpoint;
     expect(all.ts).toBe(half.checkpoint.ts);
     await tick();
-    expect(await prune(t)).toEqual({ pruned: ["gone"], hasMore: false });
+    expect(await prune(t)).toEqual({ pruned: ["gone"], alive: [], hasMore: false });
 
     await expect(pull(t, half.checkpoint)).rejects.toMatchObject({ data: { code: "checkpointUnknown" } });
     expect((await pull(t, all)).deltas).toEqual([]);
@@ -252,6 +241,30 @@ describe("pruning", () => {
     expect(await stored(t)).toEqual({ chunks: 1, changes: 1, parts: 0, incomplete: 0 });
   }, 240_000);
 
+  test("a document that only its writer calls deleted is kept, and its row is made true", async () => {
+    const t = backend();
+    const doc = document({ title: "milk" });
+    await push(t, "lie", doc, undefined, { title: "milk", deleted: true });
+    await push(t, "true", document({ deleted: true }), undefined, { deleted: true });
+    await tick();
+    const pruned: string[] = [];
+    for (let hasMore = true; hasMore;) {
+      const done = await t.mutation(internal.notes.prune, {});
+      pruned.push(...done.pruned);
+      ({ hasMore } = done);
+    }
+    expect(pruned).toEqual(["true"]);
+    await vi.waitFor(
+      async () => {
+        await t.finishInProgressScheduledFunctions();
+        const [row, ...others] = await rows(t);
+        expect([row?.id, row?.title, row?.deleted, others]).toEqual(["lie", "milk", undefined, []]);
+      },
+      { timeout: 30_000 },
+    );
+    expect((await pull(t, START)).deltas.map(({ id }) => id)).toEqual(["lie"]);
+  });
+
   test("large rows with small logs go in as many calls as their reads take", async () => {
     const t = backend();
     const doc = document({ deleted: true });
@@ -288,7 +301,7 @@ describe("pruning", () => {
     await append(t, "gone", doc, undefined, true);
     await tick();
     const done = await prune(t);
-    expect(done).toEqual({ pruned: ["gone"], hasMore: true });
+    expect(done).toEqual({ pruned: ["gone"], alive: [], hasMore: true });
     expect(await stored(t)).toMatchObject({ parts: 30, incomplete: 30 });
     while ((await prune(t)).hasMore);
     expect(await stored(t)).toEqual({ chunks: 0, changes: 0, parts: 0, incomplete: 0 });
@@ -308,10 +321,10 @@ describe("pruning", () => {
     const before = Date.now();
     await tick();
     await send(0);
-    expect(await prune(t, before)).toEqual({ pruned: [], hasMore: false });
+    expect(await prune(t, before)).toEqual({ pruned: [], alive: [], hasMore: false });
     expect(await stored(t)).toMatchObject({ parts: 2, incomplete: 1 });
     await tick();
-    expect(await prune(t)).toEqual({ pruned: [], hasMore: false });
+    expect(await prune(t)).toEqual({ pruned: [], alive: [], hasMore: false });
     expect(await stored(t)).toMatchObject({ parts: 0, incomplete: 0 });
   });
 });

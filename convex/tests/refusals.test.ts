@@ -2,7 +2,7 @@
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { CHUNK_BYTES } from "../component/limits";
+import { CHANGE_BYTES, CHUNK_BYTES } from "../component/limits";
 import { api } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
 import { buffer, changes, document, edit, type Fields, save } from "./documents";
@@ -99,7 +99,7 @@ describe("a call of the original API leaves nothing behind", () => {
   test.each([
     ["of bytes cut off", "invalidChange", cut],
     ["of no document's bytes", "invalidChange", new ArrayBuffer(100)],
-    ["of too many bytes", "tooLarge", new ArrayBuffer(6 * 1024 * 1024 + 1)],
+    ["of too many bytes", "tooLarge", new ArrayBuffer(CHANGE_BYTES + 1)],
     ["of changes without what they depend on", "missingDependencies", edited!.bytes, "new"],
     ["of a forbidden name", "forbiddenField", bytes({ _secret: 1 })],
     ["of what is nested too deeply", "tooLarge", bytes({ deep: nested(70) })],

@@ -6,7 +6,7 @@ import { loadAutomerge } from "../component/automerge";
 import { readChange } from "../component/chunk";
 import { repair, savedIfSound } from "../component/sound";
 import { api, components, internal } from "./app/_generated/api";
-import { backend } from "./backend";
+import { backend, compact, known } from "./backend";
 import { buffer, changes, document, edit, type Fields } from "./documents";
 
 /** A change with one byte set to something else, and the right checksum. */
@@ -192,29 +192,31 @@ describe("a change that makes no sense", () => {
   test("in a log whose compaction is due puts that off only until it is taken out", async () => {
     const [bad] = await (finding ??= findSenseless());
     const t = backend();
-    /** Appends as a push on the fast path does. Answers what is to be compacted, which the push then schedules. */
+    /** Appends as a push on the fast path does. Answers when compaction is due. */
     const append = async (raw: Uint8Array[]) => {
       const changes = raw.map((bytes) => ({ bytes: buffer(bytes) }));
-      const documents = [{ id: "a", changes, unchecked: true, compactRows: 2 }];
-      const args = { collection: "notes", documents };
-      return (await t.run(async (ctx) => await ctx.runMutation(components.replicate.log.append, args)))
-        .compact;
+      const documents = [{ id: "a", changes, checkDue: Date.now() }];
+      const args = { collection: "notes", documents, compact: { rows: 2, after: 3_600_000 } };
+      await t.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, args)));
+      return (await known(t, "a"))?.compactDue;
     };
     /** What is scheduled, some time later. */
-    const compact = async () => {
+    const later = async () => {
       const now = Date.now();
       while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
-      return await t.mutation(internal.notes.compact, { id: "a" });
+      return await compact(t, "a");
     };
-    expect(await append(Automerge.getAllChanges(base))).toEqual([]);
-    expect(await append([bad!])).toEqual(["a"]);
-    expect(await compact()).toEqual({ compacted: 0, hasMore: false });
+    expect(await append(Automerge.getAllChanges(base))).toBeUndefined();
+    expect(await append([bad!])).toBeGreaterThan(Date.now());
+    expect(await later()).toEqual({ compacted: 0, hasMore: false });
+    expect((await known(t, "a"))?.compactDue).toBeUndefined();
     await t.mutation(internal.notes.checkRows, { ids: ["a"] });
     // Its log is one snapshot now. With the next change it is due again, once.
-    expect(await append(Automerge.getChanges(base, honest))).toEqual(["a"]);
+    const due = await append(Automerge.getChanges(base, honest));
+    expect(due).toBeGreaterThan(Date.now());
     const more = edit(Automerge.clone(honest, { actor: "03".repeat(16) }), { more: true });
-    expect(await append(Automerge.getChanges(honest, more))).toEqual([]);
-    expect(await compact()).toEqual({ compacted: 3, hasMore: false });
+    expect(await append(Automerge.getChanges(honest, more))).toBe(due);
+    expect(await later()).toEqual({ compacted: 3, hasMore: false });
   });
 
   test("does not keep a document from being repaired, wherever it is", async () => {

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { anyApi } from "convex/server";
 import { describe } from "vitest";
 import type { api } from "./app/_generated/api";
+import { testBevyApp } from "./native";
 import { type Place, testNativeApp, testWebApps } from "./webapp";
 
 const url = process.env.REPLICATE_URL;
@@ -34,9 +35,11 @@ async function place(): Promise<Place> {
   });
   await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   const cut = () => sockets.forEach((socket) => socket.destroy());
+  const collection = `notes${randomUUID().replaceAll("-", "")}`;
   return {
+    collection,
     url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
-    notes: anyApi[`notes${randomUUID().replaceAll("-", "")}`] as unknown as typeof api.notes,
+    notes: anyApi[collection] as unknown as typeof api.notes,
     disconnectAll: cut,
     close: async () => {
       const closed = new Promise((resolve) => proxy.close(resolve));
@@ -49,4 +52,5 @@ async function place(): Promise<Place> {
 describe("web apps on a collection of the embedded backend", () => {
   testWebApps(place, ({ notes }) => notes);
   testNativeApp(place);
+  testBevyApp(place);
 });

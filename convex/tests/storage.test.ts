@@ -1,10 +1,11 @@
 import * as Automerge from "@automerge/automerge";
 import { v } from "convex/values";
-import { describe, expect, test } from "vitest";
-import { replicatedTable, ReplicateStorage } from "../client/index";
+import { describe, expect, test, vi } from "vitest";
+import { pruneHelper, replicatedTable, ReplicateStorage } from "../client/index";
 import { loadCollection } from "../client/load";
-import { api, components, internal } from "./app/_generated/api";
-import { type Backend, backend } from "./backend";
+import { COMPACT_FROM_ROWS, COMPACT_ROWS } from "../component/limits";
+import { api, components } from "./app/_generated/api";
+import { type Backend, backend, compact, known } from "./backend";
 import { changes, document, edit, type Fields, save } from "./documents";
 
 const START = { ts: 0n, ordinal: 0 };
@@ -63,6 +64,89 @@ describe("a collection without a table", () => {
     await t.run(async (ctx) => {
       expect(await storage.getDocument(ctx, "a")).toEqual({ title: "milk", deleted: true });
     });
+  });
+});
+
+describe("what a collection without a table or a module by hand is kept by", () => {
+  const storage = new ReplicateStorage<{ title: string }>(components.replicate, "drafts");
+  const push = async (t: Backend, id: string, doc: Automerge.Doc<Fields>, before?: Automerge.Doc<Fields>) => {
+    const documents = [{ id, changes: changes(doc, before) }];
+    const { results } = await t.run(async (ctx) => await storage.pushChanges(ctx, documents));
+    expect(results).toEqual([{ id, status: "accepted" }]);
+  };
+  const tick = async () => {
+    const now = Date.now();
+    while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+
+  test("a deletion that was pushed is forgotten, and one that was taken back is not", async () => {
+    const t = backend();
+    const doc = document({ title: "milk" });
+    const deleted = edit(Automerge.clone(doc), { deleted: true });
+    const restored = edit(Automerge.clone(deleted), { deleted: false });
+    for (const id of ["gone", "back", "taken back"]) await push(t, id, doc);
+    for (const id of ["gone", "back"]) await push(t, id, deleted, doc);
+    await t.run(async (ctx) => await storage.deleteDocument(ctx, "taken back"));
+    await push(t, "back", restored, deleted);
+    const bytes = await t.run(async (ctx) => (await storage.pullChanges(ctx, { lastModified: 0 })).changes);
+    const theirs = bytes.find(({ documentId }) => documentId === "taken back")!.crdtBytes;
+    const tombstone = Automerge.load<Fields>(new Uint8Array(theirs));
+    await push(t, "taken back", edit(Automerge.clone(tombstone), { deleted: false }), tombstone);
+    await tick();
+    expect(await t.run(async (ctx) => await storage.prune(ctx, 0))).toEqual({
+      pruned: ["gone"],
+      hasMore: false,
+    });
+    expect(await t.run(async (ctx) => await storage.prune(ctx))).toEqual({ pruned: [], hasMore: false });
+    await t.run(async (ctx) => {
+      expect(await storage.getDocument(ctx, "back")).toMatchObject({ title: "milk" });
+      expect(await storage.getDocument(ctx, "taken back")).toMatchObject({ title: "milk" });
+    });
+  });
+
+  test("a push that makes a document senseless is refused", async () => {
+    const t = backend();
+    await push(t, "a", document({ title: "milk" }));
+    const documents = [{ id: "a", changes: changes(document({ ["$title"]: 1 })) }];
+    const { results } = await t.run(async (ctx) => await storage.pushChanges(ctx, documents));
+    expect(results).toMatchObject([{ id: "a", status: "refused", code: "forbiddenField" }]);
+  });
+
+  test("its log is compacted when it has grown, without the app's doing", async () => {
+    const t = backend();
+    let doc = document({ text: "" });
+    for (let n = 1; n < COMPACT_FROM_ROWS; n++) doc = edit(doc, { text: `${n}` });
+    await push(t, "a", doc);
+    const now = Date.now();
+    expect((await known(t, "a", "drafts"))?.compactDue).toBeGreaterThan(now);
+
+    const args = { documentId: "b", collectionName: "", materializedDoc: {}, version: 1 };
+    await t.mutation(api.legacy.insertDocument, { ...args, crdtBytes: save(doc) });
+    expect((await known(t, "b", "legacy"))?.compactDue).toBeGreaterThan(now);
+    for (let n = 0; n < COMPACT_ROWS; n++) doc = edit(doc, { text: `again ${n}` });
+    await t.mutation(api.legacy.updateDocument, { ...args, crdtBytes: save(doc) });
+    await vi.waitFor(
+      async () => expect((await known(t, "b", "legacy"))?.rows).toBeLessThan(COMPACT_FROM_ROWS),
+      { timeout: 60_000 },
+    );
+    const { changes: whole } = await t.query(api.legacy.pullChanges, {
+      collectionName: "",
+      checkpoint: { lastModified: 0 },
+    });
+    expect(Automerge.load(new Uint8Array(whole[0]!.crdtBytes))).toEqual(doc);
+  }, 120_000);
+
+  test("what a module by hand deletes is forgotten from log and table", async () => {
+    const t = backend();
+    const args = { documentId: "a", collectionName: "", materializedDoc: {}, version: 1 };
+    await t.mutation(api.legacy.insertDocument, { ...args, crdtBytes: save(document({ text: "milk" })) });
+    await t.mutation(api.legacy.deleteDocument, { documentId: "a", collectionName: "" });
+    await tick();
+    const prune = async () =>
+      await t.run(async (ctx) => await pruneHelper(ctx, components, "legacy", { retention: 0 }));
+    expect(await prune()).toEqual({ pruned: ["a"], hasMore: false });
+    expect(await t.run(async (ctx) => await ctx.db.query("legacy").collect())).toEqual([]);
+    expect(await prune()).toEqual({ pruned: [], hasMore: false });
   });
 });
 
@@ -156,7 +240,7 @@ describe("loadCollection", () => {
       await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(next, doc) }] });
       doc = next;
     }
-    await t.mutation(internal.notes.compact, { id: "a", now: true });
+    await compact(t, "a");
     expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas.length).toBeLessThan(6);
     const loaded = await loadCollection(client(t), { api: api.notes, collection: "notes" });
     expect([...loaded]).toEqual([{ id: "a", n: 5 }]);

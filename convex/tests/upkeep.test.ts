@@ -1,7 +1,8 @@
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
+import { COMPACT_FROM_ROWS, SCHEDULED_LATE } from "../component/limits";
 import { api, components, internal } from "./app/_generated/api";
-import { type Backend, backend } from "./backend";
+import { type Backend, backend, compact, inside, known } from "./backend";
 import { changes, document, edit, type Fields } from "./documents";
 
 type Position = { ts: bigint; ordinal: number };
@@ -81,6 +82,37 @@ describe("checking rows", () => {
     const found = await t.run(async (ctx) => await ctx.db.query("strict").collect());
     expect(found).toMatchObject([{ title: "five" }, { title: "milk" }]);
   });
+
+  test("one that failed is scheduled again by a later push, and the row is made true", async () => {
+    const t = backend();
+    const doc = document({ title: "milk" });
+    await push(t, "a", doc, undefined, { title: "lies" });
+    const due = (await known(t, "a"))?.checkDue;
+    expect(due).toBeGreaterThan(Date.now());
+    // The next push does not schedule what is coming.
+    const second = edit(Automerge.clone(doc), { n: 1 });
+    await push(t, "a", second, doc, { n: 1 });
+    expect((await known(t, "a"))?.checkDue).toBe(due);
+
+    await inside(t, async (db) => {
+      const { _id } = (await db.query("documents").first())!;
+      await db.patch(_id, { checkDue: Date.now() - SCHEDULED_LATE - 1 });
+    });
+    const third = edit(Automerge.clone(second), { n: 2 });
+    await push(t, "a", third, second, { n: 2 });
+    expect((await known(t, "a"))?.checkDue).toBeGreaterThan(Date.now());
+    expect(await t.mutation(internal.notes.checkRows, { ids: ["a"] })).toBe(1);
+    expect(await rows(t)).toMatchObject([{ title: "milk", n: 2 }]);
+    expect((await known(t, "a"))?.checkDue).toBeUndefined();
+  });
+
+  test("one whose row the schema refuses leaves the document unchecked", async () => {
+    const t = backend();
+    const documents = [{ id: "a", changes: changes(document({ title: 5 })), fields: { title: "five" } }];
+    await t.mutation(api.strict.pushChanges, { documents });
+    expect(await t.mutation(internal.strict.checkRows, { ids: ["a"] })).toBe(0);
+    expect((await known(t, "a", "strict"))?.checkDue).toBeDefined();
+  });
 });
 
 describe("compaction", () => {
@@ -97,7 +129,7 @@ describe("compaction", () => {
     }
     const upToDate = (await pull(t, START)).checkpoint;
     await tick();
-    expect(await t.mutation(internal.notes.compact, { id: "a" })).toEqual({ compacted: 10, hasMore: false });
+    expect(await compact(t, "a")).toEqual({ compacted: 10, hasMore: false });
 
     expect((await pull(t, upToDate)).deltas).toEqual([]);
     const page = await pull(t, START);
@@ -137,7 +169,7 @@ describe("compaction", () => {
     const before = await read("red");
     expect(before.deltas).toHaveLength(4);
     await tick();
-    expect(await t.mutation(internal.notes.compact, { id: "a" })).toMatchObject({ compacted: 4 });
+    expect(await compact(t, "a")).toMatchObject({ compacted: 4 });
     const after = await read("red");
     expect(after.deltas).toHaveLength(1);
     expect(after.checkpoint).toEqual(before.checkpoint);
@@ -170,6 +202,23 @@ describe("compaction", () => {
     ]);
   });
 
+  test("one that failed is scheduled again by a later push", async () => {
+    const t = backend();
+    let doc = document({ title: "" });
+    for (let n = 1; n < COMPACT_FROM_ROWS; n++) doc = edit(doc, { title: `${n}` });
+    const documents = (some: ReturnType<typeof changes>) => [{ id: "a", changes: some }];
+    await t.mutation(api.strict.pushChanges, { documents: documents(changes(doc)) });
+    const due = (await known(t, "a", "strict"))?.compactDue;
+    expect(due).toBeGreaterThan(Date.now());
+    await inside(t, async (db) => {
+      const { _id } = (await db.query("documents").first())!;
+      await db.patch(_id, { compactDue: Date.now() - SCHEDULED_LATE - 1 });
+    });
+    const next = edit(Automerge.clone(doc), { title: "last" });
+    await t.mutation(api.strict.pushChanges, { documents: documents(changes(next, doc)) });
+    expect((await known(t, "a", "strict"))?.compactDue).toBeGreaterThanOrEqual(due!);
+  });
+
   test("a snapshot in parts takes the room before the row it ends at", async () => {
     const t = backend();
     let doc = document({ n: 0 });
@@ -181,7 +230,7 @@ describe("compaction", () => {
     }
     expect((await pull(t, START)).hasMore).toBe(true);
     await tick();
-    expect(await t.mutation(internal.notes.compact, { id: "a" })).toMatchObject({ compacted: 5 });
+    expect(await compact(t, "a")).toMatchObject({ compacted: 5 });
     const pieces: Uint8Array[] = [];
     let checkpoint = START;
     for (let hasMore = true; hasMore;) {

@@ -14,6 +14,8 @@ export type Collection = typeof api.notes | typeof api.legacy;
 /** A backend with an empty collection. */
 export interface Place {
   url: string;
+  /** The name of that collection. */
+  collection: string;
   /** The functions of the collection that web apps and delta clients share. */
   notes: typeof api.notes;
   disconnectAll(): void;

@@ -108,5 +108,5 @@ async fn only_so_much_waits_for_missing_parts() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 22, "48 of 256 KiB fit into 12 MiB");
+    assert_eq!(refusals, 38, "32 of 256 KiB fit into 8 MiB");
 }

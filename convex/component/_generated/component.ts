@@ -37,9 +37,10 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
       {
         collection: string;
         scope?: string;
-        documents: (DocumentChanges & { deleted?: boolean; unchecked: boolean; compactRows?: number })[];
+        documents: (DocumentChanges & { deleted?: boolean; checkDue?: number })[];
+        compact?: { rows: number; after: number };
       },
-      { epoch: string; compact: string[]; long: string[] },
+      { epoch: string; long: string[] },
       Name
     >;
     checked: FunctionReference<
@@ -63,7 +64,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
       "mutation",
       "internal",
       { collection: string; before: number },
-      { pruned: string[]; hasMore: boolean },
+      { pruned: string[]; alive: string[]; hasMore: boolean },
       Name
     >;
   };

@@ -11,7 +11,6 @@ export const {
   pullChanges,
   changeStream,
   checkRows,
-  compact,
   prune,
 } = defineReplicate<DataModel>({
   component: components.replicate,

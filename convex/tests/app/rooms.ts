@@ -12,7 +12,6 @@ export const {
   pullChanges,
   changeStream,
   checkRows,
-  compact,
   prune,
 } = defineReplicate<DataModel>({
   component: components.replicate,

@@ -11,6 +11,5 @@ export const {
   pullChanges,
   changeStream,
   checkRows,
-  compact,
   prune,
 } = defineReplicate<DataModel>({ component: components.replicate, table: "strict", public: true });

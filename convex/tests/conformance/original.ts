@@ -433,6 +433,14 @@ export const refusals: Case[] = [
     ],
   },
   {
+    name: "a checkpoint later than any time is answered with nothing",
+    steps: [
+      save("a", base),
+      pullWhole([], { after: 1e300, to: 1e300 }),
+      pullWhole([], { after: 1e16, to: 1e16 }),
+    ],
+  },
+  {
     name: "lastModified is a float64",
     steps: [
       argument(

@@ -16,6 +16,7 @@ import {
   stream,
   use,
 } from "./cases";
+import { CHANGE_BYTES, CHANGE_PARTS } from "../../component/limits";
 import { base } from "./documents";
 
 const CHUNK = 256 * 1024;
@@ -158,8 +159,8 @@ export const parts: Case[] = [
     name: "more parts than the largest change has are refused",
     steps: [
       push(
-        [{ id: "a", changes: [{ ...head, part: { ...head.part, count: 25 } }] }],
-        [refused("a", "tooLarge", 6 * 1024 * 1024)],
+        [{ id: "a", changes: [{ ...head, part: { ...head.part, count: CHANGE_PARTS + 1 } }] }],
+        [refused("a", "tooLarge", CHANGE_BYTES)],
       ),
     ],
   },

@@ -1,0 +1,22 @@
+import { type GenericMutationCtx, makeFunctionReference } from "convex/server";
+import type { DataModel } from "../component/_generated/dataModel";
+import type { DocumentChanges } from "../component/shapes";
+
+/** What `convex-test` has beside its types: a transaction within a component. */
+type Place = {
+  runInComponent(path: string, work: (ctx: GenericMutationCtx<DataModel>) => Promise<void>): Promise<void>;
+};
+
+/** Appends to the log of `notes` as pushes would, and keeps it as long as that makes it: what would compact it is not run. */
+export async function appendAlone(
+  place: unknown,
+  documents: (DocumentChanges & { deleted?: boolean })[],
+): Promise<void> {
+  const append = makeFunctionReference<"mutation">("log:append");
+  await (place as Place).runInComponent("replicate", async ({ db, scheduler, runMutation }) => {
+    await runMutation(append, { collection: "notes", documents });
+    for (const { _id, state } of await db.system.query("_scheduled_functions").collect()) {
+      if (state.kind === "pending") await scheduler.cancel(_id);
+    }
+  });
+}
