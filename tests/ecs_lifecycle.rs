@@ -293,6 +293,103 @@ fn a_document_is_shown_by_one_entity() {
 }
 
 #[test]
+fn the_second_entity_of_a_document_takes_the_place_of_the_first() {
+    let mut world = tasks();
+    let first = world.shown("a", task("one"));
+    let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
+    world.frame();
+    world.app.world_mut().despawn(first);
+    // Its own value would undo what the document has: it is brought up to it instead.
+    assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
+    assert_eq!(world.entity("a"), Some(second));
+    world.deliver("a", 2, 0, Some(task("as stored")));
+    assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 2)]);
+    assert_eq!(world.get("a"), Some(task("as stored")));
+    world.edit("a", |task| task.done = true);
+    assert_eq!(world.sent_by_frame(), [put("a", 2, 1, &Task { text: "as stored".into(), done: true })]);
+    world.app.world_mut().despawn(second);
+    assert_eq!((world.sent_by_frame(), world.entity("a")), (vec![], None));
+}
+
+#[test]
+fn the_second_entity_takes_the_place_in_the_frame_in_which_it_came() {
+    let mut world = tasks();
+    let first = world.shown("a", task("one"));
+    world.edit("a", |task| task.text = "last words".into());
+    let third = world.app.world_mut().spawn((task("two"), id("a"))).id();
+    world.app.world_mut().spawn((task("three"), id("b")));
+    // As good as despawned: it is another document now.
+    world.app.world_mut().entity_mut(first).insert((task("four"), id("c")));
+    let sent = world.sent_by_frame();
+    assert!(sent.contains(&put("a", 1, 1, &task("last words"))) && sent.contains(&Sent::Show("a".into())), "{sent:?}");
+    assert_eq!(texts(&sent).len(), 3, "{sent:?}");
+    assert_eq!(world.entity("a"), Some(third));
+    world.edit("a", |task| task.text = "edited before it was brought up to date".into());
+    assert_eq!(texts(&world.sent_by_frame()), ["edited before it was brought up to date"]);
+}
+
+#[test]
+fn the_second_entity_of_a_deleted_document_is_left_alone() {
+    let mut world = tasks();
+    let first = world.shown("a", task("one"));
+    let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
+    world.queue(|commands| commands.entity(first).delete_document());
+    assert_eq!(world.sent_by_frame(), [Sent::Delete { id: "a".into(), generation: 1, capture: 1 }]);
+    assert_eq!(world.entity("a"), None);
+    assert_eq!(world.app.world().get::<Task>(second), Some(&task("two")));
+}
+
+#[test]
+fn what_this_world_never_had_can_be_restored_and_deleted_before_it_is_here() {
+    let mut world = tasks();
+    world.run(|mut tasks: Collection<Task>| {
+        tasks.restore(id("a"));
+        tasks.delete(id("a"));
+        tasks.restore(id("a"));
+        tasks.restore(id("b"));
+    });
+    let restored = |id: &str, capture| Sent::Restore { id: id.into(), generation: 0, capture };
+    let deleted = Sent::Delete { id: "a".into(), generation: 0, capture: 2 };
+    assert_eq!(world.sent_by_frame(), [restored("a", 1), deleted, restored("a", 3), restored("b", 1)]);
+    world.deliver("a", 1, 2, None);
+    world.deliver("b", 1, 1, Some(task("b")));
+    world.frame();
+    assert_eq!((world.entity("a"), world.get("b")), (None, Some(task("b"))));
+    world.deliver("a", 2, 3, Some(task("a")));
+    world.frame();
+    assert_eq!(world.get("a"), Some(task("a")));
+}
+
+#[test]
+fn an_entity_that_is_given_the_name_it_had_keeps_its_document() {
+    let mut world = tasks();
+    let first = world.shown("a", task("one"));
+    let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
+    world.frame();
+    world.app.world_mut().entity_mut(first).insert(id("a"));
+    world.frame();
+    assert_eq!(world.entity("a"), Some(first));
+    world.app.world_mut().despawn(first);
+    world.frame();
+    assert_eq!(world.entity("a"), Some(second));
+}
+
+#[test]
+fn children_are_hidden_with_their_parent() {
+    let mut world = tasks();
+    let (parent, child, freed) =
+        (world.shown("a", task("a")), world.shown("b", task("b")), world.shown("c", task("c")));
+    world.app.world_mut().entity_mut(parent).add_children(&[child, freed]);
+    world.app.world_mut().get_mut::<Task>(child).unwrap().text = "last words".into();
+    world.app.world_mut().entity_mut(freed).remove::<ChildOf>();
+    world.app.world_mut().despawn(parent);
+    assert_eq!(texts(&world.sent_by_frame()), ["last words"]);
+    assert_eq!((world.entity("a"), world.entity("b"), world.entity("c")), (None, None, Some(freed)));
+    world.run(|mut tasks: Collection<Task>| tasks.show(id("b")));
+    assert_eq!(world.sent_by_frame(), [Sent::Show("b".into())]);
+}
+
+#[test]
 fn a_name_that_cannot_be_a_documents_is_told() {
     let mut world = tasks();
     world.app.world_mut().spawn((task("one"), id("")));

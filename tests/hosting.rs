@@ -198,3 +198,37 @@ fn an_app_that_only_hosts_is_told_that_it_cannot() {
     assert!(why.contains(&address), "{why}");
     assert!(app.world().resource::<SyncStatus>().last_error.is_some());
 }
+
+#[test]
+fn an_app_hosts_one_backend_however_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_plugin = |app: &mut App| {
+        let plugin = ReplicatePlugin::new("hosting").store(folder.path().join("host.sqlite3")).host("127.0.0.1:0");
+        app.add_plugins(plugin).replicate::<Task>("tasks");
+    };
+    let by_backend = |app: &mut App| {
+        let config = BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("data"));
+        app.add_plugins(EmbeddedBackend::new(config));
+    };
+    for backend_first in [false, true] {
+        let mut host = App::new();
+        host.add_plugins(MinimalPlugins).init_resource::<Failures>().add_systems(Update, collect_failures);
+        if backend_first {
+            by_backend(&mut host);
+            by_plugin(&mut host);
+        } else {
+            by_plugin(&mut host);
+            by_backend(&mut host);
+        }
+        let mut host = start(host);
+        let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
+        let told = until("it is told", &mut [&mut host], |apps| failed(apps[0], FailureKind::Host));
+        assert!(told.contains("hosts a backend at 127.0.0.1:0 already"), "{told}");
+        let guest = folder.path().join(format!("guest-{backend_first}.sqlite3"));
+        let mut guest = app(&guest, |plugin| plugin.deployment(format!("http://{address}")));
+        write(&mut guest, "by way of the first");
+        until("the host has it", &mut [&mut host, &mut guest], |apps| {
+            texts(apps[0]).contains("by way of the first").then_some(())
+        });
+    }
+}

@@ -7,7 +7,7 @@ use super::limits::{LOG_BYTES, PATIENCE, RETENTION};
 /// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
 #[derive(Clone)]
 pub struct BackendConfig {
-    pub(super) listen: String,
+    pub(crate) listen: String,
     pub(super) data: Option<PathBuf>,
     pub(super) new_epoch: bool,
     pub(super) token: Option<String>,

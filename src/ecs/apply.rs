@@ -12,7 +12,7 @@ use super::{
     capture::{capture_now, report, send},
     collections::Collections,
     component::Change,
-    index::{DocumentIndex, Slot, Spawning},
+    index::{DocumentIndex, Life, Slot, Spawning},
     link::Link,
     tuple,
 };
@@ -203,11 +203,11 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let entry = index.entry_mut(slot);
     entry.generation = pending.generation;
     let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
-    let is_unwanted = entity.is_none() && (entry.hidden || (entry.deleted && pending.seen < entry.captures));
+    let is_unwanted =
+        entity.is_none() && (entry.hidden || (entry.life != Life::Alive && pending.seen < entry.captures));
     let content = SyncCell::to_inner(pending.content);
     if !is_unwanted {
-        entry.deleted = content.is_none();
-        entry.restoring = false;
+        entry.life = if content.is_none() { Life::Deleted } else { Life::Alive };
     }
     index.acknowledged.push((key.clone(), pending.generation));
     if is_unwanted {

@@ -13,7 +13,7 @@ use super::{
     collections::Collections,
     component::{Change, Scan},
     identity,
-    index::DocumentIndex,
+    index::{DocumentIndex, Life},
     link::Link,
     tuple,
 };
@@ -77,18 +77,21 @@ pub(crate) fn capture(world: &mut World, mut capturing: Local<Capturing>) {
 fn join(world: &mut DeferredWorld, entity: Entity, collection: CollectionIndex) {
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.slot_of(entity) else {
-        identity::associate(world, entity);
+        // Who waits for the place of another entity is given it when that one goes.
+        if index.refused.get(&entity).copied().flatten().is_none() {
+            identity::associate(world, entity);
+        }
         return;
     };
     let key = index.entry(slot).key.clone();
-    if key.collection == collection || index.refused.contains(&entity) {
+    if key.collection == collection || index.refused.contains_key(&entity) {
         return;
     }
     let collections = world.resource::<Collections>();
     let name = |of| collections.get(of).map(|registered| registered.name.clone()).unwrap_or_default();
     let (shown, other) = (name(key.collection), name(collection));
     let mut index = world.resource_mut::<DocumentIndex>();
-    index.refused.insert(entity);
+    index.refused.insert(entity, None);
     let message = format!(
         "entity {entity} got a component of the collection {other}, and a document is in one collection; \
          use an entity for each, or register them together with replicate_bundle. That component is not replicated"
@@ -111,7 +114,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.slot_of(entity) else { return };
     let entry = index.entry(slot);
-    let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.deleted);
+    let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.life != Life::Alive);
     let since = index.since(entity);
     let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return };
     let form = registered.form.clone();
@@ -126,8 +129,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     index.edit(slot, Captured::Put(encode));
     let entry = index.entry_mut(slot);
     entry.fresh = false;
-    entry.deleted = false;
-    entry.restoring = false;
+    entry.life = Life::Alive;
     entry.absent &= !mask;
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };

@@ -8,7 +8,7 @@ use super::{
     capture::capture_now,
     collections::Collections,
     component::Change,
-    index::{DocumentIndex, Slot},
+    index::{DocumentIndex, Life, Slot},
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
@@ -52,8 +52,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
     let mut index = world.resource_mut::<DocumentIndex>();
     index.edit(slot, Captured::Delete);
     let entry = index.entry_mut(slot);
-    entry.deleted = true;
-    entry.restoring = false;
+    entry.life = Life::Deleted;
     entry.hidden = false;
     let Some(entity) = entity else { return };
     index.dissociate(entity);
@@ -91,7 +90,9 @@ pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &Docum
         index.edit(slot, Captured::Restore);
         let entry = index.entry_mut(slot);
         entry.hidden = false;
-        entry.restoring = true;
+        if entry.life == Life::Deleted {
+            entry.life = Life::Restoring;
+        }
     }
 }
 

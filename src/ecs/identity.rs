@@ -5,8 +5,17 @@ use bevy::{
     prelude::*,
 };
 
-use super::{advance, capture::capture_now, collections::Collections, index::DocumentIndex};
-use crate::{DocumentId, DocumentKey, limits::DOCUMENT_ID_BYTES, worker::FailureKind};
+use super::{
+    advance,
+    capture::capture_now,
+    collections::Collections,
+    index::{DocumentIndex, Slot},
+};
+use crate::{
+    DocumentId, DocumentKey,
+    limits::DOCUMENT_ID_BYTES,
+    worker::{Command, FailureKind},
+};
 
 /// An entity has an identity now. Being the first hook to run when apply spawns an entity, it also separates apply's own write from
 /// what hooks and observers do afterwards.
@@ -29,8 +38,9 @@ pub(crate) fn on_insert(mut world: DeferredWorld, context: HookContext) {
         return;
     }
     index.refused.remove(&entity);
-    index.hide(entity);
+    let left = index.hide(entity);
     associate(&mut world, entity);
+    hand_over(&mut world, left);
 }
 
 /// Its identity is about to be replaced or removed.
@@ -52,7 +62,27 @@ pub(crate) fn on_remove(mut world: DeferredWorld, context: HookContext) {
     let mut index = world.resource_mut::<DocumentIndex>();
     index.discarded = None;
     index.refused.remove(&entity);
-    index.hide(entity);
+    let left = index.hide(entity);
+    hand_over(&mut world, left);
+}
+
+/// The entity that showed this document goes: one that was refused because of it takes its place.
+fn hand_over(world: &mut DeferredWorld, left: Option<Slot>) {
+    let Some(slot) = left else { return };
+    let index = world.resource::<DocumentIndex>();
+    // An entity may be given the name that it had.
+    if index.entry(slot).entity.is_some() {
+        return;
+    }
+    let Some(next) = index.waits_for(slot) else { return };
+    // What it holds was never part of the document, and as an edit it would undo what was done since. It is brought up to the document instead.
+    let now = advance(world);
+    let mut index = world.resource_mut::<DocumentIndex>();
+    index.refused.remove(&next);
+    index.associate(slot, next);
+    index.settled.insert(next, now);
+    let key = index.entry(slot).key.clone();
+    index.send(Command::Show(key));
 }
 
 /// Makes `entity` show the document it names, if it can. An entity without a collection's component yet is looked at again when
@@ -89,10 +119,13 @@ pub(super) fn associate(world: &mut DeferredWorld, entity: Entity) {
     if let Some(other) = index.entry(slot).entity {
         let message = format!(
             "entity {other} shows this document already, so entity {entity} is not replicated; \
-             despawn one of them, or give this one DocumentId::random()"
+             despawn one of them, or give this one DocumentId::random(). If {other} goes, this one takes its place, as the document is by then"
         );
-        return refuse(world, entity, name, Some(&id), message);
+        refuse(world, entity, name, Some(&id), message);
+        world.resource_mut::<DocumentIndex>().refused.insert(entity, Some(slot));
+        return;
     }
+    index.refused.remove(&entity);
     index.associate(slot, entity);
     index.entry_mut(slot).fresh = true;
     index.fresh.push(entity);
@@ -106,7 +139,7 @@ fn refuse(
     message: String,
 ) {
     let mut index = world.resource_mut::<DocumentIndex>();
-    if index.refused.insert(entity) {
+    if index.refused.insert(entity, None).is_none() {
         index.fail(FailureKind::Identity, collection, id, message);
     }
 }

@@ -1,10 +1,7 @@
 //! Which entity shows which document, and what the worker knows of it.
 
 use bevy::{
-    ecs::{
-        change_detection::Tick,
-        entity::{EntityHashMap, EntityHashSet},
-    },
+    ecs::{change_detection::Tick, entity::EntityHashMap},
     platform::{cell::SyncCell, collections::HashMap},
     prelude::*,
 };
@@ -30,10 +27,8 @@ pub(crate) struct Entry {
     pub captures: Capture,
     /// The app took it out of this world: nothing comes back until it is shown again.
     pub hidden: bool,
-    /// Deleted here or elsewhere.
-    pub deleted: bool,
-    /// The app has taken the deletion back, and the version without it has not come yet.
-    pub restoring: bool,
+    /// Whether it is deleted.
+    pub life: Life,
     /// Its entity was made by the app and never captured.
     pub fresh: bool,
     /// Components (bit `i` for the collection's `i`th) that the app removed: they stay away from the entity.
@@ -42,10 +37,20 @@ pub(crate) struct Entry {
     pub pending: Option<Pending>,
 }
 
+/// Whether a document is deleted, as this world knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Alive,
+    /// Deleted here or elsewhere.
+    Deleted,
+    /// The app has taken the deletion back, and the version without it has not come yet.
+    Restoring,
+}
+
 impl Entry {
     /// Whether deleting it once more changes nothing. An entity that the app made anew, or a deletion that it has taken back, is something to delete.
     pub(crate) fn is_gone(&self) -> bool {
-        self.deleted && !self.restoring && self.entity.is_none()
+        self.life == Life::Deleted && self.entity.is_none()
     }
 }
 
@@ -72,7 +77,8 @@ pub struct DocumentIndex {
     pub(crate) settled: EntityHashMap<Tick>,
     pub(crate) last_capture: Tick,
     pub(crate) fresh: Vec<Entity>,
-    pub(crate) refused: EntityHashSet,
+    /// Entities that cannot be the document they name, which was told, and the document if another entity shows it: they wait for its place.
+    pub(crate) refused: EntityHashMap<Option<Slot>>,
     pub(crate) spawning: Option<Spawning>,
     /// Whose identity is being replaced: between `on_discard` and `on_insert` of its [`DocumentId`].
     pub(crate) discarded: Option<Entity>,
@@ -94,7 +100,7 @@ impl Default for DocumentIndex {
             settled: EntityHashMap::default(),
             last_capture: Tick::new(0),
             fresh: Vec::new(),
-            refused: EntityHashSet::default(),
+            refused: EntityHashMap::default(),
             spawning: None,
             discarded: None,
             outbox: SyncCell::new(Vec::new()),
@@ -147,8 +153,7 @@ impl DocumentIndex {
             generation: 0,
             captures: 0,
             hidden: false,
-            deleted: false,
-            restoring: false,
+            life: Life::Alive,
             fresh: false,
             absent: 0,
             pending: None,
@@ -192,11 +197,17 @@ impl DocumentIndex {
         Some(slot)
     }
 
-    /// The app took the document that `entity` showed out of this world.
-    pub(crate) fn hide(&mut self, entity: Entity) {
-        if let Some(slot) = self.dissociate(entity) {
-            self.entries[slot as usize].hidden = true;
-        }
+    /// The app took the document that `entity` showed out of this world. Gives the document, if there was one.
+    pub(crate) fn hide(&mut self, entity: Entity) -> Option<Slot> {
+        let slot = self.dissociate(entity)?;
+        self.entries[slot as usize].hidden = true;
+        Some(slot)
+    }
+
+    /// An entity that was refused because another one showed this document.
+    pub(crate) fn waits_for(&self, slot: Slot) -> Option<Entity> {
+        // There are none, in an app that heeds what it is told.
+        self.refused.iter().find_map(|(entity, waits_for)| (*waits_for == Some(slot)).then_some(*entity))
     }
 
     /// The tick after which a change of `entity` is news to the worker.

@@ -95,7 +95,8 @@ impl ReplicatePlugin {
     /// data are in a folder beside the store. An address that other machines can reach needs a token.
     ///
     /// If it cannot be run, [`SyncFailed`](crate::message::SyncFailed) tells why and the app goes on; if that is because
-    /// another instance of the app hosts there already, this one joins it.
+    /// another instance of the app hosts there already, this one joins it. An app that runs an [`EmbeddedBackend`](super::EmbeddedBackend) already hosts
+    /// no second one: it synchronises through the one it has.
     #[cfg(feature = "backend")]
     pub fn host(mut self, listen: impl Into<String>) -> Self {
         self.host = Some(Host { listen: listen.into(), token: None });
@@ -168,7 +169,7 @@ impl Config {
         };
         #[cfg(feature = "backend")]
         let deployment = match self.host {
-            Some(host) => super::host::deployment(world, &host.listen),
+            Some(_) => super::host::deployment(world),
             None => self.deployment,
         };
         #[cfg(not(feature = "backend"))]

@@ -25,7 +25,8 @@ use crate::{
 /// ```
 ///
 /// It starts on a thread of its own and runs until the app is dropped. If it cannot, the app goes on, and
-/// [`SyncFailed`](crate::message::SyncFailed) tells why.
+/// [`SyncFailed`](crate::message::SyncFailed) tells why. An app runs one backend: with [`ReplicatePlugin::host`](super::ReplicatePlugin::host) as
+/// well, that which was added first, and the other is told of and left out.
 pub struct EmbeddedBackend {
     config: BackendConfig,
 }
@@ -40,7 +41,7 @@ impl EmbeddedBackend {
 impl Plugin for EmbeddedBackend {
     fn build(&self, app: &mut App) {
         super::prepare(app);
-        app.insert_resource(Hosted::start(self.config.clone())).add_systems(PreUpdate, watch_host);
+        start(app, self.config.clone());
     }
 }
 
@@ -49,13 +50,16 @@ type Started = Result<Backend, BackendError>;
 /// The backend that this app runs.
 #[derive(Resource)]
 pub struct Hosted {
+    /// Where it was to listen.
+    listen: String,
     starting: Option<Receiver<Started>>,
     running: Option<Backend>,
 }
 
 impl Hosted {
     /// Starts it elsewhere, because it reads its data first.
-    pub(super) fn start(config: BackendConfig) -> Self {
+    fn start(config: BackendConfig) -> Self {
+        let listen = config.listen.clone();
         let (sender, starting) = crossbeam_channel::bounded(1);
         let spawned = std::thread::Builder::new().name("replicate-host".into()).spawn({
             let sender = sender.clone();
@@ -67,7 +71,7 @@ impl Hosted {
         if let Err(error) = spawned {
             let _ = sender.send(Err(error.into()));
         }
-        Self { starting: Some(starting), running: None }
+        Self { listen, starting: Some(starting), running: None }
     }
 
     /// The backend; `None` while it does not run. Its [`url`](Backend::url) is what others connect to.
@@ -102,6 +106,18 @@ fn gone() -> BackendError {
     std::io::Error::other("the thread that was starting it ended by a panic").into()
 }
 
+/// Starts what this app hosts, unless it hosts something already.
+fn start(app: &mut App, config: BackendConfig) {
+    if let Some(hosted) = app.world().get_resource::<Hosted>() {
+        let message = format!(
+            "this app hosts a backend at {} already, so it hosts none at {}: add EmbeddedBackend, or call ReplicatePlugin::host, not both",
+            hosted.listen, config.listen
+        );
+        return app.world_mut().resource_mut::<DocumentIndex>().fail(FailureKind::Host, None, None, message);
+    }
+    app.insert_resource(Hosted::start(config)).add_systems(PreUpdate, watch_host.before(ReplicateSystems::Apply));
+}
+
 /// Sees whether the backend runs by now.
 fn watch_host(mut hosted: ResMut<Hosted>, mut commands: Commands) {
     // Looked at in every frame, changed twice.
@@ -126,11 +142,12 @@ pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Op
     if let Some(token) = token {
         config = config.token(token);
     }
-    app.insert_resource(Hosted::start(config)).add_systems(PreUpdate, watch_host.before(ReplicateSystems::Apply));
+    start(app, config);
 }
 
 /// Where the hosting app itself connects to. Only a port that the system chooses has to be waited for.
-pub(super) fn deployment(world: &mut World, listen: &str) -> Option<String> {
+pub(super) fn deployment(world: &mut World) -> Option<String> {
+    let listen = &world.get_resource::<Hosted>()?.listen;
     if !listen.ends_with(":0") {
         return Some(reachable(&format!("http://{listen}")));
     }
