@@ -92,6 +92,8 @@ pub struct SyncStatus {
     pub connection: Connection,
     /// Edits that are not durable on this machine yet, or come after one that is not: all but the last `unsaved` are.
     pub unsaved: u64,
+    /// Edits that the store refuses for good, which [`SyncFailed`] told of: they are in this world, and sent, and not on this machine's disk.
+    pub lost: u64,
     /// Documents with changes that the deployment does not have.
     pub unsent: usize,
     /// Whether the store is open. Until then edits are kept in memory.
@@ -105,6 +107,7 @@ impl Default for SyncStatus {
         Self {
             connection: Connection::Offline { reason: None },
             unsaved: 0,
+            lost: 0,
             unsent: 0,
             store_open: false,
             last_error: None,
@@ -125,7 +128,7 @@ impl SyncStatus {
 
     /// Whether everything done here is durable on this machine.
     pub fn is_saved(&self) -> bool {
-        self.unsaved == 0
+        self.unsaved == 0 && self.lost == 0
     }
 
     /// Whether the deployment has everything done here.
@@ -153,6 +156,7 @@ impl SyncStatus {
                     Reason::Lost(why) => format!("the connection was lost: {why}"),
                     Reason::Unauthenticated(why) => format!("not signed in: {why}"),
                     Reason::BadUrl(why) => format!("not an address of a deployment: {why}"),
+                    Reason::Store(why) => why.clone(),
                 })
             }
             _ => None,
@@ -165,13 +169,21 @@ impl SyncStatus {
     }
 
     pub(crate) fn differs(&self, status: &Status) -> bool {
-        self.connection != status.connection || self.unsent != status.unsent || self.store_open != status.store_open
+        (&self.connection, self.lost, self.unsent, self.store_open)
+            != (&status.connection, status.lost, status.unsent, status.store_open)
     }
 
     pub(crate) fn take(&mut self, status: &Status) {
         self.connection = status.connection.clone();
+        self.lost = status.lost;
         self.unsent = status.unsent;
         self.store_open = status.store_open;
+    }
+
+    /// Nothing is saved or sent any more.
+    pub(crate) fn stop(&mut self, why: &Failure) {
+        self.connection = Connection::Offline { reason: Some(Reason::Store(why.message.clone())) };
+        self.store_open = false;
     }
 }
 
@@ -194,9 +206,14 @@ impl fmt::Display for SyncStatus {
             unsent => write!(f, "; {unsent} documents wait to be sent")?,
         }
         match self.unsaved {
+            0 => {}
+            1 => f.write_str("; 1 edit is being saved")?,
+            unsaved => write!(f, "; {unsaved} edits are being saved")?,
+        }
+        match self.lost {
             0 => Ok(()),
-            1 => f.write_str("; 1 edit is being saved"),
-            unsaved => write!(f, "; {unsaved} edits are being saved"),
+            1 => f.write_str("; 1 edit cannot be saved"),
+            lost => write!(f, "; {lost} edits cannot be saved"),
         }
     }
 }

@@ -23,7 +23,10 @@ struct Front {
     worker: Worker,
     shown: BTreeMap<DocumentId, (Value, Origin)>,
     status: Option<Status>,
+    /// The last capture that the newest version of each includes.
+    seen: BTreeMap<DocumentId, u64>,
     ready: bool,
+    stopped: bool,
     failures: Vec<(FailureKind, String)>,
 }
 
@@ -36,7 +39,15 @@ impl Front {
             online: true,
             collections: vec![CollectionConfig { name: "notes".into(), codec: Arc::new(Plain) }],
         });
-        Self { worker, shown: BTreeMap::new(), status: None, ready: false, failures: Vec::new() }
+        Self {
+            worker,
+            shown: BTreeMap::new(),
+            status: None,
+            seen: BTreeMap::new(),
+            ready: false,
+            stopped: false,
+            failures: Vec::new(),
+        }
     }
 
     #[track_caller]
@@ -53,7 +64,8 @@ impl Front {
 
     fn take(&mut self, report: Report) {
         match report {
-            Report::Delta { document, content, origin, .. } => {
+            Report::Delta { document, content, origin, seen, .. } => {
+                self.seen.insert(document.id.clone(), seen);
                 match content.and_then(|content| content.downcast::<Value>().ok()) {
                     Some(value) => self.shown.insert(document.id, (*value, origin)),
                     None => self.shown.remove(&document.id),
@@ -61,6 +73,10 @@ impl Front {
             }
             Report::Ready(_) => self.ready = true,
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
+            Report::Stopped(failure) => {
+                self.stopped = true;
+                self.failures.push((failure.kind, failure.to_string()));
+            }
             Report::Status(status) => self.status = Some(status),
         }
     }
@@ -156,6 +172,31 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::read_to_string(&store).unwrap(), letter);
 }
 
+/// A value that serde refuses.
+struct Unwritable;
+
+impl Encode for Unwritable {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Err(FormatError { path: "grid".into(), message: "keys are no text".into() })
+    }
+}
+
+#[test]
+fn an_edit_that_cannot_be_written_keeps_no_later_version_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut front = Front::open(&folder.path().join("notes.sqlite"));
+    front.until("the store is read", |front| front.ready);
+    front.edit("a", 0, 1, note("written", 1));
+    front.edit("a", 0, 2, Captured::Put(Box::new(Unwritable)));
+    front.until("it is told", |front| !front.failures.is_empty());
+    assert_eq!(front.failures[0].0, FailureKind::Unwritable);
+    let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new("a") };
+    front.worker.send(Command::Show(document));
+    // A front end lets a version wait until it includes all that it has captured.
+    front.until("a version includes both", |front| front.seen.get(&DocumentId::new("a")) == Some(&2));
+    assert_eq!(front.saved(), 2);
+}
+
 /// A front end's own code may panic on the worker's thread.
 struct Panics;
 
@@ -174,7 +215,7 @@ fn a_panic_of_the_worker_is_told_and_what_was_saved_stays() {
     front.edit("a", 0, 1, note("before", 1));
     front.until("it is saved", |front| front.saved() == 1);
     front.edit("b", 0, 1, Captured::Put(Box::new(Panics)));
-    front.until("the end is told", |front| !front.failures.is_empty());
+    front.until("the end is told", |front| front.stopped);
     let (kind, message) = &front.failures[0];
     assert_eq!(*kind, FailureKind::Store);
     assert!(message.contains("this type cannot be written") && message.contains("nothing is saved"), "{message}");

@@ -252,7 +252,13 @@ fn unsaved_edits_are_counted_until_the_worker_has_them() {
     });
     world.frame();
     assert_eq!(world.app.world().resource::<SyncStatus>().unsaved, 2);
-    world.report(Report::Status(Status { connection: Connection::Live, saved: 2, unsent: 1, store_open: true }));
+    world.report(Report::Status(Status {
+        connection: Connection::Live,
+        saved: 2,
+        lost: 0,
+        unsent: 1,
+        store_open: true,
+    }));
     world.frame();
     let status = world.app.world().resource::<SyncStatus>();
     assert!(status.is_saved() && status.is_live() && !status.is_sent() && status.store_open);

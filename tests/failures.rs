@@ -1,20 +1,17 @@
 //! What an app is told when something is wrong with what it was given, and that everything else goes on.
-#![cfg(feature = "bevy")]
+#![cfg(all(feature = "bevy", feature = "backend"))]
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::{Duration, Instant},
-};
+mod whole;
+
+use std::{collections::BTreeMap, path::Path};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
+    backend::{Backend, BackendConfig},
     prelude::*,
-    worker::{Failure, FailureKind},
+    worker::FailureKind,
 };
-
-/// Longer than anything here takes on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+use whole::{is_quiet, status, told, until_it};
 
 #[derive(Component, Serialize, Deserialize, Clone, Default)]
 struct Task {
@@ -23,21 +20,10 @@ struct Task {
     grid: BTreeMap<Vec<u8>, u8>,
 }
 
-#[derive(Resource, Default)]
-struct Failures(Vec<Failure>);
-
 fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
-    let mut app = App::new();
-    app.add_plugins(MinimalPlugins)
-        .add_plugins(configure(ReplicatePlugin::new("failures").store(store)))
-        .replicate::<Task>("tasks")
-        .init_resource::<Failures>()
-        .add_systems(Update, |mut failed: MessageReader<SyncFailed>, mut failures: ResMut<Failures>| {
-            failures.0.extend(failed.read().map(|failed| failed.0.clone()));
-        });
-    app.finish();
-    app.cleanup();
-    app
+    whole::app(|app| {
+        app.add_plugins(configure(ReplicatePlugin::new("failures").store(store))).replicate::<Task>("tasks");
+    })
 }
 
 fn write(app: &mut App, id: &str, text: &str) {
@@ -49,30 +35,9 @@ fn texts(app: &mut App) -> Vec<String> {
     world.query::<&Task>().iter(world).map(|task| task.text.clone()).collect()
 }
 
-/// Runs the app until something is so.
-#[track_caller]
-fn until<T>(what: &str, app: &mut App, mut look: impl FnMut(&mut App) -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        app.update();
-        if let Some(found) = look(app) {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}: {:?}", app.world().resource::<SyncStatus>());
-        std::thread::yield_now();
-    }
-}
-
-#[track_caller]
-fn told(app: &mut App, kind: FailureKind) -> Failure {
-    until("a failure", app, |app| {
-        app.world().resource::<Failures>().0.iter().find(|failure| failure.kind == kind).cloned()
-    })
-}
-
 #[track_caller]
 fn until_saved(app: &mut App) {
-    until("saved", app, |app| app.world().resource::<SyncStatus>().is_saved().then_some(()));
+    until_it("all is saved", app, |app| status(app).is_saved());
 }
 
 #[test]
@@ -86,7 +51,7 @@ fn an_address_that_is_none_is_told_and_the_app_works_on_its_own() {
     until_saved(&mut board);
     drop(board);
     let mut again = app(&store, |plugin| plugin);
-    until("what was stored", &mut again, |app| (texts(app) == ["made here"]).then_some(()));
+    until_it("what was stored", &mut again, |app| texts(app) == ["made here"]);
 }
 
 #[test]
@@ -112,11 +77,11 @@ fn a_store_of_a_newer_format_is_named_and_left_as_it_is() {
     let failure = told(&mut older, FailureKind::Store).to_string();
     assert!(failure.contains("store.sqlite") && failure.contains("99"), "{failure}");
     assert_eq!(texts(&mut older), ["in memory"]);
-    assert!(!older.world().resource::<SyncStatus>().is_saved());
+    assert!(!status(&older).is_saved());
     assert_eq!(format(Some(ours)), 99);
 
     // It is tried again: once the file can be read, everything is there.
-    until("both", &mut older, |app| (texts(app).len() == 2).then_some(()));
+    until_it("both", &mut older, |app| texts(app).len() == 2);
     until_saved(&mut older);
 }
 
@@ -143,7 +108,7 @@ fn a_value_that_cannot_be_written_is_told_with_its_document_and_the_others_go_on
     drop(board);
 
     let mut again = app(&store, |plugin| plugin);
-    until("what was stored", &mut again, |app| (texts(app).len() == 2).then_some(()));
+    until_it("what was stored", &mut again, |app| texts(app).len() == 2);
     let world = again.world_mut();
     let stored: BTreeMap<_, _> = world
         .query::<(&Task, &DocumentId)>()
@@ -151,4 +116,120 @@ fn a_value_that_cannot_be_written_is_told_with_its_document_and_the_others_go_on
         .map(|(task, id)| (id.as_str().to_owned(), task.text.clone()))
         .collect();
     assert_eq!(stored, BTreeMap::from([("bad".into(), "before".into()), ("good".into(), "after".into())]));
+}
+
+fn shell(store: &Path, sql: &str) {
+    rusqlite::Connection::open(store).unwrap().execute_batch(sql).unwrap();
+}
+
+fn edit(app: &mut App, id: &str, text: &str) {
+    let world = app.world_mut();
+    let mut tasks = world.query::<(&mut Task, &DocumentId)>();
+    let (mut task, _) = tasks.iter_mut(world).find(|(_, found)| found.as_str() == id).expect("it is shown");
+    task.text = text.into();
+    app.update();
+}
+
+/// Has the store's disk be full, as SQLite tells it, for whoever adds a change.
+const FULL: &str = "CREATE TABLE planted (id INTEGER PRIMARY KEY AUTOINCREMENT);
+    INSERT INTO planted VALUES (9223372036854775807);
+    CREATE TRIGGER planted_full BEFORE INSERT ON chunk BEGIN INSERT INTO planted VALUES (NULL); END";
+
+#[test]
+fn on_a_full_disk_edits_wait_and_are_saved_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.sqlite");
+    let mut board = app(&store, |plugin| plugin);
+    write(&mut board, "a", "before");
+    board.update();
+    until_saved(&mut board);
+    shell(&store, FULL);
+    edit(&mut board, "a", "on a full disk");
+    write(&mut board, "b", "on a full disk");
+    let failure = told(&mut board, FailureKind::Store).to_string();
+    assert!(failure.contains("store.sqlite is full") && failure.contains("free some space"), "{failure}");
+    edit(&mut board, "b", "and once more");
+    assert_eq!((texts(&mut board).len(), status(&board).unsaved, status(&board).lost), (2, 3, 0));
+    shell(&store, "DROP TRIGGER planted_full; DROP TABLE planted");
+    until_saved(&mut board);
+    assert_eq!(whole::failures(&board).len(), 1, "it is told once");
+    drop(board);
+    let mut again = app(&store, |plugin| plugin);
+    until_it("what was stored", &mut again, |app| texts(app).len() == 2);
+    let mut stored = texts(&mut again);
+    stored.sort();
+    assert_eq!(stored, ["and once more", "on a full disk"]);
+}
+
+#[test]
+fn a_change_that_the_store_never_takes_is_not_called_saved_and_comes_back_from_the_deployment() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.sqlite");
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let mut board = app(&store, |plugin| plugin.deployment(backend.url()));
+    write(&mut board, "a", "before");
+    write(&mut board, "b", "before");
+    until_it("both are sent", &mut board, |board| backend.stats().documents == 2 && is_quiet(board));
+    shell(
+        &store,
+        "CREATE TRIGGER planted BEFORE INSERT ON chunk WHEN NEW.document = (SELECT id FROM document WHERE name = 'a')
+         BEGIN SELECT RAISE(ABORT, 'planted'); END",
+    );
+    edit(&mut board, "a", "refused");
+    let failure = told(&mut board, FailureKind::Store);
+    assert_eq!(failure.collection.as_deref(), Some("tasks"));
+    assert_eq!(failure.document.as_ref().map(DocumentId::as_str), Some("a"));
+    assert!(failure.to_string().contains("planted"), "{failure}");
+    edit(&mut board, "b", "after");
+    edit(&mut board, "a", "refused again");
+    until_it("the deployment has all of it", &mut board, |board| {
+        backend.stats().changes == 5 && status(board).is_sent() && status(board).unsaved == 0
+    });
+    assert_eq!(status(&board).lost, 2);
+    assert!(!status(&board).is_saved());
+    assert!(status(&board).to_string().contains("2 edits cannot be saved"), "{}", status(&board));
+    assert_eq!(whole::failures(&board).len(), 1, "it is told once: {:?}", whole::failures(&board));
+    drop(board);
+
+    shell(&store, "DROP TRIGGER planted");
+    let mut offline = app(&store, |plugin| plugin.deployment(backend.url()).offline());
+    until_it("what was stored", &mut offline, |app| texts(app).len() == 2);
+    let mut stored = texts(&mut offline);
+    stored.sort();
+    assert_eq!(stored, ["after", "before"]);
+    drop(offline);
+    let mut again = app(&store, |plugin| plugin.deployment(backend.url()));
+    until_it("the lost edits are back", &mut again, |app| {
+        let mut texts = texts(app);
+        texts.sort();
+        texts == ["after", "refused again"] && is_quiet(app)
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_why_there_is_no_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.sqlite");
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let first = app(&store, |plugin| plugin);
+    let mut second = app(&store, |plugin| plugin.deployment(backend.url()));
+    until_it("the reason", &mut second, |app| status(app).reason().is_some());
+    let shown = status(&second).to_string();
+    assert!(shown.starts_with("Offline, the store") && shown.contains("is in use by"), "{shown}");
+    drop(first);
+    until_it("it is connected", &mut second, |app| status(app).is_live());
+}
+
+#[test]
+fn an_app_without_a_place_for_its_store_says_so_for_as_long_as_it_runs() {
+    let mut lost = whole::app(|app| {
+        let name = "no/name/of/a/folder";
+        app.add_plugins(ReplicatePlugin::new(name).deployment("http://127.0.0.1:1")).replicate::<Task>("tasks");
+    });
+    write(&mut lost, "a", "in memory");
+    let failure = told(&mut lost, FailureKind::Store).to_string();
+    assert!(failure.contains("nothing is saved"), "{failure}");
+    lost.update();
+    assert!(status(&lost).reason().is_some_and(|reason| reason.contains("nothing is saved")), "{}", status(&lost));
+    assert!(!status(&lost).is_saved() && !status(&lost).store_open);
 }

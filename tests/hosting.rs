@@ -1,50 +1,28 @@
 //! Apps that host the backend they synchronise through.
 #![cfg(all(feature = "bevy", feature = "backend"))]
 
-use std::{
-    collections::BTreeSet,
-    net::TcpListener,
-    path::Path,
-    time::{Duration, Instant},
-};
+mod whole;
+
+use std::{collections::BTreeSet, net::TcpListener, path::Path};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::BackendConfig,
     plugin::{EmbeddedBackend, Hosted},
     prelude::*,
-    worker::{Failure, FailureKind},
+    worker::FailureKind,
 };
-
-/// Longer than anything here takes on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+use whole::{status, until};
 
 #[derive(Component, Serialize, Deserialize, Clone)]
 struct Task {
     text: String,
 }
 
-#[derive(Resource, Default)]
-struct Failures(Vec<Failure>);
-
 fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
-    let mut app = App::new();
-    app.add_plugins(MinimalPlugins)
-        .add_plugins(configure(ReplicatePlugin::new("hosting").store(store)))
-        .replicate::<Task>("tasks")
-        .init_resource::<Failures>()
-        .add_systems(Update, collect_failures);
-    start(app)
-}
-
-fn start(mut app: App) -> App {
-    app.finish();
-    app.cleanup();
-    app
-}
-
-fn collect_failures(mut failed: MessageReader<SyncFailed>, mut failures: ResMut<Failures>) {
-    failures.0.extend(failed.read().map(|failed| failed.0.clone()));
+    whole::app(|app| {
+        app.add_plugins(configure(ReplicatePlugin::new("hosting").store(store))).replicate::<Task>("tasks");
+    })
 }
 
 fn write(app: &mut App, text: &str) {
@@ -57,29 +35,12 @@ fn texts(app: &mut App) -> BTreeSet<String> {
 }
 
 fn failed(app: &App, kind: FailureKind) -> Option<String> {
-    let failures = &app.world().resource::<Failures>().0;
-    failures.iter().find(|failure| failure.kind == kind).map(ToString::to_string)
+    whole::failed(app, kind).map(ToString::to_string)
 }
 
 /// Where an app hosts, once it does.
 fn hosted_at(app: &App) -> Option<String> {
     Some(app.world().resource::<Hosted>().backend()?.address().to_string())
-}
-
-/// Runs all apps until something is so.
-#[track_caller]
-fn until<T>(what: &str, apps: &mut [&mut App], mut look: impl FnMut(&mut [&mut App]) -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        for app in apps.iter_mut() {
-            app.update();
-        }
-        if let Some(found) = look(apps) {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[track_caller]
@@ -126,7 +87,7 @@ fn edits_are_kept_where_another_program_has_the_port() {
     let mut alone = app(&store, |plugin| plugin.host(&address));
     write(&mut alone, "made alone");
     until("it is told, and saved", &mut [&mut alone], |apps| {
-        let status = apps[0].world().resource::<SyncStatus>();
+        let status = status(apps[0]);
         (status.is_saved() && !status.is_sent() && failed(apps[0], FailureKind::Host).is_some()).then_some(())
     });
     drop(alone);
@@ -134,7 +95,7 @@ fn edits_are_kept_where_another_program_has_the_port() {
     // Now the port is free.
     let mut host = app(&store, |plugin| plugin.host(&address));
     until("it is sent", &mut [&mut host], |apps| {
-        let status = apps[0].world().resource::<SyncStatus>();
+        let status = status(apps[0]);
         (status.is_live() && status.is_sent()).then_some(())
     });
     let mut guest = app(&folder.path().join("guest.sqlite3"), |plugin| plugin.deployment(format!("http://{address}")));
@@ -172,10 +133,10 @@ fn an_address_that_others_reach_is_not_hosted_at_without_a_token() {
 #[test]
 fn an_app_may_host_and_have_no_documents_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = App::new();
     let config = BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("data"));
-    server.add_plugins(MinimalPlugins).add_plugins(EmbeddedBackend::new(config));
-    let mut server = start(server);
+    let mut server = whole::app(|app| {
+        app.add_plugins(EmbeddedBackend::new(config));
+    });
     let address = until("it hosts", &mut [&mut server], |apps| hosted_at(apps[0]));
     let connect = |name: &str| app(&folder.path().join(name), |plugin| plugin.deployment(format!("http://{address}")));
     let (mut one, mut other) = (connect("one.sqlite3"), connect("other.sqlite3"));
@@ -188,15 +149,13 @@ fn an_app_that_only_hosts_is_told_that_it_cannot() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
-    let mut app = App::new();
-    app.add_plugins(MinimalPlugins)
-        .add_plugins(EmbeddedBackend::new(BackendConfig::new().listen(&address).data(folder.path())))
-        .init_resource::<Failures>()
-        .add_systems(Update, collect_failures);
-    let mut app = start(app);
+    let config = BackendConfig::new().listen(&address).data(folder.path());
+    let mut app = whole::app(|app| {
+        app.add_plugins(EmbeddedBackend::new(config));
+    });
     let why = until("a failure", &mut [&mut app], |apps| failed(apps[0], FailureKind::Host));
     assert!(why.contains(&address), "{why}");
-    assert!(app.world().resource::<SyncStatus>().last_error.is_some());
+    assert!(status(&app).last_error.is_some());
 }
 
 #[test]
@@ -211,16 +170,15 @@ fn an_app_hosts_one_backend_however_it_is_asked_to() {
         app.add_plugins(EmbeddedBackend::new(config));
     };
     for backend_first in [false, true] {
-        let mut host = App::new();
-        host.add_plugins(MinimalPlugins).init_resource::<Failures>().add_systems(Update, collect_failures);
-        if backend_first {
-            by_backend(&mut host);
-            by_plugin(&mut host);
-        } else {
-            by_plugin(&mut host);
-            by_backend(&mut host);
-        }
-        let mut host = start(host);
+        let mut host = whole::app(|app| {
+            if backend_first {
+                by_backend(app);
+                by_plugin(app);
+            } else {
+                by_plugin(app);
+                by_backend(app);
+            }
+        });
         let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
         let told = until("it is told", &mut [&mut host], |apps| failed(apps[0], FailureKind::Host));
         assert!(told.contains("hosts a backend at 127.0.0.1:0 already"), "{told}");

@@ -90,8 +90,8 @@ fn a_panic_of_the_stores_thread_is_told_and_costs_nothing_that_was_saved() {
 
     let worker = start(&path);
     until(&worker, "the panic is told", &mut seen, |report| {
-        matches!(report, Report::Failed(failure)
-            if failure.kind == FailureKind::Store && failure.message.contains("ended by a panic"))
+        matches!(report, Report::Stopped(failure)
+            if failure.kind == FailureKind::Store && failure.message.contains("thread has ended"))
     });
     put(&worker, "second");
     // Ending waits for nothing that cannot come any more.

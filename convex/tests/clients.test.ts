@@ -6,7 +6,7 @@ import type { Deployment } from "../host/deployment";
 import type { Host } from "../host/server";
 import { api } from "./app/_generated/api";
 import { changes, document, edit } from "./documents";
-import { testBevyApp } from "./native";
+import { testBevyApp, testMissingCollection } from "./native";
 import { serve, until } from "./serve";
 import { type Place, testNativeApp, testWebApps, WebApp } from "./webapp";
 
@@ -31,6 +31,7 @@ describe("web apps on a collection made with the helpers", () => {
 
 testNativeApp(place);
 testBevyApp(place);
+testMissingCollection(place);
 
 let host: Host;
 let deployment: Deployment;

@@ -82,6 +82,8 @@ pub fn watch_sync(mut board: ResMut<Board>, status: Res<SyncStatus>, mut failure
         is_paused: board.is_paused,
         unsent: status.unsent,
         unsaved: status.unsaved,
+        lost: status.lost,
+        is_kept: status.store_open,
         progress: status.progress(),
         received,
         total,

@@ -284,13 +284,14 @@ fn details(response: &Response, look: &Palette, sync: &SyncView) {
             Link::Live => "Connected, and up to date",
             Link::CatchingUp => "Connected, still receiving",
             Link::Connecting => "Trying to connect",
+            Link::Offline if !sync.is_kept => "Not saved yet",
             Link::Offline if sync.is_local => "Kept on this device",
             Link::Offline if sync.is_paused => "Working offline",
             Link::Offline => "Not connected",
         };
         ui.label(RichText::new(headline).font(theme::semibold(14.0)));
         let why = match (&sync.reason, sync.is_paused) {
-            (_, true) => Some("Everything you do is kept on this device and sent when you go online."),
+            (_, true) if sync.is_kept => Some("Everything you do is kept on this device and sent when you go online."),
             (Some(reason), _) => Some(reason.as_str()),
             (None, _) => None,
         };
@@ -318,6 +319,9 @@ fn details(response: &Response, look: &Palette, sync: &SyncView) {
         let unsent = sync.unsent as u64;
         line("Waiting to be sent", none_or(unsent, counted(unsent, "document", "documents")));
         line("Waiting to be saved", none_or(sync.unsaved, counted(sync.unsaved, "edit", "edits")));
+        if sync.lost > 0 {
+            line("Cannot be saved", counted(sync.lost, "edit", "edits"));
+        }
         ui.add_space(2.0);
     });
 }

@@ -77,6 +77,10 @@ pub struct SyncView {
     pub unsent: usize,
     /// Edits that are not on disk yet.
     pub unsaved: u64,
+    /// Edits that never will be.
+    pub lost: u64,
+    /// Whether there is a disk for them.
+    pub is_kept: bool,
     /// How much of what is there is here, from 0 to 1, while it arrives.
     pub progress: Option<f32>,
     pub received: u64,

@@ -159,6 +159,10 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
         }
         Report::Ready(collection) => queue.push_back(Next::Ready(collection)),
         Report::Failed(failure) => report(world, failure),
+        Report::Stopped(failure) => {
+            world.resource_mut::<SyncStatus>().stop(&failure);
+            report(world, failure);
+        }
         Report::Status(status) => {
             world.resource_mut::<DocumentIndex>().saved = status.saved;
             let mut shown = world.resource_mut::<SyncStatus>();
@@ -203,8 +207,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let entry = index.entry_mut(slot);
     entry.generation = pending.generation;
     let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
-    let is_unwanted =
-        entity.is_none() && (entry.hidden || (entry.life != Life::Alive && pending.seen < entry.captures));
+    let is_unwanted = entity.is_none() && (entry.hidden || (entry.is_deleted() && pending.seen < entry.captures));
     let content = SyncCell::to_inner(pending.content);
     if !is_unwanted {
         entry.life = if content.is_none() { Life::Deleted } else { Life::Alive };

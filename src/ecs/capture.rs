@@ -114,7 +114,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.slot_of(entity) else { return };
     let entry = index.entry(slot);
-    let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.life != Life::Alive);
+    let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.is_deleted());
     let since = index.since(entity);
     let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return };
     let form = registered.form.clone();

@@ -48,6 +48,11 @@ pub(crate) enum Life {
 }
 
 impl Entry {
+    /// Whether the newest version known here is a deletion.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.life != Life::Alive
+    }
+
     /// Whether deleting it once more changes nothing. An entity that the app made anew, or a deletion that it has taken back, is something to delete.
     pub(crate) fn is_gone(&self) -> bool {
         self.life == Life::Deleted && self.entity.is_none()

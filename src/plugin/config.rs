@@ -6,10 +6,10 @@ use bevy::prelude::World;
 
 use super::{APPLY_BUDGET, ReplicatePlugin};
 use crate::{
-    ecs::{DocumentIndex, Link, Port},
+    ecs::{Link, Port},
     store::{StoreError, default_path},
     transport::AuthToken,
-    worker::{CollectionConfig, Command, FailureKind, Report, Worker, WorkerConfig},
+    worker::{CollectionConfig, Command, Failure, FailureKind, Report, Worker, WorkerConfig},
 };
 
 impl ReplicatePlugin {
@@ -163,8 +163,12 @@ impl Config {
             Ok(store) => store,
             Err(error) => {
                 let message = format!("there is nowhere to keep this app's documents, so nothing is saved: {error}");
-                world.resource_mut::<DocumentIndex>().fail(FailureKind::Store, None, None, message);
-                return Link::new(Nowhere);
+                return Link::new(Nowhere(Some(Failure {
+                    kind: FailureKind::Store,
+                    collection: None,
+                    document: None,
+                    message,
+                })));
             }
         };
         #[cfg(feature = "backend")]
@@ -184,13 +188,13 @@ impl Config {
 }
 
 /// Where edits go when there is nowhere to keep them. They stay unsaved.
-struct Nowhere;
+struct Nowhere(Option<Failure>);
 
 impl Port for Nowhere {
     fn send(&mut self, _: Command) {}
 
     fn try_recv(&mut self) -> Option<Report> {
-        None
+        self.0.take().map(Report::Stopped)
     }
 }
 

@@ -258,6 +258,13 @@ pub enum Event {
     },
     /// The world edited a document.
     Edit(Edit),
+    /// The world edited a document, and the edit came to nothing before it got here: versions from here on have no more of it than they have.
+    Unwritable {
+        /// The document.
+        document: DocumentKey,
+        /// The count of this edit.
+        capture: Capture,
+    },
     /// The world shows these generations.
     Applied(Vec<(DocumentKey, Generation)>),
     /// The world wants a document again.

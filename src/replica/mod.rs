@@ -92,6 +92,8 @@ struct Collection {
     believed: bool,
     /// How far the log was pruned when it was last read from its beginning, also if that was in an earlier run.
     pruned: Option<i64>,
+    /// What was seen of the world's edits of documents that are not here: edits of what never was, or was forgotten. There are few.
+    seen: HashMap<DocumentId, Capture>,
 }
 
 #[derive(Default)]
@@ -132,6 +134,7 @@ impl Replica {
                 paused: false,
                 believed: false,
                 pruned: None,
+                seen: HashMap::new(),
             })
             .collect();
         Self {
@@ -153,6 +156,7 @@ impl Replica {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
             Event::Edit(edit) => self.edit(edit, now),
+            Event::Unwritable { document, capture } => self.saw(&document, capture),
             Event::Applied(shown) => self.applied(shown),
             Event::Show(document) => self.show(document),
             Event::Loaded { document, chunks } => self.loaded(document, chunks, now),

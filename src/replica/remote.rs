@@ -171,7 +171,8 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return Ok(()) };
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
             self.live.count += 1;
-            Document { state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
+            let seen = collection.seen.remove(&key.id).unwrap_or_default();
+            Document { seen, state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
         });
         let State::Live(live) = &mut document.state else { return Ok(()) };
         self.live.touch(key, live, &mut self.clock);
@@ -254,6 +255,7 @@ impl Replica {
         if let State::Live(_) = document.state {
             self.live.count -= 1;
         }
+        self.saw(&key, document.seen);
         self.effects.push_back(Effect::Deliver(Delta {
             document: key,
             generation: document.generation + 1,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Change, Delta, Document, Edit, Effect, Generation, Live, Origin, OutgoingChange, Replica, State, StoredDocument,
-    Waiting,
+    Capture, Change, Delta, Document, Edit, Effect, Generation, Live, Origin, OutgoingChange, Replica, State,
+    StoredDocument, Waiting,
 };
 use crate::{
     CollectionIndex, DocumentKey,
@@ -48,6 +48,7 @@ impl Replica {
             None => {
                 // A delete or restore of what never was.
                 self.effects.push_back(Effect::Edited(edit.number, 0));
+                self.saw(&key, edit.capture);
             }
             Some(State::Cold) => {
                 self.load(&key, Some(Waiting::Edit(edit)));
@@ -55,6 +56,16 @@ impl Replica {
             Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),
             Some(State::Live(_)) => self.edit_live(edit, now),
         }
+    }
+
+    /// The versions that the world is given from now on include this edit, as far as it goes.
+    pub(super) fn saw(&mut self, key: &DocumentKey, capture: Capture) {
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let seen = match collection.documents.get_mut(&key.id) {
+            Some(document) => &mut document.seen,
+            None => collection.seen.entry(key.id.clone()).or_default(),
+        };
+        *seen = capture.max(*seen);
     }
 
     pub(super) fn edit_live(&mut self, edit: Edit, now: i64) {

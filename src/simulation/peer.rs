@@ -236,7 +236,7 @@ impl App {
         while let Some(report) = self.process.next_report() {
             match &report {
                 Report::Status(status) => oracle.saved(&mut self.run, status.saved),
-                Report::Failed(failure) => {
+                Report::Failed(failure) | Report::Stopped(failure) => {
                     trace.add(format!("{name}:   is told that {failure}"));
                     // What cannot be helped, and tried again.
                     let is_expected =

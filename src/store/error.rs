@@ -1,5 +1,5 @@
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -95,12 +95,14 @@ pub enum StoreError {
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
-    #[error("{place}: cannot be written to {} ({problem}); nothing of its batch has been written", path.display())]
+    #[error("{}: cannot be written to {} ({problem}); nothing of its batch has been written", place(collection, document.as_ref()), path.display())]
     Rejected {
         /// The store.
         path: PathBuf,
-        /// What the write is about: `collection/document`, or a collection.
-        place: String,
+        /// The collection that the write is about.
+        collection: String,
+        /// The document, unless it is about the whole collection.
+        document: Option<DocumentId>,
         /// Why.
         problem: String,
     },
@@ -186,6 +188,15 @@ impl StoreError {
         matches!(self, Self::Damaged { .. } | Self::DamagedDocument { .. })
     }
 
+    /// The collection and the document that it is about, if it is about any.
+    pub fn place(&self) -> Option<(&str, Option<&DocumentId>)> {
+        match self {
+            Self::DamagedDocument { collection, document, .. } => Some((collection, Some(document))),
+            Self::Rejected { collection, document, .. } => Some((collection, document.as_ref())),
+            _ => None,
+        }
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -226,8 +237,8 @@ impl StoreError {
         }
     }
 
-    /// The same, when `place` is being written: what the schema forbids is the write's fault.
-    pub(super) fn write(path: &Path, place: impl fmt::Display, source: Sqlite) -> Self {
+    /// The same, when something of `collection` is being written: what the schema forbids is the write's fault.
+    pub(super) fn write(path: &Path, (collection, document): (&str, Option<&DocumentId>), source: Sqlite) -> Self {
         let problem = match source.sqlite_error() {
             Some(error) if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
                 "it speaks of a remote that this store does not know".to_owned()
@@ -242,6 +253,18 @@ impl StoreError {
             }
             _ => return Self::sqlite(path, source),
         };
-        Self::Rejected { path: path.to_owned(), place: place.to_string(), problem }
+        Self::Rejected {
+            path: path.to_owned(),
+            collection: collection.to_owned(),
+            document: document.cloned(),
+            problem,
+        }
+    }
+}
+
+fn place(collection: &str, document: Option<&DocumentId>) -> String {
+    match document {
+        Some(document) => format!("{collection}/{document}"),
+        None => collection.to_owned(),
     }
 }

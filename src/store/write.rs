@@ -19,7 +19,7 @@ impl Store {
         // Rolled back when dropped.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
         for write in writes {
-            carry_out(&transaction, write).map_err(|error| StoreError::write(path, place(write), error))?;
+            carry_out(&transaction, write).map_err(|error| StoreError::write(path, write.place(), error))?;
         }
         transaction.commit().map_err(sqlite)
     }
@@ -49,14 +49,15 @@ impl Store {
     }
 }
 
-fn place(write: &Write) -> String {
-    match write {
-        Write::Document(DocumentWrite { collection, id, .. })
-        | Write::Sent { collection, id, .. }
-        | Write::Forget { collection, id, .. } => {
-            format!("{collection}/{id}")
+impl Write {
+    /// The collection that it is about, and the document if it is about one.
+    pub(crate) fn place(&self) -> (&str, Option<&DocumentId>) {
+        match self {
+            Self::Document(DocumentWrite { collection, id, .. })
+            | Self::Sent { collection, id, .. }
+            | Self::Forget { collection, id, .. } => (collection, Some(id)),
+            Self::Checkpoint { collection, .. } => (collection, None),
         }
-        Write::Checkpoint { collection, .. } => format!("{collection} (checkpoint)"),
     }
 }
 

@@ -125,6 +125,8 @@ pub enum Reason {
     Unauthenticated(String),
     /// The URL is none.
     BadUrl(String),
+    /// The store cannot be opened (yet), and what cannot be kept is neither sent nor taken in; with what the store says.
+    Store(String),
 }
 
 /// What happened.

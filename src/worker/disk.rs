@@ -22,7 +22,7 @@ use crate::{
     CollectionIndex, DocumentKey,
     replica::{Event, WriteId},
     store::{RemoteId, Store, StoreError, Write},
-    worker::FailureKind,
+    worker::{Failure, FailureKind},
 };
 
 /// A store that cannot be opened or written is tried again this often: the other process may end, the disk may get room.
@@ -72,17 +72,30 @@ pub(super) enum DiskAnswer {
     /// Everything of a collection was told.
     Filled(CollectionIndex),
     Event(Event),
-    /// Something does not work and will be tried again.
-    Failed(FailureKind, String),
+    /// Something did not work; everything else goes on.
+    Failed(Failure),
+    /// The store cannot be opened or written, which is tried again until it works.
+    Stuck(Failure),
     /// It works again.
     Recovered,
+    /// The store will never take this write. It counts as carried out when [`Event::Written`] says so.
+    Lost(WriteId),
 }
 
-impl DiskAnswer {
-    fn failed(error: &StoreError) -> Self {
-        let kind = if error.is_damage() { FailureKind::DamagedStore } else { FailureKind::Store };
-        Self::Failed(kind, error.to_string())
-    }
+/// What the app is told of an error.
+fn failure(error: &StoreError) -> Failure {
+    let kind = if error.is_damage() { FailureKind::DamagedStore } else { FailureKind::Store };
+    let (collection, document) = error.place().unzip();
+    let mut failure = Failure {
+        kind,
+        collection: collection.map(str::to_owned),
+        document: document.flatten().cloned(),
+        message: String::new(),
+    };
+    let message = error.to_string();
+    // A failure says by itself where it was.
+    failure.message = message.strip_prefix(&failure.place()).unwrap_or(&message).to_owned();
+    failure
 }
 
 /// The thread's side.
@@ -176,7 +189,7 @@ impl Disk {
                 Err(error) => {
                     let message = error.to_string();
                     if told.as_ref() != Some(&message) {
-                        self.tell(DiskAnswer::failed(&error));
+                        self.tell(DiskAnswer::Stuck(failure(&error)));
                         told = Some(message);
                     }
                 }
@@ -195,9 +208,15 @@ impl Disk {
                 for lost in &set_aside.lost {
                     tracing::warn!(target: "bevy_convex_replicate::store", %lost, "not readable");
                 }
-                self.tell(DiskAnswer::Failed(FailureKind::SetAside, set_aside.to_string()));
+                let message = set_aside.to_string();
+                self.tell(DiskAnswer::Failed(Failure {
+                    kind: FailureKind::SetAside,
+                    collection: None,
+                    document: None,
+                    message,
+                }));
             }
-            Err(error) => self.tell(DiskAnswer::failed(error)),
+            Err(error) => self.tell(DiskAnswer::Failed(failure(error))),
         }
         done.is_ok()
     }

@@ -137,6 +137,8 @@ pub enum Report {
     Failed(Failure),
     /// How things are now.
     Status(Status),
+    /// The worker has ended before its time, or never began: nothing is saved or sent any more. Nothing else is reported after it.
+    Stopped(Failure),
 }
 
 /// What did not work, with what it concerns and what to do.
@@ -204,8 +206,10 @@ pub enum FailureKind {
 pub struct Status {
     /// The connection.
     pub connection: Connection,
-    /// How many [`Command::Edit`]s, counted from the first, are durable (or came to nothing): all before it are as well.
+    /// How many [`Command::Edit`]s, counted from the first, are durable (or came to nothing, or are lost): all before it are as well.
     pub saved: u64,
+    /// How many of those the store has refused for good: they are in the world, and sent, and not on this disk.
+    pub lost: u64,
     /// Documents with changes that the deployment does not have.
     pub unsent: usize,
     /// Whether the store is open.
@@ -217,7 +221,7 @@ pub struct Status {
 pub enum Connection {
     /// There is no deployment, or none was asked for, or it is waiting to try again.
     Offline {
-        /// Why; `None` without a deployment.
+        /// Why; `None` without a deployment, or before the first attempt.
         reason: Option<Reason>,
     },
     /// Trying.
@@ -264,7 +268,7 @@ impl Worker {
             let ran = catch_unwind(AssertUnwindSafe(|| run::run(config, inbox, report_sender)));
             if let Err(panic) = ran {
                 // Nobody may believe that edits are still saved. The receiver may be gone.
-                let _ = told.send(Report::Failed(ended_by(&*panic)));
+                let _ = told.send(Report::Stopped(ended_by(&*panic)));
                 resume_unwind(panic);
             }
         });
@@ -274,7 +278,7 @@ impl Worker {
                 let message = format!("the operating system gives no thread to work on: {error}");
                 let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
                 // The receiver is ours and alive.
-                let _ = lost.send(Report::Failed(failure));
+                let _ = lost.send(Report::Stopped(failure));
                 None
             }
         };

@@ -40,7 +40,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         Err(error) => {
             let message = format!("the operating system gives no event loop to work in: {error}");
             let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
-            let _ = reports.send(Report::Failed(failure));
+            let _ = reports.send(Report::Stopped(failure));
             return;
         }
     };
@@ -111,8 +111,7 @@ impl Running {
 
     /// The store's thread ended before its time: without a store to write to there is nothing to do but to say so.
     async fn wait_for_the_end(&mut self, inbox: &Inbox) {
-        let message = "the store's thread ended by a panic; nothing is saved any more. Start the app again";
-        self.fail(FailureKind::Store, None, None, message.into());
+        self.stop("the store's thread has ended; nothing is saved or sent any more. Start the app again".into());
         while !front_end_is_gone(inbox) {
             inbox.wake.notified().await;
         }

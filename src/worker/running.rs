@@ -104,9 +104,10 @@ impl Running {
                         Ok((value, mask)) => Change::Put { value, mask },
                         Err(error) => {
                             let message = format!("the edit was not taken in: {error}");
-                            self.fail(FailureKind::Unwritable, Some(document.collection), Some(document.id), message);
+                            let (collection, id) = (document.collection, document.id.clone());
+                            self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
                             self.status.edited(number, 0);
-                            return;
+                            return self.handle(Event::Unwritable { document, capture });
                         }
                     },
                 };
@@ -137,7 +138,14 @@ impl Running {
                 self.status.filled(collection);
                 self.report(Report::Ready(collection));
             }
-            DiskAnswer::Failed(kind, message) => self.fail(kind, None, None, message),
+            DiskAnswer::Failed(failure) => self.report(Report::Failed(failure)),
+            DiskAnswer::Stuck(failure) => {
+                if !self.started && self.deployment.is_some() {
+                    self.status.disconnected(Reason::Store(failure.message.clone()));
+                }
+                self.report(Report::Failed(failure));
+            }
+            DiskAnswer::Lost(write) => self.status.lost(write),
             DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
             DiskAnswer::Event(event) => {
                 match &event {
@@ -157,6 +165,7 @@ impl Running {
     fn start_transport(&mut self) {
         self.started = true;
         let Some(config) = self.transport_config.clone() else { return };
+        self.status.starting();
         let (transport, notices) = (self.surroundings.connect)(config);
         transport.request(Request::Online(self.online));
         self.transport = Some(transport);
@@ -219,7 +228,7 @@ impl Running {
                 );
                 self.fail(FailureKind::Deployment, None, None, message);
             }
-            Reason::Asked | Reason::Unreachable(_) | Reason::Lost(_) => {}
+            Reason::Asked | Reason::Unreachable(_) | Reason::Lost(_) | Reason::Store(_) => {}
         }
     }
 
@@ -285,6 +294,13 @@ impl Running {
             }
         }
         self.report(Report::Delta { document, generation, seen, content, origin });
+    }
+
+    /// Nothing can be kept any more, so nothing is sent or taken in.
+    pub(super) fn stop(&mut self, message: String) {
+        self.transport = None;
+        self.notices = None;
+        self.report(Report::Stopped(Failure { kind: FailureKind::Store, collection: None, document: None, message }));
     }
 
     pub(super) fn tell_status(&mut self) {

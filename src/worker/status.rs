@@ -30,8 +30,13 @@ pub(super) struct StatusTracker {
 
 impl StatusTracker {
     pub(super) fn new(collections: usize) -> Self {
-        let status =
-            Status { connection: Connection::Offline { reason: None }, saved: 0, unsent: 0, store_open: false };
+        let status = Status {
+            connection: Connection::Offline { reason: None },
+            saved: 0,
+            lost: 0,
+            unsent: 0,
+            store_open: false,
+        };
         Self {
             status,
             told: None,
@@ -93,6 +98,11 @@ impl StatusTracker {
         }
     }
 
+    /// The store will never take this write, which is not told to be on the disk yet.
+    pub(super) fn lost(&mut self, write: WriteId) {
+        self.status.lost += self.unsaved.iter().filter(|waiting| **waiting == Some(write)).count() as u64;
+    }
+
     /// Edits that are not on the disk, or come after one that is not.
     pub(super) fn unsaved(&self) -> usize {
         self.unsaved.len()
@@ -117,6 +127,11 @@ impl StatusTracker {
 
     pub(super) fn disconnected(&mut self, reason: Reason) {
         self.status.connection = Connection::Offline { reason: Some(reason) };
+    }
+
+    /// The transport is about to begin.
+    pub(super) fn starting(&mut self) {
+        self.status.connection = Connection::Offline { reason: None };
     }
 
     /// Everything a collection's log had is here (or what is missing cannot be read).

@@ -1,7 +1,7 @@
 //! A whole app for the tests of web apps in `convex/`: what one of the two writes, the other has to show.
 //!
 //! ```text
-//! native http://127.0.0.1:3210 notes STORE_FILE
+//! native http://127.0.0.1:3210 notes STORE_FILE [SECOND_COLLECTION]
 //! ```
 //!
 //! It takes commands as lines of JSON, `{"do": "edit", "id": "a", "isCompleted": true}`, and says what its world holds, by document, whenever that
@@ -21,6 +21,12 @@ struct Note {
     is_completed: bool,
 }
 
+/// What the second collection is of.
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Label {
+    color: String,
+}
+
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Ask {
@@ -37,7 +43,7 @@ struct Asked(Receiver<Ask>);
 fn main() -> AppExit {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(collection), Some(store)) = (arguments.next(), arguments.next(), arguments.next()) else {
-        eprintln!("native URL COLLECTION STORE_FILE");
+        eprintln!("native URL COLLECTION STORE_FILE [SECOND_COLLECTION]");
         return AppExit::error();
     };
     let (ask, asked) = unbounded();
@@ -49,13 +55,16 @@ fn main() -> AppExit {
             }
         }
     });
-    App::new()
-        .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(2))))
+    let mut app = App::new();
+    if let Some(second) = arguments.next() {
+        app.replicate::<Label>(&second);
+    }
+    app.add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(2))))
         .add_plugins(ReplicatePlugin::new("native").store(store).deployment(url))
         .replicate::<Note>(&collection)
         .insert_resource(Asked(asked))
         .add_systems(Update, (obey, complain))
-        .add_systems(Last, show)
+        .add_systems(Last, (show, report))
         .run()
 }
 
@@ -102,6 +111,12 @@ fn obey(
 fn complain(mut failures: MessageReader<SyncFailed>) {
     for failure in failures.read() {
         eprintln!("{failure}");
+    }
+}
+
+fn report(status: Res<SyncStatus>) {
+    if status.is_changed() {
+        eprintln!("{}", *status);
     }
 }
 

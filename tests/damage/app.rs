@@ -1,75 +1,38 @@
 //! Whole apps whose store is damaged.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     prelude::*,
-    worker::{Failure, FailureKind},
+    worker::FailureKind,
 };
 
-use crate::harm::Files;
-
-const DEADLINE: Duration = Duration::from_secs(120);
+use crate::{
+    harm::Files,
+    whole::{self, failed, is_quiet, status, until_it as until},
+};
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Task {
     text: String,
 }
 
-#[derive(Resource, Default)]
-struct Failures(Vec<Failure>);
-
 fn app(store: &Path, url: Option<&str>, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
     let mut plugin = ReplicatePlugin::new("damage").store(store);
     if let Some(url) = url {
         plugin = plugin.deployment(url);
     }
-    let mut app = App::new();
-    app.add_plugins(MinimalPlugins)
-        .add_plugins(configure(plugin))
-        .replicate::<Task>("tasks")
-        .init_resource::<Failures>()
-        .add_systems(Update, |mut failed: MessageReader<SyncFailed>, mut failures: ResMut<Failures>| {
-            failures.0.extend(failed.read().map(|failed| failed.0.clone()));
-        });
-    app.finish();
-    app.cleanup();
-    app
+    whole::app(|app| {
+        app.add_plugins(configure(plugin)).replicate::<Task>("tasks");
+    })
 }
 
 fn tasks(app: &mut App) -> BTreeMap<DocumentId, String> {
     let world = app.world_mut();
     let mut tasks = world.query::<(&DocumentId, &Task)>();
     tasks.iter(world).map(|(id, task)| (id.clone(), task.text.clone())).collect()
-}
-
-fn failed(app: &App, kind: FailureKind) -> Option<&Failure> {
-    app.world().resource::<Failures>().0.iter().find(|failure| failure.kind == kind)
-}
-
-fn is_quiet(app: &App) -> bool {
-    let status = app.world().resource::<SyncStatus>();
-    status.is_live() && status.is_saved() && status.is_sent()
-}
-
-#[track_caller]
-fn until(what: &str, app: &mut App, mut condition: impl FnMut(&mut App) -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        app.update();
-        if condition(app) {
-            return;
-        }
-        let state = (app.world().resource::<SyncStatus>(), &app.world().resource::<Failures>().0);
-        assert!(Instant::now() < deadline, "in vain: {what}; {state:#?}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn insert(app: &mut App, text: &str) -> DocumentId {
@@ -101,7 +64,7 @@ impl Scene {
         let entity = entity(&mut offline, &sent);
         offline.world_mut().get_mut::<Task>(entity).unwrap().text.push_str(", then edited");
         until("all is saved", &mut offline, |offline| {
-            let status = offline.world().resource::<SyncStatus>();
+            let status = status(offline);
             status.is_saved() && status.unsent == 51
         });
         drop(offline);

@@ -12,3 +12,5 @@ mod store;
 #[path = "../backend/support.rs"]
 #[allow(dead_code)]
 mod support;
+#[path = "../whole/mod.rs"]
+mod whole;

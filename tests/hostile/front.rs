@@ -60,7 +60,7 @@ impl Front {
                 self.worker.send(Command::Applied(vec![(document, generation)]));
             }
             Report::Ready(_) => self.ready = true,
-            Report::Failed(failure) => self.failures.push(failure),
+            Report::Failed(failure) | Report::Stopped(failure) => self.failures.push(failure),
             Report::Status(status) => self.status = Some(status),
         }
     }

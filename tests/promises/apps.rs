@@ -159,13 +159,28 @@ impl Place {
 
     /// Calls a mutation as another client would.
     pub fn call<const N: usize>(&self, function: &str, arguments: [(&str, convex::Value); N]) {
-        let arguments = arguments.map(|(name, value)| (name.to_owned(), value));
+        self.ask(function, arguments, true);
+    }
+
+    /// Asks a query as another client would.
+    pub fn query<const N: usize>(&self, function: &str, arguments: [(&str, convex::Value); N]) -> convex::Value {
+        self.ask(function, arguments, false)
+    }
+
+    fn ask<const N: usize>(&self, name: &str, arguments: [(&str, convex::Value); N], changes: bool) -> convex::Value {
+        let arguments = arguments.map(|(name, value)| (name.to_owned(), value)).into();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let result = runtime.block_on(async {
             let mut client = convex::ConvexClient::new(&self.url()).await.unwrap();
-            client.mutation(function, arguments.into()).await.unwrap()
+            match changes {
+                true => client.mutation(name, arguments).await.unwrap(),
+                false => client.query(name, arguments).await.unwrap(),
+            }
         });
-        assert!(matches!(result, convex::FunctionResult::Value(_)), "{function}: {result:?}");
+        match result {
+            convex::FunctionResult::Value(value) => value,
+            other => panic!("{name}: {other:?}"),
+        }
     }
 
     /// The backend's table.

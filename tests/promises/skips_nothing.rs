@@ -1,5 +1,8 @@
 //! The pull cursor is commit order with a tie-break, stored with what it covers.
 
+use bevy_convex_replicate::limits;
+use convex::Value;
+
 use crate::apps::{Place, settle, task, until};
 
 #[test]
@@ -23,5 +26,56 @@ fn many_documents_of_one_commit_all_arrive_however_often_the_reader_is_interrupt
         two = two.restart();
         until("the store is read", [&mut two], |[two]| two.seen().ready);
     }
+    settle(&place, [&mut one, &mut two]);
+}
+
+/// The positions on the page of the log after `position`.
+fn page(place: &Place, position: &Value) -> Vec<Value> {
+    let Value::Object(page) = place.query("tasks:pullDeltas", [("checkpoint", position.clone())]) else {
+        panic!("a page is an object")
+    };
+    let Value::Array(deltas) = &page["deltas"] else { panic!("{page:?}") };
+    let position = |delta: &Value| match delta {
+        Value::Object(delta) => delta["position"].clone(),
+        other => panic!("{other:?}"),
+    };
+    deltas.iter().map(position).collect()
+}
+
+fn commit(position: &Value) -> i64 {
+    match position {
+        Value::Object(position) => match position["ts"] {
+            Value::Int64(ts) => ts,
+            ref other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_commit_larger_than_a_page_arrives_whole_even_if_the_reader_ends_within_it() {
+    let place = Place::new();
+    let mut one = place.device("one");
+    until("it is connected", [&mut one], |[one]| one.is_quiet());
+    one.go_offline();
+    // In one push, and so in one commit.
+    let large = limits::PAGE_BYTES / 10;
+    for number in 0..14 {
+        one.insert(task(&format!("{number:02} {}", "x".repeat(large))));
+    }
+    one.update();
+    until("all is saved", [&mut one], |[one]| one.status().is_saved());
+    one.go_online();
+    let table = settle(&place, [&mut one]);
+    assert_eq!(table.len(), 14);
+    let start = Value::Object([("ts".into(), Value::Int64(0)), ("ordinal".into(), 0.0.into())].into());
+    let first = page(&place, &start);
+    let rest = page(&place, first.last().unwrap());
+    assert_eq!(first.len() + rest.len(), 14);
+    assert_eq!(commit(first.last().unwrap()), commit(&rest[0]), "the page ends within the commit");
+
+    let mut two = place.device("two");
+    until("the first page arrives", [&mut two], |[two]| two.tasks().len() >= first.len());
+    two = two.restart();
     settle(&place, [&mut one, &mut two]);
 }

@@ -167,7 +167,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
         let mut batch = good.to_vec();
         batch.insert(failing, unknown.clone());
         let error = store.commit(&batch).unwrap_err();
-        assert!(matches!(&error, StoreError::Rejected { place, .. } if place.contains("tasks")), "{error}");
+        assert!(matches!(&error, StoreError::Rejected { collection, .. } if collection == "tasks"), "{error}");
         assert!(!error.is_transient());
         assert_eq!(contents(&store, "tasks", &[remote]), before);
         assert!(store.documents("new collection", None, 10).unwrap().is_empty());

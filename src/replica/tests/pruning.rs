@@ -39,6 +39,19 @@ fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
 }
 
 #[test]
+fn a_document_that_was_forgotten_and_comes_again_includes_what_the_world_did_to_the_old_one() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("one"));
+    peer.put("a", 0, &task("two"));
+    peer.refuse("pruned");
+    assert!(peer.last().2.is_none(), "it is gone");
+    let mut other = Peer::connected(2);
+    other.put("a", 0, &task("made anew"));
+    relay(&other, "a", &mut peer, 0, 9);
+    assert_eq!((peer.last().1, peer.last().2), (2, Some(task("made anew"))));
+}
+
+#[test]
 fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
     let mut other = Peer::connected(1);
     other.put("new", 0, &task("one"));

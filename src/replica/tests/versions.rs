@@ -126,3 +126,30 @@ fn a_document_made_here_takes_edits_after_it_was_let_go() {
     peer.put("first", 0, &task("start again"));
     assert_eq!(peer.stored("first"), Some(task("start again")));
 }
+
+#[test]
+fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
+    let (mut first, mut second) = pair();
+    let unwritable = |id: &str, capture| Event::Unwritable {
+        document: DocumentKey { collection: TASKS, id: DocumentId::new(id) },
+        capture,
+    };
+    second.handle(unwritable("a", 1));
+    first.put("a", 0, &task("start now"));
+    relay(&first, "a", &mut second, 1, 2);
+    assert_eq!(second.last().1, 1);
+    // An edit before it is not told to be there sooner than it is.
+    second.handle(unwritable("b", 2));
+    second.put("b", 0, &task("made again"));
+    assert_eq!(second.last().1, 1, "nothing new of it");
+}
+
+#[test]
+fn what_is_restored_without_ever_having_been_does_not_wait_for_its_restoration_when_it_comes() {
+    let (first, _) = pair();
+    let mut third = Peer::connected(3);
+    third.edit("a", 0, Change::Restore);
+    let chunk = first.chunks[&DocumentId::new("a")][0].0.to_vec();
+    third.handle(Event::Page(page(0, 2, &[("a", &chunk)])));
+    assert_eq!(third.last(), (1, 1, Some(task("start"))));
+}

@@ -263,6 +263,36 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
     assert_eq!(sent, ["b"]);
 }
 
+/// How many transactions a store's log has in it: each ends with a frame that tells how large the file is by then, in the four bytes from the fourth on.
+/// <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
+fn transactions(folder: &Path) -> usize {
+    let log = std::fs::read(folder.join("store.sqlite3-wal")).unwrap();
+    let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+    let salts = &log[16..24];
+    // Frames with other salts are of before the log was last begun anew.
+    let frames = log[32..].chunks_exact(24 + page).take_while(|frame| frame[8..16] == *salts);
+    frames.filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+#[test]
+fn what_waits_for_the_disk_is_one_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    app.put("first");
+    let before = transactions(folder.path());
+    for number in 0..1_000 {
+        let document = DocumentKey { collection: TASKS, id: DocumentId::new(format!("{number}")) };
+        let change = Change::Put { value: Value::Map([("n".into(), Value::Int(number))].into()), mask: 1 };
+        let number = number as u64 + 2;
+        app.replica.handle(Event::Edit(Edit { number, document, generation: 0, capture: 1, change }), 0);
+    }
+    app.work();
+    assert_eq!(app.documents().len(), 1_001);
+    assert_eq!(transactions(folder.path()) - before, 1);
+    app.put("last");
+    assert_eq!(transactions(folder.path()) - before, 2);
+}
+
 #[test]
 fn an_app_that_is_never_idle_compacts_what_it_edits() {
     let folder = tempfile::tempdir().unwrap();

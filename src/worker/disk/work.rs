@@ -10,11 +10,11 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskAnswer, DiskRequest};
+use super::{DiskAnswer, DiskRequest, failure};
 use crate::{
-    CollectionIndex, DocumentKey, limits,
+    CollectionIndex, DocumentId, DocumentKey, limits,
     replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument, WriteId},
-    store::{ChunkKind, RemoteId, Store, StoreError, Write},
+    store::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, Write},
 };
 
 /// Documents read at once when the world is filled: the first of them are shown while the next are read.
@@ -28,9 +28,14 @@ pub(in crate::worker) struct DiskWork {
     collections: Vec<String>,
     answers: UnboundedSender<DiskAnswer>,
     waiting: VecDeque<DiskRequest>,
-    /// Writes that are to be one transaction, and the name of the last.
+    /// Writes that are to be one transaction, and their names.
     writes: Vec<Write>,
+    names: Vec<WriteId>,
+    /// The last write that was taken up, and up to which it was told that they are carried out.
     last: WriteId,
+    written: WriteId,
+    /// Documents of which the store will never have some change: those after it are of no use there.
+    rejected: BTreeSet<(String, DocumentId)>,
     remote_in_use: Option<RemoteId>,
     /// The store refused something that is tried again, which was told.
     failing: bool,
@@ -59,7 +64,10 @@ impl DiskWork {
             answers,
             waiting: VecDeque::new(),
             writes: Vec::new(),
+            names: Vec::new(),
             last: 0,
+            written: 0,
+            rejected: BTreeSet::new(),
             remote_in_use: None,
             failing: false,
             urgent: false,
@@ -89,7 +97,7 @@ impl DiskWork {
                         }
                     }
                     Err(error) => {
-                        self.tell(DiskAnswer::failed(&error));
+                        self.tell(DiskAnswer::Failed(failure(&error)));
                         break;
                     }
                 }
@@ -131,9 +139,9 @@ impl DiskWork {
         }
         while let Some(request) = self.waiting.pop_front() {
             match request {
-                DiskRequest::Write(id, write) => {
-                    self.writes.push(write);
-                    self.last = id;
+                DiskRequest::Write(name, write) => {
+                    self.last = name;
+                    self.collect(name, write);
                 }
                 other => {
                     if !self.commit() {
@@ -152,23 +160,54 @@ impl DiskWork {
         done
     }
 
+    /// Takes up a write, unless it is of no use without another that the store has rejected.
+    fn collect(&mut self, name: WriteId, write: Write) {
+        if !self.rejected.is_empty() {
+            let (collection, document) = write.place();
+            let is_rejected = |document: &DocumentId| (collection.to_owned(), document.clone());
+            match (document, &write) {
+                (Some(document), Write::Forget { .. }) => {
+                    self.rejected.remove(&is_rejected(document));
+                }
+                (Some(document), _) if self.rejected.contains(&is_rejected(document)) => {
+                    return self.tell(DiskAnswer::Lost(name));
+                }
+                // What is missing is read once more, in the next run.
+                (None, _) if self.rejected.iter().any(|(of, _)| of == collection) => return,
+                _ => {}
+            }
+        }
+        self.writes.push(write);
+        self.names.push(name);
+    }
+
+    /// The store will never take the first of the writes.
+    fn reject(&mut self, error: &StoreError) {
+        self.tell(DiskAnswer::Failed(failure(error)));
+        self.tell(DiskAnswer::Lost(self.names[0]));
+        if let Write::Document(DocumentWrite { collection, id, .. }) = &self.writes[0] {
+            self.rejected.insert((collection.clone(), id.clone()));
+        }
+        let names = std::mem::take(&mut self.names);
+        for (name, write) in names.into_iter().zip(std::mem::take(&mut self.writes)).skip(1) {
+            self.collect(name, write);
+        }
+    }
+
     /// Writes what is collected, and tells when all of it is on the disk.
     fn commit(&mut self) -> bool {
-        if self.writes.is_empty() {
-            return true;
-        }
         // One write that can never be carried out must not hold up the others: it is found by halves.
         let mut size = self.writes.len();
         while !self.writes.is_empty() {
             match self.store.commit(&self.writes[..size]) {
                 Ok(()) => {
                     self.writes.drain(..size);
+                    self.names.drain(..size);
                     size = self.writes.len();
                 }
                 Err(StoreError::Rejected { .. }) if size > 1 => size /= 2,
                 Err(error @ StoreError::Rejected { .. }) => {
-                    self.tell(DiskAnswer::failed(&error));
-                    self.writes.remove(0);
+                    self.reject(&error);
                     size = self.writes.len();
                 }
                 Err(error) => {
@@ -177,15 +216,18 @@ impl DiskWork {
                 }
             }
         }
-        self.works();
-        self.tell(DiskAnswer::Event(Event::Written(self.last)));
+        if self.written < self.last {
+            self.works();
+            self.written = self.last;
+            self.tell(DiskAnswer::Event(Event::Written(self.last)));
+        }
         true
     }
 
     /// The store refuses what is tried again: that is told once.
     fn refused(&mut self, error: &StoreError) {
         if !std::mem::replace(&mut self.failing, true) {
-            self.tell(DiskAnswer::failed(error));
+            self.tell(DiskAnswer::Stuck(failure(error)));
         }
     }
 
@@ -200,6 +242,7 @@ impl DiskWork {
         let writes = self.writes.len() + self.waiting.len();
         tracing::error!(target: "bevy_convex_replicate::store", writes, "the app ends and these writes are lost");
         self.writes.clear();
+        self.names.clear();
         self.waiting.clear();
     }
 
@@ -215,7 +258,7 @@ impl DiskWork {
         };
         match answer {
             Ok(event) => self.tell(DiskAnswer::Event(event)),
-            Err(error) => self.tell(DiskAnswer::failed(&error)),
+            Err(error) => self.tell(DiskAnswer::Failed(failure(&error))),
         }
     }
 
@@ -249,13 +292,13 @@ impl DiskWork {
         // Otherwise it was asked for while the store was refused, and has been done.
         let asked = self.rebuild.load(Ordering::Acquire);
         if asked && let Err(error) = self.store.ask_for_rebuild() {
-            self.tell(DiskAnswer::failed(&error));
+            self.tell(DiskAnswer::Failed(failure(&error)));
         }
     }
 
     /// Tells of a document that cannot be read.
     fn damaged(&self, error: &StoreError) {
-        self.tell(DiskAnswer::failed(error));
+        self.tell(DiskAnswer::Failed(failure(error)));
         if error.is_damage() {
             self.rebuild_next_time();
         }
@@ -301,7 +344,7 @@ impl DiskWork {
     fn unsent(
         &self,
         collection: CollectionIndex,
-        documents: Vec<crate::DocumentId>,
+        documents: Vec<DocumentId>,
         history: Vec<bool>,
         remote: Option<RemoteId>,
     ) -> Result<Vec<UnsentDocument>, StoreError> {
@@ -365,11 +408,7 @@ impl DiskWork {
     }
 
     /// As [`compact`](Self::compact), for documents of any length.
-    pub(in crate::worker) fn compact_one(
-        &mut self,
-        collection: &str,
-        id: &crate::DocumentId,
-    ) -> Result<bool, StoreError> {
+    pub(in crate::worker) fn compact_one(&mut self, collection: &str, id: &DocumentId) -> Result<bool, StoreError> {
         match self.remote_in_use {
             Some(remote) => self.store.compact(collection, id, remote),
             None => Ok(false),
@@ -385,7 +424,7 @@ impl DiskWork {
 fn read_unsent(
     store: &Store,
     collection: &str,
-    id: crate::DocumentId,
+    id: DocumentId,
     remote: Option<RemoteId>,
 ) -> Result<UnsentDocument, StoreError> {
     let unsent = store.unsent_changes(collection, &id, remote)?;
