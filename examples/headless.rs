@@ -11,6 +11,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
+    fmt,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -92,8 +93,11 @@ struct Stage {
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(outcome) => {
+            outcome.differences.iter().chain(&outcome.lost).take(20).for_each(|difference| println!("{difference}"));
+            println!("headless: {outcome}");
+            if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
         Err(error) => {
             eprintln!("headless: {error}");
             ExitCode::FAILURE
@@ -101,7 +105,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+/// What came of a run.
+#[derive(Default)]
+struct Outcome {
+    clients: usize,
+    edits: u64,
+    /// What the worlds, the stores and the table do not agree about.
+    differences: Vec<String>,
+    /// Edits that are not in the end state.
+    lost: Vec<String>,
+    /// Changes that nobody made.
+    echoed: u64,
+}
+
+impl Outcome {
+    /// `table` is what the backend's table holds in the end, and `changes` how many its log has.
+    fn of(diaries: &[Diary], differences: Vec<String>, table: &Tasks, changes: u64) -> Self {
+        let edits: u64 = diaries.iter().map(|diary| diary.edits).sum();
+        let captured: u64 = diaries.iter().map(|diary| diary.captured).sum();
+        // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change more.
+        let echoed = captured.saturating_sub(edits) + changes.saturating_sub(edits);
+        Self { clients: diaries.len(), edits, differences, lost: lost(diaries, table), echoed }
+    }
+
+    fn is_good(&self) -> bool {
+        self.differences.is_empty() && self.lost.is_empty() && self.echoed == 0 && self.edits > 0
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, edits, differences, lost, echoed } = self;
+        let (converged, lost) = (differences.is_empty(), lost.len());
+        write!(f, "clients={clients} edits={edits} converged={converged} lost={lost} echoed={echoed}")
+    }
+}
+
+fn run(args: &Args) -> Result<Outcome, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let backend = Backend::start(BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("backend")))?;
     let stage = Stage {
@@ -111,7 +151,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         shown: (0..args.clients).map(|_| Mutex::new(None)).collect(),
     };
     let until = Instant::now() + Duration::from_secs(args.seconds);
-    let (diaries, differences) = std::thread::scope(|scope| {
+    let (diaries, mut differences) = std::thread::scope(|scope| {
         let stage = &stage;
         let clients: Vec<_> =
             (0..args.clients).map(|number| scope.spawn(move || client(stage, number, args.seed, until))).collect();
@@ -124,25 +164,11 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         return Err("an app panicked".into());
     }
     let table = table(&backend)?;
-    let mut differences = differences;
     for number in 0..args.clients {
         let stored = stored(&store_path(&stage.folder, number))?;
         difference(&format!("store {number}"), &stored, "table", &table, &mut differences);
     }
-    let lost = lost(&diaries, &table);
-    let edits: u64 = diaries.iter().map(|diary| diary.edits).sum();
-    let captured: u64 = diaries.iter().map(|diary| diary.captured).sum();
-    let changes = backend.stats().changes as u64;
-    // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change more.
-    let echoed = captured.saturating_sub(edits) + changes.saturating_sub(edits);
-    differences.iter().chain(&lost).take(20).for_each(|difference| println!("{difference}"));
-    let converged = differences.is_empty();
-    println!(
-        "headless: clients={} edits={edits} converged={converged} lost={} echoed={echoed}",
-        args.clients,
-        lost.len()
-    );
-    Ok(converged && lost.is_empty() && echoed == 0 && edits > 0)
+    Ok(Outcome::of(&diaries, differences, &table, backend.stats().changes as u64))
 }
 
 /// One app after the other on one store, until told to stop.
@@ -364,4 +390,74 @@ fn stored(path: &Path) -> Result<Tasks, Box<dyn Error>> {
 
 fn store_path(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("client-{number}.sqlite"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks(tasks: &[(&str, &str, i64)]) -> Tasks {
+        let task = |(id, text, votes): &(&str, &str, i64)| {
+            let task = Task { text: (*text).into(), votes: Counter(*votes), ..Task::default() };
+            (DocumentId::new(*id), task)
+        };
+        tasks.iter().map(task).collect()
+    }
+
+    /// One app that made two tasks, voted for the first, and edited twice more.
+    fn diary() -> Diary {
+        let (a, b) = (DocumentId::new("a"), DocumentId::new("b"));
+        Diary { edits: 5, captured: 5, votes: [(a.clone(), 3)].into(), inserted: vec![a, b], deleted: Vec::new() }
+    }
+
+    fn outcome(diary: Diary, table: &Tasks, changes: u64) -> Outcome {
+        Outcome::of(&[diary], Vec::new(), table, changes)
+    }
+
+    #[test]
+    fn what_came_together_is_good() {
+        let outcome = outcome(diary(), &tasks(&[("a", "one", 3), ("b", "two", 0)]), 5);
+        assert!(outcome.is_good());
+        assert_eq!(outcome.to_string(), "clients=1 edits=5 converged=true lost=0 echoed=0");
+    }
+
+    #[test]
+    fn whatever_differs_is_told_and_is_not_good() {
+        let table = tasks(&[("a", "one", 3), ("b", "two", 0)]);
+        for (world, told) in [
+            (tasks(&[("a", "one", 3)]), "b: world 0 has nothing, table"),
+            (tasks(&[("a", "one", 3), ("b", "other", 0)]), "b: world 0 has Task { text: \"other\""),
+            (tasks(&[("a", "one", 3), ("b", "two", 0), ("c", "", 0)]), "c: world 0 has Task"),
+        ] {
+            let mut differences = Vec::new();
+            difference("world 0", &world, "table", &table, &mut differences);
+            assert!(differences.len() == 1 && differences[0].starts_with(told), "{differences:?}");
+            let outcome = Outcome { differences, ..outcome(diary(), &table, 5) };
+            assert!(!outcome.is_good() && outcome.to_string().contains("converged=false"), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_lost_edit_is_told_and_is_not_good() {
+        for (table, told) in [
+            (tasks(&[("a", "one", 2), ("b", "two", 0)]), "a: 3 votes were cast, 2 are counted"),
+            (tasks(&[("a", "one", 3)]), "b was inserted, deleted by nobody, and is gone"),
+        ] {
+            let outcome = outcome(diary(), &table, 5);
+            assert_eq!(outcome.lost, [told]);
+            assert!(!outcome.is_good() && outcome.to_string().contains("lost=1"), "{outcome}");
+        }
+        let deleted = Diary { deleted: vec![DocumentId::new("b")], ..diary() };
+        assert!(outcome(deleted, &tasks(&[("a", "one", 3)]), 5).is_good());
+    }
+
+    #[test]
+    fn an_echo_and_a_run_without_edits_are_not_good() {
+        let table = tasks(&[("a", "one", 3), ("b", "two", 0)]);
+        let echo = outcome(diary(), &table, 6);
+        assert!(!echo.is_good() && echo.to_string().ends_with("echoed=1"), "{echo}");
+        let captured = outcome(Diary { captured: 7, ..diary() }, &table, 5);
+        assert!(!captured.is_good() && captured.to_string().ends_with("echoed=2"), "{captured}");
+        assert!(!outcome(Diary::default(), &Tasks::new(), 0).is_good());
+    }
 }

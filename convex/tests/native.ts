@@ -23,7 +23,10 @@ class NativeApp {
   readonly complaints: string[] = [];
   private readonly child: ChildProcess;
 
-  constructor(program: string, ...arguments_: [url: string, collection: string, store: string, second?: string]) {
+  constructor(
+    program: string,
+    ...arguments_: [url: string, collection: string, store: string, second?: string]
+  ) {
     this.child = spawn(
       resolve(program),
       arguments_.filter((argument) => argument !== undefined),
@@ -136,22 +139,27 @@ export function testBevyApp(open: () => Promise<Place>): void {
 /** The test of an app that knows a collection which the deployment does not have. */
 export function testMissingCollection(open: () => Promise<Place>): void {
   const program = process.env.REPLICATE_NATIVE;
-  test.runIf(program !== undefined)("a collection that cannot be read keeps no other from being live", async () => {
-    const place = await open();
-    const folder = await mkdtemp(join(tmpdir(), "native-"));
-    const native = new NativeApp(program!, place.url, place.collection, join(folder, "store"), "missing");
-    const web = new WebApp(place.url, place.notes);
-    native.ask({ do: "insert", id: "a", text: "milk" });
-    await until("the web app has it", () => web.shows("a")?.text === "milk");
-    await web.insert("b", { id: "b", text: "bread", isCompleted: false, deleted: false });
-    await until("the Bevy app has it", () => native.notes.b?.text === "bread");
-    const told = await until("it is told", () => native.complaints.find((line) => line.startsWith("missing: ")));
-    expect(told).toMatch(/^missing: the deployment does not send this collection: .*missing/);
-    await until("it is live", () => native.complaints.includes("Live"));
-    await Promise.all([web.close(), native.close()]);
-    await place.close();
-    await rm(folder, { recursive: true });
-  });
+  test.runIf(program !== undefined)(
+    "a collection that cannot be read keeps no other from being live",
+    async () => {
+      const place = await open();
+      const folder = await mkdtemp(join(tmpdir(), "native-"));
+      const native = new NativeApp(program!, place.url, place.collection, join(folder, "store"), "missing");
+      const web = new WebApp(place.url, place.notes);
+      native.ask({ do: "insert", id: "a", text: "milk" });
+      await until("the web app has it", () => web.shows("a")?.text === "milk");
+      await web.insert("b", { id: "b", text: "bread", isCompleted: false, deleted: false });
+      await until("the Bevy app has it", () => native.notes.b?.text === "bread");
+      const told = await until("it is told", () =>
+        native.complaints.find((line) => line.startsWith("missing: ")),
+      );
+      expect(told).toMatch(/^missing: the deployment does not send this collection: .*missing/);
+      await until("it is live", () => native.complaints.includes("Live"));
+      await Promise.all([web.close(), native.close()]);
+      await place.close();
+      await rm(folder, { recursive: true });
+    },
+  );
 }
 
 function isSame(shown: Record<string, unknown> | undefined, { text, isCompleted }: Note): boolean {
