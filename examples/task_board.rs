@@ -26,6 +26,9 @@ use clap::Parser;
 mod action;
 #[path = "task_board/apply.rs"]
 mod apply;
+#[cfg(test)]
+#[path = "task_board/bench.rs"]
+mod bench;
 #[path = "task_board/board.rs"]
 mod board;
 #[path = "task_board/card.rs"]
@@ -56,6 +59,9 @@ mod profile;
 mod sample;
 #[path = "task_board/shot.rs"]
 mod shot;
+#[cfg(test)]
+#[path = "task_board/tests.rs"]
+mod tests;
 #[path = "task_board/theme.rs"]
 mod theme;
 #[path = "task_board/view.rs"]
@@ -172,7 +178,7 @@ fn main() -> AppExit {
     .add_systems(EguiPrimaryContextPass, draw)
     .add_systems(Last, apply::carry_out.before(ReplicateSystems::Capture));
     if arguments.deployment.is_none() && !is_staged {
-        app.insert_resource(Host::new(profile.backend.clone()))
+        app.insert_resource(Host::new(host::ADDRESS, profile.backend.clone()))
             .add_systems(Update, host::host.before(apply::watch_sync));
     }
     if let Some(cards) = arguments.fill {

@@ -269,97 +269,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        model::Tint,
-        view::{CardView, ColumnView, Link, SyncView},
-    };
+    use crate::bench::{Bench, card};
     use bevy_convex_replicate::prelude::DocumentId;
-    use egui::{Event, PointerButton, Pos2, RawInput};
-
-    /// A window without a renderer: what a person does goes in, actions come out.
-    struct Bench {
-        context: egui::Context,
-        board: BoardView,
-        desk: Desk,
-        time: f64,
-    }
-
-    fn card(id: &str, column: &str) -> Arc<CardView> {
-        Arc::new(CardView {
-            id: DocumentId::new(id),
-            column: column.to_owned(),
-            order: id.to_owned(),
-            title: id.to_owned(),
-            notes: String::new(),
-            is_done: false,
-            label: None,
-        })
-    }
-
-    impl Bench {
-        fn with(columns: &[(&str, &[&str])]) -> Self {
-            let context = egui::Context::default();
-            theme::install_fonts(&context);
-            let column = |(id, cards): &(&str, &[&str])| ColumnView {
-                id: DocumentId::new(*id),
-                title: (*id).to_owned(),
-                order: (*id).to_owned(),
-                tint: Tint::Blue,
-                cards: cards.iter().map(|card_id| card(card_id, id)).collect(),
-                revision: 1,
-            };
-            let sync = SyncView { link: Link::Live, ..SyncView::default() };
-            let columns = columns.iter().map(column).collect();
-            let board = BoardView { columns, is_ready: true, sync, ..BoardView::default() };
-            let mut bench = Self { context, board, desk: Desk::default(), time: 0.0 };
-            bench.frame(Vec::new());
-            bench.frame(Vec::new());
-            bench
-        }
-
-        fn frame(&mut self, events: Vec<Event>) -> Vec<Action> {
-            self.time += 0.05;
-            let screen = Rect::from_min_size(Pos2::ZERO, vec2(1280.0, 800.0));
-            let input = RawInput { screen_rect: Some(screen), time: Some(self.time), events, ..RawInput::default() };
-            let mut actions = Vec::new();
-            let context = self.context.clone();
-            let mut output = context.run_ui(input, |_| actions.extend(show(&context, &self.board, &mut self.desk)));
-            // There is no graphics card to bring them to.
-            output.textures_delta.clear();
-            actions
-        }
-
-        fn center(&self, id: Id) -> Pos2 {
-            self.context.read_response(id).expect("it is drawn").rect.center()
-        }
-
-        fn press(pos: Pos2, pressed: bool) -> Event {
-            Event::PointerButton { pos, button: PointerButton::Primary, pressed, modifiers: Modifiers::NONE }
-        }
-
-        fn click(&mut self, pos: Pos2) -> Vec<Action> {
-            let mut actions = self.frame(vec![Event::PointerMoved(pos)]);
-            actions.extend(self.frame(vec![Self::press(pos, true)]));
-            actions.extend(self.frame(vec![Self::press(pos, false)]));
-            actions
-        }
-
-        fn key(&mut self, key: Key) -> Vec<Action> {
-            let event =
-                |pressed| Event::Key { key, physical_key: None, pressed, repeat: false, modifiers: Modifiers::NONE };
-            self.frame(vec![event(true), event(false)])
-        }
-
-        fn drag(&mut self, from: Pos2, to: Pos2) -> Vec<Action> {
-            let mut actions = self.frame(vec![Event::PointerMoved(from)]);
-            actions.extend(self.frame(vec![Self::press(from, true)]));
-            for step in [0.2, 0.6, 1.0, 1.0] {
-                actions.extend(self.frame(vec![Event::PointerMoved(from.lerp(to, step))]));
-            }
-            actions.extend(self.frame(vec![Self::press(to, false)]));
-            actions
-        }
-    }
+    use egui::Event;
 
     fn id(text: &str) -> DocumentId {
         DocumentId::new(text)

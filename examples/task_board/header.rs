@@ -356,6 +356,39 @@ mod tests {
     }
 
     #[test]
+    fn a_bar_shows_how_much_of_a_board_is_here() {
+        let mut bench = crate::bench::Bench::with(&[("a", &["one"])]);
+        let accent = Palette::LIGHT.accent;
+        let bars = |bench: &crate::bench::Bench| -> Vec<f32> {
+            let bars = bench.filled.iter().filter(|(rect, fill)| *fill == accent && rect.height() == 4.0);
+            bars.map(|(rect, _)| rect.width()).collect()
+        };
+        assert_eq!(bars(&bench), [0.0; 0]);
+        let sync = &mut bench.board.sync;
+        (sync.link, sync.received, sync.total, sync.progress) = (Link::CatchingUp, 2_500, Some(10_000), Some(0.25));
+        bench.wait(1.0);
+        bench.wait(1.0);
+        assert_eq!(bars(&bench), [320.0], "a quarter of the window");
+        assert!(bench.find("Catching up 2,500 of 10,000").is_some());
+    }
+
+    #[test]
+    fn behind_the_pill_is_why_there_is_no_connection() {
+        let mut bench = crate::bench::Bench::with(&[("a", &["one"])]);
+        let sync = &mut bench.board.sync;
+        sync.link = Link::Offline;
+        sync.reason = Some("the store is in use by another window".to_owned());
+        (sync.is_kept, sync.is_paused, sync.unsaved, sync.lost) = (false, true, 3, 2);
+        bench.wait(1.0);
+        bench.click_on("Offline");
+        bench.wait(1.0);
+        for words in ["Not saved yet", "the store is in use by another window", "3 edits", "2 edits"] {
+            assert!(bench.find(words).is_some(), "{words}: {:?}", bench.words);
+        }
+        assert!(bench.find("is kept on this device").is_none());
+    }
+
+    #[test]
     fn absence_is_told_in_one_unit() {
         use std::time::Duration;
         assert_eq!(ago(Duration::from_secs(59)), "59 s");

@@ -1,6 +1,6 @@
 //! Hosting the board for the windows of this machine.
 //!
-//! Every window that was not given a deployment looks for the board at [`ADDRESS`]. The one that gets to listen there hosts it with the
+//! Every window that was not given a deployment looks for the board at one [address](ADDRESS). The one that gets to listen there hosts it with the
 //! embedded backend; when it closes, another takes over. ([`ReplicatePlugin::host`] is the shorter way, for an app whose first
 //! window stays.)
 
@@ -25,6 +25,7 @@ const TAKE_OVER_AFTER: Duration = Duration::from_secs(2);
 /// The backend, once it is this window that runs it.
 #[derive(Resource)]
 pub struct Host {
+    address: &'static str,
     data: PathBuf,
     starting: Option<SyncCell<std::sync::mpsc::Receiver<Result<Backend, BackendError>>>>,
     running: Option<Backend>,
@@ -34,13 +35,13 @@ pub struct Host {
 
 impl Host {
     /// Keeps what it hosts in this folder, which all windows of the machine share.
-    pub fn new(data: PathBuf) -> Self {
-        Self { data, starting: None, running: None, tried: None, has_failed: false }
+    pub fn new(address: &'static str, data: PathBuf) -> Self {
+        Self { address, data, starting: None, running: None, tried: None, has_failed: false }
     }
 
     /// Starts a backend on a thread of its own, because it reads its data first.
     fn start(&mut self) -> std::io::Result<()> {
-        let config = BackendConfig::new().listen(ADDRESS).data(&self.data);
+        let config = BackendConfig::new().listen(self.address).data(&self.data);
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("host".to_owned()).spawn(move || {
             // A window that closed meanwhile hosts nothing.
@@ -72,8 +73,8 @@ pub fn host(time: Res<Time<Real>>, status: Res<SyncStatus>, mut host: ResMut<Hos
     }
     let role = if host.running.is_some() { "hosted here" } else { "hosted by another window" };
     board.place = match board.view.sync.link {
-        Link::Live | Link::CatchingUp => format!("{ADDRESS}, {role}"),
-        Link::Offline | Link::Connecting => ADDRESS.to_owned(),
+        Link::Live | Link::CatchingUp => format!("{}, {role}", host.address),
+        Link::Offline | Link::Connecting => host.address.to_owned(),
     };
     let is_alone = !matches!(status.connection, Connection::Live | Connection::CatchingUp { .. });
     if host.running.is_some() || host.starting.is_some() || host.has_failed || !is_alone || board.is_paused {

@@ -165,3 +165,59 @@ pub fn empty_columns(ui: &mut Ui, look: &Palette, area: Rect, desk: &Desk, actio
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bench::Bench, desk::Toast, view::Problem};
+    use egui::{Key, Modifiers};
+
+    fn problem(message: &str, remedy: Option<Remedy>) -> Problem {
+        Problem { title: "Not accepted.".to_owned(), message: message.to_owned(), remedy }
+    }
+
+    #[test]
+    fn banners_say_what_happened_and_offer_what_helps() {
+        let mut bench = Bench::with(&[("a", &["one"])]);
+        bench.board.sync.problems = vec![
+            problem("cards/one: the row is too large", Some(Remedy::Retry)),
+            problem("board.sqlite3 is damaged", Some(Remedy::Rebuild)),
+            problem("something else", None),
+        ];
+        bench.wait(1.0);
+        for words in ["Not accepted.", "cards/one: the row is too large", "board.sqlite3 is damaged", "(and 1 more)"] {
+            assert!(bench.find(words).is_some(), "{words}");
+        }
+        assert!(bench.find("something else").is_none(), "two at once");
+        assert_eq!(bench.click_on("Try again"), [Action::Retry]);
+        assert_eq!(bench.click_on("Set it aside and rebuild"), [Action::Rebuild]);
+        bench.board.sync.problems.clear();
+        bench.wait(1.0);
+        assert!(bench.find("Not accepted.").is_none());
+    }
+
+    #[test]
+    fn a_toast_offers_to_undo_for_a_while() {
+        let mut bench = Bench::with(&[("a", &["one"])]);
+        let toast = || Some(Toast { text: "Deleted “one”".to_owned(), can_undo: true, until: None });
+        bench.desk.toast = toast();
+        bench.wait(0.1);
+        assert_eq!(bench.click_on("Undo"), [Action::Undo]);
+        bench.desk.toast = toast();
+        bench.wait(0.1);
+        assert_eq!(bench.key_with(Key::Z, Modifiers::COMMAND), [Action::Undo]);
+        bench.frame(vec![egui::Event::PointerMoved(pos2(640.0, 300.0))]);
+        bench.wait(TOAST_SECONDS + 3.0);
+        assert!(bench.desk.toast.is_none() && bench.find("Deleted").is_none());
+    }
+
+    #[test]
+    fn a_board_that_arrives_is_not_called_empty() {
+        let mut bench = Bench::with(&[]);
+        assert!(bench.find("A fresh board").is_some());
+        assert_eq!(bench.click_on("Start with To do, Doing, Done"), [Action::StartBoard]);
+        bench.board.sync.link = Link::CatchingUp;
+        bench.wait(0.1);
+        assert!(bench.find("Fetching the board").is_some() && bench.find("A fresh board").is_none());
+    }
+}
