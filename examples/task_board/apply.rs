@@ -83,7 +83,7 @@ pub fn watch_sync(mut board: ResMut<Board>, status: Res<SyncStatus>, mut failure
         unsent: status.unsent,
         unsaved: status.unsaved,
         lost: status.lost,
-        is_kept: status.store_open,
+        is_kept: status.store_open && status.lost == 0,
         progress: status.progress(),
         received,
         total,

@@ -284,7 +284,7 @@ fn details(response: &Response, look: &Palette, sync: &SyncView) {
             Link::Live => "Connected, and up to date",
             Link::CatchingUp => "Connected, still receiving",
             Link::Connecting => "Trying to connect",
-            Link::Offline if !sync.is_kept => "Not saved yet",
+            Link::Offline if !sync.is_kept => "Not everything is saved",
             Link::Offline if sync.is_local => "Kept on this device",
             Link::Offline if sync.is_paused => "Working offline",
             Link::Offline => "Not connected",
@@ -296,7 +296,9 @@ fn details(response: &Response, look: &Palette, sync: &SyncView) {
             (None, _) => None,
         };
         if let Some(why) = why {
-            ui.label(RichText::new(why).font(theme::body(12.5)).color(look.ink_soft));
+            // A menu stretches what is in it, words too.
+            let words = RichText::new(why).font(theme::body(12.5)).color(look.ink_soft);
+            ui.with_layout(Layout::top_down(Align::LEFT), |ui| ui.label(words));
         }
         ui.add_space(4.0);
         let mut line = |name: &str, value: String| {
@@ -382,7 +384,7 @@ mod tests {
         bench.wait(1.0);
         bench.click_on("Offline");
         bench.wait(1.0);
-        for words in ["Not saved yet", "the store is in use by another window", "3 edits", "2 edits"] {
+        for words in ["Not everything is saved", "the store is in use by another window", "3 edits", "2 edits"] {
             assert!(bench.find(words).is_some(), "{words}: {:?}", bench.words);
         }
         assert!(bench.find("is kept on this device").is_none());

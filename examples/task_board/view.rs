@@ -79,7 +79,7 @@ pub struct SyncView {
     pub unsaved: u64,
     /// Edits that never will be.
     pub lost: u64,
-    /// Whether there is a disk for them.
+    /// Whether there is a disk for all of them.
     pub is_kept: bool,
     /// How much of what is there is here, from 0 to 1, while it arrives.
     pub progress: Option<f32>,

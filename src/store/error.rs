@@ -95,7 +95,7 @@ pub enum StoreError {
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
-    #[error("{}: cannot be written to {} ({problem}); nothing of its batch has been written", place(collection, document.as_ref()), path.display())]
+    #[error("{}: cannot be written to {} ({problem})", place(collection, document.as_ref()), path.display())]
     Rejected {
         /// The store.
         path: PathBuf,

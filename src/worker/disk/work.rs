@@ -183,7 +183,11 @@ impl DiskWork {
 
     /// The store will never take the first of the writes.
     fn reject(&mut self, error: &StoreError) {
-        self.tell(DiskAnswer::Failed(failure(error)));
+        let mut failure = failure(error);
+        failure.message.push_str(
+            ". What is edited there from now on is sent, and not kept on this disk: see \"Edits cannot be saved\" in docs/store.md",
+        );
+        self.tell(DiskAnswer::Failed(failure));
         self.tell(DiskAnswer::Lost(self.names[0]));
         if let Write::Document(DocumentWrite { collection, id, .. }) = &self.writes[0] {
             self.rejected.insert((collection.clone(), id.clone()));
