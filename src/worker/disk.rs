@@ -34,8 +34,8 @@ const LAST_TRIES: u32 = 5;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// With nothing to do for this long, documents with many changes are compacted.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often documents are compacted where there is always something to do. Tests need not wait for as long.
-const COMPACT_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// How often documents are compacted where there is always something to do.
+pub(super) const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Documents compacted then: edits wait meanwhile.
 const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
@@ -108,6 +108,8 @@ pub(super) struct Disk {
     pub(super) open_while: Receiver<()>,
     /// True when a damaged store is to be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
+    /// [`COMPACT_EVERY`], or less where nobody wants to wait for as long.
+    pub(super) compact_every: Duration,
 }
 
 impl Disk {
@@ -119,7 +121,7 @@ impl Disk {
         let mut compacted = Instant::now();
         loop {
             // An app that is never idle would grow for ever.
-            if compacted.elapsed() >= COMPACT_EVERY {
+            if compacted.elapsed() >= self.compact_every {
                 work.compact(COMPACT_WHILE_BUSY);
                 compacted = Instant::now();
             }

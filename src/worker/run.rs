@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Command, Failure, FailureKind, Report, WorkerConfig,
-    disk::{Disk, DiskAnswer, DiskHandle},
+    disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
     running::{Running, Surroundings},
 };
 use crate::transport::Notice;
@@ -55,6 +55,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
             answers,
             open_while,
             rebuild: inbox.rebuild.clone(),
+            compact_every: COMPACT_EVERY,
         };
         let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
         let mut worker = Running::new(config, reports, DiskHandle(requests), Surroundings::real());

@@ -1,4 +1,4 @@
-//! What is left of a document that was edited for long. `examples/soak.rs` does it for 100,000 edits, and for hours.
+//! What is left of a document that was edited for long. `examples/soak` does it for 100,000 edits, and for hours.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

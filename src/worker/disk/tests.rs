@@ -326,7 +326,15 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
     let (_open, open_while) = crossbeam_channel::bounded(0);
     let (answer, mut answers) = unbounded_channel();
     let collections = vec!["tasks".to_owned()];
-    let disk = Disk { path, collections, requests: taken, answers: answer, open_while, rebuild: Arc::default() };
+    let disk = Disk {
+        path,
+        collections,
+        requests: taken,
+        answers: answer,
+        open_while,
+        rebuild: Arc::default(),
+        compact_every: Duration::from_millis(100),
+    };
     let thread = std::thread::spawn(move || disk.run());
     requests.send(DiskRequest::Remote { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) }).unwrap();
     let document = DocumentKey { collection: TASKS, id };

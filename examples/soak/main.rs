@@ -10,9 +10,10 @@
 //! are sampled and printed; the last line is the verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document that often and compares what is kept with the document's
 //! snapshot. Either exits with 1 if something grows without bound or is missing.
 
+mod growth;
+
 use std::{
     error::Error,
-    fmt, fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
@@ -23,16 +24,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use automerge::Automerge;
 use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     format::Counter,
     prelude::*,
-    store::Store,
 };
 use clap::Parser;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+use growth::{Growth, Sample, documents_memory, memory, size, snapshots, weigh};
 
 /// Tasks that all apps together edit: few, so that each is compacted again and again.
 const TASKS: u64 = 8;
@@ -40,10 +41,6 @@ const TASKS: u64 = 8;
 const MOST: u64 = 20;
 /// Bytes that a store and a log take beside their documents: SQLite's pages, indices, and a write-ahead log that is kept for reuse.
 const FIXED: u64 = 2 * 1024 * 1024;
-/// Bytes of memory that an edit may take for good, in every process that has its document: Automerge keeps what was, in some 300 to 600 bytes an edit.
-const MOST_PER_EDIT: f64 = 1024.0;
-/// Bytes of memory that a process may take more in a minute, beside that: what an allocator's use of its pages varies by.
-const MOST_PER_MINUTE: f64 = 256.0 * 1024.0;
 /// How many times as much memory the app that lives for as long as all may have gained as its documents alone take, read from its store in the end:
 /// those that grew change by change are less dense.
 const MOST_BEYOND_DOCUMENTS: f64 = 2.0;
@@ -259,55 +256,6 @@ impl Running {
     }
 }
 
-/// What was measured at one time.
-#[derive(Clone, Copy)]
-struct Sample {
-    at: Duration,
-    edits: u64,
-    /// Memory of the app that lives for as long as all, of the largest of the others, and of this process with the backend, in KiB.
-    lasting: u64,
-    others: u64,
-    backend: u64,
-    latency: u64,
-}
-
-/// How fast the memory of a process grew, by the line that fits its samples best.
-struct Growth {
-    per_minute: f64,
-    most: f64,
-}
-
-impl Growth {
-    /// Of what came after the start: in the first half of a run caches fill.
-    fn of(samples: &[Sample], memory: fn(&Sample) -> u64) -> Self {
-        let late = &samples[samples.len() / 2..];
-        let minutes = |sample: &Sample| sample.at.as_secs_f64() / 60.0;
-        let per_minute = slope(late, minutes, |sample| memory(sample) as f64 * 1024.0);
-        let edits = slope(late, minutes, |sample| sample.edits as f64);
-        Self { per_minute, most: MOST_PER_MINUTE + edits * MOST_PER_EDIT }
-    }
-
-    fn is_bounded(&self) -> bool {
-        self.per_minute <= self.most
-    }
-}
-
-impl fmt::Display for Growth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:+.0} of at most {:.0} KiB", self.per_minute / 1024.0, self.most / 1024.0)
-    }
-}
-
-/// By least squares. 0 if there is but one `x`.
-fn slope<T>(samples: &[T], x: impl Fn(&T) -> f64, y: impl Fn(&T) -> f64) -> f64 {
-    let count = samples.len().max(1) as f64;
-    let mean = |of: &dyn Fn(&T) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (x_mean, y_mean) = (mean(&x), mean(&y));
-    let together: f64 = samples.iter().map(|sample| (x(sample) - x_mean) * (y(sample) - y_mean)).sum();
-    let square: f64 = samples.iter().map(|sample| (x(sample) - x_mean).powi(2)).sum();
-    if square > 0.0 { together / square } else { 0.0 }
-}
-
 fn soak(args: &Args) -> Result<bool, Failure> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("backend");
@@ -474,49 +422,4 @@ fn one_document(edits: u64) -> Result<bool, Failure> {
 fn is_done(app: &App) -> bool {
     let status = app.world().resource::<SyncStatus>();
     status.is_saved() && status.is_sent()
-}
-
-/// The documents of a store.
-fn documents(path: &Path) -> Result<Vec<Automerge>, Failure> {
-    let store = Store::open(path)?;
-    let mut documents = Vec::new();
-    for document in store.documents("tasks", None, usize::MAX)? {
-        let chunks = store.chunks("tasks", &document.id)?;
-        let all: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
-        documents.push(Automerge::load(&all)?);
-    }
-    Ok(documents)
-}
-
-/// Bytes that they take as one snapshot each.
-fn snapshots(path: &Path) -> Result<u64, Failure> {
-    Ok(documents(path)?.iter().map(|document| document.save().len() as u64).sum())
-}
-
-/// KiB of memory that they take, in a process that has had nothing else in it.
-fn documents_memory(path: &Path) -> Result<u64, Failure> {
-    let told = Command::new(std::env::current_exe()?).arg("--weigh").arg(path).output()?;
-    Ok(String::from_utf8(told.stdout)?.trim().parse()?)
-}
-
-/// What that process does.
-fn weigh(path: &Path) -> Result<(), Failure> {
-    let before = memory(std::process::id()).unwrap_or_default();
-    let documents = documents(path)?;
-    println!("{}", memory(std::process::id()).unwrap_or_default().saturating_sub(before));
-    drop(documents);
-    Ok(())
-}
-
-/// A database with its write-ahead log.
-fn size(path: &Path) -> u64 {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    [path.to_owned(), wal.into()].iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
-}
-
-/// Resident memory in KiB but for the pages of files, where the system tells.
-fn memory(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().strip_suffix(" kB")?.parse().ok()
 }
