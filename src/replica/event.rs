@@ -286,6 +286,8 @@ pub enum Event {
     },
     /// All writes up to this one are on the disk.
     Written(WriteId),
+    /// The store refuses a change of this document for good: it cannot be read again as it is.
+    Lost(DocumentKey),
     /// Answers [`Effect::ReadUnsent`].
     Unsent {
         /// The collection.

@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) last_write: WriteId,
     /// When it was last used: a count, not a time.
     pub(super) last_used: u64,
+    /// Whether it has what the store does not.
+    pub(super) is_kept: bool,
 }
 
 enum Content {
@@ -47,7 +49,14 @@ enum Content {
 impl Live {
     /// A document that does not exist yet.
     pub(super) fn new(actor: &ActorId) -> Self {
-        Self { actor: actor.clone(), content: Content::Blank, bases: BTreeMap::new(), last_write: 0, last_used: 0 }
+        Self {
+            actor: actor.clone(),
+            content: Content::Blank,
+            bases: BTreeMap::new(),
+            last_write: 0,
+            last_used: 0,
+            is_kept: false,
+        }
     }
 
     /// A stored document, of which the world has `generation`.
@@ -126,7 +135,10 @@ impl Live {
     /// Whether all that is kept of it can be had again from the store.
     pub(super) fn is_idle(&mut self, written: WriteId) -> bool {
         let heads = self.heads();
-        self.last_write <= written && self.bases.len() <= 1 && self.bases.values().all(|base| *base == heads)
+        !self.is_kept
+            && self.last_write <= written
+            && self.bases.len() <= 1
+            && self.bases.values().all(|base| *base == heads)
     }
 
     /// Whether the world's next edit of `generation` has a version to be made at. It has not if the world put a document

@@ -40,6 +40,13 @@ impl Replica {
         }
     }
 
+    /// Keeps a document in memory: the store does not have all of it.
+    pub(super) fn keep(&mut self, key: &DocumentKey) {
+        if let Some(State::Live(live)) = self.document(key).map(|document| &mut document.state) {
+            live.is_kept = true;
+        }
+    }
+
     /// Throws a loaded document away, which may be half changed, and reads it again as the store has it.
     ///
     /// Writes and loads reach the store in order, so all that was made of it so far is there.

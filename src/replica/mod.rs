@@ -162,6 +162,7 @@ impl Replica {
             Event::Loaded { document, chunks } => self.loaded(document, chunks, now),
             Event::Remote { epoch, state } => self.remote_known(epoch, state),
             Event::Written(write) => self.written = self.written.max(write),
+            Event::Lost(document) => self.keep(&document),
             Event::Unsent { collection, documents, read } => {
                 if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
                     documents.into_iter().for_each(|document| collection.outbox.read(document, read));

@@ -1,5 +1,6 @@
 //! The store's thread: everything that waits is written as one transaction.
 
+mod batch;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) use work::DiskWork;
 
 use crate::{
-    CollectionIndex, DocumentKey,
+    CollectionIndex, DocumentId, DocumentKey,
     replica::{Event, WriteId},
     store::{RemoteId, Store, StoreError, Write},
     worker::{Failure, FailureKind},
@@ -56,7 +57,7 @@ pub(super) enum DiskRequest {
     },
     ReadUnsent {
         collection: CollectionIndex,
-        documents: Vec<crate::DocumentId>,
+        documents: Vec<DocumentId>,
         history: Vec<bool>,
         remote: Option<RemoteId>,
         read: u64,
@@ -78,8 +79,12 @@ pub(super) enum DiskAnswer {
     Stuck(Failure),
     /// It works again.
     Recovered,
-    /// The store will never take this write. It counts as carried out when [`Event::Written`] says so.
-    Lost(WriteId),
+    /// The store will never take this write of a document. It counts as carried out when [`Event::Written`] says so.
+    Lost {
+        write: WriteId,
+        collection: String,
+        id: DocumentId,
+    },
 }
 
 /// What the app is told of an error.

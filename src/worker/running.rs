@@ -145,7 +145,12 @@ impl Running {
                 }
                 self.report(Report::Failed(failure));
             }
-            DiskAnswer::Lost(write) => self.status.lost(write),
+            DiskAnswer::Lost { write, collection, id } => {
+                self.status.lost(write);
+                if let Some(index) = self.collections.iter().position(|known| known.name == collection) {
+                    self.handle(Event::Lost(DocumentKey { collection: CollectionIndex(index as u16), id }));
+                }
+            }
             DiskAnswer::Recovered => tracing::info!(target: "bevy_convex_replicate::store", "the store works again"),
             DiskAnswer::Event(event) => {
                 match &event {

@@ -150,3 +150,22 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
     }
     assert_eq!(peer.replica.pages.len(), 1, "the newest waits");
 }
+
+#[test]
+fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
+    for is_lost in [true, false] {
+        let mut peer = Peer::connected(1);
+        peer.put("a", 0, &task("one"));
+        if is_lost {
+            peer.handle(Event::Lost(DocumentKey { collection: TASKS, id: DocumentId::new("a") }));
+        }
+        peer.chunks.clear();
+        for number in 0..600 {
+            peer.put(&format!("{number}"), 0, &task("another"));
+        }
+        peer.put("a", 0, &task("one, two"));
+        let (bytes, _) = &peer.chunks[&DocumentId::new("a")][0];
+        let change = automerge::Change::from_bytes(bytes.to_vec()).unwrap();
+        assert_eq!(!change.deps().is_empty(), is_lost, "another one is let go, and read again");
+    }
+}

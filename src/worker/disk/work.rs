@@ -10,11 +10,11 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskAnswer, DiskRequest, failure};
+use super::{DiskAnswer, DiskRequest, batch::Batch, failure};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey, limits,
-    replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument, WriteId},
-    store::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, Write},
+    replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument},
+    store::{ChunkKind, RemoteId, Store, StoreError},
 };
 
 /// Documents read at once when the world is filled: the first of them are shown while the next are read.
@@ -28,14 +28,7 @@ pub(in crate::worker) struct DiskWork {
     collections: Vec<String>,
     answers: UnboundedSender<DiskAnswer>,
     waiting: VecDeque<DiskRequest>,
-    /// Writes that are to be one transaction, and their names.
-    writes: Vec<Write>,
-    names: Vec<WriteId>,
-    /// The last write that was taken up, and up to which it was told that they are carried out.
-    last: WriteId,
-    written: WriteId,
-    /// Documents of which the store will never have some change: those after it are of no use there.
-    rejected: BTreeSet<(String, DocumentId)>,
+    batch: Batch,
     remote_in_use: Option<RemoteId>,
     /// The store refused something that is tried again, which was told.
     failing: bool,
@@ -58,16 +51,13 @@ impl DiskWork {
         answers: UnboundedSender<DiskAnswer>,
         rebuild: Arc<AtomicBool>,
     ) -> Self {
+        let batch = Batch::new(answers.clone());
         let work = Self {
             store,
             collections,
             answers,
             waiting: VecDeque::new(),
-            writes: Vec::new(),
-            names: Vec::new(),
-            last: 0,
-            written: 0,
-            rejected: BTreeSet::new(),
+            batch,
             remote_in_use: None,
             failing: false,
             urgent: false,
@@ -139,10 +129,7 @@ impl DiskWork {
         }
         while let Some(request) = self.waiting.pop_front() {
             match request {
-                DiskRequest::Write(name, write) => {
-                    self.last = name;
-                    self.collect(name, write);
-                }
+                DiskRequest::Write(name, write) => self.batch.take(name, write),
                 other => {
                     if !self.commit() {
                         self.waiting.push_front(other);
@@ -151,7 +138,7 @@ impl DiskWork {
                     self.answer(other);
                 }
             }
-            if self.writes.len() >= batch && !self.commit() {
+            if self.batch.len() >= batch && !self.commit() {
                 return false;
             }
         }
@@ -160,70 +147,18 @@ impl DiskWork {
         done
     }
 
-    /// Takes up a write, unless it is of no use without another that the store has rejected.
-    fn collect(&mut self, name: WriteId, write: Write) {
-        if !self.rejected.is_empty() {
-            let (collection, document) = write.place();
-            let is_rejected = |document: &DocumentId| (collection.to_owned(), document.clone());
-            match (document, &write) {
-                (Some(document), Write::Forget { .. }) => {
-                    self.rejected.remove(&is_rejected(document));
-                }
-                (Some(document), _) if self.rejected.contains(&is_rejected(document)) => {
-                    return self.tell(DiskAnswer::Lost(name));
-                }
-                // What is missing is read once more, in the next run.
-                (None, _) if self.rejected.iter().any(|(of, _)| of == collection) => return,
-                _ => {}
-            }
-        }
-        self.writes.push(write);
-        self.names.push(name);
-    }
-
-    /// The store will never take the first of the writes.
-    fn reject(&mut self, error: &StoreError) {
-        let mut failure = failure(error);
-        failure.message.push_str(
-            ". What is edited there from now on is sent, and not kept on this disk: see \"Edits cannot be saved\" in docs/store.md",
-        );
-        self.tell(DiskAnswer::Failed(failure));
-        self.tell(DiskAnswer::Lost(self.names[0]));
-        if let Write::Document(DocumentWrite { collection, id, .. }) = &self.writes[0] {
-            self.rejected.insert((collection.clone(), id.clone()));
-        }
-        let names = std::mem::take(&mut self.names);
-        for (name, write) in names.into_iter().zip(std::mem::take(&mut self.writes)).skip(1) {
-            self.collect(name, write);
-        }
-    }
-
     /// Writes what is collected, and tells when all of it is on the disk.
     fn commit(&mut self) -> bool {
-        // One write that can never be carried out must not hold up the others: it is found by halves.
-        let mut size = self.writes.len();
-        while !self.writes.is_empty() {
-            match self.store.commit(&self.writes[..size]) {
-                Ok(()) => {
-                    self.writes.drain(..size);
-                    self.names.drain(..size);
-                    size = self.writes.len();
-                }
-                Err(StoreError::Rejected { .. }) if size > 1 => size /= 2,
-                Err(error @ StoreError::Rejected { .. }) => {
-                    self.reject(&error);
-                    size = self.writes.len();
-                }
-                Err(error) => {
-                    self.refused(&error);
-                    return false;
-                }
+        match self.batch.commit(&mut self.store) {
+            Ok(Some(last)) => {
+                self.works();
+                self.tell(DiskAnswer::Event(Event::Written(last)));
             }
-        }
-        if self.written < self.last {
-            self.works();
-            self.written = self.last;
-            self.tell(DiskAnswer::Event(Event::Written(self.last)));
+            Ok(None) => {}
+            Err(error) => {
+                self.refused(&error);
+                return false;
+            }
         }
         true
     }
@@ -243,10 +178,9 @@ impl DiskWork {
 
     /// The app ends while the store refuses to be written.
     pub(in crate::worker) fn give_up(&mut self) {
-        let writes = self.writes.len() + self.waiting.len();
+        let writes = self.batch.len() + self.waiting.len();
         tracing::error!(target: "bevy_convex_replicate::store", writes, "the app ends and these writes are lost");
-        self.writes.clear();
-        self.names.clear();
+        self.batch.clear();
         self.waiting.clear();
     }
 
@@ -420,7 +354,7 @@ impl DiskWork {
     }
 
     pub(in crate::worker) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.writes.is_empty() && self.owed.is_none()
+        self.waiting.is_empty() && self.batch.len() == 0 && self.owed.is_none()
     }
 }
 
