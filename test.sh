@@ -61,6 +61,7 @@ rust() {
 
 simulation() {
     say "500 schedules of many apps with faults"
+    tests/simulation/mutations.sh --fit
     SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test schedules -- --nocapture
 }
 
