@@ -157,8 +157,24 @@ pub(super) struct Config {
 }
 
 impl Config {
+    /// Where to connect to.
+    #[cfg(feature = "backend")]
+    fn url(&self, world: &mut World) -> Option<String> {
+        match self.host {
+            Some(_) => super::host::deployment(world),
+            None => self.deployment.clone(),
+        }
+    }
+
+    /// Where to connect to.
+    #[cfg(not(feature = "backend"))]
+    fn url(&self, _: &mut World) -> Option<String> {
+        self.deployment.clone()
+    }
+
     /// Starts a worker, and lays a line to it.
     pub(super) fn connect(self, world: &mut World, collections: Vec<CollectionConfig>) -> Link {
+        let deployment = self.url(world);
         let store = match self.store {
             Ok(store) => store,
             Err(error) => {
@@ -171,13 +187,6 @@ impl Config {
                 })));
             }
         };
-        #[cfg(feature = "backend")]
-        let deployment = match self.host {
-            Some(_) => super::host::deployment(world),
-            None => self.deployment,
-        };
-        #[cfg(not(feature = "backend"))]
-        let deployment = self.deployment;
         let config = WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections };
         let worker = Worker::start(config);
         if self.rebuild {
