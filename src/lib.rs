@@ -122,7 +122,10 @@ pub mod prelude {
     };
     #[cfg(feature = "bevy")]
     pub use crate::{
-        collection::{Collection, DocumentCommandsExt, DocumentEntityCommandsExt, SyncControl},
+        collection::{
+            Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents,
+            SyncControl,
+        },
         ecs::{DocumentIndex, ReplicateSystems},
         message::{ChangeKind, CollectionReady, DocumentChanged, SyncFailed, SyncStatus},
         plugin::{ReplicateAppExt, ReplicatePlugin},

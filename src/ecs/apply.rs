@@ -12,6 +12,7 @@ use super::{
     capture::{capture_now, report, send},
     collections::Collections,
     component::Change,
+    hierarchy,
     index::{DocumentIndex, Life, Slot, Spawning},
     link::Link,
     tuple,
@@ -236,6 +237,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         }
         (Some(entity), None) => {
             let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            hierarchy::release(world, entity);
             world.resource_mut::<DocumentIndex>().dissociate(entity);
             world.despawn(entity);
             change.entity = None;

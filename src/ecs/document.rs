@@ -17,17 +17,25 @@ use crate::{
     worker::{Captured, Command, FailureKind},
 };
 
-/// The collection of `T`; `None` (and a failure) if it was not registered.
+/// The collection of `T`; `None` (and a failure) if it is in none or in several.
 pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionIndex> {
-    let membership = world.get_resource::<Collections>()?.membership(TypeId::of::<T>());
-    if membership.is_none() {
-        let message = format!(
-            "{} belongs to no collection; register it with app.replicate::<..>(\"name\") when the app is built",
-            std::any::type_name::<T>()
-        );
-        world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    let collections = world.get_resource::<Collections>()?;
+    let found = collections.memberships(TypeId::of::<T>());
+    if let [membership] = found {
+        return Some(membership.collection);
     }
-    Some(membership?.collection)
+    let name = std::any::type_name::<T>();
+    let message = if found.is_empty() {
+        format!("{name} belongs to no collection; register it with app.replicate::<..>(\"name\") when the app is built")
+    } else {
+        let found: Vec<_> = found.iter().map(|membership| membership.collection).collect();
+        format!(
+            "{name} is in several collections ({}), so it does not say which is meant; use the Collection of a component that is in one of them alone",
+            collections.names(&found)
+        )
+    };
+    world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    None
 }
 
 /// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
@@ -61,6 +69,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
     let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
     let change = Change { id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
     form.announce(&mut DeferredWorld::from(&mut *world), present, &change);
+    super::hierarchy::release(world, entity);
     world.despawn(entity);
 }
 

@@ -93,6 +93,8 @@ pub struct DocumentIndex {
     pub(crate) saved: u64,
     pub(crate) acknowledged: Vec<(DocumentKey, Generation)>,
     pub(crate) failures: Vec<Failure>,
+    /// Entities that have begun to show a document, if somebody asks.
+    pub(crate) arrived: Option<Vec<Entity>>,
 }
 
 impl Default for DocumentIndex {
@@ -113,6 +115,7 @@ impl Default for DocumentIndex {
             saved: 0,
             acknowledged: Vec::new(),
             failures: Vec::new(),
+            arrived: None,
         }
     }
 }
@@ -190,6 +193,9 @@ impl DocumentIndex {
         entry.hidden = false;
         entry.absent = 0;
         self.by_entity.insert(entity, slot);
+        if let Some(arrived) = &mut self.arrived {
+            arrived.push(entity);
+        }
     }
 
     /// `entity` shows no document any more.
