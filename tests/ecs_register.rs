@@ -73,6 +73,52 @@ fn components_with_a_field_of_the_same_name_are_refused() {
 }
 
 #[test]
+fn a_resource_is_refused() {
+    #[derive(Resource, Serialize, Deserialize, Clone)]
+    struct Settings {
+        volume: f32,
+    }
+    let failure = refused(|app| {
+        app.insert_resource(Settings { volume: 1.0 }).replicate::<Settings>("settings");
+    });
+    assert!(failure.message.contains("is a resource"), "{failure}");
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Other, Settings)>("settings");
+    });
+    assert!(failure.message.contains("is a resource"), "{failure}");
+}
+
+#[test]
+fn a_marker_beside_other_components_is_refused() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Frozen {}
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Unit;
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Other, Frozen)>("others");
+    });
+    assert!(failure.message.contains("Frozen has no fields"), "{failure}");
+    refused(|app| {
+        app.replicate_bundle::<(Unit, Other)>("others");
+    });
+    // Alone it says all there is to say: that there is such a document.
+    let mut world = world(|app| {
+        app.replicate::<Frozen>("frozen");
+    });
+    world.app.world_mut().spawn((Frozen {}, id("a")));
+    assert_eq!(world.edits_by_frame().len(), 1);
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn a_collection_without_a_component_of_its_own_is_refused() {
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Task, Other)>("others");
+    });
+    assert!(failure.message.contains("every component of tasks"), "{failure}");
+}
+
+#[test]
 fn a_collection_registered_when_the_app_runs_is_refused() {
     let mut world = tasks();
     world.frame();

@@ -56,8 +56,8 @@ pub struct DocumentParent<T: 'static> {
 
 impl<T> DocumentParent<T> {
     /// A child of this document.
-    pub fn new(parent: impl Into<DocumentRef<T>>) -> Self {
-        Self { parent: Some(parent.into()) }
+    pub fn new(parent: impl Into<DocumentId>) -> Self {
+        Self { parent: Some(DocumentRef::new(parent)) }
     }
 }
 
@@ -215,10 +215,11 @@ fn was_followed(world: &World, slot: Slot, named: Option<&DocumentKey>) -> bool 
 
 /// The app made `entity` a child of another one.
 fn attached(insert: On<Insert, ChildOf>, mut world: DeferredWorld) {
-    follow(&mut world, insert.entity);
+    follow(&mut world, insert.entity, true);
 }
 
-fn follow(world: &mut DeferredWorld, entity: Entity) {
+/// Makes the document of `entity` name the parent that it has; `is_news`: the app has just given it that one.
+fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
     if !world.contains_resource::<Hierarchy>() {
         return;
     }
@@ -230,7 +231,7 @@ fn follow(world: &mut DeferredWorld, entity: Entity) {
     match world.resource::<DocumentIndex>().document(target).cloned() {
         Some(parent) if parent.collection == parents => (kind.write)(world, entity, Some(parent.id)),
         other => {
-            if let Some(other) = other {
+            if let Some(other) = other.filter(|_| is_news) {
                 let collections = world.resource::<Collections>();
                 let (name, wanted) = (collections.names(&[other.collection]), collections.names(&[parents]));
                 let own = collections.names(&[key.collection]);
@@ -324,7 +325,7 @@ fn adopt(world: &mut DeferredWorld, entity: Entity) {
     let Some(key) = world.resource::<DocumentIndex>().document(entity) else { return };
     let Some((kind, parents)) = kind_of(world, key.collection) else { return };
     if named(world, entity, kind, parents).is_none() {
-        follow(world, entity);
+        follow(world, entity, false);
     }
 }
 

@@ -96,6 +96,12 @@ impl<T> From<&DocumentId> for DocumentRef<T> {
     }
 }
 
+impl<T> From<DocumentRef<T>> for DocumentId {
+    fn from(reference: DocumentRef<T>) -> Self {
+        reference.id
+    }
+}
+
 impl<T> Clone for DocumentRef<T> {
     fn clone(&self) -> Self {
         Self::new(self.id.clone())
