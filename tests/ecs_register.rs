@@ -14,6 +14,11 @@ struct Other {
 #[derive(Component, Serialize, Deserialize, Clone)]
 struct Number(f32);
 
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Place {
+    x: f32,
+}
+
 /// The failure of registering, and proof that the collection `tasks` works nevertheless.
 fn refused(build: impl FnOnce(&mut App)) -> Failure {
     let mut world = world(|app| {
@@ -113,7 +118,7 @@ fn a_marker_beside_other_components_is_refused() {
 #[test]
 fn a_collection_without_a_component_of_its_own_is_refused() {
     let failure = refused(|app| {
-        app.replicate_bundle::<(Task, Other)>("others");
+        app.replicate_bundle::<(Task, Place)>("others");
     });
     assert!(failure.message.contains("every component of tasks"), "{failure}");
 }

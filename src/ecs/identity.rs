@@ -132,7 +132,7 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     }
     index.refused.remove(&entity);
     let entry = index.entry(slot);
-    if entry.hidden && !entry.is_deleted() {
+    if entry.hidden && !entry.is_deleted() && entry.former != Some(entity) {
         // What the app spawns a hidden document with is a default and no edit: what is stored wins.
         return take_over(world, slot, entity);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub captures: Capture,
     /// The app took it out of this world: nothing comes back until it is shown again.
     pub hidden: bool,
+    /// The entity that showed it when it was hidden: given the identity back, it says what the document is to hold.
+    pub former: Option<Entity>,
     /// Whether it is deleted.
     pub life: Life,
     /// Its entity was made by the app and never captured.
@@ -161,6 +163,7 @@ impl DocumentIndex {
             generation: 0,
             captures: 0,
             hidden: false,
+            former: None,
             life: Life::Alive,
             fresh: false,
             absent: 0,
@@ -211,7 +214,9 @@ impl DocumentIndex {
     /// The app took the document that `entity` showed out of this world. Gives the document, if there was one.
     pub(crate) fn hide(&mut self, entity: Entity) -> Option<Slot> {
         let slot = self.dissociate(entity)?;
-        self.entries[slot as usize].hidden = true;
+        let entry = &mut self.entries[slot as usize];
+        entry.hidden = true;
+        entry.former = Some(entity);
         Some(slot)
     }
 
