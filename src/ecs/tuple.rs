@@ -210,7 +210,7 @@ macro_rules! tuples {
             fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts {
                 ($(
                     (mask & (1 << $at) != 0)
-                        .then(|| component::decode::<$type>(document, &fields[$at], $count == 1, problems))
+                        .then(|| component::decode::<$type>(document, fields, $at, problems))
                         .flatten(),
                 )+)
             }

@@ -4,7 +4,7 @@ use std::{any::type_name, collections::BTreeMap, fmt::Display};
 
 use serde::{Serialize, ser};
 
-use super::{FormatError, Value, key::KeySerializer, types};
+use super::{FormatError, Value, entity, key::KeySerializer, types};
 use crate::limits::NESTING;
 
 /// What a document holds for `value`: strings become texts, unit variants scalar strings, structs maps and so on.
@@ -143,6 +143,7 @@ impl ser::Serializer for ValueSerializer {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, FormatError> {
+        entity::refuse::<T>()?;
         value.serialize(self)
     }
 
@@ -163,6 +164,7 @@ impl ser::Serializer for ValueSerializer {
         name: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        entity::refuse::<T>()?;
         let value = value.serialize(self)?;
         Ok(match (name, value) {
             (types::COUNTER, Value::Int(number)) => Value::Counter(number),
@@ -179,6 +181,7 @@ impl ser::Serializer for ValueSerializer {
         variant: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_field(variant))?;
         let value = value.serialize(self.inside()?).map_err(|error| error.in_field(variant))?;
         Ok(of_variant(variant, value))
     }
@@ -235,6 +238,7 @@ struct ListSerializer {
 
 impl ListSerializer {
     fn item<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_item(self.items.len()))?;
         let item = item.serialize(self.inside).map_err(|error| error.in_item(self.items.len()))?;
         self.items.push(item);
         Ok(())
@@ -288,6 +292,7 @@ struct MapSerializer {
 
 impl MapSerializer {
     fn field<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_field(&key))?;
         let value = match value.serialize(self.inside) {
             // The tag of an internally tagged enum is written as a bare `str`, which no field of a struct can be. It is
             // the variant's name and as such replaced whole: a merge of two names letter by letter would be none.
@@ -305,6 +310,7 @@ impl ser::SerializeMap for MapSerializer {
     type Error = FormatError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>()?;
         self.key = Some(key.serialize(KeySerializer)?);
         Ok(())
     }

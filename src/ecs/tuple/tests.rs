@@ -81,3 +81,24 @@ fn what_is_encoded_says_which_components_it_speaks_of() {
     let taken = Captured::<(Player, Position)>((None, Some(Position { x: 1.0, y: 2.0 })));
     assert_eq!(taken.encode().unwrap(), (document(&[("x", Value::Int(1)), ("y", Value::Int(2))]), 0b10));
 }
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Rest {
+    #[serde(flatten)]
+    rest: BTreeMap<String, i64>,
+}
+
+#[test]
+fn a_component_that_takes_all_fields_takes_none_of_another_one() {
+    let typed = Typed::<(Position, Rest)>::new(vec![Some(vec!["x", "y"]), None]);
+    let held = document(&[("x", Value::Int(1)), ("y", Value::Int(2)), ("score", Value::Int(3))]);
+    let content = typed.decode(&held).content.downcast::<(Option<Position>, Option<Rest>)>().unwrap();
+    let rest = Rest { rest: BTreeMap::from([("score".to_string(), 3)]) };
+    assert_eq!(*content, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
+    // What it shows is what it writes, so an edit of it leaves the others alone.
+    assert_eq!(typed.view(&held, 0b10), document(&[("score", Value::Int(3))]));
+    // It cannot write what another one does.
+    let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
+    let encoded = <(Position, Rest) as sealed::Tuple>::encode(&(Some(Position { x: 1.0, y: 2.0 }), Some(clash)));
+    assert_eq!(encoded.unwrap_err().path, "x");
+}
