@@ -15,7 +15,7 @@ use super::{
     hierarchy,
     index::{DocumentIndex, Life, Slot, Spawning},
     link::Link,
-    tuple,
+    tuple::{self, Form},
 };
 use crate::{
     CollectionIndex,
@@ -207,7 +207,8 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     entry.generation = pending.generation;
-    let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
+    let (key, entity, absent, had) = (entry.key.clone(), entry.entity, entry.absent, entry.has);
+    let is_latest = pending.seen >= entry.captures;
     let is_unwanted = entity.is_none() && (entry.hidden || (entry.is_deleted() && pending.seen < entry.captures));
     let content = SyncCell::to_inner(pending.content);
     if !is_unwanted {
@@ -220,10 +221,21 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let Some(registered) = world.resource::<Collections>().get(key.collection) else { return Outcome::Done };
     let form = registered.form.clone();
     let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
+    let lacks = content.as_deref().map_or(0, |content| form.lacks(content));
+    // A version from before an edit of this world says nothing of what that put there.
+    let removed = if is_latest { had & lacks } else { 0 };
+    let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
+    entry.has = (had | !lacks) & !removed;
     match (entity, content) {
         (Some(entity), Some(content)) => {
             let (replaced, added) = form.update(world, entity, content, absent);
-            tuple::announce(&*form, &mut world.into(), replaced, added, change);
+            let removed = removed & world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            tuple::announce(&*form, &mut world.into(), replaced, added, change.clone());
+            if removed != 0 {
+                take_away(world, &*form, slot, entity, removed);
+                change.kind = ChangeKind::Removed;
+                form.announce(&mut world.into(), removed, &change);
+            }
         }
         (None, Some(content)) => {
             let tick = world.change_tick();
@@ -247,6 +259,15 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         (None, None) => {}
     }
     Outcome::Done
+}
+
+/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it again.
+pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
+    form.remove(world, entity, mask);
+    let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
+    if entry.entity == Some(entity) {
+        entry.absent &= !mask;
+    }
 }
 
 fn is_dirty(world: &mut World, slot: Slot, entity: Entity) -> bool {

@@ -136,6 +136,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     entry.fresh = false;
     entry.life = Life::Alive;
     entry.absent &= !mask;
+    entry.has |= mask;
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
     tuple::announce(&*form, world, mask & !added, added, change);

@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     pub fresh: bool,
     /// Components (bit `i` for the collection's `i`th) that the app removed: they stay away from the entity.
     pub absent: u32,
+    /// Components that the document has, as far as this world knows.
+    pub has: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
 }
@@ -167,6 +169,7 @@ impl DocumentIndex {
             life: Life::Alive,
             fresh: false,
             absent: 0,
+            has: 0,
             pending: None,
         });
         self.by_id[collection].insert(key.id.clone(), slot);
