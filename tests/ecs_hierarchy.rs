@@ -17,7 +17,7 @@ fn family() -> World1 {
 }
 
 fn content(text: &str, parent: Option<Option<&str>>) -> Option<Box<dyn Any + Send>> {
-    let parent = parent.map(|parent| Parent { parent: parent.map(|name| DocumentRef::new(name)) });
+    let parent = parent.map(|parent| Parent { parent: parent.map(DocumentRef::new) });
     Some(Box::new((Some(task(text)), parent)))
 }
 
