@@ -142,6 +142,25 @@ fn a_component_removed_from_a_document_goes_everywhere_and_may_come_back() {
 }
 
 #[test]
+fn a_hidden_document_spawned_with_more_components_gains_them_and_keeps_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = app(&folder.path().join("one"), |plugin| plugin);
+    let ada = one.world_mut().spawn((player("Ada"), id("ada"))).id();
+    until_it("it is saved", &mut one, |app| status(app).is_saved() && players(app).len() == 1);
+    one.world_mut().despawn(ada);
+    one.update();
+    one.world_mut().spawn((player("default"), at(1.0, 2.0), id("ada")));
+    let shown = Players::from([("ada".to_string(), (Some(player("Ada")), Some(at(1.0, 2.0))))]);
+    until_it("it is shown", &mut one, |app| players(app) == shown);
+    one.update();
+    until_it("it is saved", &mut one, |app| status(app).is_saved());
+    drop(one);
+    let mut again = app(&folder.path().join("one"), |plugin| plugin);
+    until_it("it has both", &mut again, |app| players(app) == shown);
+    assert!(whole::failures(&again).is_empty());
+}
+
+#[test]
 fn the_collections_of_an_app_share_a_connection() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();

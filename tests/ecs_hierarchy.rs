@@ -287,6 +287,58 @@ fn parents_may_be_of_another_collection() {
 }
 
 #[test]
+fn a_cycle_through_several_collections_is_cut_at_the_smallest_collection() {
+    let mut world = world(|app| {
+        app.replicate_bundle::<(Task, DocumentParent<Room>)>("tasks")
+            .replicate_bundle::<(Room, Parent)>("rooms")
+            .replicate_hierarchy::<Room>()
+            .replicate_hierarchy::<Task>();
+    });
+    let hall = Room { name: "hall".into() };
+    let app = world.app.world_mut();
+    let hole = app.spawn((task("hole"), DocumentParent::<Room>::new("z"), id("a"))).id();
+    let room = app.spawn((hall, DocumentParent::<Task>::new("a"), id("z"))).id();
+    world.frame();
+    let app = world.app.world();
+    assert_eq!(app.get::<ChildOf>(hole).map(ChildOf::parent), Some(room));
+    assert_eq!(app.get::<ChildOf>(room), None, "`rooms` comes before `tasks`");
+}
+
+#[test]
+fn two_collections_may_have_the_same_parents() {
+    let mut world = world(|app| {
+        app.replicate_bundle::<(Task, DocumentParent<Room>)>("tasks")
+            .replicate_bundle::<(Lamp, DocumentParent<Room>)>("lamps")
+            .replicate::<Room>("rooms")
+            .replicate_hierarchy::<Room>();
+    });
+    let hall = world.app.world_mut().spawn((Room { name: "hall".into() }, id("hall"))).id();
+    world.app.world_mut().spawn((task("hole"), id("a"), ChildOf(hall)));
+    world.app.world_mut().spawn((Lamp { watts: 4 }, id("b"), ChildOf(hall)));
+    let edits = world.edits_by_frame();
+    assert_eq!(parents(&edits), [("a".into(), scalar("hall")), ("b".into(), scalar("hall"))]);
+    assert_eq!(world.failures(), []);
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Lamp {
+    watts: u8,
+}
+
+#[test]
+fn a_hidden_child_that_is_spawned_again_has_the_stored_parent() {
+    let mut world = family();
+    shown(&mut world, &[("house", None), ("garden", None), ("hole", Some("house"))]);
+    let [garden, hole] = ["garden", "hole"].map(|name| world.entity(name).unwrap());
+    world.app.world_mut().despawn(hole);
+    world.app.world_mut().spawn((task("default"), id("hole"), ChildOf(garden)));
+    assert_eq!(world.sent_by_frame(), [Sent::Show("hole".into())]);
+    world.deliver_content("hole", 2, 0, content("hole", Some(Some("house"))), Origin::Stored);
+    assert_eq!(world.edits_by_frame(), []);
+    assert_eq!(parent_of(&world, "hole"), world.entity("house"));
+}
+
+#[test]
 fn a_hierarchy_without_its_component_is_refused() {
     let mut world = world(|app| {
         app.replicate_hierarchy::<Task>().replicate::<Task>("tasks");

@@ -77,6 +77,27 @@ fn components_with_a_field_of_the_same_name_are_refused() {
     assert!(failure.message.contains("`text`"), "{failure}");
 }
 
+/// Called as bevy's, which serde knows with bevy's feature `serialize` alone.
+mod bevy_ecs {
+    pub mod entity {
+        #[derive(serde::Serialize, serde::Deserialize, Clone)]
+        pub struct Entity(pub u64);
+    }
+}
+
+#[test]
+fn a_component_with_an_entity_is_refused() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Turret {
+        range: f32,
+        target: Option<bevy_ecs::entity::Entity>,
+    }
+    let failure = refused(|app| {
+        app.replicate::<Turret>("turrets");
+    });
+    assert!(failure.message.contains("`target`") && failure.message.contains("DocumentRef"), "{failure}");
+}
+
 #[test]
 fn a_resource_is_refused() {
     #[derive(Resource, Serialize, Deserialize, Clone)]

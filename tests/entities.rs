@@ -105,6 +105,52 @@ fn a_family_is_the_same_in_every_app_and_after_a_restart() {
     assert!(failures(&again).is_empty() && failures(&two).is_empty());
 }
 
+/// Called as bevy's, which serde knows with bevy's feature `serialize` alone.
+mod bevy_ecs {
+    pub mod entity {
+        #[derive(serde::Serialize, serde::Deserialize, Clone)]
+        pub struct Entity(pub u64);
+    }
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+enum Order {
+    Rest,
+    Follow { leader: bevy_ecs::entity::Entity },
+}
+
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Soldier {
+    order: Order,
+}
+
+#[test]
+fn an_entity_deep_in_a_component_is_refused_at_the_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = whole::app(|app| {
+        app.add_plugins(ReplicatePlugin::new("entities").store(folder.path().join("one")));
+        app.replicate::<Soldier>("soldiers");
+    });
+    let order = Order::Follow { leader: bevy_ecs::entity::Entity(7) };
+    let soldier = app.world_mut().spawn((Soldier { order }, DocumentId::new("a"))).id();
+    let failure = until("it is told", &mut [&mut app], |apps| failures(apps[0]).first().cloned());
+    let message = failure.to_string();
+    assert!(message.contains("order.Follow.leader") && message.contains("DocumentRef"), "{message}");
+    // The next good edit is saved.
+    app.world_mut().get_mut::<Soldier>(soldier).unwrap().order = Order::Rest;
+    whole::until_it("it is saved", &mut app, |app| whole::status(app).is_saved());
+    drop(app);
+    let mut app = whole::app(|app| {
+        app.add_plugins(ReplicatePlugin::new("entities").store(folder.path().join("one")));
+        app.replicate::<Soldier>("soldiers");
+    });
+    whole::until_it("it is there", &mut app, |app| {
+        let world = app.world_mut();
+        world.query::<&Soldier>().iter(world).any(|soldier| matches!(soldier.order, Order::Rest))
+    });
+    assert!(failures(&app).is_empty());
+}
+
 #[test]
 fn a_reference_set_by_two_at_once_is_one_of_the_two() {
     let folder = tempfile::tempdir().unwrap();

@@ -226,9 +226,14 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let removed = if is_latest { had & lacks } else { 0 };
     let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
     entry.has = (had | !lacks) & !removed;
+    let was_default = std::mem::take(&mut entry.is_default);
     match (entity, content) {
         (Some(entity), Some(content)) => {
             let (replaced, added) = form.update(world, entity, content, absent);
+            if was_default {
+                // What it was spawned with beside what the document has is an addition.
+                form.touch(world, entity, lacks & !removed);
+            }
             let removed = removed & world.get_entity(entity).map_or(0, |shown| form.present(shown));
             tuple::announce(&*form, &mut world.into(), replaced, added, change.clone());
             if removed != 0 {

@@ -5,7 +5,10 @@
 //! [`settle`], after apply and around capture: a document's `ChildOf` is a function of what the shown documents say, so it does not matter which of two
 //! documents arrived first.
 
-use std::any::TypeId;
+use std::{
+    any::TypeId,
+    sync::{Mutex, PoisonError},
+};
 
 use bevy::{
     ecs::{message::MessageCursor, world::DeferredWorld},
@@ -123,13 +126,17 @@ impl Kind {
 
 /// Which documents of a kind were changed.
 trait Gather: Send + Sync {
-    fn gather(&mut self, world: &World, changed: &mut Vec<Entity>);
+    fn gather(&self, world: &World, changed: &mut Vec<Entity>);
 }
 
-impl<T: 'static> Gather for MessageCursor<DocumentChanged<DocumentParent<T>>> {
-    fn gather(&mut self, world: &World, changed: &mut Vec<Entity>) {
+/// Reads the messages. It is locked, so that nothing has to be taken out of the world in a frame without any.
+struct Changes<T: 'static>(Mutex<MessageCursor<DocumentChanged<DocumentParent<T>>>>);
+
+impl<T: 'static> Gather for Changes<T> {
+    fn gather(&self, world: &World, changed: &mut Vec<Entity>) {
         if let Some(messages) = world.get_resource() {
-            changed.extend(self.read(messages).filter_map(|change| change.entity));
+            let mut cursor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            changed.extend(cursor.read(messages).filter_map(|change| change.entity));
         }
     }
 }
@@ -156,7 +163,7 @@ pub(crate) fn register<T: 'static>(app: &mut App) {
     }
     let is_first = hierarchy.kinds.is_empty();
     hierarchy.kinds.push(kind);
-    hierarchy.changes.push(Box::new(MessageCursor::<DocumentChanged<DocumentParent<T>>>::default()));
+    hierarchy.changes.push(Box::new(Changes::<T>(Mutex::default())));
     if is_first {
         app.world_mut().resource_mut::<DocumentIndex>().arrived = Some(Vec::new());
         app.add_observer(attached)
@@ -225,6 +232,10 @@ fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
     }
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.slot_of(entity) else { return };
+    if index.entry(slot).is_default {
+        // The stored document says whose child it is.
+        return;
+    }
     let key = index.entry(slot).key.clone();
     let Some((kind, parents)) = kind_of(world, key.collection) else { return };
     let Some(target) = world.get::<ChildOf>(entity).map(ChildOf::parent) else { return };
@@ -306,17 +317,24 @@ pub(crate) fn release(world: &mut World, entity: Entity) {
 /// Brings `ChildOf` into step with what the documents say.
 pub(crate) fn settle(world: &mut World) {
     let mut index = world.resource_mut::<DocumentIndex>();
-    let arrived = index.arrived.as_mut().map(std::mem::take).unwrap_or_default();
+    let mut changed = index.arrived.as_mut().map(std::mem::take).unwrap_or_default();
     // Whoever became a document where `ChildOf` is already names its parent from now on, and so do its children.
-    for &entity in &arrived {
+    for &entity in &changed {
         let children: Vec<Entity> = world.get::<Children>(entity).into_iter().flatten().copied().collect();
         for child in children.into_iter().chain([entity]) {
             adopt(&mut DeferredWorld::from(&mut *world), child);
         }
     }
+    let Some(hierarchy) = world.get_resource::<Hierarchy>() else { return };
+    for changes in &hierarchy.changes {
+        changes.gather(world, &mut changed);
+    }
+    if changed.is_empty() {
+        return;
+    }
     world.flush();
     let Some(mut hierarchy) = world.remove_resource::<Hierarchy>() else { return };
-    hierarchy.settle(world, arrived);
+    hierarchy.settle(world, changed);
     world.insert_resource(hierarchy);
 }
 
@@ -330,13 +348,7 @@ fn adopt(world: &mut DeferredWorld, entity: Entity) {
 }
 
 impl Hierarchy {
-    fn settle(&mut self, world: &mut World, mut changed: Vec<Entity>) {
-        for changes in &mut self.changes {
-            changes.gather(world, &mut changed);
-        }
-        if changed.is_empty() {
-            return;
-        }
+    fn settle(&mut self, world: &mut World, changed: Vec<Entity>) {
         // Any change may open a cycle.
         let mut look: HashSet<Slot> = self.cut.drain().collect();
         for entity in changed {

@@ -149,6 +149,7 @@ fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
     index.refused.remove(&entity);
     index.associate(slot, entity);
     index.settled.insert(entity, now);
+    index.entry_mut(slot).is_default = true;
     let key = index.entry(slot).key.clone();
     index.send(Command::Show(key));
 }

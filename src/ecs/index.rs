@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     pub fresh: bool,
     /// Components (bit `i` for the collection's `i`th) that the app removed: they stay away from the entity.
     pub absent: u32,
+    /// Its entity was spawned for a document that there was, and has not been brought up to it yet.
+    pub is_default: bool,
     /// Components that the document has, as far as this world knows.
     pub has: u32,
     /// A version that waits to be applied.
@@ -169,6 +171,7 @@ impl DocumentIndex {
             life: Life::Alive,
             fresh: false,
             absent: 0,
+            is_default: false,
             has: 0,
             pending: None,
         });

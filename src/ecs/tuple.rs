@@ -70,6 +70,7 @@ pub(crate) mod sealed {
         fn spawn(world: &mut World, id: DocumentId, parts: Self::Parts) -> (Option<Entity>, Self::Parts, u32);
         fn replace(entity: &mut EntityWorldMut, parts: &mut Self::Parts) -> u32;
         fn insert(world: &mut World, entity: Entity, parts: Self::Parts, wanted: u32) -> u32;
+        fn touch(entity: &mut EntityWorldMut, mask: u32);
         fn remove(world: &mut World, entity: Entity, mask: u32);
         fn announce(world: &mut DeferredWorld, mask: u32, change: &Change);
         fn ready(world: &mut DeferredWorld);
@@ -92,6 +93,8 @@ pub(crate) trait Form: Codec {
     fn count(&self) -> usize;
     /// Which components the version has no field of.
     fn lacks(&self, content: &(dyn Any + Send)) -> u32;
+    /// Marks components of `entity` as changed.
+    fn touch(&self, world: &mut World, entity: Entity, mask: u32);
     /// Takes components from `entity` that the document has no longer.
     fn remove(&self, world: &mut World, entity: Entity, mask: u32);
     fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change);
@@ -195,6 +198,12 @@ impl<B: sealed::Tuple> Form for Typed<B> {
 
     fn lacks(&self, content: &(dyn Any + Send)) -> u32 {
         content.downcast_ref::<Version<B::Parts>>().map_or(0, |version| version.lacks)
+    }
+
+    fn touch(&self, world: &mut World, entity: Entity, mask: u32) {
+        if let Ok(mut entity) = world.get_entity_mut(entity) {
+            B::touch(&mut entity, mask);
+        }
     }
 
     fn remove(&self, world: &mut World, entity: Entity, mask: u32) {
@@ -316,6 +325,12 @@ macro_rules! tuples {
                     mask |= 1 << $at;
                 })+
                 mask
+            }
+
+            fn touch(entity: &mut EntityWorldMut, mask: u32) {
+                $(if mask & (1 << $at) != 0 && let Some(mut shown) = entity.get_mut::<$type>() {
+                    shown.set_changed();
+                })+
             }
 
             fn remove(world: &mut World, entity: Entity, mask: u32) {
