@@ -33,6 +33,7 @@
 
 mod deserialize;
 mod edit;
+mod entity;
 mod error;
 mod first;
 mod json;
