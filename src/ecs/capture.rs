@@ -120,6 +120,8 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let Some(slot) = index.slot_of(entity) else { return };
     let entry = index.entry(slot);
     let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.is_deleted());
+    // An entity that gets its own document back has been changed, not spawned.
+    let is_spawned = is_fresh && entry.former != Some(entity);
     let since = index.since(entity);
     let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return };
     let form = registered.form.clone();
@@ -132,7 +134,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
         // It was deleted and the app made it anew.
         index.edit(slot, Captured::Restore);
     }
-    let captured = match (is_fresh, is_ensured) {
+    let captured = match (is_spawned, is_ensured) {
         (false, _) => Captured::Put(encode),
         (true, false) => Captured::Spawn(encode),
         (true, true) => Captured::Ensure(encode),

@@ -161,10 +161,21 @@ pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Val
     }
 }
 
+/// How the parts of a `T` that are not in the document stay when a version of the document replaces it.
+#[derive(Resource)]
+pub(crate) struct LocalParts<T: Replicated> {
+    pub(crate) keep: fn(&T, &mut T),
+}
+
 /// Sets `entity`'s `T` in place, if it has one. No hook or observer runs, and systems see a change.
 pub(super) fn replace<T: Replicated>(entity: &mut EntityWorldMut, value: T) -> Result<(), T> {
+    let keep = entity.world().get_resource::<LocalParts<T>>().map(|parts| parts.keep);
     match entity.get_mut::<T>() {
         Some(mut shown) => {
+            let mut value = value;
+            if let Some(keep) = keep {
+                keep(&shown, &mut value);
+            }
             *shown.bypass_change_detection() = value;
             shown.set_changed();
             Ok(())

@@ -40,6 +40,17 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
     None
 }
 
+/// Spawns an entity for a document, if this world knows of none of that name. The worker decides about one that it does not know of yet.
+pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: DocumentId, bundle: impl Bundle) {
+    let index = world.resource::<DocumentIndex>();
+    if index.find(collection, &id).is_some_and(|slot| index.entry(slot).is_known()) {
+        return;
+    }
+    let entity = world.spawn_empty().id();
+    world.resource_mut::<DocumentIndex>().ensured.insert(entity);
+    world.entity_mut(entity).insert((id, bundle));
+}
+
 /// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
 pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     let index = world.resource_mut::<DocumentIndex>();

@@ -57,6 +57,11 @@ pub(crate) enum Life {
 }
 
 impl Entry {
+    /// Whether there is or was a document of this name.
+    pub(crate) fn is_known(&self) -> bool {
+        self.entity.is_some() || self.generation > 0 || self.captures > 0 || self.pending.is_some()
+    }
+
     /// Whether the newest version known here is a deletion.
     pub(crate) fn is_deleted(&self) -> bool {
         self.life != Life::Alive

@@ -13,7 +13,7 @@ use bevy::{
 };
 
 use super::{
-    advance,
+    Conversions, advance,
     component::{self, Change, Fields, Replicated, Scan, Scanner},
     index::DocumentIndex,
 };
@@ -66,6 +66,7 @@ pub(crate) mod sealed {
         fn decode(
             document: &Value,
             fields: &[Fields],
+            conversions: &Conversions,
             mask: u32,
             problems: &mut Vec<FormatError>,
         ) -> (Self::Parts, u32);
@@ -112,18 +113,23 @@ pub(crate) trait Form: Codec {
 pub(crate) struct Typed<B> {
     /// Per component the fields it writes.
     fields: Vec<Fields>,
+    conversions: Conversions,
     of: PhantomData<fn() -> B>,
 }
 
 impl<B> Typed<B> {
     pub(crate) fn new(fields: Vec<Fields>) -> Self {
-        Self { fields, of: PhantomData }
+        Self { fields, conversions: Conversions::default(), of: PhantomData }
+    }
+
+    pub(crate) fn with_conversions(self, conversions: Conversions) -> Self {
+        Self { conversions, ..self }
     }
 }
 
 impl<B: sealed::Tuple> Schema for Typed<B> {
     fn view(&self, document: &Value, mask: u32) -> View {
-        let (parts, misfits) = B::decode(document, &self.fields, mask, &mut Vec::new());
+        let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, mask, &mut Vec::new());
         let value = B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view);
         View { value, misfits }
     }
@@ -132,7 +138,7 @@ impl<B: sealed::Tuple> Schema for Typed<B> {
 impl<B: sealed::Tuple> Codec for Typed<B> {
     fn decode(&self, document: &Value) -> Decoded {
         let mut problems = Vec::new();
-        let (parts, misfits) = B::decode(document, &self.fields, u32::MAX, &mut problems);
+        let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, u32::MAX, &mut problems);
         // Alone, a component is all that a document can be; and where only a value tells its fields, nobody knows.
         let is_lacking = |fields: &Fields| {
             let known = fields.as_deref().is_some_and(|fields| !fields.is_empty());
@@ -269,13 +275,14 @@ macro_rules! tuples {
             fn decode(
                 document: &Value,
                 fields: &[Fields],
+                conversions: &Conversions,
                 mask: u32,
                 problems: &mut Vec<FormatError>,
             ) -> (Self::Parts, u32) {
                 let mut misfits = 0;
                 let parts = ($(
                     (mask & (1 << $at) != 0)
-                        .then(|| component::decode::<$type>(document, fields, $at, problems))
+                        .then(|| component::decode::<$type>(&conversions.of::<$type>(document), fields, $at, problems))
                         .and_then(|decoding| decoding.part(1 << $at, &mut misfits)),
                 )+);
                 (parts, misfits)

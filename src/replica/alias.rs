@@ -5,8 +5,9 @@ use crate::format::{Aliases, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
-/// A type does not say which names it reads a field by. But a field that it reads under another name changes when that name is taken away, so this
-/// is tried where an edit changes a field that the document lacks and the document has fields that the type does not write. That is rare.
+/// A type does not say which names it reads a field by. But a field that it reads under another name changes when that name is taken away, and
+/// does not change when the name is changed to its own. This is tried where an edit changes a field that the document lacks and the document has fields that the
+/// type does not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -69,14 +70,24 @@ impl Search<'_> {
             return;
         }
         let mut without = self.current.clone();
-        if let Some(Value::Map(fields)) = at_mut(&mut without, path) {
-            fields.remove(other);
+        let Some(Value::Map(fields)) = at_mut(&mut without, path) else { return };
+        let Some(held) = fields.remove(other) else { return };
+        if self.shows(&without, path, key) == Some(seen.clone()) {
+            return;
         }
-        let shown = self.schema.view(&without, self.mask).value;
-        let shown = at(&shown, path).and_then(|map| map.get(key));
-        if shown != Some(seen) {
+        let mut renamed = without;
+        if let Some(Value::Map(fields)) = at_mut(&mut renamed, path) {
+            fields.insert(key.to_owned(), held);
+        }
+        if self.schema.view(&renamed, self.mask) == self.schema.view(self.current, self.mask) {
             self.found.insert(pair);
         }
+    }
+
+    /// What the type makes of a field of this document.
+    fn shows(&self, document: &Value, path: &[Step], key: &str) -> Option<Value> {
+        let view = self.schema.view(document, self.mask).value;
+        at(&view, path)?.get(key).cloned()
     }
 }
 
