@@ -120,6 +120,10 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let Some(slot) = index.slot_of(entity) else { return };
     let entry = index.entry(slot);
     let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.is_deleted());
+    if entry.is_default && entry.generation > 0 {
+        // The stored version is on its way, and what is here would overwrite it.
+        return;
+    }
     let since = index.since(entity);
     let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return };
     let form = registered.form.clone();

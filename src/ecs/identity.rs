@@ -134,7 +134,9 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     let entry = index.entry(slot);
     if entry.hidden && !entry.is_deleted() && entry.former != Some(entity) {
         // What the app spawns a hidden document with is a default and no edit: what is stored wins.
-        return take_over(world, slot, entity);
+        take_over(world, slot, entity);
+        world.resource_mut::<DocumentIndex>().entry_mut(slot).is_default = true;
+        return;
     }
     index.associate(slot, entity);
     index.entry_mut(slot).fresh = true;
@@ -149,7 +151,6 @@ fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
     index.refused.remove(&entity);
     index.associate(slot, entity);
     index.settled.insert(entity, now);
-    index.entry_mut(slot).is_default = true;
     let key = index.entry(slot).key.clone();
     index.send(Command::Show(key));
 }

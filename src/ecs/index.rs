@@ -201,6 +201,7 @@ impl DocumentIndex {
         entry.entity = Some(entity);
         entry.hidden = false;
         entry.absent = 0;
+        entry.is_default = false;
         self.by_entity.insert(entity, slot);
         if let Some(arrived) = &mut self.arrived {
             arrived.push(entity);
