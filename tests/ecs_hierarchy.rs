@@ -369,3 +369,66 @@ fn a_despawned_child_keeps_its_parent() {
     });
     assert_eq!(parents(&world.edits_by_frame()), [("spade".into(), scalar("house"))]);
 }
+
+/// What `ChildOf` is to be, from the documents that are shown, as the docs have it.
+fn expected(world: &World1, names: &[&str], name: &str) -> Option<Entity> {
+    let shown = |name: &str| names.iter().copied().find(|known| *known == name && world.entity(known).is_some());
+    let parent_of = |name: &str| {
+        let parent = world.app.world().get::<Parent>(world.entity(name)?)?.parent.clone()?;
+        shown(parent.id().as_str())
+    };
+    let parent = parent_of(name)?;
+    let (mut cycle, mut at) = (vec![name], parent);
+    while at != name {
+        if cycle.len() > names.len() {
+            return world.entity(parent);
+        }
+        cycle.push(at);
+        match parent_of(at) {
+            Some(next) => at = next,
+            None => return world.entity(parent),
+        }
+    }
+    (cycle.iter().min() != Some(&name)).then(|| world.entity(parent)).flatten()
+}
+
+#[test]
+fn whatever_comes_in_any_order_the_family_is_a_function_of_the_documents() {
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+    const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+    for seed in 0..150 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut world = family();
+        let mut generations = [0_u64; NAMES.len()];
+        for step in 0..40 {
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..NAMES.len());
+                let name = NAMES[at];
+                match random.random_range(0..10) {
+                    // It is made, moved or brought back elsewhere.
+                    0..7 => {
+                        generations[at] += 1;
+                        let parent = NAMES.get(random.random_range(0..NAMES.len() + 2)).copied();
+                        world.deliver_content(name, generations[at], 99, content(name, Some(parent)), Origin::Remote);
+                    }
+                    7 => {
+                        generations[at] += 1;
+                        world.deliver_content(name, generations[at], 99, None, Origin::Remote);
+                    }
+                    8 => {
+                        if let Some(entity) = world.entity(name) {
+                            world.app.world_mut().despawn(entity);
+                        }
+                    }
+                    _ => world.run(|mut tasks: Collection<Task>| tasks.show_all()),
+                }
+            }
+            world.frame();
+            assert_eq!(edits(&mut world), [], "seed {seed}, step {step}");
+            for name in NAMES.into_iter().filter(|name| world.entity(name).is_some()) {
+                assert_eq!(parent_of(&world, name), expected(&world, &NAMES, name), "seed {seed}, step {step}: {name}");
+            }
+        }
+        assert_eq!(world.failures(), []);
+    }
+}

@@ -318,6 +318,7 @@ pub(crate) fn release(world: &mut World, entity: Entity) {
 pub(crate) fn settle(world: &mut World) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let mut changed = index.arrived.as_mut().map(std::mem::take).unwrap_or_default();
+    let departed = std::mem::take(&mut index.departed);
     // Whoever became a document where `ChildOf` is already names its parent from now on, and so do its children.
     for &entity in &changed {
         let children: Vec<Entity> = world.get::<Children>(entity).into_iter().flatten().copied().collect();
@@ -329,7 +330,8 @@ pub(crate) fn settle(world: &mut World) {
     for changes in &hierarchy.changes {
         changes.gather(world, &mut changed);
     }
-    if changed.is_empty() {
+    // A cycle is open when one of its documents is gone.
+    if changed.is_empty() && !(departed && !hierarchy.cut.is_empty()) {
         return;
     }
     world.flush();

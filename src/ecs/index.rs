@@ -101,6 +101,8 @@ pub struct DocumentIndex {
     pub(crate) failures: Vec<Failure>,
     /// Entities that have begun to show a document, if somebody asks.
     pub(crate) arrived: Option<Vec<Entity>>,
+    /// Whether an entity has ceased to show a document since somebody looked.
+    pub(crate) departed: bool,
 }
 
 impl Default for DocumentIndex {
@@ -122,6 +124,7 @@ impl Default for DocumentIndex {
             acknowledged: Vec::new(),
             failures: Vec::new(),
             arrived: None,
+            departed: false,
         }
     }
 }
@@ -212,6 +215,7 @@ impl DocumentIndex {
     pub(crate) fn dissociate(&mut self, entity: Entity) -> Option<Slot> {
         self.settled.remove(&entity);
         let slot = self.by_entity.remove(&entity)?;
+        self.departed = true;
         let entry = &mut self.entries[slot as usize];
         entry.entity = None;
         entry.fresh = false;
