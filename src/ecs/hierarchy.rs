@@ -223,6 +223,20 @@ fn was_followed(world: &World, slot: Slot, named: Option<&DocumentKey>) -> bool 
 /// The app made `entity` a child of another one.
 fn attached(insert: On<Insert, ChildOf>, mut world: DeferredWorld) {
     follow(&mut world, insert.entity, true);
+    look_at(&mut world, insert.entity);
+}
+
+/// Has `ChildOf` of a document's entity compared with the document, also if that already says the same: it may be in a cycle.
+fn look_at(world: &mut DeferredWorld, entity: Entity) {
+    if !world.contains_resource::<Hierarchy>() {
+        return;
+    }
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if index.slot_of(entity).is_some()
+        && let Some(arrived) = &mut index.arrived
+    {
+        arrived.push(entity);
+    }
 }
 
 /// Makes the document of `entity` name the parent that it has; `is_news`: the app has just given it that one.
@@ -270,7 +284,8 @@ fn detached(remove: On<Remove, ChildOf>, mut world: DeferredWorld) {
     // Despawning an entity changes nothing in its document, and whether that is what happens shows afterwards.
     world.commands().queue(move |world: &mut World| {
         if world.get_entity(entity).is_ok_and(|shown| !shown.contains::<ChildOf>()) {
-            leave(&mut world.into(), entity);
+            leave(&mut DeferredWorld::from(&mut *world), entity);
+            look_at(&mut world.into(), entity);
         }
     });
 }
@@ -290,12 +305,14 @@ fn leave(world: &mut DeferredWorld, entity: Entity) {
 /// entities along.
 pub(crate) fn release(world: &mut World, entity: Entity) {
     let mut documents = Vec::new();
-    let mut ancestors = vec![entity];
+    // An app may have made an entity its own ancestor.
+    let (mut ancestors, mut seen) = (vec![entity], HashSet::from([entity]));
     while let Some(ancestor) = ancestors.pop() {
         for &child in world.get::<Children>(ancestor).into_iter().flatten() {
             match world.resource::<DocumentIndex>().slot_of(child) {
                 Some(_) => documents.push(child),
-                None => ancestors.push(child),
+                None if seen.insert(child) => ancestors.push(child),
+                None => {}
             }
         }
     }

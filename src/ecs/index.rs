@@ -99,7 +99,7 @@ pub struct DocumentIndex {
     pub(crate) saved: u64,
     pub(crate) acknowledged: Vec<(DocumentKey, Generation)>,
     pub(crate) failures: Vec<Failure>,
-    /// Entities that have begun to show a document, if somebody asks.
+    /// Entities that have begun to show a document, or whose `ChildOf` the app has changed, if somebody asks.
     pub(crate) arrived: Option<Vec<Entity>>,
     /// Whether an entity has ceased to show a document since somebody looked.
     pub(crate) departed: bool,
