@@ -220,7 +220,13 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     }
     let Some(registered) = world.resource::<Collections>().get(key.collection) else { return Outcome::Done };
     let form = registered.form.clone();
-    let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
+    let mut change = Change {
+        collection: key.collection,
+        id: key.id.clone(),
+        entity,
+        kind: ChangeKind::Updated,
+        origin: pending.origin,
+    };
     let lacks = content.as_deref().map_or(0, |content| form.lacks(content));
     // A version from before an edit of this world says nothing of what that put there.
     let removed = if is_latest { had & lacks } else { 0 };

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
-    DocumentId,
+    CollectionIndex, DocumentId,
     format::{self, FormatError, Value},
     message::{ChangeKind, CollectionReady, DocumentChanged},
     replica::Origin,
@@ -32,6 +32,7 @@ impl<T: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone> 
 /// What to tell of a document, without the type it is told of.
 #[derive(Clone)]
 pub struct Change {
+    pub collection: CollectionIndex,
     pub id: DocumentId,
     pub entity: Option<Entity>,
     pub kind: ChangeKind,
@@ -174,8 +175,8 @@ pub(super) fn insert<T: Replicated>(world: &mut World, entity: Entity, value: T)
 
 /// Tells the readers of `T`'s messages.
 pub(super) fn announce<T: Replicated>(world: &mut DeferredWorld, change: Change) {
-    let Change { id, entity, kind, origin } = change;
-    world.write_message(DocumentChanged::<T> { id, entity, kind, origin, of: PhantomData });
+    let Change { collection, id, entity, kind, origin } = change;
+    world.write_message(DocumentChanged::<T> { collection, id, entity, kind, origin, of: PhantomData });
 }
 
 /// Tells them that the collection is complete.

@@ -10,7 +10,7 @@ use bevy::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{collections::Collections, index::DocumentIndex};
-use crate::{DocumentId, DocumentKey};
+use crate::{CollectionIndex, DocumentId, DocumentKey};
 
 /// Names a document of `T`'s collection, as a field of a component: what an [`Entity`] is between entities of one world. (An `Entity` is a number
 /// that means something in one run of one app alone; a component that has one is refused.)
@@ -33,7 +33,7 @@ use crate::{DocumentId, DocumentKey};
 ///         // `None` while the player is not shown: it has not arrived, was deleted, or is hidden.
 ///         let target = turret.target.as_ref().and_then(|target| documents.entity(target));
 ///         if let Some(player) = target.and_then(|entity| players.get(entity).ok()) {
-///             info!("aims at {}", player.name);
+///             println!("aims at {}", player.name);
 ///         }
 ///     }
 /// }
@@ -206,6 +206,11 @@ impl Documents<'_> {
         let DocumentKey { collection, id } = self.index.as_ref()?.document(entity)?;
         let of_t = self.collections.as_ref()?.collection_of(TypeId::of::<T>())?;
         (*collection == of_t).then(|| id.into())
+    }
+
+    /// The collection of `T`; `None` if it is in none or in several.
+    pub fn collection_of<T: 'static>(&self) -> Option<CollectionIndex> {
+        self.collections.as_ref()?.collection_of(TypeId::of::<T>())
     }
 
     /// The name of the collection whose document `entity` shows: where a component is in several collections, it tells them apart.
