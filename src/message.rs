@@ -18,7 +18,8 @@ use crate::{
 /// the frame, so that systems of the next frame read them.
 #[derive(Message)]
 pub struct DocumentChanged<T: Component> {
-    /// Its collection: where `T` is in several, [`Documents::collection_of`](crate::collection::Documents::collection_of) another component tells which it is.
+    /// Its collection: where `T` is in several,
+    /// [`Documents::collection_of`](crate::collection::Documents::collection_of) another component tells which it is.
     pub collection: CollectionIndex,
     /// The document.
     pub id: DocumentId,

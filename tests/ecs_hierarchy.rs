@@ -21,7 +21,7 @@ fn content(text: &str, parent: Option<Option<&str>>) -> Option<Box<dyn Any + Sen
     Some(Box::new((Some(task(text)), parent)))
 }
 
-/// Who each of these documents is a child of.
+/// The entity that this document is a child of.
 fn parent_of(world: &World1, name: &str) -> Option<Entity> {
     world.app.world().get::<ChildOf>(world.entity(name)?).map(ChildOf::parent)
 }
@@ -161,7 +161,7 @@ fn a_cycle_is_cut_at_the_smallest_name_in_any_order_of_arrival() {
             let [a, b] = ["a", "b"].map(|name| world.entity(name));
             assert_eq!(parents, [None, a, b, a, None], "{order:?}");
             assert_eq!(world.edits_by_frame(), [], "nothing is written");
-            // Whoever changes a parent in it resolves it.
+            // A change of a parent in it resolves it.
             world.deliver_content("c", 2, 0, content("c", Some(None)), Origin::Remote);
             world.frame();
             let parents: Vec<_> = ["a", "b", "c"].iter().map(|name| parent_of(&world, name)).collect();
@@ -355,7 +355,7 @@ fn a_despawned_child_keeps_its_parent() {
     let hole = world.entity("hole").unwrap();
     world.app.world_mut().despawn(hole);
     assert_eq!(world.edits_by_frame(), []);
-    // What was done in the frame of the despawn is sent.
+    // An edit in the frame of the despawn is sent.
     let spade = spawn(&mut world, "spade");
     world.edits_by_frame();
     let house = world.entity("house").unwrap();
@@ -370,7 +370,7 @@ fn a_despawned_child_keeps_its_parent() {
     assert_eq!(parents(&world.edits_by_frame()), [("spade".into(), scalar("house"))]);
 }
 
-/// What `ChildOf` is to be, from the documents that are shown, as the docs have it.
+/// The `ChildOf` that the documents that are shown ask for, as the docs have it.
 fn expected(world: &World1, names: &[&str], name: &str) -> Option<Entity> {
     let shown = |name: &str| names.iter().copied().find(|known| *known == name && world.entity(known).is_some());
     let parent_of = |name: &str| {

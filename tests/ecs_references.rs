@@ -34,7 +34,7 @@ fn turrets() -> World1 {
     })
 }
 
-/// What the turret aims at.
+/// The entity that the turret aims at.
 fn aim(world: &mut World1) -> Option<Entity> {
     use bevy::ecs::system::RunSystemOnce;
     let aim = |turrets: Query<&Turret>, documents: Documents| documents.entity(turrets.single().ok()?.target.as_ref()?);

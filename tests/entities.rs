@@ -33,7 +33,7 @@ fn entity(app: &App, name: &str) -> Option<Entity> {
     DocumentRef::<Task>::new(name).entity(app.world())
 }
 
-/// Who is whose child, by name.
+/// The parent of each document, by name.
 fn family(app: &mut App) -> BTreeMap<String, Option<String>> {
     let world = app.world_mut();
     let mut all = world.query::<(&DocumentId, Option<&ChildOf>)>();

@@ -237,7 +237,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         (Some(entity), Some(content)) => {
             let (replaced, added) = form.update(world, entity, content, absent);
             if was_default {
-                // What it was spawned with beside what the document has is an addition.
+                // Components that it was spawned with and the document lacks are an addition.
                 form.touch(world, entity, lacks & !removed);
             }
             let removed = removed & world.get_entity(entity).map_or(0, |shown| form.present(shown));
@@ -272,7 +272,8 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     Outcome::Done
 }
 
-/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it again.
+/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it
+/// again.
 pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
     form.remove(world, entity, mask);
     let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);

@@ -70,7 +70,8 @@ pub(super) fn is_changed<T: Replicated>(entity: EntityRef, since: Tick, now: Tic
 /// The root fields a component writes; `None` where only a value tells.
 pub type Fields = Option<Vec<&'static str>>;
 
-/// A document without the fields that other components of it have: what a component that takes all fields there are is given.
+/// A document without the fields that other components of it have: what a component that takes all fields there are is
+/// given.
 fn rest(document: &Value, fields: &[Fields]) -> Value {
     let Value::Map(all) = document else { return document.clone() };
     let is_owned = |name: &str| fields.iter().flatten().flatten().any(|owned| *owned == name);
@@ -79,8 +80,8 @@ fn rest(document: &Value, fields: &[Fields]) -> Value {
     )
 }
 
-/// The `T` of a document, the `at`th of its components. In a document of several components, one of which nothing is there is not there, which is no
-/// problem.
+/// The `T` of a document, the `at`th of its components. In a document of several components, one of which nothing is
+/// there is not there, which is no problem.
 pub(super) fn decode<T: Replicated>(
     document: &Value,
     fields: &[Fields],

@@ -179,7 +179,7 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
             format!("{name} is all there is of it, so it was not removed; delete the document if that is meant");
         return fail(world, collection, &id, &message);
     }
-    // What was edited before is in its history.
+    // Edits from before the removal are in the history.
     capture_now(&mut world.into(), entity);
     let bit = membership.bit;
     let is_there = world.get_entity(entity).is_ok_and(|shown| form.present(shown) & bit != 0);

@@ -160,7 +160,8 @@ impl<B: sealed::Tuple> Encode for Captured<B> {
     }
 }
 
-/// Refuses fields of a component that this edit does not speak of: one that writes whatever fields it has (a flattened map) would overwrite them.
+/// Refuses fields of a component that this edit does not speak of: one that writes whatever fields it has (a flattened
+/// map) would overwrite them.
 fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), FormatError> {
     let speaks_of = |at: usize| mask & (1 << at) != 0;
     if fields.len() == 1 || !fields.iter().enumerate().any(|(at, fields)| speaks_of(at) && fields.is_none()) {

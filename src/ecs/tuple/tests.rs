@@ -96,7 +96,7 @@ fn a_component_that_takes_all_fields_takes_none_of_another_one() {
     let content = typed.decode(&held).content.downcast::<Version<(Option<Position>, Option<Rest>)>>().unwrap();
     let rest = Rest { rest: BTreeMap::from([("score".to_string(), 3)]) };
     assert_eq!(content.parts, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
-    // What it shows is what it writes, so an edit of it leaves the others alone.
+    // Its view is its own fields, so an edit of it leaves the others alone.
     assert_eq!(typed.view(&held, 0b10), document(&[("score", Value::Int(3))]));
     // It cannot write what another one does.
     let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
