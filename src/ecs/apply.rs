@@ -21,7 +21,7 @@ use crate::{
     CollectionIndex,
     message::{ChangeKind, SyncStatus},
     replica::{Capture, Generation, Origin},
-    worker::Report,
+    worker::{Failure, FailureKind, Report},
 };
 
 /// How many documents are applied between two looks at the clock.
@@ -159,7 +159,10 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
             entry.pending = Some(pending);
         }
         Report::Ready(collection) => queue.push_back(Next::Ready(collection)),
-        Report::Failed(failure) => report(world, failure),
+        Report::Failed(failure) => {
+            not_written(world, &failure);
+            report(world, failure);
+        }
         Report::Stopped(failure) => {
             world.resource_mut::<SyncStatus>().stop(&failure);
             report(world, failure);
@@ -171,6 +174,19 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
                 shown.take(&status);
             }
         }
+    }
+}
+
+/// An edit was refused, so the document may lack what it was to hold: its next version takes no component from the entity.
+fn not_written(world: &mut World, failure: &Failure) {
+    if failure.kind != FailureKind::Unwritable {
+        return;
+    }
+    let (Some(collection), Some(id)) = (&failure.collection, &failure.document) else { return };
+    let Some(collection) = world.resource::<Collections>().index_of(collection) else { return };
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if let Some(slot) = index.find(collection, id) {
+        index.entry_mut(slot).has = 0;
     }
 }
 

@@ -72,6 +72,12 @@ impl Collections {
         self.registered.len()
     }
 
+    /// The collection of that name.
+    pub(crate) fn index_of(&self, name: &str) -> Option<CollectionIndex> {
+        let at = self.registered.iter().position(|collection| collection.name == name)?;
+        Some(CollectionIndex(at as u16))
+    }
+
     pub(crate) fn is_name(&self, name: &str) -> bool {
         self.registered.iter().any(|collection| collection.name == name)
     }
