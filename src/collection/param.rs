@@ -27,9 +27,9 @@ use crate::{
 /// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]; without this parameter, `Query<(&DocumentId, &mut T)>` and
 /// [`insert_document`](super::DocumentCommandsExt::insert_document) do.
 ///
-/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is in several collections does not say
-/// which is meant: its changes are refused and told with [`SyncFailed`](crate::message::SyncFailed), and nothing but
-/// [`iter`](Self::iter) gives documents, of all of them.
+/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is
+/// in several collections does not say which is meant: its changes are refused and told with
+/// [`SyncFailed`](crate::message::SyncFailed), and nothing but [`iter`](Self::iter) gives documents, of all of them.
 #[derive(SystemParam)]
 pub struct Collection<'w, 's, T: Replicated> {
     index: Option<Res<'w, DocumentIndex>>,

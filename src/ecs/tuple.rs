@@ -112,14 +112,14 @@ pub(crate) trait Form: Codec {
 /// The collection's types.
 pub(crate) struct Typed<B> {
     /// Per component the fields it writes.
-    fields: Vec<Fields>,
+    fields: Arc<[Fields]>,
     conversions: Conversions,
     of: PhantomData<fn() -> B>,
 }
 
 impl<B> Typed<B> {
     pub(crate) fn new(fields: Vec<Fields>) -> Self {
-        Self { fields, conversions: Conversions::default(), of: PhantomData }
+        Self { fields: fields.into(), conversions: Conversions::default(), of: PhantomData }
     }
 
     pub(crate) fn with_conversions(self, conversions: Conversions) -> Self {
@@ -160,11 +160,34 @@ fn parts_of<B: sealed::Tuple>(content: Box<dyn Any + Send>) -> Option<B::Parts> 
     }
 }
 
-struct Captured<B: sealed::Tuple>(B::Parts);
+struct Captured<B: sealed::Tuple> {
+    parts: B::Parts,
+    fields: Arc<[Fields]>,
+}
 
 impl<B: sealed::Tuple> Encode for Captured<B> {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        B::encode(&self.0)
+        let (value, mask) = B::encode(&self.parts)?;
+        refuse_strangers(&value, mask, &self.fields)?;
+        Ok((value, mask))
+    }
+}
+
+/// Refuses fields of a component that this edit does not speak of: one that writes whatever fields it has (a flattened
+/// map) would overwrite them.
+fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), FormatError> {
+    let speaks_of = |at: usize| mask & (1 << at) != 0;
+    if fields.len() == 1 || !fields.iter().enumerate().any(|(at, fields)| speaks_of(at) && fields.is_none()) {
+        return Ok(());
+    }
+    let strangers =
+        fields.iter().enumerate().filter(|(at, _)| !speaks_of(*at)).flat_map(|(_, fields)| fields.iter().flatten());
+    match strangers.copied().find(|field| value.get(field).is_some()) {
+        Some(field) => Err(FormatError {
+            path: field.to_string(),
+            message: "another component of the document writes it; give one of them another name".to_string(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -175,7 +198,8 @@ impl<B: sealed::Tuple> Form for Typed<B> {
 
     fn take(&self, entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<(Box<dyn Encode>, u32, u32)> {
         let Taken { parts, mask, added } = B::take(entity, since, now, any);
-        (mask != 0).then(|| (Box::new(Captured::<B>(parts)) as Box<dyn Encode>, mask, added))
+        (mask != 0)
+            .then(|| (Box::new(Captured::<B> { parts, fields: self.fields.clone() }) as Box<dyn Encode>, mask, added))
     }
 
     fn is_dirty(&self, entity: EntityRef, since: Tick, now: Tick) -> bool {

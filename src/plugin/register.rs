@@ -35,24 +35,30 @@ pub trait ReplicateAppExt {
     ///
     /// An entity need not have all of them. It has those of which the document has at least one field.
     ///
-    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components that are in one collection
-    /// alone say to which an entity belongs, so each collection needs one. What is told of a shared component
-    /// ([`DocumentChanged`](crate::message::DocumentChanged), [`CollectionReady`](crate::message::CollectionReady)) is told of all its
-    /// collections; [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
+    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components
+    /// that are in one collection alone say to which an entity belongs, so each collection needs one. Messages of a
+    /// shared component ([`DocumentChanged`](crate::message::DocumentChanged),
+    /// [`CollectionReady`](crate::message::CollectionReady)) are those of all its collections;
+    /// [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
     fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
 
-    /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is registered beside the children's component:
-    /// `app.replicate_bundle::<(Task, DocumentParent<Task>)>("tasks").replicate_hierarchy::<Task>()`. `T` is a component of the parents' collection.
+    /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is
+    /// registered beside the children's component, as the example there shows. `T` is a component of the parents'
+    /// collection.
     ///
-    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is a document too.
-    /// - What the document says becomes `ChildOf` when both are shown, whichever comes first. A parent that is not shown is no error: the document goes on
-    ///   naming it.
-    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the document's parent when that is shown.
-    ///   Moving a document from its parent to such an entity takes it out of the parent, for everyone.
-    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest name is shown without a
-    ///   parent, in every app; nothing is written, and the next change of a parent in the cycle resolves it.
-    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before bevy despawns it, and keep
-    ///   the reference. Despawning a parent hides the children's documents with it, as bevy despawns them.
+    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is
+    ///   a document too.
+    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. A parent that is not
+    ///   shown is no error: the document goes on naming it.
+    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the
+    ///   document's parent when that is shown. Moving a document from its parent to such an entity takes it out of the
+    ///   parent, for everyone.
+    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest
+    ///   name is shown without a parent, in every app; nothing is written, and the next change of a parent in the cycle
+    ///   resolves it.
+    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before
+    ///   bevy despawns it, and keep the reference. Despawning a parent hides the children's documents with it, as bevy
+    ///   despawns them.
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
 
     /// Reads documents that other versions of the app have written, where serde's attributes (`default`, `alias`, `other`) cannot express how: `convert` makes a
