@@ -123,8 +123,8 @@ pub mod prelude {
     #[cfg(feature = "bevy")]
     pub use crate::{
         collection::{Collection, DocumentCommandsExt, DocumentEntityCommandsExt, SyncControl},
-        ecs::{DocumentIndex, ReplicateSystems},
-        message::{ChangeKind, CollectionReady, DocumentChanged, SyncFailed, SyncStatus},
+        ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live},
+        message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, SyncFailed, SyncStatus},
         plugin::{ReplicateAppExt, ReplicatePlugin},
         replica::Origin,
         worker::{Connection, FailureKind},

@@ -72,6 +72,7 @@ impl Front {
                 };
             }
             Report::Ready(_) => self.ready = true,
+            Report::Read { .. } | Report::Compared { .. } => {}
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
             Report::Stopped(failure) => {
                 self.stopped = true;

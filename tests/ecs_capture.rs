@@ -36,6 +36,9 @@ fn an_edit_in_place_is_sent_with_the_next_count() {
     world.sent();
     world.edit("a", |task| task.done = true);
     assert_eq!(world.edits_by_frame(), [put("a", 0, 2, &Task { text: "milk".into(), done: true })]);
+    assert_eq!(world.changes::<Task>(), [], "nobody knows yet whether it changed anything");
+    world.compared("a", 2, &["done"]);
+    world.frame();
     assert_eq!(world.changes::<Task>(), [told("a", ChangeKind::Updated, Origin::Local)]);
 }
 

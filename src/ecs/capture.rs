@@ -131,9 +131,11 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     entry.fresh = false;
     entry.life = Life::Alive;
     entry.absent &= !mask;
+    // What is new is a change. Whether the rest was only touched is for the worker to find.
+    entry.compared.sent(entry.captures, mask & !added);
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
-    tuple::announce(&*form, world, mask & !added, added, change);
+    tuple::announce(&*form, world, 0, added, change);
 }
 
 /// Hands the worker what was collected, and the app what failed.

@@ -18,7 +18,7 @@ use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
     DocumentId,
     format::{self, FormatError, Value},
-    message::{ChangeKind, CollectionReady, DocumentChanged},
+    message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged},
     replica::Origin,
 };
 
@@ -40,7 +40,10 @@ pub struct Change {
 
 /// Prepares an app for documents with a `T`.
 pub(super) fn prepare<T: Replicated>(app: &mut App) {
-    app.add_message::<DocumentChanged<T>>().add_message::<CollectionReady<T>>().add_observer(removed::<T>);
+    app.add_message::<DocumentChanged<T>>()
+        .add_message::<CollectionReady<T>>()
+        .add_message::<DeploymentRead<T>>()
+        .add_observer(removed::<T>);
 }
 
 /// `T` leaves an entity: what is dirty is captured while it is still there, and the document keeps its fields.
@@ -152,6 +155,11 @@ pub(super) fn announce<T: Replicated>(world: &mut DeferredWorld, change: Change)
 /// Tells them that the collection is complete.
 pub(super) fn ready<T: Replicated>(world: &mut DeferredWorld) {
     world.write_message(CollectionReady::<T> { of: PhantomData });
+}
+
+/// Tells them that the collection is as the deployment had it.
+pub(super) fn deployment_read<T: Replicated>(world: &mut DeferredWorld) {
+    world.write_message(DeploymentRead::<T> { of: PhantomData });
 }
 
 /// Finds the entities whose component changed.

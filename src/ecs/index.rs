@@ -6,7 +6,7 @@ use bevy::{
     prelude::*,
 };
 
-use super::apply::Pending;
+use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     replica::{Capture, Generation},
@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     pub absent: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
+    /// What the worker found of the edits that were sent.
+    pub compared: Compared,
 }
 
 /// Whether a document is deleted, as this world knows it.
@@ -57,6 +59,11 @@ impl Entry {
     pub(crate) fn is_gone(&self) -> bool {
         self.life == Life::Deleted && self.entity.is_none()
     }
+
+    /// Whether a version waits for one that includes the newest edits.
+    pub(crate) fn waits(&self) -> bool {
+        self.pending.as_ref().is_some_and(Pending::waits)
+    }
 }
 
 /// An entity that apply is about to spawn for a document.
@@ -78,6 +85,7 @@ pub struct DocumentIndex {
     entries: Vec<Entry>,
     by_id: Vec<HashMap<DocumentId, Slot>>,
     ready: Vec<CollectionIndex>,
+    read: Vec<CollectionIndex>,
     by_entity: EntityHashMap<Slot>,
     pub(crate) settled: EntityHashMap<Tick>,
     pub(crate) last_capture: Tick,
@@ -101,6 +109,7 @@ impl Default for DocumentIndex {
             entries: Vec::new(),
             by_id: Vec::new(),
             ready: Vec::new(),
+            read: Vec::new(),
             by_entity: EntityHashMap::default(),
             settled: EntityHashMap::default(),
             last_capture: Tick::new(0),
@@ -162,6 +171,7 @@ impl DocumentIndex {
             fresh: false,
             absent: 0,
             pending: None,
+            compared: Compared::default(),
         });
         self.by_id[collection].insert(key.id.clone(), slot);
         slot
@@ -229,6 +239,23 @@ impl DocumentIndex {
         if !self.is_ready(collection) {
             self.ready.push(collection);
         }
+    }
+
+    /// Whether everything the deployment had of the collection was applied.
+    pub(crate) fn is_read(&self, collection: CollectionIndex) -> bool {
+        self.read.contains(&collection)
+    }
+
+    /// Notes whether it was. Gives the number of collections of which it was.
+    pub(crate) fn set_read(&mut self, collection: CollectionIndex, read: bool) -> usize {
+        self.read.retain(|known| *known != collection);
+        self.read.extend(read.then_some(collection));
+        self.read.len()
+    }
+
+    /// Nothing more is read.
+    pub(crate) fn forget_read(&mut self) {
+        self.read.clear();
     }
 
     /// Sends an edit of a document.

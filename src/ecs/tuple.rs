@@ -65,6 +65,7 @@ pub(crate) mod sealed {
         fn insert(world: &mut World, entity: Entity, parts: Self::Parts, wanted: u32) -> u32;
         fn announce(world: &mut DeferredWorld, mask: u32, change: &Change);
         fn ready(world: &mut DeferredWorld);
+        fn deployment_read(world: &mut DeferredWorld);
     }
 }
 
@@ -82,6 +83,9 @@ pub(crate) trait Form: Codec {
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, absent: u32) -> (u32, u32);
     fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change);
     fn ready(&self, world: &mut DeferredWorld);
+    fn deployment_read(&self, world: &mut DeferredWorld);
+    /// The components that may write one of these root fields.
+    fn owners(&self, fields: &[String]) -> u32;
     fn codec(self: Arc<Self>) -> Arc<dyn Codec>;
 }
 
@@ -164,6 +168,19 @@ impl<B: sealed::Tuple> Form for Typed<B> {
 
     fn ready(&self, world: &mut DeferredWorld) {
         B::ready(world);
+    }
+
+    fn deployment_read(&self, world: &mut DeferredWorld) {
+        B::deployment_read(world);
+    }
+
+    fn owners(&self, fields: &[String]) -> u32 {
+        let owns = |own: &Fields| match own {
+            Some(own) => fields.iter().any(|field| own.contains(&field.as_str())),
+            // Only a value tells.
+            None => !fields.is_empty(),
+        };
+        self.fields.iter().enumerate().map(|(at, own)| u32::from(owns(own)) << at).sum()
     }
 
     fn codec(self: Arc<Self>) -> Arc<dyn Codec> {
@@ -283,6 +300,10 @@ macro_rules! tuples {
 
             fn ready(world: &mut DeferredWorld) {
                 $(component::ready::<$type>(world);)+
+            }
+
+            fn deployment_read(world: &mut DeferredWorld) {
+                $(component::deployment_read::<$type>(world);)+
             }
         }
     )*};

@@ -14,6 +14,10 @@ impl Replica {
         // The next connection may be to a wiped or restored log: its first page tells.
         self.remote.identified = false;
         self.remote.identifying = false;
+        // They end what the former connection told, and the next one may have more.
+        for page in &mut self.pages {
+            page.is_last = false;
+        }
         let held = std::mem::take(&mut self.remote.held);
         for (index, collection) in self.collections.iter().enumerate() {
             let name = CollectionIndex(index as u16);

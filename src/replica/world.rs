@@ -107,6 +107,7 @@ impl Replica {
             Err(error) => {
                 let edited = live.last_write;
                 self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
                 self.reload(&key);
@@ -123,6 +124,7 @@ impl Replica {
             }
         };
         let mut edited = live.last_write;
+        let mut compared = Effect::nothing_of(&key, edit.capture);
         if let Some((made, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
@@ -138,6 +140,7 @@ impl Replica {
                     },
                 );
             }
+            compared = Effect::Compared { document: key.clone(), capture: edit.capture, fields: made.fields.clone() };
             let chunk = StoredChunk {
                 hash: made.hash,
                 kind: ChunkKind::Change,
@@ -155,6 +158,7 @@ impl Replica {
             self.effects.push_back(Effect::Write(edited, Write::Document(write)));
         }
         self.effects.push_back(Effect::Edited(edit.number, edited));
+        self.effects.push_back(compared);
         if answer {
             deliver(&mut self.effects, &key, document, origin);
         }

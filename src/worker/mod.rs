@@ -133,6 +133,24 @@ pub enum Report {
     },
     /// Everything the store had of this collection has been reported.
     Ready(CollectionIndex),
+    /// Everything that the deployment had of this collection when the connection was made has been reported, or (not `read`) that is no longer so:
+    /// the connection ended, or the collection is read anew. A collection that the deployment does not give us is not read. Without a deployment
+    /// there is nothing to read, and it is so as soon as the collection is [`Ready`](Self::Ready).
+    Read {
+        /// The collection.
+        collection: CollectionIndex,
+        /// Whether it is so now.
+        read: bool,
+    },
+    /// An edit was compared with what the front end had been shown.
+    Compared {
+        /// The document.
+        document: DocumentKey,
+        /// The count of the edit.
+        capture: Capture,
+        /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
+        fields: Vec<String>,
+    },
     /// Something did not work; everything else goes on.
     Failed(Failure),
     /// How things are now.
@@ -238,7 +256,7 @@ pub enum Connection {
         /// Documents there, if known.
         total: Option<u64>,
     },
-    /// Connected, and everything has arrived.
+    /// Connected, and everything that the deployment had has been reported, but for collections that it does not give us.
     Live,
 }
 

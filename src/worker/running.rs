@@ -1,7 +1,7 @@
 //! A worker at work: what happens goes to the replica, and what that wants done goes to the store, the transport and the front end.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Running {
     pub(super) status: StatusTracker,
     /// Documents whose misfit was told of.
     misfits: HashSet<DocumentKey>,
+    /// Collections of which all that the deployment had was reported.
+    read: BTreeSet<CollectionIndex>,
     /// The transport is started when the store has told what it knows of the deployment.
     started: bool,
 }
@@ -89,6 +91,7 @@ impl Running {
             remote: None,
             status,
             misfits: HashSet::new(),
+            read: BTreeSet::new(),
             started: false,
         }
     }
@@ -107,6 +110,8 @@ impl Running {
                             let (collection, id) = (document.collection, document.id.clone());
                             self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
                             self.status.edited(number, 0);
+                            let nothing = Report::Compared { document: document.clone(), capture, fields: Vec::new() };
+                            self.report(nothing);
                             return self.handle(Event::Unwritable { document, capture });
                         }
                     },
@@ -137,6 +142,9 @@ impl Running {
             DiskAnswer::Filled(collection) => {
                 self.status.filled(collection);
                 self.report(Report::Ready(collection));
+                if self.deployment.is_none() {
+                    self.report(Report::Read { collection, read: true });
+                }
             }
             DiskAnswer::Failed(failure) => self.report(Report::Failed(failure)),
             DiskAnswer::Stuck(failure) => {
@@ -187,18 +195,17 @@ impl Running {
                 self.status.connecting(attempt, reason);
             }
             Notice::Connected => {
+                self.unread();
                 self.status.connected();
                 self.handle(Event::Connected);
             }
             Notice::Disconnected { reason, .. } => {
                 self.tell_reason(&reason);
+                self.unread();
                 self.status.disconnected(reason);
                 self.handle(Event::Disconnected);
             }
             Notice::Page(page) => {
-                if !page.has_more {
-                    self.status.caught_up(page.collection);
-                }
                 self.handle(Event::Page(page));
                 self.status.advance();
             }
@@ -267,10 +274,20 @@ impl Running {
                 self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
             Effect::Subscribe { collection, checkpoint } => {
-                self.status.behind(collection);
+                self.behind(collection);
                 if let Some(transport) = &self.transport {
                     transport.request(Request::Subscribe { collection, checkpoint });
                 }
+            }
+            Effect::Read(collection) => {
+                self.status.caught_up(collection);
+                self.status.advance();
+                if self.read.insert(collection) {
+                    self.report(Report::Read { collection, read: true });
+                }
+            }
+            Effect::Compared { document, capture, fields } => {
+                self.report(Report::Compared { document, capture, fields });
             }
             Effect::Push(push) => {
                 if let Some(transport) = &self.transport {
@@ -278,6 +295,21 @@ impl Running {
                 }
             }
             Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),
+        }
+    }
+
+    /// A collection is read anew.
+    fn behind(&mut self, collection: CollectionIndex) {
+        self.status.behind(collection);
+        if self.read.remove(&collection) {
+            self.report(Report::Read { collection, read: false });
+        }
+    }
+
+    /// There may be more at the deployment than we know of.
+    fn unread(&mut self) {
+        for collection in std::mem::take(&mut self.read) {
+            self.report(Report::Read { collection, read: false });
         }
     }
 
