@@ -1,6 +1,6 @@
 //! One component type of a collection: what is done with each, before [`tuple`](super::tuple) puts them together.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::{any::type_name, collections::BTreeMap, marker::PhantomData};
 
 use bevy::{
     ecs::{
@@ -18,6 +18,7 @@ use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
     DocumentId,
     format::{self, FormatError, Value},
+    inspect,
     message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged},
     replica::Origin,
 };
@@ -86,7 +87,7 @@ pub(super) fn decode<T: Replicated>(
     if !alone && !is_there {
         return None;
     }
-    match format::from_document(document) {
+    match read::<T>(document) {
         Ok(value) => Some(value),
         // Whether it does not fit or is not there, nobody knows.
         Err(_) if !alone && fields.is_none() => None,
@@ -97,21 +98,61 @@ pub(super) fn decode<T: Replicated>(
     }
 }
 
-/// Adds what `T` would write to `fields`.
-pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
-    match format::to_value(value)? {
-        Value::Map(own) => {
-            fields.extend(own);
-            Ok(())
-        }
+/// The `T` of a document. A `Deserialize` that panics is an error of this document.
+fn read<T: Replicated>(document: &Value) -> Result<T, FormatError> {
+    inspect::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
+}
+
+/// What `T` writes.
+fn written<T: Replicated>(value: &T) -> Result<BTreeMap<String, Value>, FormatError> {
+    match inspect::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))? {
+        Value::Map(own) => Ok(own),
         other => Err(FormatError {
             path: String::new(),
             message: format!(
                 "{} writes itself as {other:?}, which is no document; give it named fields",
-                std::any::type_name::<T>()
+                type_name::<T>()
             ),
         }),
     }
+}
+
+/// Adds what `T` would write to `fields`.
+pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    fields.extend(written(value)?);
+    Ok(())
+}
+
+/// The same for an edit: what it writes has to come back.
+///
+/// It is read once more for that, which takes about as long as writing it. Otherwise a type that cannot read what it writes would lose the
+/// document: its entity would be gone after the next start, and on every other device.
+pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    let own = written(value)?;
+    if let Some(reserved) = format::RESERVED.iter().find(|reserved| own.contains_key(**reserved)) {
+        return Err(FormatError {
+            path: (*reserved).to_owned(),
+            message: format!(
+                "this field is the document's own, and what `{}` writes there would be dropped; call it otherwise, e.g. with \
+                 `#[serde(rename = \"{reserved}_\")]`",
+                type_name::<T>()
+            ),
+        });
+    }
+    let own = Value::Map(own);
+    if let Err(error) = read::<T>(&own) {
+        let message = format!(
+            "`{}` cannot read what it writes: {}. Have its Serialize and Deserialize fit each other, e.g. with `#[serde(default)]` \
+             on a field that is not always written",
+            type_name::<T>(),
+            error.message
+        );
+        return Err(FormatError { path: error.path, message });
+    }
+    if let Value::Map(own) = own {
+        fields.extend(own);
+    }
+    Ok(())
 }
 
 /// Sets `entity`'s `T` in place, if it has one. No hook or observer runs, and systems see a change.

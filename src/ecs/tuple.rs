@@ -56,7 +56,8 @@ pub(crate) mod sealed {
         fn prepare(app: &mut App) -> Vec<ComponentType>;
         fn scanners(world: &mut World) -> Vec<Box<dyn Scan>>;
         fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts;
-        fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError>;
+        /// `edited`: what is written has to come back.
+        fn encode(parts: &Self::Parts, edited: bool) -> Result<(Value, u32), FormatError>;
         fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts>;
         fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool;
         fn present(entity: EntityRef) -> u32;
@@ -105,7 +106,7 @@ impl<B> Typed<B> {
 impl<B: sealed::Tuple> Schema for Typed<B> {
     fn view(&self, document: &Value, mask: u32) -> Value {
         let parts = B::decode(document, &self.fields, mask, &mut Vec::new());
-        B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view)
+        B::encode(&parts, false).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view)
     }
 }
 
@@ -121,7 +122,7 @@ struct Captured<B: sealed::Tuple>(B::Parts);
 
 impl<B: sealed::Tuple> Encode for Captured<B> {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        B::encode(&self.0)
+        B::encode(&self.0, true)
     }
 }
 
@@ -232,10 +233,13 @@ macro_rules! tuples {
                 )+)
             }
 
-            fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError> {
+            fn encode(parts: &Self::Parts, edited: bool) -> Result<(Value, u32), FormatError> {
                 let (mut fields, mut mask) = (BTreeMap::new(), 0);
                 $(if let Some(value) = &parts.$at {
-                    component::encode(value, &mut fields)?;
+                    match edited {
+                        true => component::encode_edit(value, &mut fields)?,
+                        false => component::encode(value, &mut fields)?,
+                    }
                     mask |= 1 << $at;
                 })+
                 Ok((Value::Map(fields), mask))

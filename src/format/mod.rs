@@ -36,6 +36,7 @@ mod edit;
 mod error;
 mod first;
 mod json;
+mod keepable;
 mod key;
 mod list;
 mod read;
@@ -49,6 +50,7 @@ pub use deserialize::{from_document, from_value};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
+pub(crate) use keepable::check as check_keepable;
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};

@@ -162,6 +162,7 @@ impl Live {
         let tip = self.heads();
         if let (Content::Blank, Change::Put { value, mask }) = (&self.content, change) {
             let view = schema.view(&self.value(), *mask);
+            format::check_keepable(&view, value)?;
             let first = format::write_first(&self.actor, id.as_str(), &view, value, seconds)?;
             self.bases.insert(generation, vec![first.change.hash()]);
             return Ok(Some(self.begin(first)));

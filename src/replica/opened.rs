@@ -169,6 +169,7 @@ fn put(
     view: &Value,
     fields: &mut Vec<String>,
 ) -> Result<(), FormatError> {
+    format::check_keepable(view, value)?;
     if current.is_deleted() {
         // Putting a document that was deleted when the app last saw it brings it back.
         mark_deleted(document, current, false, fields)?;

@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
+    inspect,
     replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Replica},
     store::RemoteId,
     transport::{Notice, Reason, Request, Transport, TransportConfig},
@@ -103,7 +105,7 @@ impl Running {
                 let change = match change {
                     Captured::Delete => Change::Delete,
                     Captured::Restore => Change::Restore,
-                    Captured::Put(value) => match value.encode() {
+                    Captured::Put(value) => match inspect::guarded_type("Encode", "the front end", || value.encode()) {
                         Ok((value, mask)) => Change::Put { value, mask },
                         Err(error) => {
                             let message = format!("the edit was not taken in: {error}");
@@ -316,21 +318,34 @@ impl Running {
     fn deliver(&mut self, delta: Delta) {
         let Delta { document, generation, seen, value, origin } = delta;
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
-        let decoded = value.map(|value| collection.codec.decode(&value));
+        let decode = |value: Value| {
+            let codec = &collection.codec;
+            inspect::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
+        };
+        let decoded = match value.map(decode).transpose() {
+            Ok(decoded) => decoded,
+            // The front end goes on showing what it has.
+            Err(problem) => return self.misfit(&document, vec![problem]),
+        };
         let mut problems = Vec::new();
         let content = decoded.map(|decoded| {
             problems = decoded.problems;
             decoded.content
         });
+        self.misfit(&document, problems);
+        self.report(Report::Delta { document, generation, seen, content, origin });
+    }
+
+    /// Tells what does not fit of a version, once until one fits.
+    fn misfit(&mut self, document: &DocumentKey, problems: Vec<FormatError>) {
         if problems.is_empty() {
-            self.misfits.remove(&document);
+            self.misfits.remove(document);
         } else if self.misfits.insert(document.clone()) {
             for problem in problems {
                 let message = format!("the document does not fit the component, which is left as it is: {problem}");
                 self.fail(FailureKind::Misfit, Some(document.collection), Some(document.id.clone()), message);
             }
         }
-        self.report(Report::Delta { document, generation, seen, content, origin });
     }
 
     /// Nothing can be kept any more, so nothing is sent or taken in.
