@@ -325,6 +325,8 @@ pub enum Event {
     PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
+    /// The time has come that [`Replica::due`](super::Replica::due) told of.
+    Due,
 }
 
 impl Effect {

@@ -15,6 +15,7 @@ use crate::{
     DocumentId,
     format::{self, FormatError, Value},
     inspect::{self, Received},
+    limits,
 };
 
 pub(super) struct Opened {
@@ -55,6 +56,11 @@ impl Opened {
 
     pub(super) fn heads(&mut self) -> Vec<ChangeHash> {
         self.document.get_heads()
+    }
+
+    /// How many bytes it takes when it is saved.
+    pub(super) fn saved_bytes(&mut self) -> usize {
+        self.document.save().len()
     }
 
     /// What it holds, at the heads where it is isolated if it is.
@@ -113,8 +119,13 @@ impl Opened {
             document.rollback();
             return Err(error);
         }
-        if document.pending_ops() == 0 {
+        let operations = document.pending_ops();
+        if operations == 0 {
             return Ok(None);
+        }
+        if operations as u64 > limits::CHANGE_OPERATIONS {
+            document.rollback();
+            return Err(too_many_operations(operations));
         }
         let Some(hash) = document.commit_with(CommitOptions::default().with_time(seconds)) else {
             return Ok(None);
@@ -225,6 +236,13 @@ fn lacking(document: &mut AutoCommit, mut changes: Vec<AutomergeChange>) -> Vec<
 
 pub(super) fn automerge_error(error: AutomergeError) -> FormatError {
     unexpected(&error.to_string())
+}
+
+/// Refuses a change of so many operations.
+pub(super) fn too_many_operations(operations: usize) -> FormatError {
+    let most = limits::CHANGE_OPERATIONS;
+    let message = format!("the edit takes {operations} operations, and one can have {most}; make it in several edits");
+    FormatError { path: String::new(), message }
 }
 
 fn unexpected(message: &str) -> FormatError {

@@ -113,6 +113,14 @@ impl Replica {
                 self.reload(&key);
                 return;
             }
+            Ok(Err(error)) if live.is_spoiled => {
+                let edited = live.last_write;
+                self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.refuse_edit(&key, &error);
+                self.reload(&key);
+                return;
+            }
             Ok(Err(error)) => {
                 self.effects.push_back(Effect::Failed {
                     kind: FailureKind::Unwritable,
@@ -162,6 +170,11 @@ impl Replica {
         if answer {
             deliver(&mut self.effects, &key, document, origin);
         }
+    }
+
+    fn refuse_edit(&mut self, key: &DocumentKey, error: &FormatError) {
+        let message = format!("the edit was not taken in: {error}");
+        self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
     }
 
     pub(super) fn applied(&mut self, shown: Vec<(DocumentKey, Generation)>) {

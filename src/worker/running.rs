@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::Sender;
@@ -246,7 +246,13 @@ impl Running {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    /// How long until the replica has something to do that waits for the time.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let wait = self.replica.due()? - (self.surroundings.now)();
+        Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
         let now = (self.surroundings.now)();
         self.replica.handle(event, now);
         while let Some(effect) = self.replica.poll() {

@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     DocumentKey,
     format::{self, Counter, Value},
+    limits,
     store::RemoteId,
 };
 
@@ -65,6 +66,8 @@ struct Peer {
     reads: Vec<Event>,
     /// So is a document that is loaded.
     loads_wait: bool,
+    /// Milliseconds since 1970.
+    now: i64,
     last_write: WriteId,
     captures: BTreeMap<DocumentId, Capture>,
 }
@@ -89,6 +92,7 @@ impl Peer {
             reads_wait: false,
             reads: Vec::new(),
             loads_wait: false,
+            now: 1_700_000_000_000,
             last_write: 0,
             captures: BTreeMap::new(),
         };
@@ -105,10 +109,10 @@ impl Peer {
     }
 
     fn handle(&mut self, event: Event) {
-        self.replica.handle(event, 1_700_000_000_000);
+        self.replica.handle(event, self.now);
         while let Some(effect) = self.replica.poll() {
             if let Some(event) = self.carry_out(effect) {
-                self.replica.handle(event, 1_700_000_000_000);
+                self.replica.handle(event, self.now);
             }
         }
     }
