@@ -70,6 +70,7 @@ pub(crate) fn capture(world: &mut World, mut capturing: Local<Capturing>) {
     let mut index = world.resource_mut::<DocumentIndex>();
     index.last_capture = now;
     index.settled.clear();
+    identity::tell_unclaimed(world);
     send(world);
 }
 

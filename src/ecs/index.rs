@@ -92,6 +92,8 @@ pub struct DocumentIndex {
     pub(crate) fresh: Vec<Entity>,
     /// Entities that cannot be the document they name, which was told, and the document if another entity shows it: they wait for its place.
     pub(crate) refused: EntityHashMap<Option<Slot>>,
+    /// Entities that have a name and no component of a collection, and for how many frames.
+    pub(crate) unclaimed: Vec<(Entity, u8)>,
     pub(crate) spawning: Option<Spawning>,
     /// Whose identity is being replaced: between `on_discard` and `on_insert` of its [`DocumentId`].
     pub(crate) discarded: Option<Entity>,
@@ -115,6 +117,7 @@ impl Default for DocumentIndex {
             last_capture: Tick::new(0),
             fresh: Vec::new(),
             refused: EntityHashMap::default(),
+            unclaimed: Vec::new(),
             spawning: None,
             discarded: None,
             outbox: SyncCell::new(Vec::new()),
