@@ -236,3 +236,40 @@ fn an_edit_is_told_by_the_fields_it_changed_and_one_that_changed_nothing_by_none
     assert_eq!(peer.compared, [vec!["done".to_owned()], vec![], vec![]]);
     assert_eq!(peer.failures, [FailureKind::Unwritable]);
 }
+
+#[test]
+fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_it() {
+    use automerge::{ObjType, ROOT, transaction::Transactable};
+    let mut document = AutoCommit::new();
+    for (name, value) in [("id", "deep"), ("text", "deep")] {
+        let text = document.put_object(ROOT, name, ObjType::Text).unwrap();
+        document.splice_text(&text, 0, 0, value).unwrap();
+    }
+    document.put(ROOT, "done", false).unwrap();
+    document.put(ROOT, "votes", automerge::ScalarValue::counter(0)).unwrap();
+    let mut place = ROOT;
+    for _ in 0..100 {
+        place = document.put_object(&place, "in", ObjType::Map).unwrap();
+    }
+    document.put(&place, "end", true).unwrap();
+    document.commit();
+    let change = document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    let (good, _) = pair();
+    let mut peer = Peer::connected(3);
+    let others = good.chunks[&DocumentId::new("a")][0].0.to_vec();
+    peer.handle(Event::Page(page(0, 1, &[("deep", &change), ("a", &others)])));
+    assert_eq!(peer.delivered.len(), 2);
+    assert!(peer.failures.is_empty());
+    peer.apply("deep", 1);
+    peer.put("deep", 1, &Task { done: true, ..task("deep") });
+    peer.accept();
+    // What nobody here can show is still there.
+    let all: Vec<u8> = peer.chunks[&DocumentId::new("deep")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
+    let stored = AutoCommit::load(&all).unwrap();
+    let mut place = ROOT;
+    for _ in 0..100 {
+        place = stored.get(&place, "in").unwrap().unwrap().1;
+    }
+    assert!(stored.get(&place, "end").unwrap().is_some());
+    assert_eq!(stored.get(ROOT, "done").unwrap().unwrap().0.as_bool(), Some(true));
+}
