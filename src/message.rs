@@ -58,7 +58,8 @@ pub enum ChangeKind {
     Removed,
 }
 
-/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty.
+/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty. What others have made is not in it yet:
+/// [`DeploymentRead`] tells of that.
 #[derive(Message)]
 pub struct CollectionReady<T: Component> {
     pub(crate) of: PhantomData<fn() -> T>,

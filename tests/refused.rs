@@ -304,6 +304,67 @@ fn what_is_too_large_is_refused_at_the_edit_and_what_follows_is_sent_without_a_r
 }
 
 #[test]
+fn a_type_that_panics_when_it_is_registered_is_used_all_the_same() {
+    /// Does not expect that there is no value.
+    #[derive(Component, Serialize, Clone)]
+    struct Hasty {
+        text: String,
+    }
+    impl<'de> Deserialize<'de> for Hasty {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let note = Note::deserialize(deserializer).ok().expect("there is a value");
+            Ok(Self { text: note.text })
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let open = |app: &mut App| {
+        app.replicate::<Hasty>("notes");
+    };
+    let store = folder.path().join("one");
+    let mut one = app(&store, |plugin| plugin, open);
+    one.world_mut().spawn((Hasty { text: "kept".into() }, DocumentId::new("a")));
+    one.update();
+    until_it("it is saved", &mut one, |app| status(app).is_saved());
+    assert!(failures(&one).is_empty());
+    drop(one);
+    let mut again = app(&store, |plugin| plugin, open);
+    until_it("it is there", &mut again, |app| shown(app, |note: &Hasty| note.text.clone()) == all([("a", "kept")]));
+}
+
+#[test]
+fn a_number_that_no_document_holds_is_refused_with_its_place() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Big {
+        numbers: Vec<u128>,
+    }
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Forgetful {
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let open = |app: &mut App| {
+        app.replicate::<Big>("numbers").replicate::<Forgetful>("names");
+    };
+    let mut one = app(&folder.path().join("one"), |plugin| plugin, open);
+    one.world_mut().spawn((Big { numbers: vec![1, 2] }, DocumentId::new("a")));
+    one.world_mut().spawn((Forgetful { name: "a".into() }, DocumentId::new("b")));
+    one.update();
+    until_it("they are saved", &mut one, |app| status(app).is_saved());
+    edit::<Big>(&mut one, "a", |big| big.numbers.push(u128::MAX));
+    let failure = told(&mut one, 1);
+    assert!(failure.message.contains("numbers[2]"), "{failure}");
+    // It is not written when it is empty, and cannot be read when it is not there.
+    edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name.clear());
+    let failure = told(&mut one, 2);
+    assert_eq!(failure.document, Some(DocumentId::new("b")));
+    assert!(failure.message.contains("cannot read what it writes") && failure.message.contains("name"), "{failure}");
+    edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name = "c".into());
+    until_it("it is saved", &mut one, |app| status(app).is_saved());
+    assert_eq!(failures(&one).len(), 2);
+}
+
+#[test]
 fn a_component_that_is_touched_is_no_change() {
     #[derive(Resource, Default)]
     struct Told(Vec<(ChangeKind, Origin)>);

@@ -60,19 +60,19 @@ impl Compared {
 
 /// The worker compared an edit: the app is told of it if it was one.
 pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Capture, fields: &[String]) {
-    let Some(registered) = world.resource::<Collections>().get(document.collection) else { return };
-    let form = registered.form.clone();
     let mut index = world.resource_mut::<DocumentIndex>();
     let Some(slot) = index.find(document.collection, &document.id) else { return };
     let entry = index.entry_mut(slot);
     let components = entry.compared.compared(capture, !fields.is_empty());
-    if entry.is_deleted() {
-        // That was told already.
+    // A deletion was told already, and nothing is told after it.
+    if components == 0 || entry.is_deleted() {
         return;
     }
-    let (id, entity) = (entry.key.id.clone(), entry.entity);
-    let mask = form.owners(fields) & components;
-    form.announce(&mut world.into(), mask, &Change { id, entity, kind: ChangeKind::Updated, origin: Origin::Local });
+    let entity = entry.entity;
+    let Some(registered) = world.resource::<Collections>().get(document.collection) else { return };
+    let form = registered.form.clone();
+    let change = Change { id: document.id.clone(), entity, kind: ChangeKind::Updated, origin: Origin::Local };
+    form.announce(&mut world.into(), form.owners(fields) & components, &change);
 }
 
 #[cfg(test)]

@@ -193,7 +193,8 @@ pub enum FailureKind {
     DamagedStore,
     /// A damaged store was set aside as it was asked for; this tells what could not be read.
     SetAside,
-    /// The deployment refused a document's changes. They are kept, and the document's later ones are held back.
+    /// The deployment refused a document's changes. They are kept, and offered again when the document is edited, with the edit: at once the first
+    /// time, and after a while if that was refused as well. What is refused again for the same reason is told once.
     Refused,
     /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still to be sent. They cannot be
     /// taken in any more: the document is gone here too, and they with it. A last look at the components can be had in an observer of their removal,
@@ -205,9 +206,10 @@ pub enum FailureKind {
     Unauthenticated,
     /// The deployment's address is none.
     Deployment,
-    /// A document does not fit the component.
+    /// A document does not fit the component, or the component's own code failed on it. What is stored stays as it is.
     Misfit,
-    /// A component cannot be written as a document.
+    /// An edit was refused: it cannot be written as a document, read back by its own type, or sent. Nothing of it is kept, the entity goes on holding
+    /// it, and the next edit that can be taken is.
     Unwritable,
     /// A chunk from the deployment is damaged.
     Damaged,
