@@ -312,7 +312,7 @@ fn a_type_that_panics_when_it_is_registered_is_used_all_the_same() {
     }
     impl<'de> Deserialize<'de> for Hasty {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let note = Note::deserialize(deserializer).ok().expect("there is a value");
+            let note = Note::deserialize(deserializer).expect("there is a value");
             Ok(Self { text: note.text })
         }
     }
@@ -362,6 +362,35 @@ fn a_number_that_no_document_holds_is_refused_with_its_place() {
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name = "c".into());
     until_it("it is saved", &mut one, |app| status(app).is_saved());
     assert_eq!(failures(&one).len(), 2);
+}
+
+#[test]
+fn what_was_refused_again_and_again_is_sent_by_itself_when_it_is_good() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Tagged {
+        tags: BTreeMap<String, u32>,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let open = |app: &mut App| {
+        app.replicate::<Tagged>("tagged");
+    };
+    let mut one = app(&folder.path().join("one"), |plugin| plugin.deployment(backend.url()), open);
+    one.world_mut().spawn((Tagged { tags: BTreeMap::new() }, DocumentId::new("a")));
+    until_it("it is sent", &mut one, |app| is_quiet(app) && backend.stats().documents == 1);
+    // In every frame, as long as a deployment that minds such a name would have to refuse it more than once.
+    for count in 0..200 {
+        edit::<Tagged>(&mut one, "a", |tagged| {
+            tagged.tags.insert("_mine".into(), count);
+        });
+        until_it("it is saved", &mut one, |app| status(app).is_saved());
+    }
+    assert!(failures(&one).len() <= 1, "{:?}", failures(&one));
+    edit::<Tagged>(&mut one, "a", |tagged| tagged.tags = BTreeMap::from([("mine".into(), 1)]));
+    until_it("the good one is sent", &mut one, |app| is_quiet(app));
+    let row = backend.rows("tagged").remove(0).1;
+    let convex::Value::Object(row) = row else { panic!("a row is an object: {row:?}") };
+    assert_eq!(row["tags"], convex::Value::Object(BTreeMap::from([("mine".into(), 1.0.into())])));
 }
 
 #[test]
