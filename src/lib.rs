@@ -73,7 +73,8 @@
 //!
 //! [`ReplicateSystems`](ecs::ReplicateSystems) orders it: what arrived is applied in `PreUpdate`, within a time budget, and what you changed is
 //! captured in `Last`. Neither does any disk, network or CRDT work. [`DocumentChanged`](message::DocumentChanged),
-//! [`CollectionReady`](message::CollectionReady) and [`SyncFailed`](message::SyncFailed) are messages;
+//! [`CollectionReady`](message::CollectionReady), [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
+//! [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read) and [`sync_live`](ecs::sync_live) are run conditions;
 //! [`SyncStatus`](message::SyncStatus) tells whether we are offline, catching up or live, and what waits.
 //!
 //! # A map of the rooms
@@ -130,8 +131,8 @@ pub mod prelude {
             Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents,
             SyncControl,
         },
-        ecs::{DocumentIndex, ReplicateSystems},
-        message::{ChangeKind, CollectionReady, DocumentChanged, Misfit, SyncFailed, SyncStatus},
+        ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live},
+        message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, Misfit, SyncFailed, SyncStatus},
         plugin::{ReplicateAppExt, ReplicatePlugin},
         replica::Origin,
         worker::{Connection, FailureKind},

@@ -39,6 +39,9 @@ pub const DOCUMENT_ID_BYTES: usize = 128;
 pub const SCOPE_BYTES: usize = 128;
 /// Nesting of a value: Convex's limit.
 pub const NESTING: usize = 64;
+/// How far a counter counts, up and down: what JavaScript holds without loss. Each of 500 concurrent edits may add the most there is to add, and
+/// the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
+pub const COUNTER: u64 = 1 << 53;
 /// A materialized row: Convex's limit.
 pub const ROW_BYTES: usize = 1024 * 1024;
 /// Elements of a list in a row: Convex's limit.

@@ -14,9 +14,10 @@ use crate::{
 
 /// A document's `T` changed in this world.
 ///
-/// Changes from elsewhere are told when they are applied, in [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply); this
-/// app's own when they are captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of
-/// the frame, so that systems of the next frame read them.
+/// Changes from elsewhere are told when they are applied, in [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that
+/// this app inserts is told when it is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the frame, so
+/// that systems of the next frame read it. An edit of this app is told when the worker has compared it with what the entity had shown, in one of
+/// the next frames: a component that was touched and not changed is not told.
 #[derive(Message)]
 pub struct DocumentChanged<T: Component> {
     /// Its collection: where `T` is in several,
@@ -81,7 +82,8 @@ pub struct Misfit {
     pub since: SystemTime,
 }
 
-/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty.
+/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty. What others have made is not in it yet:
+/// [`DeploymentRead`] tells of that.
 #[derive(Message)]
 pub struct CollectionReady<T: Component> {
     pub(crate) of: PhantomData<fn() -> T>,
@@ -96,6 +98,26 @@ impl<T: Component> Clone for CollectionReady<T> {
 impl<T: Component> fmt::Debug for CollectionReady<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CollectionReady")
+    }
+}
+
+/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: the time to make what is missing. Comes
+/// again after each reconnect, when the collection has caught up. As a run condition, and for when it does not come:
+/// [`deployment_read`](crate::ecs::deployment_read).
+#[derive(Message)]
+pub struct DeploymentRead<T: Component> {
+    pub(crate) of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> Clone for DeploymentRead<T> {
+    fn clone(&self) -> Self {
+        Self { of: PhantomData }
+    }
+}
+
+impl<T: Component> fmt::Debug for DeploymentRead<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeploymentRead")
     }
 }
 
@@ -122,6 +144,9 @@ pub struct SyncStatus {
     pub unsent: usize,
     /// Whether the store is open. Until then edits are kept in memory.
     pub store_open: bool,
+    /// Everything that the deployment had when the connection was made is in the world, of all collections:
+    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. A collection that the deployment does not let this app read keeps it false.
+    pub deployment_read: bool,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
 }
@@ -134,13 +159,15 @@ impl Default for SyncStatus {
             lost: 0,
             unsent: 0,
             store_open: false,
+            deployment_read: false,
             last_error: None,
         }
     }
 }
 
 impl SyncStatus {
-    /// Connected, and everything has arrived.
+    /// Connected, and everything that the deployment had is in the world, but for collections that it does not let this app read: see
+    /// [`deployment_read`](Self::deployment_read).
     pub fn is_live(&self) -> bool {
         matches!(self.connection, Connection::Live)
     }
@@ -208,6 +235,7 @@ impl SyncStatus {
     pub(crate) fn stop(&mut self, why: &Failure) {
         self.connection = Connection::Offline { reason: Some(Reason::Store(why.message.clone())) };
         self.store_open = false;
+        self.deployment_read = false;
     }
 }
 

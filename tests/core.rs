@@ -72,6 +72,7 @@ impl Front {
                 };
             }
             Report::Ready(_) => self.ready = true,
+            Report::Read { .. } | Report::Compared { .. } => {}
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
             Report::Stopped(failure) => {
                 self.stopped = true;
@@ -194,16 +195,40 @@ fn an_edit_that_cannot_be_written_keeps_no_later_version_waiting() {
     front.worker.send(Command::Show(document));
     // A front end lets a version wait until it includes all that it has captured.
     front.until("a version includes both", |front| front.seen.get(&DocumentId::new("a")) == Some(&2));
-    assert_eq!(front.saved(), 2);
+    front.until("both count as saved", |front| front.saved() == 2);
 }
 
-/// A front end's own code may panic on the worker's thread.
-struct Panics;
+/// A front end's own code may panic on the worker's thread: when it writes a value, or when the value is dropped.
+struct Panics {
+    dropped: bool,
+}
 
 impl Encode for Panics {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        panic!("this type cannot be written")
+        assert!(self.dropped, "this type cannot be written");
+        Ok((Value::Map(BTreeMap::new()), 1))
     }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        assert!(!self.dropped, "this type cannot be dropped");
+    }
+}
+
+#[test]
+fn a_panic_of_what_is_written_is_told_of_its_document_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut front = Front::open(&folder.path().join("notes.sqlite"));
+    front.until("the store is read", |front| front.ready);
+    front.edit("a", 0, 1, Captured::Put(Box::new(Panics { dropped: false })));
+    front.edit("b", 0, 1, note("written", 1));
+    front.edit("a", 0, 2, note("after all", 1));
+    front.until("all is saved", |front| front.saved() == 3);
+    let [(kind, message)] = &front.failures[..] else { panic!("{:?}", front.failures) };
+    assert_eq!(*kind, FailureKind::Unwritable);
+    assert!(message.starts_with("notes/a: ") && message.contains("this type cannot be written"), "{message}");
+    assert!(!front.stopped);
 }
 
 #[test]
@@ -214,11 +239,11 @@ fn a_panic_of_the_worker_is_told_and_what_was_saved_stays() {
     front.until("the store is read", |front| front.ready);
     front.edit("a", 0, 1, note("before", 1));
     front.until("it is saved", |front| front.saved() == 1);
-    front.edit("b", 0, 1, Captured::Put(Box::new(Panics)));
+    front.edit("b", 0, 1, Captured::Put(Box::new(Panics { dropped: true })));
     front.until("the end is told", |front| front.stopped);
     let (kind, message) = &front.failures[0];
     assert_eq!(*kind, FailureKind::Store);
-    assert!(message.contains("this type cannot be written") && message.contains("nothing is saved"), "{message}");
+    assert!(message.contains("this type cannot be dropped") && message.contains("nothing is saved"), "{message}");
     drop(front);
     let mut front = Front::open(&store);
     front.until("the store is read", |front| front.ready);

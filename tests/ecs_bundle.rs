@@ -62,9 +62,26 @@ fn an_edit_speaks_of_the_components_that_changed() {
 
     world.app.world_mut().get_mut::<Position>(entity).unwrap().x = 2.0;
     assert_eq!(masks(&world.edits_by_frame()), [0b10]);
+    world.compared("a", 2, &["x"]);
+    assert_eq!(world.edits_by_frame(), []);
     assert_eq!(world.changes::<Player>(), []);
     assert_eq!(world.changes::<Position>(), [told("a", ChangeKind::Updated, Origin::Local)]);
-    assert_eq!(world.edits_by_frame(), []);
+}
+
+#[test]
+fn of_two_components_that_were_touched_the_one_that_changed_is_told() {
+    let mut world = players();
+    let entity = world.app.world_mut().spawn((player("Ada"), at(1.0), id("a"))).id();
+    world.edits_by_frame();
+    world.changes::<Player>();
+    world.changes::<Position>();
+    world.app.world_mut().get_mut::<Position>(entity).unwrap().set_changed();
+    world.app.world_mut().get_mut::<Player>(entity).unwrap().name = "Grace".into();
+    assert_eq!(masks(&world.edits_by_frame()), [0b11]);
+    world.compared("a", 2, &["name"]);
+    world.frame();
+    assert_eq!(world.changes::<Player>(), [told("a", ChangeKind::Updated, Origin::Local)]);
+    assert_eq!(world.changes::<Position>(), []);
 }
 
 #[test]

@@ -36,6 +36,9 @@ fn an_edit_in_place_is_sent_with_the_next_count() {
     world.sent();
     world.edit("a", |task| task.done = true);
     assert_eq!(world.edits_by_frame(), [put("a", 0, 2, &Task { text: "milk".into(), done: true })]);
+    assert_eq!(world.changes::<Task>(), [], "nobody knows yet whether it changed anything");
+    world.compared("a", 2, &["done"]);
+    world.frame();
     assert_eq!(world.changes::<Task>(), [told("a", ChangeKind::Updated, Origin::Local)]);
 }
 
@@ -286,4 +289,31 @@ fn the_last_edit_before_the_app_exits_is_sent_and_the_line_is_dropped() {
     });
     assert_eq!(texts(&world.edits_by_frame()), ["last words"]);
     assert!(!world.app.world().contains_resource::<bevy_convex_replicate::ecs::Link>());
+}
+
+#[test]
+fn a_name_without_a_component_is_told_once_and_the_entity_is_a_document_when_it_gets_one() {
+    #[derive(Component)]
+    struct Local;
+    let mut world = tasks();
+    let entity = world.app.world_mut().spawn((id("a"), Local)).id();
+    world.frame();
+    assert_eq!(world.failures(), []);
+    for _ in 0..10 {
+        world.frame();
+    }
+    let failures = world.failures();
+    assert_eq!(failures.len(), 1);
+    assert_eq!((failures[0].kind, failures[0].document.clone()), (FailureKind::Identity, Some(id("a"))));
+    world.app.world_mut().entity_mut(entity).insert(task("later"));
+    assert_eq!(world.edits_by_frame(), [put("a", 0, 1, &task("later"))]);
+    // One that gets its component in the next frame is no news, nor is one that goes.
+    let (first, second) = (world.app.world_mut().spawn(id("b")).id(), world.app.world_mut().spawn(id("c")).id());
+    world.frame();
+    world.app.world_mut().entity_mut(first).insert(task("next"));
+    world.app.world_mut().despawn(second);
+    for _ in 0..10 {
+        world.frame();
+    }
+    assert_eq!(world.failures(), []);
 }

@@ -9,8 +9,10 @@ use std::{
 use bevy::{ecs::world::DeferredWorld, platform::cell::SyncCell, prelude::*};
 
 use super::{
+    arrival::{Arrived, Held},
     capture::{capture_now, report, send},
     collections::Collections,
+    compared::compared,
     component::Change,
     hierarchy,
     index::{DocumentIndex, Life, Slot, Spawning},
@@ -21,7 +23,7 @@ use crate::{
     CollectionIndex,
     message::{ChangeKind, Misfit, SyncStatus},
     replica::{Capture, Generation, Kept, Origin},
-    worker::{self, Command, Failure, FailureKind, Report},
+    worker::{self, Command, Connection, Failure, FailureKind, Report, Status},
 };
 
 /// How many documents are applied between two looks at the clock.
@@ -60,9 +62,17 @@ pub(crate) struct Pending {
     queued: bool,
 }
 
+impl Pending {
+    /// Whether it waits for a version that includes the newest edits.
+    pub(crate) fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
 enum Next {
     Document(Slot),
     Ready(CollectionIndex),
+    Arrived(Arrived),
 }
 
 /// What apply keeps from frame to frame.
@@ -71,6 +81,34 @@ pub(crate) struct Applying {
     queue: VecDeque<Next>,
     /// Documents whose version waits for a newer one.
     waiting: Vec<Slot>,
+    /// What is true as soon as some of those are applied.
+    held: Held,
+}
+
+impl Applying {
+    /// It is no longer so.
+    fn forget(&mut self, arrived: Arrived) {
+        self.queue.retain(|next| !matches!(next, Next::Arrived(queued) if *queued == arrived));
+        self.held.forget(arrived);
+    }
+
+    /// The worker is live when all versions were reported; the app is when they are in the world. Until then it is shown to be catching up.
+    fn hold_back(&mut self, status: &mut Status, shown: &Connection) {
+        if status.connection != Connection::Live {
+            return self.forget(Arrived::Live);
+        }
+        let progress = match shown {
+            Connection::Live => return,
+            Connection::CatchingUp { .. } => shown.clone(),
+            _ => Connection::CatchingUp { received: 0, total: None },
+        };
+        // Once is enough, and the first is the one that is true the soonest.
+        if !self.held.has(Arrived::Live) && !self.queue.iter().any(|next| matches!(next, Next::Arrived(Arrived::Live)))
+        {
+            self.queue.push_back(Next::Arrived(Arrived::Live));
+        }
+        status.connection = progress;
+    }
 }
 
 /// What became of a version.
@@ -81,10 +119,10 @@ enum Outcome {
 
 /// Takes in what the worker reports, and moves waiting versions into the world within the budget.
 pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
-    let Applying { queue, waiting } = &mut *applying;
     let budget = world.resource::<ApplyBudget>().frame;
     let start = Instant::now();
-    take_in(world, queue, start, budget / 2);
+    take_in(world, &mut applying, start, budget / 2);
+    let Applying { queue, waiting, held } = &mut *applying;
 
     for slot in std::mem::take(waiting) {
         let mut index = world.resource_mut::<DocumentIndex>();
@@ -113,6 +151,10 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
                     world.resource_mut::<DocumentIndex>().set_ready(collection);
                 }
             }
+            Some(Next::Arrived(arrived)) => {
+                let slots = waiting_for(world, queue, waiting, arrived);
+                held.tell_after(world, arrived, slots);
+            }
             Some(Next::Document(slot)) => {
                 if let Outcome::Waits = apply_one(world, slot) {
                     waiting.push(slot);
@@ -120,10 +162,22 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
             }
         }
     }
+    held.tell_due(world);
     send(world);
 }
 
-fn take_in(world: &mut World, queue: &mut VecDeque<Next>, start: Instant, budget: Duration) {
+/// The documents of which a version that was reported before `arrived` waits for a newer one.
+fn waiting_for(world: &World, queue: &VecDeque<Next>, waiting: &[Slot], arrived: Arrived) -> Vec<Slot> {
+    let index = world.resource::<DocumentIndex>();
+    let queued = queue.iter().filter_map(|next| match next {
+        Next::Document(slot) => Some(slot),
+        _ => None,
+    });
+    let is_waiting = |slot: &Slot| index.entry(*slot).waits() && arrived.is_of(index.entry(*slot).key.collection);
+    waiting.iter().chain(queued).copied().filter(is_waiting).collect()
+}
+
+fn take_in(world: &mut World, applying: &mut Applying, start: Instant, budget: Duration) {
     let mut reports = Vec::new();
     loop {
         let Some(mut link) = world.get_resource_mut::<Link>() else { return };
@@ -132,7 +186,7 @@ fn take_in(world: &mut World, queue: &mut VecDeque<Next>, start: Instant, budget
             return;
         }
         for report in reports.drain(..) {
-            take_in_one(world, queue, report);
+            take_in_one(world, applying, report);
         }
         if start.elapsed() >= budget {
             return;
@@ -140,7 +194,8 @@ fn take_in(world: &mut World, queue: &mut VecDeque<Next>, start: Instant, budget
     }
 }
 
-fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
+fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
+    let queue = &mut applying.queue;
     match next {
         Report::Delta { document, generation, seen, content, misfit, origin } => {
             let mut index = world.resource_mut::<DocumentIndex>();
@@ -160,15 +215,26 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
             entry.pending = Some(pending);
         }
         Report::Ready(collection) => queue.push_back(Next::Ready(collection)),
+        Report::Read { collection, read: true } => queue.push_back(Next::Arrived(Arrived::Read(collection))),
+        Report::Read { collection, read: false } => {
+            applying.forget(Arrived::Read(collection));
+            world.resource_mut::<DocumentIndex>().set_read(collection, false);
+            world.resource_mut::<SyncStatus>().deployment_read = false;
+        }
+        Report::Compared { document, capture, fields } => compared(world, &document, capture, &fields),
         Report::Failed(failure) => {
             not_written(world, &failure);
             report(world, failure);
         }
         Report::Stopped(failure) => {
+            applying.queue.retain(|next| !matches!(next, Next::Arrived(_)));
+            applying.held = Held::default();
+            world.resource_mut::<DocumentIndex>().forget_read();
             world.resource_mut::<SyncStatus>().stop(&failure);
             report(world, failure);
         }
-        Report::Status(status) => {
+        Report::Status(mut status) => {
+            applying.hold_back(&mut status, &world.resource::<SyncStatus>().connection);
             world.resource_mut::<DocumentIndex>().saved = status.saved;
             let mut shown = world.resource_mut::<SyncStatus>();
             if shown.differs(&status) {
@@ -212,7 +278,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
             capture_now(&mut world.into(), entity);
         }
         let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
-        if pending.seen < entry.captures {
+        if pending.seen < entry.compared.wanted(entry.captures) {
             let (since, frames) = pending.waiting.get_or_insert_with(|| (Instant::now(), 0));
             *frames += 1;
             if *frames <= FRAMES_TO_WAIT || since.elapsed() < wait {

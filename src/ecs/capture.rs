@@ -70,6 +70,7 @@ pub(crate) fn capture(world: &mut World, mut capturing: Local<Capturing>) {
     let mut index = world.resource_mut::<DocumentIndex>();
     index.last_capture = now;
     index.settled.clear();
+    identity::tell_unclaimed(world);
     send(world);
 }
 
@@ -152,9 +153,11 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     }
     entry.absent &= !mask;
     entry.has |= mask;
+    // What is new is a change. Whether the rest was only touched is for the worker to find.
+    entry.compared.sent(entry.captures, mask & !added);
     index.settled.insert(entity, now);
     let change = Change { collection, id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
-    tuple::announce(&*form, world, mask & !added, added, change);
+    tuple::announce(&*form, world, 0, added, change);
 }
 
 /// Hands the worker what was collected, and the app what failed.

@@ -1,6 +1,6 @@
 //! One component type of a collection: what is done with each, before [`tuple`](super::tuple) puts them together.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::{any::type_name, collections::BTreeMap, marker::PhantomData};
 
 use bevy::{
     ecs::{
@@ -18,7 +18,8 @@ use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
     CollectionIndex, DocumentId,
     format::{self, FormatError, Value},
-    message::{ChangeKind, CollectionReady, DocumentChanged},
+    inspect,
+    message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged},
     replica::Origin,
 };
 
@@ -41,7 +42,10 @@ pub struct Change {
 
 /// Prepares an app for documents with a `T`.
 pub(super) fn prepare<T: Replicated>(app: &mut App) {
-    app.add_message::<DocumentChanged<T>>().add_message::<CollectionReady<T>>().add_observer(removed::<T>);
+    app.add_message::<DocumentChanged<T>>()
+        .add_message::<CollectionReady<T>>()
+        .add_message::<DeploymentRead<T>>()
+        .add_observer(removed::<T>);
 }
 
 /// `T` leaves an entity: what is dirty is captured while it is still there, and the document keeps its fields.
@@ -105,7 +109,7 @@ pub(super) fn decode<T: Replicated>(
     if !alone && !is_there {
         return Decoding::Absent;
     }
-    match format::from_document(document) {
+    match read::<T>(document) {
         Ok(value) => Decoding::Fits(value),
         // Whether it does not fit or is not there cannot be told.
         Err(_) if !alone && fields.is_none() => Decoding::Absent,
@@ -137,30 +141,72 @@ impl<T> Decoding<T> {
     }
 }
 
-/// Adds what `T` would write to `fields`.
-pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
-    match format::to_value(value)?.into_map() {
-        Ok(own) => {
-            for (name, value) in own {
-                if fields.contains_key(&name) {
-                    let message = format!(
-                        "{} writes it, and so does another component of the document; give one of them another name",
-                        std::any::type_name::<T>()
-                    );
-                    return Err(FormatError { path: name, message });
-                }
-                fields.insert(name, value);
-            }
-            Ok(())
-        }
+/// The `T` of a document. A `Deserialize` that panics is an error of this document.
+fn read<T: Replicated>(document: &Value) -> Result<T, FormatError> {
+    inspect::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
+}
+
+/// What `T` writes.
+fn written<T: Replicated>(value: &T) -> Result<BTreeMap<String, Value>, FormatError> {
+    match inspect::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
+        Ok(own) => Ok(own),
         Err(other) => Err(FormatError {
             path: String::new(),
             message: format!(
                 "{} writes itself as {other:?}, which is no document; give it named fields",
-                std::any::type_name::<T>()
+                type_name::<T>()
             ),
         }),
     }
+}
+
+/// Adds what `T` would write to `fields`.
+pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    add::<T>(written(value)?, fields)
+}
+
+/// Adds what `T` writes to what other components do. No two write the same field.
+fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    for (name, value) in own {
+        if fields.contains_key(&name) {
+            let message = format!(
+                "{} writes it, and so does another component of the document; give one of them another name",
+                type_name::<T>()
+            );
+            return Err(FormatError { path: name, message });
+        }
+        fields.insert(name, value);
+    }
+    Ok(())
+}
+
+/// The same for an edit: what it writes has to come back.
+///
+/// It is read once more for that, which takes about as long as writing it. Otherwise a type that cannot read what it writes would lose the
+/// document: its entity would be gone after the next start, and on every other device.
+pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
+    let own = written(value)?;
+    if let Some(reserved) = format::RESERVED.iter().find(|reserved| own.contains_key(**reserved)) {
+        return Err(FormatError {
+            path: (*reserved).to_owned(),
+            message: format!(
+                "this field is the document's own, and what `{}` writes there would be dropped; call it otherwise, e.g. with \
+                 `#[serde(rename = \"{reserved}_\")]`",
+                type_name::<T>()
+            ),
+        });
+    }
+    let own = Value::Map(own);
+    if let Err(error) = read::<T>(&own) {
+        let message = format!(
+            "`{}` cannot read what it writes: {}. Have its Serialize and Deserialize fit each other, e.g. with `#[serde(default)]` \
+             on a field that is not always written",
+            type_name::<T>(),
+            error.message
+        );
+        return Err(FormatError { path: error.path, message });
+    }
+    add::<T>(own.into_map().unwrap_or_default(), fields)
 }
 
 /// How the parts of a `T` that are not in the document stay when a version of the document replaces it.
@@ -215,6 +261,11 @@ pub(super) fn announce<T: Replicated>(world: &mut DeferredWorld, change: Change)
 /// Tells them that the collection is complete.
 pub(super) fn ready<T: Replicated>(world: &mut DeferredWorld) {
     world.write_message(CollectionReady::<T> { of: PhantomData });
+}
+
+/// Tells them that the collection is as the deployment had it.
+pub(super) fn deployment_read<T: Replicated>(world: &mut DeferredWorld) {
+    world.write_message(DeploymentRead::<T> { of: PhantomData });
 }
 
 /// Finds the entities whose component changed.

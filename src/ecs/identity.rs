@@ -16,6 +16,9 @@ use crate::{
     worker::{Command, FailureKind},
 };
 
+/// An entity may get its name in one frame and its component in the next, or in the one after that where commands of commands make it.
+const FRAMES_WITHOUT_COMPONENT: u8 = 2;
+
 /// An entity has an identity now. Being the first hook to run when apply spawns an entity, it also separates apply's own write from
 /// what hooks and observers do afterwards.
 pub(crate) fn on_add(mut world: DeferredWorld, context: HookContext) {
@@ -95,7 +98,13 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     let Some(collections) = world.get_resource::<Collections>() else { return };
     let collection = match collections.of(shown.archetype()) {
         Belongs::To(collection) => collection,
-        Belongs::Nowhere => return,
+        Belongs::Nowhere => {
+            let mut index = world.resource_mut::<DocumentIndex>();
+            if index.unclaimed.iter().all(|(known, _)| *known != entity) {
+                index.unclaimed.push((entity, 0));
+            }
+            return;
+        }
         Belongs::Unclear(_) if !is_complete => return,
         Belongs::Unclear(found) => {
             let message = format!(
@@ -154,6 +163,28 @@ fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
     index.settled.insert(entity, now);
     let key = index.entry(slot).key.clone();
     index.send(Command::Show(key));
+}
+
+/// Tells of entities that have a name and, some frames later, still no component that could be a document. They become documents when they get
+/// one.
+pub(super) fn tell_unclaimed(world: &mut World) {
+    let unclaimed = std::mem::take(&mut world.resource_mut::<DocumentIndex>().unclaimed);
+    for (entity, frames) in unclaimed {
+        let Some(id) = world.get::<DocumentId>(entity).cloned() else { continue };
+        let mut index = world.resource_mut::<DocumentIndex>();
+        if index.slot_of(entity).is_some() || index.refused.contains_key(&entity) {
+            continue;
+        }
+        if frames < FRAMES_WITHOUT_COMPONENT {
+            index.unclaimed.push((entity, frames + 1));
+            continue;
+        }
+        let message = format!(
+            "entity {entity} has a DocumentId and no component of a collection, so it is no document and nothing of it is kept; \
+             register its component with app.replicate, or insert one that is"
+        );
+        index.fail(FailureKind::Identity, None, Some(&id), message);
+    }
 }
 
 fn refuse(

@@ -9,7 +9,7 @@ use bevy::{
     prelude::*,
 };
 
-use super::apply::Pending;
+use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     replica::{Capture, Generation},
@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub has: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
+    /// What the worker found of the edits that were sent.
+    pub compared: Compared,
 }
 
 /// Whether a document is deleted, as this world knows it.
@@ -71,6 +73,11 @@ impl Entry {
     pub(crate) fn is_gone(&self) -> bool {
         self.life == Life::Deleted && self.entity.is_none()
     }
+
+    /// Whether a version waits for one that includes the newest edits.
+    pub(crate) fn waits(&self) -> bool {
+        self.pending.as_ref().is_some_and(Pending::waits)
+    }
 }
 
 /// An entity that apply is about to spawn for a document.
@@ -92,12 +99,15 @@ pub struct DocumentIndex {
     entries: Vec<Entry>,
     by_id: Vec<HashMap<DocumentId, Slot>>,
     ready: Vec<CollectionIndex>,
+    read: Vec<CollectionIndex>,
     by_entity: EntityHashMap<Slot>,
     pub(crate) settled: EntityHashMap<Tick>,
     pub(crate) last_capture: Tick,
     pub(crate) fresh: Vec<Entity>,
     /// Entities that cannot be the document they name, which was told, and the document if another entity shows it: they wait for its place.
     pub(crate) refused: EntityHashMap<Option<Slot>>,
+    /// Entities that have a name and no component of a collection, and for how many frames.
+    pub(crate) unclaimed: Vec<(Entity, u8)>,
     pub(crate) spawning: Option<Spawning>,
     /// Entities that the app spawned for documents that are only to be there.
     pub(crate) ensured: EntityHashSet,
@@ -121,11 +131,13 @@ impl Default for DocumentIndex {
             entries: Vec::new(),
             by_id: Vec::new(),
             ready: Vec::new(),
+            read: Vec::new(),
             by_entity: EntityHashMap::default(),
             settled: EntityHashMap::default(),
             last_capture: Tick::new(0),
             fresh: Vec::new(),
             refused: EntityHashMap::default(),
+            unclaimed: Vec::new(),
             spawning: None,
             ensured: EntityHashSet::default(),
             discarded: None,
@@ -188,6 +200,7 @@ impl DocumentIndex {
             is_default: false,
             has: 0,
             pending: None,
+            compared: Compared::default(),
         });
         self.by_id[collection].insert(key.id.clone(), slot);
         slot
@@ -263,6 +276,23 @@ impl DocumentIndex {
         if !self.is_ready(collection) {
             self.ready.push(collection);
         }
+    }
+
+    /// Whether everything the deployment had of the collection was applied.
+    pub(crate) fn is_read(&self, collection: CollectionIndex) -> bool {
+        self.read.contains(&collection)
+    }
+
+    /// Notes whether it was. Gives the number of collections of which it was.
+    pub(crate) fn set_read(&mut self, collection: CollectionIndex, read: bool) -> usize {
+        self.read.retain(|known| *known != collection);
+        self.read.extend(read.then_some(collection));
+        self.read.len()
+    }
+
+    /// Nothing more is read.
+    pub(crate) fn forget_read(&mut self) {
+        self.read.clear();
     }
 
     /// Sends an edit of a document.

@@ -15,8 +15,10 @@
 use bevy::{ecs::change_detection::Tick, prelude::*};
 
 mod apply;
+mod arrival;
 mod capture;
 mod collections;
+mod compared;
 mod component;
 mod conversion;
 pub(crate) mod document;
@@ -28,6 +30,7 @@ mod reference;
 mod tuple;
 
 pub(crate) use apply::{ApplyBudget, apply};
+pub use arrival::{Arrival, collection_ready, deployment_read, sync_live};
 #[cfg(feature = "backend")]
 pub(crate) use capture::report;
 pub(crate) use capture::{capture, check_ticks, close_on_exit};

@@ -70,7 +70,8 @@ pub(crate) mod sealed {
             mask: u32,
             problems: &mut Vec<FormatError>,
         ) -> (Self::Parts, u32);
-        fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError>;
+        /// `edited`: what is written has to come back.
+        fn encode(parts: &Self::Parts, edited: bool) -> Result<(Value, u32), FormatError>;
         fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts>;
         fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool;
         fn present(entity: EntityRef) -> u32;
@@ -81,6 +82,7 @@ pub(crate) mod sealed {
         fn remove(world: &mut World, entity: Entity, mask: u32);
         fn announce(world: &mut DeferredWorld, mask: u32, change: &Change);
         fn ready(world: &mut DeferredWorld);
+        fn deployment_read(world: &mut DeferredWorld);
     }
 }
 
@@ -106,6 +108,9 @@ pub(crate) trait Form: Codec {
     fn remove(&self, world: &mut World, entity: Entity, mask: u32);
     fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change);
     fn ready(&self, world: &mut DeferredWorld);
+    fn deployment_read(&self, world: &mut DeferredWorld);
+    /// The components that may write one of these root fields.
+    fn owners(&self, fields: &[String]) -> u32;
     fn codec(self: Arc<Self>) -> Arc<dyn Codec>;
 }
 
@@ -130,7 +135,7 @@ impl<B> Typed<B> {
 impl<B: sealed::Tuple> Schema for Typed<B> {
     fn view(&self, document: &Value, mask: u32) -> View {
         let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, mask, &mut Vec::new());
-        let value = B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view);
+        let value = B::encode(&parts, false).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view);
         View { value, misfits }
     }
 }
@@ -167,7 +172,7 @@ struct Captured<B: sealed::Tuple> {
 
 impl<B: sealed::Tuple> Encode for Captured<B> {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        let (value, mask) = B::encode(&self.parts)?;
+        let (value, mask) = B::encode(&self.parts, true)?;
         refuse_strangers(&value, mask, &self.fields)?;
         Ok((value, mask))
     }
@@ -255,6 +260,19 @@ impl<B: sealed::Tuple> Form for Typed<B> {
         B::ready(world);
     }
 
+    fn deployment_read(&self, world: &mut DeferredWorld) {
+        B::deployment_read(world);
+    }
+
+    fn owners(&self, fields: &[String]) -> u32 {
+        let owns = |own: &Fields| match own {
+            Some(own) => fields.iter().any(|field| own.contains(&field.as_str())),
+            // Only a value tells.
+            None => !fields.is_empty(),
+        };
+        self.fields.iter().enumerate().map(|(at, own)| u32::from(owns(own)) << at).sum()
+    }
+
     fn codec(self: Arc<Self>) -> Arc<dyn Codec> {
         self
     }
@@ -312,10 +330,13 @@ macro_rules! tuples {
                 (parts, misfits)
             }
 
-            fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError> {
+            fn encode(parts: &Self::Parts, edited: bool) -> Result<(Value, u32), FormatError> {
                 let (mut fields, mut mask) = (BTreeMap::new(), 0);
                 $(if let Some(value) = &parts.$at {
-                    component::encode(value, &mut fields)?;
+                    match edited {
+                        true => component::encode_edit(value, &mut fields)?,
+                        false => component::encode(value, &mut fields)?,
+                    }
                     mask |= 1 << $at;
                 })+
                 Ok((Value::Map(fields), mask))
@@ -392,6 +413,10 @@ macro_rules! tuples {
 
             fn ready(world: &mut DeferredWorld) {
                 $(component::ready::<$type>(world);)+
+            }
+
+            fn deployment_read(world: &mut DeferredWorld) {
+                $(component::deployment_read::<$type>(world);)+
             }
         }
     )*};

@@ -37,6 +37,7 @@ mod entity;
 mod error;
 mod first;
 mod json;
+mod keepable;
 mod key;
 mod list;
 mod path;
@@ -53,6 +54,7 @@ pub(crate) use edit::{Aliases, Options, Outcome, edit_with};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
+pub(crate) use keepable::check as check_keepable;
 pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;

@@ -23,7 +23,9 @@ pub struct Shape {
 /// not store. The message says what to do.
 pub fn shape<T: DeserializeOwned>() -> Result<Shape, FormatError> {
     let refused = |why: String| FormatError::new(format_args!("`{}` cannot be a document: {why}", type_name::<T>()));
-    match T::deserialize(Probe) {
+    // Its own code is run without a value, which it may not have been written for: it is asked again when there is one.
+    let asked = std::panic::catch_unwind(|| T::deserialize(Probe).map(|_| ())).unwrap_or(Err(Asked::Other));
+    match asked {
         Err(Asked::Struct(fields)) => {
             for field in fields {
                 check(field).map_err(refused)?;

@@ -15,6 +15,9 @@ pub(super) const WHOLE: &str = "$bevy_convex_replicate::Whole";
 ///
 /// Any edit is an increment by the difference to what the app had seen. In other formats it is a plain number.
 ///
+/// It counts up to 2^53 and down to -2^53, as far as JavaScript counts without loss and so that the sum of many concurrent edits fits in 64 bits.
+/// An edit to a number beyond is refused. `+=` and `-=` stop at the ends of `i64`.
+///
 /// ```
 /// # use bevy_convex_replicate::format::Counter;
 /// let mut score = Counter(3);
@@ -27,13 +30,13 @@ pub struct Counter(pub i64);
 
 impl AddAssign<i64> for Counter {
     fn add_assign(&mut self, amount: i64) {
-        self.0 += amount;
+        self.0 = self.0.saturating_add(amount);
     }
 }
 
 impl SubAssign<i64> for Counter {
     fn sub_assign(&mut self, amount: i64) {
-        self.0 -= amount;
+        self.0 = self.0.saturating_sub(amount);
     }
 }
 

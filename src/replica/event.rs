@@ -369,6 +369,15 @@ pub enum Event {
     PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
+    /// The time has come that [`Replica::due`](super::Replica::due) told of.
+    Due,
+}
+
+impl Effect {
+    /// An edit changed nothing.
+    pub(super) fn nothing_of(document: &DocumentKey, capture: Capture) -> Self {
+        Effect::Compared { document: document.clone(), capture, fields: Vec::new() }
+    }
 }
 
 /// What is to be done.
@@ -409,6 +418,18 @@ pub enum Effect {
     },
     /// Send a batch.
     Push(Push),
+    /// All that the backend had of a collection is taken in: every version it led to was delivered before. Comes again with each page that ends
+    /// the log.
+    Read(CollectionIndex),
+    /// What an edit of the world changed: the root fields that hold something else now. Empty if it changed nothing, or was not taken in.
+    Compared {
+        /// The document.
+        document: DocumentKey,
+        /// The count of the edit.
+        capture: Capture,
+        /// The root fields.
+        fields: Vec<String>,
+    },
     /// Tell the app.
     Failed {
         /// What kind of failure it is.

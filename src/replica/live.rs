@@ -9,12 +9,13 @@ use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
     event::{Change, Generation, Put, Schema, UnsentChange, WriteId},
-    opened::{Edited, Made, MadeChange, Merged, Opened, automerge_error},
+    opened::{Edited, Made, MadeChange, Merged, Opened, automerge_error, too_many_operations},
 };
 use crate::{
     DocumentId,
     format::{self, FirstChange, FormatError, Value},
     inspect::{self, Received},
+    limits,
 };
 
 /// Per generation the version at which the world's next edit is to be made.
@@ -64,6 +65,10 @@ pub(super) struct Live {
     pub(super) last_used: u64,
     /// Whether it has what the store does not.
     pub(super) is_kept: bool,
+    /// Whether it has a change that was refused, so that it must be thrown away.
+    pub(super) is_spoiled: bool,
+    /// It takes no more bytes than this, saved: the bytes of its changes, or what was measured and has come to it since.
+    size: usize,
 }
 
 enum Content {
@@ -88,6 +93,8 @@ impl Live {
             last_write: 0,
             last_used: 0,
             is_kept: false,
+            is_spoiled: false,
+            size: 0,
         }
     }
 
@@ -98,6 +105,7 @@ impl Live {
         for chunk in chunks {
             all.extend_from_slice(chunk);
         }
+        live.size = all.len();
         if !all.is_empty() {
             live.open()?.load(&all)?;
         }
@@ -240,13 +248,26 @@ impl Live {
             // Only an entity that was just spawned can be another app's, too.
             let is_blank = matches!(self.content, Content::Blank);
             let is_own = is_blank && (*put == Put::Edited || is_new_name(id, seconds));
+            format::check_keepable(&Value::Map(BTreeMap::new()), value)?;
             let made = match is_own {
                 true => {
                     let nothing = Value::Map(BTreeMap::new());
-                    self.begin(format::write_first(&self.actor, id.as_str(), &nothing, value, seconds)?)
+                    let first = format::write_first(&self.actor, id.as_str(), &nothing, value, seconds)?;
+                    fits_a_change(first.change.raw_bytes().len())?;
+                    if first.change.len() as u64 > limits::CHANGE_OPERATIONS {
+                        return Err(too_many_operations(first.change.len()));
+                    }
+                    self.begin(first)
                 }
                 false => {
                     let changes = format::first_changes(id.as_str(), value)?;
+                    for place in &changes {
+                        fits_a_change(place.change.raw_bytes().len())?;
+                        if place.change.len() as u64 > limits::CHANGE_OPERATIONS {
+                            return Err(too_many_operations(place.change.len()));
+                        }
+                    }
+                    self.size += changes.iter().map(|place| place.change.raw_bytes().len()).sum::<usize>();
                     self.open().map_err(automerge_error)?.begin(changes)?
                 }
             };
@@ -260,13 +281,44 @@ impl Live {
         }
         let opened = self.open().map_err(automerge_error)?;
         let edited = opened.edit_at(&mut base, is_tip, id, change, schema, seconds);
+        if let (Ok(Edited { made: Some(made), .. }), Change::Put { .. }) = (&edited, change) {
+            for MadeChange { bytes, .. } in &made.changes {
+                if let Err(error) = self.fits(bytes.len()) {
+                    // The version that the world shows stays the one before.
+                    self.is_spoiled = true;
+                    return Err(error);
+                }
+            }
+        }
         self.bases.insert(generation, base);
         edited
     }
 
+    /// Refuses what no backend would take. Deleting and restoring a document is always possible.
+    fn fits(&mut self, change: usize) -> Result<(), FormatError> {
+        fits_a_change(change)?;
+        self.size += change;
+        if self.size <= limits::DOCUMENT_BYTES {
+            return Ok(());
+        }
+        self.size = self.open().map_err(automerge_error)?.saved_bytes();
+        if self.size <= limits::DOCUMENT_BYTES {
+            return Ok(());
+        }
+        Err(FormatError {
+            path: String::new(),
+            message: format!(
+                "the document with its history has {} bytes, and {} is the most that can be sent; go on in a new document, and delete this one",
+                self.size,
+                limits::DOCUMENT_BYTES
+            ),
+        })
+    }
+
     /// Takes the first change of all.
     fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Made {
-        let (hash, bytes) = (change.hash(), Arc::from(change.raw_bytes()));
+        let (hash, bytes) = (change.hash(), Arc::<[u8]>::from(change.raw_bytes()));
+        self.size += bytes.len();
         self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
         Made { changes: vec![MadeChange { hash, bytes, fields: edited.set.into_iter().collect() }] }
     }
@@ -289,6 +341,7 @@ impl Live {
         {
             return Ok((Merged { chunks: vec![(hash, false, chunk.as_slice().into())], moved: true }, None));
         }
+        self.size += chunks.iter().map(Vec::len).sum::<usize>();
         let opened = self.open().map_err(|error| error.to_string())?;
         opened.merge(chunks)
     }
@@ -301,8 +354,21 @@ impl Live {
         let change = inspect::change(chunk).ok()?;
         let (hash, value) = (change.hash(), format::read_first(&change)?);
         self.content = Content::First { hash, bytes: chunk.into(), value };
+        self.size += chunk.len();
         Some(hash)
     }
+}
+
+/// Refuses a change that is too large to be sent.
+fn fits_a_change(bytes: usize) -> Result<(), FormatError> {
+    if bytes <= limits::CHANGE_BYTES {
+        return Ok(());
+    }
+    let most = limits::CHANGE_BYTES;
+    let message = format!(
+        "the edit takes {bytes} bytes, and one can have {most}; make it in several edits, or keep large data elsewhere"
+    );
+    Err(FormatError { path: String::new(), message })
 }
 
 /// The changes in a snapshot, dependencies first. None if it cannot be read: then its document cannot be loaded either, which is told

@@ -98,12 +98,14 @@ impl Replica {
 
     /// What is stored stays stored; what waited for it is told of.
     pub(super) fn unreadable(&mut self, key: DocumentKey, waiting: Vec<Waiting>, why: &str) {
-        let before = self.effects.len();
-        self.effects.extend(waiting.into_iter().filter_map(|waiting| match waiting {
-            Waiting::Edit(edit) => Some(Effect::Edited(edit.number, 0)),
-            Waiting::Show => None,
-        }));
-        let edits = self.effects.len() - before;
+        let mut edits = 0;
+        for waiting in waiting {
+            if let Waiting::Edit(edit) = waiting {
+                edits += 1;
+                self.effects.push_back(Effect::Edited(edit.number, 0));
+                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+            }
+        }
         let message = format!(
             "its stored changes cannot be read ({why}), and {edits} edits of it were not taken in. SyncControl::rebuild_store, and \
              starting again, gets the document back from the deployment"

@@ -79,6 +79,8 @@ pub struct Replica {
     last_write: WriteId,
     written: WriteId,
     clock: u64,
+    /// See [`due`](Self::due).
+    due: Option<i64>,
 }
 
 struct Collection {
@@ -149,6 +151,7 @@ impl Replica {
             last_write: 0,
             written: 0,
             clock: 0,
+            due: None,
         }
     }
 
@@ -174,12 +177,14 @@ impl Replica {
             Event::Disconnected => self.disconnected(),
             Event::Page(page) => self.page(page),
             Event::PullRefused { collection, refusal } => self.pull_refused(collection, refusal),
-            Event::Answered(answer) => self.answered(answer),
+            Event::Answered(answer) => self.answered(answer, now),
             Event::PushRefused { number, collection, refusal } => self.push_refused(number, collection, refusal),
             Event::PushDropped(number) => self.push_dropped(number),
             Event::Retry => self.retry(),
+            Event::Due => {}
         }
         self.process_pages();
+        self.offer_edited(now);
         self.push_more();
         self.cool();
     }
@@ -187,6 +192,11 @@ impl Replica {
     /// What is to be done next, in order.
     pub fn poll(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// When there is something to do that waits for nothing but the time, in milliseconds since 1970: [`Event::Due`] is wanted then.
+    pub fn due(&self) -> Option<i64> {
+        self.due
     }
 
     /// Documents with changes that the backend lacks.

@@ -17,6 +17,7 @@ use crate::{
     DocumentId,
     format::{self, FormatError, Options, PlaceChange, Value},
     inspect::{self, Received},
+    limits,
 };
 
 pub(super) struct Opened {
@@ -77,6 +78,11 @@ impl Opened {
 
     pub(super) fn heads(&mut self) -> Vec<ChangeHash> {
         self.document.get_heads()
+    }
+
+    /// How many bytes it takes when it is saved.
+    pub(super) fn saved_bytes(&mut self) -> usize {
+        self.document.save().len()
     }
 
     /// What it holds, at the heads where it is isolated if it is.
@@ -155,6 +161,11 @@ impl Opened {
             Change::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
             Change::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
         };
+        let operations = self.document.pending_ops();
+        let result = result.and_then(|problems| match operations as u64 > limits::CHANGE_OPERATIONS {
+            true => Err(too_many_operations(operations)),
+            false => Ok(problems),
+        });
         let problems = match result {
             Ok(problems) => problems,
             Err(error) => {
@@ -193,6 +204,7 @@ impl Opened {
         changes: &mut Vec<MadeChange>,
     ) -> Result<Vec<FormatError>, FormatError> {
         let (view, misfit) = shown(base, current, value, mask, schema);
+        format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
         let mut options = Options { empties: !misfit, misfit, aliases: &aliases };
         let heads = &mut base.heads;
@@ -343,6 +355,13 @@ fn lacking(document: &mut AutoCommit, mut changes: Vec<AutomergeChange>) -> Vec<
 
 pub(super) fn automerge_error(error: AutomergeError) -> FormatError {
     unexpected(&error.to_string())
+}
+
+/// Refuses a change of so many operations.
+pub(super) fn too_many_operations(operations: usize) -> FormatError {
+    let most = limits::CHANGE_OPERATIONS;
+    let message = format!("the edit takes {operations} operations, and one can have {most}; make it in several edits");
+    FormatError { path: String::new(), message }
 }
 
 fn unexpected(message: &str) -> FormatError {

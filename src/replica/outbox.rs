@@ -15,6 +15,24 @@ use crate::{DocumentId, format::Value, inspect, limits};
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;
 
+/// How long a document that was refused twice in a row stays where it is when it is edited, in milliseconds. Each time after that takes twice as
+/// long, so that an app that edits it in every frame does not send it in every frame.
+const REFUSED_AGAIN: i64 = 1_000;
+/// The longest of these times.
+const REFUSED_LONGEST: i64 = 32_000;
+
+/// What a backend said of a document, and since when.
+#[derive(Debug)]
+struct Refused {
+    refusal: Refusal,
+    /// How often in a row.
+    times: u32,
+    /// When a document that was edited since is offered again, in milliseconds since 1970.
+    until: i64,
+    /// Whether it was edited since.
+    edited: bool,
+}
+
 /// A change made here.
 #[derive(Clone, Debug)]
 pub(super) struct OutgoingChange {
@@ -34,8 +52,12 @@ pub(super) type Fields = Vec<(String, Option<Value>)>;
 struct Outgoing {
     place: u64,
     changes: Changes,
-    /// The backend refused it: it is not sent again until asked for.
-    refused: Option<Refusal>,
+    /// The backend refused it: it is not sent again until it is edited, or asked for.
+    refused: Option<Refused>,
+    /// What was said of it before it was offered again, and how often.
+    former: Option<(Refusal, u32)>,
+    /// Whether it was edited since it was last sent.
+    fresh: bool,
     /// Everything was offered, because the backend lacked something that we thought it had.
     history_offered: bool,
     /// Whether it has changes that the backend may never have had, rather than all of them offered again.
@@ -63,6 +85,8 @@ pub(super) struct Outbox {
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
     /// The first of those.
     first_in_flight: Option<DocumentId>,
+    /// How many documents are refused.
+    refused: usize,
 }
 
 /// What is to be done to send more.
@@ -96,6 +120,29 @@ impl Outbox {
             Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
         }
         outgoing.edited = true;
+        outgoing.fresh = true;
+        if let Some(refused) = &mut outgoing.refused {
+            refused.edited = true;
+        }
+    }
+
+    /// Offers those documents again that were edited since they were refused, when it is time. Gives the time of the next of them.
+    pub(super) fn offer_edited(&mut self, now: i64) -> Option<i64> {
+        if self.refused == 0 {
+            return None;
+        }
+        let mut next: Option<i64> = None;
+        for outgoing in self.documents.values_mut() {
+            let Some(refused) = outgoing.refused.take_if(|refused| refused.edited && refused.until <= now) else {
+                let until = outgoing.refused.as_ref().filter(|refused| refused.edited).map(|refused| refused.until);
+                next = next.into_iter().chain(until).min();
+                continue;
+            };
+            self.refused -= 1;
+            outgoing.former = Some((refused.refusal, refused.times));
+            outgoing.history_offered = false;
+        }
+        next
     }
 
     /// Another backend is asked from now on, or the same one forgot: these documents have changes that it lacks, by the store, which may
@@ -126,7 +173,15 @@ impl Outbox {
             self.next_place += 1;
             self.queue.insert(place, id.clone());
             let changes = Changes::Stored { history: false };
-            Outgoing { place, changes, refused: None, history_offered: false, edited: false }
+            Outgoing {
+                place,
+                changes,
+                refused: None,
+                former: None,
+                fresh: false,
+                history_offered: false,
+                edited: false,
+            }
         })
     }
 
@@ -177,6 +232,11 @@ impl Outbox {
     /// The batch is on its way.
     pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
         self.first_in_flight = documents.first().map(|document| document.id.clone());
+        for document in documents {
+            if let Some(outgoing) = self.documents.get_mut(&document.id) {
+                outgoing.fresh = false;
+            }
+        }
         self.in_flight = documents
             .iter()
             .map(|document| (document.id.clone(), document.changes.iter().map(|(hash, _)| *hash).collect()))
@@ -221,6 +281,7 @@ impl Outbox {
     pub(super) fn accepted(&mut self, id: &DocumentId) -> Vec<ChangeHash> {
         let Some(sent) = self.take_in_flight(id) else { return Vec::new() };
         let Some(outgoing) = self.documents.get_mut(id) else { return sent };
+        outgoing.former = None;
         let Changes::Known(changes) = &mut outgoing.changes else { return sent };
         let sent: HashSet<ChangeHash> = sent.into_iter().collect();
         let mut rows = Vec::with_capacity(sent.len());
@@ -237,7 +298,7 @@ impl Outbox {
 
     /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first, or if it may have been too large
     /// only together with those before it. It comes closer to the front with each push, and there is no doubt of the first.
-    pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal) -> bool {
+    pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
         self.take_in_flight(id);
         let Some(outgoing) = self.documents.get_mut(id) else { return true };
         if refusal.code == "missingDependencies" && !outgoing.history_offered {
@@ -248,8 +309,19 @@ impl Outbox {
         if refusal.code == "tooLarge" && self.first_in_flight.as_ref() != Some(id) {
             return false;
         }
-        outgoing.refused = Some(refusal.clone());
-        true
+        // What was said before is not said again, until it was taken or asked for.
+        let (is_news, times) = match outgoing.former.take() {
+            Some((former, times)) => (former != *refusal, times + 1),
+            None => (true, 1),
+        };
+        let wait = match times {
+            1 => 0,
+            // The shift is bounded, and so is what it gives.
+            _ => (REFUSED_AGAIN << (times - 2).min(8)).min(REFUSED_LONGEST),
+        };
+        outgoing.refused = Some(Refused { refusal: refusal.clone(), times, until: now + wait, edited: outgoing.fresh });
+        self.refused += 1;
+        is_news
     }
 
     /// Refused documents are offered again, and what could not be read is read again.
@@ -258,7 +330,9 @@ impl Outbox {
             if matches!(outgoing.changes, Changes::Reading { .. }) {
                 outgoing.changes = Changes::Stored { history: outgoing.history_offered };
             }
+            outgoing.former = None;
             if outgoing.refused.take().is_some() {
+                self.refused -= 1;
                 outgoing.history_offered = false;
             }
         }
@@ -272,6 +346,7 @@ impl Outbox {
     fn remove(&mut self, id: &DocumentId) {
         if let Some(outgoing) = self.documents.remove(id) {
             self.queue.remove(&outgoing.place);
+            self.refused -= usize::from(outgoing.refused.is_some());
         }
     }
 }

@@ -14,6 +14,10 @@ impl Replica {
         // The next connection may be to a wiped or restored log: its first page tells.
         self.remote.identified = false;
         self.remote.identifying = false;
+        // They end what the former connection told, and the next one may have more.
+        for page in &mut self.pages {
+            page.is_last = false;
+        }
         let held = std::mem::take(&mut self.remote.held);
         for (index, collection) in self.collections.iter().enumerate() {
             let name = CollectionIndex(index as u16);
@@ -50,6 +54,12 @@ impl Replica {
         }
     }
 
+    /// Offers documents again that were edited since they were refused.
+    pub(super) fn offer_edited(&mut self, now: i64) {
+        let next = self.collections.iter_mut().filter_map(|collection| collection.outbox.offer_edited(now));
+        self.due = next.min();
+    }
+
     pub(super) fn push_more(&mut self) {
         if !(self.remote.connected && self.remote.identified) || self.remote.in_flight.is_some() {
             return;
@@ -83,7 +93,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn answered(&mut self, answer: PushAnswer) {
+    pub(super) fn answered(&mut self, answer: PushAnswer, now: i64) {
         if !self.is_in_flight(answer.number) {
             return;
         }
@@ -113,7 +123,7 @@ impl Replica {
                 Err(refusal) if refusal.code == "pruned" => {
                     pruned.push((DocumentKey { collection: answer.collection, id }, refusal));
                 }
-                Err(refusal) if collection.outbox.refused(&id, &refusal) => refused.push((id, refusal)),
+                Err(refusal) if collection.outbox.refused(&id, &refusal, now) => refused.push((id, refusal)),
                 Err(_) => {}
             }
         }
@@ -131,7 +141,8 @@ impl Replica {
         }
         for (id, refusal) in refused {
             let message = format!(
-                "the deployment refused its changes: {} ({}). They are kept, and offered again when you reconnect or retry",
+                "the deployment refused its changes: {} ({}). They are kept, and offered again when the document is edited, or when you reconnect or \
+                 retry",
                 refusal.message, refusal.code
             );
             self.fail(FailureKind::Refused, Some(answer.collection), Some(id), message);

@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct WaitingPage {
     pub(super) collection: CollectionIndex,
     chunks: PageChunks,
+    /// The log had nothing after it, in the connection that there is.
+    pub(super) is_last: bool,
     pub(super) loading: HashSet<DocumentId>,
 }
 
@@ -120,6 +122,7 @@ impl Replica {
         }
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
         page.deltas.retain(|delta| delta.part.is_some() || !self.remote.echoes.take(&delta.bytes));
+        let is_last = !page.has_more;
         let Some(chunks) = collection.pull.assemble(page) else { return };
         let mut loading = HashSet::new();
         let mut cold = Vec::new();
@@ -138,7 +141,7 @@ impl Replica {
         for key in cold {
             self.load(&key, None);
         }
-        self.pages.push_back(WaitingPage { collection: index, chunks, loading });
+        self.pages.push_back(WaitingPage { collection: index, chunks, is_last, loading });
     }
 
     /// Takes in the pages whose documents are loaded, in order.
@@ -162,6 +165,9 @@ impl Replica {
             let Some(remote) = self.remote.id else { continue };
             let collection = self.collections[page.collection.0 as usize].name.clone();
             self.write(Write::Checkpoint { remote, collection, checkpoint: page.chunks.checkpoint });
+            if page.is_last {
+                self.effects.push_back(Effect::Read(page.collection));
+            }
         }
     }
 

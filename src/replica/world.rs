@@ -1,6 +1,6 @@
 //! The world's side: edits come in, versions go out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     Capture, Change, Delta, Document, Edit, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put, Replica,
@@ -111,8 +111,17 @@ impl Replica {
             Err(error) => {
                 let edited = live.last_write;
                 self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
+                self.reload(&key);
+                return;
+            }
+            Ok(Err(error)) if live.is_spoiled => {
+                let edited = live.last_write;
+                self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.refuse_edit(&key, &error);
                 self.reload(&key);
                 return;
             }
@@ -127,6 +136,7 @@ impl Replica {
             });
         }
         let mut edited = live.last_write;
+        let mut compared = Effect::nothing_of(&key, edit.capture);
         if let Some((made, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
@@ -139,13 +149,22 @@ impl Replica {
                 }
                 chunks.push(StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields });
             }
+            let fields: BTreeSet<String> = chunks.iter().flat_map(|chunk| chunk.fields.iter().cloned()).collect();
+            let fields = fields.into_iter().collect();
+            compared = Effect::Compared { document: key.clone(), capture: edit.capture, fields };
             let write = DocumentWrite { collection: collection.name.clone(), id: key.id.clone(), chunks, heads, value };
             self.effects.push_back(Effect::Write(edited, Write::Document(write)));
         }
         self.effects.push_back(Effect::Edited(edit.number, edited));
+        self.effects.push_back(compared);
         if answer {
             deliver(&mut self.effects, &key, document, origin);
         }
+    }
+
+    fn refuse_edit(&mut self, key: &DocumentKey, error: &FormatError) {
+        let message = format!("the edit was not taken in: {error}");
+        self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
     }
 
     pub(super) fn applied(&mut self, shown: Vec<(DocumentKey, Generation)>) {

@@ -251,7 +251,7 @@ impl App {
                     let id = &document.id;
                     trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));
                 }
-                Report::Ready(_) => {}
+                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } => {}
             }
             self.reports.push_back(report);
         }

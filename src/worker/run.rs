@@ -16,7 +16,7 @@ use super::{
     disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
     running::{Running, Surroundings},
 };
-use crate::transport::Notice;
+use crate::{replica::Event, transport::Notice};
 
 /// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6 MB.
 const REPORTS_WAITING: usize = 20_000;
@@ -85,6 +85,7 @@ impl Running {
             self.tell_status();
             // Nor while the store is asked which log they are of: they would pile up here, however fast they come.
             let take_notices = self.reports.len() < REPORTS_WAITING && !self.replica.is_identifying();
+            let due = self.due();
             tokio::select! {
                 biased;
                 answer = from_disk.recv() => match answer {
@@ -93,6 +94,7 @@ impl Running {
                 },
                 notice = next_notice(&mut self.notices), if take_notices => self.noticed(notice),
                 () = inbox.wake.notified() => {}
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.handle(Event::Due),
             }
             // Everyone gets a turn, however much there is of one kind.
             while let Ok(answer) = from_disk.try_recv() {

@@ -1,8 +1,8 @@
 //! A worker at work: what happens goes to the replica, and what that wants done goes to the store, the transport and the front end.
 
 use std::{
-    collections::HashSet,
-    time::{SystemTime, UNIX_EPOCH},
+    collections::{BTreeSet, HashSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::Sender;
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::FormatError,
+    format::{FormatError, Value},
+    inspect,
     replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
     store::RemoteId,
     transport::{Notice, Reason, Request, Transport, TransportConfig},
@@ -39,7 +40,11 @@ impl Surroundings {
 }
 
 fn put(captured: &dyn Encode, put: Put) -> Result<Change, FormatError> {
-    captured.encode().map(|(value, mask)| Change::Put { value, mask, put })
+    inspect::guarded_type("Encode", "the front end", || captured.encode()).map(|(value, mask)| Change::Put {
+        value,
+        mask,
+        put,
+    })
 }
 
 pub(super) struct Running {
@@ -57,6 +62,8 @@ pub(super) struct Running {
     pub(super) status: StatusTracker,
     /// Documents whose misfit was told of.
     misfits: HashSet<DocumentKey>,
+    /// Collections of which all that the deployment had was reported.
+    read: BTreeSet<CollectionIndex>,
     /// The transport is started when the store has told what it knows of the deployment.
     started: bool,
 }
@@ -94,6 +101,7 @@ impl Running {
             remote: None,
             status,
             misfits: HashSet::new(),
+            read: BTreeSet::new(),
             started: false,
         }
     }
@@ -116,6 +124,8 @@ impl Running {
                         let (collection, id) = (document.collection, document.id.clone());
                         self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
                         self.status.edited(number, 0);
+                        let nothing = Report::Compared { document: document.clone(), capture, fields: Vec::new() };
+                        self.report(nothing);
                         return self.handle(Event::Unwritable { document, capture });
                     }
                 };
@@ -146,6 +156,9 @@ impl Running {
             DiskAnswer::Filled(collection) => {
                 self.status.filled(collection);
                 self.report(Report::Ready(collection));
+                if self.deployment.is_none() {
+                    self.report(Report::Read { collection, read: true });
+                }
             }
             DiskAnswer::Failed(failure) => self.report(Report::Failed(failure)),
             DiskAnswer::Stuck(failure) => {
@@ -196,18 +209,17 @@ impl Running {
                 self.status.connecting(attempt, reason);
             }
             Notice::Connected => {
+                self.unread();
                 self.status.connected();
                 self.handle(Event::Connected);
             }
             Notice::Disconnected { reason, .. } => {
                 self.tell_reason(&reason);
+                self.unread();
                 self.status.disconnected(reason);
                 self.handle(Event::Disconnected);
             }
             Notice::Page(page) => {
-                if !page.has_more {
-                    self.status.caught_up(page.collection);
-                }
                 self.handle(Event::Page(page));
                 self.status.advance();
             }
@@ -246,7 +258,13 @@ impl Running {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    /// How long until the replica has something to do that waits for the time.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let wait = self.replica.due()? - (self.surroundings.now)();
+        Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
         let now = (self.surroundings.now)();
         self.replica.handle(event, now);
         while let Some(effect) = self.replica.poll() {
@@ -276,10 +294,20 @@ impl Running {
                 self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
             Effect::Subscribe { collection, checkpoint } => {
-                self.status.behind(collection);
+                self.behind(collection);
                 if let Some(transport) = &self.transport {
                     transport.request(Request::Subscribe { collection, checkpoint });
                 }
+            }
+            Effect::Read(collection) => {
+                self.status.caught_up(collection);
+                self.status.advance();
+                if self.read.insert(collection) {
+                    self.report(Report::Read { collection, read: true });
+                }
+            }
+            Effect::Compared { document, capture, fields } => {
+                self.report(Report::Compared { document, capture, fields });
             }
             Effect::Push(push) => {
                 if let Some(transport) = &self.transport {
@@ -290,25 +318,53 @@ impl Running {
         }
     }
 
+    /// A collection is read anew.
+    fn behind(&mut self, collection: CollectionIndex) {
+        self.status.behind(collection);
+        if self.read.remove(&collection) {
+            self.report(Report::Read { collection, read: false });
+        }
+    }
+
+    /// There may be more at the deployment than we know of.
+    fn unread(&mut self) {
+        for collection in std::mem::take(&mut self.read) {
+            self.report(Report::Read { collection, read: false });
+        }
+    }
+
     fn deliver(&mut self, delta: Delta) {
         let Delta { document, generation, seen, value, origin } = delta;
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
-        let decoded = value.map(|value| collection.codec.decode(&value));
+        let decode = |value: Value| {
+            let codec = &collection.codec;
+            inspect::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
+        };
+        let decoded = match value.map(decode).transpose() {
+            Ok(decoded) => decoded,
+            // The front end goes on showing what it has.
+            Err(problem) => return self.misfit(&document, vec![problem]),
+        };
         let (mut problems, mut components) = (Vec::new(), 0);
         let content = decoded.map(|decoded| {
             (problems, components) = (decoded.problems, decoded.misfits);
             decoded.content
         });
         let misfit = (components != 0).then(|| Box::new(Misfit { components, problems: problems.clone() }));
+        self.misfit(&document, problems);
+        self.report(Report::Delta { document, generation, seen, content, misfit, origin });
+    }
+
+    /// Tells what does not fit of a version, once until one fits.
+    fn misfit(&mut self, document: &DocumentKey, problems: Vec<FormatError>) {
         if problems.is_empty() {
-            self.misfits.remove(&document);
+            self.misfits.remove(document);
         } else if self.misfits.insert(document.clone()) {
             for problem in problems {
                 let message = format!("the document does not fit the component, which is left as it is: {problem}");
                 self.fail(FailureKind::Misfit, Some(document.collection), Some(document.id.clone()), message);
             }
         }
-        self.report(Report::Delta { document, generation, seen, content, misfit, origin });
     }
 
     /// Nothing can be kept any more, so nothing is sent or taken in.

@@ -20,7 +20,7 @@ pub(super) struct StatusTracker {
     written: WriteId,
     /// Collections of which everything the store has was told.
     filled: HashSet<CollectionIndex>,
-    /// Collections of which everything the deployment had when we connected has arrived.
+    /// Collections of which everything the deployment had when we connected has been told.
     caught_up: HashSet<CollectionIndex>,
     /// Documents at the deployment.
     counts: HashMap<CollectionIndex, u64>,
@@ -134,7 +134,7 @@ impl StatusTracker {
         self.status.connection = Connection::Offline { reason: None };
     }
 
-    /// Everything a collection's log had is here (or what is missing cannot be read).
+    /// Everything a collection's log had is taken in and told (or what is missing cannot be read).
     pub(super) fn caught_up(&mut self, collection: CollectionIndex) {
         self.caught_up.insert(collection);
     }

@@ -202,6 +202,13 @@ impl World1 {
         self.deliver_content(id, generation, seen, task.map(|task| Box::new((Some(task),)) as Box<_>), Origin::Remote);
     }
 
+    /// Reports what an edit of a document in collection 0 changed.
+    pub fn compared(&mut self, id: &str, capture: u64, fields: &[&str]) {
+        let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
+        let fields = fields.iter().map(|field| field.to_string()).collect();
+        self.report(Report::Compared { document, capture, fields });
+    }
+
     pub fn report(&mut self, report: Report) {
         self.reports.send(report).unwrap();
     }

@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     DocumentKey,
     format::{self, Counter, Value},
+    limits,
     store::RemoteId,
 };
 
@@ -56,11 +57,19 @@ struct Peer {
     subscribed: Vec<Checkpoint>,
     failures: Vec<FailureKind>,
     edited: Vec<EditNumber>,
+    /// How often everything of the backend was told to be taken in.
+    reads_told: usize,
+    /// The root fields each edit changed.
+    compared: Vec<Vec<String>>,
     /// Writes are told to be durable only when this is set.
     durable: bool,
     /// What was read of the store is kept back while this is set.
     reads_wait: bool,
     reads: Vec<Event>,
+    /// So is a document that is loaded.
+    loads_wait: bool,
+    /// Milliseconds since 1970.
+    now: i64,
     last_write: WriteId,
     captures: BTreeMap<DocumentId, Capture>,
 }
@@ -79,9 +88,13 @@ impl Peer {
             subscribed: Vec::new(),
             failures: Vec::new(),
             edited: Vec::new(),
+            reads_told: 0,
+            compared: Vec::new(),
             durable: true,
             reads_wait: false,
             reads: Vec::new(),
+            loads_wait: false,
+            now: 1_700_000_000_000,
             last_write: 0,
             captures: BTreeMap::new(),
         };
@@ -98,10 +111,10 @@ impl Peer {
     }
 
     fn handle(&mut self, event: Event) {
-        self.replica.handle(event, 1_700_000_000_000);
+        self.replica.handle(event, self.now);
         while let Some(effect) = self.replica.poll() {
             if let Some(event) = self.carry_out(effect) {
-                self.replica.handle(event, 1_700_000_000_000);
+                self.replica.handle(event, self.now);
             }
         }
     }
@@ -110,12 +123,19 @@ impl Peer {
         match effect {
             Effect::Deliver(delta) => self.delivered.push(delta),
             Effect::Edited(edit, _) => self.edited.push(edit),
+            Effect::Read(_) => self.reads_told += 1,
+            Effect::Compared { fields, .. } => self.compared.push(fields),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
             Effect::Load(document) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
-                return Some(Event::Loaded { chunks: chunks.collect(), document });
+                let loaded = Event::Loaded { chunks: chunks.collect(), document };
+                if self.loads_wait {
+                    self.reads.push(loaded);
+                    return None;
+                }
+                return Some(loaded);
             }
             Effect::Write(id, write) => {
                 match write {

@@ -169,3 +169,107 @@ fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
         assert_eq!(!change.deps().is_empty(), is_lost, "another one is let go, and read again");
     }
 }
+
+#[test]
+fn the_backend_is_read_when_its_last_page_is_taken_in_and_not_while_documents_are_loaded() {
+    let (first, mut second) = pair();
+    let _ = first;
+    assert_eq!(second.reads_told, 2, "the empty log, and the document");
+    let mut more = page(1, 2, &[]);
+    more.has_more = true;
+    second.handle(Event::Page(more));
+    assert_eq!(second.reads_told, 2, "there is more");
+    second.handle(Event::Page(page(2, 3, &[])));
+    assert_eq!(second.reads_told, 3);
+    // Another log, or the same after the connection ended, has its name looked up first.
+    second.handle(Event::Disconnected);
+    second.handle(Event::Connected);
+    second.handle(Event::Page(page(3, 3, &[])));
+    assert_eq!(second.reads_told, 4);
+}
+
+#[test]
+fn a_page_of_a_former_connection_does_not_count_as_all_that_there_is() {
+    let (mut first, second) = pair();
+    let state = RemoteState {
+        remote: Some(RemoteId(1)),
+        checkpoints: vec![at(1).into()],
+        unsent: vec![Vec::new()],
+        ..RemoteState::default()
+    };
+    first.put("a", 0, &task("start and more"));
+    let others = first.made();
+    // A run on the store of the second, in which nothing is loaded yet.
+    let mut peer = Peer::new(3);
+    peer.chunks = second.chunks.clone();
+    let id = DocumentId::new("a");
+    let stored = StoredDocument {
+        id,
+        heads: vec![change_hash(&peer.chunks[&DocumentId::new("a")][0].0).unwrap()],
+        value: Value::Map(BTreeMap::new()),
+    };
+    peer.handle(Event::Opened { collection: TASKS, documents: vec![stored] });
+    peer.handle(Event::Remote { epoch: Some("epoch".into()), state });
+    peer.handle(Event::Connected);
+    peer.loads_wait = true;
+    peer.handle(Event::Page(page(1, 2, &[("a", &others[0])])));
+    assert_eq!(peer.reads_told, 0, "the document is being loaded");
+    peer.handle(Event::Disconnected);
+    peer.handle(Event::Connected);
+    peer.loads_wait = false;
+    for event in std::mem::take(&mut peer.reads) {
+        peer.handle(event);
+    }
+    assert_eq!(peer.last().2, Some(task("start and more")));
+    assert_eq!(peer.reads_told, 0, "the new connection has told nothing yet");
+    peer.handle(Event::Page(page(2, 2, &[])));
+    assert_eq!(peer.reads_told, 1);
+}
+
+#[test]
+fn an_edit_is_told_by_the_fields_it_changed_and_one_that_changed_nothing_by_none() {
+    let (mut peer, _) = pair();
+    peer.compared.clear();
+    peer.put("a", 0, &Task { done: true, ..task("start") });
+    peer.put("a", 0, &Task { done: true, ..task("start") });
+    peer.edit("a", 0, Change::Put { value: Value::Null, mask: 1, put: Put::Edited });
+    assert_eq!(peer.compared, [vec!["done".to_owned()], vec![], vec![]]);
+    assert_eq!(peer.failures, [FailureKind::Unwritable]);
+}
+
+#[test]
+fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_it() {
+    use automerge::{ObjType, ROOT, transaction::Transactable};
+    let mut document = AutoCommit::new();
+    for (name, value) in [("id", "deep"), ("text", "deep")] {
+        let text = document.put_object(ROOT, name, ObjType::Text).unwrap();
+        document.splice_text(&text, 0, 0, value).unwrap();
+    }
+    document.put(ROOT, "done", false).unwrap();
+    document.put(ROOT, "votes", automerge::ScalarValue::counter(0)).unwrap();
+    let mut place = ROOT;
+    for _ in 0..100 {
+        place = document.put_object(&place, "in", ObjType::Map).unwrap();
+    }
+    document.put(&place, "end", true).unwrap();
+    document.commit();
+    let change = document.get_last_local_change().unwrap().raw_bytes().to_vec();
+    let (good, _) = pair();
+    let mut peer = Peer::connected(3);
+    let others = good.chunks[&DocumentId::new("a")][0].0.to_vec();
+    peer.handle(Event::Page(page(0, 1, &[("deep", &change), ("a", &others)])));
+    assert_eq!(peer.delivered.len(), 2);
+    assert!(peer.failures.is_empty());
+    peer.apply("deep", 1);
+    peer.put("deep", 1, &Task { done: true, ..task("deep") });
+    peer.accept();
+    // What nobody here can show is still there.
+    let all: Vec<u8> = peer.chunks[&DocumentId::new("deep")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
+    let stored = AutoCommit::load(&all).unwrap();
+    let mut place = ROOT;
+    for _ in 0..100 {
+        place = stored.get(&place, "in").unwrap().unwrap().1;
+    }
+    assert!(stored.get(&place, "end").unwrap().is_some());
+    assert_eq!(stored.get(ROOT, "done").unwrap().unwrap().0.as_bool(), Some(true));
+}

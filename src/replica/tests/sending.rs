@@ -168,15 +168,125 @@ fn a_refused_document_holds_back_itself_alone() {
     peer.put("bad", 0, &task("one"));
     peer.refuse("rowRefused");
     assert_eq!(peer.failures, [FailureKind::Refused]);
-    peer.put("bad", 0, &task("one more"));
     peer.put("good", 0, &task("two"));
     let last = peer.pushes.last().unwrap();
     assert_eq!(last.documents.len(), 1);
     assert_eq!(last.documents[0].id.as_str(), "good");
     peer.accept();
-    assert_eq!(peer.replica.unsent(), 1, "the edit is kept");
+    assert_eq!((peer.replica.unsent(), peer.pushes.len()), (1, 2), "the edit is kept");
     peer.handle(Event::Retry);
+    assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 1);
+}
+
+#[test]
+fn a_refused_document_is_sent_again_when_it_is_edited() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("refused"));
+    peer.refuse("rowRefused");
+    peer.put("a", 0, &task("good"));
     assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.failures.len()), (0, 1));
+    assert_eq!(peer.replica.due(), None);
+}
+
+#[test]
+fn an_edit_that_was_made_while_the_one_before_was_being_refused_is_sent() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("refused"));
+    peer.put("a", 0, &task("good"));
+    assert_eq!(peer.pushes.len(), 1);
+    peer.refuse("rowRefused");
+    assert_eq!(peer.pushes.len(), 2);
+    peer.accept();
+    assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn a_document_that_is_edited_in_every_frame_is_not_refused_in_every_frame_and_is_sent_when_it_is_good() {
+    let mut peer = Peer::connected(1);
+    for frame in 0..600 {
+        // Ten seconds at sixty frames a second.
+        peer.now += 16;
+        peer.put("a", 0, &task(&format!("bad {frame}")));
+        if peer.replica.remote.in_flight.is_some() {
+            peer.refuse("rowRefused");
+        }
+    }
+    assert!((3..10).contains(&peer.pushes.len()), "{}", peer.pushes.len());
+    assert_eq!(peer.failures.len(), 1, "what is refused for the same reason is told once");
+    let pushed = peer.pushes.len();
+    peer.put("a", 0, &task("good"));
+    assert_eq!(peer.pushes.len(), pushed);
+    peer.now = peer.replica.due().expect("it waits for nothing but the time");
+    peer.handle(Event::Due);
+    assert_eq!(peer.pushes.len(), pushed + 1);
+    while peer.replica.unsent() > 0 {
+        peer.accept();
+    }
+    // What is refused for another reason, or after something was taken, is told.
+    peer.put("a", 0, &task("bad again"));
+    peer.refuse("rowRefused");
+    assert_eq!(peer.failures.len(), 2);
+}
+
+#[test]
+fn a_change_that_no_backend_takes_is_not_made_and_the_next_edit_is_sent() {
+    let mut peer = Peer::connected(1);
+    for document in ["new", "old"] {
+        if document == "old" {
+            peer.put(document, 0, &task("short"));
+            peer.accept();
+        }
+        let made = peer.made().len();
+        let failures = peer.failures.len();
+        let written = peer.last_write;
+        peer.edit(document, 0, large(limits::CHANGE_BYTES));
+        assert_eq!(peer.failures[failures..], [FailureKind::Unwritable]);
+        assert_eq!((peer.made().len(), peer.last_write), (made, written), "nothing was written or sent");
+        peer.put(document, 0, &Task { done: true, ..task("short again") });
+        peer.accept();
+        assert_eq!(peer.made().len(), made + 1);
+        assert_eq!(peer.stored(document), Some(Task { done: true, ..task("short again") }));
+        assert_eq!(peer.replica.unsent(), 0);
+    }
+}
+
+/// An edit of about so many bytes, without order, so that they are as many when they are saved.
+fn large(bytes: usize) -> Change {
+    let mut state = bytes as u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    let Value::Map(mut fields) = format::to_value(&task("large")).unwrap() else { panic!("a task is a map") };
+    fields.insert("picture".into(), Value::Bytes(std::iter::repeat_with(next).take(bytes).collect()));
+    Change::Put { value: Value::Map(fields), mask: 1, put: Put::Edited }
+}
+
+#[test]
+fn a_document_that_is_full_takes_what_fits_and_its_deletion() {
+    let mut peer = Peer::connected(1);
+    let mut taken = 0;
+    while peer.failures.is_empty() {
+        peer.edit("a", 0, large(900_000 + taken));
+        while peer.replica.unsent() > 0 {
+            peer.accept();
+        }
+        taken += 1;
+        assert!(taken < 10);
+    }
+    assert_eq!((taken, &peer.failures[..]), (5, &[FailureKind::Unwritable][..]));
+    assert_eq!(peer.stored("a"), Some(task("large")));
+    // What still fits is taken.
+    peer.put("a", 0, &task("small"));
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("small"))));
+    peer.edit("a", 0, large(900_000));
+    assert_eq!(peer.failures.len(), 2);
+    peer.edit("a", 0, Change::Delete);
+    peer.accept();
+    assert_eq!((peer.failures.len(), peer.replica.unsent(), peer.stored("a")), (2, 0, None));
 }
 
 #[test]

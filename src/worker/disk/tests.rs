@@ -89,7 +89,7 @@ impl App {
             Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
-            Effect::Deliver(_) | Effect::Edited(..) => {}
+            Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
             Effect::Load(document) => self.disk.take(DiskRequest::Load(document)),
             Effect::Write(id, write) => self.disk.take(DiskRequest::Write(id, write)),
             Effect::Identify { epoch } => self.disk.take(DiskRequest::Remote { deployment, epoch: Some(epoch) }),
