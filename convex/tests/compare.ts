@@ -258,7 +258,7 @@ class Side {
     if (name === "message" || name === "epoch") return null;
     if (name === "crdtBytes") {
       const raw = Buffer.from((value as { $bytes: string }).$bytes, "base64");
-      return JSON.stringify(materialize(Automerge.toJS(Automerge.load<Record<string, unknown>>(raw))));
+      return JSON.stringify(materialize(Automerge.toJS(Automerge.load<Record<string, unknown>>(raw))).fields);
     }
     if (name === "lastModified" || name === "timestamp")
       return value === 0 ? 0 : this.rank(`us${JSON.stringify(value)}`);
