@@ -55,9 +55,9 @@ pub use read::{conflicts, read};
 pub use serialize::to_value;
 pub use shape::{Shape, shape};
 pub use types::{Bytes, Counter, Scalar, Timestamp};
+pub use value::Value;
 #[cfg(feature = "backend")]
 pub(crate) use value::plain_integer;
-pub use value::Value;
 
 /// The root field that says what a document is called. The replica writes it.
 pub const ID: &str = "id";

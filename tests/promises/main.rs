@@ -12,6 +12,7 @@ mod never_blocks;
 mod no_echo;
 mod no_revert;
 mod one_bad_document;
+mod row_holds_up_nothing;
 mod skips_nothing;
 mod starts_over;
 mod table_tells_the_truth;

@@ -4,12 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{
-    Log, LogRow, Record, Row,
-    document::Snapshot,
-    merge, receive,
-    row::TableRow,
-};
+use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::TableRow};
 use crate::{
     DocumentId,
     backend::{

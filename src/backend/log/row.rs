@@ -37,7 +37,8 @@ impl TableRow {
         let mut fitting = Fitting::default();
         let mut fields = fitting.root(fields);
         let own = own_bytes(id, deleted);
-        let sizes: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
+        let sizes: BTreeMap<_, _> =
+            fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
         let mut bytes = own + sizes.values().sum::<usize>();
         // The largest first, and of those that are alike the first by name.
         let mut largest: Vec<_> = sizes.into_iter().collect();
