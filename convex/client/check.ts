@@ -90,8 +90,9 @@ async function correct(
   const whole = rowOf({ fields, leftOut }, { id, version, timestamp: 0 });
   const isWhole = row !== null && row.version === version && saysTheSame(row, whole);
   // What the schema does not take is not in the row: that is known when it is written again.
-  const now = isWhole ? row : await writeRow(ctx, table, row, id, version, { fields, leftOut });
+  const written = isWhole ? null : await writeRow(ctx, table, row, id, version, { fields, leftOut });
   const deleted = fields.deleted === true;
   await ctx.runMutation(component.log.checked, { collection, id, version, deleted });
-  return row === null || now === null ? row !== now : row.version !== version || !saysTheSame(row, now);
+  if (row === null || written === null) return !isWhole && row !== written;
+  return row.version !== version || !saysTheSame(row, written);
 }

@@ -67,8 +67,15 @@ fn both_show(one: &mut App, two: &mut App, expected: &Model) {
         if is_sent && [&mut *one, &mut *two].into_iter().all(|app| models(app) == [expected.clone()]) {
             return;
         }
-        let (status, shown) = (one.world().resource::<SyncStatus>(), two.world().resource::<SyncStatus>());
-        assert!(std::time::Instant::now() < deadline, "in vain: {status:?}\n{shown:?}");
+        if std::time::Instant::now() > deadline {
+            let titles = [models(one), models(two)]
+                .map(|models| models.into_iter().map(|model| model.title).collect::<Vec<_>>());
+            let states = [
+                (titles[0].clone(), one.world().resource::<SyncStatus>()),
+                (titles[1].clone(), two.world().resource::<SyncStatus>()),
+            ];
+            panic!("in vain: {states:?}, of {:?}", expected.title);
+        }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
