@@ -36,28 +36,35 @@ impl TableRow {
         }
         let mut fitting = Fitting::default();
         let mut fields = fitting.root(fields);
-        let own = own_bytes(id, deleted);
-        let sizes: BTreeMap<_, _> =
-            fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
-        let mut bytes = own + sizes.values().sum::<usize>();
-        // The largest first, and of those that are alike the first by name.
-        let mut largest: Vec<_> = sizes.into_iter().collect();
-        largest.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
-        let mut largest = largest.into_iter();
-        let column = loop {
-            let column = fitting.column();
-            let all = bytes + column.as_ref().map_or(0, |column| entry_bytes(NOT_IN_ROW, column));
-            if all <= ROW_BYTES {
-                break column;
+        let mut bytes =
+            own_bytes(id, deleted) + fields.iter().map(|(name, value)| entry_bytes(name, value)).sum::<usize>();
+        let mut column = fitting.column();
+        if bytes + column_bytes(&column) > ROW_BYTES {
+            for (name, size) in largest_first(&fields) {
+                fields.remove(&name);
+                bytes -= size;
+                fitting.leave_out(&Place::of(&name));
+                column = fitting.column();
+                if bytes + column_bytes(&column) <= ROW_BYTES {
+                    break;
+                }
             }
-            let Some((name, size)) = largest.next() else { break column };
-            fields.remove(&name);
-            bytes -= size;
-            fitting.leave_out(&Place::of(&name));
-        };
+        }
         fields.extend(column.map(|column| (NOT_IN_ROW.to_owned(), column)));
         Self { fields, deleted }
     }
+}
+
+fn column_bytes(column: &Option<Value>) -> usize {
+    column.as_ref().map_or(0, |column| entry_bytes(NOT_IN_ROW, column))
+}
+
+/// The fields with their bytes, the largest first, and of those that are alike the first by name.
+fn largest_first(fields: &BTreeMap<String, Value>) -> Vec<(String, usize)> {
+    let mut sizes: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
+    // Stable, and a map is in the order of its names.
+    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    sizes
 }
 
 /// The bytes of a row without fields: Convex's `_id` and `_creationTime`, and `id`, `version`, `timestamp` and `deleted`.
