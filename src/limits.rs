@@ -37,7 +37,8 @@ pub const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const DOCUMENT_ID_BYTES: usize = 128;
 /// A scope's name: an index key, too.
 pub const SCOPE_BYTES: usize = 128;
-/// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs` of get-convex/convex-backend).
+/// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs` of
+/// get-convex/convex-backend).
 pub const NESTING: usize = 64;
 /// Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
 /// `crates/common/src/document.rs`).
@@ -48,11 +49,13 @@ pub const ROW_BYTES: usize = 1024 * 1024;
 pub const LIST_ELEMENTS: usize = 8_192;
 /// Fields of an object: Convex's limit (`MAX_OBJECT_FIELDS` in `crates/value/src/object.rs`).
 pub const OBJECT_FIELDS: usize = 1_024;
-/// Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and `notInRow`.
+/// Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and
+/// `notInRow`.
 pub const ROW_FIELDS: usize = OBJECT_FIELDS - 7;
 /// A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`).
 pub const FIELD_NAME_BYTES: usize = 1_024;
-/// Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can hold.
+/// Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
+/// hold.
 pub const LEFT_OUT: usize = 64;
 /// Letters of each such name, for the same reason: a key may have any length.
 pub const LEFT_OUT_LETTERS: usize = 200;
@@ -89,7 +92,8 @@ pub const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// of them would leave a document that nobody can edit. This leaves as many again.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
 
-/// Whether Convex takes a field of this name, in a call and in a row, as its documentation says it: printable ASCII that does not start with `$` or `_`.
+/// Whether Convex takes a field of this name, in a call and in a row, as its documentation says it: printable ASCII
+/// that does not start with `$` or `_`.
 pub(crate) fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(['$', '_'])

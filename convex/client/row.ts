@@ -31,8 +31,8 @@ export function ownFields(row: Shown): Record<string, Value> {
 }
 
 /**
- * What the row of a document would say that has none, since the app's schema takes none; null where the log does not know it. To a rule, a document
- * without a row would be new, and anybody's.
+ * What the row of a document would say that has none, since the app's schema takes none; null where the log does not
+ * know it. To a rule, a document without a row would be new, and anybody's.
  */
 export async function documentAsRow(
   ctx: Pick<GenericMutationCtx<GenericDataModel>, "runQuery">,
@@ -49,11 +49,13 @@ export async function documentAsRow(
 }
 
 /**
- * Makes the row say what the document does, as far as the app's schema takes it, and answers the row as it is now. Where the schema refuses the row
- * without what it refuses, too (what it wants is not in the document), there is none: null.
+ * Makes the row say what the document does, as far as the app's schema takes it, and answers the row as it is now.
+ * Where the schema refuses the row without what it refuses, too (what it wants is not in the document), there is none:
+ * null.
  *
- * Nothing here refuses a document. A write that the schema refuses fails before anything is written, and can be caught: Convex validates first
- * (`insert_pending_document` and `replace_inner` in `crates/database/src/transaction.rs` of get-convex/convex-backend).
+ * Nothing here refuses a document. A write that the schema refuses fails before anything is written, and can be caught:
+ * Convex validates first (`insert_pending_document` and `replace_inner` in `crates/database/src/transaction.rs` of
+ * get-convex/convex-backend).
  */
 export async function writeRow(
   ctx: Writer,
@@ -111,8 +113,9 @@ function attemptsFor(current: Row | null): number {
 type Write = (row: Record<string, Value>) => Promise<string | null>;
 
 /**
- * Finds fields without which the schema takes a row, and leaves the last row that it took written. Answers their names; null where it took none. The
- * functions do not know the schema, so rows are tried: a schema says of each field by itself whether it takes it, unless it is a union.
+ * Finds fields without which the schema takes a row, and leaves the last row that it took written. Answers their names;
+ * null where it took none. The functions do not know the schema, so rows are tried: a schema says of each field by
+ * itself whether it takes it, unless it is a union.
  */
 async function writeWhatFits(
   write: Write,
@@ -141,7 +144,8 @@ async function writeWhatFits(
     return false;
   };
 
-  // First `null`, which Rust's `None` is, where the schema has `v.optional`; then what Convex says, until it says nothing of use.
+  // First `null`, which Rust's `None` is, where the schema has `v.optional`; then what Convex says, until it says
+  // nothing of use.
   const all = new Set(names);
   const set = new Set(names.filter((name) => whole[name] !== null));
   for (const from of set.size < all.size ? [all, set] : [all]) if (await takes(from)) return without(from);

@@ -26,8 +26,8 @@ export type ReplicatedTable<Fields extends PropertyValidators> = TableDefinition
 >;
 
 /**
- * The table of a collection: `fields`, and the `id`, `version`, `timestamp`, `deleted`, `notInRow` and indexes that replication
- * needs.
+ * The table of a collection: `fields`, and the `id`, `version`, `timestamp`, `deleted`, `notInRow` and indexes that
+ * replication needs.
  *
  * Give every field that not each document has as `v.optional(..)`: a tombstone may have been written by an older app.
  */

@@ -237,8 +237,8 @@ function assembledBy(found: Examined | Refusal): number {
 }
 
 /**
- * The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. What is left out of a row may fit
- * again with the next change, which only the merged document tells.
+ * The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. What
+ * is left out of a row may fit again with the next change, which only the merged document tells.
  */
 function takesFields(entry: PushedDocument, examined: Examined, row: Row | null): boolean {
   const isNew = examined.bytes === 0;

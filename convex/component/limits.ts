@@ -46,8 +46,8 @@ export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
 /**
- * Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in `crates/common/src/document.rs` of
- * get-convex/convex-backend).
+ * Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
+ * `crates/common/src/document.rs` of get-convex/convex-backend).
  */
 export const ROW_NESTING = 16;
 /** A row, with what Convex adds to it: Convex's limit (`MAX_USER_SIZE` in `crates/common/src/document.rs`). */
@@ -56,11 +56,17 @@ export const ROW_BYTES = 1024 * 1024;
 export const LIST_ELEMENTS = 8_192;
 /** Fields of an object: Convex's limit (`MAX_OBJECT_FIELDS` in `crates/value/src/object.rs`). */
 export const OBJECT_FIELDS = 1_024;
-/** Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and `notInRow`. */
+/**
+ * Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and
+ * `notInRow`.
+ */
 export const ROW_FIELDS = OBJECT_FIELDS - 7;
 /** A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`). */
 export const FIELD_NAME_BYTES = 1_024;
-/** Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can hold. */
+/**
+ * Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
+ * hold.
+ */
 export const LEFT_OUT = 64;
 /** Letters of each such name, for the same reason: a key may have any length. */
 export const LEFT_OUT_LETTERS = 200;

@@ -1,7 +1,7 @@
 /**
- * An Automerge document as the row that an app's table holds. The row is a read model: it holds what Convex can store of the document, and names
- * what it lacks in the column `notInRow`. Nothing about a row refuses a change. The embedded backend does the same (`src/backend/log/row.rs`), and
- * docs/wire.md has the table of it.
+ * An Automerge document as the row that an app's table holds. The row is a read model: it holds what Convex can store
+ * of the document, and names what it lacks in the column `notInRow`. Nothing about a row refuses a change. The embedded
+ * backend does the same (`src/backend/log/row.rs`), and docs/wire.md has the table of it.
  */
 import { getConvexSize, getDocumentSize, type Value } from "convex/values";
 import { Refused } from "./errors";
@@ -55,8 +55,8 @@ export function isObject(value: unknown): value is object {
 export type OwnColumns = { id: string; version: number; timestamp: number };
 
 /**
- * The row of a document: its own meaning of a name wins over the document's. Where it would be too large, the largest fields are left out, of
- * those that are alike the first by name.
+ * The row of a document: its own meaning of a name wins over the document's. Where it would be too large, the largest
+ * fields are left out, of those that are alike the first by name.
  */
 export function rowOf({ fields, leftOut }: Plain, own: OwnColumns): Record<string, Value> {
   const { id: _id, version: _version, timestamp: _timestamp, deleted, notInRow: _column, ...rest } = fields;
@@ -188,7 +188,10 @@ function letters(text: string, count: number): string {
   return first;
 }
 
-/** The order of Unicode's code points, as the embedded backend sorts: JavaScript's own puts some letters before others that need two units. */
+/**
+ * The order of Unicode's code points, as the embedded backend sorts: JavaScript's own puts some letters before others
+ * that need two units.
+ */
 function byLetter(a: string, b: string): number {
   for (let i = 0; i < a.length && i < b.length; i++) {
     const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)];

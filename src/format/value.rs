@@ -65,10 +65,12 @@ impl Value {
         matches!(self.get(super::DELETED), Some(Value::Bool(true)))
     }
 
-    /// As a plain Convex value: strings of both kinds are strings, numbers and counters float64, timestamps float64 milliseconds.
+    /// As a plain Convex value: strings of both kinds are strings, numbers and counters float64, timestamps float64
+    /// milliseconds.
     ///
-    /// An integer beyond 2^53 - 1, which a float64 would round, is a string of its decimal digits: it is most often an id, and the JSON form of
-    /// Protocol Buffers and the APIs of the web write 64-bit ids so. A timestamp that no JavaScript `Date` has is NaN.
+    /// An integer beyond 2^53 - 1, which a float64 would round, is a string of its decimal digits: it is most often an
+    /// id, and the JSON form of Protocol Buffers and the APIs of the web write 64-bit ids so. A timestamp that no
+    /// JavaScript `Date` has is NaN.
     pub fn to_convex(&self) -> convex::Value {
         match self {
             Value::Null => convex::Value::Null,

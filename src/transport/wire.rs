@@ -71,8 +71,9 @@ pub(super) fn push_arguments(documents: Vec<Value>) -> BTreeMap<String, Value> {
     object([("documents", Value::Array(documents))])
 }
 
-/// One document of a push: these pieces of its changes and, where they are all of them, the fields they set. Fields that Convex takes in no call are not
-/// sent, since it would refuse the whole call for them: the backend reads them from the merged document.
+/// One document of a push: these pieces of its changes and, where they are all of them, the fields they set. Fields
+/// that Convex takes in no call are not sent, since it would refuse the whole call for them: the backend reads them
+/// from the merged document.
 pub(super) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], with_fields: bool) -> Value {
     let changes = pieces.iter().map(chunk).collect();
     let mut entry = object([("id", Value::from(document.id.as_str())), ("changes", Value::Array(changes))]);

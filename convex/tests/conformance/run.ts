@@ -6,7 +6,10 @@ import { type Bindings, fill, mismatch } from "./match";
 
 /** Calls a function of a backend. */
 export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
-/** The rows of a table, in the order of their documents and without what Convex adds; null where this backend does not show them. */
+/**
+ * The rows of a table, in the order of their documents and without what Convex adds; null where this backend does not
+ * show them.
+ */
 export type Table = (name: string) => Promise<JSONValue[] | null>;
 
 /** Runs a case. Answers what went wrong first, or null. */

@@ -1,7 +1,8 @@
 //! A document as a row of the app's table.
 //!
-//! The row is a read model: it holds what Convex can store of the document, and names what it lacks in the column [`NOT_IN_ROW`]. Nothing about a row
-//! refuses a change. The TypeScript functions do the same (`convex/component/materialize.ts`), and `docs/wire.md` has the table of it.
+//! The row is a read model: it holds what Convex can store of the document, and names what it lacks in the column
+//! [`NOT_IN_ROW`]. Nothing about a row refuses a change. The TypeScript functions do the same
+//! (`convex/component/materialize.ts`), and `docs/wire.md` has the table of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,8 @@ const RESERVED: [&str; 5] = ["id", "version", "timestamp", "deleted", NOT_IN_ROW
 /// What the table shows of a document.
 #[derive(PartialEq)]
 pub(super) struct TableRow {
-    /// Its root fields, without those whose names the row itself uses, and the column [`NOT_IN_ROW`] where something is left out.
+    /// Its root fields, without those whose names the row itself uses, and the column [`NOT_IN_ROW`] where something is
+    /// left out.
     pub fields: BTreeMap<String, Value>,
     /// Whether it is a tombstone.
     pub deleted: bool,
@@ -67,7 +69,8 @@ fn largest_first(fields: &BTreeMap<String, Value>) -> Vec<(String, usize)> {
     sizes
 }
 
-/// The bytes of a row without fields: Convex's `_id` and `_creationTime`, and `id`, `version`, `timestamp` and `deleted`.
+/// The bytes of a row without fields: Convex's `_id` and `_creationTime`, and `id`, `version`, `timestamp` and
+/// `deleted`.
 fn own_bytes(id: &DocumentId, deleted: bool) -> usize {
     const SYSTEM: usize = 38 + 23;
     const NUMBERS: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
