@@ -37,19 +37,33 @@ pub const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const DOCUMENT_ID_BYTES: usize = 128;
 /// A scope's name: an index key, too.
 pub const SCOPE_BYTES: usize = 128;
-/// Nesting of a value: Convex's limit.
+/// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs` of
+/// get-convex/convex-backend).
 pub const NESTING: usize = 64;
 /// How far a counter counts, up and down: what JavaScript holds without loss. Each of 500 concurrent edits may add the most there is to add, and
 /// the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
 pub const COUNTER: u64 = 1 << 53;
-/// A materialized row: Convex's limit.
+/// Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
+/// `crates/common/src/document.rs`).
+pub const ROW_NESTING: usize = 16;
+/// A row, with what Convex adds to it: Convex's limit (`MAX_USER_SIZE` in `crates/common/src/document.rs`).
 pub const ROW_BYTES: usize = 1024 * 1024;
-/// Elements of a list in a row: Convex's limit.
+/// Elements of a list: Convex's limit (`MAX_ARRAY_LEN` in `crates/value/src/array.rs`).
 pub const LIST_ELEMENTS: usize = 8_192;
-/// Fields of an object in a row: Convex's limit.
+/// Fields of an object: Convex's limit (`MAX_OBJECT_FIELDS` in `crates/value/src/object.rs`).
 pub const OBJECT_FIELDS: usize = 1_024;
-/// A field's name: Convex's limit.
+/// Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and
+/// `notInRow`.
+pub const ROW_FIELDS: usize = OBJECT_FIELDS - 7;
+/// A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`).
 pub const FIELD_NAME_BYTES: usize = 1_024;
+/// Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
+/// hold.
+pub const LEFT_OUT: usize = 64;
+/// Letters of each such name, for the same reason: a key may have any length.
+pub const LEFT_OUT_LETTERS: usize = 200;
+/// The largest integer that JavaScript's numbers tell from its neighbours (`Number.MAX_SAFE_INTEGER`).
+pub const SAFE_INTEGER: i128 = (1 << 53) - 1;
 /// Fields whose plain value is larger than this are not repeated beside a change; the backend merges instead, so that one
 /// keystroke in a long text costs a keystroke's bytes.
 pub const REPEATED_FIELD_BYTES: usize = 1_024;
@@ -80,6 +94,15 @@ pub const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// The highest number an operation may have. Automerge keeps it in 32 bits and panics when they are used up: a change that claimed the last
 /// of them would leave a document that nobody can edit. This leaves as many again.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
+
+/// Whether Convex takes a field of this name, in a call and in a row, as its documentation says it: printable ASCII
+/// that does not start with `$` or `_`.
+pub(crate) fn is_field_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['$', '_'])
+        && name.len() <= FIELD_NAME_BYTES
+        && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
 
 /// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
 #[cfg(feature = "simulation")]

@@ -14,7 +14,10 @@ export type WriteRequest = {
   document: string;
   /** The scope the document is in, or would enter. */
   scope: string | undefined;
-  /** Its row before the write; null where it is new. */
+  /**
+   * Its row before the write, or what that would say where the table's schema takes none; null where the document is
+   * new.
+   */
   row: Record<string, Value> | null;
 };
 

@@ -1,8 +1,8 @@
 /** The check that follows a push: rows say what their merged documents do, and nothing in a log makes no sense. */
 import type { GenericDataModel, GenericMutationCtx } from "convex/server";
 import type { Value } from "convex/values";
-import { Refused } from "../component/errors";
 import { LOG_ROWS, MERGE_BYTES } from "../component/limits";
+import { rowOf } from "../component/materialize";
 import type { Merged, Refusal } from "../component/shapes";
 import { readRow, saysTheSame, writeRow } from "./row";
 import type { Target } from "./append";
@@ -85,19 +85,14 @@ async function correct(
     if (row !== null) await ctx.db.delete(row._id);
     return false;
   }
+  const { version, leftOut } = found;
   const fields = found.fields as Record<string, Value>;
-  const differs = row === null || row.version !== found.version || !saysTheSame(row, fields);
-  if (differs) {
-    try {
-      await writeRow(ctx, table, row, id, found.version, fields);
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      // The others are checked all the same.
-      console.error(`${collection}/${id}: the row cannot be corrected: ${error.message}`);
-      return false;
-    }
-  }
+  const whole = rowOf({ fields, leftOut }, { id, version, timestamp: 0 });
+  const isWhole = row !== null && row.version === version && saysTheSame(row, whole);
+  // What the schema does not take is not in the row: that is known when it is written again.
+  const written = isWhole ? null : await writeRow(ctx, table, row, id, version, { fields, leftOut });
   const deleted = fields.deleted === true;
-  await ctx.runMutation(component.log.checked, { collection, id, version: found.version, deleted });
-  return differs;
+  await ctx.runMutation(component.log.checked, { collection, id, version, deleted });
+  if (row === null || written === null) return !isWhole && row !== written;
+  return row.version !== version || !saysTheSame(row, written);
 }

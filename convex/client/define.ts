@@ -25,7 +25,7 @@ import { chunk, part, position, refusal } from "../component/shapes";
 import { type AccessRequest, type Authorize, notAuthorized, signedIn, type WriteRequest } from "./access";
 import { checkRows, repair } from "./check";
 import { pruneDocuments } from "./prune";
-import { ownFields, readRow, type Row } from "./row";
+import { documentAsRow, ownFields, readRow, type Shown } from "./row";
 import { deleteDocument, writeDocument } from "./whole";
 import { pushDocuments, type PushedDocument } from "./write";
 
@@ -121,15 +121,16 @@ export function defineReplicate<DataModel extends GenericDataModel>(options: Rep
     operation: WriteRequest["operation"],
     document: string,
     scope: string | undefined,
-    row: Row | null,
+    row: Shown | null,
   ): Promise<boolean> {
     const fields = row === null ? null : ownFields(row);
     return await may(ctx, { kind: "write", operation, collection, document, scope, row: fields });
   }
 
   async function checkWrite(ctx: WriteCtx, operation: WriteRequest["operation"], id: string): Promise<void> {
-    const row = await readRow(ctx, table, id);
     const status = await ctx.runQuery(component.log.status, { collection, id });
+    const stored = await readRow(ctx, table, id);
+    const row = stored ?? (status === null ? null : await documentAsRow(ctx, target, id));
     if (!(await mayWrite(ctx, operation, id, status?.scope, row))) {
       throw notAuthorized({
         kind: "write",

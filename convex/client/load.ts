@@ -44,7 +44,7 @@ export async function loadCollection<T extends object>(
     const page = await httpClient.query(api.pullChanges, { collectionName: collection, checkpoint, limit });
     for (const { documentId, crdtBytes } of page.changes) {
       const doc = automerge.load<Record<string, unknown>>(new Uint8Array(crdtBytes));
-      const fields = materialize(automerge.toJS(doc));
+      const { fields } = materialize(automerge.toJS(doc));
       automerge.free(doc);
       if (fields.deleted === true) documents.delete(documentId);
       else documents.set(documentId, { ...fields, id: documentId } as T);

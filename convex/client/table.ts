@@ -11,6 +11,8 @@ const columns = {
   timestamp: v.number(),
   /** Present where the document is a tombstone. */
   deleted: v.optional(v.boolean()),
+  /** Present where the row lacks something of its document: the places of it, as JavaScript writes them. */
+  notInRow: v.optional(v.array(v.string())),
 };
 
 type Columns = typeof columns;
@@ -24,7 +26,8 @@ export type ReplicatedTable<Fields extends PropertyValidators> = TableDefinition
 >;
 
 /**
- * The table of a collection: `fields`, and the `id`, `version`, `timestamp`, `deleted` and indexes that replication needs.
+ * The table of a collection: `fields`, and the `id`, `version`, `timestamp`, `deleted`, `notInRow` and indexes that
+ * replication needs.
  *
  * Give every field that not each document has as `v.optional(..)`: a tombstone may have been written by an older app.
  */

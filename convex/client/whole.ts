@@ -1,6 +1,6 @@
 /** The writes of the original API: whole documents, and deletes by the server. */
 import type { Value } from "convex/values";
-import { refusalError, refuse, Refused } from "../component/errors";
+import { refusalError, refuse } from "../component/errors";
 import type { Chunk, CompactionPolicy } from "../component/shapes";
 import { append, type MutationCtx, type Target } from "./append";
 import { readRow, writeRow } from "./row";
@@ -43,24 +43,20 @@ export async function deleteDocument(
 }
 
 /** What `merge.split` and `merge.deletion` make of a call of the original API. */
-type Split = { changes: Chunk[]; fields: Record<string, unknown>; version: number };
+type Split = { changes: Chunk[]; fields: Record<string, unknown>; leftOut: string[]; version: number };
 
 /** Writes changes that the log has taken apart itself, and the row they make. */
 async function writeSplit(
   ctx: MutationCtx,
   target: Target,
   id: string,
-  { changes, version, ...split }: Split,
+  { changes, version, leftOut, ...split }: Split,
   options: Options = {},
 ): Promise<void> {
   if (changes.length === 0) return;
   const fields = split.fields as Record<string, Value>;
   if (target.table !== null) {
-    try {
-      await writeRow(ctx, target.table, await readRow(ctx, target.table, id), id, version, fields);
-    } catch (error) {
-      throw error instanceof Refused ? error.toError(id) : error;
-    }
+    await writeRow(ctx, target.table, await readRow(ctx, target.table, id), id, version, { fields, leftOut });
   }
   const documents = [{ id, changes, deleted: fields.deleted === true }];
   await append(ctx, target, { ...options, documents });

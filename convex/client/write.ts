@@ -3,17 +3,24 @@
  *
  * A push asks the log what its changes would do, writes the rows, and then appends: three calls for the whole push, not two
  * per document, for a call into a component starts a JavaScript context of its own. What could be refused is refused before
- * the log is touched, and a row that the app's schema refuses has not been written, so no document is left with half.
+ * the log is touched, and a row refuses nothing: it holds what the app's schema takes.
  */
 import { getConvexSize, type Value } from "convex/values";
 import { isComing } from "../component/schedule";
 import { Refused } from "../component/errors";
 import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits";
-import { isObject, notFields, plainFields } from "../component/materialize";
+import { isObject, lacksSomething, materialize, notFields, type Plain } from "../component/materialize";
 import { hex } from "../component/sha256";
-import type { Chunk, CompactionPolicy, DocumentChanges, Examined, Refusal } from "../component/shapes";
+import type {
+  Chunk,
+  CompactionPolicy,
+  DocumentChanges,
+  Examined,
+  Merged,
+  Refusal,
+} from "../component/shapes";
 import { append, type MutationCtx, type Target } from "./append";
-import { ownFields, readRow, type Row, writeRow } from "./row";
+import { documentAsRow, ownFields, readRow, type Row, type Shown, writeRow } from "./row";
 
 /** The changes of one document in a push, and what they do to its row. */
 export type PushedDocument = {
@@ -27,7 +34,7 @@ export type PushedDocument = {
 export type PushResult = { id: string; status: "accepted" } | Refusal;
 
 /** Decides about one document; `row` is null where it is new. */
-export type MayWrite = (id: string, scope: string | undefined, row: Row | null) => Promise<boolean>;
+export type MayWrite = (id: string, scope: string | undefined, row: Shown | null) => Promise<boolean>;
 
 export type Pushed = {
   epoch: string;
@@ -124,7 +131,11 @@ async function pushBatch(
     // To replace it is to read it again.
     if (row !== null) reads.bytes += 2 * getConvexSize(row);
     const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
-    if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, row))) {
+    // One whose row is still to be written counts as new, as it does to the check.
+    const hidden =
+      row === null && found.status === "accepted" && found.bytes > 0 && found.checkDue === undefined;
+    const shown = hidden && table !== null ? await documentAsRow(ctx, target, entry.id) : row;
+    if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, shown))) {
       results.set(
         entry.id,
         new Refused("notAuthorized", "You may not write this document.").toResult(entry.id),
@@ -186,17 +197,12 @@ async function writeRows(
       results.set(entry.id, preview);
       continue;
     }
-    try {
-      if (way === "fields" || preview !== null) {
-        const fields = preview === null ? sentFields(entry, row) : (preview.fields as Record<string, Value>);
-        plan.deleted = fields.deleted === true;
-        if (table !== null) await writeRow(ctx, table, row, entry.id, examined.version, fields);
-      }
-      written.push(plan);
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      results.set(entry.id, error.toResult(entry.id));
+    if (way === "fields" || preview !== null) {
+      const plain = preview === null ? sentFields(entry, row) : plainOf(preview);
+      plan.deleted = plain.fields.deleted === true;
+      if (table !== null) await writeRow(ctx, table, row, entry.id, examined.version, plain);
     }
+    written.push(plan);
   }
   return written;
 }
@@ -230,10 +236,14 @@ function assembledBy(found: Examined | Refusal): number {
   return found.status === "accepted" ? found.assembled : 0;
 }
 
-/** The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. */
+/**
+ * The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. What
+ * is left out of a row may fit again with the next change, which only the merged document tells.
+ */
 function takesFields(entry: PushedDocument, examined: Examined, row: Row | null): boolean {
   const isNew = examined.bytes === 0;
-  return entry.fields !== undefined && examined.direct && !examined.long && (isNew || row !== null);
+  const isComplete = row === null ? isNew : !lacksSomething(row);
+  return entry.fields !== undefined && examined.direct && !examined.long && isComplete;
 }
 
 const tooMuchAtOnce = new Refused(
@@ -242,10 +252,14 @@ const tooMuchAtOnce = new Refused(
   PUSH_READ_BYTES,
 );
 
-function sentFields(entry: PushedDocument, row: Row | null): Record<string, Value> {
+function sentFields(entry: PushedDocument, row: Row | null): Plain {
   const fields = row === null ? {} : ownFields(row);
   for (const name of entry.removed ?? []) delete fields[name];
-  return { ...fields, ...plainFields(entry.fields) };
+  return materialize({ ...fields, ...(entry.fields as object) });
+}
+
+function plainOf({ fields, leftOut }: Merged): Plain {
+  return { fields: fields as Record<string, Value>, leftOut };
 }
 
 /** The documents to be checked, in groups that one transaction can load. */

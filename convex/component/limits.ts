@@ -45,16 +45,31 @@ export const DOCUMENT_PAGE_ROWS = 8_000;
 export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
-/** Nesting of a row: Convex's limit. */
-export const NESTING = 64;
-/** A row: Convex's limit. */
+/**
+ * Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
+ * `crates/common/src/document.rs` of get-convex/convex-backend).
+ */
+export const ROW_NESTING = 16;
+/** A row, with what Convex adds to it: Convex's limit (`MAX_USER_SIZE` in `crates/common/src/document.rs`). */
 export const ROW_BYTES = 1024 * 1024;
-/** Elements of a list in a row: Convex's limit. */
+/** Elements of a list: Convex's limit (`MAX_ARRAY_LEN` in `crates/value/src/array.rs`). */
 export const LIST_ELEMENTS = 8_192;
-/** Fields of an object in a row: Convex's limit. */
+/** Fields of an object: Convex's limit (`MAX_OBJECT_FIELDS` in `crates/value/src/object.rs`). */
 export const OBJECT_FIELDS = 1_024;
-/** A field's name: Convex's limit. */
+/**
+ * Fields of a document in its row: the others are `_id`, `_creationTime`, `id`, `version`, `timestamp`, `deleted` and
+ * `notInRow`.
+ */
+export const ROW_FIELDS = OBJECT_FIELDS - 7;
+/** A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`). */
 export const FIELD_NAME_BYTES = 1_024;
+/**
+ * Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
+ * hold.
+ */
+export const LEFT_OUT = 64;
+/** Letters of each such name, for the same reason: a key may have any length. */
+export const LEFT_OUT_LETTERS = 200;
 /**
  * A saved document. What is larger could not be loaded, saved and loaded again, as compaction does, within a second of code. Up to so many
  * bytes of changes in its log, a document is not measured.

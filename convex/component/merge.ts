@@ -8,7 +8,7 @@ import { Refused } from "./errors";
 import { examineDocument, logOf, readDocument, tooManyOperations } from "./incoming";
 import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } from "./limits";
 import { cut } from "./parts";
-import { checkRowSize, materialize, rowOf } from "./materialize";
+import { materialize } from "./materialize";
 import { readBytes } from "./pages";
 import { unhex } from "./sha256";
 import { release, savedIfSound } from "./sound";
@@ -29,7 +29,7 @@ export const preview = query({
         await orRefusal(entry.id, async (): Promise<Merged> => {
           const incoming = await examineDocument(ctx, collection, entry);
           const { changes, document } = incoming;
-          const fields = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
+          const plain = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
             const pushed = apply(
               automerge,
               doc,
@@ -37,12 +37,12 @@ export const preview = query({
             );
             const log = logOf(incoming);
             checkSound(automerge, pushed, changes.length === 0 ? 0 : log.bytes);
-            const fields = toFields(automerge, pushed, entry.id);
-            if (changes.length > 0) checkOperations(log.operations, fields);
-            return fields;
+            const plain = materialize(automerge.toJS(pushed));
+            if (changes.length > 0) checkOperations(log.operations, plain.fields);
+            return plain;
           });
           const version = (document?.version ?? 0) + changes.length;
-          return { id: entry.id, status: "merged", fields, version };
+          return { id: entry.id, status: "merged", ...plain, version };
         }),
       );
     }
@@ -59,6 +59,7 @@ export const split = query({
       status: v.literal("split"),
       changes: v.array(chunk),
       fields: v.any(),
+      leftOut: v.array(v.string()),
       version: v.number(),
     }),
   ),
@@ -87,10 +88,10 @@ export const split = query({
             DOCUMENT_CHANGES,
           );
         }
-        const fields = toFields(automerge, after, id);
-        if (changes.length > 0) checkOperations(automerge.stats(after).numOps, fields);
+        const plain = materialize(automerge.toJS(after));
+        if (changes.length > 0) checkOperations(automerge.stats(after).numOps, plain.fields);
         const version = (document?.version ?? 0) + changes.length;
-        return { status: "split" as const, changes: changes.flatMap(toChunks), fields, version };
+        return { status: "split" as const, changes: changes.flatMap(toChunks), ...plain, version };
       });
     });
   },
@@ -106,6 +107,7 @@ export const deletion = query({
       status: v.literal("split"),
       changes: v.array(chunk),
       fields: v.any(),
+      leftOut: v.array(v.string()),
       version: v.number(),
     }),
   ),
@@ -116,25 +118,16 @@ export const deletion = query({
     return await orRefusal(id, async () =>
       withDocument(ctx, automerge, collection, id, (doc) => {
         if (doc.deleted === true) {
-          const fields = toFields(automerge, doc, id);
-          return {
-            status: "split" as const,
-            changes: [],
-            fields,
-            version: document.version,
-          };
+          const plain = materialize(automerge.toJS(doc));
+          return { status: "split" as const, changes: [], ...plain, version: document.version };
         }
         const mine = automerge.clone(doc, { actor });
         const after = automerge.change(mine, (draft) => {
           draft.deleted = true;
         });
         const changes = automerge.getChangesSince(after, automerge.getHeads(doc)).flatMap(toChunks);
-        return {
-          status: "split" as const,
-          changes,
-          fields: toFields(automerge, after, id),
-          version: document.version + 1,
-        };
+        const plain = materialize(automerge.toJS(after));
+        return { status: "split" as const, changes, ...plain, version: document.version + 1 };
       }),
     );
   },
@@ -215,13 +208,6 @@ function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): voi
 /** Nothing but a deletion enters a document whose history is full. */
 function checkOperations(operations: number, fields: Fields): void {
   if (operations > DOCUMENT_OPERATIONS && fields.deleted !== true) throw tooManyOperations(operations);
-}
-
-function toFields(automerge: Automerge, doc: Doc<Fields>, id: string): ReturnType<typeof materialize> {
-  const fields = materialize(automerge.toJS(doc));
-  // Any version and time: a number has the same size whatever it is.
-  checkRowSize(rowOf(fields, { id, version: 0, timestamp: 0 }));
-  return fields;
 }
 
 function toChunks(change: Uint8Array): Chunk[] {

@@ -88,6 +88,8 @@ export const merged = v.object({
   id: v.string(),
   status: v.literal("merged"),
   fields: v.any(),
+  /** The names of places that Convex does not store, and which `fields` lack. */
+  leftOut: v.array(v.string()),
   version: v.number(),
 });
 export type Merged = Infer<typeof merged>;

@@ -34,6 +34,13 @@ const value = fc.oneof(
   fc.string({ maxLength: 5 }),
   fc.constant(null),
 );
+/** What a row holds as it is, in part, or not. */
+const odd = fc.constantFrom(
+  { value: 1, increment: 2 },
+  { _x: 1, y: [{ "": 1 }, 2] },
+  Array<number>(8_193).fill(0),
+  Array.from({ length: 20 }).reduce<object>((inner) => ({ d: inner }), {}),
+);
 const limit = fc.constantFrom(undefined, 1, 2, 5);
 /** An edit within a value that is made where it is not there. */
 const inner = fc.oneof(
@@ -52,8 +59,8 @@ const command = fc.oneof(
       do: fc.constant("edit" as const),
       replica,
       id,
-      field: fc.constantFrom("p", "q", "deleted", "_bad"),
-      value,
+      field: fc.constantFrom("p", "q", "deleted", "_bad", "notInRow"),
+      value: fc.oneof({ weight: 4, arbitrary: value }, { weight: 1, arbitrary: odd }),
     }),
   },
   {
@@ -258,7 +265,7 @@ class Side {
     if (name === "message" || name === "epoch") return null;
     if (name === "crdtBytes") {
       const raw = Buffer.from((value as { $bytes: string }).$bytes, "base64");
-      return JSON.stringify(materialize(Automerge.toJS(Automerge.load<Record<string, unknown>>(raw))));
+      return JSON.stringify(materialize(Automerge.toJS(Automerge.load<Record<string, unknown>>(raw))).fields);
     }
     if (name === "lastModified" || name === "timestamp")
       return value === 0 ? 0 : this.rank(`us${JSON.stringify(value)}`);

@@ -1,3 +1,4 @@
+import { convexToJson, type Value } from "convex/values";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import componentSchema from "../component/schema";
@@ -21,7 +22,16 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
     test.each(cases.map((found) => [found.name, found] as const))("%s", async (_, found) => {
       const component = { schema: componentSchema, modules: componentModules };
       const deployment = new Deployment({ schema, modules, component });
-      expect(await runCase(found, values ?? {}, (...call) => deployment.call(...call))).toBeNull();
+      const table = async (name: string) => {
+        const rows = (await deployment.test.run(
+          async (ctx): Promise<unknown> => await ctx.db.query(name).collect(),
+        )) as Record<string, Value>[];
+        return rows
+          .sort((a, b) => (a.id! < b.id! ? -1 : 1))
+          .map(({ _id, _creationTime, ...fields }) => convexToJson(fields));
+      };
+      const problem = await runCase(found, values ?? {}, (...call) => deployment.call(...call), table);
+      expect(problem).toBeNull();
     });
   });
 }

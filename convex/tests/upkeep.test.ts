@@ -71,16 +71,19 @@ describe("checking rows", () => {
     expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
   });
 
-  test("a row that the schema refuses does not keep the others from being corrected", async () => {
+  test("a row lacks what the schema refuses in the merged document, and the others are corrected", async () => {
     const t = backend();
     const documents = [
       { id: "misfit", changes: changes(document({ title: 5 })), fields: { title: "five" } },
       { id: "liar", changes: changes(document({ title: "milk" })), fields: { title: "lies" } },
     ];
     await t.mutation(api.strict.pushChanges, { documents });
-    expect(await t.mutation(internal.strict.checkRows, { ids: ["misfit", "liar"] })).toBe(1);
+    expect(await t.mutation(internal.strict.checkRows, { ids: ["misfit", "liar"] })).toBe(2);
     const found = await t.run(async (ctx) => await ctx.db.query("strict").collect());
-    expect(found).toMatchObject([{ title: "five" }, { title: "milk" }]);
+    expect(found).toMatchObject([{ notInRow: ["title"] }, { title: "milk" }]);
+    expect(found[0]).not.toHaveProperty("title");
+    expect((await known(t, "misfit", "strict"))?.checkDue).toBeUndefined();
+    expect(await t.mutation(internal.strict.checkRows, { ids: ["misfit", "liar"] })).toBe(0);
   });
 
   test("one that failed is scheduled again by a later push, and the row is made true", async () => {
@@ -104,14 +107,6 @@ describe("checking rows", () => {
     expect(await t.mutation(internal.notes.checkRows, { ids: ["a"] })).toBe(1);
     expect(await rows(t)).toMatchObject([{ title: "milk", n: 2 }]);
     expect((await known(t, "a"))?.checkDue).toBeUndefined();
-  });
-
-  test("one whose row the schema refuses leaves the document unchecked", async () => {
-    const t = backend();
-    const documents = [{ id: "a", changes: changes(document({ title: 5 })), fields: { title: "five" } }];
-    await t.mutation(api.strict.pushChanges, { documents });
-    expect(await t.mutation(internal.strict.checkRows, { ids: ["a"] })).toBe(0);
-    expect((await known(t, "a", "strict"))?.checkDue).toBeDefined();
   });
 });
 

@@ -62,6 +62,8 @@ pub use read::{conflicts, read};
 pub use serialize::to_value;
 pub use shape::{Shape, shape};
 pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
+#[cfg(feature = "backend")]
+pub(crate) use value::plain_integer;
 pub use value::{Merge, Value};
 
 /// The root field that says what a document is called. The replica writes it.
@@ -71,4 +73,6 @@ pub const DELETED: &str = "deleted";
 /// The root fields that are the document's own.
 pub const RESERVED: [&str; 2] = [ID, DELETED];
 /// Columns that a document's row in the backend's table has beside its fields, so that no component may have a field called so either.
-pub const ROW_COLUMNS: [&str; 2] = ["version", "timestamp"];
+pub const ROW_COLUMNS: [&str; 3] = ["version", "timestamp", NOT_IN_ROW];
+/// The column that names the values of the document which the row lacks, because the table cannot hold them.
+pub const NOT_IN_ROW: &str = "notInRow";

@@ -1,5 +1,10 @@
 use std::collections::BTreeMap;
 
+use crate::limits::SAFE_INTEGER;
+
+/// Milliseconds before and after 1970 that a JavaScript `Date` can be at.
+const DATE_MILLISECONDS: u64 = 8_640_000_000_000_000;
+
 /// What a document, or a part of it, holds: the types of Automerge, without their history.
 ///
 /// Two values are equal if a document would show the same: numbers of every kind compare by what they count (`Int(3)`,
@@ -136,16 +141,20 @@ impl Value {
         matches!(self.get(super::DELETED).map(Value::plain), Some(Value::Bool(true)))
     }
 
-    /// As a plain Convex value: strings of both kinds are strings, all numbers float64, timestamps float64
-    /// milliseconds, counters their value.
+    /// As a plain Convex value: strings of both kinds are strings, numbers and counters float64, timestamps float64
+    /// milliseconds.
+    ///
+    /// An integer beyond 2^53 - 1, which a float64 would round, is a string of its decimal digits: it is most often an
+    /// id, and the JSON form of Protocol Buffers and the APIs of the web write 64-bit ids so. A timestamp that no
+    /// JavaScript `Date` has is NaN.
     pub fn to_convex(&self) -> convex::Value {
         match self {
             Value::Null => convex::Value::Null,
             Value::Bool(yes) => convex::Value::Boolean(*yes),
-            Value::Int(number) | Value::Timestamp(number) | Value::Counter(number) => {
-                convex::Value::Float64(*number as f64)
-            }
-            Value::Uint(number) => convex::Value::Float64(*number as f64),
+            Value::Int(number) | Value::Counter(number) => plain_integer(i128::from(*number)),
+            Value::Uint(number) => plain_integer(i128::from(*number)),
+            Value::Timestamp(number) if number.unsigned_abs() > DATE_MILLISECONDS => convex::Value::Float64(f64::NAN),
+            Value::Timestamp(number) => convex::Value::Float64(*number as f64),
             Value::Float(number) => convex::Value::Float64(*number),
             Value::Text(text) | Value::Scalar(text) => convex::Value::String(text.clone()),
             Value::Bytes(bytes) => convex::Value::Bytes(bytes.clone()),
@@ -199,6 +208,14 @@ impl Value {
             Number::Whole(number) => i64::try_from(number).ok(),
             Number::Other(_) => None,
         }
+    }
+}
+
+/// An integer as a plain Convex value: a float64, or a string of its digits where that would round it.
+pub(crate) fn plain_integer(number: i128) -> convex::Value {
+    match (-SAFE_INTEGER..=SAFE_INTEGER).contains(&number) {
+        true => convex::Value::Float64(number as f64),
+        false => convex::Value::String(number.to_string()),
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use convex::{FunctionResult, Value};
 
 use crate::{
-    DocumentId,
-    limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES},
+    DocumentId, format,
+    limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, is_field_name},
     replica::{Part, Position, PulledChunk, PushedDocument, Refusal},
 };
 
@@ -71,11 +71,16 @@ pub(super) fn push_arguments(documents: Vec<Value>) -> BTreeMap<String, Value> {
     object([("documents", Value::Array(documents))])
 }
 
-/// One document of a push: these pieces of its changes and, where they are all of them, the fields they set.
+/// One document of a push: these pieces of its changes and, where they are all of them, the fields they set. Fields
+/// that Convex takes in no call are not sent, since it would refuse the whole call for them: the backend reads them
+/// from the merged document.
 pub(super) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], with_fields: bool) -> Value {
     let changes = pieces.iter().map(chunk).collect();
     let mut entry = object([("id", Value::from(document.id.as_str())), ("changes", Value::Array(changes))]);
-    if let (true, Some(fields)) = (with_fields, &document.fields) {
+    if let (true, Some(fields)) = (with_fields, &document.fields)
+        && can_be_sent(fields)
+        && document.removed.len() <= LIST_ELEMENTS
+    {
         let fields = fields.iter().map(|(name, value)| (name.clone(), value.to_convex())).collect();
         entry.insert("fields".into(), Value::Object(fields));
         if !document.removed.is_empty() {
@@ -84,6 +89,32 @@ pub(super) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], w
         }
     }
     Value::Object(entry)
+}
+
+/// Whether a call may have these fields among its arguments.
+fn can_be_sent(fields: &BTreeMap<String, format::Value>) -> bool {
+    has_fields(fields, FIELDS_LEVEL)
+}
+
+/// The level of `fields` in a call: the arguments are a list of one object, which has the documents, a list of objects.
+const FIELDS_LEVEL: usize = 5;
+
+/// Whether this may be an object at `level` of a call.
+fn has_fields(fields: &BTreeMap<String, format::Value>, level: usize) -> bool {
+    level <= NESTING
+        && fields.len() <= OBJECT_FIELDS
+        && fields.iter().all(|(name, value)| is_field_name(name) && is_argument(value, level))
+}
+
+/// Whether this may be in an object or a list at `level` of a call.
+fn is_argument(value: &format::Value, level: usize) -> bool {
+    match value {
+        format::Value::List(items) => {
+            level < NESTING && items.len() <= LIST_ELEMENTS && items.iter().all(|item| is_argument(item, level + 1))
+        }
+        format::Value::Map(fields) => has_fields(fields, level + 1),
+        _ => true,
+    }
 }
 
 fn chunk(piece: &Piece<'_>) -> Value {

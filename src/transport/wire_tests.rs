@@ -192,3 +192,49 @@ fn a_count_is_a_whole_number_or_nothing() {
     }
     assert_eq!(document_count(&Value::Null), None);
 }
+
+#[test]
+fn fields_that_no_call_may_have_are_left_to_the_backend() {
+    use crate::format::Value as Held;
+    let deep = |levels: usize| (0..levels).fold(Held::Null, |inner, _| Held::List(vec![inner]));
+    let map = |names: &mut dyn Iterator<Item = String>| Held::Map(names.map(|name| (name, Held::Bool(true))).collect());
+    let sent = |name: &str, value: Held| {
+        let document = PushedDocument {
+            id: DocumentId::new("a"),
+            changes: Vec::new(),
+            fields: Some([(name.to_owned(), value)].into()),
+            removed: vec!["gone".into()],
+        };
+        let Value::Object(entry) = pushed_document(&document, &[], true) else { panic!("a document is an object") };
+        assert_eq!(entry.contains_key("removed"), entry.contains_key("fields"));
+        entry.get("fields").cloned()
+    };
+    for (name, value) in [
+        ("👍", Held::Null),
+        ("_me", Held::Null),
+        ("$me", Held::Null),
+        ("", Held::Null),
+        ("names", map(&mut ["Zoë".to_owned()].into_iter())),
+        ("names", Held::List(vec![map(&mut [String::new()].into_iter())])),
+        ("names", map(&mut ["x".repeat(1_025)].into_iter())),
+        ("many", map(&mut (0..1_025).map(|index| format!("f{index}")))),
+        ("points", Held::List(vec![Held::Null; 8_193])),
+        ("deep", deep(60)),
+    ] {
+        assert_eq!(sent(name, value), None, "{name:?}");
+    }
+    for value in [
+        deep(59),
+        Held::List(vec![Held::Null; 8_192]),
+        map(&mut (0..1_024).map(|index| format!("f{index}"))),
+        Held::Float(f64::NAN),
+        Held::Float(-0.0),
+    ] {
+        let Some(Value::Object(fields)) = sent("value", value.clone()) else { panic!("{value:?} is not sent") };
+        assert_eq!(format!("{:?}", fields["value"]), format!("{:?}", value.to_convex()));
+    }
+    let number = |value: Held| serde_json::Value::from(value.to_convex());
+    assert_eq!(number(Held::Int(9_007_199_254_740_991)), serde_json::json!(9_007_199_254_740_991.0));
+    assert_eq!(number(Held::Int(-9_007_199_254_740_992)), serde_json::json!("-9007199254740992"));
+    assert_eq!(number(Held::Uint(u64::MAX)), serde_json::json!("18446744073709551615"));
+}

@@ -51,6 +51,8 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
 pub enum Kind {
     Mutation,
     Query,
+    /// No call: the rows of the table that `path` names, in the order of their documents.
+    Rows,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
         match self {
             Self::Mutation => "mutation",
             Self::Query => "query",
+            Self::Rows => "rows",
         }
     }
 }

@@ -119,7 +119,7 @@ fn to_convex_everything_is_plain() {
     assert_eq!(fields["text"], convex::Value::String("a".into()));
     assert_eq!(fields["scalar"], convex::Value::String("b".into()));
     assert_eq!(fields["int"], convex::Value::Float64(1.0));
-    assert_eq!(fields["uint"], convex::Value::Float64(u64::MAX as f64));
+    assert_eq!(fields["uint"], convex::Value::String(u64::MAX.to_string()));
     assert_eq!(fields["counter"], convex::Value::Float64(2.0));
     assert_eq!(fields["time"], convex::Value::Float64(3.0));
     assert_eq!(fields["bytes"], convex::Value::Bytes(vec![4]));

@@ -13,6 +13,7 @@ mod no_echo;
 mod no_revert;
 mod one_bad_document;
 mod reads_all_before_it_says_so;
+mod row_holds_up_nothing;
 mod skips_nothing;
 mod starts_over;
 mod table_tells_the_truth;

@@ -1,35 +1,8 @@
-//! One bad document stops nobody: a refused push keeps the edit, reports it, and the rest keeps syncing.
+//! One bad document stops nobody: it is reported, and the rest keeps syncing.
 
-use bevy_convex_replicate::{limits, worker::FailureKind};
+use bevy_convex_replicate::worker::FailureKind;
 
 use crate::apps::{Place, settle, task, until};
-
-#[test]
-fn a_row_too_large_for_the_backend_is_kept_and_reported() {
-    let place = Place::new();
-    let (mut one, mut two) = (place.device("one"), place.device("two"));
-    let id = one.insert(task("good"));
-    settle(&place, [&mut one, &mut two]);
-    let huge = one.insert(task(&"x".repeat(limits::ROW_BYTES + 1)));
-    let other = one.insert(task("also good"));
-    until("the others arrive and the bad one is reported", [&mut one, &mut two], |[one, two]| {
-        let told = one
-            .seen()
-            .failures
-            .iter()
-            .any(|failure| failure.kind == FailureKind::Refused && failure.document.as_ref() == Some(&huge));
-        told && two.tasks().contains_key(&other)
-    });
-    one.edit(&id, |task| task.text.push('!'));
-    until("later edits arrive", [&mut one, &mut two], |[_, two]| two.tasks()[&id].text == "good!");
-    until("only the bad one waits", [&mut one], |[one]| one.status().unsent == 1);
-    assert!(one.tasks().contains_key(&huge));
-    assert!(!two.tasks().contains_key(&huge));
-    // It is in the store: the next start has it.
-    let mut one = one.restart();
-    until("the store is read", [&mut one], |[one]| one.seen().ready);
-    assert!(one.tasks().contains_key(&huge));
-}
 
 #[test]
 fn a_document_of_another_shape_is_reported_and_left_alone() {

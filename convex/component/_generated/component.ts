@@ -10,6 +10,7 @@ type Split = {
   status: "split";
   changes: Chunk[];
   fields: Record<string, unknown>;
+  leftOut: string[];
   version: number;
 };
 

@@ -12,6 +12,19 @@ export default defineSchema({
   tasks: open(),
   /** Public, with a schema. */
   strict: replicatedTable({ title: v.optional(v.string()) }),
+  /** Public, with what an app's own table may want: what is required, a map, and no column to say what a row lacks. */
+  narrow: defineTable({
+    id: v.string(),
+    version: v.number(),
+    timestamp: v.number(),
+    deleted: v.optional(v.boolean()),
+    title: v.string(),
+    note: v.optional(v.string()),
+    done: v.optional(v.union(v.boolean(), v.null())),
+    settings: v.optional(v.object({ theme: v.optional(v.string()) })),
+  })
+    .index("by_user_id", ["id"])
+    .index("by_timestamp", ["timestamp"]),
   /** For those signed in. */
   members: open(),
   /** Whose scope is named like the caller, and documents that say they are not locked. */

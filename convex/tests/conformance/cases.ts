@@ -4,7 +4,7 @@ import type { JSONValue } from "convex/values";
 
 export type Json = JSONValue;
 type Outcome = { returns: Json } | { fails: { data: Json } | { message: string[] } };
-export type Step = { call: "mutation" | "query"; path: string; args: Json } & Outcome;
+export type Step = { call: "mutation" | "query" | "rows"; path: string; args: Json } & Outcome;
 export type Case = { name: string; steps: Step[] };
 export type CaseFile = { about: string; values?: Record<string, Json>; cases: Case[] };
 
@@ -72,6 +72,19 @@ export function push(
     returns: { epoch: any("string"), results },
   };
 }
+
+/** The table of `notes` has these rows, in the order of their documents. */
+export function table(...rows: Json[]): Step {
+  return { call: "rows", path: "notes", args: {}, returns: rows };
+}
+
+/** A row with these fields of its document. */
+export const shows = (id: string, fields: Record<string, Json>, version = 1): Json => ({
+  id,
+  version,
+  timestamp: any("number"),
+  ...fields,
+});
 
 /** A push of one document's changes that is accepted. */
 export function put(id: string, doc: Doc, since?: Doc, options?: { path?: string; scope?: string }): Step {

@@ -41,7 +41,7 @@ export function mismatch(
       const doc = Automerge.load<Record<string, unknown>>(Buffer.from(value.$bytes, "base64"));
       return mismatch(
         pattern.$document,
-        convexToJson(materialize(Automerge.toJS(doc))),
+        convexToJson(materialize(Automerge.toJS(doc)).fields),
         bindings,
         `${path}(opened)`,
       );

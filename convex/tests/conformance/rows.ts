@@ -1,12 +1,15 @@
-/** What may be a row of the app's table. */
+/** What a document is as a row of the app's table: nothing in it is refused, and what the row lacks is named in it. */
+import * as Automerge from "@automerge/automerge";
+import { convexToJson } from "convex/values";
 import {
+  accepted,
   any,
+  bytes,
   type Case,
   chunks,
   create,
+  type Doc,
   edit,
-  error,
-  failing,
   type Json,
   more,
   pull,
@@ -15,37 +18,162 @@ import {
   refused,
   remove,
   rowsOf,
+  shows,
   START,
-  stream,
+  type Step,
+  table,
 } from "./cases";
 import { base, left, right } from "./documents";
 
 export const rows: Case[] = [
+  ...leavesOut(
+    "root fields of names that Convex does not store",
+    { "👍": 1, Zoë: 2, _me: 3, ok: 4 },
+    { ok: 4 },
+    ['["Zoë"]', '["_me"]', '["👍"]'],
+    { sendable: false },
+  ),
+  ...leavesOut(
+    "entries of maps of such names",
+    { names: { "👍": 1, Zoë: { a: 1 }, _me: 3, a: 4, "b c": [{ "": 1 }, 2] } },
+    { names: { a: 4, "b c": [{}, 2] } },
+    ['names["Zoë"]', 'names["_me"]', 'names["b c"][0][""]', 'names["👍"]'],
+    { sendable: false },
+  ),
+  ...leavesOut(
+    "a name that is too long, whose place is cut",
+    { map: { ["x".repeat(1_025)]: 1, ["x".repeat(1_024)]: 2 } },
+    { map: { ["x".repeat(1_024)]: 2 } },
+    [`map.${"x".repeat(196)}..`],
+    { sendable: false },
+  ),
+  ...leavesOut(
+    "a list of more than 8,192 elements",
+    { points: Array<number>(8_193).fill(0), few: Array<number>(8_192).fill(0), within: [[0], []] },
+    { few: Array<number>(8_192).fill(0), within: [[0], []] },
+    ["points"],
+  ),
+  ...leavesOut(
+    "a map of more than 1,024 entries, not counting those of other names",
+    { many: fieldsOf(1_025), enough: { ...fieldsOf(1_024), _x: 0 }, list: [1, fieldsOf(1_025), 3] },
+    { enough: fieldsOf(1_024), list: [1, null, 3] },
+    ['enough["_x"]', "list[1]", "many"],
+  ),
+  ...leavesOut(
+    "what is nested deeper than 16 levels, a list's element as null",
+    { a: nested(14, {}), b: nested(15, {}), c: nested(14, [[], 1]), d: nested(16, 1), e: nested(70) },
+    {
+      a: nested(14, {}),
+      b: nested(14, {}),
+      c: nested(14, [null, 1]),
+      d: nested(14, {}),
+      e: nested(14, {}),
+    },
+    [`b${".d".repeat(15)}`, `c${".d".repeat(14)}[0]`, `d${".d".repeat(15)}`, `e${".d".repeat(15)}`],
+  ),
+  ...leavesOut(
+    "what comes after the first 1,017 root fields in the order of their names",
+    { ...fieldsOf(1_019), version: 7, zz: 1 },
+    Object.fromEntries(
+      Object.keys({ ...fieldsOf(1_019), zz: 1 })
+        .sort()
+        .slice(0, 1_017)
+        .map((name) => [name, name === "zz" ? 1 : 0]),
+    ),
+    Object.keys({ ...fieldsOf(1_019), zz: 1 })
+      .sort()
+      .slice(1_017),
+  ),
+  ...leavesOut(
+    "and of very many things the first 64 are named",
+    { map: Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`_${i + 10}`, 0])) },
+    { map: {} },
+    [...Array.from({ length: 64 }, (_, i) => `map["_${i + 10}"]`), ".."],
+  ),
   {
-    name: "a field name that Convex does not store is refused",
+    name: "a row over a mebibyte lacks its largest fields, and has them again when they fit",
+    steps: bigRow(),
+  },
+  {
+    name: "a field that is left out is there again when it fits, whatever fields are sent",
+    steps: fitsAgain(),
+  },
+  {
+    name: "integers that a float64 would round are strings of digits, and every other number is itself",
     steps: [
-      push([{ id: "a", changes: chunks(create(8, { _secret: 1 })) }], [refused("a", "forbiddenField")]),
-      pull([], { to: START }),
+      put(
+        "a",
+        create(8, {
+          safe: 9007199254740991n,
+          id: 5,
+          int: 9007199254740993n,
+          negative: -9007199254740993n,
+          uint: 18446744073709551615n,
+          list: [9223372036854775807n, 1],
+          nan: NaN,
+          infinite: -Infinity,
+          half: 0.5,
+          counter: new Automerge.Counter(3),
+          time: new Date(5),
+        }),
+      ),
+      table(
+        shows("a", {
+          safe: 9007199254740991,
+          int: "9007199254740993",
+          negative: "-9007199254740993",
+          uint: "18446744073709551615",
+          list: ["9223372036854775807", 1],
+          nan: convexToJson(NaN),
+          infinite: convexToJson(-Infinity),
+          half: 0.5,
+          counter: 3,
+          time: 5,
+        }),
+      ),
     ],
   },
   {
-    name: "so is one within a map",
+    name: "a map is a map, whatever keys it has, and a scalar string is a string",
     steps: [
-      push(
-        [{ id: "a", changes: chunks(create(8, { map: { naïve: 1 } })) }],
-        [refused("a", "forbiddenField")],
+      put(
+        "a",
+        create(8, {
+          counted: { value: 3, increment: 2 },
+          held: { val: "x" },
+          scalar: new Automerge.ImmutableString("y"),
+          raw: new Uint8Array([1, 2]),
+          nothing: null,
+        }),
       ),
-      pull([], { to: START }),
+      table(
+        shows("a", {
+          counted: { value: 3, increment: 2 },
+          held: { val: "x" },
+          scalar: "y",
+          raw: bytes(new Uint8Array([1, 2])),
+          nothing: null,
+        }),
+      ),
     ],
   },
   {
-    name: "and an empty one",
+    name: "a row's own columns win over the document's fields",
     steps: [
-      push(
-        [{ id: "a", changes: chunks(create(8, { map: { list: [{ "": 1 }] } })) }],
-        [refused("a", "forbiddenField")],
+      put(
+        "a",
+        create(8, { id: "x", version: { _a: 1 }, timestamp: 2, deleted: "no", notInRow: ["y"], ok: 1 }),
       ),
-      pull([], { to: START }),
+      table(shows("a", { ok: 1 })),
+    ],
+  },
+  {
+    name: "what a row lacks is deleted and merged as anything else",
+    steps: [
+      put("a", base),
+      push([{ id: "a", changes: chunks(withDeep(left), base) }], [accepted("a")]),
+      put("a", right, base),
+      remove("a"),
     ],
   },
   {
@@ -65,112 +193,55 @@ export const rows: Case[] = [
       pull(rowsOf("a", left)),
     ],
   },
-  {
-    name: "a forbidden field that is sent is refused",
-    steps: [
-      push(
-        [{ id: "a", changes: chunks(base), fields: { _title: "milk" } }],
-        [refused("a", "forbiddenField")],
-      ),
-      pull([], { to: START }),
-    ],
-  },
-  {
-    name: "nesting over 64 levels is refused",
-    steps: [
-      push([{ id: "a", changes: chunks(create(8, { deep: nested(70) })) }], [refused("a", "tooLarge", 64)]),
-      stream(0, 0),
-    ],
-  },
-  {
-    name: "so is an empty map too deep, and a list",
-    steps: [
-      push(
-        [{ id: "a", changes: chunks(create(8, { deep: nested(63, {}) })) }],
-        [refused("a", "tooLarge", 64)],
-      ),
-      push(
-        [{ id: "a", changes: chunks(create(8, { deep: nested(63, []) })) }],
-        [refused("a", "tooLarge", 64)],
-      ),
-      stream(0, 0),
-      put("a", create(8, { deep: nested(62, {}) })),
-      put("b", create(8, { deep: nested(62, []) })),
-      put("c", create(8, { deep: nested(63, 1) })),
-    ],
-  },
-  {
-    name: "what is refused for its depth leaves the document as it was",
-    steps: [
-      put("a", base),
-      push(
-        [
-          {
-            id: "a",
-            changes: chunks(
-              edit(base, 8, (d) => (d.deep = nested(70))),
-              base,
-            ),
-          },
-        ],
-        [refused("a", "tooLarge", 64)],
-      ),
-      pull(rowsOf("a", base)),
-      put("a", left, base),
-    ],
-  },
-  {
-    name: "a list of 8,192 elements is accepted, and a longer one refused",
-    steps: [
-      put("a", create(8, { list: Array<number>(8_192).fill(0) })),
-      push(
-        [{ id: "b", changes: chunks(create(8, { list: Array<number>(8_193).fill(0) })) }],
-        [refused("b", "tooLarge", 8_192)],
-      ),
-      stream(any("number"), 1),
-    ],
-  },
-  {
-    name: "a map of 1,024 fields is accepted, and a larger one refused",
-    steps: [
-      put("a", create(8, { map: fieldsOf(1_024) })),
-      push(
-        [{ id: "b", changes: chunks(create(8, { map: fieldsOf(1_025) })) }],
-        [refused("b", "tooLarge", 1_024)],
-      ),
-      stream(any("number"), 1),
-    ],
-  },
-  {
-    name: "a row has 1,024 fields with its own five, and a sixth where it is deleted",
-    steps: [
-      put("a", create(8, fieldsOf(1_019))),
-      push([{ id: "b", changes: chunks(create(8, fieldsOf(1_020))) }], [refused("b", "tooLarge", 1_024)]),
-      push(
-        [{ id: "b", changes: chunks(create(8, fieldsOf(1_020))), fields: fieldsOf(1_020) as Json }],
-        [refused("b", "tooLarge", 1_024)],
-      ),
-      failing(remove("a"), error("tooLarge", { document: "a", limit: 1_024 })),
-      stream(any("number"), 1),
-      put("c", create(8, { ...fieldsOf(1_018), id: "x", version: 1 })),
-      remove("c"),
-    ],
-  },
-  { name: "nesting of 60 levels is accepted", steps: [put("a", create(8, { deep: nested(60) }))] },
-  { name: "a row over a mebibyte is refused, and the change that makes it so is not kept", steps: bigRow() },
 ];
+
+/** Two cases: the row of a document that is merged, and of one whose fields are sent along. */
+function leavesOut(
+  what: string,
+  document: Record<string, unknown>,
+  row: Record<string, unknown>,
+  notInRow: string[],
+  { sendable = true } = {},
+): Case[] {
+  const doc = create(8, document);
+  const shown = table(shows("a", { ...(plain(row) as Record<string, Json>), notInRow }));
+  const merged = { name: `a row lacks ${what}`, steps: [put("a", doc), pull(rowsOf("a", doc)), shown] };
+  if (!sendable) return [merged];
+  return [
+    merged,
+    {
+      name: `a row lacks ${what}, where they are sent too`,
+      steps: [
+        push([{ id: "a", changes: chunks(doc), fields: document as Json }], [accepted("a")]),
+        pull(rowsOf("a", doc)),
+        shown,
+      ],
+    },
+  ];
+}
+
+/** Without what is undefined. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value));
+}
 
 /** A value under so many maps. */
 function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
   return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
 }
 
+function withDeep(doc: Doc): Doc {
+  return edit(doc, 8, (draft) => (draft.deep = nested(70)));
+}
+
 function fieldsOf(count: number): Record<string, unknown> {
   return Object.fromEntries(Array.from({ length: count }, (_, i) => [`f${i}`, 0]));
 }
 
-function bigRow() {
+function bigRow(): Step[] {
   const blob = (n: number) => new Uint8Array(200_000).fill(n);
+  const field = (n: number) => ({ [`b${n}`]: any("bytes") });
+  const five = { ...field(0), ...field(1), ...field(2), ...field(3), ...field(4) };
   let doc = create(8, { b0: blob(0) });
   const steps = [put("a", doc)];
   for (let n = 1; n < 5; n++) {
@@ -178,9 +249,31 @@ function bigRow() {
     steps.push(put("a", next, doc));
     doc = next;
   }
+  steps.push(table(shows("a", five, 5)));
   const over = more(doc, (d) => (d.b5 = blob(5)));
-  steps.push(push([{ id: "a", changes: chunks(over, doc) }], [refused("a", "tooLarge", 1024 * 1024)]));
-  const small = edit(doc, 2, (d) => (d.small = 1));
-  steps.push(put("a", small, doc));
+  const { b0: _, ...rest } = five;
+  steps.push(put("a", over, doc));
+  steps.push(table(shows("a", { ...rest, ...field(5), notInRow: ["b0"] }, 6)));
+  const less = edit(over, 2, (d) => (d.b3 = 1));
+  steps.push(put("a", less, over));
+  steps.push(table(shows("a", { ...five, ...field(5), b3: 1 }, 7)));
   return steps;
+}
+
+function fitsAgain(): Step[] {
+  const first = create(8, { list: Array<number>(8_193).fill(0), n: 1 });
+  const other = more(first, (d) => (d.n = 2));
+  const shorter = more(other, (d) => (d.list = [1]));
+  const after = more(shorter, (d) => (d.n = 3));
+  const sent = (doc: Doc, since: Doc, fields: Json) =>
+    push([{ id: "a", changes: chunks(doc, since), fields }], [accepted("a")]);
+  return [
+    put("a", first),
+    sent(other, first, { n: 2 }),
+    table(shows("a", { n: 2, notInRow: ["list"] }, 2)),
+    sent(shorter, other, { list: [1] }),
+    table(shows("a", { n: 2, list: [1] }, 3)),
+    sent(after, shorter, { n: 3 }),
+    table(shows("a", { n: 3, list: [1] }, 4)),
+  ];
 }

@@ -6,15 +6,27 @@ import { type Bindings, fill, mismatch } from "./match";
 
 /** Calls a function of a backend. */
 export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
+/**
+ * The rows of a table, in the order of their documents and without what Convex adds; null where this backend does not
+ * show them.
+ */
+export type Table = (name: string) => Promise<JSONValue[] | null>;
 
 /** Runs a case. Answers what went wrong first, or null. */
 export async function runCase(
   { steps }: Case,
   values: Record<string, Json>,
   call: Caller,
+  table: Table = () => Promise.resolve(null),
 ): Promise<string | null> {
   const bindings: Bindings = new Map(Object.entries(values));
   for (const [i, step] of steps.entries()) {
+    if (step.call === "rows") {
+      const rows = await table(step.path);
+      const found = rows === null || !("returns" in step) ? null : mismatch(step.returns, rows, bindings);
+      if (found !== null) return `step ${i}, the rows of ${step.path}: ${found}`;
+      continue;
+    }
     const outcome = await call(
       step.call === "query" ? "Query" : "Mutation",
       step.path,

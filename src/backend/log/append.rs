@@ -13,11 +13,12 @@ use super::{
     document::{History, Overlay},
     merge::{self, Tried},
     receive::{Pieces, Whole},
-    row::{self, TableRow},
+    row::TableRow,
 };
 use crate::{
     DocumentId,
     backend::failure::Failure,
+    format::NOT_IN_ROW,
     inspect,
     limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
     replica::Position,
@@ -134,8 +135,10 @@ impl Log {
         }
         let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
         commit.admit(id, bytes)?;
+        // What is left out of a row may fit again with the next change: only the merged document tells.
+        let is_complete = existing.is_none_or(|existing| !existing.fields.contains_key(NOT_IN_ROW));
         let fast = match &new_row {
-            NewRow::Sent { .. } => is_chain && trial.continues(),
+            NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,
             NewRow::Merged => false,
         };
         // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
@@ -144,13 +147,12 @@ impl Log {
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
         let (row, merged) = match new_row {
             NewRow::Sent { fields, removed } if fast => {
-                let sent = sent_row(existing, fields, &removed);
-                let merged = matches!(tried, Tried::Plain(_)) && TableRow::new(tried.fields()?) == sent;
+                let sent = sent_row(existing, id, fields, &removed);
+                let merged = matches!(tried, Tried::Plain(_)) && TableRow::new(tried.fields()?, id) == sent;
                 (sent, merged)
             }
-            _ => (TableRow::new(tried.fields()?), true),
+            _ => (TableRow::new(tried.fields()?, id), true),
         };
-        row::check(&row, id)?;
         if let Tried::Document(document) = tried {
             if bytes > DOCUMENT_BYTES {
                 merge::check_size(&document)?;
@@ -215,7 +217,12 @@ impl Log {
 }
 
 /// The row as the writer says it is now.
-fn sent_row(existing: Option<&Document>, fields: BTreeMap<String, Value>, removed: &[String]) -> TableRow {
+fn sent_row(
+    existing: Option<&Document>,
+    id: &DocumentId,
+    fields: BTreeMap<String, Value>,
+    removed: &[String],
+) -> TableRow {
     let mut row = existing.map(|existing| (*existing.fields).clone()).unwrap_or_default();
     if existing.is_some_and(|existing| existing.deleted) {
         row.insert("deleted".into(), Value::Boolean(true));
@@ -224,5 +231,5 @@ fn sent_row(existing: Option<&Document>, fields: BTreeMap<String, Value>, remove
         row.remove(name);
     }
     row.extend(fields);
-    TableRow::new(row)
+    TableRow::new(row, id)
 }

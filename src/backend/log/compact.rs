@@ -4,12 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{
-    Log, LogRow, Record, Row,
-    document::Snapshot,
-    merge, receive,
-    row::{self, TableRow},
-};
+use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::TableRow};
 use crate::{
     DocumentId,
     backend::{
@@ -46,9 +41,9 @@ impl Log {
                     continue;
                 }
             };
-            let fields = merge::fields(&merged).map(TableRow::new);
+            let row = merge::fields(&merged).map(|fields| TableRow::new(fields, &id));
             self.merged.put(&name, &id, merged, document.bytes);
-            let TableRow { fields, deleted } = match fields.and_then(|row| row::check(&row, &id).map(|()| row)) {
+            let TableRow { fields, deleted } = match row {
                 Ok(row) => row,
                 Err(failure) => {
                     warn(&name, &id, &failure);

@@ -17,7 +17,7 @@ use crate::{
     },
     format,
     inspect::guarded,
-    limits::{DOCUMENT_BYTES, NESTING},
+    limits::{DOCUMENT_BYTES, ROW_NESTING},
     replica::sound,
 };
 
@@ -145,8 +145,8 @@ pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
 
 /// The root fields of a document, as plain values.
 pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Failure> {
-    // A level more than a row may have, which is then refused instead of being cut off.
-    root(&guarded("read", || format::read_levels(merged, NESTING + 1))?)
+    // A level more than a row may have, so that what is left out of the row is seen to be there.
+    root(&guarded("read", || format::read_levels(merged, ROW_NESTING + 1))?)
 }
 
 fn root(value: &format::Value) -> Result<BTreeMap<String, Value>, Failure> {

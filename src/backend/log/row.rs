@@ -1,114 +1,227 @@
-//! What may be a row of the app's table.
+//! A document as a row of the app's table.
+//!
+//! The row is a read model: it holds what Convex can store of the document, and names what it lacks in the column
+//! [`NOT_IN_ROW`]. Nothing about a row refuses a change. The TypeScript functions do the same
+//! (`convex/component/materialize.ts`), and `docs/wire.md` has the table of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use convex::Value;
 
 use crate::{
     DocumentId,
-    backend::failure::Failure,
-    limits::{FIELD_NAME_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, ROW_BYTES},
+    format::{NOT_IN_ROW, plain_integer},
+    limits::{
+        LEFT_OUT, LEFT_OUT_LETTERS, LIST_ELEMENTS, OBJECT_FIELDS, ROW_BYTES, ROW_FIELDS, ROW_NESTING, is_field_name,
+    },
 };
 
 /// Root fields that the row holds under a meaning of its own.
-const RESERVED: [&str; 4] = ["id", "version", "timestamp", "deleted"];
+const RESERVED: [&str; 5] = ["id", "version", "timestamp", "deleted", NOT_IN_ROW];
 
 /// What the table shows of a document.
 #[derive(PartialEq)]
 pub(super) struct TableRow {
-    /// Its root fields, without those whose names the row itself uses.
+    /// Its root fields, without those whose names the row itself uses, and the column [`NOT_IN_ROW`] where something is
+    /// left out.
     pub fields: BTreeMap<String, Value>,
     /// Whether it is a tombstone.
     pub deleted: bool,
 }
 
 impl TableRow {
-    /// The row of a document with these root fields.
-    pub fn new(mut fields: BTreeMap<String, Value>) -> Self {
+    /// The row of the document `id`, which has these root fields.
+    pub fn new(mut fields: BTreeMap<String, Value>, id: &DocumentId) -> Self {
         let deleted = fields.get("deleted") == Some(&Value::Boolean(true));
         for name in RESERVED {
             fields.remove(name);
         }
+        let mut fitting = Fitting::default();
+        let mut fields = fitting.root(fields);
+        let mut bytes =
+            own_bytes(id, deleted) + fields.iter().map(|(name, value)| entry_bytes(name, value)).sum::<usize>();
+        let mut column = fitting.column();
+        if bytes + column_bytes(&column) > ROW_BYTES {
+            for (name, size) in largest_first(&fields) {
+                fields.remove(&name);
+                bytes -= size;
+                fitting.leave_out(&Place::of(&name));
+                column = fitting.column();
+                if bytes + column_bytes(&column) <= ROW_BYTES {
+                    break;
+                }
+            }
+        }
+        fields.extend(column.map(|column| (NOT_IN_ROW.to_owned(), column)));
         Self { fields, deleted }
     }
 }
 
-/// The fields of every row beside its document's: `_id` and `_creationTime`, `id`, `version` and `timestamp`.
-const OWN_FIELDS: usize = 5;
-/// What Convex counts for the fields that it adds to a row, `_id` and `_creationTime`, and for `version` and `timestamp`, whatever is in them.
-const SYSTEM_BYTES: usize = 38 + 23;
-const NUMBERS_BYTES: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
-
-/// Whether Convex would store this as the row of the document `id`.
-pub(super) fn check(TableRow { fields, deleted }: &TableRow, id: &DocumentId) -> Result<(), Failure> {
-    let id_bytes = "id".len() + 1 + 2 + id.as_str().len();
-    let deleted_bytes = if *deleted { "deleted".len() + 1 + 1 } else { 0 };
-    let bytes = object_bytes(fields, 1)? + id_bytes + deleted_bytes + NUMBERS_BYTES + SYSTEM_BYTES;
-    if bytes > ROW_BYTES {
-        return Err(Failure::too_large(format!("the row has {bytes} bytes"), ROW_BYTES));
-    }
-    let count = fields.len() + OWN_FIELDS + usize::from(*deleted);
-    if count > OBJECT_FIELDS {
-        return Err(Failure::too_large(format!("the row has {count} fields with its own"), OBJECT_FIELDS));
-    }
-    Ok(())
+fn column_bytes(column: &Option<Value>) -> usize {
+    column.as_ref().map_or(0, |column| entry_bytes(NOT_IN_ROW, column))
 }
 
-/// `depth` counts from 1, the row itself.
-fn object_bytes(fields: &BTreeMap<String, Value>, depth: usize) -> Result<usize, Failure> {
-    check_depth(depth)?;
-    if fields.len() > OBJECT_FIELDS {
-        return Err(Failure::too_large(format!("an object has {} fields", fields.len()), OBJECT_FIELDS));
-    }
-    let mut bytes = 2;
-    for (name, value) in fields {
-        check_name(name)?;
-        bytes += name.len() + 1 + value_bytes(value, depth)?;
-    }
-    Ok(bytes)
+/// The fields with their bytes, the largest first, and of those that are alike the first by name.
+fn largest_first(fields: &BTreeMap<String, Value>) -> Vec<(String, usize)> {
+    let mut sizes: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
+    // Stable, and a map is in the order of its names.
+    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    sizes
 }
 
-fn check_depth(depth: usize) -> Result<(), Failure> {
-    if depth > NESTING {
-        return Err(Failure::too_large("the document is nested too deeply", NESTING));
-    }
-    Ok(())
+/// The bytes of a row without fields: Convex's `_id` and `_creationTime`, and `id`, `version`, `timestamp` and
+/// `deleted`.
+fn own_bytes(id: &DocumentId, deleted: bool) -> usize {
+    const SYSTEM: usize = 38 + 23;
+    const NUMBERS: usize = "version".len() + "timestamp".len() + 2 * (1 + 9);
+    let deleted = if deleted { "deleted".len() + 1 + 1 } else { 0 };
+    2 + SYSTEM + NUMBERS + "id".len() + 1 + 2 + id.as_str().len() + deleted
 }
 
-/// The size, as Convex counts it, of a value in something at `depth`.
-fn value_bytes(value: &Value, depth: usize) -> Result<usize, Failure> {
-    Ok(match value {
+/// Takes out of values what Convex does not store, and notes where it was.
+#[derive(Default)]
+struct Fitting {
+    /// The first of the places in the order of their names, and one more to tell that there are more.
+    left_out: BTreeSet<String>,
+}
+
+impl Fitting {
+    fn root(&mut self, fields: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+        let mut fields = self.fields(fields, None, 1);
+        if let Some(first) = fields.keys().nth(ROW_FIELDS).cloned() {
+            for name in fields.split_off(&first).keys() {
+                self.leave_out(&Place::of(name));
+            }
+        }
+        fields
+    }
+
+    /// The entries that can be stored of a map that is at `depth`.
+    fn fields(
+        &mut self,
+        fields: BTreeMap<String, Value>,
+        parent: Option<&Place<'_>>,
+        depth: usize,
+    ) -> BTreeMap<String, Value> {
+        let mut kept = BTreeMap::new();
+        for (name, value) in fields {
+            let place = Place { parent, step: Step::Key(&name) };
+            match is_field_name(&name).then(|| self.value(value, &place, depth + 1)).flatten() {
+                Some(value) => drop(kept.insert(name, value)),
+                None => self.leave_out(&place),
+            }
+        }
+        kept
+    }
+
+    /// A value that is at `depth` if it is a list or a map. `None`: it cannot be stored, which the caller notes.
+    fn value(&mut self, value: Value, place: &Place<'_>, depth: usize) -> Option<Value> {
+        match value {
+            Value::Int64(number) => Some(plain_integer(i128::from(number))),
+            Value::Array(items) if depth > ROW_NESTING || items.len() > LIST_ELEMENTS => None,
+            Value::Array(items) => {
+                let mut kept = Vec::with_capacity(items.len());
+                for (index, item) in items.into_iter().enumerate() {
+                    let place = Place { parent: Some(place), step: Step::Index(index) };
+                    // The items after it keep their places.
+                    kept.push(self.value(item, &place, depth + 1).unwrap_or_else(|| {
+                        self.leave_out(&place);
+                        Value::Null
+                    }));
+                }
+                Some(Value::Array(kept))
+            }
+            Value::Object(fields) => {
+                let too_many = fields.keys().filter(|name| is_field_name(name)).count() > OBJECT_FIELDS;
+                if depth > ROW_NESTING || too_many {
+                    return None;
+                }
+                Some(Value::Object(self.fields(fields, Some(place), depth)))
+            }
+            scalar => Some(scalar),
+        }
+    }
+
+    fn leave_out(&mut self, place: &Place<'_>) {
+        self.left_out.insert(place.name());
+        if self.left_out.len() > LEFT_OUT + 1 {
+            self.left_out.pop_last();
+        }
+    }
+
+    /// The column that names what is left out; `None` where that is nothing.
+    fn column(&self) -> Option<Value> {
+        let more = (self.left_out.len() > LEFT_OUT).then_some("..");
+        let names = self.left_out.iter().take(LEFT_OUT).map(String::as_str).chain(more);
+        (!self.left_out.is_empty()).then(|| Value::Array(names.map(Value::from).collect()))
+    }
+}
+
+/// A place in a document. Its name is written only where something is left out.
+struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Place<'a> {
+    /// A root field.
+    fn of(name: &'a str) -> Self {
+        Self { parent: None, step: Step::Key(name) }
+    }
+
+    /// As JavaScript would write it, cut where it is long.
+    fn name(&self) -> String {
+        let mut steps = vec![&self.step];
+        let mut place = self;
+        while let Some(parent) = place.parent {
+            steps.push(&parent.step);
+            place = parent;
+        }
+        let mut name = String::new();
+        for step in steps.into_iter().rev() {
+            match step {
+                Step::Index(index) => name.push_str(&format!("[{index}]")),
+                Step::Key(key) if is_word(key) && name.is_empty() => name.push_str(key),
+                Step::Key(key) if is_word(key) => name.push_str(&format!(".{key}")),
+                Step::Key(key) => name.push_str(&format!("[{}]", serde_json::Value::from(cut(key)))),
+            }
+            if let Some((end, _)) = name.char_indices().nth(LEFT_OUT_LETTERS) {
+                name.truncate(end);
+                name.push_str("..");
+                break;
+            }
+        }
+        name
+    }
+}
+
+/// As much of a key as a name can show.
+fn cut(key: &str) -> &str {
+    key.char_indices().nth(LEFT_OUT_LETTERS).map_or(key, |(end, _)| &key[..end])
+}
+
+fn is_word(key: &str) -> bool {
+    key.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The size, as Convex counts it, of an entry of an object.
+fn entry_bytes(name: &str, value: &Value) -> usize {
+    name.len() + 1 + value_bytes(value)
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
         Value::Null | Value::Boolean(_) => 1,
         Value::Int64(_) | Value::Float64(_) => 9,
         Value::String(text) => text.len() + 2,
         Value::Bytes(bytes) => bytes.len() + 2,
-        Value::Array(values) => {
-            check_depth(depth + 1)?;
-            if values.len() > LIST_ELEMENTS {
-                return Err(Failure::too_large(format!("a list has {} elements", values.len()), LIST_ELEMENTS));
-            }
-            let mut bytes = 2;
-            for value in values {
-                bytes += value_bytes(value, depth + 1)?;
-            }
-            bytes
-        }
-        Value::Object(fields) => object_bytes(fields, depth + 1)?,
-    })
-}
-
-fn check_name(name: &str) -> Result<(), Failure> {
-    let problem = if name.is_empty() {
-        "is empty"
-    } else if name.starts_with(['$', '_']) {
-        "starts with `$` or `_`"
-    } else if name.len() > FIELD_NAME_BYTES {
-        "is too long"
-    } else if !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        "has letters outside printable ASCII"
-    } else {
-        return Ok(());
-    };
-    let shown: String = name.chars().take(64).collect();
-    Err(Failure::new("forbiddenField", format!("the field name {shown:?} {problem}: Convex does not store it")))
+        Value::Array(values) => 2 + values.iter().map(value_bytes).sum::<usize>(),
+        Value::Object(fields) => 2 + fields.iter().map(|(name, value)| entry_bytes(name, value)).sum::<usize>(),
+    }
 }

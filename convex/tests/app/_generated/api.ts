@@ -2,6 +2,7 @@
 /** The functions of this app, as `convex codegen` writes them. */
 import type * as legacy from "../legacy.js";
 import type * as members from "../members.js";
+import type * as narrow from "../narrow.js";
 import type * as notes from "../notes.js";
 import type * as rooms from "../rooms.js";
 import type * as strict from "../strict.js";
@@ -12,6 +13,7 @@ import { anyApi, componentsGeneric } from "convex/server";
 const fullApi: ApiFromModules<{
   legacy: typeof legacy;
   members: typeof members;
+  narrow: typeof narrow;
   notes: typeof notes;
   rooms: typeof rooms;
   strict: typeof strict;

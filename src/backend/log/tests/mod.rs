@@ -3,6 +3,7 @@
 mod model;
 mod pruning;
 mod pushes;
+mod rows;
 mod snapshots;
 
 use std::collections::BTreeMap;

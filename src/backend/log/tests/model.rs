@@ -97,7 +97,7 @@ proptest! {
         prop_assert_eq!(rows.len(), fresh.len());
         for (id, row) in rows {
             prop_assert_eq!(fresh[&id].get_heads(), reader[&id].get_heads());
-            let TableRow { fields, .. } = TableRow::new(merge::fields(&fresh[&id]).unwrap());
+            let TableRow { fields, .. } = TableRow::new(merge::fields(&fresh[&id]).unwrap(), &id);
             let convex::Value::Object(mut row) = row else { panic!("a row is an object") };
             prop_assert_eq!(row.remove("version"), Some(convex::Value::Float64(fresh[&id].get_changes(&[]).len() as f64)));
             row.remove("id");
