@@ -118,7 +118,7 @@ pub mod prelude {
     pub use crate::plugin::EmbeddedBackend;
     pub use crate::{
         DocumentId,
-        format::{Bytes, Counter, Scalar, Timestamp},
+        format::{Bytes, Counter, ItemKey, KeyedList, Scalar, Timestamp},
     };
     #[cfg(feature = "bevy")]
     pub use crate::{

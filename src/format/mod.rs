@@ -18,6 +18,7 @@
 //! | [`Bytes`], `serde_bytes` | bytes | `Uint8Array` | one wins |
 //! | `None`, `()` | null | `null` | one wins |
 //! | structs, maps | map | object | merge key by key |
+//! | [`KeyedList`] | map of items | object | items added, moved and edited by both |
 //! | `Vec`, tuples | list | array | insertions and deletions merge, and items that stay merge in themselves |
 //!
 //! Readers accept more than writers write: any kind of number that fits without loss, either kind of string, bytes for a
@@ -37,7 +38,9 @@ mod error;
 mod first;
 mod json;
 mod key;
+mod keyed;
 mod list;
+mod position;
 mod read;
 mod serialize;
 mod shape;
@@ -49,6 +52,7 @@ pub use deserialize::{from_document, from_value};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
+pub use keyed::{ItemKey, KeyedList};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};
