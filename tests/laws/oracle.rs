@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bevy_convex_replicate::format::Value;
 
 use crate::{
-    shape::{Content, Shape, Struct, first_name},
+    shape::{Content, Field, Shape, Struct, first_name},
     value::{Typed, Val},
 };
 
@@ -109,7 +109,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 .map_err(|what| format!(".{index}{what}"))
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
-        (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged),
+        (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
         (Shape::Enum(inner), Val::Variant(variant, items)) => {
             if changed.contains(&merged) {
                 return Ok(());
@@ -168,9 +168,19 @@ fn all_at<'a>(vals: &[&'a Val], index: usize) -> Vec<&'a Val> {
     vals.iter().map(|val| at(val, index)).collect()
 }
 
-pub fn fields(shape: &Struct, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
-    for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| !field.skip) {
-        merge(&field.shape, base.map(|base| at(base, index)), &all_at(finals, index), at(merged, index))
+/// The same for the fields of a struct, but for those that are not looked at.
+pub fn fields(
+    shape: &Struct,
+    base: Option<&Val>,
+    finals: &[&Val],
+    merged: &Val,
+    without: &[usize],
+) -> Result<(), String> {
+    let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
+    for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
+        // Who has nothing of a field shows its default.
+        let base = base.map_or(field.default.as_ref(), |base| Some(at(base, index)));
+        merge(&field.shape, base, &all_at(finals, index), at(merged, index))
             .map_err(|what| format!(".{}{what}", field.name))?;
     }
     Ok(())

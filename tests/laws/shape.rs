@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use bevy_convex_replicate::format::KeyedList;
+use bevy_convex_replicate::format::{self, KeyedList};
 use rand::{Rng, seq::IndexedRandom};
 
-use crate::value::{Typed, Val};
+use crate::value::{Typed, Val, as_shape};
 
 /// What serde's derive makes of a type.
 #[derive(Clone, Debug, PartialEq)]
@@ -333,6 +333,13 @@ pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
         field.name = FIELDS[field.id][1];
     }
     Struct::new(fields)
+}
+
+/// What a later version of a type makes of a value.
+fn carried(old: &Shape, val: &Val, new: &Shape) -> Val {
+    let document = format::to_value(&Typed { shape: old.clone(), val: val.clone() });
+    let read = document.and_then(|document| as_shape(new, || format::from_value::<Typed>(&document)));
+    read.map_or_else(|_| empty(new), |typed| typed.val)
 }
 
 trait ChooseMut<T> {
