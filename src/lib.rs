@@ -118,13 +118,13 @@ pub mod prelude {
     pub use crate::plugin::EmbeddedBackend;
     pub use crate::{
         DocumentId,
-        format::{Bytes, Counter, ItemKey, KeyedList, Scalar, Timestamp},
+        format::{Bytes, Counter, ItemKey, KeyedList, Scalar, Timestamp, Whole},
     };
     #[cfg(feature = "bevy")]
     pub use crate::{
         collection::{Collection, DocumentCommandsExt, DocumentEntityCommandsExt, SyncControl},
         ecs::{DocumentIndex, ReplicateSystems},
-        message::{ChangeKind, CollectionReady, DocumentChanged, SyncFailed, SyncStatus},
+        message::{ChangeKind, CollectionReady, DocumentChanged, Misfit, SyncFailed, SyncStatus},
         plugin::{ReplicateAppExt, ReplicatePlugin},
         replica::Origin,
         worker::{Connection, FailureKind},

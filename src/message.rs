@@ -1,11 +1,12 @@
 //! What an app reads: which documents changed, when a collection is complete, what went wrong and how the connection is.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, time::SystemTime};
 
 use bevy::{ecs::component::Component, prelude::*};
 
 use crate::{
     DocumentId,
+    format::FormatError,
     replica::Origin,
     transport::Reason,
     worker::{Connection, Failure, Status},
@@ -55,6 +56,18 @@ pub enum ChangeKind {
     Updated,
     /// The document is deleted.
     Removed,
+}
+
+/// Is on an entity whose document does not fit its components, for instance because a newer version of the app has changed their types.
+///
+/// The components that do not fit stay as they were; the others go on. Edits write what differs from what the entity shows, and leave alone what the
+/// document holds in another form. The flag goes when a version arrives that fits, from here or elsewhere, or when the app starts with types that do.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What does not fit, with the place.
+    pub problems: Vec<FormatError>,
+    /// Since when it has been so in this run.
+    pub since: SystemTime,
 }
 
 /// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty.

@@ -344,7 +344,9 @@ fn a_budget_spreads_documents_over_frames() {
     for n in 0..200 {
         let document = bevy_convex_replicate::DocumentKey { collection: CollectionIndex(0), id: id(&n.to_string()) };
         let content = Some(Box::new((Some(task("x")),)) as Box<_>);
-        reports.send(Report::Delta { document, generation: 1, seen: 0, content, origin: Origin::Remote }).unwrap();
+        reports
+            .send(Report::Delta { document, generation: 1, seen: 0, content, misfit: None, origin: Origin::Remote })
+            .unwrap();
     }
     app.update();
     let shown = app.world().resource::<DocumentIndex>().len();

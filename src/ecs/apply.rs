@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     collections::VecDeque,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bevy::{ecs::world::DeferredWorld, platform::cell::SyncCell, prelude::*};
@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     CollectionIndex,
-    message::{ChangeKind, SyncStatus},
-    replica::{Capture, Generation, Origin},
-    worker::Report,
+    message::{ChangeKind, Misfit, SyncStatus},
+    replica::{Capture, Generation, Kept, Origin},
+    worker::{self, Command, Report},
 };
 
 /// How many documents are applied between two looks at the clock.
@@ -51,6 +51,7 @@ pub(crate) struct Pending {
     generation: Generation,
     seen: Capture,
     content: SyncCell<Option<Box<dyn Any + Send>>>,
+    misfit: Option<Box<worker::Misfit>>,
     origin: Origin,
     /// Since when, and for how many frames, it has waited for a newer one.
     waiting: Option<(Instant, u32)>,
@@ -140,12 +141,12 @@ fn take_in(world: &mut World, queue: &mut VecDeque<Next>, start: Instant, budget
 
 fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
     match next {
-        Report::Delta { document, generation, seen, content, origin } => {
+        Report::Delta { document, generation, seen, content, misfit, origin } => {
             let mut index = world.resource_mut::<DocumentIndex>();
             let slot = index.slot(&document);
             let entry = index.entry_mut(slot);
-            let mut pending =
-                Pending { generation, seen, content: SyncCell::new(content), origin, waiting: None, queued: true };
+            let content = SyncCell::new(content);
+            let mut pending = Pending { generation, seen, content, misfit, origin, waiting: None, queued: true };
             match entry.pending.take() {
                 // The newer one takes the older one's place, and brings its news too.
                 Some(older) => {
@@ -205,7 +206,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     }
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
-    entry.generation = pending.generation;
+    let from = std::mem::replace(&mut entry.generation, pending.generation);
     let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
     let is_unwanted = entity.is_none() && (entry.hidden || (entry.is_deleted() && pending.seen < entry.captures));
     let content = SyncCell::to_inner(pending.content);
@@ -221,7 +222,15 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
     match (entity, content) {
         (Some(entity), Some(content)) => {
+            let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            let components = pending.misfit.as_ref().map_or(0, |misfit| misfit.components) & present;
+            if components != 0 {
+                // Before any edit at this version.
+                let kept = Kept { document: key.clone(), generation: pending.generation, from, components };
+                world.resource_mut::<DocumentIndex>().send(Command::Kept(kept));
+            }
             let (replaced, added) = form.update(world, entity, content, absent);
+            flag(world, entity, pending.misfit);
             tuple::announce(&*form, &mut world.into(), replaced, added, change);
         }
         (None, Some(content)) => {
@@ -230,6 +239,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
             let spawned = form.spawn(world, key.id, content);
             world.resource_mut::<DocumentIndex>().spawning = None;
             if let Some((entity, added)) = spawned {
+                flag(world, entity, pending.misfit);
                 change.entity = Some(entity);
                 tuple::announce(&*form, &mut world.into(), 0, added, change);
             }
@@ -245,6 +255,22 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         (None, None) => {}
     }
     Outcome::Done
+}
+
+/// Says on the entity whether the document fits.
+fn flag(world: &mut World, entity: Entity, misfit: Option<Box<worker::Misfit>>) {
+    let Ok(mut entity) = world.get_entity_mut(entity) else { return };
+    match (misfit, entity.get::<Misfit>()) {
+        (None, None) => {}
+        (None, Some(_)) => drop(entity.remove::<Misfit>()),
+        (Some(misfit), None) => {
+            entity.insert(Misfit { problems: misfit.problems, since: SystemTime::now() });
+        }
+        (Some(misfit), Some(shown)) => {
+            let since = shown.since;
+            entity.insert(Misfit { problems: misfit.problems, since });
+        }
+    }
 }
 
 fn is_dirty(world: &mut World, slot: Slot, entity: Entity) -> bool {

@@ -122,14 +122,22 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let Some((encode, mask, added)) = form.take(shown, since, now, is_fresh) else { return };
 
     let mut index = world.resource_mut::<DocumentIndex>();
-    if was_deleted {
+    let is_ensured = index.ensured.remove(&entity);
+    if was_deleted && !is_ensured {
         // It was deleted and the app made it anew.
         index.edit(slot, Captured::Restore);
     }
-    index.edit(slot, Captured::Put(encode));
+    let captured = match (is_fresh, is_ensured) {
+        (false, _) => Captured::Put(encode),
+        (true, false) => Captured::Spawn(encode),
+        (true, true) => Captured::Ensure(encode),
+    };
+    index.edit(slot, captured);
     let entry = index.entry_mut(slot);
     entry.fresh = false;
-    entry.life = Life::Alive;
+    if !is_ensured {
+        entry.life = Life::Alive;
+    }
     entry.absent &= !mask;
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };

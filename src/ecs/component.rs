@@ -75,33 +75,54 @@ pub(super) fn decode<T: Replicated>(
     fields: &Fields,
     alone: bool,
     problems: &mut Vec<FormatError>,
-) -> Option<T> {
+) -> Decoding<T> {
     let is_there = match fields {
         Some(fields) => fields.is_empty() || fields.iter().any(|field| document.get(field).is_some()),
         None => true,
     };
     if !alone && !is_there {
-        return None;
+        return Decoding::Absent;
     }
     match format::from_document(document) {
-        Ok(value) => Some(value),
-        // Whether it does not fit or is not there, nobody knows.
-        Err(_) if !alone && fields.is_none() => None,
+        Ok(value) => Decoding::Fits(value),
+        // Whether it does not fit or is not there cannot be told.
+        Err(_) if !alone && fields.is_none() => Decoding::Absent,
         Err(problem) => {
             problems.push(problem);
-            None
+            Decoding::Misfit
+        }
+    }
+}
+
+/// What a document has of a component.
+pub(super) enum Decoding<T> {
+    Absent,
+    Fits(T),
+    Misfit,
+}
+
+impl<T> Decoding<T> {
+    /// The component, if there is one. Notes in `misfits` if it does not fit.
+    pub(super) fn part(self, bit: u32, misfits: &mut u32) -> Option<T> {
+        match self {
+            Decoding::Fits(value) => Some(value),
+            Decoding::Absent => None,
+            Decoding::Misfit => {
+                *misfits |= bit;
+                None
+            }
         }
     }
 }
 
 /// Adds what `T` would write to `fields`.
 pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
-    match format::to_value(value)? {
-        Value::Map(own) => {
+    match format::to_value(value)?.into_map() {
+        Ok(own) => {
             fields.extend(own);
             Ok(())
         }
-        other => Err(FormatError {
+        Err(other) => Err(FormatError {
             path: String::new(),
             message: format!(
                 "{} writes itself as {other:?}, which is no document; give it named fields",

@@ -1,7 +1,10 @@
 //! Which entity shows which document, and what the worker knows of it.
 
 use bevy::{
-    ecs::{change_detection::Tick, entity::EntityHashMap},
+    ecs::{
+        change_detection::Tick,
+        entity::{EntityHashMap, EntityHashSet},
+    },
     platform::{cell::SyncCell, collections::HashMap},
     prelude::*,
 };
@@ -85,6 +88,8 @@ pub struct DocumentIndex {
     /// Entities that cannot be the document they name, which was told, and the document if another entity shows it: they wait for its place.
     pub(crate) refused: EntityHashMap<Option<Slot>>,
     pub(crate) spawning: Option<Spawning>,
+    /// Entities that the app spawned for documents that are only to be there.
+    pub(crate) ensured: EntityHashSet,
     /// Whose identity is being replaced: between `on_discard` and `on_insert` of its [`DocumentId`].
     pub(crate) discarded: Option<Entity>,
     outbox: SyncCell<Vec<Command>>,
@@ -107,6 +112,7 @@ impl Default for DocumentIndex {
             fresh: Vec::new(),
             refused: EntityHashMap::default(),
             spawning: None,
+            ensured: EntityHashSet::default(),
             discarded: None,
             outbox: SyncCell::new(Vec::new()),
             edits: 0,
@@ -195,6 +201,7 @@ impl DocumentIndex {
     /// `entity` shows no document any more.
     pub(crate) fn dissociate(&mut self, entity: Entity) -> Option<Slot> {
         self.settled.remove(&entity);
+        self.ensured.remove(&entity);
         let slot = self.by_entity.remove(&entity)?;
         let entry = &mut self.entries[slot as usize];
         entry.entity = None;

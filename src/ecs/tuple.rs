@@ -21,7 +21,7 @@ use crate::{
     DocumentId,
     format::{self, FormatError, Value},
     message::ChangeKind,
-    replica::Schema,
+    replica::{Schema, View},
     worker::{Codec, Decoded, Encode},
 };
 
@@ -55,7 +55,13 @@ pub(crate) mod sealed {
 
         fn prepare(app: &mut App) -> Vec<ComponentType>;
         fn scanners(world: &mut World) -> Vec<Box<dyn Scan>>;
-        fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts;
+        /// The components in `mask`, and those of them that do not fit.
+        fn decode(
+            document: &Value,
+            fields: &[Fields],
+            mask: u32,
+            problems: &mut Vec<FormatError>,
+        ) -> (Self::Parts, u32);
         fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError>;
         fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts>;
         fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool;
@@ -99,17 +105,18 @@ impl<B> Typed<B> {
 }
 
 impl<B: sealed::Tuple> Schema for Typed<B> {
-    fn view(&self, document: &Value, mask: u32) -> Value {
-        let parts = B::decode(document, &self.fields, mask, &mut Vec::new());
-        B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view)
+    fn view(&self, document: &Value, mask: u32) -> View {
+        let (parts, misfits) = B::decode(document, &self.fields, mask, &mut Vec::new());
+        let value = B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view);
+        View { value, misfits }
     }
 }
 
 impl<B: sealed::Tuple> Codec for Typed<B> {
     fn decode(&self, document: &Value) -> Decoded {
         let mut problems = Vec::new();
-        let parts = B::decode(document, &self.fields, u32::MAX, &mut problems);
-        Decoded { content: Box::new(parts), problems }
+        let (parts, misfits) = B::decode(document, &self.fields, u32::MAX, &mut problems);
+        Decoded { content: Box::new(parts), problems, misfits }
     }
 }
 
@@ -207,12 +214,19 @@ macro_rules! tuples {
                 vec![$(Box::new(Scanner::<$type>::new(world))),+]
             }
 
-            fn decode(document: &Value, fields: &[Fields], mask: u32, problems: &mut Vec<FormatError>) -> Self::Parts {
-                ($(
+            fn decode(
+                document: &Value,
+                fields: &[Fields],
+                mask: u32,
+                problems: &mut Vec<FormatError>,
+            ) -> (Self::Parts, u32) {
+                let mut misfits = 0;
+                let parts = ($(
                     (mask & (1 << $at) != 0)
                         .then(|| component::decode::<$type>(document, &fields[$at], $count == 1, problems))
-                        .flatten(),
-                )+)
+                        .and_then(|decoding| decoding.part(1 << $at, &mut misfits)),
+                )+);
+                (parts, misfits)
             }
 
             fn encode(parts: &Self::Parts) -> Result<(Value, u32), FormatError> {

@@ -10,7 +10,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{FormatError, RESERVED, Value, key::KeyDeserializer, value::Number};
+use super::{FormatError, RESERVED, Value, key::KeyDeserializer, list, value::Number};
 
 /// The `T` that `value` holds.
 ///
@@ -21,7 +21,7 @@ use super::{FormatError, RESERVED, Value, key::KeyDeserializer, value::Number};
 ///
 /// If it does not fit, with the place.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, FormatError> {
-    T::deserialize(ValueDeserializer(value))
+    T::deserialize(ValueDeserializer(value.plain()))
 }
 
 /// The component `T` that a document holds: as [`from_value`], but a `T` that takes all keys there are (a map, or a
@@ -31,7 +31,45 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, FormatError> 
 ///
 /// If it does not fit, with the place.
 pub fn from_document<T: DeserializeOwned>(root: &Value) -> Result<T, FormatError> {
-    T::deserialize(RootDeserializer(root))
+    let root = root.plain();
+    T::deserialize(RootDeserializer(root)).or_else(|error| without_doubles(root, error))
+}
+
+/// How many fields of a document may be there under two names before it is given up. More is no accident of two versions of an app.
+const DOUBLES: usize = 16;
+
+/// Reads a document in which fields are there under two names, as versions of an app leave it that call a field differently
+/// (`#[serde(alias = "..")]`). The name by which the type writes the field counts.
+fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) -> Result<T, FormatError> {
+    let mut root = std::borrow::Cow::Borrowed(root);
+    for _ in 0..DOUBLES {
+        let Some(field) = error.message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`'))
+        else {
+            return Err(error);
+        };
+        let Some(Value::Map(fields)) = super::path::find(&root, &error.path) else { return Err(error) };
+        let others: Vec<String> = fields.keys().filter(|key| *key != field).cloned().collect();
+        let before = error.clone();
+        for other in others {
+            let mut without = root.clone().into_owned();
+            if let Some(Value::Map(fields)) = super::path::find_mut(&mut without, &before.path) {
+                fields.remove(&other);
+            }
+            match T::deserialize(RootDeserializer(&without)) {
+                Ok(value) => return Ok(value),
+                Err(next) if next == before => {}
+                Err(next) => {
+                    // This one was the other name; something else does not fit either.
+                    (root, error) = (std::borrow::Cow::Owned(without), next);
+                    break;
+                }
+            }
+        }
+        if error == before {
+            return Err(error);
+        }
+    }
+    Err(error)
 }
 
 /// Reads the root map without its reserved keys, whatever is asked for.
@@ -76,12 +114,14 @@ impl<'de> ValueDeserializer<'de> {
             Value::Bytes(bytes) => Unexpected::Bytes(bytes),
             Value::List(_) => Unexpected::Seq,
             Value::Map(_) => Unexpected::Map,
+            Value::As(_, value) => ValueDeserializer(value).unexpected(),
         }
     }
 
     fn whole<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
-        let Some(Number::Whole(number)) = self.0.as_number() else {
-            return Err(FormatError::invalid_type(self.unexpected(), &visitor));
+        let number = match self.0.as_number() {
+            Some(Number::Whole(number)) => number,
+            _ => return Err(FormatError::invalid_type(self.unexpected(), &visitor)),
         };
         if let Ok(number) = i64::try_from(number) {
             visitor.visit_i64(number)
@@ -108,6 +148,14 @@ impl<'de> ValueDeserializer<'de> {
         }
     }
 
+    /// A list, in which each item with an id stands once.
+    fn items<V: Visitor<'de>>(self, items: &'de [Value], visitor: V) -> Result<V::Value, FormatError> {
+        match list::without_doubles(items) {
+            None => self.list(items, visitor),
+            Some(items) => visitor.visit_seq(&mut Chosen { items: items.into_iter() }),
+        }
+    }
+
     fn list<V: Visitor<'de>>(self, items: &'de [Value], visitor: V) -> Result<V::Value, FormatError> {
         let mut access = Items { items: items.iter(), index: 0 };
         let list = visitor.visit_seq(&mut access)?;
@@ -130,23 +178,18 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
     type Error = FormatError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
-        // Beyond this, a float that is whole stands for others too.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(yes) => visitor.visit_bool(*yes),
             Value::Int(number) | Value::Counter(number) | Value::Timestamp(number) => visitor.visit_i64(*number),
             Value::Uint(number) => visitor.visit_u64(*number),
-            // Whoever asks for anything keeps it and takes it for a number later (an untagged or flattened field), which
-            // then takes an integer for a float but not the other way round.
-            Value::Float(number) if number.trunc() == *number && number.abs() <= EXACT => {
-                visitor.visit_i64(*number as i64)
-            }
+            // A float stays one, also if it is whole: an untagged enum may have a variant for each.
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) | Value::Scalar(text) => visitor.visit_borrowed_str(text),
             Value::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
-            Value::List(items) => self.list(items, visitor),
+            Value::List(items) => self.items(items, visitor),
             Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, root: false }),
+            Value::As(_, value) => ValueDeserializer(value).deserialize_any(visitor),
         }
     }
 
@@ -192,6 +235,23 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
         }
     }
 
+    /// As many items as the type has. A newer version of the type may have more.
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, FormatError> {
+        match self.0 {
+            Value::List(items) => self.list(items.get(..length).unwrap_or(items), visitor),
+            _ => self.deserialize_seq(visitor),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, FormatError> {
+        self.deserialize_tuple(length, visitor)
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, FormatError> {
         visitor.visit_newtype_struct(self)
     }
@@ -221,7 +281,7 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool char bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
+        bool char bytes byte_buf unit unit_struct map struct identifier
     }
 }
 
@@ -249,6 +309,26 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
         };
         let index = self.index;
         self.index += 1;
+        seed.deserialize(ValueDeserializer(item)).map(Some).map_err(|error| error.in_item(index))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// Some of a list's items, with the place of each.
+struct Chosen<'de> {
+    items: std::vec::IntoIter<(usize, &'de Value)>,
+}
+
+impl<'de> de::SeqAccess<'de> for Chosen<'de> {
+    type Error = FormatError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, FormatError> {
+        let Some((index, item)) = self.items.next() else {
+            return Ok(None);
+        };
         seed.deserialize(ValueDeserializer(item)).map(Some).map_err(|error| error.in_item(index))
     }
 
@@ -319,8 +399,9 @@ impl<'de> de::VariantAccess<'de> for VariantOf<'de> {
         seed.deserialize(self.content()?).map_err(|error| error.in_field(self.variant))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, FormatError> {
-        de::Deserializer::deserialize_seq(self.content()?, visitor).map_err(|error| error.in_field(self.variant))
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, FormatError> {
+        de::Deserializer::deserialize_tuple(self.content()?, length, visitor)
+            .map_err(|error| error.in_field(self.variant))
     }
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, FormatError> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use automerge::{ObjId, ObjType, Prop, ROOT, ScalarValue, hydrate, transaction::Transactable};
 
 use super::{
-    FormatError, ID, RESERVED, Value, list,
-    read::{scalar, to_scalar},
+    FormatError, ID, Merge, RESERVED, Value, list,
+    read::{self, scalar, to_scalar},
     text,
 };
 use crate::limits::NESTING;
@@ -56,26 +56,104 @@ fn edit_named<T: Transactable>(
     view: &Value,
     value: &Value,
 ) -> Result<Edited, FormatError> {
-    let changed = changed(view, value)?;
+    edit_with(document, id, view, value, &Options::default()).map(|outcome| outcome.edited)
+}
+
+/// How an edit is made, where an app's types say more than the values do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options<'a> {
+    /// A text, list or counter that a struct no longer writes is emptied and stays, so that what others add to it survives.
+    pub empties: bool,
+    /// The document does not fit the app's types: the view is what an entity shows all the same. Parts that the document holds in another
+    /// form are not written.
+    pub misfit: bool,
+    /// Names by which other versions of the app call fields.
+    pub aliases: &'a Aliases,
+}
+
+/// Fields as a type writes them, and other names that it reads them by (`#[serde(alias = "..")]`).
+pub(crate) type Aliases = BTreeSet<(String, String)>;
+
+static NO_ALIASES: Aliases = Aliases::new();
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { empties: false, misfit: false, aliases: &NO_ALIASES }
+    }
+}
+
+/// What became of an edit.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub edited: Edited,
+    /// Whether something was emptied instead of removed.
+    pub emptied: bool,
+    /// Parts that were not written, because the document holds them in another form.
+    pub refused: Vec<FormatError>,
+}
+
+/// As [`edit`], or [`create`] with an `id`, with what the types say.
+pub(crate) fn edit_with<T: Transactable>(
+    document: &mut T,
+    id: Option<&str>,
+    view: &Value,
+    value: &Value,
+    options: &Options,
+) -> Result<Outcome, FormatError> {
+    let fields = changed(view, value)?;
+    let mut edit = Edit { document, options, emptied: false, refused: Vec::new() };
     let mut edited = Edited::default();
     if let Some(id) = id {
         // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
-        put(document, &ROOT, ID.into(), &Value::Text(id.into()))?;
+        put(edit.document, &ROOT, ID.into(), &Value::Text(id.into()))?;
         edited.set.insert(ID.into());
     }
-    for (key, seen, value) in changed {
-        let written = entry(document, &ROOT, Prop::Map(key.clone()), seen, value);
+    let switched = switched(Some(view), value);
+    for (key, seen, value) in in_order(fields, value) {
+        let name = edit.name(&ROOT, view.as_map(), key)?;
+        let written = match switched.contains(key.as_str()) {
+            true => put(edit.document, &ROOT, Prop::Map(name.clone()), value).map(|()| true),
+            false => edit.entry(&ROOT, Prop::Map(name.clone()), seen, value),
+        };
+        edit.refused_in(key);
         if written.map_err(|error| error.in_field(key))? {
-            edited.set.insert(key.clone());
+            edited.set.insert(name);
         }
     }
-    let gone = view.as_map().into_iter().flat_map(fields).map(|(key, _)| key).filter(|key| value.get(key).is_none());
-    for key in gone {
-        if remove(document, &ROOT, key)? {
-            edited.removed.insert(key.clone());
+    for (key, seen) in view.as_map().into_iter().flat_map(self::fields) {
+        if value.get(key).is_none() {
+            let name = edit.name(&ROOT, view.as_map(), key)?;
+            match edit.remove(&ROOT, &name, seen, is_open(value))? {
+                Removal::Nothing => {}
+                Removal::Emptied => drop(edited.set.insert(name)),
+                Removal::Removed => drop(edited.removed.insert(name)),
+            }
         }
     }
-    Ok(edited)
+    Ok(Outcome { edited, emptied: edit.emptied, refused: edit.refused })
+}
+
+/// The fields of a variant, if a tagged enum was switched to it: all of them are written anew, so that none is missing if another app switches to
+/// a third variant meanwhile.
+fn switched<'a>(seen: Option<&Value>, value: &'a Value) -> BTreeSet<&'a str> {
+    let Some(Merge::Tagged { tag, name, content }) = value.merge() else { return BTreeSet::new() };
+    match seen.and_then(|seen| seen.get(tag)) {
+        Some(seen) if seen.as_str() != Some(name) => content.iter().map(String::as_str).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The tag comes first, and what it tags after it: of two variants that were switched to at once, the same wins in both places.
+fn in_order<'a>(mut fields: Vec<Field<'a>>, value: &Value) -> Vec<Field<'a>> {
+    if let Some(Merge::Tagged { tag, .. }) = value.merge() {
+        fields.sort_by_key(|(key, ..)| *key != tag);
+    }
+    fields
+}
+
+/// Whether the entries of this map come and go. The fields of a struct stay.
+fn is_open(value: &Value) -> bool {
+    matches!(value.merge(), Some(Merge::Entries))
 }
 
 /// A root field that is to be written, what the app saw of it, and what it has now.
@@ -83,15 +161,16 @@ type Field<'a> = (&'a String, Option<&'a Value>, &'a Value);
 
 /// The root fields that are to be written. All are checked before any of them is.
 pub(super) fn changed<'a>(view: &'a Value, value: &'a Value) -> Result<Vec<Field<'a>>, FormatError> {
-    let (Value::Map(view), Value::Map(value)) = (view, value) else {
+    let (Some(seen), Some(fields)) = (view.as_map(), value.as_map()) else {
         return Err(FormatError::new("a document is a map; give the component named fields"));
     };
-    let changed: Vec<_> = fields(value)
-        .map(|(key, value)| (key, view.get(key), value))
-        .filter(|(_, seen, value)| *seen != Some(*value))
+    let switched = switched(Some(view), value);
+    let changed: Vec<_> = self::fields(fields)
+        .map(|(key, value)| (key, seen.get(key), value))
+        .filter(|(key, seen, value)| !seen.is_some_and(|seen| seen.is_same(value)) || switched.contains(key.as_str()))
         .collect();
     for (key, _, value) in &changed {
-        fits(value, 1).map_err(|error| error.in_field(key))?;
+        fits(value, 1).and_then(|()| list::unique(value)).map_err(|error| error.in_field(key))?;
     }
     Ok(changed)
 }
@@ -102,6 +181,7 @@ fn fields(map: &BTreeMap<String, Value>) -> impl Iterator<Item = (&String, &Valu
 
 /// Refuses what is nested too deep, so that nothing below can run out of stack.
 fn fits(value: &Value, depth: usize) -> Result<(), FormatError> {
+    let value = value.plain();
     if depth >= NESTING && matches!(value, Value::List(_) | Value::Map(_)) {
         return Err(FormatError::new(format_args!("nested deeper than {NESTING} levels, which Convex does not store")));
     }
@@ -112,111 +192,297 @@ fn fits(value: &Value, depth: usize) -> Result<(), FormatError> {
     }
 }
 
-/// Makes the place `prop` of `parent` hold `value`; whether that took a write.
-pub(super) fn entry<T: Transactable>(
-    document: &mut T,
-    parent: &ObjId,
-    prop: Prop,
-    seen: Option<&Value>,
-    value: &Value,
-) -> Result<bool, FormatError> {
-    let Some((held, id)) = document.get(parent, prop.clone()).map_err(FormatError::of_document)? else {
-        put(document, parent, prop, value)?;
-        return Ok(true);
-    };
-    let held = match held {
-        automerge::Value::Object(kind) => Err(kind),
-        automerge::Value::Scalar(held) => Ok(held.into_owned()),
-    };
-    match (held, value) {
-        (Err(ObjType::Text), Value::Text(value)) => text::edit(document, &id, value),
-        (Err(ObjType::Map | ObjType::Table), Value::Map(value)) => {
-            map(document, &id, seen.and_then(Value::as_map), value)
-        }
-        (Err(ObjType::List), Value::List(value)) => match seen {
-            Some(Value::List(seen)) => list::edit(document, &id, Some(seen), value),
-            _ => list::edit(document, &id, None, value),
-        },
-        (Err(_), _) => {
-            put(document, parent, prop, value)?;
-            Ok(true)
-        }
-        (Ok(held), _) => replace(document, parent, prop, &held, seen, value),
-    }
+/// An edit that is being made.
+pub(super) struct Edit<'a, T> {
+    pub(super) document: &'a mut T,
+    pub(super) options: &'a Options<'a>,
+    emptied: bool,
+    refused: Vec<FormatError>,
 }
 
-/// Makes a place that holds a scalar hold `value`. A counter stays a counter and a timestamp a timestamp, whichever
-/// kind of number the app's type has, since other apps rely on them.
-fn replace<T: Transactable>(
-    document: &mut T,
-    parent: &ObjId,
-    prop: Prop,
-    held: &ScalarValue,
-    seen: Option<&Value>,
-    value: &Value,
-) -> Result<bool, FormatError> {
-    match (held, value.as_whole()) {
-        (ScalarValue::Counter(counter), Some(count)) => {
-            let held = i64::from(counter);
-            let by = count.checked_sub(seen.and_then(Value::as_whole).unwrap_or(held));
-            match by.filter(|by| held.checked_add(*by).is_some()) {
-                Some(0) => return Ok(false),
-                Some(by) => document.increment(parent, prop, by),
-                // The difference does not fit, but the number does.
-                None => document.put(parent, prop, ScalarValue::counter(count)),
+/// What became of a field that the app no longer writes.
+enum Removal {
+    /// The document does not have it.
+    Nothing,
+    Emptied,
+    Removed,
+}
+
+impl<T: Transactable> Edit<'_, T> {
+    /// Makes the place `prop` of `parent`, of which the app has seen `seen`, hold `value`; whether that took a write.
+    pub(super) fn entry(
+        &mut self,
+        parent: &ObjId,
+        prop: Prop,
+        seen: Option<&Value>,
+        value: &Value,
+    ) -> Result<bool, FormatError> {
+        let Some((held, id)) = self.document.get(parent, prop.clone()).map_err(FormatError::of_document)? else {
+            put(self.document, parent, prop, value)?;
+            return Ok(true);
+        };
+        let held = match held {
+            automerge::Value::Object(kind) => Err(kind),
+            automerge::Value::Scalar(held) => Ok(held.into_owned()),
+        };
+        if self.options.misfit && seen.is_some_and(|seen| is_other_form(&held, seen)) {
+            self.refused.push(FormatError::new(
+                "this part was not written: the document holds it in another form, by another version of the app; update this one",
+            ));
+            return Ok(false);
+        }
+        if is_register(value, seen, &held) {
+            let held = match &held {
+                Err(kind) => read::object(self.document, &id, *kind, NESTING),
+                Ok(held) => scalar(held).unwrap_or(Value::Null),
+            };
+            if held == *value && !seen.is_some_and(|seen| seen == value) {
+                return Ok(false);
             }
-            .map_err(FormatError::of_document)?;
-            Ok(true)
+            put(self.document, parent, prop, &carried(Some(&held), seen, value, self.options.aliases))?;
+            return Ok(true);
         }
-        (ScalarValue::Timestamp(held), Some(time)) => {
-            if *held != time {
-                document.put(parent, prop, ScalarValue::Timestamp(time)).map_err(FormatError::of_document)?;
+        match (held, value.plain()) {
+            (Err(ObjType::Text), Value::Text(value)) => {
+                let seen = seen.filter(|_| self.options.misfit).and_then(Value::as_str);
+                text::edit(self.document, &id, seen, value)
             }
-            Ok(*held != time)
+            (Err(ObjType::Map | ObjType::Table), Value::Map(_)) => self.map(&id, seen, value),
+            (Err(ObjType::List), Value::List(items)) => {
+                let seen = seen.and_then(Value::as_list);
+                match value.merge() {
+                    Some(Merge::Fixed) if self.document.length(&id) >= items.len() => self.fixed(&id, seen, items),
+                    Some(Merge::Fixed) => {
+                        put(self.document, parent, prop, value)?;
+                        Ok(true)
+                    }
+                    _ => list::edit(self, &id, seen, items),
+                }
+            }
+            (Err(_), value) => {
+                put(self.document, parent, prop, value)?;
+                Ok(true)
+            }
+            (Ok(held), value) => self.replace(parent, prop, &held, seen, value),
         }
-        _ if scalar(held).as_ref() == Some(value) => Ok(false),
-        _ => put(document, parent, prop, value).map(|()| true),
+    }
+
+    /// Makes a place that holds a scalar hold `value`. A counter stays a counter and a timestamp a timestamp, whichever
+    /// kind of number the app's type has, since other apps rely on them.
+    fn replace(
+        &mut self,
+        parent: &ObjId,
+        prop: Prop,
+        held: &ScalarValue,
+        seen: Option<&Value>,
+        value: &Value,
+    ) -> Result<bool, FormatError> {
+        match (held, value.as_whole()) {
+            (ScalarValue::Counter(counter), Some(count)) => {
+                let held = i64::from(counter);
+                let by = count.checked_sub(seen.and_then(Value::as_whole).unwrap_or(held));
+                match by.filter(|by| held.checked_add(*by).is_some()) {
+                    Some(0) => return Ok(false),
+                    Some(by) => self.document.increment(parent, prop, by),
+                    // The difference does not fit, but the number does.
+                    None => self.document.put(parent, prop, ScalarValue::counter(count)),
+                }
+                .map_err(FormatError::of_document)?;
+                Ok(true)
+            }
+            (ScalarValue::Timestamp(held), Some(time)) => {
+                if *held != time {
+                    self.document.put(parent, prop, ScalarValue::Timestamp(time)).map_err(FormatError::of_document)?;
+                }
+                Ok(*held != time)
+            }
+            _ => {
+                // An untagged enum may tell a whole number from a float.
+                let is_other = seen.is_some_and(|seen| seen == value && seen.is_other_number(value));
+                if scalar(held).as_ref() == Some(value) && !is_other {
+                    return Ok(false);
+                }
+                put(self.document, parent, prop, value).map(|()| true)
+            }
+        }
+    }
+
+    /// Makes a map hold `value` where the app saw `seen`, or where it saw nothing that it could use.
+    fn map(&mut self, id: &ObjId, seen: Option<&Value>, value: &Value) -> Result<bool, FormatError> {
+        let seen_fields = seen.and_then(Value::as_map);
+        let Some(fields) = value.as_map() else { return Ok(false) };
+        let switched = switched(seen, value);
+        let mut written = false;
+        let changed: Vec<Field> =
+            fields.iter().map(|(key, value)| (key, seen_fields.and_then(|seen| seen.get(key)), value)).collect();
+        for (key, seen, value) in in_order(changed, value) {
+            let is_switched = switched.contains(key.as_str());
+            if seen.is_some_and(|seen| seen.is_same(value)) && !is_switched {
+                continue;
+            }
+            let prop = Prop::Map(self.name(id, seen_fields, key)?);
+            let result = match is_switched {
+                true => put(self.document, id, prop, value).map(|()| true),
+                false => self.entry(id, prop, seen, value),
+            };
+            self.refused_in(key);
+            written |= result.map_err(|error| error.in_field(key))?;
+        }
+        for (key, seen) in seen_fields.into_iter().flatten() {
+            if !fields.contains_key(key) {
+                let name = self.name(id, seen_fields, key)?;
+                written |= !matches!(self.remove(id, &name, seen, is_open(value))?, Removal::Nothing);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Makes the items of an array or a tuple hold `value`, each in its place. A list that is longer belongs to a newer version of the type.
+    fn fixed(&mut self, id: &ObjId, seen: Option<&[Value]>, value: &[Value]) -> Result<bool, FormatError> {
+        let mut written = false;
+        for (index, value) in value.iter().enumerate() {
+            let seen = seen.and_then(|seen| seen.get(index));
+            if seen.is_some_and(|seen| seen.is_same(value)) {
+                continue;
+            }
+            let result = self.entry(id, Prop::Seq(index), seen, value);
+            self.refused_in(&format!("[{index}]"));
+            written |= result.map_err(|error| error.in_item(index))?;
+        }
+        Ok(written)
+    }
+
+    /// The name under which the document holds a field that the app has seen.
+    fn name(&self, parent: &ObjId, seen: Option<&BTreeMap<String, Value>>, key: &str) -> Result<String, FormatError> {
+        let aliases = self.options.aliases;
+        if !aliases.is_empty() && seen.is_some_and(|seen| seen.contains_key(key)) {
+            let holds = |key: &str| self.document.get(parent, key).map(|held| held.is_some());
+            if !holds(key).map_err(FormatError::of_document)? {
+                for (_, other) in aliases.iter().filter(|(name, _)| name == key) {
+                    if holds(other).map_err(FormatError::of_document)? {
+                        return Ok(other.clone());
+                    }
+                }
+            }
+        }
+        Ok(key.to_owned())
+    }
+
+    /// Takes away a field that the app had seen and has no more.
+    fn remove(&mut self, parent: &ObjId, key: &str, seen: &Value, is_open: bool) -> Result<Removal, FormatError> {
+        let Some((held, id)) = self.document.get(parent, key).map_err(FormatError::of_document)? else {
+            return Ok(Removal::Nothing);
+        };
+        if self.options.empties && !is_open {
+            let empty = match (held, seen.plain()) {
+                (automerge::Value::Object(ObjType::Text), Value::Text(_)) => Some(Value::Text(String::new())),
+                (automerge::Value::Object(ObjType::List), Value::List(_)) if seen.merge().is_none() => {
+                    Some(Value::List(Vec::new()))
+                }
+                (automerge::Value::Object(ObjType::Map), Value::Map(_)) if self::is_open(seen) => {
+                    Some(Value::As(Merge::Entries, Box::new(Value::Map(BTreeMap::new()))))
+                }
+                (automerge::Value::Scalar(held), Value::Counter(_)) if held.is_counter() => Some(Value::Counter(0)),
+                _ => None,
+            };
+            if let Some(empty) = empty {
+                self.emptied = true;
+                let written = match (&empty, seen.as_list()) {
+                    (Value::List(items), seen) => list::edit(self, &id, seen, items)?,
+                    _ => self.entry(parent, key.into(), Some(seen), &empty)?,
+                };
+                return Ok(if written { Removal::Emptied } else { Removal::Nothing });
+            }
+        }
+        self.document.delete(parent, key).map_err(FormatError::of_document)?;
+        Ok(Removal::Removed)
+    }
+
+    /// Says of what was refused since in which field it was.
+    pub(super) fn refused_in(&mut self, key: &str) {
+        for error in &mut self.refused {
+            if !error.path.starts_with(key) {
+                *error = error.clone().in_field(key);
+            }
+        }
     }
 }
 
-/// Makes a map hold `value` where the app saw `seen`, or where it saw nothing that it could use.
-pub(super) fn map<T: Transactable>(
-    document: &mut T,
-    id: &ObjId,
-    seen: Option<&BTreeMap<String, Value>>,
-    value: &BTreeMap<String, Value>,
-) -> Result<bool, FormatError> {
-    let nothing = BTreeMap::new();
-    let seen = seen.unwrap_or(&nothing);
-    let mut written = false;
-    for (key, value) in value {
-        let seen = seen.get(key);
-        if seen != Some(value) {
-            written |= entry(document, id, Prop::Map(key.clone()), seen, value).map_err(|error| error.in_field(key))?;
+/// Whether a value is written as a new one, rather than by its difference to what is there.
+pub(super) fn is_register(value: &Value, seen: Option<&Value>, held: &Result<ScalarValue, ObjType>) -> bool {
+    match value.merge() {
+        Some(Merge::Whole) => true,
+        Some(Merge::Variant { name, merges }) => {
+            let is_same =
+                matches!(seen.and_then(Value::merge), Some(Merge::Variant { name: seen, .. }) if seen == name);
+            !(is_same && *merges && matches!(held, Err(ObjType::Map)))
         }
+        _ => false,
     }
-    let mut gone: BTreeSet<String> = seen.keys().filter(|key| !value.contains_key(*key)).cloned().collect();
-    if !gone.is_empty() && seen.len() == 1 && value.len() == 1 {
-        // An enum that switched from one variant to another. A third one, which a concurrent switch left, would be shown
-        // instead of the new one.
-        gone.extend(document.keys(id).filter(|key| !value.contains_key(key)));
-    }
-    for key in gone {
-        written |= remove(document, id, &key)?;
-    }
-    Ok(written)
 }
 
-fn remove<T: Transactable>(document: &mut T, parent: &ObjId, key: &str) -> Result<bool, FormatError> {
-    let there = document.get(parent, key).map_err(FormatError::of_document)?.is_some();
-    if there {
-        document.delete(parent, key).map_err(FormatError::of_document)?;
+/// Whether a document holds something that no type reads which had shown `seen`.
+fn is_other_form(held: &Result<ScalarValue, ObjType>, seen: &Value) -> bool {
+    match (held, seen.plain()) {
+        (Err(ObjType::Text), Value::Text(_) | Value::Scalar(_)) => false,
+        (Err(ObjType::List), Value::List(_) | Value::Bytes(_)) => false,
+        (Err(ObjType::Map | ObjType::Table), Value::Map(_)) => false,
+        // A unit variant is a string, one with content a map.
+        (Err(ObjType::Map), Value::Scalar(_)) | (Ok(ScalarValue::Str(_)), Value::Map(_)) => false,
+        (Err(_), Value::Null) => false,
+        (Err(_), _) => true,
+        (Ok(ScalarValue::Null), _) | (Ok(ScalarValue::Bytes(_)), Value::List(_)) => false,
+        (Ok(ScalarValue::Str(_)), seen) => !matches!(seen, Value::Text(_) | Value::Scalar(_) | Value::Null),
+        (Ok(_), seen) => matches!(seen, Value::Text(_) | Value::Scalar(_) | Value::List(_) | Value::Map(_)),
     }
-    Ok(there)
+}
+
+/// What a place is to hold that is written as a new value: what the app has changed, and of the rest what is there, also where the app's type
+/// does not know it.
+pub(super) fn carried(held: Option<&Value>, seen: Option<&Value>, value: &Value, aliases: &Aliases) -> Value {
+    let (Some(held), Some(seen)) = (held, seen) else { return value.clone() };
+    if seen.is_same(value) {
+        return held.clone();
+    }
+    if let (Some(Merge::Variant { name: before, .. }), Some(Merge::Variant { name, .. })) =
+        (seen.merge(), value.merge())
+        && before != name
+    {
+        return value.clone();
+    }
+    match (held.plain(), seen.plain(), value.plain()) {
+        (Value::Map(held), Value::Map(seen), Value::Map(value)) => {
+            let is_alias = |other: &String| {
+                value.keys().any(|key| !held.contains_key(key) && aliases.contains(&(key.clone(), other.clone())))
+            };
+            let unknown = held.iter().filter(|(key, _)| !seen.contains_key(*key) && !is_alias(key));
+            let known =
+                value.iter().map(|(key, value)| (key.clone(), carried(held.get(key), seen.get(key), value, aliases)));
+            let mut fields: BTreeMap<_, _> = unknown.map(|(key, held)| (key.clone(), held.clone())).collect();
+            fields.extend(known);
+            Value::Map(fields)
+        }
+        (Value::List(held), Value::List(seen), Value::List(value))
+            if held.len() >= seen.len() && seen.len() == value.len() =>
+        {
+            let known = value
+                .iter()
+                .enumerate()
+                .map(|(index, value)| carried(held.get(index), seen.get(index), value, aliases));
+            Value::List(known.chain(held[seen.len()..].iter().cloned()).collect())
+        }
+        _ => value.clone(),
+    }
 }
 
 /// Writes `value` whole.
-fn put<T: Transactable>(document: &mut T, parent: &ObjId, prop: Prop, value: &Value) -> Result<(), FormatError> {
+pub(super) fn put<T: Transactable>(
+    document: &mut T,
+    parent: &ObjId,
+    prop: Prop,
+    value: &Value,
+) -> Result<(), FormatError> {
+    let value = value.plain();
     match (to_scalar(value), value) {
         (Some(value), _) => document.put(parent, prop, value),
         (None, Value::Text(text)) => {
@@ -232,6 +498,7 @@ fn put<T: Transactable>(document: &mut T, parent: &ObjId, prop: Prop, value: &Va
 
 /// The same in Automerge's words, for writing a whole tree at once.
 pub(super) fn hydrated<T: Transactable>(document: &T, value: &Value) -> hydrate::Value {
+    let value = value.plain();
     match (to_scalar(value), value) {
         (Some(value), _) => hydrate::Value::Scalar(value),
         (None, Value::List(items)) => {

@@ -48,7 +48,7 @@ pub(crate) fn write_first(
         .map(|(key, _, value)| (key.as_str(), value))
         .chain(std::iter::once((ID, &id)))
         .collect();
-    let mut writer = Writer { actor, operations: Vec::new() };
+    let mut writer = Writer::new(actor, NonZeroU64::MIN);
     for (key, value) in &fields {
         writer.put(ObjectId::Root, Key::Map((*key).into()), false, value);
     }
@@ -69,14 +69,22 @@ pub(crate) fn write_first(
     Ok(FirstChange { change: change.into(), edited, value })
 }
 
-struct Writer<'a> {
+/// Writes the operations of a change that makes objects and fills them.
+pub(super) struct Writer<'a> {
     actor: &'a ActorId,
-    operations: Vec<Op>,
+    start: NonZeroU64,
+    pub(super) operations: Vec<Op>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// For a change whose first operation has this number.
+    pub(super) fn new(actor: &'a ActorId, start: NonZeroU64) -> Self {
+        Self { actor, start, operations: Vec::new() }
+    }
+
     /// Puts `value` at a place of `obj`. Its depth has been checked.
-    fn put(&mut self, obj: ObjectId, key: Key, insert: bool, value: &Value) -> OpId {
+    pub(super) fn put(&mut self, obj: ObjectId, key: Key, insert: bool, value: &Value) -> OpId {
+        let value = value.plain();
         let action = match (to_scalar(value), value) {
             (Some(value), _) => OpType::Put(value),
             (None, Value::List(_)) => OpType::Make(ObjType::List),
@@ -84,9 +92,14 @@ impl Writer<'_> {
             (None, _) => OpType::Make(ObjType::Text),
         };
         let made = self.operation(action, obj, key, insert);
-        let object = ObjectId::Id(made.clone());
+        self.fill(ObjectId::Id(made.clone()), value);
+        made
+    }
+
+    /// Fills an object that is empty.
+    pub(super) fn fill(&mut self, object: ObjectId, value: &Value) {
         let mut last = ElementId::Head;
-        match value {
+        match value.plain() {
             Value::Text(text) => {
                 for letter in text.chars() {
                     let action = OpType::Put(ScalarValue::Str(letter.to_string().as_str().into()));
@@ -105,12 +118,11 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        made
     }
 
-    fn operation(&mut self, action: OpType, obj: ObjectId, key: Key, insert: bool) -> OpId {
+    pub(super) fn operation(&mut self, action: OpType, obj: ObjectId, key: Key, insert: bool) -> OpId {
         self.operations.push(Op { action, obj, key, pred: SortedVec::new(), insert });
-        OpId::new(self.operations.len() as u64, self.actor)
+        OpId::new(self.start.get() + self.operations.len() as u64 - 1, self.actor)
     }
 }
 

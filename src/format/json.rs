@@ -59,6 +59,7 @@ impl Serialize for Json<'_> {
             Value::Bytes(bytes) => tagged(serializer, BYTES, &BASE64_STANDARD.encode(bytes)),
             Value::Timestamp(time) => tagged(serializer, TIMESTAMP, time),
             Value::Counter(count) => tagged(serializer, COUNTER, count),
+            Value::As(_, value) => Json(value).serialize(serializer),
             Value::List(items) => serializer.collect_seq(items.iter().map(Json)),
             Value::Map(fields) => serializer.collect_map(fields.iter().map(|(key, value)| (escaped(key), Json(value)))),
         }

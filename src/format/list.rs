@@ -1,6 +1,6 @@
 //! Lists, edited by their minimal difference.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use automerge::{ObjId, ObjType, Prop, hydrate, transaction::Transactable};
 use similar::{
@@ -10,7 +10,7 @@ use similar::{
 
 use super::{
     FormatError, Value,
-    edit::{entry, hydrated},
+    edit::{Edit, carried, hydrated},
     read,
 };
 use crate::limits::NESTING;
@@ -22,56 +22,239 @@ const COMPARED: usize = 4_000_000;
 /// The fields by which an item of a list is recognised when others of its fields have changed.
 const IDENTITY: [&str; 2] = ["id", "key"];
 
-/// Makes a list hold `value` where the app saw `seen`, or where it saw nothing that it could use; whether that took a
-/// write.
+/// Makes the change from `seen` to `value` in a list; whether that took a write. An app that has seen nothing that it could use has seen what the
+/// list holds.
 pub(super) fn edit<T: Transactable>(
-    document: &mut T,
+    edit: &mut Edit<T>,
     id: &ObjId,
     seen: Option<&[Value]>,
     value: &[Value],
 ) -> Result<bool, FormatError> {
-    let Value::List(held) = read::object(document, id, ObjType::List, NESTING) else {
+    let Value::List(held) = read::object(edit.document, id, ObjType::List, NESTING) else {
         return Ok(false);
     };
-    // What an app sees need not be item by item what the document holds: a set has another order and fewer items.
-    let seen = seen.filter(|seen| stand_for(seen, &held));
+    let plan = Plan::new(&held, seen, value);
     let mut written = false;
-    // The document's list is new before this, and old from here on.
-    let mut index = 0;
-    for step in steps(seen.unwrap_or(&held), value) {
-        match step {
-            Step::Keep(count) => index += count,
-            Step::Edit { old, new } => {
-                let seen = seen.map(|seen| &seen[old]);
-                written |=
-                    entry(document, id, Prop::Seq(index), seen, &value[new]).map_err(|error| error.in_item(new))?;
-                index += 1;
-            }
-            Step::Replace { old, new } => {
-                written = true;
-                let count = new.len();
-                let removed = isize::try_from(old).unwrap_or(isize::MAX);
-                let items: Vec<hydrate::Value> = value[new].iter().map(|item| hydrated(document, item)).collect();
-                document.splice(id, index, removed, items).map_err(FormatError::of_document)?;
-                index += count;
-            }
-        }
+    for Pair { held: index, seen, value: new } in &plan.edited {
+        let result = edit.entry(id, Prop::Seq(*index), seen.map(|(_, seen)| seen), &value[*new]);
+        edit.refused_in(&format!("[{new}]"));
+        written |= result.map_err(|error| error.in_item(*new))?;
+    }
+    // Which of the items that were held are where: those that go are taken from the end on, so that the others keep their places.
+    let mut places: Vec<Option<usize>> = (0..held.len()).map(Some).collect();
+    let mut end = held.len();
+    while let Some(last) = (0..end).rev().find(|index| plan.removed.contains(index)) {
+        let first = (0..last).rev().take_while(|index| plan.removed.contains(index)).last().unwrap_or(last);
+        splice(edit, id, first, last + 1 - first, Vec::new())?;
+        places.drain(first..=last);
+        (end, written) = (first, true);
+    }
+    for run in &plan.inserted {
+        let after = run.after.and_then(|held| places.iter().position(|place| *place == Some(held)));
+        let index = match (run.after, after) {
+            (None, _) => 0,
+            (Some(_), Some(index)) => index + 1,
+            (Some(_), None) => places.len(),
+        };
+        // Items of one run, and runs after one item, stand in order.
+        let index = index + places[index..].iter().take_while(|place| place.is_none()).count();
+        let items = run.items.iter().map(|(new, origin)| match origin {
+            Some((held_at, seen)) => carried(Some(&held[*held_at]), Some(seen), &value[*new], edit.options.aliases),
+            None => value[*new].clone(),
+        });
+        let items: Vec<hydrate::Value> = items.map(|item| hydrated(edit.document, &item)).collect();
+        places.splice(index..index, items.iter().map(|_| None));
+        splice(edit, id, index, 0, items)?;
+        written = true;
     }
     Ok(written)
 }
 
-/// Whether `seen` is what a type makes of exactly these items, in this order. A type may round a number, leave fields
-/// out and add defaults.
-fn stand_for(seen: &[Value], held: &[Value]) -> bool {
-    seen.len() == held.len() && seen.iter().zip(held).all(|(seen, held)| stands_for(seen, held))
+fn splice<T: Transactable>(
+    edit: &mut Edit<T>,
+    id: &ObjId,
+    index: usize,
+    removed: usize,
+    items: Vec<hydrate::Value>,
+) -> Result<(), FormatError> {
+    let removed = isize::try_from(removed).unwrap_or(isize::MAX);
+    edit.document.splice(id, index, removed, items).map_err(FormatError::of_document)
 }
 
+/// Refuses a value in which a list holds an item twice: it would be read back once.
+pub(super) fn unique(value: &Value) -> Result<(), FormatError> {
+    let items = match value.plain() {
+        Value::List(items) => items,
+        Value::Map(fields) => {
+            return fields.iter().try_for_each(|(key, value)| unique(value).map_err(|error| error.in_field(key)));
+        }
+        _ => return Ok(()),
+    };
+    let mut ids = HashSet::new();
+    for (index, item) in items.iter().enumerate() {
+        unique(item).map_err(|error| error.in_item(index))?;
+        let Some(id) = id_of(item) else { continue };
+        if ids.contains(&id) {
+            let message = format!(
+                "two items of the list have the id {id}, and an item is in a list once. Call the field otherwise, e.g. with \
+                 `#[serde(rename = \"ref\")]`, if it names something else"
+            );
+            return Err(FormatError::new(message).in_item(index));
+        }
+        ids.insert(id);
+    }
+    Ok(())
+}
+
+/// The id of an item, as text.
+fn id_of(item: &Value) -> Option<String> {
+    let id = item.get("id")?.plain();
+    id.as_str().map(|id| format!("{id:?}")).or_else(|| id.as_whole().map(|id| id.to_string()))
+}
+
+/// The items of a list, with their places, without those that are there again: two people who moved one item at once have left it in two places.
+/// The first counts. `None`: there are none such.
+pub(super) fn without_doubles(items: &[Value]) -> Option<Vec<(usize, &Value)>> {
+    let mut ids = HashSet::new();
+    let chosen: Vec<_> =
+        items.iter().enumerate().filter(|(_, item)| id_of(item).is_none_or(|id| ids.insert(id))).collect();
+    (chosen.len() < items.len()).then_some(chosen)
+}
+
+/// What happens to the items of a list.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plan<'a> {
+    /// Items that have changed where they are.
+    pub(super) edited: Vec<Pair<'a>>,
+    /// Held items that go.
+    removed: HashSet<usize>,
+    inserted: Vec<Run<'a>>,
+}
+
+/// An item: where the list holds it, what the app saw of it, and where the app has it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Pair<'a> {
+    pub(super) held: usize,
+    pub(super) seen: Option<(usize, &'a Value)>,
+    pub(super) value: usize,
+}
+
+/// New items that stand next to each other.
+#[derive(Debug, Default, PartialEq)]
+struct Run<'a> {
+    /// The held item that they come after, or the start.
+    after: Option<usize>,
+    /// Where the app has each, and what it was where it stood before, if it was moved.
+    items: Vec<(usize, Option<(usize, &'a Value)>)>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(held: &'a [Value], seen: Option<&'a [Value]>, value: &'a [Value]) -> Self {
+        let mut plan = Self::default();
+        let (old, places) = match seen {
+            Some(seen) => (seen, Places::new(held, seen)),
+            None => (held, Places::same(held.len())),
+        };
+        let mut steps = steps(old, value);
+        let moved = moved(&mut steps, old, value);
+        plan.removed.extend(places.doubles.iter().copied().filter(|_| !steps.iter().all(Step::keeps)));
+        let mut index = 0;
+        let mut after = None;
+        for step in steps {
+            match step {
+                Step::Keep(count) => {
+                    index += count;
+                    after = places.before(index).or(after);
+                }
+                Step::Edit { old: at, new } => {
+                    index = at + 1;
+                    match places.held[at] {
+                        Some(held) => {
+                            let seen = seen.map(|seen| (at, &seen[at]));
+                            plan.edited.push(Pair { held, seen, value: new });
+                            after = Some(held);
+                        }
+                        // The list does not hold what the app shows: the app's item is new to it.
+                        None => plan.insert(after, new, None),
+                    }
+                }
+                Step::Replace { old: count, new } => {
+                    plan.removed.extend((index..index + count).filter_map(|at| places.held[at]));
+                    index += count;
+                    for new in new {
+                        let origin = moved.iter().find(|(_, to)| *to == new);
+                        let origin = origin.and_then(|(from, _)| Some((places.held[*from]?, &old[*from])));
+                        plan.insert(after, new, origin);
+                    }
+                }
+            }
+        }
+        plan
+    }
+
+    fn insert(&mut self, after: Option<usize>, new: usize, origin: Option<(usize, &'a Value)>) {
+        match self.inserted.last_mut() {
+            Some(run) if run.after == after => run.items.push((new, origin)),
+            _ => self.inserted.push(Run { after, items: vec![(new, origin)] }),
+        }
+    }
+}
+
+/// Where a list holds the items that an app sees of it. A set has another order and fewer items, and what a type does not know it may show as
+/// something else.
+struct Places {
+    held: Vec<Option<usize>>,
+    /// Held items that the type shows once though they are there twice.
+    doubles: Vec<usize>,
+}
+
+impl Places {
+    fn same(count: usize) -> Self {
+        Self { held: (0..count).map(Some).collect(), doubles: Vec::new() }
+    }
+
+    fn new(held: &[Value], seen: &[Value]) -> Self {
+        let in_order = seen.len() == held.len() && seen.iter().zip(held).all(|(seen, held)| stands_for(seen, held));
+        if in_order || held.len().saturating_mul(seen.len()) > COMPARED {
+            let count = held.len();
+            return Self { held: (0..seen.len()).map(|at| (at < count).then_some(at)).collect(), doubles: Vec::new() };
+        }
+        let mut taken = vec![false; held.len()];
+        let mut places: Vec<Option<usize>> = vec![None; seen.len()];
+        let mut next = 0;
+        for (place, seen) in places.iter_mut().zip(seen) {
+            // Nearly always in order.
+            let found = (next..held.len()).chain(0..next).find(|at| !taken[*at] && stands_for(seen, &held[*at]));
+            if let Some(at) = found {
+                (taken[at], next) = (true, at + 1);
+                *place = Some(at);
+            }
+        }
+        let missing = places.iter().filter(|place| place.is_none()).count();
+        let doubles: Vec<usize> =
+            (0..held.len()).filter(|at| !taken[*at] && seen.iter().any(|seen| stands_for(seen, &held[*at]))).collect();
+        if missing > 0 && seen.len() == held.len() && doubles.is_empty() {
+            // The type shows some of them as something else.
+            return Self::same(held.len());
+        }
+        Self { held: places, doubles }
+    }
+
+    /// Where the last item is held of those that an app sees before `index`.
+    fn before(&self, index: usize) -> Option<usize> {
+        self.held[..index].iter().rev().find_map(|place| *place)
+    }
+}
+
+/// Whether `seen` is what a type makes of `held`. A type may round a number, leave fields out and add defaults.
 fn stands_for(seen: &Value, held: &Value) -> bool {
-    match (seen, held) {
+    match (seen.plain(), held.plain()) {
         (Value::Map(seen), Value::Map(held)) => {
             seen.iter().all(|(key, seen)| held.get(key).is_none_or(|held| stands_for(seen, held)))
         }
-        (Value::List(seen), Value::List(held)) => stand_for(seen, held),
+        (Value::List(seen), Value::List(held)) => {
+            seen.len() == held.len() && seen.iter().zip(held).all(|(seen, held)| stands_for(seen, held))
+        }
         (Value::Float(seen), Value::Float(held)) => seen == held || *seen as f32 == *held as f32 || seen.is_nan(),
         (seen, held) => seen == held || seen.as_whole().is_some_and(|seen| held.as_whole() == Some(seen)),
     }
@@ -88,23 +271,92 @@ enum Step {
     Replace { old: usize, new: Range<usize> },
 }
 
+impl Step {
+    fn keeps(&self) -> bool {
+        matches!(self, Step::Keep(_))
+    }
+}
+
 fn steps(old: &[Value], new: &[Value]) -> Vec<Step> {
     let mut steps = Vec::new();
     for op in difference(old, new, Equal) {
         match op {
             DiffOp::Equal { len, .. } => steps.push(Step::Keep(len)),
-            op => changed(&mut steps, old, new, op.old_range(), op.new_range()),
+            op => steps.push(Step::Replace { old: op.old_range().len(), new: op.new_range() }),
         }
     }
     steps
 }
 
-/// Items that differ on both sides are paired, so that what is in them merges: those that are recognised with each
-/// other, others in order.
-fn changed(steps: &mut Vec<Step>, old: &[Value], new: &[Value], olds: Range<usize>, news: Range<usize>) {
+/// Finds items that stand elsewhere now, as (old place, new place), and pairs what has changed of the others, so that what is in them merges: those
+/// that are recognised with each other, others in order.
+fn moved(steps: &mut Vec<Step>, old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
+    let mut moved = Vec::new();
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    for step in steps.iter() {
+        match step {
+            Step::Keep(count) => at += count,
+            Step::Edit { .. } => at += 1,
+            Step::Replace { old, new } => {
+                gone.extend(at..at + old);
+                come.extend(new.clone());
+                at += old;
+            }
+        }
+    }
+    // Scalars have nothing in them that could be lost, unless a type shows them as something else.
+    if gone.len().saturating_mul(come.len()) <= COMPARED {
+        for to in come {
+            let by_value = gone.iter().position(|from| old[*from] == new[to]);
+            let found = by_value.or_else(|| gone.iter().position(|from| Same(&old[*from]) == Same(&new[to])));
+            if let Some(found) = found {
+                moved.push((gone.remove(found), to));
+            }
+        }
+    }
+    let mut paired = Vec::new();
+    at = 0;
+    for step in steps.drain(..) {
+        match step {
+            Step::Replace { old: count, new: news } => {
+                pair(&mut paired, &mut moved, old, new, at..at + count, news);
+                at += count;
+            }
+            Step::Keep(count) => {
+                at += count;
+                paired.push(Step::Keep(count));
+            }
+            step => paired.push(step),
+        }
+    }
+    *steps = paired;
+    moved
+}
+
+/// Divides what differs on both sides.
+fn pair(
+    steps: &mut Vec<Step>,
+    moved: &mut Vec<(usize, usize)>,
+    old: &[Value],
+    new: &[Value],
+    olds: Range<usize>,
+    news: Range<usize>,
+) {
+    let is_moved = |moved: &[(usize, usize)], old: usize, new: usize| {
+        moved.iter().any(|(from, to)| (*from == old) != (*to == new))
+    };
     if !new[news.clone()].iter().any(|item| identity(item).is_some()) {
         let pairs = olds.len().min(news.len());
-        steps.extend(olds.clone().zip(news.clone()).map(|(old, new)| Step::Edit { old, new }));
+        for (old, new) in olds.clone().zip(news.clone()) {
+            match is_moved(moved, old, new) {
+                true => steps.push(Step::Replace { old: 1, new: new..new + 1 }),
+                false => {
+                    moved.retain(|(from, to)| (*from, *to) != (old, new));
+                    steps.push(Step::Edit { old, new });
+                }
+            }
+        }
         if olds.len() != news.len() {
             steps.push(Step::Replace { old: olds.len() - pairs, new: news.start + pairs..news.end });
         }
@@ -112,9 +364,11 @@ fn changed(steps: &mut Vec<Step>, old: &[Value], new: &[Value], olds: Range<usiz
     }
     for op in difference(&old[olds.clone()], &new[news.clone()], Same) {
         match op {
-            DiffOp::Equal { old_index, new_index, len } => steps.extend(
-                (0..len).map(|i| Step::Edit { old: olds.start + old_index + i, new: news.start + new_index + i }),
-            ),
+            DiffOp::Equal { old_index, new_index, len } => steps.extend((0..len).map(|i| {
+                let (old, new) = (olds.start + old_index + i, news.start + new_index + i);
+                moved.retain(|(from, to)| *from != old && *to != new);
+                Step::Edit { old, new }
+            })),
             op => {
                 let range = op.new_range();
                 steps.push(Step::Replace {
@@ -135,7 +389,7 @@ struct Equal<'a>(&'a Value);
 
 impl PartialEq for Equal<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.0.is_same(other.0)
     }
 }
 

@@ -40,6 +40,8 @@ mod json;
 mod key;
 mod keyed;
 mod list;
+mod path;
+mod place;
 mod position;
 mod read;
 mod serialize;
@@ -49,17 +51,19 @@ mod types;
 mod value;
 
 pub use deserialize::{from_document, from_value};
+pub(crate) use edit::{Aliases, Options, Outcome, edit_with};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub use keyed::{ItemKey, KeyedList};
+pub(crate) use place::{PlaceChange, first_changes, prepare};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};
 pub use serialize::to_value;
 pub use shape::{Shape, shape};
-pub use types::{Bytes, Counter, Scalar, Timestamp};
-pub use value::Value;
+pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
+pub use value::{Merge, Value};
 
 /// The root field that says what a document is called. The replica writes it.
 pub const ID: &str = "id";

@@ -115,6 +115,7 @@ pub(super) fn to_scalar(value: &Value) -> Option<ScalarValue> {
         Value::Bytes(bytes) => ScalarValue::Bytes(bytes.clone()),
         Value::Timestamp(number) => ScalarValue::Timestamp(*number),
         Value::Counter(number) => ScalarValue::counter(*number),
+        Value::As(_, value) => return to_scalar(value),
         Value::Text(_) | Value::List(_) | Value::Map(_) => return None,
     })
 }

@@ -1,10 +1,10 @@
 //! A component, as serde writes it, into a [`Value`].
 
-use std::{any::type_name, collections::BTreeMap, fmt::Display};
+use std::{any::type_name, cell::Cell, collections::BTreeMap, fmt::Display};
 
 use serde::{Serialize, ser};
 
-use super::{FormatError, Value, key::KeySerializer, types};
+use super::{FormatError, Merge, Value, key::KeySerializer, types};
 use crate::limits::NESTING;
 
 /// What a document holds for `value`: strings become texts, unit variants scalar strings, structs maps and so on.
@@ -13,17 +13,20 @@ use crate::limits::NESTING;
 ///
 /// If it cannot be a document: keys that are not strings, numbers that do not fit, too deep nesting.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, FormatError> {
-    value.serialize(ValueSerializer { depth: 0 })
+    let adds = Cell::new(false);
+    value.serialize(ValueSerializer { depth: 0, adds: &adds })
 }
 
 /// Writes one value at some depth.
 #[derive(Clone, Copy)]
-struct ValueSerializer {
+struct ValueSerializer<'a> {
     /// How many lists and maps it is in.
     depth: usize,
+    /// Whether what was written so far holds something that several people can add to: a text, a list, a map of entries or a counter.
+    adds: &'a Cell<bool>,
 }
 
-impl ValueSerializer {
+impl<'a> ValueSerializer<'a> {
     /// For what is inside a list or map here.
     fn inside(self) -> Result<Self, FormatError> {
         if self.depth >= NESTING {
@@ -31,16 +34,35 @@ impl ValueSerializer {
                 "nested deeper than {NESTING} levels, which Convex does not store"
             )));
         }
-        Ok(ValueSerializer { depth: self.depth + 1 })
+        Ok(ValueSerializer { depth: self.depth + 1, ..self })
     }
 
-    fn list(self, length: Option<usize>) -> Result<ListSerializer, FormatError> {
+    /// Notes that this can be added to.
+    fn added_to(self, value: Value) -> Value {
+        self.adds.set(true);
+        value
+    }
+
+    fn list(self, length: Option<usize>, merge: Option<Merge>) -> Result<ListSerializer<'a>, FormatError> {
         // The length is a hint: it is not believed beyond the ordinary.
-        Ok(ListSerializer { inside: self.inside()?, items: Vec::with_capacity(length.unwrap_or(0).min(1024)) })
+        let items = Vec::with_capacity(length.unwrap_or(0).min(1024));
+        Ok(ListSerializer { inside: self.inside()?, items, merge })
     }
 
-    fn map(self) -> Result<MapSerializer, FormatError> {
-        Ok(MapSerializer { inside: self.inside()?, fields: BTreeMap::new(), key: None })
+    fn map(self) -> Result<MapSerializer<'a>, FormatError> {
+        let outer = self.adds.replace(false);
+        Ok(MapSerializer { inside: self.inside()?, fields: BTreeMap::new(), key: None, tag: None, outer })
+    }
+
+    fn variant<S>(self, variant: &'static str, content: S, outer: bool) -> Variant<S> {
+        Variant { variant, content, outer }
+    }
+
+    /// What was written since `outer` was noted can be added to; then what it is part of can be, too.
+    fn take_adds(self, outer: bool) -> bool {
+        let adds = self.adds.get();
+        self.adds.set(adds || outer);
+        adds
     }
 }
 
@@ -54,16 +76,16 @@ fn whole(number: i128) -> Result<Value, FormatError> {
     }
 }
 
-impl ser::Serializer for ValueSerializer {
+impl<'a> ser::Serializer for ValueSerializer<'a> {
     type Ok = Value;
     type Error = FormatError;
-    type SerializeSeq = ListSerializer;
-    type SerializeTuple = ListSerializer;
-    type SerializeTupleStruct = ListSerializer;
-    type SerializeTupleVariant = Variant<ListSerializer>;
-    type SerializeMap = MapSerializer;
-    type SerializeStruct = MapSerializer;
-    type SerializeStructVariant = Variant<MapSerializer>;
+    type SerializeSeq = ListSerializer<'a>;
+    type SerializeTuple = ListSerializer<'a>;
+    type SerializeTupleStruct = ListSerializer<'a>;
+    type SerializeTupleVariant = Variant<ListSerializer<'a>>;
+    type SerializeMap = MapSerializer<'a>;
+    type SerializeStruct = MapSerializer<'a>;
+    type SerializeStructVariant = Variant<MapSerializer<'a>>;
 
     fn serialize_bool(self, yes: bool) -> Result<Value, FormatError> {
         Ok(Value::Bool(yes))
@@ -126,7 +148,7 @@ impl ser::Serializer for ValueSerializer {
     }
 
     fn serialize_str(self, text: &str) -> Result<Value, FormatError> {
-        Ok(Value::Text(text.to_owned()))
+        Ok(self.added_to(Value::Text(text.to_owned())))
     }
 
     /// What is formatted, such as a date or an address, is not typed letter by letter.
@@ -163,11 +185,19 @@ impl ser::Serializer for ValueSerializer {
         name: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        let outer = self.adds.get();
         let value = value.serialize(self)?;
         Ok(match (name, value) {
-            (types::COUNTER, Value::Int(number)) => Value::Counter(number),
+            (types::COUNTER, Value::Int(number)) => self.added_to(Value::Counter(number)),
             (types::TIMESTAMP, Value::Int(number)) => Value::Timestamp(number),
-            (types::SCALAR, Value::Text(text)) => Value::Scalar(text),
+            (types::SCALAR, Value::Text(text)) => {
+                self.adds.set(outer);
+                Value::Scalar(text)
+            }
+            (types::WHOLE, value) => {
+                self.adds.set(outer);
+                whole_of(value)
+            }
             (_, value) => value,
         })
     }
@@ -179,20 +209,23 @@ impl ser::Serializer for ValueSerializer {
         variant: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        let outer = self.adds.replace(false);
         let value = value.serialize(self.inside()?).map_err(|error| error.in_field(variant))?;
-        Ok(of_variant(variant, value))
+        Ok(of_variant(variant, value, self.take_adds(outer)))
     }
 
-    fn serialize_seq(self, length: Option<usize>) -> Result<ListSerializer, FormatError> {
-        self.list(length)
+    fn serialize_seq(self, length: Option<usize>) -> Result<ListSerializer<'a>, FormatError> {
+        self.adds.set(true);
+        self.list(length, None)
     }
 
-    fn serialize_tuple(self, length: usize) -> Result<ListSerializer, FormatError> {
-        self.list(Some(length))
+    fn serialize_tuple(self, length: usize) -> Result<ListSerializer<'a>, FormatError> {
+        self.list(Some(length), Some(Merge::Fixed))
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, length: usize) -> Result<ListSerializer, FormatError> {
-        self.list(Some(length))
+    /// A vector, a quaternion: its numbers say something together alone.
+    fn serialize_tuple_struct(self, _: &'static str, length: usize) -> Result<ListSerializer<'a>, FormatError> {
+        self.list(Some(length), Some(Merge::Whole))
     }
 
     fn serialize_tuple_variant(
@@ -201,15 +234,16 @@ impl ser::Serializer for ValueSerializer {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Variant<ListSerializer>, FormatError> {
-        Ok(Variant { variant, content: self.inside()?.list(Some(length))? })
+    ) -> Result<Variant<ListSerializer<'a>>, FormatError> {
+        let outer = self.adds.replace(false);
+        Ok(self.variant(variant, self.inside()?.list(Some(length), Some(Merge::Fixed))?, outer))
     }
 
-    fn serialize_map(self, _length: Option<usize>) -> Result<MapSerializer, FormatError> {
+    fn serialize_map(self, _: Option<usize>) -> Result<MapSerializer<'a>, FormatError> {
         self.map()
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<MapSerializer, FormatError> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<MapSerializer<'a>, FormatError> {
         self.map()
     }
 
@@ -219,21 +253,41 @@ impl ser::Serializer for ValueSerializer {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Variant<MapSerializer>, FormatError> {
-        Ok(Variant { variant, content: self.inside()?.map()? })
+    ) -> Result<Variant<MapSerializer<'a>>, FormatError> {
+        let outer = self.adds.replace(false);
+        Ok(self.variant(variant, self.inside()?.map()?, outer))
     }
 }
 
-fn of_variant(variant: &str, value: Value) -> Value {
-    Value::Map(BTreeMap::from([(variant.to_owned(), value)]))
+fn of_variant(variant: &str, value: Value, merges: bool) -> Value {
+    let merge = Merge::Variant { name: variant.to_owned(), merges };
+    Value::As(merge, Box::new(Value::Map(BTreeMap::from([(variant.to_owned(), value)]))))
 }
 
-struct ListSerializer {
-    inside: ValueSerializer,
+/// A register of this value. A scalar is one already.
+fn whole_of(value: Value) -> Value {
+    match value {
+        Value::As(_, value) => whole_of(*value),
+        value @ (Value::List(_) | Value::Map(_) | Value::Text(_)) => Value::As(Merge::Whole, Box::new(value)),
+        value => value,
+    }
+}
+
+struct ListSerializer<'a> {
+    inside: ValueSerializer<'a>,
     items: Vec<Value>,
+    merge: Option<Merge>,
 }
 
-impl ListSerializer {
+impl ListSerializer<'_> {
+    fn finish(self) -> Value {
+        let items = Value::List(self.items);
+        match self.merge {
+            Some(merge) => Value::As(merge, Box::new(items)),
+            None => items,
+        }
+    }
+
     fn item<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), FormatError> {
         let item = item.serialize(self.inside).map_err(|error| error.in_item(self.items.len()))?;
         self.items.push(item);
@@ -241,7 +295,7 @@ impl ListSerializer {
     }
 }
 
-impl ser::SerializeSeq for ListSerializer {
+impl ser::SerializeSeq for ListSerializer<'_> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -250,11 +304,11 @@ impl ser::SerializeSeq for ListSerializer {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(Value::List(self.items))
+        Ok(self.finish())
     }
 }
 
-impl ser::SerializeTuple for ListSerializer {
+impl ser::SerializeTuple for ListSerializer<'_> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -263,11 +317,11 @@ impl ser::SerializeTuple for ListSerializer {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(Value::List(self.items))
+        Ok(self.finish())
     }
 }
 
-impl ser::SerializeTupleStruct for ListSerializer {
+impl ser::SerializeTupleStruct for ListSerializer<'_> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -276,31 +330,90 @@ impl ser::SerializeTupleStruct for ListSerializer {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(Value::List(self.items))
+        Ok(self.finish())
     }
 }
 
-struct MapSerializer {
-    inside: ValueSerializer,
+struct MapSerializer<'a> {
+    inside: ValueSerializer<'a>,
     fields: BTreeMap<String, Value>,
     key: Option<String>,
+    tag: Option<Tag>,
+    /// What was known of the value this is in when it began.
+    outer: bool,
 }
 
-impl MapSerializer {
+/// The tag of a variant that is written as a map.
+struct Tag {
+    key: String,
+    name: String,
+    /// The fields after it.
+    content: Vec<String>,
+}
+
+/// The tag of an internally tagged enum is written as a bare `str`, which no field of a struct can be.
+fn is_internal_tag<T: ?Sized>() -> bool {
+    type_name::<T>() == type_name::<str>()
+}
+
+/// The tag of an adjacently tagged enum is written as this type of serde's.
+fn is_adjacent_tag<T: ?Sized>() -> bool {
+    type_name::<T>().ends_with("::AdjacentlyTaggedEnumVariant")
+}
+
+impl MapSerializer<'_> {
     fn field<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), FormatError> {
+        let adds = self.inside.adds.get();
         let value = match value.serialize(self.inside) {
-            // The tag of an internally tagged enum is written as a bare `str`, which no field of a struct can be. It is
-            // the variant's name and as such replaced whole: a merge of two names letter by letter would be none.
-            Ok(Value::Text(tag)) if type_name::<T>() == type_name::<str>() => Value::Scalar(tag),
+            // It is the variant's name and as such replaced whole: a merge of two names letter by letter would be neither.
+            Ok(Value::Text(tag)) if is_internal_tag::<T>() => {
+                self.inside.adds.set(adds);
+                Value::Scalar(tag)
+            }
             Ok(value) => value,
             Err(error) => return Err(error.in_field(&key)),
         };
+        match (&mut self.tag, &value) {
+            (Some(tag), _) => tag.content.push(key.clone()),
+            (None, Value::Scalar(name)) if is_internal_tag::<T>() || is_adjacent_tag::<T>() => {
+                self.tag = Some(Tag { key: key.clone(), name: name.clone(), content: Vec::new() });
+            }
+            _ => {}
+        }
         self.fields.insert(key, value);
         Ok(())
     }
+
+    /// A struct, or a variant that is written as one.
+    fn finish_struct(self) -> Value {
+        let adds = self.inside.take_adds(self.outer);
+        let fields = Value::Map(self.fields);
+        match self.tag {
+            None => fields,
+            // A document cannot be replaced as one.
+            Some(tag) if self.inside.depth == 1 => tag.tagged(fields),
+            Some(tag) => Value::As(Merge::Variant { name: tag.name, merges: adds }, Box::new(fields)),
+        }
+    }
+
+    /// A map of entries, or a struct with a flattened part.
+    fn finish_map(self) -> Value {
+        self.inside.adds.set(true);
+        let fields = Value::Map(self.fields);
+        match self.tag {
+            None => Value::As(Merge::Entries, Box::new(fields)),
+            Some(tag) => tag.tagged(fields),
+        }
+    }
 }
 
-impl ser::SerializeMap for MapSerializer {
+impl Tag {
+    fn tagged(self, fields: Value) -> Value {
+        Value::As(Merge::Tagged { tag: self.key, name: self.name, content: self.content }, Box::new(fields))
+    }
+}
+
+impl ser::SerializeMap for MapSerializer<'_> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -315,11 +428,11 @@ impl ser::SerializeMap for MapSerializer {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(Value::Map(self.fields))
+        Ok(self.finish_map())
     }
 }
 
-impl ser::SerializeStruct for MapSerializer {
+impl ser::SerializeStruct for MapSerializer<'_> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -328,7 +441,7 @@ impl ser::SerializeStruct for MapSerializer {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(Value::Map(self.fields))
+        Ok(self.finish_struct())
     }
 }
 
@@ -336,9 +449,11 @@ impl ser::SerializeStruct for MapSerializer {
 struct Variant<S> {
     variant: &'static str,
     content: S,
+    /// What was known of the value this is in when it began.
+    outer: bool,
 }
 
-impl ser::SerializeTupleVariant for Variant<ListSerializer> {
+impl ser::SerializeTupleVariant for Variant<ListSerializer<'_>> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -347,11 +462,12 @@ impl ser::SerializeTupleVariant for Variant<ListSerializer> {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(of_variant(self.variant, Value::List(self.content.items)))
+        let merges = self.content.inside.take_adds(self.outer);
+        Ok(of_variant(self.variant, self.content.finish(), merges))
     }
 }
 
-impl ser::SerializeStructVariant for Variant<MapSerializer> {
+impl ser::SerializeStructVariant for Variant<MapSerializer<'_>> {
     type Ok = Value;
     type Error = FormatError;
 
@@ -360,6 +476,7 @@ impl ser::SerializeStructVariant for Variant<MapSerializer> {
     }
 
     fn end(self) -> Result<Value, FormatError> {
-        Ok(of_variant(self.variant, Value::Map(self.content.fields)))
+        let merges = self.content.inside.take_adds(self.outer);
+        Ok(of_variant(self.variant, Value::Map(self.content.fields), merges))
     }
 }

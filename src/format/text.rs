@@ -1,5 +1,7 @@
 //! Texts, edited by their difference.
 
+use std::borrow::Cow;
+
 use automerge::{ObjId, TextEncoding, transaction::Transactable};
 
 use super::FormatError;
@@ -8,9 +10,19 @@ use super::FormatError;
 /// replaced as a block. The comparison takes time in proportion, and this is about 0.1 s of it.
 const COMPARED: usize = 16_000_000;
 
-/// Makes a text object read `value`; whether that took a write.
-pub(super) fn edit<T: Transactable>(document: &mut T, id: &ObjId, value: &str) -> Result<bool, FormatError> {
+/// Makes the change from `seen` to `value` in a text object; whether that took a write. An app that has seen nothing of the text has seen what
+/// it holds.
+pub(super) fn edit<T: Transactable>(
+    document: &mut T,
+    id: &ObjId,
+    seen: Option<&str>,
+    value: &str,
+) -> Result<bool, FormatError> {
     let held = document.text(id).map_err(FormatError::of_document)?;
+    let value = match seen {
+        Some(seen) if seen != held => Cow::Owned(rebased(&held, seen, value)),
+        _ => Cow::Borrowed(value),
+    };
     if held == value {
         return Ok(false);
     }
@@ -18,7 +30,7 @@ pub(super) fn edit<T: Transactable>(document: &mut T, id: &ObjId, value: &str) -
     let end = common(held[start..].chars().rev(), value[start..].chars().rev());
     let (old, new) = (&held[start..held.len() - end], &value[start..value.len() - end]);
     if old.len().saturating_mul(new.len()) <= COMPARED {
-        document.update_text(id, value)
+        document.update_text(id, &*value)
     } else {
         let encoding = document.text_encoding();
         let removed = isize::try_from(width(encoding, old)).unwrap_or(isize::MAX);
@@ -26,6 +38,23 @@ pub(super) fn edit<T: Transactable>(document: &mut T, id: &ObjId, value: &str) -
     }
     .map_err(FormatError::of_document)?;
     Ok(true)
+}
+
+/// What `held` becomes by the change from `seen` to `value`, made without knowing `held`: letters that were added are added, and letters that were
+/// removed are removed where they are there.
+pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
+    let start = common(seen.chars(), value.chars());
+    let end = common(seen[start..].chars().rev(), value[start..].chars().rev());
+    let (removed, added) = (&seen[start..seen.len() - end], &value[start..value.len() - end]);
+    let (before, after) = (&seen[..start], &seen[seen.len() - end..]);
+    // The place is known by what is before it, or else by what is after it.
+    let at = match (held.starts_with(before), held.ends_with(after)) {
+        (true, _) => start,
+        (false, true) => held.len() - after.len(),
+        (false, false) => held.len(),
+    };
+    let rest = held[at..].strip_prefix(removed).unwrap_or(&held[at..]);
+    [&held[..at], added, rest].concat()
 }
 
 /// The length in bytes of what two strings have in common from the side they are given from.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub(super) const COUNTER: &str = "$bevy_convex_replicate::Counter";
 pub(super) const TIMESTAMP: &str = "$bevy_convex_replicate::Timestamp";
 pub(super) const SCALAR: &str = "$bevy_convex_replicate::Scalar";
+pub(super) const WHOLE: &str = "$bevy_convex_replicate::Whole";
 
 /// A number to which concurrent edits add up: two apps that each add one make two.
 ///
@@ -96,6 +97,41 @@ impl From<&str> for Scalar<String> {
 impl<T: fmt::Display> fmt::Display for Scalar<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A register: a value of any type that is replaced whole. Of two concurrent edits one wins, and the value is never a mix of both. A plain
+/// struct or array merges field by field; a colour or a range is better one or the other.
+///
+/// Tuple structs (such as glam's vectors and quaternions) are registers without it. In other formats, and to JavaScript, it is the plain `T`.
+///
+/// ```
+/// # use bevy_convex_replicate::format::Whole;
+/// let mut range = Whole([1, 10]);
+/// range[1] = 20;
+/// assert_eq!(*range, [1, 20]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "$bevy_convex_replicate::Whole")]
+pub struct Whole<T>(pub T);
+
+impl<T> Deref for Whole<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Whole<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> From<T> for Whole<T> {
+    fn from(value: T) -> Self {
+        Whole(value)
     }
 }
 

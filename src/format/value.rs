@@ -31,6 +31,37 @@ pub enum Value {
     List(Vec<Value>),
     /// A map, or a struct.
     Map(BTreeMap<String, Value>),
+    /// What a type has written, and how concurrent edits of it merge. [`to_value`](super::to_value) makes these; a document
+    /// holds the value inside. It equals the value inside.
+    As(Merge, Box<Value>),
+}
+
+/// How concurrent edits of a value merge, where its form alone does not say. Lists and maps of a document look alike, whatever
+/// type they were written from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// A map of entries that come and go. Other maps are structs, whose fields stay.
+    Entries,
+    /// A list of fixed length: an array or a tuple. Its items are set in place.
+    Fixed,
+    /// A register: it is replaced as one, and one of two concurrent values wins.
+    Whole,
+    /// A variant of an enum, which is switched as one.
+    Variant {
+        /// Its name.
+        name: String,
+        /// Whether edits within the variant merge, because it holds texts, lists, maps or counters. Otherwise it is a register.
+        merges: bool,
+    },
+    /// A map that holds a tag, and whose other fields may not all belong to the variant: a document, or a struct with a flattened enum.
+    Tagged {
+        /// The field that holds the tag.
+        tag: String,
+        /// The variant's name.
+        name: String,
+        /// The fields that were written after the tag: the variant's, and maybe others.
+        content: Vec<String>,
+    },
 }
 
 impl Value {
@@ -39,9 +70,54 @@ impl Value {
         self.as_map()?.get(key)
     }
 
+    /// The value, without how it merges.
+    pub fn plain(&self) -> &Value {
+        match self {
+            Value::As(_, value) => value.plain(),
+            value => value,
+        }
+    }
+
+    /// The value, without how any part of it merges: as a document holds it.
+    pub fn into_plain(self) -> Value {
+        match self {
+            Value::As(_, value) => value.into_plain(),
+            Value::List(items) => Value::List(items.into_iter().map(Value::into_plain).collect()),
+            Value::Map(fields) => {
+                Value::Map(fields.into_iter().map(|(key, value)| (key, value.into_plain())).collect())
+            }
+            value => value,
+        }
+    }
+
+    /// How concurrent edits of it merge, where that is known.
+    pub fn merge(&self) -> Option<&Merge> {
+        match self {
+            Value::As(merge, _) => Some(merge),
+            _ => None,
+        }
+    }
+
+    /// The fields, if this is a map.
+    pub fn into_map(self) -> Result<BTreeMap<String, Value>, Value> {
+        match self {
+            Value::As(_, value) => value.into_map(),
+            Value::Map(fields) => Ok(fields),
+            other => Err(other),
+        }
+    }
+
+    /// The items, if this is a list.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self.plain() {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
     /// The fields, if this is a map.
     pub fn as_map(&self) -> Option<&BTreeMap<String, Value>> {
-        match self {
+        match self.plain() {
             Value::Map(fields) => Some(fields),
             _ => None,
         }
@@ -49,7 +125,7 @@ impl Value {
 
     /// The letters, if this is a string of either kind.
     pub fn as_str(&self) -> Option<&str> {
-        match self {
+        match self.plain() {
             Value::Text(text) | Value::Scalar(text) => Some(text),
             _ => None,
         }
@@ -57,7 +133,7 @@ impl Value {
 
     /// Whether this document is a tombstone: its root field `deleted` is true.
     pub fn is_deleted(&self) -> bool {
-        matches!(self.get(super::DELETED), Some(Value::Bool(true)))
+        matches!(self.get(super::DELETED).map(Value::plain), Some(Value::Bool(true)))
     }
 
     /// As a plain Convex value: strings of both kinds are strings, all numbers float64, timestamps float64
@@ -77,6 +153,7 @@ impl Value {
             Value::Map(fields) => {
                 convex::Value::Object(fields.iter().map(|(key, value)| (key.clone(), value.to_convex())).collect())
             }
+            Value::As(_, value) => value.to_convex(),
         }
     }
 
@@ -87,7 +164,32 @@ impl Value {
             }
             Value::Uint(number) => Some(Number::Whole(i128::from(*number))),
             Value::Float(number) => Some(Number::of_float(*number)),
+            Value::As(_, value) => value.as_number(),
             _ => None,
+        }
+    }
+
+    /// Whether both are equal, also in which numbers are whole and which are floats.
+    pub(super) fn is_same(&self, other: &Value) -> bool {
+        match (self.plain(), other.plain()) {
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((key, a), (other, b))| key == other && a.is_same(b))
+            }
+            (a, b) => a == b && !a.is_other_number(b),
+        }
+    }
+
+    /// Whether two numbers that count the same are told apart by some types: a whole number and a float, or the two zeros of floats.
+    pub(super) fn is_other_number(&self, other: &Value) -> bool {
+        match (self.plain(), other.plain()) {
+            (Value::Float(a), Value::Float(b)) => {
+                *a == 0.0 && *b == 0.0 && a.is_sign_negative() != b.is_sign_negative()
+            }
+            (a, b) => {
+                let is_float = |value: &Value| matches!(value, Value::Float(_));
+                a.as_number().is_some() && b.as_number().is_some() && is_float(a) != is_float(b)
+            }
         }
     }
 
@@ -102,14 +204,14 @@ impl Value {
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
+        match (self.plain(), other.plain()) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Text(a) | Value::Scalar(a), Value::Text(b) | Value::Scalar(b)) => a == b,
             (Value::Bytes(a), Value::Bytes(b)) => a == b,
             (Value::List(a), Value::List(b)) => a == b,
             (Value::Map(a), Value::Map(b)) => a == b,
-            _ => match (self.as_number(), other.as_number()) {
+            (this, other) => match (this.as_number(), other.as_number()) {
                 (Some(a), Some(b)) => a == b,
                 _ => false,
             },

@@ -17,8 +17,48 @@ pub type WriteId = u64;
 pub trait Schema: Send + Sync + 'static {
     /// The part of `document` that the app's types hold, as they would write it: what an edit is compared with, so
     /// that keys the app does not know survive. `mask` has bit `i` set for each of the collection's component types that the edit speaks of.
-    /// A part that does not fit its type is left out.
-    fn view(&self, document: &Value, mask: u32) -> Value;
+    /// A part that does not fit its type is left out, and named.
+    fn view(&self, document: &Value, mask: u32) -> View;
+}
+
+/// What an app's types make of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The document as they would write it.
+    pub value: Value,
+    /// The component types of which the document has something that does not fit.
+    pub misfits: u32,
+}
+
+impl From<Value> for View {
+    fn from(value: Value) -> Self {
+        Self { value, misfits: 0 }
+    }
+}
+
+/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show what it showed of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The document.
+    pub document: DocumentKey,
+    /// The version.
+    pub generation: Generation,
+    /// The version that it showed before.
+    pub from: Generation,
+    /// The component types, bit `i` for each.
+    pub components: u32,
+}
+
+/// Why the world puts a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Put {
+    /// An entity that shows the document was changed.
+    #[default]
+    Edited,
+    /// An entity was given the document's name. A document that is there already is shown instead; a deleted one comes back.
+    Spawned,
+    /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays deleted.
+    Ensured,
 }
 
 /// A place in a backend's log, in commit order.
@@ -55,6 +95,8 @@ pub enum Change {
         value: Value,
         /// Which of the collection's component types the value speaks of.
         mask: u32,
+        /// Why.
+        put: Put,
     },
     /// It is deleted.
     Delete,
@@ -267,6 +309,8 @@ pub enum Event {
     },
     /// The world shows these generations.
     Applied(Vec<(DocumentKey, Generation)>),
+    /// The world shows a version in part. Told before it is told that the version is shown.
+    Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
     /// A document's chunks, in the order to load them. Answers [`Effect::Load`].

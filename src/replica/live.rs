@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
-    event::{Change, Generation, Schema, UnsentChange, WriteId},
-    opened::{Made, Merged, Opened, automerge_error},
+    event::{Change, Generation, Put, Schema, UnsentChange, WriteId},
+    opened::{Edited, Made, MadeChange, Merged, Opened, automerge_error},
 };
 use crate::{
     DocumentId,
@@ -17,14 +17,46 @@ use crate::{
     inspect::{self, Received},
 };
 
-/// Per generation the heads at which the world's next edit is to be made.
-pub(super) type Bases = BTreeMap<Generation, Vec<ChangeHash>>;
+/// Per generation the version at which the world's next edit is to be made.
+pub(super) type Bases = BTreeMap<Generation, Base>;
+
+/// A version at which an edit of the world is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Base {
+    pub(super) heads: Vec<ChangeHash>,
+    /// What the entity shows in place of what its types make of that version.
+    pub(super) shown: Vec<Shown>,
+}
+
+/// What an entity shows of some of its components, though the document says something else or does not fit them.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) mask: u32,
+    pub(super) fields: BTreeMap<String, Value>,
+}
+
+impl Base {
+    fn at(heads: Vec<ChangeHash>) -> Self {
+        Self { heads, shown: Vec::new() }
+    }
+}
+
+/// How long a name made by [`DocumentId::random`] counts as new: far more than the time from making a name to making its document. Clocks may be set
+/// in between.
+const NEW_NAME_SECONDS: i64 = 24 * 60 * 60;
+
+/// Whether no other app can make a document of this name: it is a UUID of version 7 that was made just now.
+fn is_new_name(id: &DocumentId, now: i64) -> bool {
+    let timestamp = uuid::Uuid::try_parse(id.as_str()).ok().filter(|id| id.get_version_num() == 7);
+    let made = timestamp.and_then(|id| id.get_timestamp()).and_then(|time| i64::try_from(time.to_unix().0).ok());
+    made.is_some_and(|made| (now - made).abs() <= NEW_NAME_SECONDS)
+}
 
 /// A loaded document.
 pub(super) struct Live {
     actor: ActorId,
     content: Content,
-    /// `base[g]`: the heads at which an edit of generation `g` is to be made.
+    /// `base[g]`: the version at which an edit of generation `g` is to be made.
     bases: Bases,
     /// The last write of it.
     pub(super) last_write: WriteId,
@@ -70,8 +102,7 @@ impl Live {
             live.open()?.load(&all)?;
         }
         // Generation 0 too: the world has made the document itself, and has not been given any other version of it.
-        let heads = live.heads();
-        live.bases.insert(generation, heads);
+        live.delivered(generation);
         Ok(live)
     }
 
@@ -124,7 +155,37 @@ impl Live {
     /// The world was given the current version as `generation`.
     pub(super) fn delivered(&mut self, generation: Generation) {
         let heads = self.heads();
-        self.bases.insert(generation, heads);
+        self.bases.insert(generation, Base::at(heads));
+    }
+
+    /// The world has put this before it saw the current version, and goes on to show it until it is given that.
+    pub(super) fn put_unseen(&mut self, generation: Generation, mask: u32, value: &Value) {
+        self.delivered(generation);
+        let fields = value.as_map().cloned().unwrap_or_default();
+        self.bases.entry(generation).or_default().shown.push(Shown { mask, fields });
+    }
+
+    /// The world shows `generation` now, but for the components `kept`, which still are as in the version `from`.
+    pub(super) fn kept(&mut self, generation: Generation, from: Generation, kept: u32, schema: &dyn Schema) {
+        let Some(before) = self.bases.range(..=from).next_back().map(|(_, base)| base.clone()) else { return };
+        let mut shown: Vec<Shown> = before.shown.iter().filter(|shown| shown.mask & kept != 0).cloned().collect();
+        let known = shown.iter().fold(0, |known, shown| known | shown.mask);
+        let Some(value) = self.value_at(&before.heads) else { return };
+        for bit in (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| kept & bit & !known != 0) {
+            if let Ok(fields) = schema.view(&value, bit).value.into_map() {
+                shown.push(Shown { mask: bit, fields });
+            }
+        }
+        if let Some(base) = self.bases.get_mut(&generation) {
+            base.shown = shown;
+        }
+    }
+
+    fn value_at(&mut self, heads: &[ChangeHash]) -> Option<Value> {
+        if self.heads() == heads {
+            return Some(self.value());
+        }
+        Some(self.open().ok()?.value_at(heads))
     }
 
     /// The world will not edit at a version before `generation` any more.
@@ -138,7 +199,7 @@ impl Live {
         !self.is_kept
             && self.last_write <= written
             && self.bases.len() <= 1
-            && self.bases.values().all(|base| *base == heads)
+            && self.bases.values().all(|base| base.heads == heads && base.shown.is_empty())
     }
 
     /// Whether the world's next edit of `generation` has a version to be made at. It has not if the world put a document
@@ -147,9 +208,9 @@ impl Live {
         self.bases.range(..=generation).next().is_some()
     }
 
-    /// Makes an edit of the world at the version it had seen. `None`: it changes nothing.
+    /// Makes an edit of the world at the version it had seen.
     ///
-    /// `seconds` is the time since 1970, which Automerge notes in the change and uses for nothing.
+    /// `seconds` is the time since 1970, which Automerge notes in the change and uses for nothing else.
     pub(super) fn edit(
         &mut self,
         id: &DocumentId,
@@ -157,27 +218,41 @@ impl Live {
         change: &Change,
         schema: &dyn Schema,
         seconds: i64,
-    ) -> Result<Option<Made>, FormatError> {
+    ) -> Result<Edited, FormatError> {
         self.forget_older_bases(generation);
         let tip = self.heads();
-        if let (Content::Blank, Change::Put { value, mask }) = (&self.content, change) {
-            let view = schema.view(&self.value(), *mask);
-            let first = format::write_first(&self.actor, id.as_str(), &view, value, seconds)?;
-            self.bases.insert(generation, vec![first.change.hash()]);
-            return Ok(Some(self.begin(first)));
+        if let (Content::Blank, Change::Put { value, put, .. }) = (&self.content, change) {
+            // Only an entity that was just spawned can be another app's, too.
+            let is_own = *put == Put::Edited || is_new_name(id, seconds);
+            let made = match is_own {
+                true => {
+                    let nothing = Value::Map(BTreeMap::new());
+                    self.begin(format::write_first(&self.actor, id.as_str(), &nothing, value, seconds)?)
+                }
+                false => {
+                    let changes = format::first_changes(id.as_str(), value)?;
+                    self.open().map_err(automerge_error)?.begin(changes)?
+                }
+            };
+            self.delivered(generation);
+            return Ok(Edited { made: Some(made), ..Edited::default() });
         }
-        let base = self.bases.range(..=generation).next_back().map(|(_, heads)| heads.clone());
+        let mut base = self.bases.range(..=generation).next_back().map(|(_, base)| base.clone()).unwrap_or_default();
+        let is_tip = base.heads.is_empty() || base.heads == tip;
+        if is_tip {
+            base.heads = tip;
+        }
         let opened = self.open().map_err(automerge_error)?;
-        let (made, base) = opened.edit_at(base.filter(|heads| *heads != tip), id, change, schema, seconds);
+        let edited = opened.edit_at(&mut base, is_tip, id, change, schema, seconds);
         self.bases.insert(generation, base);
-        made
+        edited
     }
 
     /// Takes the first change of all.
     fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Made {
         let (hash, bytes) = (change.hash(), Arc::from(change.raw_bytes()));
         self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
-        Made { hash, bytes, fields: edited.set.into_iter().collect() }
+        Made { changes: vec![MadeChange { hash, bytes, fields: edited.set.into_iter().collect() }] }
     }
 
     fn forget_older_bases(&mut self, generation: Generation) {

@@ -26,6 +26,7 @@
 //! is lost: the change is offered from the store, or pulled from the backend as anyone else's. That is safe because actors are new in each run, so
 //! that a change which never reached this disk does not have its (actor, sequence number) used again.
 
+mod alias;
 mod event;
 mod live;
 mod loading;
@@ -158,6 +159,7 @@ impl Replica {
             Event::Edit(edit) => self.edit(edit, now),
             Event::Unwritable { document, capture } => self.saw(&document, capture),
             Event::Applied(shown) => self.applied(shown),
+            Event::Kept(kept) => self.kept(kept),
             Event::Show(document) => self.show(document),
             Event::Loaded { document, chunks } => self.loaded(document, chunks, now),
             Event::Remote { epoch, state } => self.remote_known(epoch, state),

@@ -8,12 +8,14 @@ use automerge::{
 };
 
 use super::{
-    event::{Change, Schema},
+    alias::aliases,
+    event::{Change, Schema, View},
+    live::{Base, Shown},
     sound,
 };
 use crate::{
     DocumentId,
-    format::{self, FormatError, Value},
+    format::{self, FormatError, Options, PlaceChange, Value},
     inspect::{self, Received},
 };
 
@@ -24,12 +26,32 @@ pub(super) struct Opened {
     shown: Option<(Vec<ChangeHash>, Value)>,
 }
 
-/// What a local edit made.
+/// What became of a local edit.
+#[derive(Default)]
+pub(super) struct Edited {
+    /// What it made, unless it changes nothing.
+    pub(super) made: Option<Made>,
+    /// Parts of it that were not taken in.
+    pub(super) problems: Vec<FormatError>,
+}
+
+/// What a local edit made: dependencies first.
 pub(super) struct Made {
+    pub(super) changes: Vec<MadeChange>,
+}
+
+/// One change of a local edit.
+pub(super) struct MadeChange {
     pub(super) hash: ChangeHash,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields it touches.
     pub(super) fields: Vec<String>,
+}
+
+impl From<PlaceChange> for MadeChange {
+    fn from(place: PlaceChange) -> Self {
+        Self { hash: place.change.hash(), bytes: place.change.raw_bytes().into(), fields: vec![place.field] }
+    }
 }
 
 /// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
@@ -70,59 +92,136 @@ impl Opened {
         value
     }
 
-    /// Makes an edit at these heads, or at those it has. Returns the heads after it there, too.
+    /// What it held at these heads.
+    pub(super) fn value_at(&mut self, heads: &[ChangeHash]) -> Value {
+        self.document.isolate(heads);
+        let value = format::read(&self.document);
+        self.document.integrate();
+        value
+    }
+
+    /// Takes the first changes of all.
+    pub(super) fn begin(&mut self, changes: Vec<PlaceChange>) -> Result<Made, FormatError> {
+        self.document.apply_changes(changes.iter().map(|place| place.change.clone())).map_err(automerge_error)?;
+        Ok(Made { changes: changes.into_iter().map(MadeChange::from).collect() })
+    }
+
+    /// Makes an edit at a version, which moves along with it. `is_tip`: it is the one that the document is at.
     pub(super) fn edit_at(
         &mut self,
-        heads: Option<Vec<ChangeHash>>,
+        base: &mut Base,
+        is_tip: bool,
         id: &DocumentId,
         change: &Change,
         schema: &dyn Schema,
         seconds: i64,
-    ) -> (Result<Option<Made>, FormatError>, Vec<ChangeHash>) {
+    ) -> Result<Edited, FormatError> {
         // With 10,000 changes of history an isolated edit takes 13 ms, one at the tip 37 us.
-        if let Some(heads) = &heads {
-            self.document.isolate(heads);
+        if !is_tip {
+            self.document.isolate(&base.heads);
         }
-        let made = self.edit(id, change, schema, seconds);
-        let after = self.document.get_heads();
-        if heads.is_some() {
+        let edited = self.edit(base, is_tip, id, change, schema, seconds);
+        base.heads = self.document.get_heads();
+        if !is_tip {
             self.document.integrate();
         }
-        (made, after)
+        edited
     }
 
     /// Makes an edit at the version that the document is at.
     fn edit(
         &mut self,
+        base: &mut Base,
+        is_tip: bool,
         id: &DocumentId,
         change: &Change,
         schema: &dyn Schema,
         seconds: i64,
-    ) -> Result<Option<Made>, FormatError> {
+    ) -> Result<Edited, FormatError> {
         let current = self.value();
-        let document = &mut self.document;
         let mut fields = Vec::new();
+        let mut changes = Vec::new();
         let result = match change {
-            Change::Put { value, mask } => {
-                put(document, id, &current, value, &schema.view(&current, *mask), &mut fields)
+            Change::Put { value, mask, .. } => {
+                self.put(base, is_tip, id, &current, (value, *mask), schema, &mut fields, &mut changes)
             }
-            Change::Delete => mark_deleted(document, &current, true, &mut fields),
-            Change::Restore => mark_deleted(document, &current, false, &mut fields),
+            Change::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
+            Change::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
         };
-        if let Err(error) = result {
-            document.rollback();
-            return Err(error);
+        let problems = match result {
+            Ok(problems) => problems,
+            Err(error) => {
+                self.document.rollback();
+                // What was made for it is in the document, and stays.
+                if changes.is_empty() {
+                    return Err(error);
+                }
+                return Ok(Edited { made: Some(Made { changes }), problems: vec![error] });
+            }
+        };
+        let document = &mut self.document;
+        if document.pending_ops() > 0
+            && let Some(hash) = document.commit_with(CommitOptions::default().with_time(seconds))
+        {
+            let Some(change) = document.get_change_by_hash(&hash) else {
+                return Err(unexpected("the change just made is not in the document"));
+            };
+            changes.push(MadeChange { hash, bytes: change.raw_bytes().into(), fields });
         }
-        if document.pending_ops() == 0 {
-            return Ok(None);
+        let made = (!changes.is_empty()).then_some(Made { changes });
+        Ok(Edited { made, problems })
+    }
+
+    /// Writes what differs from what the entity had shown. Gives the parts that were not written.
+    #[allow(clippy::too_many_arguments, reason = "each is another thing that an edit goes by")]
+    fn put(
+        &mut self,
+        base: &mut Base,
+        is_tip: bool,
+        id: &DocumentId,
+        current: &Value,
+        (value, mask): (&Value, u32),
+        schema: &dyn Schema,
+        fields: &mut Vec<String>,
+        changes: &mut Vec<MadeChange>,
+    ) -> Result<Vec<FormatError>, FormatError> {
+        let (view, misfit) = shown(base, current, value, mask, schema);
+        let aliases = aliases(schema, mask, current, &view, value);
+        let mut options = Options { empties: !misfit, misfit, aliases: &aliases };
+        let heads = &mut base.heads;
+        let made = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
+        changes.extend(made.into_iter().map(MadeChange::from));
+
+        let new_id = current.get(format::ID).is_none().then_some(id.as_str());
+        let mut outcome = self.write(current, new_id, &view, value, &options, fields)?;
+        if outcome.emptied && schema.view(&format::read(&self.document), mask).value != *value {
+            // To this type an empty one is not the same as none.
+            self.document.rollback();
+            fields.clear();
+            options.empties = false;
+            outcome = self.write(current, new_id, &view, value, &options, fields)?;
         }
-        let Some(hash) = document.commit_with(CommitOptions::default().with_time(seconds)) else {
-            return Ok(None);
-        };
-        let Some(change) = document.get_change_by_hash(&hash) else {
-            return Err(unexpected("the change just made is not in the document"));
-        };
-        Ok(Some(Made { hash, bytes: change.raw_bytes().into(), fields }))
+        remember(base, &view, value, mask);
+        Ok(outcome.refused)
+    }
+
+    fn write(
+        &mut self,
+        current: &Value,
+        new_id: Option<&str>,
+        view: &Value,
+        value: &Value,
+        options: &Options,
+        fields: &mut Vec<String>,
+    ) -> Result<format::Outcome, FormatError> {
+        if current.is_deleted() {
+            // Putting a document that was deleted when the app last saw it brings it back.
+            mark_deleted(&mut self.document, current, false, fields)?;
+        }
+        let mut outcome = format::edit_with(&mut self.document, new_id, view, value, options)?;
+        fields.extend(std::mem::take(&mut outcome.edited.set));
+        fields.extend(std::mem::take(&mut outcome.edited.removed));
+        Ok(outcome)
     }
 
     /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
@@ -161,25 +260,38 @@ impl Opened {
     }
 }
 
-fn put(
-    document: &mut AutoCommit,
-    id: &DocumentId,
-    current: &Value,
-    value: &Value,
-    view: &Value,
-    fields: &mut Vec<String>,
-) -> Result<(), FormatError> {
-    if current.is_deleted() {
-        // Putting a document that was deleted when the app last saw it brings it back.
-        mark_deleted(document, current, false, fields)?;
+/// What the entity shows of the components in `mask`: what their types make of the document, or what it shows in place of that. Also whether the
+/// latter is the case.
+fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dyn Schema) -> (Value, bool) {
+    let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
+    let View { value: view, misfits } = schema.view(current, mask & !known);
+    let mut fields = view.into_map().unwrap_or_default();
+    if misfits != 0 {
+        // The app gave the entity a component that the document has in a form that does not fit: what the document has stays.
+        let own = value.as_map().into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
+        let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+        base.shown.push(Shown { mask: misfits, fields: own });
     }
-    let edited = match current.get(format::ID) {
-        Some(_) => format::edit(document, view, value)?,
-        None => format::create(document, id.as_str(), view, value)?,
-    };
-    fields.extend(edited.set);
-    fields.extend(edited.removed);
-    Ok(())
+    let shown: Vec<&Shown> = base.shown.iter().filter(|shown| shown.mask & mask != 0).collect();
+    for Shown { mask: of, fields: shown } in &shown {
+        let is_part = |key: &String| of & !mask == 0 || value.get(key).is_some();
+        fields.extend(shown.iter().filter(|(key, _)| is_part(key)).map(|(key, value)| (key.clone(), value.clone())));
+    }
+    (Value::Map(fields), !shown.is_empty())
+}
+
+/// The entity shows `value` now.
+fn remember(base: &mut Base, view: &Value, value: &Value, mask: u32) {
+    for shown in base.shown.iter_mut().filter(|shown| shown.mask & mask != 0) {
+        let gone = |key: &String| view.get(key).is_some() && value.get(key).is_none();
+        shown.fields.retain(|key, _| !gone(key));
+        let is_all = shown.mask & mask == mask;
+        for (key, value) in value.as_map().into_iter().flatten() {
+            if is_all || shown.fields.contains_key(key) {
+                shown.fields.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 fn mark_deleted(

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Capture, Change, Delta, Document, Edit, Effect, Generation, Live, Origin, OutgoingChange, Replica, State,
-    StoredDocument, Waiting,
+    Capture, Change, Delta, Document, Edit, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put, Replica,
+    State, StoredDocument, Waiting, opened::MadeChange,
 };
 use crate::{
     CollectionIndex, DocumentKey,
@@ -79,13 +79,16 @@ impl Replica {
 
         let mut origin = Origin::Remote;
         let mut answer = document.generation > edit.generation;
-        let unseen = live.exists() && !live.has_base(edit.generation);
+        let exists = live.exists();
         let mut wins = true;
-        match edit.change {
-            // The app made a document of a name that exists already, before it had seen it. The one that exists wins, unless it is deleted.
-            Change::Put { .. } if unseen => {
-                wins = live.value().is_deleted();
-                live.delivered(edit.generation);
+        match &edit.change {
+            // The app made a document of a name that exists already. The one that exists wins, unless it is deleted.
+            Change::Put { value, mask, put } if exists && (*put != Put::Edited || !live.has_base(edit.generation)) => {
+                wins = live.value().is_deleted() && *put != Put::Ensured;
+                match wins {
+                    true => live.delivered(edit.generation),
+                    false => live.put_unseen(edit.generation, *mask, value),
+                }
                 answer = true;
             }
             Change::Restore => {
@@ -97,13 +100,13 @@ impl Replica {
 
         let result = inspect::guarded("edit", || -> Result<_, FormatError> {
             if !wins {
-                return Ok(None);
+                return Ok((None, Vec::new()));
             }
-            let made = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
-            Ok(made.map(|made| (made, live.heads(), live.value())))
+            let edited = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
+            Ok((edited.made.map(|made| (made, live.heads(), live.value())), edited.problems))
         });
-        let made = match result {
-            Ok(Ok(made)) => made,
+        let (made, problems) = match result {
+            Ok(Ok(edited)) => edited,
             Err(error) => {
                 let edited = live.last_write;
                 self.effects.push_back(Effect::Edited(edit.number, edited));
@@ -112,46 +115,30 @@ impl Replica {
                 self.reload(&key);
                 return;
             }
-            Ok(Err(error)) => {
-                self.effects.push_back(Effect::Failed {
-                    kind: FailureKind::Unwritable,
-                    collection: Some(key.collection),
-                    document: Some(key.id.clone()),
-                    message: format!("the edit was not taken in: {error}"),
-                });
-                None
-            }
+            Ok(Err(error)) => (None, vec![error]),
         };
+        for problem in problems {
+            self.effects.push_back(Effect::Failed {
+                kind: FailureKind::Unwritable,
+                collection: Some(key.collection),
+                document: Some(key.id.clone()),
+                message: format!("the edit was not taken in: {problem}"),
+            });
+        }
         let mut edited = live.last_write;
         if let Some((made, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
             edited = self.last_write;
-            if self.remote.wanted {
-                collection.outbox.add(
-                    &key.id,
-                    OutgoingChange {
-                        hash: made.hash,
-                        row: made.hash,
-                        bytes: made.bytes.clone(),
-                        fields: Some(fields_of(&value, &made.fields)),
-                    },
-                );
+            let mut chunks = Vec::with_capacity(made.changes.len());
+            for MadeChange { hash, bytes, fields } in made.changes {
+                if self.remote.wanted {
+                    let fields = Some(fields_of(&value, &fields));
+                    collection.outbox.add(&key.id, OutgoingChange { hash, row: hash, bytes: bytes.clone(), fields });
+                }
+                chunks.push(StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields });
             }
-            let chunk = StoredChunk {
-                hash: made.hash,
-                kind: ChunkKind::Change,
-                bytes: made.bytes,
-                remote: None,
-                fields: made.fields,
-            };
-            let write = DocumentWrite {
-                collection: collection.name.clone(),
-                id: key.id.clone(),
-                chunks: vec![chunk],
-                heads,
-                value,
-            };
+            let write = DocumentWrite { collection: collection.name.clone(), id: key.id.clone(), chunks, heads, value };
             self.effects.push_back(Effect::Write(edited, Write::Document(write)));
         }
         self.effects.push_back(Effect::Edited(edit.number, edited));
@@ -165,6 +152,15 @@ impl Replica {
             if let Some(State::Live(live)) = self.document(&key).map(|document| &mut document.state) {
                 live.forget_bases_before(generation);
             }
+        }
+    }
+
+    pub(super) fn kept(&mut self, kept: Kept) {
+        let key = kept.document;
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let schema = &*collection.schema;
+        if let Some(Document { state: State::Live(live), .. }) = collection.documents.get_mut(&key.id) {
+            live.kept(kept.generation, kept.from, kept.components, schema);
         }
     }
 

@@ -166,7 +166,7 @@ impl Peer {
         while let Some(command) = app.world.next_command() {
             trace.add(format!("{}:   {}", self.name, describe(&command)));
             if let Command::Edit { document, change, .. } = &command {
-                app.run.sent(document, matches!(change, Captured::Put(_)));
+                app.run.sent(document, matches!(change, Captured::Put(_) | Captured::Spawn(_)));
             }
             app.process.send(command);
         }
@@ -245,7 +245,7 @@ impl App {
                         return Err(format!("{name} reports: {failure}"));
                     }
                 }
-                Report::Delta { document, generation, seen, origin, content } => {
+                Report::Delta { document, generation, seen, origin, content, .. } => {
                     let gone = if content.is_none() { ", deleted" } else { "" };
                     let id = &document.id;
                     trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));

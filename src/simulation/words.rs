@@ -75,7 +75,7 @@ pub(super) fn describe(command: &Command) -> String {
     match command {
         Command::Edit { document, generation, capture, change } => {
             let change = match change {
-                Captured::Put(value) => match value.encode() {
+                Captured::Put(value) | Captured::Spawn(value) | Captured::Ensure(value) => match value.encode() {
                     Ok((value, _)) => value.to_json_text(),
                     Err(error) => error.to_string(),
                 },
@@ -88,6 +88,7 @@ pub(super) fn describe(command: &Command) -> String {
             let shown: Vec<_> = shown.iter().map(|(key, generation)| format!("{} g{generation}", of(key))).collect();
             format!("applied {}", shown.join(", "))
         }
+        Command::Kept(kept) => format!("kept {:b} of {} g{}", kept.components, of(&kept.document), kept.generation),
         Command::Show(document) => format!("show {}", of(document)),
         Command::Online(online) => format!("online {online}"),
         Command::Retry => "retry".into(),

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::{Capture, Generation, Origin, Schema},
+    replica::{Capture, Generation, Kept, Origin, Schema},
     transport::{AuthToken, Reason},
 };
 
@@ -50,6 +50,17 @@ pub struct Decoded {
     pub content: Box<dyn Any + Send>,
     /// What did not fit.
     pub problems: Vec<FormatError>,
+    /// Bit `i` for each of the collection's component types that the document has something of which does not fit.
+    pub misfits: u32,
+}
+
+/// What of a document does not fit its components.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Bit `i` for each of the collection's component types.
+    pub components: u32,
+    /// What does not fit, with the place.
+    pub problems: Vec<FormatError>,
 }
 
 /// A captured value, to be serialised off the main thread.
@@ -62,6 +73,10 @@ pub trait Encode: Send + 'static {
 pub enum Captured {
     /// It holds this now.
     Put(Box<dyn Encode>),
+    /// An entity that holds this was given the document's name. A document that is there already is shown instead; a deleted one comes back.
+    Spawn(Box<dyn Encode>),
+    /// As [`Captured::Spawn`], but a deleted document stays deleted.
+    Ensure(Box<dyn Encode>),
     /// It is deleted.
     Delete,
     /// It is no longer deleted.
@@ -105,6 +120,8 @@ pub enum Command {
     },
     /// It shows these generations now (or has dropped them on purpose).
     Applied(Vec<(DocumentKey, Generation)>),
+    /// It shows a version in part. Sent before [`Command::Applied`] of it.
+    Kept(Kept),
     /// It wants the document's current state again, as a delta of origin [`Origin::Stored`].
     Show(DocumentKey),
     /// Be connected, or not.
@@ -128,6 +145,8 @@ pub enum Report {
         seen: Capture,
         /// What to show.
         content: Option<Box<dyn Any + Send>>,
+        /// What of it does not fit, and which component types that concerns ([`Decoded::misfits`]).
+        misfit: Option<Box<Misfit>>,
         /// Where it comes from.
         origin: Origin,
     },

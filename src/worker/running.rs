@@ -9,13 +9,14 @@ use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::{
-    Captured, CollectionConfig, Command, Failure, FailureKind, Report, WorkerConfig,
+    Captured, CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskRequest},
     status::StatusTracker,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Replica},
+    format::FormatError,
+    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
     store::RemoteId,
     transport::{Notice, Reason, Request, Transport, TransportConfig},
 };
@@ -35,6 +36,10 @@ impl Surroundings {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
         Self { actor: uuid::Uuid::new_v4().into_bytes(), now: Box::new(now), connect: Box::new(Transport::start) }
     }
+}
+
+fn put(captured: &dyn Encode, put: Put) -> Result<Change, FormatError> {
+    captured.encode().map(|(value, mask)| Change::Put { value, mask, put })
 }
 
 pub(super) struct Running {
@@ -97,23 +102,27 @@ impl Running {
         match command {
             Command::Edit { document, generation, capture, change } => {
                 let number = self.status.edit();
-                let change = match change {
-                    Captured::Delete => Change::Delete,
-                    Captured::Restore => Change::Restore,
-                    Captured::Put(value) => match value.encode() {
-                        Ok((value, mask)) => Change::Put { value, mask },
-                        Err(error) => {
-                            let message = format!("the edit was not taken in: {error}");
-                            let (collection, id) = (document.collection, document.id.clone());
-                            self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
-                            self.status.edited(number, 0);
-                            return self.handle(Event::Unwritable { document, capture });
-                        }
-                    },
+                let encoded = match change {
+                    Captured::Delete => Ok(Change::Delete),
+                    Captured::Restore => Ok(Change::Restore),
+                    Captured::Put(value) => put(&*value, Put::Edited),
+                    Captured::Spawn(value) => put(&*value, Put::Spawned),
+                    Captured::Ensure(value) => put(&*value, Put::Ensured),
+                };
+                let change = match encoded {
+                    Ok(change) => change,
+                    Err(error) => {
+                        let message = format!("the edit was not taken in: {error}");
+                        let (collection, id) = (document.collection, document.id.clone());
+                        self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
+                        self.status.edited(number, 0);
+                        return self.handle(Event::Unwritable { document, capture });
+                    }
                 };
                 self.handle(Event::Edit(Edit { number, document, generation, capture, change }));
             }
             Command::Applied(shown) => self.handle(Event::Applied(shown)),
+            Command::Kept(kept) => self.handle(Event::Kept(kept)),
             Command::Show(document) => self.handle(Event::Show(document)),
             Command::Online(online) => {
                 self.online = online;
@@ -285,11 +294,12 @@ impl Running {
         let Delta { document, generation, seen, value, origin } = delta;
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
         let decoded = value.map(|value| collection.codec.decode(&value));
-        let mut problems = Vec::new();
+        let (mut problems, mut components) = (Vec::new(), 0);
         let content = decoded.map(|decoded| {
-            problems = decoded.problems;
+            (problems, components) = (decoded.problems, decoded.misfits);
             decoded.content
         });
+        let misfit = (components != 0).then(|| Box::new(Misfit { components, problems: problems.clone() }));
         if problems.is_empty() {
             self.misfits.remove(&document);
         } else if self.misfits.insert(document.clone()) {
@@ -298,7 +308,7 @@ impl Running {
                 self.fail(FailureKind::Misfit, Some(document.collection), Some(document.id.clone()), message);
             }
         }
-        self.report(Report::Delta { document, generation, seen, content, origin });
+        self.report(Report::Delta { document, generation, seen, content, misfit, origin });
     }
 
     /// Nothing can be kept any more, so nothing is sent or taken in.

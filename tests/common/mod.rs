@@ -34,6 +34,7 @@ pub enum Sent {
     Delete { id: String, generation: u64, capture: u64 },
     Restore { id: String, generation: u64, capture: u64 },
     Applied(String, u64),
+    Kept(String, u32),
     Show(String),
     Online(bool),
     Retry,
@@ -155,7 +156,7 @@ impl World1 {
                 Command::Edit { document, generation, capture, change } => {
                     let id = document.id.to_string();
                     sent.push(match change {
-                        Captured::Put(encode) => {
+                        Captured::Put(encode) | Captured::Spawn(encode) | Captured::Ensure(encode) => {
                             let (value, mask) = encode.encode().unwrap();
                             Sent::Put { id, generation, capture, value, mask }
                         }
@@ -168,6 +169,7 @@ impl World1 {
                         applied.into_iter().map(|(key, generation)| Sent::Applied(key.id.to_string(), generation)),
                     );
                 }
+                Command::Kept(kept) => sent.push(Sent::Kept(kept.document.id.to_string(), kept.components)),
                 Command::Show(key) => sent.push(Sent::Show(key.id.to_string())),
                 Command::Online(online) => sent.push(Sent::Online(online)),
                 Command::Retry => sent.push(Sent::Retry),
@@ -192,7 +194,7 @@ impl World1 {
         origin: Origin,
     ) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
-        self.report(Report::Delta { document, generation, seen, content, origin });
+        self.report(Report::Delta { document, generation, seen, content, misfit: None, origin });
     }
 
     /// Reports a version of a task from elsewhere.

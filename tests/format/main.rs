@@ -33,10 +33,11 @@ fn scalar(text: &str) -> Value {
     Value::Scalar(text.into())
 }
 
-/// The two are written in the same words, not only equal.
+/// A document holds the two in the same words; they are not only equal.
 #[track_caller]
 fn assert_exactly(value: &Value, expected: &Value) {
-    assert_eq!(format!("{value:?}"), format!("{expected:?}"));
+    let words = |value: &Value| format!("{:?}", value.clone().into_plain());
+    assert_eq!(words(value), words(expected));
 }
 
 #[track_caller]

@@ -12,7 +12,7 @@ use bevy_convex_replicate::{
     format::Value,
     limits::CHUNK_BYTES,
     replica::{
-        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk,
+        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk, Put,
         RemoteState, Replica,
     },
     store::{ChunkKind, RemoteId, Write},
@@ -126,7 +126,7 @@ impl Machine {
     pub fn edit(&mut self, id: &str, fields: Value) {
         let generation = self.shown(id).map_or(0, |delta| delta.generation);
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
-        let change = Change::Put { value: fields, mask: 1 };
+        let change = Change::Put { value: fields, mask: 1, put: Put::Edited };
         self.handle(Event::Edit(Edit { number: 1, document, generation, capture: 1, change }));
     }
 

@@ -7,8 +7,8 @@ use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     replica::{
-        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Position, PulledChunk, Push,
-        PushAnswer, RemoteState, Replica, Schema,
+        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push,
+        PushAnswer, Put, RemoteState, Replica, Schema, View,
     },
     store::{RemoteId, Write},
 };
@@ -38,8 +38,11 @@ pub fn encode(typed: &Typed) -> Value {
 }
 
 impl Schema for Version {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        decode(&self.0, document).map_or_else(|_| Value::Map(Default::default()), |typed| encode(&typed))
+    fn view(&self, document: &Value, mask: u32) -> View {
+        match decode(&self.0, document) {
+            Ok(typed) if mask & 1 != 0 => View { value: encode(&typed), misfits: 0 },
+            fit => View { value: Value::Map(Default::default()), misfits: u32::from(fit.is_err()) & mask },
+        }
     }
 }
 
@@ -137,7 +140,8 @@ impl App {
     /// The entity holds this now, and it is captured.
     pub fn put(&mut self, typed: Typed) {
         self.captures += 1;
-        let change = Change::Put { value: encode(&typed), mask: 1 };
+        let put = if self.captures == 1 && self.generation == 0 { Put::Spawned } else { Put::Edited };
+        let change = Change::Put { value: encode(&typed), mask: 1, put };
         self.shown = Some(typed);
         let (document, generation, capture) = (self.key(), self.generation, self.captures);
         self.handle(Event::Edit(Edit { number: capture, document, generation, capture, change }));
@@ -194,7 +198,12 @@ impl App {
     }
 
     /// The version does not fit: the entity goes on to show what it showed.
-    fn keep(&mut self, _before: u64) {}
+    fn keep(&mut self, from: u64) {
+        if self.shown.is_some() {
+            let (document, generation) = (self.key(), self.generation);
+            self.handle(Event::Kept(Kept { document, generation, from, components: 1 }));
+        }
+    }
 
     pub fn heads(&mut self) -> Vec<ChangeHash> {
         self.document.get_heads()

@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
         let now = self.apps[app].value();
         if !is_late {
             let document = oracle::difference(&was, &now);
-            let app_difference = oracle::difference(&encode(&before), &encode(&after));
+            let app_difference = oracle::difference(&encode(&before).into_plain(), &encode(&after).into_plain());
             if let Some(path) = oracle::uncalled_for(&document, &app_difference) {
                 let what = format!(
                     "{}: app {app} changed {app_difference:?}\n    {was:?}\n    became {now:?}",

@@ -29,6 +29,7 @@ pub enum Shape {
     Struct(Arc<Struct>),
     Enum(Arc<Enum>),
     Keyed(Arc<Shape>),
+    Whole(Arc<Shape>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -181,7 +182,7 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
         };
     }
     let deeper = inside - 1;
-    match rng.random_range(0..14) {
+    match rng.random_range(0..15) {
         0 | 1 => match shape(rng, deeper, plain) {
             // serde does not tell these from `None`.
             Shape::Option(inner) => Shape::Option(inner),
@@ -198,7 +199,8 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
         8 => Shape::TupleStruct((0..rng.random_range(2..4)).map(|_| shape(rng, 0, plain)).collect()),
         9 => Shape::Newtype(Arc::new(shape(rng, deeper, plain))),
         10 | 11 => Shape::Struct(Arc::new(structure(rng, deeper, plain, 3))),
-        12 => Shape::Enum(Arc::new(enumeration(rng, deeper, plain))),
+        12 => Shape::Whole(Arc::new(shape(rng, deeper.min(1), plain))),
+        13 => Shape::Enum(Arc::new(enumeration(rng, deeper, plain))),
         _ => Shape::Keyed(Arc::new(shape(rng, deeper, plain))),
     }
 }
@@ -248,7 +250,7 @@ pub fn empty(shape: &Shape) -> Val {
         Shape::Map(_) => Val::Map(BTreeMap::new()),
         Shape::Keyed(_) => Val::Keyed(KeyedList::new()),
         Shape::Tuple(items) | Shape::TupleStruct(items) => Val::List(items.iter().map(empty).collect()),
-        Shape::Newtype(inner) => empty(inner),
+        Shape::Newtype(inner) | Shape::Whole(inner) => empty(inner),
         Shape::Struct(inner) => Val::List(inner.fields.iter().map(of_field).collect()),
         Shape::Enum(inner) => Val::Variant(0, content(&inner.variants[0].content, &mut |shape| empty(shape))),
     }
@@ -310,8 +312,15 @@ fn enumeration(rng: &mut impl Rng, inside: usize, plain: bool) -> Enum {
 
 /// A later version of a struct: fields are added or renamed, defaults changed, variants added.
 pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
-    let mut fields: Vec<Field> =
-        old.fields.iter().map(|field| Field { shape: next_shape(rng, &field.shape, depth), ..field.clone() }).collect();
+    let mut fields: Vec<Field> = old
+        .fields
+        .iter()
+        .map(|field| {
+            let shape = next_shape(rng, &field.shape, depth);
+            let default = field.default.as_ref().map(|default| carried(&field.shape, default, &shape));
+            Field { shape, default, ..field.clone() }
+        })
+        .collect();
     if rng.random_bool(0.7) {
         let id = fields.iter().filter(|field| field.name != "id").map(|field| field.id + 1).max().unwrap_or(0);
         let new = shape(rng, depth.min(2), true);
@@ -404,7 +413,7 @@ pub fn generate(shape: &Shape, rng: &mut impl Rng, fresh: &mut Fresh) -> Val {
         Shape::Tuple(items) | Shape::TupleStruct(items) => {
             Val::List(items.iter().map(|item| generate(item, rng, fresh)).collect())
         }
-        Shape::Newtype(inner) => generate(inner, rng, fresh),
+        Shape::Newtype(inner) | Shape::Whole(inner) => generate(inner, rng, fresh),
         Shape::Struct(inner) => {
             let of = |field: &Field| {
                 if field.skip || field.default.is_some() && rng.random_bool(0.3) {
@@ -495,7 +504,7 @@ pub fn mutate(shape: &Shape, val: &Val, rng: &mut impl Rng, fresh: &mut Fresh) -
             let at = rng.random_range(0..items.len());
             items[at] = mutate(&shapes[at], &items[at], rng, fresh);
         }
-        (Shape::Newtype(inner), val) => *val = mutate(inner, val, rng, fresh),
+        (Shape::Newtype(inner) | Shape::Whole(inner), val) => *val = mutate(inner, val, rng, fresh),
         (Shape::Struct(inner), Val::List(items)) => mutate_fields(inner, items, rng, fresh),
         (Shape::Enum(inner), Val::Variant(variant, content)) => {
             let of = &inner.variants[*variant].content;
@@ -535,6 +544,7 @@ impl fmt::Display for Shape {
             Shape::List(inner) => write!(f, "Vec<{inner}>"),
             Shape::Map(inner) => write!(f, "BTreeMap<String, {inner}>"),
             Shape::Keyed(inner) => write!(f, "KeyedList<{inner}>"),
+            Shape::Whole(inner) => write!(f, "Whole<{inner}>"),
             Shape::Tuple(items) => write!(f, "({},)", all(items)),
             Shape::TupleStruct(items) => write!(f, "struct({})", all(items)),
             Shape::Newtype(inner) => write!(f, "struct({inner})"),

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
-use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Timestamp};
+use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Timestamp, Whole};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{
@@ -125,6 +125,7 @@ impl Serialize for Of<'_> {
                 shapes.iter().zip(items).try_for_each(|(shape, item)| tuple.serialize_field(&Of(shape, item)))?;
                 tuple.end()
             }
+            (Shape::Whole(inner), val) => Whole(Of(inner, val)).serialize(serializer),
             (Shape::Newtype(inner), val) => serializer.serialize_newtype_struct("Newtype", &Of(inner, val)),
             (Shape::Struct(inner), Val::List(items)) => {
                 let mut fields = serializer.serialize_struct("Struct", items.len())?;
@@ -262,6 +263,9 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
             Shape::Tuple(shapes) => return d.deserialize_tuple(shapes.len(), TupleVisitor(shapes)),
             Shape::TupleStruct(shapes) => {
                 return d.deserialize_tuple_struct("TupleStruct", shapes.len(), TupleVisitor(shapes));
+            }
+            Shape::Whole(inner) => {
+                return Ok(as_shape(inner, || Whole::<Typed>::deserialize(d))?.0.val);
             }
             Shape::Newtype(inner) => return d.deserialize_newtype_struct("Newtype", NewtypeVisitor(inner)),
             Shape::Struct(inner) => Val::List(d.deserialize_struct("Struct", inner.names, StructVisitor(inner))?),

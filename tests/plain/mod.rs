@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bevy_convex_replicate::{
     format::{FormatError, Value},
-    replica::Schema,
+    replica::{Schema, View},
     worker::{Codec, Decoded, Encode},
 };
 
@@ -12,15 +12,15 @@ use bevy_convex_replicate::{
 pub struct Plain;
 
 impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
+    fn view(&self, document: &Value, _: u32) -> View {
         let known = document.as_map().into_iter().flatten().filter(|(key, _)| !matches!(&***key, "id" | "deleted"));
-        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect())
+        Value::Map(known.map(|(key, value)| (key.clone(), value.clone())).collect()).into()
     }
 }
 
 impl Codec for Plain {
     fn decode(&self, document: &Value) -> Decoded {
-        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new() }
+        Decoded { content: Box::new(document.clone()) as Box<dyn Any + Send>, problems: Vec::new(), misfits: 0 }
     }
 }
 

@@ -27,11 +27,13 @@ struct Task {
 struct Typed<T>(std::marker::PhantomData<fn() -> T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> Schema for Typed<T> {
-    fn view(&self, document: &Value, mask: u32) -> Value {
+    fn view(&self, document: &Value, mask: u32) -> View {
         assert_ne!(mask, PANICS, "as a component's own code may");
-        format::from_value::<T>(document)
-            .and_then(|value| format::to_value(&value))
-            .unwrap_or(Value::Map(BTreeMap::new()))
+        match format::from_value::<T>(document).and_then(|value| format::to_value(&value)) {
+            Ok(value) if mask != 0 => value.into(),
+            Ok(_) => Value::Map(BTreeMap::new()).into(),
+            Err(_) => View { value: Value::Map(BTreeMap::new()), misfits: mask },
+        }
     }
 }
 
@@ -185,7 +187,7 @@ impl Peer {
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
-        self.edit(id, generation, Change::Put { value: format::to_value(task).unwrap(), mask: 1 });
+        self.edit(id, generation, Change::Put { value: format::to_value(task).unwrap(), mask: 1, put: Put::Edited });
     }
 
     fn apply(&mut self, id: &str, generation: Generation) {

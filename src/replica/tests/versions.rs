@@ -70,7 +70,7 @@ fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
     let heads = vec![automerge::ChangeHash([1; 32])];
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
-        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask };
+        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask, put: Put::Edited };
         let edit = Edit { number, document: document.clone(), generation: 1, capture: number, change };
         // Both come before the document is read.
         peer.replica.handle(Event::Edit(edit), 0);

@@ -15,8 +15,8 @@ use crate::{
     format::{self, Value},
     limits::COMPACT_CHUNKS,
     replica::{
-        Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer,
-        Refusal, Replica, Schema,
+        Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer, Put,
+        Refusal, Replica, Schema, View,
     },
     store::{ChunkKind, DocumentWrite, Store, StoredChunk, Write},
     worker::FailureKind,
@@ -31,8 +31,8 @@ const START: Position = Position { ts: 0, ordinal: 0 };
 struct Plain;
 
 impl Schema for Plain {
-    fn view(&self, document: &Value, _: u32) -> Value {
-        document.clone()
+    fn view(&self, document: &Value, _: u32) -> View {
+        document.clone().into()
     }
 }
 
@@ -103,7 +103,7 @@ impl App {
     fn put(&mut self, id: &str) {
         let value = Value::Map([("n".into(), Value::Int(1))].into());
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
-        let change = Change::Put { value, mask: 1 };
+        let change = Change::Put { value, mask: 1, put: Put::Edited };
         self.handle(Event::Edit(Edit { number: 1, document, generation: 0, capture: 1, change }));
     }
 
@@ -130,7 +130,8 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
         Replica::new([99; 16], vec![CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) }], true);
     let deltas = documents.iter().map(|(id, ts)| {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
-        let change = Change::Put { value: Value::Map([("n".into(), Value::Int(*ts))].into()), mask: 1 };
+        let change =
+            Change::Put { value: Value::Map([("n".into(), Value::Int(*ts))].into()), mask: 1, put: Put::Edited };
         other.handle(Event::Edit(Edit { number: 1, document: document.clone(), generation: 0, capture: 1, change }), 0);
         let bytes = std::iter::from_fn(|| other.poll()).find_map(|effect| match effect {
             Effect::Write(_, crate::store::Write::Document(write)) => Some(write.chunks[0].bytes.to_vec()),
@@ -282,7 +283,8 @@ fn what_waits_for_the_disk_is_one_transaction() {
     let before = transactions(folder.path());
     for number in 0..1_000 {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(format!("{number}")) };
-        let change = Change::Put { value: Value::Map([("n".into(), Value::Int(number))].into()), mask: 1 };
+        let change =
+            Change::Put { value: Value::Map([("n".into(), Value::Int(number))].into()), mask: 1, put: Put::Edited };
         let number = number as u64 + 2;
         app.replica.handle(Event::Edit(Edit { number, document, generation: 0, capture: 1, change }), 0);
     }

@@ -1,0 +1,96 @@
+//! Fields that a document has under another name, by another version of the app (`#[serde(alias = "..")]`).
+
+use super::event::Schema;
+use crate::format::{Aliases, RESERVED, Value};
+
+/// The fields that an edit changes and that the document has under another name, with that name.
+///
+/// A type does not say which names it reads a field by. But a field that it reads under another name changes when that name is taken away, so this
+/// is tried where an edit changes a field that the document lacks and the document has fields that the type does not write. That is rare.
+pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
+    let mut search = Search { schema, mask, current, found: Aliases::new() };
+    search.look(&mut Vec::new(), current, view, Some(value));
+    search.found
+}
+
+#[derive(Clone)]
+enum Step {
+    Key(String),
+    Item(usize),
+}
+
+struct Search<'a> {
+    schema: &'a dyn Schema,
+    mask: u32,
+    current: &'a Value,
+    found: Aliases,
+}
+
+impl Search<'_> {
+    /// Looks at a place of the document. `value` is what the app has there now, if that is known.
+    fn look(&mut self, path: &mut Vec<Step>, current: &Value, view: &Value, value: Option<&Value>) {
+        if value.is_some_and(|value| value == view) {
+            return;
+        }
+        match (current.plain(), view.plain()) {
+            (Value::Map(current), Value::Map(view)) => {
+                let is_new = |key: &&String| {
+                    let reserved = path.is_empty() && RESERVED.contains(&key.as_str());
+                    !view.contains_key(*key) && !reserved
+                };
+                let unknown: Vec<&String> = current.keys().filter(is_new).collect();
+                for (key, seen) in view {
+                    let value = value.and_then(|value| value.get(key));
+                    if let Some(current) = current.get(key) {
+                        path.push(Step::Key(key.clone()));
+                        self.look(path, current, seen, value);
+                        path.pop();
+                    } else if value != Some(seen) {
+                        for other in &unknown {
+                            self.try_name(path, key, seen, other);
+                        }
+                    }
+                }
+            }
+            (Value::List(current), Value::List(view)) if current.len() == view.len() => {
+                for (index, (current, view)) in current.iter().zip(view).enumerate() {
+                    path.push(Step::Item(index));
+                    self.look(path, current, view, None);
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn try_name(&mut self, path: &[Step], key: &str, seen: &Value, other: &str) {
+        let pair = (key.to_owned(), other.to_owned());
+        if self.found.contains(&pair) {
+            return;
+        }
+        let mut without = self.current.clone();
+        if let Some(Value::Map(fields)) = at_mut(&mut without, path) {
+            fields.remove(other);
+        }
+        let shown = self.schema.view(&without, self.mask).value;
+        let shown = at(&shown, path).and_then(|map| map.get(key));
+        if shown != Some(seen) {
+            self.found.insert(pair);
+        }
+    }
+}
+
+fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Item(index) => value.as_list()?.get(*index),
+    })
+}
+
+fn at_mut<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, step| match (value, step) {
+        (Value::Map(fields), Step::Key(key)) => fields.get_mut(key),
+        (Value::List(items), Step::Item(index)) => items.get_mut(*index),
+        _ => None,
+    })
+}
