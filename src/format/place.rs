@@ -121,7 +121,8 @@ fn adds(value: &Value) -> bool {
         (Some(Merge::Entries), _) => true,
         (Some(Merge::Fixed), Value::List(items)) => items.iter().any(adds),
         (_, Value::Text(_) | Value::List(_) | Value::Counter(_)) => true,
-        (_, Value::Map(fields)) => fields.values().any(adds),
+        // An empty struct may leave out what others write.
+        (_, Value::Map(fields)) => fields.is_empty() || fields.values().any(adds),
         _ => false,
     }
 }

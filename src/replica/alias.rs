@@ -5,8 +5,9 @@ use crate::format::{Aliases, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
-/// A type does not say which names it reads a field by. But a field that it reads under another name changes when that name is taken away, so this
-/// is tried where an edit changes a field that the document lacks and the document has fields that the type does not write. That is rare.
+/// A type does not say which names it reads a field by. But a field that it reads under another name changes, or is missing, when that name is
+/// taken away, and is as it was when the document has it under its own name instead. This is tried where an edit changes a field that the document
+/// lacks and the document has fields that the type does not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -68,13 +69,19 @@ impl Search<'_> {
         if self.found.contains(&pair) {
             return;
         }
-        let mut without = self.current.clone();
-        if let Some(Value::Map(fields)) = at_mut(&mut without, path) {
-            fields.remove(other);
+        let mut changed = self.current.clone();
+        let Some(Value::Map(fields)) = at_mut(&mut changed, path) else { return };
+        let Some(held) = fields.remove(other) else { return };
+        let with = self.schema.view(self.current, self.mask);
+        if self.schema.view(&changed, self.mask) == with {
+            return;
         }
-        let shown = self.schema.view(&without, self.mask).value;
-        let shown = at(&shown, path).and_then(|map| map.get(key));
-        if shown != Some(seen) {
+        // A field that is read under the other name reads the same under its own. Any other has lost what it is read by.
+        if let Some(Value::Map(fields)) = at_mut(&mut changed, path) {
+            fields.insert(key.to_owned(), held);
+        }
+        let renamed = self.schema.view(&changed, self.mask);
+        if renamed == with && at(&renamed.value, path).and_then(|map| map.get(key)) == Some(seen) {
             self.found.insert(pair);
         }
     }

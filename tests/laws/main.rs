@@ -300,7 +300,8 @@ impl<'a> Run<'a> {
         self.sync(round.order);
         // An app that makes an edit and takes it back has written something, which is not seen from its values.
         let mut known = std::collections::BTreeSet::new();
-        let again = round.edits.iter().filter(|edit| !known.insert((edit.app, edit.field)));
+        let is_making = base.is_none();
+        let again = round.edits.iter().filter(|edit| is_making || !known.insert((edit.app, edit.field)));
         let again: Vec<usize> = again.map(|edit| edit.field).collect();
         self.merged(base, documents, shown, &again)
     }

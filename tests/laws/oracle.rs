@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bevy_convex_replicate::format::Value;
 
 use crate::{
-    shape::{Content, Field, Shape, Struct, first_name},
+    shape::{Content, Field, Shape, Struct, first_name, is_blank},
     value::{Typed, Val},
 };
 
@@ -37,7 +37,9 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             let of = |val: &Val| if let Val::Int(count) = val { *count } else { 0 };
             let start = base.map_or(0, of);
             let sum: i64 = start + finals.iter().map(|val| of(val) - start).sum::<i64>();
-            match sum == *count {
+            // Two who make a counter with the same count make one.
+            let counts: BTreeSet<i64> = finals.iter().map(|val| of(val)).collect();
+            match sum == *count || base.is_none() && counts.iter().sum::<i64>() == *count {
                 true => Ok(()),
                 false => wrong(&format!("both counted, which makes {sum}")),
             }
@@ -104,6 +106,8 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 Some(held) => merge(inner, base.and_then(inside), &somes, held),
             }
         }
+        // A tuple that two apps make at once is one of the two.
+        (Shape::Tuple(_), _) if base.is_none_or(is_blank) && finals.contains(&merged) => Ok(()),
         (Shape::Tuple(shapes), Val::List(items)) => shapes.iter().enumerate().try_for_each(|(index, shape)| {
             merge(shape, base.map(|base| at(base, index)), &all_at(finals, index), &items[index])
                 .map_err(|what| format!(".{index}{what}"))
@@ -178,10 +182,20 @@ pub fn fields(
 ) -> Result<(), String> {
     let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
     for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
-        // Who has nothing of a field shows its default.
-        let base = base.map_or(field.default.as_ref(), |base| Some(at(base, index)));
-        merge(&field.shape, base, &all_at(finals, index), at(merged, index))
-            .map_err(|what| format!(".{}{what}", field.name))?;
+        let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), at(merged, index));
+        if field.alias.is_some() && base.is_none_or(|base| Some(base) == field.default.as_ref()) {
+            // Apps of two versions may have begun it under its two names.
+            continue;
+        }
+        let result = merge(&field.shape, base, &finals, merged);
+        // An app that shows the default of a field may have written it or, if its version does not know the field, not.
+        let written: Vec<&Val> = finals.into_iter().filter(|val| Some(*val) != field.default.as_ref()).collect();
+        let result = match base {
+            None if written.is_empty() => Ok(()),
+            None => result.or_else(|_| merge(&field.shape, base, &written, merged)),
+            Some(_) => result,
+        };
+        result.map_err(|what| format!(".{}{what}", field.name))?;
     }
     Ok(())
 }

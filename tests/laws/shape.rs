@@ -184,8 +184,8 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     let deeper = inside - 1;
     match rng.random_range(0..15) {
         0 | 1 => match shape(rng, deeper, plain) {
-            // serde does not tell these from `None`.
-            Shape::Option(inner) => Shape::Option(inner),
+            // serde does not tell two options apart.
+            inner if is_nullable(&inner) => inner,
             inner => Shape::Option(Arc::new(inner)),
         },
         2 => Shape::List(Arc::new(Shape::Int)),
@@ -199,7 +199,11 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
         8 => Shape::TupleStruct((0..rng.random_range(2..4)).map(|_| shape(rng, 0, plain)).collect()),
         9 => Shape::Newtype(Arc::new(shape(rng, deeper, plain))),
         10 | 11 => Shape::Struct(Arc::new(structure(rng, deeper, plain, 3))),
-        12 => Shape::Whole(Arc::new(shape(rng, deeper.min(1), plain))),
+        12 => Shape::Whole(Arc::new(match shape(rng, deeper.min(1), plain) {
+            // A counter counts.
+            Shape::Counter | Shape::Option(_) | Shape::Newtype(_) => Shape::Text,
+            inner => inner,
+        })),
         13 => Shape::Enum(Arc::new(enumeration(rng, deeper, plain))),
         _ => Shape::Keyed(Arc::new(shape(rng, deeper, plain))),
     }
@@ -223,7 +227,8 @@ pub fn structure(rng: &mut impl Rng, inside: usize, plain: bool, most: usize) ->
         field.skip = rng.random_bool(0.05);
         if field.skip || rng.random_bool(0.4) {
             field.default = Some(default(rng, &field.shape));
-            field.skip_if = rng.random_bool(0.4);
+            // What is left out is not seen, so it has to be nothing: `Vec::is_empty`, `Option::is_none`.
+            field.skip_if = field.default.as_ref().is_some_and(is_blank) && rng.random_bool(0.5);
         }
         field
     });
@@ -233,6 +238,31 @@ pub fn structure(rng: &mut impl Rng, inside: usize, plain: bool, most: usize) ->
 /// A default: empty, or sometimes not.
 fn default(rng: &mut impl Rng, shape: &Shape) -> Val {
     if rng.random_bool(0.3) { generate(shape, rng, &mut Fresh::of_edit(0)) } else { empty(shape) }
+}
+
+/// Whether there is nothing in it.
+pub fn is_blank(val: &Val) -> bool {
+    match val {
+        Val::Bool(yes) => !yes,
+        Val::Int(number) => *number == 0,
+        Val::Float(number) => *number == 0.0,
+        Val::Text(text) => text.is_empty() || text == "-",
+        Val::Bytes(bytes) => bytes.is_empty(),
+        Val::Option(held) => held.is_none(),
+        Val::List(items) => items.iter().all(is_blank),
+        Val::Map(entries) => entries.is_empty(),
+        Val::Variant(..) => false,
+        Val::Keyed(list) => list.is_empty(),
+    }
+}
+
+/// Whether it may be written as null.
+fn is_nullable(shape: &Shape) -> bool {
+    match shape {
+        Shape::Option(_) => true,
+        Shape::Newtype(inner) | Shape::Whole(inner) => is_nullable(inner),
+        _ => false,
+    }
 }
 
 /// `Default::default()`
@@ -324,11 +354,12 @@ pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
     if rng.random_bool(0.7) {
         let id = fields.iter().filter(|field| field.name != "id").map(|field| field.id + 1).max().unwrap_or(0);
         let new = shape(rng, depth.min(2), true);
-        let new = if rng.random_bool(0.3) && !matches!(new, Shape::Option(_)) {
+        let new = if rng.random_bool(0.3) && !is_nullable(&new) {
             field(id, FIELDS[id][0], Shape::Option(Arc::new(new)))
         } else {
-            let default = Some(default(rng, &new));
-            Field { default, skip_if: rng.random_bool(0.2), ..field(id, FIELDS[id][0], new) }
+            let default = default(rng, &new);
+            let skip_if = is_blank(&default) && rng.random_bool(0.4);
+            Field { default: Some(default), skip_if, ..field(id, FIELDS[id][0], new) }
         };
         fields.push(new);
     }

@@ -176,10 +176,10 @@ impl Serialize for ContentOf<'_> {
     }
 }
 
-/// The tag of an adjacently tagged enum.
-struct Tag(u32, &'static str);
+/// The tag of an adjacently tagged enum. The format knows it by the name that serde gives to this type.
+struct AdjacentlyTaggedEnumVariant(u32, &'static str);
 
-impl Serialize for Tag {
+impl Serialize for AdjacentlyTaggedEnumVariant {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit_variant("Enum", self.0, self.1)
     }
@@ -229,7 +229,7 @@ fn write_enum<S: Serializer>(serializer: S, shape: &Enum, index: usize, items: &
         (Repr::Adjacent, content) => {
             let has_content = !matches!(content, Content::Unit);
             let mut fields = serializer.serialize_struct("Enum", 1 + usize::from(has_content))?;
-            fields.serialize_field(TAG, &Tag(number, name))?;
+            fields.serialize_field(TAG, &AdjacentlyTaggedEnumVariant(number, name))?;
             if has_content {
                 fields.serialize_field(CONTENT, &ContentOf(content, items))?;
             }
