@@ -302,6 +302,10 @@ impl<T: Transactable> Edit<'_, T> {
                 if scalar(held).as_ref() == Some(value) && !is_other {
                     return Ok(false);
                 }
+                if is_other && matches!(held, ScalarValue::F64(_)) {
+                    // To Automerge the two zeros are equal, and it does not write what is there already.
+                    put(self.document, parent, prop.clone(), &Value::Null)?;
+                }
                 put(self.document, parent, prop, value).map(|()| true)
             }
         }

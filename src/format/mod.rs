@@ -56,7 +56,7 @@ pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub use keyed::{ItemKey, KeyedList};
-pub(crate) use place::{PlaceChange, first_changes, prepare};
+pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
 pub use read::{conflicts, read};

@@ -7,7 +7,7 @@
 //!
 //! Why such a change is sound:
 //!
-//! - **Actor and sequence number.** The actor is a hash of the place, and the change is the only one of this actor. So (actor, sequence number)
+//! - **Actor and sequence number.** The actor is a hash of the place and the dependencies, and the change is the only one of this actor. So (actor, sequence number)
 //!   names one change, as Automerge and the backends require, and no replica continues the actor.
 //! - **Dependencies.** It depends on the change that made the object it is in and on those that made what it replaces, and on nothing else. Its first
 //!   operation has the number after theirs. Both are the same for every app that sees the place in the same state.
@@ -32,6 +32,7 @@ use sha2::{Digest, Sha256};
 use super::{
     FormatError, ID, Merge, RESERVED, Value,
     edit::{Options, changed, is_register},
+    first::Writer,
     list::Plan,
     read,
 };
@@ -40,6 +41,10 @@ use crate::limits::NESTING;
 /// How often a container is made again by such a change at a place where it was deleted. Finding the next one takes a hash for each; beyond, the
 /// container is put in the ordinary way.
 const AGAIN: u64 = 64;
+
+/// The length of these changes' actors, by which they are told from others: those of apps and of Automerge's libraries are 16 bytes long, and a few
+/// bytes longer for an edit that is made at an earlier version.
+const ACTOR_BYTES: usize = 24;
 
 /// A change that follows from a place, and the root field it is in.
 pub(crate) struct PlaceChange {
@@ -135,14 +140,26 @@ fn adds(value: &Value) -> bool {
 pub(crate) fn first_changes(id: &str, value: &Value) -> Result<Vec<PlaceChange>, FormatError> {
     let nothing = Value::Map(Default::default());
     let fields = changed(&nothing, value)?;
-    let mut places = Places { document: id, field: ID.to_owned(), made: Vec::new() };
-    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
-    places.fill(&Parent::root(), ID, &Value::Text(id.to_owned()));
+    let mut places = Places { document: id, field: String::new(), made: Vec::new() };
     for (key, _, value) in fields {
         places.field.clone_from(key);
         places.fill(&Parent::root(), key, value);
     }
+    // The id comes last and depends on all the rest: a document without one has not arrived whole.
+    let mut whole = Parent::root();
+    for place in &places.made {
+        include(&mut whole.deps, &place.change);
+        whole.start = whole.start.max(after(place.change.max_op()));
+    }
+    places.field = ID.to_owned();
+    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
+    places.put(&whole, ID, &Value::Text(id.to_owned()));
     Ok(places.made)
+}
+
+/// Whether a change is one of these.
+pub(crate) fn is_place_change(change: &Change) -> bool {
+    change.actor_id().to_bytes().len() == ACTOR_BYTES && change.seq() == 1 && change.timestamp() == 0
 }
 
 /// Changes of one document that follow from their places.
@@ -162,14 +179,17 @@ impl Places<'_> {
                 self.made.push(PlaceChange { field: self.field.clone(), change: container.clone() });
                 self.content(&container, parent, key, kind, value);
             }
-            None => {
-                let actor = self.actor(parent, key, &[b"value", value.plain().to_json_text().as_bytes()]);
-                let mut writer = super::first::Writer::new(&actor, parent.start);
-                writer.put(parent.object.clone(), Key::Map(key.into()), false, value);
-                let operations = writer.operations;
-                self.push(&actor, parent.deps.clone(), parent.start, operations);
-            }
+            None => self.put(parent, key, value),
         }
+    }
+
+    /// Puts `value` whole at an empty place.
+    fn put(&mut self, parent: &Parent, key: &str, value: &Value) {
+        let actor = self.actor(parent, key, &[b"value", value.to_json_text().as_bytes()]);
+        let mut writer = Writer::new(&actor, parent.start);
+        writer.put(parent.object.clone(), Key::Map(key.into()), false, value);
+        let operations = writer.operations;
+        self.push(&actor, parent.deps.clone(), parent.start, operations);
     }
 
     /// What a container holds when it is made.
@@ -195,7 +215,7 @@ impl Places<'_> {
             }
             (Kind::Text | Kind::List, value) => {
                 let actor = self.actor(&inside, "", &[b"content", value.to_json_text().as_bytes()]);
-                let mut writer = super::first::Writer::new(&actor, inside.start);
+                let mut writer = Writer::new(&actor, inside.start);
                 writer.fill(inside.object.clone(), value);
                 let operations = writer.operations;
                 if !operations.is_empty() {
@@ -238,13 +258,14 @@ impl Places<'_> {
             ObjectId::Id(id) => name_of(id),
         };
         let mut hash = Sha256::new();
-        for part in
-            [b"place/1".as_slice(), self.document.as_bytes(), object.as_bytes(), key.as_bytes()].iter().chain(content)
-        {
+        let mut deps = parent.deps.clone();
+        deps.sort_unstable();
+        let place = [b"place/1".as_slice(), self.document.as_bytes(), object.as_bytes(), key.as_bytes()];
+        for part in place.into_iter().chain(deps.iter().map(|hash| hash.0.as_slice())).chain(content.iter().copied()) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        ActorId::from(&hash.finalize()[..16])
+        ActorId::from(&hash.finalize()[..ACTOR_BYTES])
     }
 }
 

@@ -148,8 +148,21 @@ impl Live {
         }
     }
 
-    pub(super) fn exists(&mut self) -> bool {
-        !self.heads().is_empty()
+    /// Whether the document has arrived whole. One of a plain name is made by several changes, of which the last has its id.
+    pub(super) fn is_whole(&mut self) -> bool {
+        match &mut self.content {
+            Content::Blank => false,
+            Content::First { value, bytes, .. } => {
+                value.get(format::ID).is_some()
+                    || inspect::change(bytes).is_ok_and(|change| !format::is_place_change(&change))
+            }
+            Content::Open(opened) => opened.is_whole(),
+        }
+    }
+
+    /// What the store keeps to fill the world at the next start: nothing of a document that has not arrived whole.
+    pub(super) fn cached(&mut self) -> Value {
+        if self.is_whole() { self.value() } else { Value::Null }
     }
 
     /// The world was given the current version as `generation`.
@@ -221,9 +234,12 @@ impl Live {
     ) -> Result<Edited, FormatError> {
         self.forget_older_bases(generation);
         let tip = self.heads();
-        if let (Content::Blank, Change::Put { value, put, .. }) = (&self.content, change) {
+        if !self.is_whole()
+            && let Change::Put { value, put, .. } = change
+        {
             // Only an entity that was just spawned can be another app's, too.
-            let is_own = *put == Put::Edited || is_new_name(id, seconds);
+            let is_blank = matches!(self.content, Content::Blank);
+            let is_own = is_blank && (*put == Put::Edited || is_new_name(id, seconds));
             let made = match is_own {
                 true => {
                     let nothing = Value::Map(BTreeMap::new());

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use automerge::{
-    ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT,
+    ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
     transaction::{CommitOptions, Transactable},
 };
 
@@ -100,8 +100,15 @@ impl Opened {
         value
     }
 
-    /// Takes the first changes of all.
-    pub(super) fn begin(&mut self, changes: Vec<PlaceChange>) -> Result<Made, FormatError> {
+    /// Whether the document has arrived whole.
+    pub(super) fn is_whole(&mut self) -> bool {
+        let has_id = self.document.get(ROOT, format::ID).is_ok_and(|id| id.is_some());
+        has_id || self.document.get_changes(&[]).iter().any(|change| !format::is_place_change(change))
+    }
+
+    /// Takes the first changes of all. Some of them may have come from elsewhere.
+    pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Made, FormatError> {
+        changes.retain(|place| !self.document.get_missing_deps(&[place.change.hash()]).is_empty());
         self.document.apply_changes(changes.iter().map(|place| place.change.clone())).map_err(automerge_error)?;
         Ok(Made { changes: changes.into_iter().map(MadeChange::from).collect() })
     }

@@ -179,7 +179,7 @@ impl Replica {
         // Reading the merged document is part of it: there, too, a panic would be this document's.
         let merged = inspect::guarded("merge", || {
             live.merge(&chunks).map(|(merged, damaged)| {
-                let state = (!merged.chunks.is_empty()).then(|| (live.heads(), live.value()));
+                let state = (!merged.chunks.is_empty()).then(|| (live.heads(), live.cached()));
                 (merged, damaged, state)
             })
         });

@@ -21,7 +21,8 @@ impl Replica {
             let document = collection.documents.entry(stored.id.clone()).or_default();
             document.generation = 1;
             // Without heads it has only changes that wait for lost ones to come back.
-            if stored.value.is_deleted() || stored.heads.is_empty() {
+            let is_whole = stored.value.as_map().is_some();
+            if stored.value.is_deleted() || stored.heads.is_empty() || !is_whole {
                 continue;
             }
             self.effects.push_back(Effect::Deliver(Delta {
@@ -79,7 +80,7 @@ impl Replica {
 
         let mut origin = Origin::Remote;
         let mut answer = document.generation > edit.generation;
-        let exists = live.exists();
+        let exists = live.is_whole();
         let mut wins = true;
         match &edit.change {
             // The app made a document of a name that exists already. The one that exists wins, unless it is deleted.
@@ -103,7 +104,7 @@ impl Replica {
                 return Ok((None, Vec::new()));
             }
             let edited = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
-            Ok((edited.made.map(|made| (made, live.heads(), live.value())), edited.problems))
+            Ok((edited.made.map(|made| (made, live.heads(), live.cached())), edited.problems))
         });
         let (made, problems) = match result {
             Ok(Ok(edited)) => edited,
@@ -183,6 +184,9 @@ impl Replica {
 /// Gives the world the current version of a loaded document.
 pub(super) fn deliver(effects: &mut VecDeque<Effect>, key: &DocumentKey, document: &mut Document, origin: Origin) {
     let State::Live(live) = &mut document.state else { return };
+    if !live.is_whole() {
+        return;
+    }
     document.generation += 1;
     live.delivered(document.generation);
     let value = live.value();

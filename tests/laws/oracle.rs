@@ -113,6 +113,8 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 .map_err(|what| format!(".{index}{what}"))
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
+        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one then.
+        (Shape::Struct(inner), _) if base.is_none() && leaves_out(inner) && finals.contains(&merged) => Ok(()),
         (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
         (Shape::Enum(inner), Val::Variant(variant, items)) => {
             if changed.contains(&merged) {
@@ -172,6 +174,10 @@ fn all_at<'a>(vals: &[&'a Val], index: usize) -> Vec<&'a Val> {
     vals.iter().map(|val| at(val, index)).collect()
 }
 
+fn leaves_out(shape: &Struct) -> bool {
+    shape.fields.iter().any(|field| field.skip_if)
+}
+
 /// The same for the fields of a struct, but for those that are not looked at.
 pub fn fields(
     shape: &Struct,
@@ -183,10 +189,13 @@ pub fn fields(
     let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
     for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
         let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), at(merged, index));
-        if field.alias.is_some() && base.is_none_or(|base| Some(base) == field.default.as_ref()) {
-            // Apps of two versions may have begun it under its two names.
+        // Apps of two versions may have begun it under its two names.
+        let is_unnamed = base.is_none_or(|base| Some(base) == field.default.as_ref());
+        if field.alias.is_some() && is_unnamed {
             continue;
         }
+        // What is left out is not seen: all of it is new to an app that changes a part.
+        let base = base.filter(|base| !field.skip_if || Some(*base) != field.default.as_ref());
         let result = merge(&field.shape, base, &finals, merged);
         // An app that shows the default of a field may have written it or, if its version does not know the field, not.
         let written: Vec<&Val> = finals.into_iter().filter(|val| Some(*val) != field.default.as_ref()).collect();
@@ -285,6 +294,15 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
 pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
     let is_called_for = |path: &Vec<String>| app.iter().any(|other| path.starts_with(other) || other.starts_with(path));
     document.iter().find(|path| !is_called_for(path)).cloned()
+}
+
+/// Whether it has a field under a later version's name.
+pub fn is_renamed(value: &Value) -> bool {
+    match value {
+        Value::Map(fields) => fields.iter().any(|(key, value)| first_name(key) != key || is_renamed(value)),
+        Value::List(items) => items.iter().any(is_renamed),
+        _ => false,
+    }
 }
 
 /// What is compared of a value: fields that are not written are as they are.

@@ -1,0 +1,236 @@
+//! What both add survives, also where both are the first to use a place.
+
+use super::*;
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+struct Before {
+    name: String,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+struct After {
+    name: String,
+    #[serde(default)]
+    tags: Vec<Scalar>,
+    #[serde(default)]
+    notes: String,
+    #[serde(default)]
+    votes: Counter,
+    #[serde(default)]
+    scores: BTreeMap<String, Counter>,
+    #[serde(default)]
+    detail: Detail,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+struct Detail {
+    lines: Vec<String>,
+    open: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+struct Optional {
+    tags: Option<Vec<Scalar>>,
+    notes: Option<String>,
+    votes: Option<Counter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    detail: Option<Detail>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+struct Skipped {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Scalar>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    notes: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    votes: Counter,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<u8>,
+    scores: BTreeMap<String, Vec<u8>>,
+}
+
+fn is_zero(counter: &Counter) -> bool {
+    counter.0 == 0
+}
+
+fn sorted(mut tags: Vec<Scalar>) -> Vec<Scalar> {
+    tags.sort();
+    tags
+}
+
+#[test]
+fn both_use_a_field_that_an_update_added_for_the_first_time() {
+    let (mut old, mut one, mut log) = versions::<Before, After>(Before { name: "n".into() });
+    let mut other = App::<After>::new(3, "thing");
+    meet(&mut one, &mut other, &mut log);
+    one.edit(|after| {
+        after.tags.push(scalar("a"));
+        after.notes = "left".into();
+        after.votes += 1;
+        after.scores.insert("ada".into(), Counter(1));
+        after.detail.lines.push("x".into());
+    });
+    other.edit(|after| {
+        after.tags.push(scalar("b"));
+        after.notes = "right".into();
+        after.votes += 1;
+        after.scores.insert("ada".into(), Counter(2));
+        after.scores.insert("bob".into(), Counter(3));
+        after.detail.lines.push("y".into());
+        after.detail.open = true;
+    });
+    meet(&mut one, &mut other, &mut log);
+    let merged = one.shown().clone();
+    assert_eq!(merged, *other.shown());
+    assert_eq!(sorted(merged.tags), [scalar("a"), scalar("b")]);
+    assert!(merged.notes.contains("left") && merged.notes.contains("right"), "{}", merged.notes);
+    assert_eq!(merged.votes, Counter(2));
+    assert_eq!(merged.scores, BTreeMap::from([("ada".into(), Counter(3)), ("bob".into(), Counter(3))]));
+    assert_eq!(merged.detail.lines.len(), 2);
+    assert!(merged.detail.open);
+    old.pull(&log);
+    old.apply();
+    old.edit(|before| before.name = "m".into());
+    meet(&mut old, &mut one, &mut log);
+    assert_eq!(one.shown().votes, Counter(2));
+}
+
+#[test]
+fn a_default_that_is_not_empty_is_there_once() {
+    fn untitled() -> String {
+        "Untitled".into()
+    }
+    fn ten() -> Counter {
+        Counter(10)
+    }
+    fn tags() -> Vec<Scalar> {
+        vec![scalar("new")]
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Late {
+        name: String,
+        #[serde(default = "untitled")]
+        title: String,
+        #[serde(default = "ten")]
+        lives: Counter,
+        #[serde(default = "tags")]
+        tags: Vec<Scalar>,
+    }
+    let (_old, mut one, mut log) = versions::<Before, Late>(Before { name: "n".into() });
+    let mut other = App::<Late>::new(3, "thing");
+    meet(&mut one, &mut other, &mut log);
+    one.edit(|late| {
+        late.title.push('!');
+        late.lives -= 1;
+        late.tags.push(scalar("a"));
+    });
+    assert_eq!(one.value().get("lives"), Some(&Value::Counter(9)));
+    other.edit(|late| {
+        late.title.insert(0, '>');
+        late.lives -= 1;
+        late.tags.push(scalar("b"));
+    });
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(one.shown(), other.shown());
+    assert_eq!(one.shown().title, ">Untitled!");
+    assert_eq!(one.shown().lives, Counter(8));
+    assert_eq!(sorted(one.shown().tags.clone()), [scalar("a"), scalar("b"), scalar("new")]);
+}
+
+#[test]
+fn none_becomes_some_for_both() {
+    let fill = |tag: &'static str| {
+        move |optional: &mut Optional| {
+            optional.tags = Some(vec![scalar(tag)]);
+            optional.notes = Some(tag.into());
+            optional.votes = Some(Counter(1));
+            optional.detail = Some(Detail { lines: texts([tag]), open: false });
+        }
+    };
+    let merged = at_once(Optional::default(), fill("a"), fill("b"));
+    assert_eq!(sorted(merged.tags.unwrap()), [scalar("a"), scalar("b")]);
+    let notes = merged.notes.unwrap();
+    assert!(notes == "ab" || notes == "ba", "{notes}");
+    assert_eq!(merged.votes, Some(Counter(2)));
+    assert_eq!(merged.detail.unwrap().lines.len(), 2);
+}
+
+#[test]
+fn what_was_taken_away_can_be_used_again_by_both() {
+    let (mut one, mut other, mut log) = pair(Optional::default());
+    for round in 0..3 {
+        one.edit(|optional| optional.tags = Some(vec![scalar("a")]));
+        other.edit(|optional| optional.tags = Some(vec![scalar("b")]));
+        one.edit(|optional| optional.detail = Some(Detail { lines: texts(["x"]), open: true }));
+        other.edit(|optional| optional.detail = Some(Detail { lines: texts(["y"]), open: true }));
+        meet(&mut one, &mut other, &mut log);
+        let shown = one.shown().clone();
+        assert_eq!(sorted(shown.tags.unwrap()), [scalar("a"), scalar("b")], "round {round}");
+        assert_eq!(shown.detail.unwrap().lines.len(), 2, "round {round}");
+        one.edit(|optional| *optional = Optional::default());
+        meet(&mut one, &mut other, &mut log);
+        assert_eq!(*other.shown(), Optional::default());
+    }
+}
+
+#[test]
+fn what_one_adds_survives_that_the_other_has_emptied_the_container() {
+    let start = Skipped {
+        tags: vec![scalar("old")],
+        notes: "old".into(),
+        votes: Counter(5),
+        due: Some(1),
+        scores: BTreeMap::from([("ada".into(), vec![1])]),
+    };
+    let merged = at_once(
+        start,
+        |skipped| *skipped = Skipped::default(),
+        |skipped| {
+            skipped.tags.push(scalar("new"));
+            skipped.notes.push_str(" new");
+            skipped.votes += 2;
+        },
+    );
+    assert_eq!(merged.tags, [scalar("new")]);
+    assert_eq!(merged.notes, " new");
+    assert_eq!(merged.votes, Counter(2));
+    assert_eq!((merged.due, merged.scores), (None, BTreeMap::new()));
+}
+
+#[test]
+fn a_key_of_a_map_that_both_use_first_holds_what_both_add() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Board {
+        players: BTreeMap<String, Player>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Player {
+        items: Vec<Scalar>,
+        gold: Counter,
+        name: Scalar,
+    }
+    let join = |item: &'static str| {
+        move |board: &mut Board| {
+            let player = board.players.entry("ada".into()).or_default();
+            player.items.push(scalar(item));
+            player.gold += 1;
+            player.name = scalar("Ada");
+        }
+    };
+    let merged = at_once(Board::default(), join("a"), join("b"));
+    let ada = &merged.players["ada"];
+    assert_eq!((sorted(ada.items.clone()).len(), ada.gold, &ada.name), (2, Counter(2), &scalar("Ada")));
+}
+
+#[test]
+fn an_app_that_edits_before_it_shows_what_the_other_made_there_adds_to_it() {
+    let (mut one, mut other, mut log) = pair(Optional::default());
+    one.edit(|optional| optional.tags = Some(vec![scalar("a")]));
+    one.push(&mut log);
+    // The other app has it, and its world does not show it yet.
+    other.pull(&log);
+    other.edit(|optional| optional.tags = Some(vec![scalar("b")]));
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(sorted(one.shown().tags.clone().unwrap()), [scalar("a"), scalar("b")]);
+}

@@ -1,0 +1,126 @@
+//! The same made twice is there once, and an edit made elsewhere is never lost to a default.
+
+use super::*;
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Settings {
+    theme: Scalar,
+    title: String,
+    volume: u8,
+    visits: Counter,
+    tags: Vec<Scalar>,
+    keys: BTreeMap<String, Scalar>,
+    window: [u16; 2],
+}
+
+fn defaults() -> Settings {
+    Settings {
+        theme: scalar("light"),
+        title: "Settings".into(),
+        volume: 5,
+        visits: Counter(1),
+        tags: vec![scalar("default")],
+        keys: BTreeMap::from([("jump".into(), scalar("space"))]),
+        window: [800, 600],
+    }
+}
+
+#[test]
+fn two_who_make_the_same_document_have_made_it_once() {
+    let (mut one, mut other, mut log) = (App::new(1, "settings"), App::new(2, "settings"), Log::default());
+    one.spawn(defaults());
+    other.spawn(defaults());
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!((one.shown(), other.shown()), (&defaults(), &defaults()));
+    assert_eq!(one.conflicts("theme").len(), 1);
+}
+
+#[test]
+fn edits_made_elsewhere_win_over_defaults_made_later_also_over_those_of_another_version() {
+    let (mut owner, mut log) = (App::new(1, "settings"), Log::default());
+    owner.spawn(defaults());
+    let edited = Settings {
+        theme: scalar("dark"),
+        title: "My settings".into(),
+        volume: 9,
+        visits: Counter(3),
+        tags: vec![scalar("default"), scalar("mine")],
+        keys: BTreeMap::from([("jump".into(), scalar("w"))]),
+        window: [1024, 600],
+    };
+    owner.edit(|settings| *settings = edited.clone());
+    for (number, fresh) in [
+        (2, defaults()),
+        (3, Settings { theme: scalar("sepia"), volume: 7, window: [1, 1], ..defaults() }),
+        (4, Settings { keys: BTreeMap::from([("jump".into(), scalar("x"))]), ..defaults() }),
+    ] {
+        let mut device = App::new(number, "settings");
+        device.ensure(fresh);
+        meet(&mut owner, &mut device, &mut log);
+        assert_eq!((owner.shown(), device.shown()), (&edited, &edited), "device {number}");
+    }
+}
+
+#[test]
+fn a_document_is_ensured_only_where_there_is_none() {
+    let (mut one, mut log) = (App::new(1, "settings"), Log::default());
+    one.ensure(defaults());
+    one.edit(|settings| settings.volume = 1);
+    one.push(&mut log);
+    let mut other = App::new(2, "settings");
+    other.pull(&log);
+    let stored = other.stored;
+    other.ensure(Settings { volume: 9, ..defaults() });
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(other.shown().volume, 1);
+    assert_eq!(other.stored, stored, "nothing was written");
+}
+
+#[test]
+fn two_documents_of_one_name_that_differ_keep_what_both_have() {
+    let (mut one, mut other, mut log) = (App::new(1, "settings"), App::new(2, "settings"), Log::default());
+    one.spawn(Settings { tags: vec![scalar("a")], visits: Counter(2), ..defaults() });
+    other.spawn(Settings { tags: vec![scalar("b")], visits: Counter(3), ..defaults() });
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(one.shown(), other.shown());
+    let mut tags = one.shown().tags.clone();
+    tags.sort();
+    assert_eq!(tags, [scalar("a"), scalar("b")]);
+    assert_eq!(one.shown().visits, Counter(5));
+    assert_eq!(one.shown().title, "Settings");
+}
+
+#[test]
+fn fields_that_equal_their_default_are_written_when_the_document_is_made() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct Place {
+        x: f32,
+        scale: Counter,
+    }
+    let (mut one, mut other, mut log) = pair(Place::default());
+    assert!(one.value().get("x").is_some() && one.value().get("scale").is_some());
+    one.edit(|place| place.scale += 1);
+    other.edit(|place| place.scale += 1);
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(one.shown().scale, Counter(2));
+}
+
+#[test]
+fn an_edit_does_not_spell_out_other_fields_defaults() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Old {
+        name: Scalar,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct New {
+        name: Scalar,
+        volume: u8,
+        tags: Vec<u8>,
+    }
+    let (mut old, mut new, mut log) = versions::<Old, New>(Old { name: scalar("a") });
+    new.edit(|new| new.name = scalar("b"));
+    meet(&mut old, &mut new, &mut log);
+    assert_eq!((old.value().get("volume"), old.value().get("tags")), (None, None));
+}

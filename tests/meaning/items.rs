@@ -1,0 +1,78 @@
+//! An item of a list is one item.
+
+use super::*;
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Step {
+    id: Scalar,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct List {
+    steps: Vec<Step>,
+}
+
+fn step(id: &str) -> Step {
+    Step { id: scalar(id), text: id.into() }
+}
+
+fn ids(list: &List) -> Vec<&str> {
+    list.steps.iter().map(|step| step.id.as_str()).collect()
+}
+
+fn start() -> List {
+    List { steps: ["a", "b", "c", "d"].map(step).to_vec() }
+}
+
+#[test]
+fn an_item_that_two_move_at_once_is_shown_once_and_the_next_edit_removes_the_other() {
+    let (mut one, mut other, mut log) = pair(start());
+    one.edit(|list| {
+        let step = list.steps.remove(0);
+        list.steps.push(step);
+    });
+    other.edit(|list| {
+        let step = list.steps.remove(0);
+        list.steps.insert(2, step);
+    });
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(one.shown(), other.shown());
+    let mut shown = ids(one.shown());
+    shown.sort_unstable();
+    assert_eq!(shown, ["a", "b", "c", "d"]);
+    one.edit(|list| list.steps.push(step("e")));
+    meet(&mut one, &mut other, &mut log);
+    let Some(Value::List(held)) = one.value().get("steps").cloned() else { panic!("it is a list") };
+    assert_eq!(held.len(), 5);
+    assert_eq!(ids(other.shown()).len(), 5);
+}
+
+#[test]
+fn a_list_with_an_item_twice_is_refused_with_the_place() {
+    let (mut one, ..) = pair(start());
+    one.edit(|list| list.steps.push(step("a")));
+    let told = one.failures.join("; ");
+    assert!(told.contains("steps[4]") && told.contains("rename"), "{told}");
+    one.edit(|list| list.steps[4] = step("e"));
+    assert_eq!(one.failures.len(), 1);
+    let Some(Value::List(held)) = one.value().get("steps").cloned() else { panic!("it is a list") };
+    assert_eq!(held.len(), 5);
+}
+
+#[test]
+fn an_item_keeps_what_another_edits_in_it_while_others_come_and_go() {
+    let merged = at_once(
+        start(),
+        |list| {
+            list.steps.remove(0);
+            list.steps.insert(1, step("x"));
+        },
+        |list| {
+            list.steps[1].text.push('!');
+            list.steps[3].text.push('?');
+        },
+    );
+    let texts: Vec<_> = merged.steps.iter().map(|step| step.text.as_str()).collect();
+    assert_eq!(texts, ["b!", "x", "c", "d?"]);
+}
