@@ -5,3 +5,5 @@ mod param;
 
 pub use commands::{DocumentCommandsExt, DocumentEntityCommandsExt, SyncControl};
 pub use param::Collection;
+
+pub use crate::ecs::{DocumentParent, DocumentRef, Documents};

@@ -54,7 +54,7 @@ pub enum ChangeKind {
     Inserted,
     /// It has another value.
     Updated,
-    /// The document is deleted.
+    /// The document is deleted; or the component was removed from it, and `entity` goes on showing the document.
     Removed,
 }
 

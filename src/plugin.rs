@@ -88,6 +88,7 @@ fn prepare(app: &mut App) {
 fn start(world: &mut World) {
     let Some(Starting(config)) = world.remove_resource() else { return };
     let configs = world.resource_mut::<Collections>().seal();
+    ecs::hierarchy::check(world);
     if !world.contains_resource::<Link>() {
         let link = config.connect(world, configs);
         world.insert_resource(link);

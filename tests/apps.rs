@@ -113,6 +113,54 @@ fn the_components_of_a_document_are_edited_apart_and_come_back_together() {
 }
 
 #[test]
+fn a_component_removed_from_a_document_goes_everywhere_and_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let mut one = app(&folder.path().join("one"), |plugin| plugin.deployment(backend.url()));
+    let mut two = app(&folder.path().join("two"), |plugin| plugin.deployment(backend.url()));
+    let ada = one.world_mut().spawn((player("Ada"), at(1.0, 2.0), id("ada"))).id();
+    let shown = |position| Players::from([("ada".to_string(), (Some(player("Ada")), position))]);
+    let both_show = |one: &mut App, two: &mut App, position: Option<Position>| {
+        until("both show it", &mut [one, two], |apps| {
+            apps.iter_mut().all(|app| is_quiet(app) && players(app) == shown(position.clone())).then_some(())
+        });
+    };
+    both_show(&mut one, &mut two, Some(at(1.0, 2.0)));
+    // The one that made it removes it, and the other one puts it back and removes it in turn.
+    one.world_mut().commands().entity(ada).remove_from_document::<Position>();
+    both_show(&mut one, &mut two, None);
+    let world = two.world_mut();
+    let other = world.query_filtered::<Entity, With<Player>>().single(world).unwrap();
+    two.world_mut().entity_mut(other).insert(at(3.0, 4.0));
+    both_show(&mut one, &mut two, Some(at(3.0, 4.0)));
+    two.world_mut().commands().entity(other).remove_from_document::<Position>();
+    both_show(&mut one, &mut two, None);
+    let row = backend.rows("players").into_iter().next().unwrap().1;
+    let convex::Value::Object(row) = row else { panic!("a row is an object: {row:?}") };
+    assert!(row.contains_key("name") && !row.contains_key("x") && !row.contains_key("y"), "{row:?}");
+    assert!(whole::failures(&one).is_empty() && whole::failures(&two).is_empty());
+}
+
+#[test]
+fn a_hidden_document_spawned_with_more_components_gains_them_and_keeps_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = app(&folder.path().join("one"), |plugin| plugin);
+    let ada = one.world_mut().spawn((player("Ada"), id("ada"))).id();
+    until_it("it is saved", &mut one, |app| status(app).is_saved() && players(app).len() == 1);
+    one.world_mut().despawn(ada);
+    one.update();
+    one.world_mut().spawn((player("default"), at(1.0, 2.0), id("ada")));
+    let shown = Players::from([("ada".to_string(), (Some(player("Ada")), Some(at(1.0, 2.0))))]);
+    until_it("it is shown", &mut one, |app| players(app) == shown);
+    one.update();
+    until_it("it is saved", &mut one, |app| status(app).is_saved());
+    drop(one);
+    let mut again = app(&folder.path().join("one"), |plugin| plugin);
+    until_it("it has both", &mut again, |app| players(app) == shown);
+    assert!(whole::failures(&again).is_empty());
+}
+
+#[test]
 fn the_collections_of_an_app_share_a_connection() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();

@@ -78,6 +78,51 @@ fn both_components_changed_are_one_edit() {
 }
 
 #[test]
+fn a_component_removed_from_the_document_is_an_edit() {
+    let mut world = players();
+    let entity = world.app.world_mut().spawn((player("Ada"), at(1.0), id("a"))).id();
+    world.edits_by_frame();
+    world.changes::<Position>();
+    world.app.world_mut().get_mut::<Position>(entity).unwrap().x = 2.0;
+    world.queue(|commands| commands.entity(entity).remove_from_document::<Position>());
+    assert_eq!(world.app.world().get::<Position>(entity), None);
+    let sent = world.edits_by_frame();
+    assert_eq!(masks(&sent), [0b10, 0b10], "the last edit, and the removal");
+    let Sent::Put { value, .. } = &sent[1] else { panic!("{sent:?}") };
+    assert_eq!(*value, bevy_convex_replicate::format::Value::Map(Default::default()));
+    let told_of: Vec<_> = world.changes::<Position>().into_iter().map(|told| (told.kind, told.shown)).collect();
+    assert_eq!(told_of, [(ChangeKind::Updated, true), (ChangeKind::Removed, true)]);
+    // Another one puts it back.
+    world.deliver_content("a", 1, 9, content(Some(player("Ada")), Some(at(3.0))), Origin::Remote);
+    world.frame();
+    assert_eq!(world.get_as("a"), Some(at(3.0)));
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn what_cannot_be_removed_from_a_document_is_told() {
+    let mut world = world(|app| {
+        app.replicate_bundle::<(Player, Position)>("players").replicate::<Task>("tasks");
+    });
+    let alone = world.app.world_mut().spawn((task("one"), id("a"))).id();
+    let none = world.app.world_mut().spawn(player("Ada")).id();
+    world.edits_by_frame();
+    world.queue(|commands| {
+        commands.entity(alone).remove_from_document::<Task>();
+        commands.entity(alone).remove_from_document::<Position>();
+        commands.entity(none).remove_from_document::<Position>();
+    });
+    assert_eq!(world.edits_by_frame(), []);
+    let messages: Vec<_> = world.failures().into_iter().map(|failure| failure.message).collect();
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    for (message, part) in messages.iter().zip(["all there is", "no component of its collection", "shows no document"])
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(world.app.world().get::<Task>(alone).is_some());
+}
+
+#[test]
 fn a_whole_document_is_applied_without_an_echo() {
     let mut world = players();
     world.deliver_content("a", 1, 0, content(Some(player("Ada")), Some(at(1.0))), Origin::Remote);

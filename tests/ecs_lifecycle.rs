@@ -185,6 +185,25 @@ fn a_hidden_document_comes_back_when_it_is_shown() {
 }
 
 #[test]
+fn a_hidden_document_that_is_spawned_again_shows_what_is_stored() {
+    let mut world = tasks();
+    let first = world.shown("a", task("stored"));
+    world.app.world_mut().despawn(first);
+    world.deliver("a", 2, 0, Some(task("edited elsewhere")));
+    world.frame();
+    world.sent();
+    let again = world.app.world_mut().spawn((task("default"), id("a"))).id();
+    assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())], "a default is no edit");
+    world.deliver("a", 3, 0, Some(task("edited elsewhere")));
+    world.frame();
+    assert_eq!((world.entity("a"), world.get("a")), (Some(again), Some(task("edited elsewhere"))));
+    // From then on it is a document like others.
+    world.edit("a", |task| task.done = true);
+    assert_eq!(texts(&world.edits_by_frame()), ["edited elsewhere"]);
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
 fn all_hidden_documents_come_back_together() {
     let mut world = tasks();
     for name in ["a", "b", "c"] {

@@ -14,6 +14,11 @@ struct Other {
 #[derive(Component, Serialize, Deserialize, Clone)]
 struct Number(f32);
 
+#[derive(Component, Serialize, Deserialize, Clone)]
+struct Place {
+    x: f32,
+}
+
 /// The failure of registering, and proof that the collection `tasks` works nevertheless.
 fn refused(build: impl FnOnce(&mut App)) -> Failure {
     let mut world = world(|app| {
@@ -70,6 +75,73 @@ fn components_with_a_field_of_the_same_name_are_refused() {
         app.replicate_bundle::<(Other, Note)>("notes");
     });
     assert!(failure.message.contains("`text`"), "{failure}");
+}
+
+/// Called as bevy's, which serde knows with bevy's feature `serialize` alone.
+mod bevy_ecs {
+    pub mod entity {
+        #[derive(serde::Serialize, serde::Deserialize, Clone)]
+        pub struct Entity(pub u64);
+    }
+}
+
+#[test]
+fn a_component_with_an_entity_is_refused() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Turret {
+        range: f32,
+        target: Option<bevy_ecs::entity::Entity>,
+    }
+    let failure = refused(|app| {
+        app.replicate::<Turret>("turrets");
+    });
+    assert!(failure.message.contains("`target`") && failure.message.contains("DocumentRef"), "{failure}");
+}
+
+#[test]
+fn a_resource_is_refused() {
+    #[derive(Resource, Serialize, Deserialize, Clone)]
+    struct Settings {
+        volume: f32,
+    }
+    let failure = refused(|app| {
+        app.insert_resource(Settings { volume: 1.0 }).replicate::<Settings>("settings");
+    });
+    assert!(failure.message.contains("is a resource"), "{failure}");
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Other, Settings)>("settings");
+    });
+    assert!(failure.message.contains("is a resource"), "{failure}");
+}
+
+#[test]
+fn a_marker_beside_other_components_is_refused() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Frozen {}
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Unit;
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Other, Frozen)>("others");
+    });
+    assert!(failure.message.contains("Frozen has no fields"), "{failure}");
+    refused(|app| {
+        app.replicate_bundle::<(Unit, Other)>("others");
+    });
+    // Alone it says all there is to say: that there is such a document.
+    let mut world = world(|app| {
+        app.replicate::<Frozen>("frozen");
+    });
+    world.app.world_mut().spawn((Frozen {}, id("a")));
+    assert_eq!(world.edits_by_frame().len(), 1);
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn a_collection_without_a_component_of_its_own_is_refused() {
+    let failure = refused(|app| {
+        app.replicate_bundle::<(Task, Place)>("others");
+    });
+    assert!(failure.message.contains("every component of tasks"), "{failure}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bevy::{
 
 use crate::{
     DocumentId,
-    ecs::{DocumentIndex, document},
+    ecs::{DocumentIndex, Replicated, document},
     worker::Command as WorkerCommand,
 };
 
@@ -29,12 +29,25 @@ pub trait DocumentEntityCommandsExt {
     /// Deletes the document that this entity shows, on all devices, and despawns the entity. (Despawning alone deletes nothing: the
     /// document is only hidden from this world.) [`Collection::restore`](super::Collection::restore) takes it back.
     fn delete_document(&mut self);
+
+    /// Removes `T` from this entity and its fields from the document that it shows, for everyone: in other apps the component is taken from the document's
+    /// entity. (`remove::<T>()` alone takes it from this entity, and the document keeps its fields.) Whoever inserts a `T` again puts it back.
+    ///
+    /// `T` must be one of several components of its collection; of a document with one component,
+    /// [`delete_document`](Self::delete_document) is what is meant. What somebody else writes into a field of it at the same time stays in the document;
+    /// if that is not all of a `T`, the document does not fit until somebody inserts or removes the component again.
+    fn remove_from_document<T: Replicated>(&mut self);
 }
 
 impl DocumentEntityCommandsExt for EntityCommands<'_> {
     fn delete_document(&mut self) {
         let entity = self.id();
         self.commands().queue(move |world: &mut World| document::delete_entity(world, entity));
+    }
+
+    fn remove_from_document<T: Replicated>(&mut self) {
+        let entity = self.id();
+        self.commands().queue(move |world: &mut World| document::remove_component::<T>(world, entity));
     }
 }
 

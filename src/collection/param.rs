@@ -4,6 +4,7 @@ use std::any::TypeId;
 
 use bevy::{ecs::system::SystemParam, prelude::*};
 
+use super::DocumentRef;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     ecs::{Collections, DocumentIndex, Replicated, document},
@@ -26,7 +27,9 @@ use crate::{
 /// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]; without this parameter, `Query<(&DocumentId, &mut T)>` and
 /// [`insert_document`](super::DocumentCommandsExt::insert_document) do.
 ///
-/// In a collection of several components, each of them gives a `Collection` of the same documents.
+/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is in several collections does not say
+/// which is meant: its changes are refused and told with [`SyncFailed`](crate::message::SyncFailed), and nothing but
+/// [`iter`](Self::iter) gives documents, of all of them.
 #[derive(SystemParam)]
 pub struct Collection<'w, 's, T: Replicated> {
     index: Option<Res<'w, DocumentIndex>>,
@@ -91,6 +94,11 @@ impl<T: Replicated> Collection<'_, '_, T> {
         (Some(*collection) == self.index_of_collection()).then_some(id)
     }
 
+    /// The entity that shows the document that `reference` names.
+    pub fn resolve(&self, reference: &DocumentRef<T>) -> Option<Entity> {
+        self.entity(reference.id())
+    }
+
     /// All documents that have a `T` and are shown.
     pub fn iter(&self) -> impl Iterator<Item = (Entity, &DocumentId, &T)> {
         self.documents.iter()
@@ -113,7 +121,7 @@ impl<T: Replicated> Collection<'_, '_, T> {
     }
 
     fn index_of_collection(&self) -> Option<CollectionIndex> {
-        Some(self.collections.as_ref()?.membership(TypeId::of::<T>())?.collection)
+        self.collections.as_ref()?.collection_of(TypeId::of::<T>())
     }
 
     fn queue(&mut self, change: impl FnOnce(&mut World, CollectionIndex) + Send + 'static) {

@@ -12,9 +12,10 @@ use super::{
     capture::{capture_now, report, send},
     collections::Collections,
     component::Change,
+    hierarchy,
     index::{DocumentIndex, Life, Slot, Spawning},
     link::Link,
-    tuple,
+    tuple::{self, Form},
 };
 use crate::{
     CollectionIndex,
@@ -207,7 +208,8 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     let from = std::mem::replace(&mut entry.generation, pending.generation);
-    let (key, entity, absent) = (entry.key.clone(), entry.entity, entry.absent);
+    let (key, entity, absent, had) = (entry.key.clone(), entry.entity, entry.absent, entry.has);
+    let is_latest = pending.seen >= entry.captures;
     let is_unwanted = entity.is_none() && (entry.hidden || (entry.is_deleted() && pending.seen < entry.captures));
     let content = SyncCell::to_inner(pending.content);
     if !is_unwanted {
@@ -220,6 +222,12 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     let Some(registered) = world.resource::<Collections>().get(key.collection) else { return Outcome::Done };
     let form = registered.form.clone();
     let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
+    let lacks = content.as_deref().map_or(0, |content| form.lacks(content));
+    // A version from before an edit of this world says nothing of what that put there.
+    let removed = if is_latest { had & lacks } else { 0 };
+    let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
+    entry.has = (had | !lacks) & !removed;
+    let was_default = std::mem::take(&mut entry.is_default);
     match (entity, content) {
         (Some(entity), Some(content)) => {
             let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
@@ -231,7 +239,17 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
             }
             let (replaced, added) = form.update(world, entity, content, absent);
             flag(world, entity, pending.misfit);
-            tuple::announce(&*form, &mut world.into(), replaced, added, change);
+            if was_default {
+                // What it was spawned with beside what the document has is an addition.
+                form.touch(world, entity, lacks & !removed);
+            }
+            let removed = removed & world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            tuple::announce(&*form, &mut world.into(), replaced, added, change.clone());
+            if removed != 0 {
+                take_away(world, &*form, slot, entity, removed);
+                change.kind = ChangeKind::Removed;
+                form.announce(&mut world.into(), removed, &change);
+            }
         }
         (None, Some(content)) => {
             let tick = world.change_tick();
@@ -246,6 +264,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
         }
         (Some(entity), None) => {
             let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
+            hierarchy::release(world, entity);
             world.resource_mut::<DocumentIndex>().dissociate(entity);
             world.despawn(entity);
             change.entity = None;
@@ -270,6 +289,15 @@ fn flag(world: &mut World, entity: Entity, misfit: Option<Box<worker::Misfit>>) 
             let since = shown.since;
             entity.insert(Misfit { problems: misfit.problems, since });
         }
+    }
+}
+
+/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it again.
+pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
+    form.remove(world, entity, mask);
+    let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);
+    if entry.entity == Some(entity) {
+        entry.absent &= !mask;
     }
 }
 

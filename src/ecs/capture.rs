@@ -10,7 +10,7 @@ use bevy::{
 
 use super::{
     advance,
-    collections::Collections,
+    collections::{Belongs, Collections},
     component::{Change, Scan},
     identity,
     index::{DocumentIndex, Life},
@@ -79,7 +79,7 @@ fn join(world: &mut DeferredWorld, entity: Entity, collection: CollectionIndex) 
     let Some(slot) = index.slot_of(entity) else {
         // Who waits for the place of another entity is given it when that one goes.
         if index.refused.get(&entity).copied().flatten().is_none() {
-            identity::associate(world, entity);
+            identity::associate_finally(world, entity);
         }
         return;
     };
@@ -88,6 +88,11 @@ fn join(world: &mut DeferredWorld, entity: Entity, collection: CollectionIndex) 
         return;
     }
     let collections = world.resource::<Collections>();
+    // A component that is in several collections is at home in this one too, or is no document's here.
+    let Ok(shown) = world.get_entity(entity) else { return };
+    if collections.of(shown.archetype()) == Belongs::To(key.collection) {
+        return;
+    }
     let name = |of| collections.get(of).map(|registered| registered.name.clone()).unwrap_or_default();
     let (shown, other) = (name(key.collection), name(collection));
     let mut index = world.resource_mut::<DocumentIndex>();
@@ -139,6 +144,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
         entry.life = Life::Alive;
     }
     entry.absent &= !mask;
+    entry.has |= mask;
     index.settled.insert(entity, now);
     let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
     tuple::announce(&*form, world, mask & !added, added, change);

@@ -2,7 +2,11 @@
 
 use std::{any::TypeId, sync::Arc};
 
-use bevy::{ecs::component::ComponentId, platform::collections::HashMap, prelude::*};
+use bevy::{
+    ecs::{archetype::Archetype, component::ComponentId},
+    platform::collections::HashMap,
+    prelude::*,
+};
 
 use super::{
     index::{DocumentIndex, Slot},
@@ -23,12 +27,27 @@ pub(crate) struct Membership {
     pub bit: u32,
 }
 
+/// Where an entity belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Belongs {
+    /// It has no component of a collection.
+    Nowhere,
+    /// To this collection.
+    To(CollectionIndex),
+    /// Its components belong to different ones.
+    ToSeveral(Vec<CollectionIndex>),
+    /// All its components are in these collections (or in different ones, if it is empty), and none says in which it is. One that does may still be
+    /// inserted.
+    Unclear(Vec<CollectionIndex>),
+}
+
 /// The collections, by [`CollectionIndex`].
 #[derive(Resource, Default)]
 pub(crate) struct Collections {
     registered: Vec<Registered>,
-    by_type: HashMap<TypeId, Membership>,
-    components: Vec<(ComponentId, CollectionIndex)>,
+    /// In which collections a component type is.
+    by_type: HashMap<TypeId, Vec<Membership>>,
+    components: Vec<(ComponentId, Vec<CollectionIndex>)>,
     is_sealed: bool,
 }
 
@@ -37,8 +56,11 @@ impl Collections {
         let collection = CollectionIndex(self.registered.len() as u16);
         self.registered.push(Registered { name: name.to_string(), form });
         for (at, (id, type_id)) in components.iter().enumerate() {
-            self.by_type.insert(*type_id, Membership { collection, bit: 1 << at });
-            self.components.push((*id, collection));
+            self.by_type.entry(*type_id).or_default().push(Membership { collection, bit: 1 << at });
+            match self.components.iter_mut().find(|(known, _)| known == id) {
+                Some((_, of)) => of.push(collection),
+                None => self.components.push((*id, vec![collection])),
+            }
         }
     }
 
@@ -55,19 +77,67 @@ impl Collections {
     }
 
     /// Where a component type belongs.
-    pub(crate) fn membership(&self, type_id: TypeId) -> Option<Membership> {
-        self.by_type.get(&type_id).copied()
+    pub(crate) fn memberships(&self, type_id: TypeId) -> &[Membership] {
+        self.by_type.get(&type_id).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The collections whose components are on an entity of this archetype.
-    pub(crate) fn of(&self, archetype: &bevy::ecs::archetype::Archetype) -> Vec<CollectionIndex> {
-        let mut found = Vec::new();
-        for (component, collection) in &self.components {
-            if !found.contains(collection) && archetype.contains(*component) {
-                found.push(*collection);
+    /// A component type's place in this collection.
+    pub(crate) fn membership(&self, type_id: TypeId, collection: CollectionIndex) -> Option<Membership> {
+        self.memberships(type_id).iter().find(|membership| membership.collection == collection).copied()
+    }
+
+    /// The collection of a component type; `None` if it is in none, or in several.
+    pub(crate) fn collection_of(&self, type_id: TypeId) -> Option<CollectionIndex> {
+        match self.memberships(type_id) {
+            [membership] => Some(membership.collection),
+            _ => None,
+        }
+    }
+
+    /// The collection that an entity of this archetype belongs to. Its components that are in one collection alone decide. If it has only such
+    /// as are in several, it is the one that has all of them.
+    pub(crate) fn of(&self, archetype: &Archetype) -> Belongs {
+        let mut own: Vec<CollectionIndex> = Vec::new();
+        let mut shared: Option<Vec<CollectionIndex>> = None;
+        for (component, of) in &self.components {
+            if !archetype.contains(*component) {
+                continue;
+            }
+            match (of.as_slice(), &mut shared) {
+                ([collection], _) if own.contains(collection) => {}
+                ([collection], _) => own.push(*collection),
+                (of, None) => shared = Some(of.to_vec()),
+                (of, Some(shared)) => shared.retain(|collection| of.contains(collection)),
             }
         }
-        found
+        match (own.as_slice(), shared) {
+            ([collection], _) => Belongs::To(*collection),
+            ([], None) => Belongs::Nowhere,
+            ([], Some(shared)) => match shared.as_slice() {
+                [collection] => Belongs::To(*collection),
+                _ => Belongs::Unclear(shared),
+            },
+            _ => Belongs::ToSeveral(own),
+        }
+    }
+
+    /// Which collection would have no component of its own if these were those of another one, `name`.
+    pub(crate) fn undecided(&self, name: &str, components: &[(ComponentId, TypeId)]) -> Option<String> {
+        let is_new = |id: &ComponentId| components.iter().any(|(new, _)| new == id);
+        if components.iter().all(|(_, type_id)| !self.memberships(*type_id).is_empty()) {
+            return Some(name.to_string());
+        }
+        let is_decided = |at: usize| {
+            let alone = [CollectionIndex(at as u16)];
+            self.components.iter().any(|(id, of)| of.as_slice() == alone && !is_new(id))
+        };
+        (0..self.registered.len()).find(|at| !is_decided(*at)).map(|at| self.registered[at].name.clone())
+    }
+
+    /// What these collections are called, for a message.
+    pub(crate) fn names(&self, of: &[CollectionIndex]) -> String {
+        let names: Vec<_> = of.iter().filter_map(|collection| Some(self.get(*collection)?.name.as_str())).collect();
+        names.join(", ")
     }
 
     /// What the worker needs of them. From then on there are no new ones.
@@ -90,6 +160,5 @@ impl Collections {
 /// `T`'s bit in the collection of this document; `None` if it is of another collection.
 pub(super) fn bit_of<T: 'static>(world: &World, slot: Slot) -> Option<u32> {
     let collection = world.resource::<DocumentIndex>().entry(slot).key.collection;
-    let membership = world.resource::<Collections>().membership(TypeId::of::<T>())?;
-    (membership.collection == collection).then_some(membership.bit)
+    Some(world.resource::<Collections>().membership(TypeId::of::<T>(), collection)?.bit)
 }

@@ -69,13 +69,33 @@ pub(super) fn is_changed<T: Replicated>(entity: EntityRef, since: Tick, now: Tic
 /// The root fields a component writes; `None` where only a value tells.
 pub type Fields = Option<Vec<&'static str>>;
 
-/// The `T` of a document. In a document of several components, one of which nothing is there is not there, which is no problem.
+/// A document without the fields that other components of it have: what a component that takes all fields there are is given.
+fn rest(document: &Value, fields: &[Fields]) -> Value {
+    let Value::Map(all) = document else { return document.clone() };
+    let is_owned = |name: &str| fields.iter().flatten().flatten().any(|owned| *owned == name);
+    Value::Map(
+        all.iter().filter(|(name, _)| !is_owned(name)).map(|(name, held)| (name.clone(), held.clone())).collect(),
+    )
+}
+
+/// The `T` of a document, the `at`th of its components. In a document of several components, one of which nothing is there is not there, which is no
+/// problem.
 pub(super) fn decode<T: Replicated>(
     document: &Value,
-    fields: &Fields,
-    alone: bool,
+    fields: &[Fields],
+    at: usize,
     problems: &mut Vec<FormatError>,
 ) -> Decoding<T> {
+    let alone = fields.len() == 1;
+    let held;
+    let document = match &fields[at] {
+        None if !alone => {
+            held = rest(document, fields);
+            &held
+        }
+        _ => document,
+    };
+    let fields = &fields[at];
     let is_there = match fields {
         Some(fields) => fields.is_empty() || fields.iter().any(|field| document.get(field).is_some()),
         None => true,
@@ -119,7 +139,16 @@ impl<T> Decoding<T> {
 pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
     match format::to_value(value)?.into_map() {
         Ok(own) => {
-            fields.extend(own);
+            for (name, value) in own {
+                if fields.contains_key(&name) {
+                    let message = format!(
+                        "{} writes it, and so does another component of the document; give one of them another name",
+                        std::any::type_name::<T>()
+                    );
+                    return Err(FormatError { path: name, message });
+                }
+                fields.insert(name, value);
+            }
             Ok(())
         }
         Err(other) => Err(FormatError {

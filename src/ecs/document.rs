@@ -1,10 +1,11 @@
 //! What is done to a document as a whole: delete, restore, show.
 
-use std::any::TypeId;
+use std::{any::TypeId, collections::BTreeMap};
 
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
 use super::{
+    apply::take_away,
     capture::capture_now,
     collections::Collections,
     component::Change,
@@ -12,22 +13,31 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    format::{FormatError, Value},
     message::ChangeKind,
     replica::Origin,
-    worker::{Captured, Command, FailureKind},
+    worker::{Captured, Command, Encode, FailureKind},
 };
 
-/// The collection of `T`; `None` (and a failure) if it was not registered.
+/// The collection of `T`; `None` (and a failure) if it is in none or in several.
 pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionIndex> {
-    let membership = world.get_resource::<Collections>()?.membership(TypeId::of::<T>());
-    if membership.is_none() {
-        let message = format!(
-            "{} belongs to no collection; register it with app.replicate::<..>(\"name\") when the app is built",
-            std::any::type_name::<T>()
-        );
-        world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    let collections = world.get_resource::<Collections>()?;
+    let found = collections.memberships(TypeId::of::<T>());
+    if let [membership] = found {
+        return Some(membership.collection);
     }
-    Some(membership?.collection)
+    let name = std::any::type_name::<T>();
+    let message = if found.is_empty() {
+        format!("{name} belongs to no collection; register it with app.replicate::<..>(\"name\") when the app is built")
+    } else {
+        let found: Vec<_> = found.iter().map(|membership| membership.collection).collect();
+        format!(
+            "{name} is in several collections ({}), so it does not say which is meant; use the Collection of a component that is in one of them alone",
+            collections.names(&found)
+        )
+    };
+    world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    None
 }
 
 /// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
@@ -61,6 +71,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
     let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
     let change = Change { id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
     form.announce(&mut DeferredWorld::from(&mut *world), present, &change);
+    super::hierarchy::release(world, entity);
     world.despawn(entity);
 }
 
@@ -144,6 +155,53 @@ pub(crate) fn update<T: super::Replicated>(
             id,
             "it is not shown in this world, or without that component, so it cannot be updated; show it first, or insert the component",
         ),
+    }
+}
+
+/// Takes a component out of a document, for everyone, and from the entity that shows it.
+pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
+    let Some(index) = world.get_resource::<DocumentIndex>() else { return };
+    let name = std::any::type_name::<T>();
+    let Some(slot) = index.slot_of(entity) else {
+        let message = format!("entity {entity} shows no document, so {name} was not removed from one");
+        return world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, None, None, message);
+    };
+    let DocumentKey { collection, id } = index.entry(slot).key.clone();
+    let collections = world.resource::<Collections>();
+    let membership = collections.membership(TypeId::of::<T>(), collection);
+    let (Some(membership), Some(registered)) = (membership, collections.get(collection)) else {
+        let message = format!("{name} is no component of its collection, so it was not removed from the document");
+        return fail(world, collection, &id, &message);
+    };
+    let form = registered.form.clone();
+    if form.count() == 1 {
+        let message =
+            format!("{name} is all there is of it, so it was not removed; delete the document if that is meant");
+        return fail(world, collection, &id, &message);
+    }
+    // What was edited before is in its history.
+    capture_now(&mut world.into(), entity);
+    let bit = membership.bit;
+    let is_there = world.get_entity(entity).is_ok_and(|shown| form.present(shown) & bit != 0);
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if index.slot_of(entity) != Some(slot) {
+        return;
+    }
+    index.edit(slot, Captured::Put(Box::new(Without(bit))));
+    index.entry_mut(slot).has &= !bit;
+    take_away(world, &*form, slot, entity, bit);
+    if is_there {
+        let change = Change { id, entity: Some(entity), kind: ChangeKind::Removed, origin: Origin::Local };
+        form.announce(&mut DeferredWorld::from(&mut *world), bit, &change);
+    }
+}
+
+/// An edit that speaks of these components, and has none of their fields.
+struct Without(u32);
+
+impl Encode for Without {
+    fn encode(&self) -> Result<(Value, u32), FormatError> {
+        Ok((Value::Map(BTreeMap::new()), self.0))
     }
 }
 

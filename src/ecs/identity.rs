@@ -8,12 +8,11 @@ use bevy::{
 use super::{
     advance,
     capture::capture_now,
-    collections::Collections,
+    collections::{Belongs, Collections},
     index::{DocumentIndex, Slot},
 };
 use crate::{
     DocumentId, DocumentKey,
-    limits::DOCUMENT_ID_BYTES,
     worker::{Command, FailureKind},
 };
 
@@ -75,43 +74,49 @@ fn hand_over(world: &mut DeferredWorld, left: Option<Slot>) {
         return;
     }
     let Some(next) = index.waits_for(slot) else { return };
-    // What it holds was never part of the document, and as an edit it would undo what was done since. It is brought up to the document instead.
-    let now = advance(world);
-    let mut index = world.resource_mut::<DocumentIndex>();
-    index.refused.remove(&next);
-    index.associate(slot, next);
-    index.settled.insert(next, now);
-    let key = index.entry(slot).key.clone();
-    index.send(Command::Show(key));
+    take_over(world, slot, next);
 }
 
 /// Makes `entity` show the document it names, if it can. An entity without a collection's component yet is looked at again when
 /// it gets one.
 pub(super) fn associate(world: &mut DeferredWorld, entity: Entity) {
+    associate_by(world, entity, false);
+}
+
+/// The same at the end of a frame, when an entity has all components that it was to get: one that could be of several collections is told of.
+pub(super) fn associate_finally(world: &mut DeferredWorld, entity: Entity) {
+    associate_by(world, entity, true);
+}
+
+fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     let Ok(shown) = world.get_entity(entity) else { return };
     let Some(id) = shown.get::<DocumentId>().cloned() else { return };
     let Some(collections) = world.get_resource::<Collections>() else { return };
-    let found = collections.of(shown.archetype());
-    let names: Vec<String> =
-        found.iter().filter_map(|collection| Some(collections.get(*collection)?.name.clone())).collect();
-    let collection = match found[..] {
-        [] => return,
-        [collection] => collection,
-        _ => {
+    let collection = match collections.of(shown.archetype()) {
+        Belongs::To(collection) => collection,
+        Belongs::Nowhere => return,
+        Belongs::Unclear(_) if !is_complete => return,
+        Belongs::Unclear(found) => {
+            let message = format!(
+                "entity {entity} has only components that are in several collections ({}), so nothing says to which it belongs; \
+                 insert a component that is in one of them alone. It is not replicated",
+                collections.names(&found)
+            );
+            return refuse(world, entity, None, Some(&id), message);
+        }
+        Belongs::ToSeveral(found) => {
             let message = format!(
                 "entity {entity} has components of several collections ({}), and a document is in one; \
                  register them together with replicate_bundle, or use an entity for each. It is not replicated",
-                names.join(", ")
+                collections.names(&found)
             );
             return refuse(world, entity, None, Some(&id), message);
         }
     };
-    let name = names.first().map(String::as_str);
-    if id.as_str().is_empty() || id.as_str().len() > DOCUMENT_ID_BYTES {
-        let message = format!(
-            "a document's name has 1 to {DOCUMENT_ID_BYTES} bytes, this has {}; entity {entity} is not replicated",
-            id.as_str().len()
-        );
+    let name = collections.get(collection).map(|registered| registered.name.clone());
+    let name = name.as_deref();
+    if let Some(fault) = id.fault() {
+        let message = format!("{fault}; entity {entity} is not replicated");
         return refuse(world, entity, name, None, message);
     }
     let mut index = world.resource_mut::<DocumentIndex>();
@@ -126,9 +131,27 @@ pub(super) fn associate(world: &mut DeferredWorld, entity: Entity) {
         return;
     }
     index.refused.remove(&entity);
+    let entry = index.entry(slot);
+    if entry.hidden && !entry.is_deleted() && entry.former != Some(entity) {
+        // What the app spawns a hidden document with is a default and no edit: what is stored wins.
+        return take_over(world, slot, entity);
+    }
     index.associate(slot, entity);
     index.entry_mut(slot).fresh = true;
     index.fresh.push(entity);
+}
+
+/// Makes `entity` show a document that exists already. What the entity holds was never part of the document, and as an edit it would undo what
+/// was done since: it is brought up to the document instead.
+fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
+    let now = advance(world);
+    let mut index = world.resource_mut::<DocumentIndex>();
+    index.refused.remove(&entity);
+    index.associate(slot, entity);
+    index.settled.insert(entity, now);
+    index.entry_mut(slot).is_default = true;
+    let key = index.entry(slot).key.clone();
+    index.send(Command::Show(key));
 }
 
 fn refuse(

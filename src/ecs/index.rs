@@ -30,12 +30,18 @@ pub(crate) struct Entry {
     pub captures: Capture,
     /// The app took it out of this world: nothing comes back until it is shown again.
     pub hidden: bool,
+    /// The entity that showed it when it was hidden: given the identity back, it says what the document is to hold.
+    pub former: Option<Entity>,
     /// Whether it is deleted.
     pub life: Life,
     /// Its entity was made by the app and never captured.
     pub fresh: bool,
     /// Components (bit `i` for the collection's `i`th) that the app removed: they stay away from the entity.
     pub absent: u32,
+    /// Its entity was spawned for a document that there was, and has not been brought up to it yet.
+    pub is_default: bool,
+    /// Components that the document has, as far as this world knows.
+    pub has: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
 }
@@ -98,6 +104,8 @@ pub struct DocumentIndex {
     pub(crate) saved: u64,
     pub(crate) acknowledged: Vec<(DocumentKey, Generation)>,
     pub(crate) failures: Vec<Failure>,
+    /// Entities that have begun to show a document, if somebody asks.
+    pub(crate) arrived: Option<Vec<Entity>>,
 }
 
 impl Default for DocumentIndex {
@@ -119,6 +127,7 @@ impl Default for DocumentIndex {
             saved: 0,
             acknowledged: Vec::new(),
             failures: Vec::new(),
+            arrived: None,
         }
     }
 }
@@ -164,9 +173,12 @@ impl DocumentIndex {
             generation: 0,
             captures: 0,
             hidden: false,
+            former: None,
             life: Life::Alive,
             fresh: false,
             absent: 0,
+            is_default: false,
+            has: 0,
             pending: None,
         });
         self.by_id[collection].insert(key.id.clone(), slot);
@@ -196,6 +208,9 @@ impl DocumentIndex {
         entry.hidden = false;
         entry.absent = 0;
         self.by_entity.insert(entity, slot);
+        if let Some(arrived) = &mut self.arrived {
+            arrived.push(entity);
+        }
     }
 
     /// `entity` shows no document any more.
@@ -212,7 +227,9 @@ impl DocumentIndex {
     /// The app took the document that `entity` showed out of this world. Gives the document, if there was one.
     pub(crate) fn hide(&mut self, entity: Entity) -> Option<Slot> {
         let slot = self.dissociate(entity)?;
-        self.entries[slot as usize].hidden = true;
+        let entry = &mut self.entries[slot as usize];
+        entry.hidden = true;
+        entry.former = Some(entity);
         Some(slot)
     }
 

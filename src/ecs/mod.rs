@@ -19,9 +19,11 @@ mod capture;
 mod collections;
 mod component;
 pub(crate) mod document;
+pub(crate) mod hierarchy;
 pub(crate) mod identity;
 mod index;
 mod link;
+mod reference;
 mod tuple;
 
 pub(crate) use apply::{ApplyBudget, apply};
@@ -30,8 +32,10 @@ pub(crate) use capture::report;
 pub(crate) use capture::{capture, check_ticks, close_on_exit};
 pub(crate) use collections::Collections;
 pub use component::Replicated;
+pub use hierarchy::DocumentParent;
 pub use index::DocumentIndex;
 pub use link::{Link, Port};
+pub use reference::{DocumentRef, Documents};
 pub use tuple::DocumentComponents;
 pub(crate) use tuple::{Typed, sealed::Tuple};
 

@@ -38,6 +38,13 @@ pub struct ComponentType {
     pub(crate) shape: Result<format::Shape, FormatError>,
 }
 
+/// A version of a document, as apply shows it.
+pub(super) struct Version<P> {
+    pub(super) parts: P,
+    /// The components of which the document has no field.
+    lacks: u32,
+}
+
 /// What was taken of an entity.
 pub struct Taken<P> {
     parts: P,
@@ -69,6 +76,8 @@ pub(crate) mod sealed {
         fn spawn(world: &mut World, id: DocumentId, parts: Self::Parts) -> (Option<Entity>, Self::Parts, u32);
         fn replace(entity: &mut EntityWorldMut, parts: &mut Self::Parts) -> u32;
         fn insert(world: &mut World, entity: Entity, parts: Self::Parts, wanted: u32) -> u32;
+        fn touch(entity: &mut EntityWorldMut, mask: u32);
+        fn remove(world: &mut World, entity: Entity, mask: u32);
         fn announce(world: &mut DeferredWorld, mask: u32, change: &Change);
         fn ready(world: &mut DeferredWorld);
     }
@@ -86,6 +95,14 @@ pub(crate) trait Form: Codec {
     fn spawn(&self, world: &mut World, id: DocumentId, content: Box<dyn Any + Send>) -> Option<(Entity, u32)>;
     /// Makes `entity` show `content`, apart from the components in `absent`. Says which were replaced and which are new.
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, absent: u32) -> (u32, u32);
+    /// How many components there are.
+    fn count(&self) -> usize;
+    /// Which components the version has no field of.
+    fn lacks(&self, content: &(dyn Any + Send)) -> u32;
+    /// Marks components of `entity` as changed.
+    fn touch(&self, world: &mut World, entity: Entity, mask: u32);
+    /// Takes components from `entity` that the document has no longer.
+    fn remove(&self, world: &mut World, entity: Entity, mask: u32);
     fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change);
     fn ready(&self, world: &mut DeferredWorld);
     fn codec(self: Arc<Self>) -> Arc<dyn Codec>;
@@ -116,7 +133,24 @@ impl<B: sealed::Tuple> Codec for Typed<B> {
     fn decode(&self, document: &Value) -> Decoded {
         let mut problems = Vec::new();
         let (parts, misfits) = B::decode(document, &self.fields, u32::MAX, &mut problems);
-        Decoded { content: Box::new(parts), problems, misfits }
+        // Alone, a component is all that a document can be; and where only a value tells its fields, nobody knows.
+        let is_lacking = |fields: &Fields| {
+            let known = fields.as_deref().is_some_and(|fields| !fields.is_empty());
+            known && fields.iter().flatten().all(|field| document.get(field).is_none())
+        };
+        let mut lacks = 0;
+        for (at, fields) in self.fields.iter().enumerate() {
+            lacks |= u32::from(self.fields.len() > 1 && is_lacking(fields)) << at;
+        }
+        Decoded { content: Box::new(Version { parts, lacks }), problems, misfits }
+    }
+}
+
+/// The components of a version. A front end of another kind, or a test, may have made them itself.
+fn parts_of<B: sealed::Tuple>(content: Box<dyn Any + Send>) -> Option<B::Parts> {
+    match content.downcast::<Version<B::Parts>>() {
+        Ok(version) => Some(version.parts),
+        Err(content) => Some(*content.downcast::<B::Parts>().ok()?),
     }
 }
 
@@ -147,7 +181,7 @@ impl<B: sealed::Tuple> Form for Typed<B> {
     }
 
     fn spawn(&self, world: &mut World, id: DocumentId, content: Box<dyn Any + Send>) -> Option<(Entity, u32)> {
-        let parts = *content.downcast::<B::Parts>().ok()?;
+        let parts = parts_of::<B>(content)?;
         let (entity, rest, mut mask) = B::spawn(world, id, parts);
         let entity = entity?;
         mask |= B::insert(world, entity, rest, u32::MAX);
@@ -155,14 +189,32 @@ impl<B: sealed::Tuple> Form for Typed<B> {
     }
 
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, absent: u32) -> (u32, u32) {
-        let Ok(mut parts) = content.downcast::<B::Parts>() else { return (0, 0) };
+        let Some(mut parts) = parts_of::<B>(content) else { return (0, 0) };
         let tick = world.change_tick();
         let Ok(mut shown) = world.get_entity_mut(entity) else { return (0, 0) };
         let replaced = B::replace(&mut shown, &mut parts);
         // The entity was clean before, so everything up to now is known.
         world.resource_mut::<DocumentIndex>().settled.insert(entity, tick);
         advance(world);
-        (replaced, B::insert(world, entity, *parts, !absent))
+        (replaced, B::insert(world, entity, parts, !absent))
+    }
+
+    fn count(&self) -> usize {
+        self.fields.len()
+    }
+
+    fn lacks(&self, content: &(dyn Any + Send)) -> u32 {
+        content.downcast_ref::<Version<B::Parts>>().map_or(0, |version| version.lacks)
+    }
+
+    fn touch(&self, world: &mut World, entity: Entity, mask: u32) {
+        if let Ok(mut entity) = world.get_entity_mut(entity) {
+            B::touch(&mut entity, mask);
+        }
+    }
+
+    fn remove(&self, world: &mut World, entity: Entity, mask: u32) {
+        B::remove(world, entity, mask);
     }
 
     fn announce(&self, world: &mut DeferredWorld, mask: u32, change: &Change) {
@@ -223,7 +275,7 @@ macro_rules! tuples {
                 let mut misfits = 0;
                 let parts = ($(
                     (mask & (1 << $at) != 0)
-                        .then(|| component::decode::<$type>(document, &fields[$at], $count == 1, problems))
+                        .then(|| component::decode::<$type>(document, fields, $at, problems))
                         .and_then(|decoding| decoding.part(1 << $at, &mut misfits)),
                 )+);
                 (parts, misfits)
@@ -287,6 +339,18 @@ macro_rules! tuples {
                     mask |= 1 << $at;
                 })+
                 mask
+            }
+
+            fn touch(entity: &mut EntityWorldMut, mask: u32) {
+                $(if mask & (1 << $at) != 0 && let Some(mut shown) = entity.get_mut::<$type>() {
+                    shown.set_changed();
+                })+
+            }
+
+            fn remove(world: &mut World, entity: Entity, mask: u32) {
+                $(if mask & (1 << $at) != 0 && let Ok(mut shown) = world.get_entity_mut(entity) {
+                    shown.remove::<$type>();
+                })+
             }
 
             fn announce(world: &mut DeferredWorld, mask: u32, change: &Change) {

@@ -34,6 +34,7 @@
 
 mod deserialize;
 mod edit;
+mod entity;
 mod error;
 mod first;
 mod json;

@@ -4,7 +4,7 @@ use std::{any::type_name, cell::Cell, collections::BTreeMap, fmt::Display};
 
 use serde::{Serialize, ser};
 
-use super::{FormatError, Merge, Value, key::KeySerializer, types};
+use super::{FormatError, Merge, Value, entity, key::KeySerializer, types};
 use crate::limits::NESTING;
 
 /// What a document holds for `value`: strings become texts, unit variants scalar strings, structs maps and so on.
@@ -165,6 +165,7 @@ impl<'a> ser::Serializer for ValueSerializer<'a> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, FormatError> {
+        entity::refuse::<T>()?;
         value.serialize(self)
     }
 
@@ -185,6 +186,7 @@ impl<'a> ser::Serializer for ValueSerializer<'a> {
         name: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        entity::refuse::<T>()?;
         let outer = self.adds.get();
         let value = value.serialize(self)?;
         Ok(match (name, value) {
@@ -209,6 +211,7 @@ impl<'a> ser::Serializer for ValueSerializer<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<Value, FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_field(variant))?;
         let outer = self.adds.replace(false);
         let value = value.serialize(self.inside()?).map_err(|error| error.in_field(variant))?;
         Ok(of_variant(variant, value, self.take_adds(outer)))
@@ -289,6 +292,7 @@ impl ListSerializer<'_> {
     }
 
     fn item<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_item(self.items.len()))?;
         let item = item.serialize(self.inside).map_err(|error| error.in_item(self.items.len()))?;
         self.items.push(item);
         Ok(())
@@ -363,6 +367,7 @@ fn is_adjacent_tag<T: ?Sized>() -> bool {
 
 impl MapSerializer<'_> {
     fn field<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>().map_err(|error| error.in_field(&key))?;
         let adds = self.inside.adds.get();
         let value = match value.serialize(self.inside) {
             // It is the variant's name and as such replaced whole: a merge of two names letter by letter would be neither.
@@ -418,6 +423,7 @@ impl ser::SerializeMap for MapSerializer<'_> {
     type Error = FormatError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), FormatError> {
+        entity::refuse::<T>()?;
         self.key = Some(key.serialize(KeySerializer)?);
         Ok(())
     }

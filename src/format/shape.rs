@@ -4,7 +4,7 @@ use std::{any::type_name, fmt};
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Visitor};
 
-use super::{FormatError, RESERVED, ROW_COLUMNS, types};
+use super::{FormatError, RESERVED, ROW_COLUMNS, entity, types};
 use crate::limits::FIELD_NAME_BYTES;
 
 /// What is known of a component type before there is one.
@@ -27,6 +27,9 @@ pub fn shape<T: DeserializeOwned>() -> Result<Shape, FormatError> {
         Err(Asked::Struct(fields)) => {
             for field in fields {
                 check(field).map_err(refused)?;
+            }
+            if let Some(field) = entity::field_of::<T>(fields) {
+                return Err(refused(format!("its field `{field}` holds an Entity: {}", entity::ADVICE)));
             }
             Ok(Shape { fields: Some(fields.to_vec()) })
         }

@@ -2,11 +2,14 @@
 
 use std::{any::TypeId, sync::Arc};
 
-use bevy::{ecs::component::ComponentId, prelude::*};
+use bevy::{
+    ecs::{component::ComponentId, resource::IS_RESOURCE},
+    prelude::*,
+};
 
 use super::prepare;
 use crate::{
-    ecs::{Collections, DocumentComponents, DocumentIndex, Replicated, Tuple, Typed},
+    ecs::{Collections, DocumentComponents, DocumentIndex, Replicated, Tuple, Typed, hierarchy},
     worker::FailureKind,
 };
 
@@ -28,7 +31,26 @@ pub trait ReplicateAppExt {
     /// fields stand side by side in the document, so no two components may have a field of the same name.
     ///
     /// An entity need not have all of them. It has those of which the document has at least one field.
+    ///
+    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components that are in one collection
+    /// alone say to which an entity belongs, so each collection needs one. What is told of a shared component
+    /// ([`DocumentChanged`](crate::message::DocumentChanged), [`CollectionReady`](crate::message::CollectionReady)) is told of all its
+    /// collections; [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
     fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
+
+    /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is registered beside the children's component:
+    /// `app.replicate_bundle::<(Task, DocumentParent<Task>)>("tasks").replicate_hierarchy::<Task>()`. `T` is a component of the parents' collection.
+    ///
+    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is a document too.
+    /// - What the document says becomes `ChildOf` when both are shown, whichever comes first. A parent that is not shown is no error: the document goes on
+    ///   naming it.
+    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the document's parent when that is shown.
+    ///   Moving a document from its parent to such an entity takes it out of the parent, for everyone.
+    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest name is shown without a
+    ///   parent, in every app; nothing is written, and the next change of a parent in the cycle resolves it.
+    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before bevy despawns it, and keep
+    ///   the reference. Despawning a parent hides the children's documents with it, as bevy despawns them.
+    fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
 }
 
 impl ReplicateAppExt for App {
@@ -39,6 +61,12 @@ impl ReplicateAppExt for App {
 
     fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self {
         register::<B>(self, collection);
+        self
+    }
+
+    fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self {
+        prepare(self);
+        hierarchy::register::<T>(self);
         self
     }
 }
@@ -77,16 +105,23 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
     let mut fields = Vec::new();
     let mut owners: Vec<(&'static str, &'static str)> = Vec::new();
     for (at, component) in components.iter().enumerate() {
-        if collections.membership(component.type_id).is_some() {
-            return Err(format!(
-                "{} is in another collection, and a component belongs to one; wrap it in a type of its own",
-                component.name
-            ));
-        }
         if components[..at].iter().any(|other| other.type_id == component.type_id) {
             return Err(format!("{} is there twice", component.name));
         }
         let shape = component.shape.as_ref().map_err(ToString::to_string)?;
+        if is_resource(app.world(), component.id) {
+            return Err(format!(
+                "{} is a resource, of which a world has one, and each document is an entity of its own: a second one would be dropped by bevy. \
+                 Make it a component, spawn it with a DocumentId that all apps know, and read it with a Single",
+                component.name
+            ));
+        }
+        if components.len() > 1 && shape.fields.as_ref().is_some_and(Vec::is_empty) {
+            return Err(format!(
+                "{} has no fields, so a document could not say whether it is there; give it one, e.g. `struct Frozen {{ frozen: bool }}`",
+                component.name
+            ));
+        }
         for &field in shape.fields.iter().flatten() {
             if let Some((_, other)) = owners.iter().find(|(owned, _)| *owned == field) {
                 return Err(format!(
@@ -100,8 +135,21 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
     }
     let ids: Vec<(ComponentId, TypeId)> =
         components.iter().map(|component| (component.id, component.type_id)).collect();
+    if let Some(undecided) = collections.undecided(collection, &ids) {
+        let names: Vec<_> = components.iter().map(|component| component.name).collect();
+        return Err(format!(
+            "with {} in it, every component of {undecided} is in another collection too, so none says to which an entity belongs; \
+             give it one that is in {undecided} alone",
+            names.join(", ")
+        ));
+    }
     app.world_mut().resource_mut::<Collections>().add(collection, Arc::new(Typed::<B>::new(fields)), &ids);
     Ok(())
+}
+
+fn is_resource(world: &World, component: ComponentId) -> bool {
+    let info = world.components().get_info(component);
+    info.is_some_and(|info| info.required_components().iter_ids().any(|required| required == IS_RESOURCE))
 }
 
 fn is_module_name(name: &str) -> bool {

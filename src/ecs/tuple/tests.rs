@@ -28,7 +28,7 @@ fn document(fields: &[(&str, Value)]) -> Value {
 
 fn decoded(document: &Value) -> (Both, Vec<FormatError>) {
     let Decoded { content, problems, .. } = players().decode(document);
-    (*content.downcast::<Both>().unwrap(), problems)
+    (content.downcast::<Version<Both>>().unwrap().parts, problems)
 }
 
 fn name(text: &str) -> (&'static str, Value) {
@@ -85,4 +85,39 @@ fn a_view_is_what_the_components_asked_for_would_write() {
 fn what_is_encoded_says_which_components_it_speaks_of() {
     let taken = Captured::<(Player, Position)>((None, Some(Position { x: 1.0, y: 2.0 })));
     assert_eq!(taken.encode().unwrap(), (document(&[("x", Value::Int(1)), ("y", Value::Int(2))]), 0b10));
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Rest {
+    #[serde(flatten)]
+    rest: BTreeMap<String, i64>,
+}
+
+#[test]
+fn a_component_that_takes_all_fields_takes_none_of_another_one() {
+    let typed = Typed::<(Position, Rest)>::new(vec![Some(vec!["x", "y"]), None]);
+    let held = document(&[("x", Value::Int(1)), ("y", Value::Int(2)), ("score", Value::Int(3))]);
+    let content = typed.decode(&held).content.downcast::<Version<(Option<Position>, Option<Rest>)>>().unwrap();
+    let rest = Rest { rest: BTreeMap::from([("score".to_string(), 3)]) };
+    assert_eq!(content.parts, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
+    // What it shows is what it writes, so an edit of it leaves the others alone.
+    assert_eq!(typed.view(&held, 0b10).value, document(&[("score", Value::Int(3))]));
+    // It cannot write what another one does.
+    let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
+    let encoded = <(Position, Rest) as sealed::Tuple>::encode(&(Some(Position { x: 1.0, y: 2.0 }), Some(clash)));
+    assert_eq!(encoded.unwrap_err().path, "x");
+}
+
+#[test]
+fn a_version_says_which_components_it_has_nothing_of() {
+    let lacks = |held: &Value| {
+        let content = players().decode(held).content;
+        players().lacks(&*content)
+    };
+    assert_eq!(lacks(&document(&[name("Ada"), ("x", Value::Int(1)), ("y", Value::Int(2))])), 0);
+    assert_eq!(lacks(&document(&[name("Ada")])), 0b10);
+    assert_eq!(lacks(&document(&[name("Ada"), ("x", Value::Bool(true))])), 0, "what does not fit is there");
+    assert_eq!(lacks(&document(&[])), 0b11);
+    let alone = Typed::<(Player,)>::new(vec![Some(vec!["name"])]);
+    assert_eq!(alone.lacks(&*alone.decode(&document(&[])).content), 0, "it is all that the document is");
 }

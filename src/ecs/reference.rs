@@ -1,0 +1,216 @@
+//! Documents that refer to others.
+
+use std::{any::TypeId, fmt, hash, marker::PhantomData};
+
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::*,
+    reflect::{ReflectDeserialize, ReflectSerialize, TypePath, utility::GenericTypePathCell},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{collections::Collections, index::DocumentIndex};
+use crate::{DocumentId, DocumentKey};
+
+/// Names a document of `T`'s collection, as a field of a component: what an [`Entity`] is between entities of one world. (An `Entity` is a number
+/// that means something in one run of one app alone; a component that has one is refused.)
+///
+/// ```
+/// # use bevy::prelude::*;
+/// # use bevy_convex_replicate::prelude::*;
+/// #[derive(Component, Serialize, Deserialize, Clone)]
+/// struct Player {
+///     name: String,
+/// }
+///
+/// #[derive(Component, Serialize, Deserialize, Clone)]
+/// struct Turret {
+///     target: Option<DocumentRef<Player>>,
+/// }
+///
+/// fn aim(turrets: Query<&Turret>, players: Query<&Player>, documents: Documents) {
+///     for turret in &turrets {
+///         // `None` while the player is not shown: it has not arrived, was deleted, or is hidden.
+///         let target = turret.target.as_ref().and_then(|target| documents.entity(target));
+///         if let Some(player) = target.and_then(|entity| players.get(entity).ok()) {
+///             info!("aims at {}", player.name);
+///         }
+///     }
+/// }
+/// ```
+///
+/// A reference is a value and never an error: it may name a document that is not there yet, not there any more, or never was.
+/// [`Documents::entity`] gives the entity that shows it now, which costs two look-ups; so ask each time, and keep no entity. To do something when
+/// the target arrives, read [`DocumentChanged<T>`](crate::message::DocumentChanged) of the kind
+/// [`Inserted`](crate::message::ChangeKind::Inserted), whose `id` is what [`DocumentRef::id`] gives.
+///
+/// serde writes it as the document's name, as it writes a [`DocumentId`]: a string that is replaced whole. `T` need not be
+/// anything; it says which collection is meant, and must be registered in one alone.
+#[derive(Reflect)]
+#[reflect(opaque, Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
+#[reflect(type_path = false, where T: 'static)]
+pub struct DocumentRef<T: 'static> {
+    id: DocumentId,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> DocumentRef<T> {
+    /// A reference to the document of that name.
+    pub fn new(id: impl Into<DocumentId>) -> Self {
+        Self { id: id.into(), of: PhantomData }
+    }
+
+    /// The document's name.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+
+    /// The document's name.
+    pub fn into_id(self) -> DocumentId {
+        self.id
+    }
+
+    /// The entity that shows the document in `world`; `None` if there is none. Systems ask [`Documents::entity`].
+    pub fn entity(&self, world: &World) -> Option<Entity> {
+        entity_of(world.get_resource()?, world.get_resource()?, self)
+    }
+}
+
+fn entity_of<T: 'static>(
+    index: &DocumentIndex,
+    collections: &Collections,
+    reference: &DocumentRef<T>,
+) -> Option<Entity> {
+    index.entity(collections.collection_of(TypeId::of::<T>())?, &reference.id)
+}
+
+impl<T> From<DocumentId> for DocumentRef<T> {
+    fn from(id: DocumentId) -> Self {
+        Self::new(id)
+    }
+}
+
+impl<T> From<&DocumentId> for DocumentRef<T> {
+    fn from(id: &DocumentId) -> Self {
+        Self::new(id.clone())
+    }
+}
+
+impl<T> From<DocumentRef<T>> for DocumentId {
+    fn from(reference: DocumentRef<T>) -> Self {
+        reference.id
+    }
+}
+
+impl<T> Clone for DocumentRef<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.id.clone())
+    }
+}
+
+impl<T> PartialEq for DocumentRef<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<T> Eq for DocumentRef<T> {}
+
+impl<T> PartialOrd for DocumentRef<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for DocumentRef<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.id.cmp(&other.id)
+    }
+}
+
+impl<T> hash::Hash for DocumentRef<T> {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl<T> fmt::Debug for DocumentRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DocumentRef({})", self.id)
+    }
+}
+
+impl<T> fmt::Display for DocumentRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
+
+impl<T> Serialize for DocumentRef<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.id.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for DocumentRef<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DocumentId::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// By hand, because a derived one asks for `T: TypePath`.
+impl<T: 'static> TypePath for DocumentRef<T> {
+    fn type_path() -> &'static str {
+        static CELL: GenericTypePathCell = GenericTypePathCell::new();
+        CELL.get_or_insert::<Self, _>(|| {
+            format!("bevy_convex_replicate::ecs::DocumentRef<{}>", std::any::type_name::<T>())
+        })
+    }
+
+    fn short_type_path() -> &'static str {
+        static CELL: GenericTypePathCell = GenericTypePathCell::new();
+        CELL.get_or_insert::<Self, _>(|| {
+            let name = std::any::type_name::<T>();
+            format!("DocumentRef<{}>", name.rsplit("::").next().unwrap_or(name))
+        })
+    }
+
+    fn type_ident() -> Option<&'static str> {
+        Some("DocumentRef")
+    }
+
+    fn crate_name() -> Option<&'static str> {
+        Some("bevy_convex_replicate")
+    }
+
+    fn module_path() -> Option<&'static str> {
+        Some("bevy_convex_replicate::ecs")
+    }
+}
+
+/// Which entity shows which document, for all collections: a system parameter that reads no component, so that it goes with any query.
+#[derive(SystemParam)]
+pub struct Documents<'w> {
+    index: Option<Res<'w, DocumentIndex>>,
+    collections: Option<Res<'w, Collections>>,
+}
+
+impl Documents<'_> {
+    /// The entity that shows the document; `None` if there is none now, or if `T` is in no collection or in several.
+    pub fn entity<T: 'static>(&self, reference: &DocumentRef<T>) -> Option<Entity> {
+        entity_of(self.index.as_ref()?, self.collections.as_ref()?, reference)
+    }
+
+    /// A reference to the document that `entity` shows; `None` if it shows none of `T`'s collection.
+    pub fn reference<T: 'static>(&self, entity: Entity) -> Option<DocumentRef<T>> {
+        let DocumentKey { collection, id } = self.index.as_ref()?.document(entity)?;
+        let of_t = self.collections.as_ref()?.collection_of(TypeId::of::<T>())?;
+        (*collection == of_t).then(|| id.into())
+    }
+
+    /// The name of the collection whose document `entity` shows: where a component is in several collections, it tells them apart.
+    pub fn collection(&self, entity: Entity) -> Option<&str> {
+        let collection = self.index.as_ref()?.document(entity)?.collection;
+        Some(&self.collections.as_ref()?.get(collection)?.name)
+    }
+}
