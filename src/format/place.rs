@@ -433,8 +433,22 @@ impl Search<'_> {
             if is_unchanged || (field.is_none() && RESERVED.contains(&key.as_str())) {
                 continue;
             }
-            self.entry(object, field.unwrap_or(key), key, shown, value);
+            let name = self.name(object, key, shown);
+            self.entry(object, field.unwrap_or(name), name, shown, value);
         }
+    }
+
+    /// What the document calls a field that the app shows: another version of the app may have made it under another name.
+    fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&Value>) -> &'k str
+    where
+        Self: 'k,
+    {
+        let holds = |name: &str| self.document.get(object, name).is_ok_and(|held| held.is_some());
+        if seen.is_none() || self.options.aliases.is_empty() || holds(key) {
+            return key;
+        }
+        let mut others = self.options.aliases.iter().filter(|(name, _)| name == key).map(|(_, other)| other.as_str());
+        others.find(|other| holds(other)).unwrap_or(key)
     }
 
     fn entry(&mut self, object: &ObjId, field: &str, key: &str, seen: Option<&Value>, value: &Value) {
@@ -450,12 +464,7 @@ impl Search<'_> {
             Some((automerge::Value::Scalar(scalar), _)) if !scalar.is_null() => {}
             _ => {
                 let Some(kind) = Kind::of_shown(seen, value) else { return };
-                let aliases = self.options.aliases;
-                let is_elsewhere = seen.is_some()
-                    && aliases.iter().any(|(name, other)| {
-                        name == key && self.document.get(object, other.as_str()).is_ok_and(|held| held.is_some())
-                    });
-                if is_elsewhere || self.given_up.contains(&(object.to_string(), key.to_owned())) {
+                if self.given_up.contains(&(object.to_string(), key.to_owned())) {
                     return;
                 }
                 self.found.push(Missing {

@@ -109,8 +109,11 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
         // A tuple that two apps make at once is one of the two.
         (Shape::Tuple(_), _) if base.is_none_or(is_blank) && finals.contains(&merged) => Ok(()),
         (Shape::Tuple(shapes), Val::List(items)) => shapes.iter().enumerate().try_for_each(|(index, shape)| {
-            merge(shape, base.map(|base| at(base, index)), &all_at(finals, index), &items[index])
-                .map_err(|what| format!(".{index}{what}"))
+            let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), &items[index]);
+            // And so is what two put into an empty place of it.
+            let is_put = base == Some(&Val::Option(None)) && finals.contains(&merged);
+            merge(shape, base, &finals, merged)
+                .or_else(|what| if is_put { Ok(()) } else { Err(format!(".{index}{what}")) })
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
         // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one then.
