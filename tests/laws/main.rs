@@ -212,6 +212,8 @@ struct Run<'a> {
     apps: Vec<App>,
     log: Log,
     story: String,
+    /// An app that makes the document when others have edited theirs.
+    postponed: Option<usize>,
 }
 
 impl<'a> Run<'a> {
@@ -223,7 +225,7 @@ impl<'a> Run<'a> {
         };
         let id = DocumentId::new(name);
         let apps = (0..case.apps.len()).map(|app| App::new(case.actors[app], &case.shape(app), &id)).collect();
-        Run { case, apps, log: Log::default(), story: String::new() }
+        Run { case, apps, log: Log::default(), story: String::new(), postponed: None }
     }
 
     fn fail(&mut self, law: &str, what: impl fmt::Display) -> Violation {
@@ -241,6 +243,10 @@ impl<'a> Run<'a> {
             Start::Different => (0..self.apps.len()).collect(),
             Start::Same => (0..self.apps.len()).filter(|app| self.case.apps[*app] == self.case.apps[0]).collect(),
         };
+        let mut makers = makers;
+        if self.case.start == Start::Same && makers.len() > 1 && self.case.seed % 2 == 0 {
+            self.postponed = makers.pop();
+        }
         for app in makers {
             let variation = if self.case.start == Start::Different { app as u64 } else { 0 };
             let first = self.case.first(self.case.apps[app], variation);
@@ -298,9 +304,24 @@ impl<'a> Run<'a> {
             }
             self.edit(edit, is_late)?;
         }
+        let postponed = self.postponed.take();
+        if let Some(app) = postponed {
+            if round.order % 2 == 0 {
+                (0..self.apps.len()).for_each(|app| self.apps[app].push(&mut self.log));
+                self.apps[app].pull(&self.log);
+            }
+            let first = self.case.first(self.case.apps[app], 0);
+            self.tell(format_args!("app {app} makes {:?}", first.val));
+            self.apps[app].put(first);
+        }
         let documents: Vec<Option<Value>> = (0..self.apps.len())
             .map(|app| (!(is_late && round.late == Some(app))).then(|| self.apps[app].value()))
             .collect();
+        let mut documents = documents;
+        if let Some(app) = postponed {
+            // What it has made.
+            documents[app] = base.clone();
+        }
         let shown: Vec<Option<Typed>> = self.apps.iter().map(|app| app.shown.clone()).collect();
         self.sync(round.order);
         // An app that makes an edit and takes it back has written something, which is not seen from its values.

@@ -66,7 +66,17 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             let Some(all) = finals.iter().map(|val| names(val)).collect::<Option<Vec<_>>>() else { return Ok(()) };
             let (before, after) = (base.and_then(names), names(merged).unwrap_or_default());
             additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
-            if matches!(&**inner, Shape::Int) {
+            // An item of a `Vec` that is moved is another item in the document: what was edited in it may be lost.
+            let places = |val: &Val, of: &[String]| -> Vec<String> {
+                names(val).unwrap_or_default().into_iter().filter(|name| of.contains(name)).collect()
+            };
+            let is_moved = |val: &&Val| {
+                base.is_some_and(|base| {
+                    let (before, after) = (names(base).unwrap_or_default(), names(val).unwrap_or_default());
+                    places(base, &after) != places(val, &before)
+                })
+            };
+            if matches!(&**inner, Shape::Int) || finals.iter().any(is_moved) {
                 return Ok(());
             }
             let find = |val: &'_ Val, wanted: &Option<String>| {

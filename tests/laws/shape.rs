@@ -309,6 +309,7 @@ fn enumeration(rng: &mut impl Rng, inside: usize, plain: bool) -> Enum {
         let variants = vec![
             of("Whole", Shape::Int),
             of("Words", Shape::Text),
+            of("Fraction", Shape::Float),
             of("Yes", Shape::Bool),
             Variant { name: "Parts", content: Content::Struct(Arc::new(structure(rng, inside, true, 2))) },
         ];
@@ -499,7 +500,11 @@ pub fn mutate(shape: &Shape, val: &Val, rng: &mut impl Rng, fresh: &mut Fresh) -
             match rng.random_range(0..8) {
                 0 if len > 0 => items.clear(),
                 1 | 2 if len > 0 => drop(items.remove(rng.random_range(0..len))),
-                3 | 4 if len > 0 && has_id => {
+                3 if len > 1 && has_id => {
+                    let item = items.remove(rng.random_range(0..len));
+                    items.insert(rng.random_range(0..len), item);
+                }
+                4 | 5 if len > 0 && has_id => {
                     let at = rng.random_range(0..len);
                     items[at] = mutate(inner, &items[at], rng, fresh);
                 }
