@@ -5,7 +5,6 @@
 
 mod app;
 mod oracle;
-mod plain;
 mod shape;
 mod value;
 
