@@ -132,6 +132,10 @@ fn adds(value: &Value) -> bool {
     }
 }
 
+fn is_object(item: &Value) -> bool {
+    matches!(item.plain(), Value::Map(_) | Value::List(_))
+}
+
 /// The changes that make a document with a plain name, each a function of the document's id, the place and what is put there.
 ///
 /// # Errors
@@ -486,7 +490,7 @@ impl Search<'_> {
         }
         match (kind, value.plain()) {
             (ObjType::Map, Value::Map(_)) => self.map(id, Some(field), seen, value),
-            (ObjType::List, Value::List(items)) if items.iter().any(|item| matches!(item.plain(), Value::Map(_))) => {
+            (ObjType::List, Value::List(items)) if items.iter().any(is_object) => {
                 let seen = seen.and_then(Value::as_list);
                 if let (Some(Merge::Fixed), Some(seen)) = (value.merge(), seen) {
                     for (index, (seen, item)) in seen.iter().zip(items).enumerate() {

@@ -1,7 +1,12 @@
 //! The laws of merging, for random types in several versions, random documents and random concurrent edits.
 //!
 //! A case is a function of its seed. `LAWS_CASES` sets how many are tried (the default takes some seconds), `LAWS_SEED` with which seed they begin:
-//! `LAWS_SEED=1234 LAWS_CASES=1` tries one again. What fails is made smaller before it is told.
+//! `LAWS_SEED=1234 LAWS_CASES=1` tries one again. What fails is made smaller before it is told. `LAWS_FAILURES` sets after how many failures
+//! the run ends, `LAWS_START` that documents begin in one way only (0 to 2: shared, the same from all, different from each).
+//!
+//! The laws are not asked for where they do not hold by design; `oracle.rs` names each case: a tuple, or a struct that leaves fields out, that two
+//! apps make at one place at once is one of the two; an item of a `Vec` that is moved may lose what another edits in it; a field that two versions
+//! begin under its two names stays two.
 
 mod app;
 mod oracle;
@@ -152,7 +157,9 @@ impl Case {
         for round in 0..self.rounds.len() {
             add(&|case| drop(case.rounds.remove(round)));
             for edit in 0..self.rounds[round].edits.len() {
-                add(&|case| drop(case.rounds[round].edits.remove(edit)));
+                add(&|case| {
+                    case.rounds[round].edits.remove(edit);
+                });
             }
             if self.rounds[round].late.is_some() {
                 add(&|case| case.rounds[round].late = None);
@@ -243,7 +250,7 @@ impl<'a> Run<'a> {
             Start::Same => (0..self.apps.len()).filter(|app| self.case.apps[*app] == self.case.apps[0]).collect(),
         };
         let mut makers = makers;
-        if self.case.start == Start::Same && makers.len() > 1 && self.case.seed % 2 == 0 {
+        if self.case.start == Start::Same && makers.len() > 1 && self.case.seed.is_multiple_of(2) {
             self.postponed = makers.pop();
         }
         for app in makers {
@@ -305,7 +312,7 @@ impl<'a> Run<'a> {
         }
         let postponed = self.postponed.take();
         if let Some(app) = postponed {
-            if round.order % 2 == 0 {
+            if round.order.is_multiple_of(2) {
                 (0..self.apps.len()).for_each(|app| self.apps[app].push(&mut self.log));
                 self.apps[app].pull(&self.log);
             }
@@ -363,6 +370,15 @@ impl<'a> Run<'a> {
         let fits = decode(&before.shape, &was).is_ok_and(|read| written(&read) == written(&before));
         self.apps[app].put(after.clone());
         let now = self.apps[app].value();
+        let known = oracle::two_names(&was);
+        let begun = oracle::two_names(&now).into_iter().find(|name| {
+            // An older app does not know of the other name.
+            !known.contains(name) && root.to_string().contains(&format!("#[alias = {name}]"))
+        });
+        if begun.is_some() && !is_late {
+            let what = format!("app {app}: {was:?}\n    became {now:?}");
+            return Err(self.fail("3: a renamed field is written under both names", what));
+        }
         if !is_late {
             let document = oracle::difference(&was, &now);
             let app_difference = oracle::difference(&encode(&before).into_plain(), &encode(&after).into_plain());
@@ -374,7 +390,9 @@ impl<'a> Run<'a> {
                 return Err(self.fail("2: what was not changed is written", what));
             }
         }
-        if !fits {
+        // A field that two versions began under two names is still there under one when it is removed under the other.
+        let has_two_names = root.to_string().contains("#[alias") && oracle::is_renamed(&was);
+        if !fits || has_two_names {
             self.apps[app].failures.clear();
             return Ok(());
         }
@@ -416,7 +434,7 @@ impl<'a> Run<'a> {
         if let Some(app) = (1..self.apps.len()).find(|app| self.apps[*app].heads() != heads) {
             return Err(self.fail("converges", format!("app {app} has other changes than app 0")));
         }
-        let is_renamed = documents.iter().flatten().chain([&merged]).any(oracle::is_renamed);
+        let is_renamed = documents.iter().flatten().chain(&base).chain([&merged]).any(oracle::is_renamed);
         // Those who made it must be of one version, or their defaults would be of several.
         let versions = if base.is_none() { 1 } else { self.case.versions.len() };
         for version in 0..versions {
@@ -491,7 +509,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn the_laws_hold_for_random_types_and_edits() {
-    let (first, cases) = (setting("LAWS_SEED", 0), setting("LAWS_CASES", 1_000));
+    let (first, cases) = (setting("LAWS_SEED", 0), setting("LAWS_CASES", 3_000));
     let most = setting("LAWS_FAILURES", 1);
     let starts = setting("LAWS_START", 3);
     let mut found: BTreeMap<String, Vec<(Case, Violation)>> = BTreeMap::new();

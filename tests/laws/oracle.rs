@@ -318,6 +318,19 @@ pub fn is_renamed(value: &Value) -> bool {
     }
 }
 
+/// The fields that it has under two names.
+pub fn two_names(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Map(fields) => {
+            let second =
+                fields.keys().filter(|key| first_name(key) != key.as_str() && fields.contains_key(first_name(key)));
+            second.map(|key| first_name(key).to_owned()).chain(fields.values().flat_map(two_names)).collect()
+        }
+        Value::List(items) => items.iter().flat_map(two_names).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
 /// What is compared of a value: fields that are not written are as they are.
 pub fn written(typed: &Typed) -> Val {
     fn plain(shape: &Shape, val: &Val) -> Val {
