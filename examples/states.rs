@@ -1,10 +1,12 @@
-//! Documents that are in the world in one state of the app only: the walls of a level are there while the level is played, and gone in the menu.
+//! Documents that are in the world in one state of the app only: the walls of a level are there while the level is
+//! played, and gone in the menu.
 //!
 //! ```text
 //! cargo run --example states
 //! ```
 //!
-//! Leaving the level despawns the walls, which hides their documents and deletes nothing. Coming back shows them, as they are by then.
+//! Leaving the level despawns the walls, which hides their documents and deletes nothing. Coming back shows them, as
+//! they are by then.
 use bevy::{prelude::*, state::app::StatesPlugin};
 use bevy_convex_replicate::prelude::*;
 
@@ -25,16 +27,16 @@ pub struct Wall {
     pub height: u32,
 }
 
-/// What belongs to it in any app.
+/// Adds the level to an app.
 pub fn level(app: &mut App) {
     app.add_plugins(StatesPlugin)
         .init_state::<Screen>()
         .replicate::<Wall>("walls")
-        // Whoever made it and whenever it came, a wall goes with the level.
+        // A wall goes with the level, no matter who made it and when it came.
         .add_observer(|add: On<Add, Wall>, mut commands: Commands| {
             commands.entity(add.entity).insert(DespawnOnExit(Screen::Level));
         })
-        // What was despawned on leaving is hidden until it is shown.
+        // The walls that were despawned on leaving are hidden until they are shown.
         .add_systems(OnEnter(Screen::Level), |mut walls: Collection<Wall>| walls.show_all())
         // Walls that arrive while nobody plays wait for the level too.
         .add_systems(PreUpdate, hide.after(ReplicateSystems::Apply).run_if(in_state(Screen::Menu)));

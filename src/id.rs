@@ -16,9 +16,9 @@ use crate::limits::DOCUMENT_ID_BYTES;
 /// makes a new document there, and removed (or despawned) it hides the document from this world without deleting it. It cannot
 /// be changed in place, and cloning an entity does not clone it: the clone is no document.
 ///
-/// As a field of a component it names another document, and serde writes it as a string, which is replaced whole when two apps
-/// change it. A name that no document can have, an empty or a longer one, is neither written nor read. To reach the other document's entity,
-/// a Bevy app uses `DocumentRef`.
+/// As a field of a component it names another document, and serde writes it as a string, which is replaced whole when
+/// two apps change it. A name that no document can have, an empty or a longer one, is neither written nor read. To
+/// reach the other document's entity, a Bevy app uses `DocumentRef`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "bevy", derive(bevy::ecs::component::Component, bevy::reflect::Reflect))]
 #[cfg_attr(feature = "bevy", reflect(opaque, Clone, Debug, PartialEq, Hash, Serialize, Deserialize))]

@@ -61,8 +61,9 @@
 //! [`Collection<T>`](collection::Collection) gives the calls that web users know: `insert`, `update`, `delete`, `get`. A
 //! document may hold several components: [`replicate_bundle`](plugin::ReplicateAppExt::replicate_bundle).
 //!
-//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that names another document, where an `Entity` would mean something in one app alone.
-//! [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the documents.
+//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that names another document, where an `Entity` would mean
+//! something in one app alone. [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's
+//! `ChildOf` in step with the documents.
 //!
 //! Strings merge letter by letter. [`Counter`](format::Counter) adds up what several people count, [`Scalar`](format::Scalar) keeps a string that is
 //! replaced whole, and [`Timestamp`](format::Timestamp) and [`Bytes`](format::Bytes) are what their names say. All documents can be read and written by Automerge's

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, time::SystemTime};
 use bevy::{ecs::component::Component, prelude::*};
 
 use crate::{
-    DocumentId,
+    CollectionIndex, DocumentId,
     format::FormatError,
     replica::Origin,
     transport::Reason,
@@ -19,6 +19,9 @@ use crate::{
 /// the frame, so that systems of the next frame read them.
 #[derive(Message)]
 pub struct DocumentChanged<T: Component> {
+    /// Its collection: where `T` is in several,
+    /// [`Documents::collection_of`](crate::collection::Documents::collection_of) another component tells which it is.
+    pub collection: CollectionIndex,
     /// The document.
     pub id: DocumentId,
     /// The entity that shows it; `None` when it shows it no longer. An entity may be gone by the time this is read.
@@ -32,13 +35,21 @@ pub struct DocumentChanged<T: Component> {
 
 impl<T: Component> Clone for DocumentChanged<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id.clone(), entity: self.entity, kind: self.kind, origin: self.origin, of: PhantomData }
+        Self {
+            collection: self.collection,
+            id: self.id.clone(),
+            entity: self.entity,
+            kind: self.kind,
+            origin: self.origin,
+            of: PhantomData,
+        }
     }
 }
 
 impl<T: Component> fmt::Debug for DocumentChanged<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DocumentChanged")
+            .field("collection", &self.collection)
             .field("id", &self.id)
             .field("entity", &self.entity)
             .field("kind", &self.kind)

@@ -21,7 +21,7 @@ fn content(text: &str, parent: Option<Option<&str>>) -> Option<Box<dyn Any + Sen
     Some(Box::new((Some(task(text)), parent)))
 }
 
-/// Who each of these documents is a child of.
+/// The entity that this document is a child of.
 fn parent_of(world: &World1, name: &str) -> Option<Entity> {
     world.app.world().get::<ChildOf>(world.entity(name)?).map(ChildOf::parent)
 }
@@ -161,7 +161,7 @@ fn a_cycle_is_cut_at_the_smallest_name_in_any_order_of_arrival() {
             let [a, b] = ["a", "b"].map(|name| world.entity(name));
             assert_eq!(parents, [None, a, b, a, None], "{order:?}");
             assert_eq!(world.edits_by_frame(), [], "nothing is written");
-            // Whoever changes a parent in it resolves it.
+            // A change of a parent in it resolves it.
             world.deliver_content("c", 2, 0, content("c", Some(None)), Origin::Remote);
             world.frame();
             let parents: Vec<_> = ["a", "b", "c"].iter().map(|name| parent_of(&world, name)).collect();
@@ -355,7 +355,7 @@ fn a_despawned_child_keeps_its_parent() {
     let hole = world.entity("hole").unwrap();
     world.app.world_mut().despawn(hole);
     assert_eq!(world.edits_by_frame(), []);
-    // What was done in the frame of the despawn is sent.
+    // An edit in the frame of the despawn is sent.
     let spade = spawn(&mut world, "spade");
     world.edits_by_frame();
     let house = world.entity("house").unwrap();
@@ -368,4 +368,78 @@ fn a_despawned_child_keeps_its_parent() {
         commands.entity(spade).despawn();
     });
     assert_eq!(parents(&world.edits_by_frame()), [("spade".into(), scalar("house"))]);
+}
+
+/// The `ChildOf` that the documents that are shown ask for, as the docs have it.
+fn expected(world: &World1, names: &[&str], name: &str) -> Option<Entity> {
+    let shown = |name: &str| names.iter().copied().find(|known| *known == name && world.entity(known).is_some());
+    let parent_of = |name: &str| {
+        let parent = world.app.world().get::<Parent>(world.entity(name)?)?.parent.clone()?;
+        shown(parent.id().as_str())
+    };
+    let parent = parent_of(name)?;
+    let (mut cycle, mut at) = (vec![name], parent);
+    while at != name {
+        if cycle.len() > names.len() {
+            return world.entity(parent);
+        }
+        cycle.push(at);
+        match parent_of(at) {
+            Some(next) => at = next,
+            None => return world.entity(parent),
+        }
+    }
+    (cycle.iter().min() != Some(&name)).then(|| world.entity(parent)).flatten()
+}
+
+#[test]
+fn whatever_comes_in_any_order_the_family_is_a_function_of_the_documents() {
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+    const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+    for seed in 0..200 {
+        // In every other run this app moves documents as well.
+        let is_local = seed % 2 == 1;
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut world = family();
+        let mut generations = [0_u64; NAMES.len()];
+        for step in 0..40 {
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..NAMES.len());
+                let name = NAMES[at];
+                match random.random_range(0..if is_local { 14 } else { 10 }) {
+                    10..14 => {
+                        let other = world.entity(NAMES[random.random_range(0..NAMES.len())]);
+                        let Some(entity) = world.entity(name) else { continue };
+                        let mut entity = world.app.world_mut().entity_mut(entity);
+                        match other {
+                            Some(other) => entity.insert(ChildOf(other)),
+                            None => entity.remove::<ChildOf>(),
+                        };
+                    }
+                    // It is made, moved or brought back elsewhere.
+                    0..7 => {
+                        generations[at] += 1;
+                        let parent = NAMES.get(random.random_range(0..NAMES.len() + 2)).copied();
+                        world.deliver_content(name, generations[at], 99, content(name, Some(parent)), Origin::Remote);
+                    }
+                    7 => {
+                        generations[at] += 1;
+                        world.deliver_content(name, generations[at], 99, None, Origin::Remote);
+                    }
+                    8 => {
+                        if let Some(entity) = world.entity(name) {
+                            world.app.world_mut().despawn(entity);
+                        }
+                    }
+                    _ => world.run(|mut tasks: Collection<Task>| tasks.show_all()),
+                }
+            }
+            world.frame();
+            assert!(is_local || edits(&mut world).is_empty(), "seed {seed}, step {step}");
+            for name in NAMES.into_iter().filter(|name| world.entity(name).is_some()) {
+                assert_eq!(parent_of(&world, name), expected(&world, &NAMES, name), "seed {seed}, step {step}: {name}");
+            }
+        }
+        assert_eq!(world.failures(), []);
+    }
 }

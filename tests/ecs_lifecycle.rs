@@ -194,6 +194,8 @@ fn a_hidden_document_that_is_spawned_again_shows_what_is_stored() {
     world.sent();
     let again = world.app.world_mut().spawn((task("default"), id("a"))).id();
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())], "a default is no edit");
+    world.edit("a", |task| task.done = true);
+    assert_eq!(world.sent_by_frame(), [], "and neither is what becomes of it before it is brought up to the document");
     world.deliver("a", 3, 0, Some(task("edited elsewhere")));
     world.frame();
     assert_eq!((world.entity("a"), world.get("a")), (Some(again), Some(task("edited elsewhere"))));

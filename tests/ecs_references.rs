@@ -34,7 +34,7 @@ fn turrets() -> World1 {
     })
 }
 
-/// What the turret aims at.
+/// The entity that the turret aims at.
 fn aim(world: &mut World1) -> Option<Entity> {
     use bevy::ecs::system::RunSystemOnce;
     let aim = |turrets: Query<&Turret>, documents: Documents| documents.entity(turrets.single().ok()?.target.as_ref()?);
@@ -172,6 +172,22 @@ fn a_component_may_be_in_several_collections() {
     world.frame();
     assert_eq!(world.get_as::<Place>("a"), None);
     assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn what_is_told_of_a_shared_component_names_the_collection() {
+    let mut world = arena();
+    world.app.world_mut().spawn((player(), Place { x: 1.0 }, id("a")));
+    let orc = world.app.world_mut().spawn((Enemy { rage: 9 }, Place { x: 2.0 }, id("a"))).id();
+    world.frame();
+    world.queue(|commands| commands.entity(orc).delete_document());
+    world.run(|mut told: MessageReader<DocumentChanged<Place>>, documents: Documents| {
+        let of = [documents.collection_of::<Player>().unwrap(), documents.collection_of::<Enemy>().unwrap()];
+        let told: Vec<_> = told.read().map(|change| (change.collection, change.kind)).collect();
+        let inserted = ChangeKind::Inserted;
+        assert_eq!(told, [(of[0], inserted), (of[1], inserted), (of[1], ChangeKind::Removed)]);
+        assert_eq!(documents.collection_of::<Place>(), None);
+    });
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn entity(app: &App, name: &str) -> Option<Entity> {
     DocumentRef::<Task>::new(name).entity(app.world())
 }
 
-/// Who is whose child, by name.
+/// The parent of each document, by name.
 fn family(app: &mut App) -> BTreeMap<String, Option<String>> {
     let world = app.world_mut();
     let mut all = world.query::<(&DocumentId, Option<&ChildOf>)>();
@@ -149,6 +149,44 @@ fn an_entity_deep_in_a_component_is_refused_at_the_edit() {
         world.query::<&Soldier>().iter(world).any(|soldier| matches!(soldier.order, Order::Rest))
     });
     assert!(failures(&app).is_empty());
+}
+
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Badge {
+    number: u32,
+}
+
+#[test]
+fn a_component_whose_edit_was_refused_stays_when_others_edit_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let app = |name: &str| {
+        whole::app(|app| {
+            let plugin = ReplicatePlugin::new("entities").store(folder.path().join(name)).deployment(backend.url());
+            app.add_plugins(plugin).replicate_bundle::<(Badge, Soldier)>("soldiers");
+        })
+    };
+    let (mut one, mut two) = (app("one"), app("two"));
+    let badge = |app: &mut App| app.world_mut().query::<&Badge>().iter(app.world()).next().cloned();
+    let soldier = one.world_mut().spawn((Badge { number: 1 }, DocumentId::new("a"))).id();
+    until("both have it", &mut [&mut one, &mut two], |apps| {
+        apps.iter_mut().all(|app| badge(app).is_some()).then_some(())
+    });
+    let order = Order::Follow { leader: bevy_ecs::entity::Entity(7) };
+    one.world_mut().entity_mut(soldier).insert(Soldier { order });
+    until("it is told", &mut [&mut one], |apps| failures(apps[0]).first().cloned());
+    let world = two.world_mut();
+    world.query::<&mut Badge>().single_mut(world).unwrap().number = 2;
+    until("the edit is there", &mut [&mut one, &mut two], |apps| {
+        apps.iter_mut().all(|app| badge(app) == Some(Badge { number: 2 })).then_some(())
+    });
+    assert!(one.world().get::<Soldier>(soldier).is_some());
+    // The next good edit brings it to the other one.
+    one.world_mut().get_mut::<Soldier>(soldier).unwrap().order = Order::Rest;
+    until("both have it", &mut [&mut one, &mut two], |apps| {
+        let world = apps[1].world_mut();
+        world.query::<&Soldier>().iter(world).next().map(|_| ())
+    });
 }
 
 #[test]

@@ -24,18 +24,20 @@ impl DocumentCommandsExt for Commands<'_, '_> {
     }
 }
 
-/// Deletes documents with [`EntityCommands`].
+/// Deletes documents and parts of them with [`EntityCommands`].
 pub trait DocumentEntityCommandsExt {
     /// Deletes the document that this entity shows, on all devices, and despawns the entity. (Despawning alone deletes nothing: the
     /// document is only hidden from this world.) [`Collection::restore`](super::Collection::restore) takes it back.
     fn delete_document(&mut self);
 
-    /// Removes `T` from this entity and its fields from the document that it shows, for everyone: in other apps the component is taken from the document's
-    /// entity. (`remove::<T>()` alone takes it from this entity, and the document keeps its fields.) Whoever inserts a `T` again puts it back.
+    /// Removes `T` from this entity and its fields from the document that it shows, for everyone: in other apps the
+    /// component is taken from the document's entity. (`remove::<T>()` alone takes it from this entity, and the
+    /// document keeps its fields.) Inserting a `T` again puts it back.
     ///
     /// `T` must be one of several components of its collection; of a document with one component,
-    /// [`delete_document`](Self::delete_document) is what is meant. What somebody else writes into a field of it at the same time stays in the document;
-    /// if that is not all of a `T`, the document does not fit until somebody inserts or removes the component again.
+    /// [`delete_document`](Self::delete_document) is what is meant. A field of it that somebody else writes at the same
+    /// time stays in the document; if that is not all of a `T`, the document does not fit until the component is inserted
+    /// or removed again.
     fn remove_from_document<T: Replicated>(&mut self);
 }
 

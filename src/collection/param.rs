@@ -27,9 +27,9 @@ use crate::{
 /// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]; without this parameter, `Query<(&DocumentId, &mut T)>` and
 /// [`insert_document`](super::DocumentCommandsExt::insert_document) do.
 ///
-/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is in several collections does not say
-/// which is meant: its changes are refused and told with [`SyncFailed`](crate::message::SyncFailed), and nothing but
-/// [`iter`](Self::iter) gives documents, of all of them.
+/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is
+/// in several collections does not say which is meant: its changes are refused and told with
+/// [`SyncFailed`](crate::message::SyncFailed), and nothing but [`iter`](Self::iter) gives documents, of all of them.
 #[derive(SystemParam)]
 pub struct Collection<'w, 's, T: Replicated> {
     index: Option<Res<'w, DocumentIndex>>,
@@ -46,10 +46,28 @@ impl<T: Replicated> Collection<'_, '_, T> {
         id
     }
 
-    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end, and fields set
-    /// by both have one of the two values.
+    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end: what both have put into
+    /// texts, lists, maps and counters is there, once if it is the same, and other fields have one of the two values. A document that is there
+    /// already is shown instead.
     pub fn insert_with_id(&mut self, id: DocumentId, bundle: impl Bundle) {
         self.commands.spawn((id, bundle));
+    }
+
+    /// Makes a document of that name where there is none, such as an app's settings with their defaults. It may be called at any time, also before
+    /// the collection is ready and without a connection, and by many apps at once: what several make alike is there once, and a value that somebody
+    /// has edited wins over a default, whenever it arrives. A document that was deleted stays deleted.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::prelude::*;
+    /// # #[derive(Component, Serialize, Deserialize, Clone, Default)]
+    /// # struct Settings { volume: u8 }
+    /// fn settings(mut settings: Collection<Settings>) {
+    ///     settings.ensure(DocumentId::new("settings"), Settings::default());
+    /// }
+    /// ```
+    pub fn ensure(&mut self, id: DocumentId, bundle: impl Bundle) {
+        self.queue(move |world, collection| document::ensure(world, collection, id, bundle));
     }
 
     /// Changes a document's `T`.

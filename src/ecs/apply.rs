@@ -21,7 +21,7 @@ use crate::{
     CollectionIndex,
     message::{ChangeKind, Misfit, SyncStatus},
     replica::{Capture, Generation, Kept, Origin},
-    worker::{self, Command, Report},
+    worker::{self, Command, Failure, FailureKind, Report},
 };
 
 /// How many documents are applied between two looks at the clock.
@@ -160,7 +160,10 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
             entry.pending = Some(pending);
         }
         Report::Ready(collection) => queue.push_back(Next::Ready(collection)),
-        Report::Failed(failure) => report(world, failure),
+        Report::Failed(failure) => {
+            not_written(world, &failure);
+            report(world, failure);
+        }
         Report::Stopped(failure) => {
             world.resource_mut::<SyncStatus>().stop(&failure);
             report(world, failure);
@@ -172,6 +175,19 @@ fn take_in_one(world: &mut World, queue: &mut VecDeque<Next>, next: Report) {
                 shown.take(&status);
             }
         }
+    }
+}
+
+/// An edit was refused, so the document may lack what it was to hold: its next version takes no component from the entity.
+fn not_written(world: &mut World, failure: &Failure) {
+    if failure.kind != FailureKind::Unwritable {
+        return;
+    }
+    let (Some(collection), Some(id)) = (&failure.collection, &failure.document) else { return };
+    let Some(collection) = world.resource::<Collections>().index_of(collection) else { return };
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if let Some(slot) = index.find(collection, id) {
+        index.entry_mut(slot).has = 0;
     }
 }
 
@@ -221,7 +237,13 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     }
     let Some(registered) = world.resource::<Collections>().get(key.collection) else { return Outcome::Done };
     let form = registered.form.clone();
-    let mut change = Change { id: key.id.clone(), entity, kind: ChangeKind::Updated, origin: pending.origin };
+    let mut change = Change {
+        collection: key.collection,
+        id: key.id.clone(),
+        entity,
+        kind: ChangeKind::Updated,
+        origin: pending.origin,
+    };
     let lacks = content.as_deref().map_or(0, |content| form.lacks(content));
     // A version from before an edit of this world says nothing of what that put there.
     let removed = if is_latest { had & lacks } else { 0 };
@@ -240,7 +262,7 @@ fn apply_one(world: &mut World, slot: Slot) -> Outcome {
             let (replaced, added) = form.update(world, entity, content, absent);
             flag(world, entity, pending.misfit);
             if was_default {
-                // What it was spawned with beside what the document has is an addition.
+                // Components that it was spawned with and the document lacks are an addition.
                 form.touch(world, entity, lacks & !removed);
             }
             let removed = removed & world.get_entity(entity).map_or(0, |shown| form.present(shown));
@@ -292,7 +314,8 @@ fn flag(world: &mut World, entity: Entity, misfit: Option<Box<worker::Misfit>>) 
     }
 }
 
-/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it again.
+/// Takes components from `entity` that somebody removed from the document. They come back if somebody puts them into it
+/// again.
 pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
     form.remove(world, entity, mask);
     let entry = world.resource_mut::<DocumentIndex>().into_inner().entry_mut(slot);

@@ -18,7 +18,7 @@ use super::{
     tuple,
 };
 use crate::{
-    CollectionIndex,
+    CollectionIndex, DocumentKey,
     message::{ChangeKind, SyncFailed, SyncStatus},
     replica::Origin,
     worker::{Captured, Command, Failure, FailureKind},
@@ -119,7 +119,14 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.slot_of(entity) else { return };
     let entry = index.entry(slot);
-    let (id, is_fresh, was_deleted) = (entry.key.id.clone(), entry.fresh, entry.is_deleted());
+    let DocumentKey { collection, id } = entry.key.clone();
+    let (is_fresh, was_deleted) = (entry.fresh, entry.is_deleted());
+    // An entity that gets its own document back has been changed, not spawned.
+    let is_spawned = is_fresh && entry.former != Some(entity);
+    if entry.is_default && entry.generation > 0 {
+        // The stored version is on its way, and what is here would overwrite it.
+        return;
+    }
     let since = index.since(entity);
     let Some(registered) = world.resource::<Collections>().get(entry.key.collection) else { return };
     let form = registered.form.clone();
@@ -132,7 +139,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
         // It was deleted and the app made it anew.
         index.edit(slot, Captured::Restore);
     }
-    let captured = match (is_fresh, is_ensured) {
+    let captured = match (is_spawned, is_ensured) {
         (false, _) => Captured::Put(encode),
         (true, false) => Captured::Spawn(encode),
         (true, true) => Captured::Ensure(encode),
@@ -146,7 +153,7 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     entry.absent &= !mask;
     entry.has |= mask;
     index.settled.insert(entity, now);
-    let change = Change { id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
+    let change = Change { collection, id, entity: Some(entity), kind: ChangeKind::Updated, origin: Origin::Local };
     tuple::announce(&*form, world, mask & !added, added, change);
 }
 

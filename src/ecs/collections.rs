@@ -36,8 +36,8 @@ pub(crate) enum Belongs {
     To(CollectionIndex),
     /// Its components belong to different ones.
     ToSeveral(Vec<CollectionIndex>),
-    /// All its components are in these collections (or in different ones, if it is empty), and none says in which it is. One that does may still be
-    /// inserted.
+    /// All its components are in these collections (or in different ones, if it is empty), and none says in which it
+    /// is. Another one may still be inserted.
     Unclear(Vec<CollectionIndex>),
 }
 
@@ -72,6 +72,12 @@ impl Collections {
         self.registered.len()
     }
 
+    /// The collection of that name.
+    pub(crate) fn index_of(&self, name: &str) -> Option<CollectionIndex> {
+        let at = self.registered.iter().position(|collection| collection.name == name)?;
+        Some(CollectionIndex(at as u16))
+    }
+
     pub(crate) fn is_name(&self, name: &str) -> bool {
         self.registered.iter().any(|collection| collection.name == name)
     }
@@ -94,8 +100,8 @@ impl Collections {
         }
     }
 
-    /// The collection that an entity of this archetype belongs to. Its components that are in one collection alone decide. If it has only such
-    /// as are in several, it is the one that has all of them.
+    /// The collection that an entity of this archetype belongs to. Its components that are in one collection alone
+    /// decide. If it has only such as are in several, it is the one that has all of them.
     pub(crate) fn of(&self, archetype: &Archetype) -> Belongs {
         let mut own: Vec<CollectionIndex> = Vec::new();
         let mut shared: Option<Vec<CollectionIndex>> = None;
@@ -134,7 +140,7 @@ impl Collections {
         (0..self.registered.len()).find(|at| !is_decided(*at)).map(|at| self.registered[at].name.clone())
     }
 
-    /// What these collections are called, for a message.
+    /// The names of these collections, for a message.
     pub(crate) fn names(&self, of: &[CollectionIndex]) -> String {
         let names: Vec<_> = of.iter().filter_map(|collection| Some(self.get(*collection)?.name.as_str())).collect();
         names.join(", ")

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
-    DocumentId,
+    CollectionIndex, DocumentId,
     format::{self, FormatError, Value},
     message::{ChangeKind, CollectionReady, DocumentChanged},
     replica::Origin,
@@ -32,6 +32,7 @@ impl<T: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone> 
 /// What to tell of a document, without the type it is told of.
 #[derive(Clone)]
 pub struct Change {
+    pub collection: CollectionIndex,
     pub id: DocumentId,
     pub entity: Option<Entity>,
     pub kind: ChangeKind,
@@ -69,7 +70,8 @@ pub(super) fn is_changed<T: Replicated>(entity: EntityRef, since: Tick, now: Tic
 /// The root fields a component writes; `None` where only a value tells.
 pub type Fields = Option<Vec<&'static str>>;
 
-/// A document without the fields that other components of it have: what a component that takes all fields there are is given.
+/// A document without the fields that other components of it have: what a component that takes all fields there are is
+/// given.
 fn rest(document: &Value, fields: &[Fields]) -> Value {
     let Value::Map(all) = document else { return document.clone() };
     let is_owned = |name: &str| fields.iter().flatten().flatten().any(|owned| *owned == name);
@@ -78,8 +80,8 @@ fn rest(document: &Value, fields: &[Fields]) -> Value {
     )
 }
 
-/// The `T` of a document, the `at`th of its components. In a document of several components, one of which nothing is there is not there, which is no
-/// problem.
+/// The `T` of a document, the `at`th of its components. In a document of several components, one of which nothing is
+/// there is not there, which is no problem.
 pub(super) fn decode<T: Replicated>(
     document: &Value,
     fields: &[Fields],
@@ -161,10 +163,21 @@ pub(super) fn encode<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Val
     }
 }
 
+/// How the parts of a `T` that are not in the document stay when a version of the document replaces it.
+#[derive(Resource)]
+pub(crate) struct LocalParts<T: Replicated> {
+    pub(crate) keep: fn(&T, &mut T),
+}
+
 /// Sets `entity`'s `T` in place, if it has one. No hook or observer runs, and systems see a change.
 pub(super) fn replace<T: Replicated>(entity: &mut EntityWorldMut, value: T) -> Result<(), T> {
+    let keep = entity.world().get_resource::<LocalParts<T>>().map(|parts| parts.keep);
     match entity.get_mut::<T>() {
         Some(mut shown) => {
+            let mut value = value;
+            if let Some(keep) = keep {
+                keep(&shown, &mut value);
+            }
             *shown.bypass_change_detection() = value;
             shown.set_changed();
             Ok(())
@@ -195,8 +208,8 @@ pub(super) fn insert<T: Replicated>(world: &mut World, entity: Entity, value: T)
 
 /// Tells the readers of `T`'s messages.
 pub(super) fn announce<T: Replicated>(world: &mut DeferredWorld, change: Change) {
-    let Change { id, entity, kind, origin } = change;
-    world.write_message(DocumentChanged::<T> { id, entity, kind, origin, of: PhantomData });
+    let Change { collection, id, entity, kind, origin } = change;
+    world.write_message(DocumentChanged::<T> { collection, id, entity, kind, origin, of: PhantomData });
 }
 
 /// Tells them that the collection is complete.

@@ -40,6 +40,17 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
     None
 }
 
+/// Spawns an entity for a document, if this world knows of none of that name. The worker decides about one that it does not know of yet.
+pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: DocumentId, bundle: impl Bundle) {
+    let index = world.resource::<DocumentIndex>();
+    if index.find(collection, &id).is_some_and(|slot| index.entry(slot).is_known()) {
+        return;
+    }
+    let entity = world.spawn_empty().id();
+    world.resource_mut::<DocumentIndex>().ensured.insert(entity);
+    world.entity_mut(entity).insert((id, bundle));
+}
+
 /// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
 pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     let index = world.resource_mut::<DocumentIndex>();
@@ -69,7 +80,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
     let Some(registered) = world.resource::<Collections>().get(collection) else { return };
     let form = registered.form.clone();
     let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
-    let change = Change { id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
+    let change = Change { collection, id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
     form.announce(&mut DeferredWorld::from(&mut *world), present, &change);
     super::hierarchy::release(world, entity);
     world.despawn(entity);
@@ -179,7 +190,7 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
             format!("{name} is all there is of it, so it was not removed; delete the document if that is meant");
         return fail(world, collection, &id, &message);
     }
-    // What was edited before is in its history.
+    // Edits from before the removal are in the history.
     capture_now(&mut world.into(), entity);
     let bit = membership.bit;
     let is_there = world.get_entity(entity).is_ok_and(|shown| form.present(shown) & bit != 0);
@@ -191,7 +202,7 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
     index.entry_mut(slot).has &= !bit;
     take_away(world, &*form, slot, entity, bit);
     if is_there {
-        let change = Change { id, entity: Some(entity), kind: ChangeKind::Removed, origin: Origin::Local };
+        let change = Change { collection, id, entity: Some(entity), kind: ChangeKind::Removed, origin: Origin::Local };
         form.announce(&mut DeferredWorld::from(&mut *world), bit, &change);
     }
 }

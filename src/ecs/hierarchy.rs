@@ -1,9 +1,9 @@
 //! `ChildOf` and the parent that a document names, kept in step.
 //!
-//! The documents say who is whose child ([`DocumentParent`]); bevy's [`ChildOf`] is how the world shows it. What the app does to `ChildOf` is
-//! written into the component at once, by observers, and is an edit from then on. What the component says is brought into the world by
-//! [`settle`], after apply and around capture: a document's `ChildOf` is a function of what the shown documents say, so it does not matter which of two
-//! documents arrived first.
+//! The documents say who is whose child ([`DocumentParent`]); bevy's [`ChildOf`] is how the world shows it. Observers
+//! write the app's changes of `ChildOf` into the component at once, which makes them edits. [`settle`] brings the
+//! component's parent into the world, after apply and around capture: a document's `ChildOf` is a function of the shown
+//! documents, so it does not matter which of two documents arrived first.
 
 use std::{
     any::TypeId,
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{CollectionIndex, DocumentId, DocumentKey, message::DocumentChanged, worker::FailureKind};
 
-/// The parent of a document, as a part of it: the replicated form of bevy's [`ChildOf`]. `T` is a component of the parents' collection, which may be
-/// the children's own.
+/// The parent of a document, as a part of it: the replicated form of bevy's [`ChildOf`]. `T` is a component of the
+/// parents' collection, which may be the children's own.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -43,8 +43,9 @@ use crate::{CollectionIndex, DocumentId, DocumentKey, message::DocumentChanged, 
 /// }
 /// ```
 ///
-/// `ChildOf` is what an app reads and writes. Inserting, changing and removing it is an edit of this component, which is inserted where it is missing.
-/// When somebody else changes the parent, `ChildOf` follows as soon as both documents are shown here, whichever came first. See
+/// `ChildOf` is what an app reads and writes. Inserting, changing and removing it is an edit of this component, which
+/// is inserted where it is missing. When somebody else changes the parent, `ChildOf` follows as soon as both documents
+/// are shown here, whichever came first. See
 /// [`replicate_hierarchy`](crate::plugin::ReplicateAppExt::replicate_hierarchy) for the rules.
 ///
 /// In the document it is a field `parent`: a string that is replaced whole, or null.
@@ -141,7 +142,8 @@ impl<T: 'static> Gather for Changes<T> {
     }
 }
 
-/// Who is whose child. It is out of the world while `ChildOf` is brought into step, so that observers take nothing of that for an edit.
+/// The family tree of the documents. It is out of the world while `ChildOf` is brought into step, so that observers take nothing of
+/// that for an edit.
 #[derive(Resource, Default)]
 pub(crate) struct Hierarchy {
     kinds: Vec<Kind>,
@@ -175,7 +177,7 @@ pub(crate) fn register<T: 'static>(app: &mut App) {
     }
 }
 
-/// What was asked for and cannot be, once all collections are known.
+/// Tells of hierarchies that cannot be replicated, once all collections are known.
 pub(crate) fn check(world: &mut World) {
     let Some(hierarchy) = world.get_resource::<Hierarchy>() else { return };
     let collections = world.resource::<Collections>();
@@ -223,6 +225,21 @@ fn was_followed(world: &World, slot: Slot, named: Option<&DocumentKey>) -> bool 
 /// The app made `entity` a child of another one.
 fn attached(insert: On<Insert, ChildOf>, mut world: DeferredWorld) {
     follow(&mut world, insert.entity, true);
+    look_at(&mut world, insert.entity);
+}
+
+/// Has `ChildOf` of a document's entity compared with the document, also if that already says the same: it may be in a
+/// cycle.
+fn look_at(world: &mut DeferredWorld, entity: Entity) {
+    if !world.contains_resource::<Hierarchy>() {
+        return;
+    }
+    let mut index = world.resource_mut::<DocumentIndex>();
+    if index.slot_of(entity).is_some()
+        && let Some(arrived) = &mut index.arrived
+    {
+        arrived.push(entity);
+    }
 }
 
 /// Makes the document of `entity` name the parent that it has; `is_news`: the app has just given it that one.
@@ -252,7 +269,8 @@ fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
                 let mut index = world.resource_mut::<DocumentIndex>();
                 index.fail(FailureKind::Identity, Some(&own), Some(&key.id), message);
             }
-            // A parent that is no document is the app's own arrangement; but the document has left the one that it names.
+            // A parent that is no document is the app's own arrangement; but the document has left the one that it
+            // names.
             let named = named(world, entity, kind, parents);
             if was_followed(world, slot, named.as_ref()) {
                 (kind.write)(world, entity, None);
@@ -270,7 +288,8 @@ fn detached(remove: On<Remove, ChildOf>, mut world: DeferredWorld) {
     // Despawning an entity changes nothing in its document, and whether that is what happens shows afterwards.
     world.commands().queue(move |world: &mut World| {
         if world.get_entity(entity).is_ok_and(|shown| !shown.contains::<ChildOf>()) {
-            leave(&mut world.into(), entity);
+            leave(&mut DeferredWorld::from(&mut *world), entity);
+            look_at(&mut world.into(), entity);
         }
     });
 }
@@ -286,16 +305,18 @@ fn leave(world: &mut DeferredWorld, entity: Entity) {
     }
 }
 
-/// A document's entity is about to be despawned because the document is deleted: bevy despawns children with it, which must not take other documents'
-/// entities along.
+/// A document's entity is about to be despawned because the document is deleted: bevy despawns children with it, which
+/// must not take other documents' entities along.
 pub(crate) fn release(world: &mut World, entity: Entity) {
     let mut documents = Vec::new();
-    let mut ancestors = vec![entity];
+    // An app may have made an entity its own ancestor.
+    let (mut ancestors, mut seen) = (vec![entity], HashSet::from([entity]));
     while let Some(ancestor) = ancestors.pop() {
         for &child in world.get::<Children>(ancestor).into_iter().flatten() {
             match world.resource::<DocumentIndex>().slot_of(child) {
                 Some(_) => documents.push(child),
-                None => ancestors.push(child),
+                None if seen.insert(child) => ancestors.push(child),
+                None => {}
             }
         }
     }
@@ -318,7 +339,8 @@ pub(crate) fn release(world: &mut World, entity: Entity) {
 pub(crate) fn settle(world: &mut World) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let mut changed = index.arrived.as_mut().map(std::mem::take).unwrap_or_default();
-    // Whoever became a document where `ChildOf` is already names its parent from now on, and so do its children.
+    let departed = std::mem::take(&mut index.departed);
+    // An entity that became a document and has `ChildOf` already names its parent from now on, and so do its children.
     for &entity in &changed {
         let children: Vec<Entity> = world.get::<Children>(entity).into_iter().flatten().copied().collect();
         for child in children.into_iter().chain([entity]) {
@@ -329,7 +351,9 @@ pub(crate) fn settle(world: &mut World) {
     for changes in &hierarchy.changes {
         changes.gather(world, &mut changed);
     }
-    if changed.is_empty() {
+    // A cycle is open when one of its documents is gone.
+    let is_opened = departed && !hierarchy.cut.is_empty();
+    if changed.is_empty() && !is_opened {
         return;
     }
     world.flush();
@@ -382,7 +406,8 @@ impl Hierarchy {
             if held == *parent {
                 return false;
             }
-            // A parent that is no document is the app's own arrangement, for as long as the document's parent is not there.
+            // A parent that is no document is the app's own arrangement, for as long as the document's parent is not
+            // there.
             let is_ours = held.is_some_and(|held| world.resource::<DocumentIndex>().slot_of(held).is_some());
             if held.is_some() && (parent.is_some() || (is_ours && self.has_kind(world, *entity))) {
                 world.entity_mut(*entity).remove::<ChildOf>();
@@ -460,8 +485,8 @@ impl Hierarchy {
     }
 }
 
-/// The document whose reference is not followed: the one with the smallest name, by collection and then by id. All apps that show the same
-/// documents choose the same one.
+/// The document whose reference is not followed: the one with the smallest name, by collection and then by id. All apps
+/// that show the same documents choose the same one.
 fn first(world: &World, cycle: &[Slot]) -> Option<Slot> {
     let (index, collections) = (world.resource::<DocumentIndex>(), world.resource::<Collections>());
     cycle.iter().copied().min_by_key(|slot| {

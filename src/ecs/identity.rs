@@ -83,7 +83,8 @@ pub(super) fn associate(world: &mut DeferredWorld, entity: Entity) {
     associate_by(world, entity, false);
 }
 
-/// The same at the end of a frame, when an entity has all components that it was to get: one that could be of several collections is told of.
+/// The same at the end of a frame, when an entity has all components that it was to get: one that could be of several
+/// collections is told of.
 pub(super) fn associate_finally(world: &mut DeferredWorld, entity: Entity) {
     associate_by(world, entity, true);
 }
@@ -133,23 +134,24 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     index.refused.remove(&entity);
     let entry = index.entry(slot);
     if entry.hidden && !entry.is_deleted() && entry.former != Some(entity) {
-        // What the app spawns a hidden document with is a default and no edit: what is stored wins.
-        return take_over(world, slot, entity);
+        // The app spawns a hidden document with defaults, which are no edit: the stored document wins.
+        take_over(world, slot, entity);
+        world.resource_mut::<DocumentIndex>().entry_mut(slot).is_default = true;
+        return;
     }
     index.associate(slot, entity);
     index.entry_mut(slot).fresh = true;
     index.fresh.push(entity);
 }
 
-/// Makes `entity` show a document that exists already. What the entity holds was never part of the document, and as an edit it would undo what
-/// was done since: it is brought up to the document instead.
+/// Makes `entity` show a document that exists already. What the entity holds was never part of the document, and as an
+/// edit it would undo what was done since: it is brought up to the document instead.
 fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
     let now = advance(world);
     let mut index = world.resource_mut::<DocumentIndex>();
     index.refused.remove(&entity);
     index.associate(slot, entity);
     index.settled.insert(entity, now);
-    index.entry_mut(slot).is_default = true;
     let key = index.entry(slot).key.clone();
     index.send(Command::Show(key));
 }

@@ -57,6 +57,11 @@ pub(crate) enum Life {
 }
 
 impl Entry {
+    /// Whether there is or was a document of this name.
+    pub(crate) fn is_known(&self) -> bool {
+        self.entity.is_some() || self.generation > 0 || self.captures > 0 || self.pending.is_some()
+    }
+
     /// Whether the newest version known here is a deletion.
     pub(crate) fn is_deleted(&self) -> bool {
         self.life != Life::Alive
@@ -104,8 +109,10 @@ pub struct DocumentIndex {
     pub(crate) saved: u64,
     pub(crate) acknowledged: Vec<(DocumentKey, Generation)>,
     pub(crate) failures: Vec<Failure>,
-    /// Entities that have begun to show a document, if somebody asks.
+    /// Entities that have begun to show a document, or whose `ChildOf` the app has changed, if somebody asks.
     pub(crate) arrived: Option<Vec<Entity>>,
+    /// Whether an entity has ceased to show a document since somebody looked.
+    pub(crate) departed: bool,
 }
 
 impl Default for DocumentIndex {
@@ -128,6 +135,7 @@ impl Default for DocumentIndex {
             acknowledged: Vec::new(),
             failures: Vec::new(),
             arrived: None,
+            departed: false,
         }
     }
 }
@@ -207,6 +215,7 @@ impl DocumentIndex {
         entry.entity = Some(entity);
         entry.hidden = false;
         entry.absent = 0;
+        entry.is_default = false;
         self.by_entity.insert(entity, slot);
         if let Some(arrived) = &mut self.arrived {
             arrived.push(entity);
@@ -218,6 +227,7 @@ impl DocumentIndex {
         self.settled.remove(&entity);
         self.ensured.remove(&entity);
         let slot = self.by_entity.remove(&entity)?;
+        self.departed = true;
         let entry = &mut self.entries[slot as usize];
         entry.entity = None;
         entry.fresh = false;

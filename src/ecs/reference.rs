@@ -10,10 +10,11 @@ use bevy::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{collections::Collections, index::DocumentIndex};
-use crate::{DocumentId, DocumentKey};
+use crate::{CollectionIndex, DocumentId, DocumentKey};
 
-/// Names a document of `T`'s collection, as a field of a component: what an [`Entity`] is between entities of one world. (An `Entity` is a number
-/// that means something in one run of one app alone; a component that has one is refused.)
+/// Names a document of `T`'s collection, as a field of a component: what an [`Entity`] is between entities of one
+/// world. (An `Entity` is a number that means something in one run of one app alone; a component that has one is
+/// refused.)
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -33,19 +34,20 @@ use crate::{DocumentId, DocumentKey};
 ///         // `None` while the player is not shown: it has not arrived, was deleted, or is hidden.
 ///         let target = turret.target.as_ref().and_then(|target| documents.entity(target));
 ///         if let Some(player) = target.and_then(|entity| players.get(entity).ok()) {
-///             info!("aims at {}", player.name);
+///             println!("aims at {}", player.name);
 ///         }
 ///     }
 /// }
 /// ```
 ///
-/// A reference is a value and never an error: it may name a document that is not there yet, not there any more, or never was.
-/// [`Documents::entity`] gives the entity that shows it now, which costs two look-ups; so ask each time, and keep no entity. To do something when
-/// the target arrives, read [`DocumentChanged<T>`](crate::message::DocumentChanged) of the kind
+/// A reference is a value and never an error: it may name a document that is not there yet, not there any more, or
+/// never was. [`Documents::entity`] gives the entity that shows it now, which costs two look-ups; so ask each time, and
+/// keep no entity. To do something when the target arrives, read
+/// [`DocumentChanged<T>`](crate::message::DocumentChanged) of the kind
 /// [`Inserted`](crate::message::ChangeKind::Inserted), whose `id` is what [`DocumentRef::id`] gives.
 ///
-/// serde writes it as the document's name, as it writes a [`DocumentId`]: a string that is replaced whole. `T` need not be
-/// anything; it says which collection is meant, and must be registered in one alone.
+/// serde writes it as the document's name, as it writes a [`DocumentId`]: a string that is replaced whole. `T` need not
+/// be anything; it says which collection is meant, and must be registered in one alone.
 #[derive(Reflect)]
 #[reflect(opaque, Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 #[reflect(type_path = false, where T: 'static)]
@@ -188,7 +190,8 @@ impl<T: 'static> TypePath for DocumentRef<T> {
     }
 }
 
-/// Which entity shows which document, for all collections: a system parameter that reads no component, so that it goes with any query.
+/// Which entity shows which document, for all collections: a system parameter that reads no component, so that it goes
+/// with any query.
 #[derive(SystemParam)]
 pub struct Documents<'w> {
     index: Option<Res<'w, DocumentIndex>>,
@@ -208,7 +211,13 @@ impl Documents<'_> {
         (*collection == of_t).then(|| id.into())
     }
 
-    /// The name of the collection whose document `entity` shows: where a component is in several collections, it tells them apart.
+    /// The collection of `T`; `None` if it is in none or in several.
+    pub fn collection_of<T: 'static>(&self) -> Option<CollectionIndex> {
+        self.collections.as_ref()?.collection_of(TypeId::of::<T>())
+    }
+
+    /// The name of the collection whose document `entity` shows: where a component is in several collections, it tells
+    /// them apart.
     pub fn collection(&self, entity: Entity) -> Option<&str> {
         let collection = self.index.as_ref()?.document(entity)?.collection;
         Some(&self.collections.as_ref()?.get(collection)?.name)

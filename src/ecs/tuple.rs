@@ -13,7 +13,7 @@ use bevy::{
 };
 
 use super::{
-    advance,
+    Conversions, advance,
     component::{self, Change, Fields, Replicated, Scan, Scanner},
     index::DocumentIndex,
 };
@@ -66,6 +66,7 @@ pub(crate) mod sealed {
         fn decode(
             document: &Value,
             fields: &[Fields],
+            conversions: &Conversions,
             mask: u32,
             problems: &mut Vec<FormatError>,
         ) -> (Self::Parts, u32);
@@ -111,19 +112,24 @@ pub(crate) trait Form: Codec {
 /// The collection's types.
 pub(crate) struct Typed<B> {
     /// Per component the fields it writes.
-    fields: Vec<Fields>,
+    fields: Arc<[Fields]>,
+    conversions: Conversions,
     of: PhantomData<fn() -> B>,
 }
 
 impl<B> Typed<B> {
     pub(crate) fn new(fields: Vec<Fields>) -> Self {
-        Self { fields, of: PhantomData }
+        Self { fields: fields.into(), conversions: Conversions::default(), of: PhantomData }
+    }
+
+    pub(crate) fn with_conversions(self, conversions: Conversions) -> Self {
+        Self { conversions, ..self }
     }
 }
 
 impl<B: sealed::Tuple> Schema for Typed<B> {
     fn view(&self, document: &Value, mask: u32) -> View {
-        let (parts, misfits) = B::decode(document, &self.fields, mask, &mut Vec::new());
+        let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, mask, &mut Vec::new());
         let value = B::encode(&parts).map_or_else(|_| Value::Map(BTreeMap::new()), |(view, _)| view);
         View { value, misfits }
     }
@@ -132,7 +138,7 @@ impl<B: sealed::Tuple> Schema for Typed<B> {
 impl<B: sealed::Tuple> Codec for Typed<B> {
     fn decode(&self, document: &Value) -> Decoded {
         let mut problems = Vec::new();
-        let (parts, misfits) = B::decode(document, &self.fields, u32::MAX, &mut problems);
+        let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, u32::MAX, &mut problems);
         // Alone, a component is all that a document can be; and where only a value tells its fields, nobody knows.
         let is_lacking = |fields: &Fields| {
             let known = fields.as_deref().is_some_and(|fields| !fields.is_empty());
@@ -154,11 +160,34 @@ fn parts_of<B: sealed::Tuple>(content: Box<dyn Any + Send>) -> Option<B::Parts> 
     }
 }
 
-struct Captured<B: sealed::Tuple>(B::Parts);
+struct Captured<B: sealed::Tuple> {
+    parts: B::Parts,
+    fields: Arc<[Fields]>,
+}
 
 impl<B: sealed::Tuple> Encode for Captured<B> {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        B::encode(&self.0)
+        let (value, mask) = B::encode(&self.parts)?;
+        refuse_strangers(&value, mask, &self.fields)?;
+        Ok((value, mask))
+    }
+}
+
+/// Refuses fields of a component that this edit does not speak of: one that writes whatever fields it has (a flattened
+/// map) would overwrite them.
+fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), FormatError> {
+    let speaks_of = |at: usize| mask & (1 << at) != 0;
+    if fields.len() == 1 || !fields.iter().enumerate().any(|(at, fields)| speaks_of(at) && fields.is_none()) {
+        return Ok(());
+    }
+    let strangers =
+        fields.iter().enumerate().filter(|(at, _)| !speaks_of(*at)).flat_map(|(_, fields)| fields.iter().flatten());
+    match strangers.copied().find(|field| value.get(field).is_some()) {
+        Some(field) => Err(FormatError {
+            path: field.to_string(),
+            message: "another component of the document writes it; give one of them another name".to_string(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -169,7 +198,8 @@ impl<B: sealed::Tuple> Form for Typed<B> {
 
     fn take(&self, entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<(Box<dyn Encode>, u32, u32)> {
         let Taken { parts, mask, added } = B::take(entity, since, now, any);
-        (mask != 0).then(|| (Box::new(Captured::<B>(parts)) as Box<dyn Encode>, mask, added))
+        (mask != 0)
+            .then(|| (Box::new(Captured::<B> { parts, fields: self.fields.clone() }) as Box<dyn Encode>, mask, added))
     }
 
     fn is_dirty(&self, entity: EntityRef, since: Tick, now: Tick) -> bool {
@@ -269,13 +299,14 @@ macro_rules! tuples {
             fn decode(
                 document: &Value,
                 fields: &[Fields],
+                conversions: &Conversions,
                 mask: u32,
                 problems: &mut Vec<FormatError>,
             ) -> (Self::Parts, u32) {
                 let mut misfits = 0;
                 let parts = ($(
                     (mask & (1 << $at) != 0)
-                        .then(|| component::decode::<$type>(document, fields, $at, problems))
+                        .then(|| component::decode::<$type>(&conversions.of::<$type>(document), fields, $at, problems))
                         .and_then(|decoding| decoding.part(1 << $at, &mut misfits)),
                 )+);
                 (parts, misfits)

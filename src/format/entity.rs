@@ -1,6 +1,8 @@
-//! Bevy's `Entity` is refused: it is a number that means something in one run of one app alone, and serde cannot tell it from others.
+//! Bevy's `Entity` is refused: it is a number that means something in one run of one app alone, and serde cannot tell
+//! it from others.
 //!
-//! It is recognised by the name of its type, which is known wherever serde is given a value, so that no type of an app has to do anything.
+//! It is recognised by the name of its type, which is known wherever serde is given a value, so that no type of an app
+//! has to do anything.
 
 use std::{any::type_name, cell::Cell, fmt};
 
@@ -12,10 +14,10 @@ use serde::{
 
 use super::FormatError;
 
-/// What [`type_name`] says of it.
+/// Its name as [`type_name`] gives it.
 const ENTITY: &str = "bevy_ecs::entity::Entity";
 
-/// What to do about one.
+/// The advice for an app that has one.
 pub(super) const ADVICE: &str = "an Entity is a number that means something in one run of one app alone; name the other document with \
                                  a DocumentRef, or leave the field out with `#[serde(skip)]`";
 
@@ -37,8 +39,8 @@ fn mentions_entity(name: &str) -> bool {
     name.match_indices(ENTITY).any(|(at, _)| !goes_on(&name[at + ENTITY.len()..]))
 }
 
-/// The first of a struct's fields that is an `Entity` or holds some, as far as its type says: `Option<Entity>` does, a struct of the app's with an
-/// `Entity` in it does not.
+/// The first of a struct's fields that is an `Entity` or holds some, as far as its type says: `Option<Entity>` does, a
+/// struct of the app's with an `Entity` in it does not.
 pub(super) fn field_of<T: DeserializeOwned>(fields: &'static [&'static str]) -> Option<&'static str> {
     fields.iter().copied().find(|field| {
         let probe = Probe { field, is_given: Cell::new(false), found: Cell::new(false) };

@@ -9,7 +9,10 @@ use bevy::{
 
 use super::prepare;
 use crate::{
-    ecs::{Collections, DocumentComponents, DocumentIndex, Replicated, Tuple, Typed, hierarchy},
+    ecs::{
+        Collections, Conversions, Convert, DocumentComponents, DocumentIndex, LocalParts, Replicated, Tuple, Typed,
+        hierarchy,
+    },
     worker::FailureKind,
 };
 
@@ -32,25 +35,78 @@ pub trait ReplicateAppExt {
     ///
     /// An entity need not have all of them. It has those of which the document has at least one field.
     ///
-    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components that are in one collection
-    /// alone say to which an entity belongs, so each collection needs one. What is told of a shared component
-    /// ([`DocumentChanged`](crate::message::DocumentChanged), [`CollectionReady`](crate::message::CollectionReady)) is told of all its
-    /// collections; [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
+    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components
+    /// that are in one collection alone say to which an entity belongs, so each collection needs one. Messages of a
+    /// shared component ([`DocumentChanged`](crate::message::DocumentChanged),
+    /// [`CollectionReady`](crate::message::CollectionReady)) are those of all its collections;
+    /// [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
     fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
 
-    /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is registered beside the children's component:
-    /// `app.replicate_bundle::<(Task, DocumentParent<Task>)>("tasks").replicate_hierarchy::<Task>()`. `T` is a component of the parents' collection.
+    /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is
+    /// registered beside the children's component, as the example there shows. `T` is a component of the parents'
+    /// collection.
     ///
-    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is a document too.
-    /// - What the document says becomes `ChildOf` when both are shown, whichever comes first. A parent that is not shown is no error: the document goes on
-    ///   naming it.
-    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the document's parent when that is shown.
-    ///   Moving a document from its parent to such an entity takes it out of the parent, for everyone.
-    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest name is shown without a
-    ///   parent, in every app; nothing is written, and the next change of a parent in the cycle resolves it.
-    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before bevy despawns it, and keep
-    ///   the reference. Despawning a parent hides the children's documents with it, as bevy despawns them.
+    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is
+    ///   a document too.
+    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. A parent that is not
+    ///   shown is no error: the document goes on naming it.
+    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the
+    ///   document's parent when that is shown. Moving a document from its parent to such an entity takes it out of the
+    ///   parent, for everyone.
+    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest
+    ///   name is shown without a parent, in every app; nothing is written, and the next change of a parent in the cycle
+    ///   resolves it.
+    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before
+    ///   bevy despawns it, and keep the reference. Despawning a parent hides the children's documents with it, as bevy
+    ///   despawns them.
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
+
+    /// Reads documents that other versions of the app have written, where serde's attributes (`default`, `alias`, `other`) cannot express how: `convert` makes a
+    /// document what `T` reads. It runs on the worker, each time a document is read, on a copy: the document itself stays as it is until somebody
+    /// edits it, so that two versions of an app can be in use at once.
+    ///
+    /// It must be a pure function, must leave a document alone that it has converted already, and must not remove what it does not know. Give what has
+    /// another form a field of another name: older versions go on with the old field then.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::{format::Value, prelude::*};
+    /// #[derive(Component, Serialize, Deserialize, Clone)]
+    /// struct Window {
+    ///     width: u32,
+    ///     height: u32,
+    /// }
+    ///
+    /// # let mut app = App::new();
+    /// // Earlier versions had one `size` for both.
+    /// app.replicate::<Window>("windows").convert::<Window>(|document| {
+    ///     if let Value::Map(fields) = document
+    ///         && let Some(size) = fields.get("size").cloned()
+    ///     {
+    ///         fields.entry("width".into()).or_insert_with(|| size.clone());
+    ///         fields.entry("height".into()).or_insert(size);
+    ///     }
+    /// });
+    /// ```
+    fn convert<T: Replicated>(&mut self, convert: Convert) -> &mut Self;
+
+    /// Keeps what a `T` has beside its document (`#[serde(skip)]`) when a version from elsewhere replaces it: `keep` is given the `T` that the entity shows
+    /// and the one that arrives, and moves over what is local. Without it those fields become what serde makes of them, their default.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::prelude::*;
+    /// #[derive(Component, Serialize, Deserialize, Clone)]
+    /// struct Task {
+    ///     text: String,
+    ///     #[serde(skip)]
+    ///     is_selected: bool,
+    /// }
+    ///
+    /// # let mut app = App::new();
+    /// app.replicate::<Task>("tasks").keep_local::<Task>(|shown, arriving| arriving.is_selected = shown.is_selected);
+    /// ```
+    fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self;
 }
 
 impl ReplicateAppExt for App {
@@ -67,6 +123,16 @@ impl ReplicateAppExt for App {
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self {
         prepare(self);
         hierarchy::register::<T>(self);
+        self
+    }
+
+    fn convert<T: Replicated>(&mut self, convert: Convert) -> &mut Self {
+        self.world_mut().get_resource_or_init::<Conversions>().add::<T>(convert);
+        self
+    }
+
+    fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self {
+        self.insert_resource(LocalParts::<T> { keep });
         self
     }
 }
@@ -92,6 +158,7 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
         ));
     }
     let components = B::prepare(app);
+    let conversions = app.world_mut().get_resource_or_init::<Conversions>().clone();
     let collections = app.world().resource::<Collections>();
     if collections.is_sealed() {
         return Err("the app is running already; register collections before it runs".into());
@@ -143,7 +210,11 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
             names.join(", ")
         ));
     }
-    app.world_mut().resource_mut::<Collections>().add(collection, Arc::new(Typed::<B>::new(fields)), &ids);
+    app.world_mut().resource_mut::<Collections>().add(
+        collection,
+        Arc::new(Typed::<B>::new(fields).with_conversions(conversions)),
+        &ids,
+    );
     Ok(())
 }
 

@@ -74,8 +74,7 @@ impl Search<'_> {
         let Some(Value::Map(fields)) = at_mut(&mut changed, path) else { return };
         if let Some(value) = value {
             fields.insert(other.to_owned(), value.clone().into_plain());
-            let shown = self.schema.view(&changed, self.mask).value;
-            if at(&shown, path).and_then(|map| map.get(key)) == Some(value) {
+            if self.shows(&changed, path, key).as_ref() == Some(value) {
                 self.found.insert(pair);
             }
             return;
@@ -93,6 +92,12 @@ impl Search<'_> {
         if renamed == with && at(&renamed.value, path).and_then(|map| map.get(key)) == Some(seen) {
             self.found.insert(pair);
         }
+    }
+
+    /// What the type makes of a field of this document.
+    fn shows(&self, document: &Value, path: &[Step], key: &str) -> Option<Value> {
+        let view = self.schema.view(document, self.mask).value;
+        at(&view, path)?.get(key).cloned()
     }
 }
 

@@ -83,7 +83,8 @@ fn a_view_is_what_the_components_asked_for_would_write() {
 
 #[test]
 fn what_is_encoded_says_which_components_it_speaks_of() {
-    let taken = Captured::<(Player, Position)>((None, Some(Position { x: 1.0, y: 2.0 })));
+    let parts = (None, Some(Position { x: 1.0, y: 2.0 }));
+    let taken = Captured::<(Player, Position)> { parts, fields: players().fields };
     assert_eq!(taken.encode().unwrap(), (document(&[("x", Value::Int(1)), ("y", Value::Int(2))]), 0b10));
 }
 
@@ -100,12 +101,17 @@ fn a_component_that_takes_all_fields_takes_none_of_another_one() {
     let content = typed.decode(&held).content.downcast::<Version<(Option<Position>, Option<Rest>)>>().unwrap();
     let rest = Rest { rest: BTreeMap::from([("score".to_string(), 3)]) };
     assert_eq!(content.parts, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
-    // What it shows is what it writes, so an edit of it leaves the others alone.
+    // Its view is its own fields, so an edit of it leaves the others alone.
     assert_eq!(typed.view(&held, 0b10).value, document(&[("score", Value::Int(3))]));
     // It cannot write what another one does.
     let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
-    let encoded = <(Position, Rest) as sealed::Tuple>::encode(&(Some(Position { x: 1.0, y: 2.0 }), Some(clash)));
-    assert_eq!(encoded.unwrap_err().path, "x");
+    for position in [Some(Position { x: 1.0, y: 2.0 }), None] {
+        let parts = (position, Some(clash.clone()));
+        let captured = Captured::<(Position, Rest)> { parts, fields: typed.fields.clone() };
+        assert_eq!(captured.encode().unwrap_err().path, "x");
+    }
+    let captured = Captured::<(Position, Rest)> { parts: (None, Some(rest)), fields: typed.fields.clone() };
+    assert_eq!(captured.encode().unwrap(), (document(&[("score", Value::Int(3))]), 0b10));
 }
 
 #[test]
