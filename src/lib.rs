@@ -123,7 +123,7 @@ pub mod prelude {
     pub use crate::plugin::EmbeddedBackend;
     pub use crate::{
         DocumentId,
-        format::{Bytes, Counter, Scalar, Timestamp, Whole},
+        format::{Bytes, Counter, ItemKey, KeyedList, Scalar, Timestamp, Whole},
     };
     #[cfg(feature = "bevy")]
     pub use crate::{

@@ -18,6 +18,7 @@
 //! | [`Bytes`], `serde_bytes` | bytes | `Uint8Array` | one wins |
 //! | `None`, `()` | null | `null` | one wins |
 //! | structs, maps | map | object | merge key by key |
+//! | [`KeyedList`] | map of items | object | items added, moved and edited by both |
 //! | `Vec`, tuples | list | array | insertions and deletions merge, and items that stay merge in themselves |
 //!
 //! Readers accept more than writers write: any kind of number that fits without loss, either kind of string, bytes for a
@@ -39,9 +40,11 @@ mod first;
 mod json;
 mod keepable;
 mod key;
+mod keyed;
 mod list;
 mod path;
 mod place;
+mod position;
 mod read;
 mod serialize;
 mod shape;
@@ -55,6 +58,7 @@ pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub(crate) use keepable::check as check_keepable;
+pub use keyed::{ItemKey, KeyedList};
 pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;

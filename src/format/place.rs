@@ -126,9 +126,14 @@ fn adds(value: &Value) -> bool {
         (Some(Merge::Entries), _) => true,
         (Some(Merge::Fixed), Value::List(items)) => items.iter().any(adds),
         (_, Value::Text(_) | Value::List(_) | Value::Counter(_)) => true,
-        (_, Value::Map(fields)) => fields.values().any(adds),
+        // An empty struct may leave out what others write.
+        (_, Value::Map(fields)) => fields.is_empty() || fields.values().any(adds),
         _ => false,
     }
+}
+
+fn is_object(item: &Value) -> bool {
+    matches!(item.plain(), Value::Map(_) | Value::List(_))
 }
 
 /// The changes that make a document with a plain name, each a function of the document's id, the place and what is put there.
@@ -432,8 +437,22 @@ impl Search<'_> {
             if is_unchanged || (field.is_none() && RESERVED.contains(&key.as_str())) {
                 continue;
             }
-            self.entry(object, field.unwrap_or(key), key, shown, value);
+            let name = self.name(object, key, shown);
+            self.entry(object, field.unwrap_or(name), name, shown, value);
         }
+    }
+
+    /// What the document calls a field that the app shows: another version of the app may have made it under another name.
+    fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&Value>) -> &'k str
+    where
+        Self: 'k,
+    {
+        let holds = |name: &str| self.document.get(object, name).is_ok_and(|held| held.is_some());
+        if seen.is_none() || self.options.aliases.is_empty() || holds(key) {
+            return key;
+        }
+        let mut others = self.options.aliases.iter().filter(|(name, _)| name == key).map(|(_, other)| other.as_str());
+        others.find(|other| holds(other)).unwrap_or(key)
     }
 
     fn entry(&mut self, object: &ObjId, field: &str, key: &str, seen: Option<&Value>, value: &Value) {
@@ -449,12 +468,7 @@ impl Search<'_> {
             Some((automerge::Value::Scalar(scalar), _)) if !scalar.is_null() => {}
             _ => {
                 let Some(kind) = Kind::of_shown(seen, value) else { return };
-                let aliases = self.options.aliases;
-                let is_elsewhere = seen.is_some()
-                    && aliases.iter().any(|(name, other)| {
-                        name == key && self.document.get(object, other.as_str()).is_ok_and(|held| held.is_some())
-                    });
-                if is_elsewhere || self.given_up.contains(&(object.to_string(), key.to_owned())) {
+                if self.given_up.contains(&(object.to_string(), key.to_owned())) {
                     return;
                 }
                 self.found.push(Missing {
@@ -476,7 +490,7 @@ impl Search<'_> {
         }
         match (kind, value.plain()) {
             (ObjType::Map, Value::Map(_)) => self.map(id, Some(field), seen, value),
-            (ObjType::List, Value::List(items)) if items.iter().any(|item| matches!(item.plain(), Value::Map(_))) => {
+            (ObjType::List, Value::List(items)) if items.iter().any(is_object) => {
                 let seen = seen.and_then(Value::as_list);
                 if let (Some(Merge::Fixed), Some(seen)) = (value.merge(), seen) {
                     for (index, (seen, item)) in seen.iter().zip(items).enumerate() {

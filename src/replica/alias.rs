@@ -5,9 +5,10 @@ use crate::format::{Aliases, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
-/// A type does not say which names it reads a field by. But a field that it reads under another name changes when that name is taken away, and
-/// does not change when the name is changed to its own. This is tried where an edit changes a field that the document lacks and the document has fields that the
-/// type does not write. That is rare.
+/// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit makes of it once that is put
+/// there. Where that is not known: it changes, or is missing, when the other name is taken away, and is as it was when the document has it under its
+/// own name instead. This is tried where an edit changes a field that the document lacks and the document has fields that the type does not write.
+/// That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -48,7 +49,7 @@ impl Search<'_> {
                         path.pop();
                     } else if value != Some(seen) {
                         for other in &unknown {
-                            self.try_name(path, key, seen, other);
+                            self.try_name(path, key, seen, value, other);
                         }
                     }
                 }
@@ -64,22 +65,31 @@ impl Search<'_> {
         }
     }
 
-    fn try_name(&mut self, path: &[Step], key: &str, seen: &Value, other: &str) {
+    fn try_name(&mut self, path: &[Step], key: &str, seen: &Value, value: Option<&Value>, other: &str) {
         let pair = (key.to_owned(), other.to_owned());
         if self.found.contains(&pair) {
             return;
         }
-        let mut without = self.current.clone();
-        let Some(Value::Map(fields)) = at_mut(&mut without, path) else { return };
-        let Some(held) = fields.remove(other) else { return };
-        if self.shows(&without, path, key) == Some(seen.clone()) {
+        let mut changed = self.current.clone();
+        let Some(Value::Map(fields)) = at_mut(&mut changed, path) else { return };
+        if let Some(value) = value {
+            fields.insert(other.to_owned(), value.clone().into_plain());
+            if self.shows(&changed, path, key).as_ref() == Some(value) {
+                self.found.insert(pair);
+            }
             return;
         }
-        let mut renamed = without;
-        if let Some(Value::Map(fields)) = at_mut(&mut renamed, path) {
+        let Some(held) = fields.remove(other) else { return };
+        let with = self.schema.view(self.current, self.mask);
+        if self.schema.view(&changed, self.mask) == with {
+            return;
+        }
+        // A field that is read under the other name reads the same under its own. Any other has lost what it is read by.
+        if let Some(Value::Map(fields)) = at_mut(&mut changed, path) {
             fields.insert(key.to_owned(), held);
         }
-        if self.schema.view(&renamed, self.mask) == self.schema.view(self.current, self.mask) {
+        let renamed = self.schema.view(&changed, self.mask);
+        if renamed == with && at(&renamed.value, path).and_then(|map| map.get(key)) == Some(seen) {
             self.found.insert(pair);
         }
     }

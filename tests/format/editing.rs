@@ -265,8 +265,8 @@ fn an_enum_that_two_apps_switch_at_once_is_one_variant_for_both() {
     format::edit(&mut other, &base, &of(&Shape::Square { side: 2 })).unwrap();
     one.merge(&mut other).unwrap();
     other.merge(&mut one).unwrap();
-    assert_eq!(shown(&one), Shape::Square { side: 2 });
-    assert_eq!(shown(&other), Shape::Square { side: 2 });
+    assert!([Shape::Line(2), Shape::Square { side: 2 }].contains(&shown(&one)));
+    assert_eq!(shown(&other), shown(&one));
     // The next switch holds, whatever was left.
     let seen = of(&shown(&one));
     format::edit(&mut one, &seen, &of(&Shape::Circle { radius: 3 })).unwrap();

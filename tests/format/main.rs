@@ -2,6 +2,7 @@
 
 mod editing;
 mod json;
+mod keyed;
 mod kinds;
 mod numbers;
 mod properties;

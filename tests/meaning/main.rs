@@ -13,6 +13,7 @@ mod closed;
 mod defaults;
 mod items;
 mod registers;
+mod renamed;
 mod unchanged;
 
 fn scalar(text: &str) -> Scalar {

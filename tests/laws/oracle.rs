@@ -1,0 +1,350 @@
+//! What a merge may come to, by the laws.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bevy_convex_replicate::format::Value;
+
+use crate::{
+    shape::{Content, Field, Shape, Struct, first_name, is_blank},
+    value::{Typed, Val},
+};
+
+/// Whether `merged` keeps the laws, where it started from `base` (`None`: there was nothing, or something that everyone has by default) and apps
+/// came to `finals` each by itself. Says what does not.
+pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
+    let changed: Vec<&Val> = finals.iter().copied().filter(|val| Some(*val) != base).collect();
+    let wrong = |law: &str| Err(format!(": {law}\n    base   {base:?}\n    finals {finals:?}\n    merged {merged:?}"));
+    match changed.as_slice() {
+        [] if base.is_none_or(|base| base == merged) => return Ok(()),
+        [] => return wrong("nobody changed it"),
+        // An equal step by all is one step.
+        [first, rest @ ..] if rest.iter().all(|val| val == first) && !counts(shape) => {
+            if first == &merged {
+                return Ok(());
+            }
+            if rest.is_empty() {
+                return wrong("what one changed is lost or changed");
+            }
+        }
+        _ => {}
+    }
+    let whole = || match changed.contains(&merged) {
+        true => Ok(()),
+        false => wrong("it is not one of those that were set"),
+    };
+    match (shape, merged) {
+        (Shape::Counter, Val::Int(count)) => {
+            let of = |val: &Val| if let Val::Int(count) = val { *count } else { 0 };
+            let start = base.map_or(0, of);
+            let sum: i64 = start + finals.iter().map(|val| of(val) - start).sum::<i64>();
+            // Two who make a counter with the same count make one.
+            let counts: BTreeSet<i64> = finals.iter().map(|val| of(val)).collect();
+            match sum == *count || base.is_none() && counts.iter().sum::<i64>() == *count {
+                true => Ok(()),
+                false => wrong(&format!("both counted, which makes {sum}")),
+            }
+        }
+        (Shape::Text, Val::Text(_)) => {
+            let letters = |val: &Val| -> Vec<String> {
+                if let Val::Text(text) = val { text.chars().map(String::from).collect() } else { Vec::new() }
+            };
+            additions(base.map(letters), finals.iter().map(|val| letters(val)).collect(), letters(merged))
+                .or_else(|what| wrong(&what))
+        }
+        (Shape::List(inner), Val::List(items)) => {
+            let name: fn(&Val) -> Option<String> = match &**inner {
+                Shape::Int => |val| Some(format!("{val:?}")),
+                Shape::Struct(of) if of.fields.first().is_some_and(|field| field.name == "id") => |val| match val {
+                    Val::List(fields) => fields.first().map(|id| format!("{id:?}")),
+                    _ => None,
+                },
+                _ => |_| None,
+            };
+            let names = |val: &Val| -> Option<Vec<String>> {
+                if let Val::List(items) = val { items.iter().map(name).collect() } else { None }
+            };
+            let Some(all) = finals.iter().map(|val| names(val)).collect::<Option<Vec<_>>>() else { return Ok(()) };
+            let (before, after) = (base.and_then(names), names(merged).unwrap_or_default());
+            additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
+            // An item of a `Vec` that is moved is another item in the document: what was edited in it may be lost.
+            let places = |val: &Val, of: &[String]| -> Vec<String> {
+                names(val).unwrap_or_default().into_iter().filter(|name| of.contains(name)).collect()
+            };
+            let is_moved = |val: &&Val| {
+                base.is_some_and(|base| {
+                    let (before, after) = (names(base).unwrap_or_default(), names(val).unwrap_or_default());
+                    places(base, &after) != places(val, &before)
+                })
+            };
+            if matches!(&**inner, Shape::Int) || finals.iter().any(is_moved) {
+                return Ok(());
+            }
+            let find = |val: &'_ Val, wanted: &Option<String>| {
+                if let Val::List(items) = val { items.iter().find(|item| name(item) == *wanted).cloned() } else { None }
+            };
+            for item in items {
+                let wanted = name(item);
+                let base = base.and_then(|base| find(base, &wanted));
+                let finals: Vec<Val> = finals.iter().filter_map(|val| find(val, &wanted)).collect();
+                merge(inner, base.as_ref(), &finals.iter().collect::<Vec<_>>(), item)
+                    .map_err(|what| format!("[{}]{what}", wanted.unwrap_or_default()))?;
+            }
+            Ok(())
+        }
+        (Shape::Map(inner), Val::Map(_)) => {
+            let entries = |val: &Val| if let Val::Map(entries) = val { entries.clone() } else { BTreeMap::new() };
+            let all: Vec<_> = finals.iter().map(|val| entries(val)).collect();
+            keyed(inner, base.map(entries), all, entries(merged))
+        }
+        (Shape::Keyed(inner), Val::Keyed(_)) => {
+            let entries = |val: &Val| match val {
+                Val::Keyed(list) => list.iter().map(|(key, item)| (key.to_string(), item.val.clone())).collect(),
+                _ => BTreeMap::new(),
+            };
+            let all: Vec<_> = finals.iter().map(|val| entries(val)).collect();
+            keyed(inner, base.map(entries), all, entries(merged))
+        }
+        (Shape::Option(inner), Val::Option(held)) => {
+            fn inside(val: &Val) -> Option<&Val> {
+                if let Val::Option(Some(held)) = val { Some(held) } else { None }
+            }
+            let somes: Vec<&Val> = finals.iter().filter_map(|val| inside(val)).collect();
+            match held {
+                // Somebody who made it none wins over all.
+                None if finals.iter().any(|val| inside(val).is_none() && Some(*val) != base) => Ok(()),
+                None => wrong("nobody made it none"),
+                Some(held) => merge(inner, base.and_then(inside), &somes, held),
+            }
+        }
+        // A tuple that two apps make at once is one of the two.
+        (Shape::Tuple(_), _) if base.is_none_or(is_blank) && finals.contains(&merged) => Ok(()),
+        (Shape::Tuple(shapes), Val::List(items)) => shapes.iter().enumerate().try_for_each(|(index, shape)| {
+            let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), &items[index]);
+            // And so is what two put into an empty place of it.
+            let is_put = base == Some(&Val::Option(None)) && finals.contains(&merged);
+            merge(shape, base, &finals, merged)
+                .or_else(|what| if is_put { Ok(()) } else { Err(format!(".{index}{what}")) })
+        }),
+        (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
+        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one then.
+        (Shape::Struct(inner), _) if base.is_none() && leaves_out(inner) && finals.contains(&merged) => Ok(()),
+        (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
+        (Shape::Enum(inner), Val::Variant(variant, items)) => {
+            if changed.contains(&merged) {
+                return Ok(());
+            }
+            let of = |val: &&Val| matches!(val, Val::Variant(index, _) if index == variant);
+            let was = base.filter(|base| of(base));
+            let alike: Vec<&Val> = finals.iter().copied().filter(of).collect();
+            if alike.is_empty() {
+                return wrong("nobody made it this variant");
+            }
+            let content = |val: &Val| if let Val::Variant(_, items) = val { items.clone() } else { Vec::new() };
+            let base_items = was.map(content);
+            let all: Vec<Val> = alike.iter().map(|val| Val::List(content(val))).collect();
+            let merged = Val::List(items.clone());
+            let base = base_items.map(Val::List);
+            let shape = match &inner.variants[*variant].content {
+                Content::Unit => return Ok(()),
+                Content::Newtype(shape) => Shape::Tuple([shape.clone()].into()),
+                Content::Tuple(shapes) => Shape::Tuple(shapes.clone()),
+                Content::Struct(inner) => Shape::Struct(inner.clone()),
+            };
+            merge(&shape, base.as_ref(), &all.iter().collect::<Vec<_>>(), &merged)
+                .map_err(|what| format!("({}){what}", inner.variants[*variant].name))
+        }
+        _ => whole(),
+    }
+}
+
+/// Whether equal steps by two make more than one.
+fn counts(shape: &Shape) -> bool {
+    match shape {
+        Shape::Counter => true,
+        Shape::Option(inner) | Shape::Map(inner) | Shape::Newtype(inner) | Shape::Keyed(inner) | Shape::List(inner) => {
+            counts(inner)
+        }
+        Shape::Tuple(shapes) | Shape::TupleStruct(shapes) => shapes.iter().any(counts),
+        Shape::Struct(inner) => inner.fields.iter().any(|field| counts(&field.shape)),
+        Shape::Enum(inner) => inner.variants.iter().any(|variant| match &variant.content {
+            Content::Unit => false,
+            Content::Newtype(shape) => counts(shape),
+            Content::Tuple(shapes) => shapes.iter().any(counts),
+            Content::Struct(inner) => inner.fields.iter().any(|field| counts(&field.shape)),
+        }),
+        _ => false,
+    }
+}
+
+fn at(val: &Val, index: usize) -> &Val {
+    match val {
+        Val::List(items) => items.get(index).unwrap_or(val),
+        other => other,
+    }
+}
+
+fn all_at<'a>(vals: &[&'a Val], index: usize) -> Vec<&'a Val> {
+    vals.iter().map(|val| at(val, index)).collect()
+}
+
+fn leaves_out(shape: &Struct) -> bool {
+    shape.fields.iter().any(|field| field.skip_if)
+}
+
+/// The same for the fields of a struct, but for those that are not looked at.
+pub fn fields(
+    shape: &Struct,
+    base: Option<&Val>,
+    finals: &[&Val],
+    merged: &Val,
+    without: &[usize],
+) -> Result<(), String> {
+    let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
+    for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
+        let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), at(merged, index));
+        // Apps of two versions may have begun it under its two names.
+        let is_unnamed = base.is_none_or(|base| Some(base) == field.default.as_ref());
+        if field.alias.is_some() && is_unnamed {
+            continue;
+        }
+        // What is left out is not seen: all of it is new to an app that changes a part.
+        let base = base.filter(|base| !field.skip_if || Some(*base) != field.default.as_ref());
+        let result = merge(&field.shape, base, &finals, merged);
+        // An app that shows the default of a field may have written it or, if its version does not know the field, not.
+        let written: Vec<&Val> = finals.into_iter().filter(|val| Some(*val) != field.default.as_ref()).collect();
+        let result = match base {
+            None if written.is_empty() => Ok(()),
+            None => result.or_else(|_| merge(&field.shape, base, &written, merged)),
+            Some(_) => result,
+        };
+        result.map_err(|what| format!(".{}{what}", field.name))?;
+    }
+    Ok(())
+}
+
+/// There is what one added, and not what one removed, and each once.
+fn additions(base: Option<Vec<String>>, finals: Vec<Vec<String>>, merged: Vec<String>) -> Result<(), String> {
+    let base: BTreeSet<String> = base.unwrap_or_default().into_iter().collect();
+    let finals: Vec<BTreeSet<String>> = finals.into_iter().map(|all| all.into_iter().collect()).collect();
+    let added = finals.iter().flatten().filter(|item| !base.contains(*item));
+    let kept = base.iter().filter(|item| finals.iter().all(|all| all.contains(*item)));
+    let expected: BTreeSet<&String> = added.chain(kept).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(double) = merged.iter().find(|item| !seen.insert(*item)) {
+        return Err(format!("{double} is there twice"));
+    }
+    match expected == seen {
+        true => Ok(()),
+        false => Err(format!("it should hold {expected:?}")),
+    }
+}
+
+fn keyed(
+    shape: &Shape,
+    base: Option<BTreeMap<String, Val>>,
+    finals: Vec<BTreeMap<String, Val>>,
+    merged: BTreeMap<String, Val>,
+) -> Result<(), String> {
+    let base = base.unwrap_or_default();
+    let keys: BTreeSet<&String> =
+        base.keys().chain(finals.iter().flat_map(BTreeMap::keys)).chain(merged.keys()).collect();
+    for key in keys {
+        let was = base.get(key);
+        let finals: Vec<Option<&Val>> = finals.iter().map(|entries| entries.get(key)).collect();
+        let there: Vec<&Val> = finals.iter().flatten().copied().collect();
+        let is_removed = was.is_some() && there.len() < finals.len();
+        let is_changed = there.iter().any(|val| Some(*val) != was);
+        let wrong = |law| {
+            Err(format!("[{key}]: {law}\n    base {was:?}\n    finals {finals:?}\n    merged {:?}", merged.get(key)))
+        };
+        match merged.get(key) {
+            Some(_) if there.is_empty() => return wrong("nobody has it"),
+            Some(_) if is_removed && !is_changed => return wrong("it was removed"),
+            Some(val) => merge_entry(shape, was, &there, val).map_err(|what| format!("[{key}]{what}"))?,
+            None if is_removed => {}
+            None => return wrong("it is lost"),
+        }
+    }
+    Ok(())
+}
+
+/// An entry that all have added, or some have changed and others not.
+fn merge_entry(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
+    merge(shape, base, finals, merged)
+}
+
+/// Where two documents differ, by names that are the same in all versions. Lists are told as a whole if their lengths differ.
+pub fn difference(a: &Value, b: &Value) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    differ(&mut found, &mut Vec::new(), Some(a), Some(b));
+    found
+}
+
+fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&Value>, b: Option<&Value>) {
+    match (a, b) {
+        (Some(Value::Map(a)), Some(Value::Map(b))) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                path.push(first_name(key).to_owned());
+                differ(found, path, a.get(key), b.get(key));
+                path.pop();
+            }
+        }
+        (Some(Value::List(a)), Some(Value::List(b))) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                path.push(index.to_string());
+                differ(found, path, Some(a), Some(b));
+                path.pop();
+            }
+        }
+        // Also where they are equal in another form: nothing that was not changed is written.
+        (a, b) if format!("{a:?}") == format!("{b:?}") => {}
+        _ => drop(found.insert(path.clone())),
+    }
+}
+
+/// A place of the document that differs, though nothing differs there, above or below in what the app wrote.
+pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    let is_called_for = |path: &Vec<String>| app.iter().any(|other| path.starts_with(other) || other.starts_with(path));
+    document.iter().find(|path| !is_called_for(path)).cloned()
+}
+
+/// Whether it has a field under a later version's name.
+pub fn is_renamed(value: &Value) -> bool {
+    match value {
+        Value::Map(fields) => fields.iter().any(|(key, value)| first_name(key) != key || is_renamed(value)),
+        Value::List(items) => items.iter().any(is_renamed),
+        _ => false,
+    }
+}
+
+/// The fields that it has under two names.
+pub fn two_names(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Map(fields) => {
+            let second =
+                fields.keys().filter(|key| first_name(key) != key.as_str() && fields.contains_key(first_name(key)));
+            second.map(|key| first_name(key).to_owned()).chain(fields.values().flat_map(two_names)).collect()
+        }
+        Value::List(items) => items.iter().flat_map(two_names).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// What is compared of a value: fields that are not written are as they are.
+pub fn written(typed: &Typed) -> Val {
+    fn plain(shape: &Shape, val: &Val) -> Val {
+        match (shape, val) {
+            (Shape::Struct(inner), Val::List(items)) => Val::List(
+                inner
+                    .fields
+                    .iter()
+                    .zip(items)
+                    .map(|(field, item)| if field.skip { Val::Option(None) } else { plain(&field.shape, item) })
+                    .collect(),
+            ),
+            _ => val.clone(),
+        }
+    }
+    plain(&typed.shape, &typed.val)
+}

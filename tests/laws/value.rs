@@ -1,0 +1,447 @@
+//! Values of types that are described at run time, written and read as serde's derive does it.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt};
+
+use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Timestamp, Whole};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{
+        self, DeserializeSeed, Error as _, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+    },
+    ser::{
+        SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+        SerializeTupleVariant,
+    },
+};
+
+use crate::shape::{CONTENT, Content, Enum, Repr, Shape, Struct, TAG};
+
+/// A value. Its shape says what it is.
+#[derive(Clone, PartialEq)]
+pub enum Val {
+    Bool(bool),
+    /// A counter and a timestamp, too.
+    Int(i64),
+    Float(f64),
+    /// A letter and a scalar string, too.
+    Text(String),
+    Bytes(Vec<u8>),
+    Option(Option<Box<Val>>),
+    /// Tuples, and structs with their fields in order, too.
+    List(Vec<Val>),
+    Map(BTreeMap<String, Val>),
+    Variant(usize, Vec<Val>),
+    Keyed(KeyedList<Typed>),
+}
+
+impl fmt::Debug for Val {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Val::Bool(yes) => yes.fmt(f),
+            Val::Int(number) => number.fmt(f),
+            Val::Float(number) => number.fmt(f),
+            Val::Text(text) => text.fmt(f),
+            Val::Bytes(bytes) => write!(f, "b{bytes:?}"),
+            Val::Option(held) => held.fmt(f),
+            Val::List(items) => items.fmt(f),
+            Val::Map(entries) => entries.fmt(f),
+            Val::Variant(variant, content) => write!(f, "#{variant}{content:?}"),
+            Val::Keyed(list) => f.debug_map().entries(list.iter().map(|(key, item)| (key, &item.val))).finish(),
+        }
+    }
+}
+
+/// A value with its shape.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Typed {
+    pub shape: Shape,
+    pub val: Val,
+}
+
+thread_local! {
+    /// What the next [`Typed`] is read as: a `Deserialize` has no other way to know.
+    static CURRENT: RefCell<Vec<Shape>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Reads `read` with [`Typed`] standing for `shape`.
+pub fn as_shape<R>(shape: &Shape, read: impl FnOnce() -> R) -> R {
+    CURRENT.with_borrow_mut(|current| current.push(shape.clone()));
+    let result = read();
+    CURRENT.with_borrow_mut(|current| current.pop());
+    result
+}
+
+impl<'de> Deserialize<'de> for Typed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let shape = CURRENT.with_borrow(|current| current.last().cloned());
+        let shape = shape.ok_or_else(|| D::Error::custom("no shape was given"))?;
+        let val = Seed(&shape).deserialize(deserializer)?;
+        Ok(Typed { shape, val })
+    }
+}
+
+impl Serialize for Typed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Of(&self.shape, &self.val).serialize(serializer)
+    }
+}
+
+struct Of<'a>(&'a Shape, &'a Val);
+
+impl Serialize for Of<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.0, self.1) {
+            (Shape::Bool, Val::Bool(yes)) => yes.serialize(serializer),
+            (Shape::Int, Val::Int(number)) => number.serialize(serializer),
+            (Shape::Float, Val::Float(number)) => number.serialize(serializer),
+            (Shape::Char, Val::Text(text)) => text.chars().next().unwrap_or('-').serialize(serializer),
+            (Shape::Text, Val::Text(text)) => text.serialize(serializer),
+            (Shape::Scalar, Val::Text(text)) => Scalar(text).serialize(serializer),
+            (Shape::Counter, Val::Int(number)) => Counter(*number).serialize(serializer),
+            (Shape::Timestamp, Val::Int(number)) => Timestamp(*number).serialize(serializer),
+            (Shape::Bytes, Val::Bytes(bytes)) => Bytes(bytes.clone()).serialize(serializer),
+            (Shape::Option(inner), Val::Option(held)) => match held {
+                Some(held) => serializer.serialize_some(&Of(inner, held)),
+                None => serializer.serialize_none(),
+            },
+            (Shape::List(inner), Val::List(items)) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| list.serialize_element(&Of(inner, item)))?;
+                list.end()
+            }
+            (Shape::Map(inner), Val::Map(entries)) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                entries.iter().try_for_each(|(key, item)| map.serialize_entry(key, &Of(inner, item)))?;
+                map.end()
+            }
+            (Shape::Keyed(_), Val::Keyed(list)) => list.serialize(serializer),
+            (Shape::Tuple(shapes), Val::List(items)) => {
+                let mut tuple = serializer.serialize_tuple(items.len())?;
+                shapes.iter().zip(items).try_for_each(|(shape, item)| tuple.serialize_element(&Of(shape, item)))?;
+                tuple.end()
+            }
+            (Shape::TupleStruct(shapes), Val::List(items)) => {
+                let mut tuple = serializer.serialize_tuple_struct("TupleStruct", items.len())?;
+                shapes.iter().zip(items).try_for_each(|(shape, item)| tuple.serialize_field(&Of(shape, item)))?;
+                tuple.end()
+            }
+            (Shape::Whole(inner), val) => Whole(Of(inner, val)).serialize(serializer),
+            (Shape::Newtype(inner), val) => serializer.serialize_newtype_struct("Newtype", &Of(inner, val)),
+            (Shape::Struct(inner), Val::List(items)) => {
+                let mut fields = serializer.serialize_struct("Struct", items.len())?;
+                write_fields(&mut fields, inner, items)?;
+                fields.end()
+            }
+            (Shape::Enum(inner), Val::Variant(variant, content)) => write_enum(serializer, inner, *variant, content),
+            (shape, val) => Err(serde::ser::Error::custom(format_args!("{val:?} is no {shape}"))),
+        }
+    }
+}
+
+fn is_left_out(shape: &Struct, index: usize, item: &Val) -> bool {
+    let field = &shape.fields[index];
+    field.skip || field.skip_if && field.default.as_ref() == Some(item)
+}
+
+fn write_fields<S: SerializeStruct>(to: &mut S, shape: &Struct, items: &[Val]) -> Result<(), S::Error> {
+    for (index, item) in items.iter().enumerate() {
+        let field = &shape.fields[index];
+        match is_left_out(shape, index, item) {
+            true => to.skip_field(field.name)?,
+            false => to.serialize_field(field.name, &Of(&field.shape, item))?,
+        }
+    }
+    Ok(())
+}
+
+/// A variant's content by itself.
+struct ContentOf<'a>(&'a Content, &'a [Val]);
+
+impl Serialize for ContentOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Content::Unit => serializer.serialize_unit(),
+            Content::Newtype(shape) => Of(shape, &self.1[0]).serialize(serializer),
+            Content::Tuple(shapes) => {
+                let mut tuple = serializer.serialize_tuple(self.1.len())?;
+                shapes.iter().zip(self.1).try_for_each(|(shape, item)| tuple.serialize_element(&Of(shape, item)))?;
+                tuple.end()
+            }
+            Content::Struct(shape) => {
+                let mut fields = serializer.serialize_struct("Variant", self.1.len())?;
+                write_fields(&mut fields, shape, self.1)?;
+                fields.end()
+            }
+        }
+    }
+}
+
+/// The tag of an adjacently tagged enum. The format knows it by the name that serde gives to this type.
+struct AdjacentlyTaggedEnumVariant(u32, &'static str);
+
+impl Serialize for AdjacentlyTaggedEnumVariant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit_variant("Enum", self.0, self.1)
+    }
+}
+
+fn write_enum<S: Serializer>(serializer: S, shape: &Enum, index: usize, items: &[Val]) -> Result<S::Ok, S::Error> {
+    let variant = &shape.variants[index];
+    let (name, number) = (variant.name, index as u32);
+    match (shape.repr, &variant.content) {
+        (Repr::Untagged, content) => ContentOf(content, items).serialize(serializer),
+        (Repr::External, Content::Unit) => serializer.serialize_unit_variant("Enum", number, name),
+        (Repr::External, Content::Newtype(inner)) => {
+            serializer.serialize_newtype_variant("Enum", number, name, &Of(inner, &items[0]))
+        }
+        (Repr::External, Content::Tuple(shapes)) => {
+            let mut tuple = serializer.serialize_tuple_variant("Enum", number, name, items.len())?;
+            shapes.iter().zip(items).try_for_each(|(shape, item)| tuple.serialize_field(&Of(shape, item)))?;
+            tuple.end()
+        }
+        (Repr::External, Content::Struct(inner)) => {
+            let mut fields = serializer.serialize_struct_variant("Enum", number, name, items.len())?;
+            for (index, item) in items.iter().enumerate() {
+                let field = &inner.fields[index];
+                match is_left_out(inner, index, item) {
+                    true => fields.skip_field(field.name)?,
+                    false => fields.serialize_field(field.name, &Of(&field.shape, item))?,
+                }
+            }
+            fields.end()
+        }
+        (Repr::Internal, content) => {
+            let inner = match content {
+                Content::Struct(inner) => Some((&**inner, items)),
+                Content::Newtype(Shape::Struct(inner)) => match &items[0] {
+                    Val::List(items) => Some((&**inner, items.as_slice())),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let mut fields = serializer.serialize_struct("Enum", 1 + inner.map_or(0, |(_, items)| items.len()))?;
+            fields.serialize_field(TAG, name)?;
+            if let Some((inner, items)) = inner {
+                write_fields(&mut fields, inner, items)?;
+            }
+            fields.end()
+        }
+        (Repr::Adjacent, content) => {
+            let has_content = !matches!(content, Content::Unit);
+            let mut fields = serializer.serialize_struct("Enum", 1 + usize::from(has_content))?;
+            fields.serialize_field(TAG, &AdjacentlyTaggedEnumVariant(number, name))?;
+            if has_content {
+                fields.serialize_field(CONTENT, &ContentOf(content, items))?;
+            }
+            fields.end()
+        }
+    }
+}
+
+/// Reads a value of a shape.
+#[derive(Clone, Copy)]
+pub struct Seed<'a>(pub &'a Shape);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Val;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Val, D::Error> {
+        Ok(match self.0 {
+            Shape::Bool => Val::Bool(bool::deserialize(d)?),
+            Shape::Int => Val::Int(i64::deserialize(d)?),
+            Shape::Float => Val::Float(f64::deserialize(d)?),
+            Shape::Char => Val::Text(char::deserialize(d)?.into()),
+            Shape::Text => Val::Text(String::deserialize(d)?),
+            Shape::Scalar => Val::Text(Scalar::<String>::deserialize(d)?.0),
+            Shape::Counter => Val::Int(Counter::deserialize(d)?.0),
+            Shape::Timestamp => Val::Int(Timestamp::deserialize(d)?.0),
+            Shape::Bytes => Val::Bytes(Bytes::deserialize(d)?.0),
+            Shape::Option(inner) => return d.deserialize_option(OptionVisitor(inner)),
+            Shape::List(inner) => return d.deserialize_seq(ListVisitor(inner)),
+            Shape::Map(inner) => return d.deserialize_map(MapVisitor(inner)),
+            Shape::Keyed(inner) => Val::Keyed(as_shape(inner, || KeyedList::deserialize(d))?),
+            Shape::Tuple(shapes) => return d.deserialize_tuple(shapes.len(), TupleVisitor(shapes)),
+            Shape::TupleStruct(shapes) => {
+                return d.deserialize_tuple_struct("TupleStruct", shapes.len(), TupleVisitor(shapes));
+            }
+            Shape::Whole(inner) => {
+                return Ok(as_shape(inner, || Whole::<Typed>::deserialize(d))?.0.val);
+            }
+            Shape::Newtype(inner) => return d.deserialize_newtype_struct("Newtype", NewtypeVisitor(inner)),
+            Shape::Struct(inner) => Val::List(d.deserialize_struct("Struct", inner.names, StructVisitor(inner))?),
+            Shape::Enum(inner) => return read_enum(d, inner),
+        })
+    }
+}
+
+macro_rules! visitors {
+    ($($name:ident($of:ty) -> $value:ty { $($body:tt)* })*) => {
+        $(
+            struct $name<'a>(&'a $of);
+
+            impl<'de> Visitor<'de> for $name<'_> {
+                type Value = $value;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(stringify!($name))
+                }
+
+                $($body)*
+            }
+        )*
+    };
+}
+
+visitors! {
+    OptionVisitor(Shape) -> Val {
+        fn visit_none<E>(self) -> Result<Val, E> {
+            Ok(Val::Option(None))
+        }
+
+        fn visit_unit<E>(self) -> Result<Val, E> {
+            Ok(Val::Option(None))
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Val, D::Error> {
+            Ok(Val::Option(Some(Seed(self.0).deserialize(d)?.into())))
+        }
+    }
+
+    ListVisitor(Shape) -> Val {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Val, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element_seed(Seed(self.0))? {
+                items.push(item);
+            }
+            Ok(Val::List(items))
+        }
+    }
+
+    MapVisitor(Shape) -> Val {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Val, A::Error> {
+            let mut entries = BTreeMap::new();
+            while let Some(key) = map.next_key()? {
+                entries.insert(key, map.next_value_seed(Seed(self.0))?);
+            }
+            Ok(Val::Map(entries))
+        }
+    }
+
+    NewtypeVisitor(Shape) -> Val {
+        fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Val, D::Error> {
+            Seed(self.0).deserialize(d)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Val, A::Error> {
+            seq.next_element_seed(Seed(self.0))?.ok_or_else(|| A::Error::invalid_length(0, &self))
+        }
+    }
+
+    TupleVisitor([Shape]) -> Val {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Val, A::Error> {
+            let mut items = Vec::new();
+            for shape in self.0 {
+                let item = seq.next_element_seed(Seed(shape))?;
+                items.push(item.ok_or_else(|| A::Error::invalid_length(items.len(), &self))?);
+            }
+            Ok(Val::List(items))
+        }
+    }
+
+    StructVisitor(Struct) -> Vec<Val> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Val>, A::Error> {
+            let mut items: Vec<Option<Val>> = vec![None; self.0.fields.len()];
+            while let Some(key) = map.next_key::<String>()? {
+                match self.0.find(&key) {
+                    Some(index) if items[index].is_some() => {
+                        return Err(A::Error::duplicate_field(self.0.fields[index].name));
+                    }
+                    Some(index) => items[index] = Some(map.next_value_seed(Seed(&self.0.fields[index].shape))?),
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            let fields = self.0.fields.iter().zip(items);
+            fields
+                .map(|(field, item)| match (item, &field.default, &field.shape) {
+                    (Some(item), ..) => Ok(item),
+                    (None, Some(item), _) => Ok(item.clone()),
+                    (None, None, Shape::Option(_)) => Ok(Val::Option(None)),
+                    (None, None, _) => Err(A::Error::missing_field(field.name)),
+                })
+                .collect()
+        }
+    }
+
+    EnumVisitor(Enum) -> Val {
+        fn visit_enum<A: de::EnumAccess<'de>>(self, access: A) -> Result<Val, A::Error> {
+            let (name, content) = access.variant::<String>()?;
+            let variant = variant::<A::Error>(self.0, &name)?;
+            let items = match &self.0.variants[variant].content {
+                Content::Unit => {
+                    content.unit_variant()?;
+                    Vec::new()
+                }
+                Content::Newtype(shape) => vec![content.newtype_variant_seed(Seed(shape))?],
+                Content::Tuple(shapes) => match content.tuple_variant(shapes.len(), TupleVisitor(shapes))? {
+                    Val::List(items) => items,
+                    other => vec![other],
+                },
+                Content::Struct(inner) => content.struct_variant(inner.names, StructVisitor(inner))?,
+            };
+            Ok(Val::Variant(variant, items))
+        }
+    }
+}
+
+fn variant<E: de::Error>(shape: &Enum, name: &str) -> Result<usize, E> {
+    match shape.variants.iter().position(|variant| variant.name == name) {
+        Some(variant) => Ok(variant),
+        None if shape.other => Ok(shape.variants.len() - 1),
+        None => Err(E::unknown_variant(name, shape.names)),
+    }
+}
+
+/// The content of a variant, from what serde has buffered. Here JSON does for it.
+fn read_content<E: de::Error>(content: &Content, buffered: serde_json::Value) -> Result<Vec<Val>, E> {
+    let d = buffered.into_deserializer();
+    match content {
+        Content::Unit => Ok(Vec::new()),
+        Content::Newtype(shape) => Seed(shape).deserialize(d).map(|val| vec![val]),
+        Content::Tuple(shapes) => match d.deserialize_tuple(shapes.len(), TupleVisitor(shapes)) {
+            Ok(Val::List(items)) => Ok(items),
+            Ok(other) => Ok(vec![other]),
+            Err(error) => Err(error),
+        },
+        Content::Struct(inner) => d.deserialize_struct("Variant", inner.names, StructVisitor(inner)),
+    }
+    .map_err(|error: serde_json::Error| E::custom(error))
+}
+
+fn read_enum<'de, D: Deserializer<'de>>(d: D, shape: &Enum) -> Result<Val, D::Error> {
+    match shape.repr {
+        Repr::External => d.deserialize_enum("Enum", shape.names, EnumVisitor(shape)),
+        Repr::Internal | Repr::Adjacent => {
+            let serde_json::Value::Object(mut fields) = serde_json::Value::deserialize(d)? else {
+                return Err(D::Error::custom("a tagged enum is a map"));
+            };
+            let tag = fields.remove(TAG).ok_or_else(|| D::Error::missing_field(TAG))?;
+            let index = variant::<D::Error>(shape, tag.as_str().unwrap_or_default())?;
+            let content = &shape.variants[index].content;
+            let buffered = match (shape.repr, content) {
+                (_, Content::Unit) => serde_json::Value::Null,
+                (Repr::Adjacent, _) => fields.remove(CONTENT).ok_or_else(|| D::Error::missing_field(CONTENT))?,
+                _ => serde_json::Value::Object(fields),
+            };
+            Ok(Val::Variant(index, read_content(content, buffered)?))
+        }
+        Repr::Untagged => {
+            let buffered = serde_json::Value::deserialize(d)?;
+            for (index, variant) in shape.variants.iter().enumerate() {
+                if let Ok(items) = read_content::<serde_json::Error>(&variant.content, buffered.clone()) {
+                    return Ok(Val::Variant(index, items));
+                }
+            }
+            Err(D::Error::custom("it fits no variant of an untagged enum"))
+        }
+    }
+}

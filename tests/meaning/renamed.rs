@@ -1,0 +1,101 @@
+//! Law 2 and 3 for fields that an update has renamed, and for what stands beside them.
+
+use super::*;
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Old {
+    title: String,
+    inner: OldInner,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct OldInner {
+    size: f64,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct New {
+    #[serde(alias = "title")]
+    name: String,
+    inner: NewInner,
+    #[serde(default)]
+    steps: Vec<u8>,
+    note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct NewInner {
+    #[serde(alias = "size")]
+    width: f64,
+    #[serde(default)]
+    height: f64,
+}
+
+#[test]
+fn the_first_edit_of_an_added_field_leaves_a_renamed_one_alone() {
+    let start = Old { title: "a".into(), inner: OldInner { size: 1.5 } };
+    let (mut old, mut new, mut log) = versions::<Old, New>(start.clone());
+    new.edit(|new| new.steps.push(7));
+    new.edit(|new| new.inner.height = 2.5);
+    new.edit(|new| new.note = Some("b".into()));
+    meet(&mut old, &mut new, &mut log);
+    assert_eq!(*old.shown(), start);
+    let expected =
+        New { name: "a".into(), inner: NewInner { width: 1.5, height: 2.5 }, steps: vec![7], note: Some("b".into()) };
+    assert_eq!(*new.shown(), expected);
+}
+
+#[test]
+fn two_versions_that_add_under_a_renamed_field_add_to_one_container() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Before {
+        tags: BTreeMap<String, Vec<u8>>,
+        text: Option<String>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct After {
+        #[serde(alias = "tags")]
+        labels: BTreeMap<String, Vec<u8>>,
+        #[serde(alias = "text")]
+        words: Option<String>,
+    }
+    let (mut old, mut new, mut log) = versions::<Before, After>(Before { tags: BTreeMap::new(), text: None });
+    old.edit(|old| {
+        old.tags.insert("a".into(), vec![1]);
+        old.text = Some("x".into());
+    });
+    new.edit(|new| {
+        new.labels.insert("a".into(), vec![2]);
+        new.words = Some("y".into());
+    });
+    meet(&mut old, &mut new, &mut log);
+    let mut items = old.shown().tags["a"].clone();
+    items.sort_unstable();
+    assert_eq!(items, [1, 2]);
+    let mut letters: Vec<char> = old.shown().text.as_deref().unwrap_or_default().chars().collect();
+    letters.sort_unstable();
+    assert_eq!(letters, ['x', 'y']);
+    assert_eq!(new.shown().labels, old.shown().tags);
+}
+
+#[test]
+fn an_empty_struct_that_one_makes_takes_up_what_another_puts_into_the_same() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Note {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Notes {
+        notes: BTreeMap<String, Note>,
+    }
+    for first in [true, false] {
+        let (mut a, mut b, mut log) = versions::<Notes, Notes>(Notes { notes: BTreeMap::new() });
+        let text = |is_empty: bool| if is_empty { String::new() } else { "abc".to_owned() };
+        a.edit(|a| drop(a.notes.insert("k".into(), Note { text: text(first) })));
+        b.edit(|b| drop(b.notes.insert("k".into(), Note { text: text(!first) })));
+        meet(&mut a, &mut b, &mut log);
+        assert_eq!(a.shown().notes["k"].text, "abc");
+        assert_eq!(b.shown().notes["k"].text, "abc");
+    }
+}
