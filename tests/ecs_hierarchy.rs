@@ -141,6 +141,8 @@ fn a_component_written_by_the_app_itself_becomes_child_of() {
     edits(&mut world);
     world.app.world_mut().get_mut::<Parent>(hole).unwrap().parent = None;
     assert_eq!(parents(&world.edits_by_frame()), [("hole".into(), Value::Null)]);
+    world.compared("hole", 2, &["parent"]);
+    world.frame();
     assert_eq!(parent_of(&world, "hole"), None);
 }
 

@@ -212,7 +212,8 @@ fn a_store_that_cannot_be_opened_is_why_there_is_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let backend = Backend::start(BackendConfig::new()).unwrap();
-    let first = app(&store, |plugin| plugin);
+    let mut first = app(&store, |plugin| plugin);
+    until_it("the first app has the store", &mut first, |app| status(app).store_open);
     let mut second = app(&store, |plugin| plugin.deployment(backend.url()));
     until_it("the reason", &mut second, |app| status(app).reason().is_some());
     let shown = status(&second).to_string();

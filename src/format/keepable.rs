@@ -10,7 +10,7 @@ use crate::limits::COUNTER;
 ///
 /// If it counts too far, with the place.
 pub(crate) fn check(view: &Value, value: &Value) -> Result<(), FormatError> {
-    match (view, value) {
+    match (view.plain(), value.plain()) {
         (view, value) if view == value => Ok(()),
         (Value::Map(seen), Value::Map(fields)) => fields.iter().try_for_each(|(key, value)| {
             check(seen.get(key).unwrap_or(&Value::Null), value).map_err(|error| error.in_field(key))
