@@ -63,6 +63,8 @@ simulation() {
     say "500 schedules of many apps with faults"
     tests/simulation/mutations.sh --fit
     SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test schedules -- --nocapture
+    say "20,000 cases of the laws of merging"
+    LAWS_CASES=20000 cargo test -q --release -p bevy_convex_replicate --features simulation --test laws
 }
 
 board() {

@@ -1,8 +1,9 @@
 //! Whole apps of two versions, with real stores and a real backend: what an older one makes of a newer one's documents, and what it does to them.
 
-use bevy::prelude::*;
+use bevy::{ecs::system::RunSystemOnce, prelude::*};
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
+    ecs::Replicated,
     format::Value,
     prelude::*,
 };
@@ -85,26 +86,9 @@ impl Place {
     }
 }
 
-fn ensure<T: Component + Clone>(app: &mut App, settings: T)
-where
-    T: Serialize + for<'de> Deserialize<'de> + Component<Mutability = bevy::ecs::component::Mutable>,
-{
-    let system = move |mut collection: Collection<T>| collection.ensure(id(), settings.clone());
-    app.world_mut().run_system_cached_with_clone(system);
-}
-
-/// Runs a system once.
-trait RunOnce {
-    fn run_system_cached_with_clone<M>(&mut self, system: impl IntoSystem<(), (), M> + 'static);
-}
-
-impl RunOnce for World {
-    fn run_system_cached_with_clone<M>(&mut self, system: impl IntoSystem<(), (), M> + 'static) {
-        let mut system = IntoSystem::into_system(system);
-        system.initialize(self);
-        system.run((), self).unwrap();
-        system.apply_deferred(self);
-    }
+fn ensure<T: Replicated>(app: &mut App, settings: T) {
+    let ensure = move |mut collection: Collection<T>| collection.ensure(id(), settings.clone());
+    app.world_mut().run_system_once(ensure).unwrap();
 }
 
 fn shown<T: Component + Clone>(app: &mut App) -> Option<T> {

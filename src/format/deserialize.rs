@@ -21,7 +21,7 @@ use super::{FormatError, RESERVED, Value, key::KeyDeserializer, list, value::Num
 ///
 /// If it does not fit, with the place.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, FormatError> {
-    T::deserialize(ValueDeserializer(value.plain()))
+    T::deserialize(ValueDeserializer::of(value))
 }
 
 /// The component `T` that a document holds: as [`from_value`], but a `T` that takes all keys there are (a map, or a
@@ -81,7 +81,7 @@ impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
         match self.0 {
             Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, root: true }),
-            other => ValueDeserializer(other).deserialize_any(visitor),
+            other => ValueDeserializer::of(other).deserialize_any(visitor),
         }
     }
 
@@ -103,6 +103,11 @@ impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
 struct ValueDeserializer<'de>(&'de Value);
 
 impl<'de> ValueDeserializer<'de> {
+    /// For a value in a document, or one that a type has written.
+    fn of(value: &'de Value) -> Self {
+        Self(value.plain())
+    }
+
     fn unexpected(self) -> Unexpected<'de> {
         match self.0 {
             Value::Null => Unexpected::Unit,
@@ -114,7 +119,7 @@ impl<'de> ValueDeserializer<'de> {
             Value::Bytes(bytes) => Unexpected::Bytes(bytes),
             Value::List(_) => Unexpected::Seq,
             Value::Map(_) => Unexpected::Map,
-            Value::As(_, value) => ValueDeserializer(value).unexpected(),
+            Value::As(_, value) => ValueDeserializer::of(value).unexpected(),
         }
     }
 
@@ -189,7 +194,7 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
             Value::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Value::List(items) => self.items(items, visitor),
             Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, root: false }),
-            Value::As(_, value) => ValueDeserializer(value).deserialize_any(visitor),
+            Value::As(_, value) => ValueDeserializer::of(value).deserialize_any(visitor),
         }
     }
 
@@ -309,7 +314,7 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
         };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(ValueDeserializer(item)).map(Some).map_err(|error| error.in_item(index))
+        seed.deserialize(ValueDeserializer::of(item)).map(Some).map_err(|error| error.in_item(index))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -329,7 +334,7 @@ impl<'de> de::SeqAccess<'de> for Chosen<'de> {
         let Some((index, item)) = self.items.next() else {
             return Ok(None);
         };
-        seed.deserialize(ValueDeserializer(item)).map(Some).map_err(|error| error.in_item(index))
+        seed.deserialize(ValueDeserializer::of(item)).map(Some).map_err(|error| error.in_item(index))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -361,7 +366,7 @@ impl<'de> de::MapAccess<'de> for Fields<'de> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FormatError> {
         let (key, value) =
             self.value.take().ok_or_else(|| FormatError::custom("a map's value was read before its key"))?;
-        seed.deserialize(ValueDeserializer(value)).map_err(|error| error.in_field(key))
+        seed.deserialize(ValueDeserializer::of(value)).map_err(|error| error.in_field(key))
     }
 }
 
@@ -383,7 +388,7 @@ impl<'de> de::EnumAccess<'de> for VariantOf<'de> {
 impl<'de> VariantOf<'de> {
     fn content(&self) -> Result<ValueDeserializer<'de>, FormatError> {
         self.content
-            .map(ValueDeserializer)
+            .map(ValueDeserializer::of)
             .ok_or_else(|| FormatError::custom(format_args!("the variant `{}` has no content here", self.variant)))
     }
 }

@@ -45,6 +45,9 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(component: T,
     let value = format::to_value(&component).unwrap();
     assert_exactly(&value, &expected);
     assert_eq!(format::from_value::<T>(&value).unwrap(), component);
+    // Also where it is a part of something, as it was written.
+    let whole = format::to_value(&BTreeMap::from([("it", &component)])).unwrap();
+    assert_eq!(format::from_value::<BTreeMap<String, T>>(&whole).unwrap()["it"], component);
     let mut document = AutoCommit::new();
     let root = map([("it", value)]);
     format::edit(&mut document, &map([]), &root).unwrap();
