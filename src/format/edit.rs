@@ -183,7 +183,9 @@ fn fields(map: &BTreeMap<String, Value>) -> impl Iterator<Item = (&String, &Valu
 fn fits(value: &Value, depth: usize) -> Result<(), FormatError> {
     let value = value.plain();
     if depth >= NESTING && matches!(value, Value::List(_) | Value::Map(_)) {
-        return Err(FormatError::new(format_args!("nested deeper than {NESTING} levels, which Convex does not store")));
+        return Err(FormatError::new(format_args!(
+            "nested deeper than {NESTING} levels, which is the most that can be sent"
+        )));
     }
     match value {
         Value::List(items) => items.iter().try_for_each(|item| fits(item, depth + 1)),

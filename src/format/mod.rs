@@ -19,7 +19,10 @@
 //! | `None`, `()` | null | `null` | one wins |
 //! | structs, maps | map | object | merge key by key |
 //! | [`KeyedList`] | map of items | object | items added, moved and edited by both |
-//! | `Vec`, tuples | list | array | insertions and deletions merge, and items that stay merge in themselves |
+//! | `Vec` | list | array | insertions and deletions merge, and items that stay merge in themselves |
+//! | arrays, tuples | list of fixed length | array | merge item by item, in place |
+//! | tuple structs, [`Whole`] | the value inside | the value inside | one wins |
+//! | enums | as serde says | as serde says | one variant wins, with its content; texts, lists, maps and counters in it merge |
 //!
 //! Readers accept more than writers write: any kind of number that fits without loss, either kind of string, bytes for a
 //! list of numbers, and a missing key for `None` or serde's default. What is equal already is not written, in whatever words
@@ -28,9 +31,10 @@
 //! - Items of a list that have a field `id` or `key` are recognised by it when the list is edited, others by their place.
 //! - A set that is not sorted (`HashSet`) has another order each time it is read, and an edit would write that order:
 //!   use a `BTreeSet`.
-//! - An externally tagged enum that two apps switch at once keeps both variants, of which everyone shows the one that is
-//!   declared first; the next switch removes the others. Fields of an internally tagged one that lost are gone, so give them
-//!   `#[serde(default)]` if variants have different ones.
+//! - A document that is an enum, and a flattened enum, cannot be replaced as one: fields that their variants share must have one type.
+//!
+//! A document of a `Value` does not say which of these a type has written. [`to_value`] notes it in the value ([`Merge`]). A text, list, map or
+//! counter that two apps may be the first to make is made by a change of its own (`place.rs`). The laws that all of it follows are in docs/format.md.
 
 mod deserialize;
 mod edit;

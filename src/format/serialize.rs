@@ -31,7 +31,7 @@ impl<'a> ValueSerializer<'a> {
     fn inside(self) -> Result<Self, FormatError> {
         if self.depth >= NESTING {
             return Err(FormatError::new(format_args!(
-                "nested deeper than {NESTING} levels, which Convex does not store"
+                "nested deeper than {NESTING} levels, which is the most that can be sent"
             )));
         }
         Ok(ValueSerializer { depth: self.depth + 1, ..self })
