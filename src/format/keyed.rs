@@ -16,10 +16,13 @@ use serde::{
     ser::{SerializeMap, SerializeStruct},
 };
 
-use super::position::{self, DIGITS};
+use super::{
+    position::{self, DIGITS},
+    types,
+};
 
 /// Letters of a random key: 71 bits, so that two of a billion items have the same with a chance of one in five thousand.
-const KEY_LETTERS: usize = 12;
+const KEY_LETTERS: usize = 16;
 
 /// The name of an item in a [`KeyedList`]: it stays the same when the item is moved or changed.
 ///
@@ -34,6 +37,16 @@ impl ItemKey {
         let mut random = rand::rng();
         let letters = (0..KEY_LETTERS).map(|_| char::from(DIGITS[random.random_range(0..DIGITS.len())]));
         Self(letters.collect::<String>().into())
+    }
+
+    /// Whether a key looks as [`ItemKey::random`] makes them: letters and digits of that length, of which a word that an app has chosen would have
+    /// neither a capital nor a digit.
+    pub(super) fn is_random(key: &str) -> bool {
+        let has = |is: fn(&u8) -> bool| key.bytes().any(|letter| is(&letter));
+        key.len() == KEY_LETTERS
+            && key.bytes().all(|letter| DIGITS.contains(&letter))
+            && has(u8::is_ascii_uppercase)
+            && has(u8::is_ascii_digit)
     }
 
     /// The key's text.
@@ -523,7 +536,7 @@ impl<T: Serialize> Serialize for KeyedList<T> {
 
 impl<T: Serialize> Serialize for Item<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut item = serializer.serialize_struct("Item", 2)?;
+        let mut item = serializer.serialize_struct(types::ITEM, 2)?;
         match &self.position {
             Some(position) => item.serialize_field("position", &Position(position))?,
             None => item.skip_field("position")?,

@@ -30,7 +30,7 @@ use automerge::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    FormatError, ID, Merge, RESERVED, Value,
+    FormatError, ID, ItemKey, Merge, RESERVED, Value,
     edit::{Options, changed, is_register},
     first::Writer,
     list::Plan,
@@ -123,11 +123,10 @@ fn adds(value: &Value) -> bool {
     match (value.merge(), value.plain()) {
         (Some(Merge::Whole), _) => false,
         (Some(Merge::Variant { merges, .. }), _) => *merges,
-        (Some(Merge::Entries), _) => true,
+        (Some(Merge::Entries | Merge::Partial), _) => true,
         (Some(Merge::Fixed), Value::List(items)) => items.iter().any(adds),
         (_, Value::Text(_) | Value::List(_) | Value::Counter(_)) => true,
-        // An empty struct may leave out what others write.
-        (_, Value::Map(fields)) => fields.is_empty() || fields.values().any(adds),
+        (_, Value::Map(fields)) => fields.values().any(adds),
         _ => false,
     }
 }
@@ -468,6 +467,10 @@ impl Search<'_> {
             Some((automerge::Value::Scalar(scalar), _)) if !scalar.is_null() => {}
             _ => {
                 let Some(kind) = Kind::of_shown(seen, value) else { return };
+                if value.merge() == Some(&Merge::Item) && ItemKey::is_random(key) {
+                    // No other app makes an item of this key.
+                    return;
+                }
                 if self.given_up.contains(&(object.to_string(), key.to_owned())) {
                     return;
                 }

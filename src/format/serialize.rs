@@ -51,7 +51,8 @@ impl<'a> ValueSerializer<'a> {
 
     fn map(self) -> Result<MapSerializer<'a>, FormatError> {
         let outer = self.adds.replace(false);
-        Ok(MapSerializer { inside: self.inside()?, fields: BTreeMap::new(), key: None, tag: None, outer })
+        let inside = self.inside()?;
+        Ok(MapSerializer { inside, fields: BTreeMap::new(), key: None, tag: None, merge: None, outer })
     }
 
     fn variant<S>(self, variant: &'static str, content: S, outer: bool) -> Variant<S> {
@@ -246,8 +247,10 @@ impl<'a> ser::Serializer for ValueSerializer<'a> {
         self.map()
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<MapSerializer<'a>, FormatError> {
-        self.map()
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<MapSerializer<'a>, FormatError> {
+        let mut map = self.map()?;
+        map.merge = (name == types::ITEM).then_some(Merge::Item);
+        Ok(map)
     }
 
     fn serialize_struct_variant(
@@ -271,6 +274,8 @@ fn of_variant(variant: &str, value: Value, merges: bool) -> Value {
 fn whole_of(value: Value) -> Value {
     match value {
         Value::As(_, value) => whole_of(*value),
+        // What is replaced does not add up.
+        Value::Counter(count) => Value::Int(count),
         value @ (Value::List(_) | Value::Map(_) | Value::Text(_)) => Value::As(Merge::Whole, Box::new(value)),
         value => value,
     }
@@ -343,6 +348,8 @@ struct MapSerializer<'a> {
     fields: BTreeMap<String, Value>,
     key: Option<String>,
     tag: Option<Tag>,
+    /// How a struct merges, if not as others.
+    merge: Option<Merge>,
     /// What was known of the value this is in when it began.
     outer: bool,
 }
@@ -394,7 +401,10 @@ impl MapSerializer<'_> {
         let adds = self.inside.take_adds(self.outer);
         let fields = Value::Map(self.fields);
         match self.tag {
-            None => fields,
+            None => match self.merge {
+                Some(merge) => Value::As(merge, Box::new(fields)),
+                None => fields,
+            },
             // A document cannot be replaced as one.
             Some(tag) if self.inside.depth == 1 => tag.tagged(fields),
             Some(tag) => Value::As(Merge::Variant { name: tag.name, merges: adds }, Box::new(fields)),
@@ -444,6 +454,12 @@ impl ser::SerializeStruct for MapSerializer<'_> {
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), FormatError> {
         self.field(key.to_owned(), value)
+    }
+
+    fn skip_field(&mut self, _: &'static str) -> Result<(), FormatError> {
+        self.inside.adds.set(true);
+        self.merge.get_or_insert(Merge::Partial);
+        Ok(())
     }
 
     fn end(self) -> Result<Value, FormatError> {

@@ -10,6 +10,7 @@ pub(super) const COUNTER: &str = "$bevy_convex_replicate::Counter";
 pub(super) const TIMESTAMP: &str = "$bevy_convex_replicate::Timestamp";
 pub(super) const SCALAR: &str = "$bevy_convex_replicate::Scalar";
 pub(super) const WHOLE: &str = "$bevy_convex_replicate::Whole";
+pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 
 /// A number to which concurrent edits add up: two apps that each add one make two.
 ///

@@ -47,6 +47,10 @@ pub enum Value {
 pub enum Merge {
     /// A map of entries that come and go. Other maps are structs, whose fields stay.
     Entries,
+    /// A struct that leaves out fields: other apps may write more of it.
+    Partial,
+    /// An item of a [`KeyedList`](super::KeyedList).
+    Item,
     /// A list of fixed length: an array or a tuple. Its items are set in place.
     Fixed,
     /// A register: it is replaced as one, and one of two concurrent values wins.

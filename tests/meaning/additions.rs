@@ -234,3 +234,23 @@ fn an_app_that_edits_before_it_shows_what_the_other_made_there_adds_to_it() {
     meet(&mut one, &mut other, &mut log);
     assert_eq!(sorted(one.shown().tags.clone().unwrap()), [scalar("a"), scalar("b")]);
 }
+
+#[test]
+fn a_struct_that_leaves_fields_out_merges_with_what_another_writes_in_it() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Holder {
+        inner: Option<Inner>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Inner {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<Scalar>,
+        number: u8,
+    }
+    let merged = at_once(
+        Holder::default(),
+        |holder| holder.inner = Some(Inner { tags: Vec::new(), number: 1 }),
+        |holder| holder.inner = Some(Inner { tags: vec![scalar("a")], number: 1 }),
+    );
+    assert_eq!(merged.inner, Some(Inner { tags: vec![scalar("a")], number: 1 }));
+}

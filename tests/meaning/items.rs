@@ -76,3 +76,22 @@ fn an_item_keeps_what_another_edits_in_it_while_others_come_and_go() {
     let texts: Vec<_> = merged.steps.iter().map(|step| step.text.as_str()).collect();
     assert_eq!(texts, ["b!", "x", "c", "d?"]);
 }
+
+#[test]
+fn an_item_pushed_to_a_keyed_list_costs_one_change() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Keyed {
+        steps: KeyedList<Step>,
+    }
+    let (mut one, ..) = pair(Keyed { steps: KeyedList::new() });
+    let mut costs = Vec::new();
+    for _ in 0..8 {
+        let before = one.stored;
+        one.edit(|list| drop(list.steps.push(step("a"))));
+        costs.push(one.stored - before);
+    }
+    // A random key without a capital or a digit is rare, and costs more.
+    costs.sort_unstable();
+    assert_eq!(costs[4], 1, "{costs:?}");
+    assert_eq!(one.shown().steps.len(), 8);
+}

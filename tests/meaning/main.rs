@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bevy_convex_replicate::format::{Bytes, Counter, Scalar, Value, Whole};
+use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Value, Whole};
 use serde::{Deserialize, Serialize};
 
 use app::{App, Log, at_once, meet, pair, versions};

@@ -96,3 +96,16 @@ fn a_variant_that_holds_a_text_or_a_list_merges_inside() {
     let expected = vec![Block::Paragraph { text: "> middle <".into(), done: true }, Block::List(texts(["b", "c"]))];
     assert_eq!(merged.blocks, expected);
 }
+
+#[test]
+fn a_whole_counter_does_not_add_up() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Lap {
+        best: Whole<Counter>,
+        last: Whole<Option<Counter>>,
+    }
+    let set =
+        |count| move |lap: &mut Lap| *lap = Lap { best: Whole(Counter(count)), last: Whole(Some(Counter(count))) };
+    let merged = at_once(Lap { best: Whole(Counter(0)), last: Whole(None) }, set(3), set(5));
+    assert!([3, 5].contains(&merged.best.0.0) && [3, 5].contains(&merged.last.0.unwrap().0), "{merged:?}");
+}
