@@ -44,8 +44,14 @@ impl Side {
         for n in 0..documents {
             let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(n.to_string()) };
             let content: Box<dyn std::any::Any + Send> = Box::new((Some(task()),));
-            let report =
-                Report::Delta { document, generation, seen: 0, content: Some(content), origin: Origin::Remote };
+            let report = Report::Delta {
+                document,
+                generation,
+                seen: 0,
+                content: Some(content),
+                misfit: None,
+                origin: Origin::Remote,
+            };
             self.reports.send(report).expect("the app has the other end");
         }
     }

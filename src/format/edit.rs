@@ -111,11 +111,12 @@ pub(crate) fn edit_with<T: Transactable>(
     let switched = switched(Some(view), value);
     for (key, seen, value) in in_order(fields, value) {
         let name = edit.name(&ROOT, view.as_map(), key)?;
+        let refused = edit.refused.len();
         let written = match switched.contains(key.as_str()) {
             true => put(edit.document, &ROOT, Prop::Map(name.clone()), value).map(|()| true),
             false => edit.entry(&ROOT, Prop::Map(name.clone()), seen, value),
         };
-        edit.refused_in(key);
+        edit.refused_in(refused, |error| error.in_field(key));
         if written.map_err(|error| error.in_field(key))? {
             edited.set.insert(name);
         }
@@ -199,7 +200,7 @@ pub(super) struct Edit<'a, T> {
     pub(super) document: &'a mut T,
     pub(super) options: &'a Options<'a>,
     emptied: bool,
-    refused: Vec<FormatError>,
+    pub(super) refused: Vec<FormatError>,
 }
 
 /// What became of a field that the app no longer writes.
@@ -327,11 +328,12 @@ impl<T: Transactable> Edit<'_, T> {
                 continue;
             }
             let prop = Prop::Map(self.name(id, seen_fields, key)?);
+            let refused = self.refused.len();
             let result = match is_switched {
                 true => put(self.document, id, prop, value).map(|()| true),
                 false => self.entry(id, prop, seen, value),
             };
-            self.refused_in(key);
+            self.refused_in(refused, |error| error.in_field(key));
             written |= result.map_err(|error| error.in_field(key))?;
         }
         for (key, seen) in seen_fields.into_iter().flatten() {
@@ -351,8 +353,9 @@ impl<T: Transactable> Edit<'_, T> {
             if seen.is_some_and(|seen| seen.is_same(value)) {
                 continue;
             }
+            let refused = self.refused.len();
             let result = self.entry(id, Prop::Seq(index), seen, value);
-            self.refused_in(&format!("[{index}]"));
+            self.refused_in(refused, |error| error.in_item(index));
             written |= result.map_err(|error| error.in_item(index))?;
         }
         Ok(written)
@@ -404,13 +407,10 @@ impl<T: Transactable> Edit<'_, T> {
         Ok(Removal::Removed)
     }
 
-    /// Says of what was refused since in which field it was.
-    pub(super) fn refused_in(&mut self, key: &str) {
-        for error in &mut self.refused {
-            if !error.path.starts_with(key) {
-                *error = error.clone().in_field(key);
-            }
-        }
+    /// Says where the parts are that were refused after the first `before`.
+    pub(super) fn refused_in(&mut self, before: usize, place: impl Fn(FormatError) -> FormatError) {
+        let refused = self.refused.split_off(before);
+        self.refused.extend(refused.into_iter().map(place));
     }
 }
 

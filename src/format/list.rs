@@ -36,8 +36,9 @@ pub(super) fn edit<T: Transactable>(
     let plan = Plan::new(&held, seen, value);
     let mut written = false;
     for Pair { held: index, seen, value: new } in &plan.edited {
+        let refused = edit.refused.len();
         let result = edit.entry(id, Prop::Seq(*index), seen.map(|(_, seen)| seen), &value[*new]);
-        edit.refused_in(&format!("[{new}]"));
+        edit.refused_in(refused, |error| error.in_item(*new));
         written |= result.map_err(|error| error.in_item(*new))?;
     }
     // Which of the items that were held are where: those that go are taken from the end on, so that the others keep their places.

@@ -25,6 +25,8 @@ pub(super) struct Opened {
     /// What was read last, and at which heads: an edit starts from where the one before it ended, and reading takes as long as a counter
     /// has been counted up.
     shown: Option<(Vec<ChangeHash>, Value)>,
+    /// Whether the document is known to have arrived whole, as it stays then.
+    is_whole: bool,
 }
 
 /// What became of a local edit.
@@ -68,7 +70,7 @@ pub(super) struct Merged {
 
 impl Opened {
     pub(super) fn new(actor: &ActorId) -> Self {
-        Self { document: AutoCommit::new().with_actor(actor.clone()), shown: None }
+        Self { document: AutoCommit::new().with_actor(actor.clone()), shown: None, is_whole: false }
     }
 
     /// Adds chunks from the store.
@@ -108,8 +110,12 @@ impl Opened {
 
     /// Whether the document has arrived whole.
     pub(super) fn is_whole(&mut self) -> bool {
-        let has_id = self.document.get(ROOT, format::ID).is_ok_and(|id| id.is_some());
-        has_id || self.document.get_changes(&[]).iter().any(|change| !format::is_place_change(change))
+        if !self.is_whole {
+            let has_id = self.document.get(ROOT, format::ID).is_ok_and(|id| id.is_some());
+            self.is_whole =
+                has_id || self.document.get_changes(&[]).iter().any(|change| !format::is_place_change(change));
+        }
+        self.is_whole
     }
 
     /// Takes the first changes of all. Some of them may have come from elsewhere.

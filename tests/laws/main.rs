@@ -390,6 +390,20 @@ impl<'a> Run<'a> {
                 return Err(self.fail("2: what was not changed is written", what));
             }
         }
+        let (seen, put) = (encode(&before).into_plain(), encode(&after).into_plain());
+        if !is_late && let Some(field) = oracle::lost_of_item(&was, &seen, &now) {
+            let what = format!("{field}: app {app} edits {was:?}\n    which becomes {now:?}");
+            return Err(self.fail("6: an item loses a field that the app does not know", what));
+        }
+        let is_told = !self.apps[app].failures.is_empty();
+        if !fits
+            && !is_late
+            && !is_told
+            && let Some(path) = oracle::ignored(&was, &seen, &put, &now)
+        {
+            let what = format!("{path}: app {app} edits {was:?}\n    which stays {now:?}");
+            return Err(self.fail("7: an edit of what does not fit is lost", what));
+        }
         // A field that two versions began under two names is still there under one when it is removed under the other.
         let has_two_names = root.to_string().contains("#[alias") && oracle::is_renamed(&was);
         if !fits || has_two_names {

@@ -309,6 +309,44 @@ pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
+/// A field of an item with an id that the app does not know, and that the item has lost by the app's edit, wherever in the list it stands now.
+pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
+    match (was, seen, now) {
+        (Value::Map(was), Value::Map(seen), Value::Map(now)) => {
+            let seen_of = |key: &str| seen.iter().find(|(other, _)| first_name(other) == first_name(key));
+            was.iter().find_map(|(key, was)| lost_of_item(was, seen_of(key)?.1, now.get(key)?))
+        }
+        (Value::List(was), Value::List(seen), Value::List(now)) => {
+            let find = |items: &[Value], id: &Value| -> Option<Value> {
+                let mut found = items.iter().filter(|item| item.get("id") == Some(id));
+                found.next().filter(|_| found.next().is_none()).cloned()
+            };
+            was.iter().find_map(|item| {
+                let id = item.get("id")?;
+                let (item, seen, now) = (find(was, id)?, find(seen, id)?, find(now, id)?);
+                let known: BTreeSet<&str> = seen.as_map()?.keys().map(|key| first_name(key)).collect();
+                let mut unknown = item.as_map()?.iter().filter(|(key, _)| !known.contains(first_name(key)));
+                unknown.find(|(key, value)| now.get(key) != Some(*value)).map(|(key, _)| format!("{id:?}.{key}"))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A scalar that the document held as the app showed it, that the app has changed, and that the document holds as before.
+pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Option<String> {
+    match (was, before, after, now) {
+        (Value::Map(was), Value::Map(before), Value::Map(after), Value::Map(now)) => {
+            after.iter().find_map(|(key, after)| {
+                let (was, before, now) = (was.get(key)?, before.get(key)?, now.get(key)?);
+                ignored(was, before, after, now).map(|path| format!("{key}.{path}"))
+            })
+        }
+        (Value::Map(_) | Value::List(_), ..) | (_, _, Value::Map(_) | Value::List(_), _) => None,
+        _ => (was == before && before != after && now == was).then(String::new),
+    }
+}
+
 /// Whether it has a field under a later version's name.
 pub fn is_renamed(value: &Value) -> bool {
     match value {
