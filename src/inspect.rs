@@ -102,8 +102,8 @@ pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Chunk
     })
 }
 
-/// Runs the code of an app's own type: its `Serialize` and `Deserialize`. Should it panic, that is the problem of the document that it was run
-/// for, and `what` and the panic's words say so.
+/// Runs the code of an app's own type: its `Serialize` and `Deserialize`. Should it panic, that is the problem of the
+/// document that it was run for, and `what` and the panic's words say so.
 ///
 /// Only the value that was being written or read is half done then, and it is dropped.
 pub(crate) fn guarded_type<T>(

@@ -71,11 +71,13 @@
 //!
 //! # What happens when
 //!
-//! [`ReplicateSystems`](ecs::ReplicateSystems) orders it: what arrived is applied in `PreUpdate`, within a time budget, and what you changed is
-//! captured in `Last`. Neither does any disk, network or CRDT work. [`DocumentChanged`](message::DocumentChanged),
-//! [`CollectionReady`](message::CollectionReady), [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
-//! [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read) and [`sync_live`](ecs::sync_live) are run conditions;
-//! [`SyncStatus`](message::SyncStatus) tells whether we are offline, catching up or live, and what waits.
+//! [`ReplicateSystems`](ecs::ReplicateSystems) orders it: what arrived is applied in `PreUpdate`, within a time budget,
+//! and what you changed is captured in `Last`. Neither does any disk, network or CRDT work.
+//! [`DocumentChanged`](message::DocumentChanged), [`CollectionReady`](message::CollectionReady),
+//! [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
+//! [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read) and
+//! [`sync_live`](ecs::sync_live) are run conditions; [`SyncStatus`](message::SyncStatus) tells whether we are offline,
+//! catching up or live, and what waits.
 //!
 //! # A map of the rooms
 //!

@@ -40,8 +40,8 @@ pub const SCOPE_BYTES: usize = 128;
 /// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs` of
 /// get-convex/convex-backend).
 pub const NESTING: usize = 64;
-/// How far a counter counts, up and down: what JavaScript holds without loss. Each of 500 concurrent edits may add the most there is to add, and
-/// the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
+/// How far a counter counts, up and down: what JavaScript holds without loss. Each of 500 concurrent edits may add the
+/// most there is to add, and the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
 pub const COUNTER: u64 = 1 << 53;
 /// Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
 /// `crates/common/src/document.rs`).

@@ -14,10 +14,11 @@ use crate::{
 
 /// A document's `T` changed in this world.
 ///
-/// Changes from elsewhere are told when they are applied, in [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that
-/// this app inserts is told when it is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the frame, so
-/// that systems of the next frame read it. An edit of this app is told when the worker has compared it with what the entity had shown, in one of
-/// the next frames: a component that was touched and not changed is not told.
+/// Changes from elsewhere are told when they are applied, in
+/// [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that this app inserts is told when it
+/// is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the frame, so
+/// that systems of the next frame read it. An edit of this app is told when the worker has compared it with what the
+/// entity had shown, in one of the next frames: a component that was touched and not changed is not told.
 #[derive(Message)]
 pub struct DocumentChanged<T: Component> {
     /// Its collection: where `T` is in several,
@@ -70,10 +71,12 @@ pub enum ChangeKind {
     Removed,
 }
 
-/// Is on an entity whose document does not fit its components, for instance because a newer version of the app has changed their types.
+/// Is on an entity whose document does not fit its components, for instance because a newer version of the app has
+/// changed their types.
 ///
-/// The components that do not fit stay as they were; the others go on. Edits write what differs from what the entity shows, and leave alone what the
-/// document holds in another form. The flag goes when a version arrives that fits, from here or elsewhere, or when the app starts with types that do.
+/// The components that do not fit stay as they were; the others go on. Edits write what differs from what the entity
+/// shows, and leave alone what the document holds in another form. The flag goes when a version arrives that fits, from
+/// here or elsewhere, or when the app starts with types that do.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// What does not fit, with the place.
@@ -82,8 +85,8 @@ pub struct Misfit {
     pub since: SystemTime,
 }
 
-/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty. What others have made is not in it yet:
-/// [`DeploymentRead`] tells of that.
+/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty. What others
+/// have made is not in it yet: [`DeploymentRead`] tells of that.
 #[derive(Message)]
 pub struct CollectionReady<T: Component> {
     pub(crate) of: PhantomData<fn() -> T>,
@@ -101,9 +104,9 @@ impl<T: Component> fmt::Debug for CollectionReady<T> {
     }
 }
 
-/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: the time to make what is missing. Comes
-/// again after each reconnect, when the collection has caught up. As a run condition, and for when it does not come:
-/// [`deployment_read`](crate::ecs::deployment_read).
+/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: the time to
+/// make what is missing. Comes again after each reconnect, when the collection has caught up. As a run condition, and
+/// for when it does not come: [`deployment_read`](crate::ecs::deployment_read).
 #[derive(Message)]
 pub struct DeploymentRead<T: Component> {
     pub(crate) of: PhantomData<fn() -> T>,
@@ -145,7 +148,8 @@ pub struct SyncStatus {
     /// Whether the store is open. Until then edits are kept in memory.
     pub store_open: bool,
     /// Everything that the deployment had when the connection was made is in the world, of all collections:
-    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. A collection that the deployment does not let this app read keeps it false.
+    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. A collection that the deployment does not let
+    /// this app read keeps it false.
     pub deployment_read: bool,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
@@ -166,8 +170,8 @@ impl Default for SyncStatus {
 }
 
 impl SyncStatus {
-    /// Connected, and everything that the deployment had is in the world, but for collections that it does not let this app read: see
-    /// [`deployment_read`](Self::deployment_read).
+    /// Connected, and everything that the deployment had is in the world, but for collections that it does not let this
+    /// app read: see [`deployment_read`](Self::deployment_read).
     pub fn is_live(&self) -> bool {
         matches!(self.connection, Connection::Live)
     }

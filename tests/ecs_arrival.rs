@@ -1,4 +1,5 @@
-//! What is told to be in the world is in the world: the deployment was read, everything is live, a component was changed.
+//! What is told to be in the world is in the world: the deployment was read, everything is live, a component was
+//! changed.
 
 mod common;
 
@@ -24,7 +25,8 @@ struct Ran {
     told: usize,
 }
 
-/// A world that applies as little as it can in a frame. Systems that wait for a condition look whether it is true: `full` documents are there.
+/// A world that applies as little as it can in a frame. Systems that wait for a condition look whether it is true:
+/// `full` documents are there.
 fn waiting_world(full: usize) -> World1 {
     let mut world = world(|app| {
         app.replicate::<Task>("tasks").init_resource::<Ran>();

@@ -1,5 +1,5 @@
-//! What cannot be kept, sent or read back is refused at the edit, with the document; the next good edit goes out by itself. One document's trouble
-//! is its own.
+//! What cannot be kept, sent or read back is refused at the edit, with the document; the next good edit goes out by
+//! itself. One document's trouble is its own.
 #![cfg(all(feature = "bevy", feature = "backend"))]
 
 mod whole;
@@ -293,7 +293,8 @@ fn what_is_too_large_is_refused_at_the_edit_and_what_follows_is_sent_without_a_r
     assert!(failure.message.contains("make it in several edits"), "{failure}");
     edit::<Picture>(&mut one, "a", |picture| picture.data = Bytes(vec![7; 1_000]));
     until_it("the smaller one is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 1);
-    // A deployment may refuse this one for the name of the tag. When the cause is gone, nobody has to ask for it to be sent.
+    // A deployment may refuse this one for the name of the tag. When the cause is gone, nobody has to ask for it to be
+    // sent.
     edit::<Picture>(&mut one, "a", |picture| {
         picture.tags.insert("👍".into(), true);
     });

@@ -1,4 +1,5 @@
-//! Whole apps of two versions, with real stores and a real backend: what an older one makes of a newer one's documents, and what it does to them.
+//! Whole apps of two versions, with real stores and a real backend: what an older one makes of a newer one's documents,
+//! and what it does to them.
 
 use bevy::{ecs::system::RunSystemOnce, prelude::*};
 use bevy_convex_replicate::{

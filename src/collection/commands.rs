@@ -36,8 +36,8 @@ pub trait DocumentEntityCommandsExt {
     ///
     /// `T` must be one of several components of its collection; of a document with one component,
     /// [`delete_document`](Self::delete_document) is what is meant. A field of it that somebody else writes at the same
-    /// time stays in the document; if that is not all of a `T`, the document does not fit until the component is inserted
-    /// or removed again.
+    /// time stays in the document; if that is not all of a `T`, the document does not fit until the component is
+    /// inserted or removed again.
     fn remove_from_document<T: Replicated>(&mut self);
 }
 

@@ -46,16 +46,17 @@ impl<T: Replicated> Collection<'_, '_, T> {
         id
     }
 
-    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end: what both have put into
-    /// texts, lists, maps and counters is there, once if it is the same, and other fields have one of the two values. A document that is there
-    /// already is shown instead.
+    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end:
+    /// what both have put into texts, lists, maps and counters is there, once if it is the same, and other fields have
+    /// one of the two values. A document that is there already is shown instead.
     pub fn insert_with_id(&mut self, id: DocumentId, bundle: impl Bundle) {
         self.commands.spawn((id, bundle));
     }
 
-    /// Makes a document of that name where there is none, such as an app's settings with their defaults. It may be called at any time, also before
-    /// the collection is ready and without a connection, and by many apps at once: what several make alike is there once, and a value that somebody
-    /// has edited wins over a default, whenever it arrives. A document that was deleted stays deleted.
+    /// Makes a document of that name where there is none, such as an app's settings with their defaults. It may be
+    /// called at any time, also before the collection is ready and without a connection, and by many apps at once: what
+    /// several make alike is there once, and a value that somebody has edited wins over a default, whenever it arrives.
+    /// A document that was deleted stays deleted.
     ///
     /// ```
     /// # use bevy::prelude::*;

@@ -92,7 +92,8 @@ impl Applying {
         self.held.forget(arrived);
     }
 
-    /// The worker is live when all versions were reported; the app is when they are in the world. Until then it is shown to be catching up.
+    /// The worker is live when all versions were reported; the app is when they are in the world. Until then it is
+    /// shown to be catching up.
     fn hold_back(&mut self, status: &mut Status, shown: &Connection) {
         if status.connection != Connection::Live {
             return self.forget(Arrived::Live);
@@ -244,7 +245,8 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
     }
 }
 
-/// An edit was refused, so the document may lack what it was to hold: its next version takes no component from the entity.
+/// An edit was refused, so the document may lack what it was to hold: its next version takes no component from the
+/// entity.
 fn not_written(world: &mut World, failure: &Failure) {
     if failure.kind != FailureKind::Unwritable {
         return;

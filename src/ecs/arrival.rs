@@ -1,7 +1,8 @@
 //! Whether the world shows what the deployment had.
 //!
-//! The worker tells that all versions were reported. They are in the world only when the queue of [`apply`](super::apply) has come to the
-//! place where it was told, and when those of them that waited for a newer version are applied as well.
+//! The worker tells that all versions were reported. They are in the world only when the queue of
+//! [`apply`](super::apply) has come to the place where it was told, and when those of them that waited for a newer
+//! version are applied as well.
 
 use bevy::{
     ecs::{system::SystemParam, world::DeferredWorld},
@@ -105,7 +106,8 @@ impl<T: Replicated> Arrival<'_, T> {
         self.all(DocumentIndex::is_ready)
     }
 
-    /// Whether everything that the deployment had of `T`'s collection when the connection was made is in the world, see [`deployment_read`].
+    /// Whether everything that the deployment had of `T`'s collection when the connection was made is in the world, see
+    /// [`deployment_read`].
     pub fn is_read(&self) -> bool {
         self.all(DocumentIndex::is_read)
     }
@@ -133,13 +135,13 @@ pub fn collection_ready<T: Replicated>(arrival: Arrival<T>) -> bool {
     arrival.is_ready()
 }
 
-/// A run condition: the world shows everything that the deployment had of `T`'s collection when the connection was made. This is the time to
-/// make what is missing, such as default settings.
+/// A run condition: the world shows everything that the deployment had of `T`'s collection when the connection was
+/// made. This is the time to make what is missing, such as default settings.
 ///
-/// It is false while there is no connection, and after a connection was lost until the collection has caught up again. It stays false for a
-/// collection that the deployment does not let this app read. An app without a deployment has nothing to read there: it is true as soon as the
-/// store was read, so that an app can rely on it with and without a deployment. A document that does not fit its component counts as shown, and
-/// so does one that this world hides.
+/// It is false while there is no connection, and after a connection was lost until the collection has caught up again.
+/// It stays false for a collection that the deployment does not let this app read. An app without a deployment has
+/// nothing to read there: it is true as soon as the store was read, so that an app can rely on it with and without a
+/// deployment. A document that does not fit its component counts as shown, and so does one that this world hides.
 ///
 /// ```
 /// # use bevy::prelude::*;

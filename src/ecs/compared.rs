@@ -11,7 +11,8 @@ use crate::{
     replica::{Capture, Origin},
 };
 
-/// Edits of a document that are not compared yet are remembered one by one up to here. Then the newest take each other's place.
+/// Edits of a document that are not compared yet are remembered one by one up to here. Then the newest take each
+/// other's place.
 const UNTOLD: usize = 32;
 
 /// What is known of the edits of a document.
@@ -41,8 +42,9 @@ impl Compared {
         }
     }
 
-    /// The last of `captures` edits that a version has to include to be shown. If the newest that was compared was none (the app touches the
-    /// component and changes nothing), those on their way are taken for the same: one that is an edit after all is shown with the next version.
+    /// The last of `captures` edits that a version has to include to be shown. If the newest that was compared was none
+    /// (the app touches the component and changes nothing), those on their way are taken for the same: one that is an
+    /// edit after all is shown with the next version.
     pub(super) fn wanted(&self, captures: Capture) -> Capture {
         if self.unchanged > self.changed { self.changed } else { captures }
     }

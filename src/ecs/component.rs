@@ -182,8 +182,8 @@ fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String
 
 /// The same for an edit: what it writes has to come back.
 ///
-/// It is read once more for that, which takes about as long as writing it. Otherwise a type that cannot read what it writes would lose the
-/// document: its entity would be gone after the next start, and on every other device.
+/// It is read once more for that, which takes about as long as writing it. Otherwise a type that cannot read what it
+/// writes would lose the document: its entity would be gone after the next start, and on every other device.
 pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
     let own = written(value)?;
     if let Some(reserved) = format::RESERVED.iter().find(|reserved| own.contains_key(**reserved)) {

@@ -14,8 +14,8 @@ use crate::format::Value;
 /// Turns a document, as a version of the app has written it, into what a type reads.
 pub type Convert = fn(&mut Value);
 
-/// What was registered with [`convert`](crate::plugin::ReplicateAppExt::convert). The collections' types share it, so that it can be registered before and
-/// after them.
+/// What was registered with [`convert`](crate::plugin::ReplicateAppExt::convert). The collections' types share it, so
+/// that it can be registered before and after them.
 #[derive(Resource, Clone, Default)]
 pub struct Conversions(Arc<RwLock<HashMap<TypeId, Vec<Convert>>>>);
 

@@ -40,7 +40,8 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
     None
 }
 
-/// Spawns an entity for a document, if this world knows of none of that name. The worker decides about one that it does not know of yet.
+/// Spawns an entity for a document, if this world knows of none of that name. The worker decides about one that it does
+/// not know of yet.
 pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: DocumentId, bundle: impl Bundle) {
     let index = world.resource::<DocumentIndex>();
     if index.find(collection, &id).is_some_and(|slot| index.entry(slot).is_known()) {

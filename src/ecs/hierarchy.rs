@@ -142,8 +142,8 @@ impl<T: 'static> Gather for Changes<T> {
     }
 }
 
-/// The family tree of the documents. It is out of the world while `ChildOf` is brought into step, so that observers take nothing of
-/// that for an edit.
+/// The family tree of the documents. It is out of the world while `ChildOf` is brought into step, so that observers
+/// take nothing of that for an edit.
 #[derive(Resource, Default)]
 pub(crate) struct Hierarchy {
     kinds: Vec<Kind>,

@@ -16,7 +16,8 @@ use crate::{
     worker::{Command, FailureKind},
 };
 
-/// An entity may get its name in one frame and its component in the next, or in the one after that where commands of commands make it.
+/// An entity may get its name in one frame and its component in the next, or in the one after that where commands of
+/// commands make it.
 const FRAMES_WITHOUT_COMPONENT: u8 = 2;
 
 /// An entity has an identity now. Being the first hook to run when apply spawns an entity, it also separates apply's own write from
@@ -165,8 +166,8 @@ fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity) {
     index.send(Command::Show(key));
 }
 
-/// Tells of entities that have a name and, some frames later, still no component that could be a document. They become documents when they get
-/// one.
+/// Tells of entities that have a name and, some frames later, still no component that could be a document. They become
+/// documents when they get one.
 pub(super) fn tell_unclaimed(world: &mut World) {
     let unclaimed = std::mem::take(&mut world.resource_mut::<DocumentIndex>().unclaimed);
     for (entity, frames) in unclaimed {

@@ -35,11 +35,12 @@ pub fn from_document<T: DeserializeOwned>(root: &Value) -> Result<T, FormatError
     T::deserialize(RootDeserializer(root)).or_else(|error| without_doubles(root, error))
 }
 
-/// How many fields of a document may be there under two names before it is given up. More is no accident of two versions of an app.
+/// How many fields of a document may be there under two names before it is given up. More is no accident of two
+/// versions of an app.
 const DOUBLES: usize = 16;
 
-/// Reads a document in which fields are there under two names, as versions of an app leave it that call a field differently
-/// (`#[serde(alias = "..")]`). The name by which the type writes the field counts.
+/// Reads a document in which fields are there under two names, as versions of an app leave it that call a field
+/// differently (`#[serde(alias = "..")]`). The name by which the type writes the field counts.
 fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) -> Result<T, FormatError> {
     let mut root = std::borrow::Cow::Borrowed(root);
     for _ in 0..DOUBLES {

@@ -62,10 +62,11 @@ fn edit_named<T: Transactable>(
 /// How an edit is made, where an app's types say more than the values do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
-    /// A text, list or counter that a struct no longer writes is emptied and stays, so that what others add to it survives.
+    /// A text, list or counter that a struct no longer writes is emptied and stays, so that what others add to it
+    /// survives.
     pub empties: bool,
-    /// The document does not fit the app's types: the view is what an entity shows all the same. Parts that the document holds in another
-    /// form are not written.
+    /// The document does not fit the app's types: the view is what an entity shows all the same. Parts that the
+    /// document holds in another form are not written.
     pub misfit: bool,
     /// Names by which other versions of the app call fields.
     pub aliases: &'a Aliases,
@@ -134,8 +135,8 @@ pub(crate) fn edit_with<T: Transactable>(
     Ok(Outcome { edited, emptied: edit.emptied, refused: edit.refused })
 }
 
-/// The fields of a variant, if a tagged enum was switched to it: all of them are written anew, so that none is missing if another app switches to
-/// a third variant meanwhile.
+/// The fields of a variant, if a tagged enum was switched to it: all of them are written anew, so that none is missing
+/// if another app switches to a third variant meanwhile.
 fn switched<'a>(seen: Option<&Value>, value: &'a Value) -> BTreeSet<&'a str> {
     let Some(Merge::Tagged { tag, name, content }) = value.merge() else { return BTreeSet::new() };
     match seen.and_then(|seen| seen.get(tag)) {
@@ -144,7 +145,8 @@ fn switched<'a>(seen: Option<&Value>, value: &'a Value) -> BTreeSet<&'a str> {
     }
 }
 
-/// The tag comes first, and what it tags after it: of two variants that were switched to at once, the same wins in both places.
+/// The tag comes first, and what it tags after it: of two variants that were switched to at once, the same wins in both
+/// places.
 fn in_order<'a>(mut fields: Vec<Field<'a>>, value: &Value) -> Vec<Field<'a>> {
     if let Some(Merge::Tagged { tag, .. }) = value.merge() {
         fields.sort_by_key(|(key, ..)| *key != tag);
@@ -345,7 +347,8 @@ impl<T: Transactable> Edit<'_, T> {
         Ok(written)
     }
 
-    /// Makes the items of an array or a tuple hold `value`, each in its place. A list that is longer belongs to a newer version of the type.
+    /// Makes the items of an array or a tuple hold `value`, each in its place. A list that is longer belongs to a newer
+    /// version of the type.
     fn fixed(&mut self, id: &ObjId, seen: Option<&[Value]>, value: &[Value]) -> Result<bool, FormatError> {
         let mut written = false;
         for (index, value) in value.iter().enumerate() {
@@ -443,8 +446,8 @@ fn is_other_form(held: &Result<ScalarValue, ObjType>, seen: &Value) -> bool {
     }
 }
 
-/// What a place is to hold that is written as a new value: what the app has changed, and of the rest what is there, also where the app's type
-/// does not know it.
+/// What a place is to hold that is written as a new value: what the app has changed, and of the rest what is there,
+/// also where the app's type does not know it.
 pub(super) fn carried(held: Option<&Value>, seen: Option<&Value>, value: &Value, aliases: &Aliases) -> Value {
     let (Some(held), Some(seen)) = (held, seen) else { return value.clone() };
     if seen.is_same(value) {

@@ -1,10 +1,11 @@
-//! What an edit may not write, though its type reads it back: what could not be kept when it is merged with what others write.
+//! What an edit may not write, though its type reads it back: what could not be kept when it is merged with what others
+//! write.
 
 use super::{FormatError, Value};
 use crate::limits::COUNTER;
 
-/// Refuses what an edit from `view` to `value` would change to something that cannot be kept. What it leaves as it was is not looked at: others
-/// may have written it.
+/// Refuses what an edit from `view` to `value` would change to something that cannot be kept. What it leaves as it was
+/// is not looked at: others may have written it.
 ///
 /// # Errors
 ///

@@ -21,13 +21,14 @@ use super::{
     types,
 };
 
-/// Letters of a random key: 71 bits, so that two of a billion items have the same with a chance of one in five thousand.
+/// Letters of a random key: 71 bits, so that two of a billion items have the same with a chance of one in five
+/// thousand.
 const KEY_LETTERS: usize = 16;
 
 /// The name of an item in a [`KeyedList`]: it stays the same when the item is moved or changed.
 ///
-/// Keys made by the list are random. An app may use keys of its own ([`KeyedList::insert_with_key`]); let them be printable ASCII that
-/// starts with a letter or a digit, since Convex stores no other field names.
+/// Keys made by the list are random. An app may use keys of its own ([`KeyedList::insert_with_key`]); let them be
+/// printable ASCII that starts with a letter or a digit, since Convex stores no other field names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemKey(Arc<str>);
 
@@ -39,8 +40,8 @@ impl ItemKey {
         Self(letters.collect::<String>().into())
     }
 
-    /// Whether a key looks as [`ItemKey::random`] makes them: letters and digits of that length, of which a word that an app has chosen would have
-    /// neither a capital nor a digit.
+    /// Whether a key looks as [`ItemKey::random`] makes them: letters and digits of that length, of which a word that
+    /// an app has chosen would have neither a capital nor a digit.
     pub(super) fn is_random(key: &str) -> bool {
         let has = |is: fn(&u8) -> bool| key.bytes().any(|letter| is(&letter));
         key.len() == KEY_LETTERS
@@ -112,8 +113,9 @@ impl<'de> Deserialize<'de> for ItemKey {
     }
 }
 
-/// A list whose items have an identity: an item that two apps move at once is there once, at one of the two places, and an item that
-/// one app moves while another edits it keeps the edit. A `Vec` promises neither: there, a move is a removal and an insertion.
+/// A list whose items have an identity: an item that two apps move at once is there once, at one of the two places, and
+/// an item that one app moves while another edits it keeps the edit. A `Vec` promises neither: there, a move is a
+/// removal and an insertion.
 ///
 /// ```
 /// # use bevy_convex_replicate::format::KeyedList;
@@ -134,8 +136,8 @@ impl<'de> Deserialize<'de> for ItemKey {
 /// { "k3uY0a91Lm2x": { "position": "a0", "value": "bread" }, "Zp7Rr1Q0dd4s": { "position": "a1", "value": "milk" } }
 /// ```
 ///
-/// `position` is a string that is replaced whole, so a move writes it and nothing else. `value` is the item as its type writes it, and
-/// merges as that type does. Items stand in the order of (`position`, key). JavaScript reads them so:
+/// `position` is a string that is replaced whole, so a move writes it and nothing else. `value` is the item as its type
+/// writes it, and merges as that type does. Items stand in the order of (`position`, key). JavaScript reads them so:
 ///
 /// ```js
 /// const place = ([key, item]) => `${item.position} ${key}`;
@@ -155,8 +157,8 @@ impl<'de> Deserialize<'de> for ItemKey {
 /// - An item that one app removes and another moves or edits is removed.
 /// - An entry without a position stands last, and one without a value is passed over: no merge makes a list unreadable.
 ///
-/// Items are compared by key, so a document that several apps make under one name wants the same keys from each of them:
-/// take [`KeyedList::with_keys`] for default items.
+/// Items are compared by key, so a document that several apps make under one name wants the same keys from each of
+/// them: take [`KeyedList::with_keys`] for default items.
 #[derive(Clone)]
 pub struct KeyedList<T> {
     /// Sorted by position and key.
@@ -260,7 +262,8 @@ impl<T> KeyedList<T> {
         Some(self.take(index).value)
     }
 
-    /// Moves the item with this key so that it stands at `index`, or last if that is beyond the end. Whether there is such an item.
+    /// Moves the item with this key so that it stands at `index`, or last if that is beyond the end. Whether there is
+    /// such an item.
     pub fn move_to(&mut self, key: &str, index: usize) -> bool {
         let Some(from) = self.position_of(key) else { return false };
         if from != index.min(self.len() - 1) {
@@ -347,8 +350,8 @@ impl<T> KeyedList<T> {
             }
             placement.key
         });
-        // Two apps that insert into the same gap find the same position in it. What the key adds tells theirs apart, so that a third
-        // item fits between the two later. The last letter is not `0`, with which no position ends.
+        // Two apps that insert into the same gap find the same position in it. What the key adds tells theirs apart, so
+        // that a third item fits between the two later. The last letter is not `0`, with which no position ends.
         // FNV-1a, which is the same in every build: lists made with the same keys are the same.
         let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let hash = hash as usize % (62 * 61);

@@ -22,8 +22,8 @@ const COMPARED: usize = 4_000_000;
 /// The fields by which an item of a list is recognised when others of its fields have changed.
 const IDENTITY: [&str; 2] = ["id", "key"];
 
-/// Makes the change from `seen` to `value` in a list; whether that took a write. An app that has seen nothing that it could use has seen what the
-/// list holds.
+/// Makes the change from `seen` to `value` in a list; whether that took a write. An app that has seen nothing that it
+/// could use has seen what the list holds.
 pub(super) fn edit<T: Transactable>(
     edit: &mut Edit<T>,
     id: &ObjId,
@@ -41,7 +41,8 @@ pub(super) fn edit<T: Transactable>(
         edit.refused_in(refused, |error| error.in_item(*new));
         written |= result.map_err(|error| error.in_item(*new))?;
     }
-    // Which of the items that were held are where: those that go are taken from the end on, so that the others keep their places.
+    // Which of the items that were held are where: those that go are taken from the end on, so that the others keep
+    // their places.
     let mut places: Vec<Option<usize>> = (0..held.len()).map(Some).collect();
     let mut end = held.len();
     while let Some(last) = (0..end).rev().find(|index| plan.removed.contains(index)) {
@@ -113,8 +114,8 @@ fn id_of(item: &Value) -> Option<String> {
     id.as_str().map(|id| format!("{id:?}")).or_else(|| id.as_whole().map(|id| id.to_string()))
 }
 
-/// The items of a list, with their places, without those that are there again: two people who moved one item at once have left it in two places.
-/// The first counts. `None`: there are none such.
+/// The items of a list, with their places, without those that are there again: two people who moved one item at once
+/// have left it in two places. The first counts. `None`: there are none such.
 pub(super) fn without_doubles(items: &[Value]) -> Option<Vec<(usize, &Value)>> {
     let mut ids = HashSet::new();
     let chosen: Vec<_> =
@@ -201,8 +202,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Where a list holds the items that an app sees of it. A set has another order and fewer items, and what a type does not know it may show as
-/// something else.
+/// Where a list holds the items that an app sees of it. A set has another order and fewer items, and what a type does
+/// not know it may show as something else.
 struct Places {
     held: Vec<Option<usize>>,
     /// Held items that the type shows once though they are there twice.
@@ -289,8 +290,8 @@ fn steps(old: &[Value], new: &[Value]) -> Vec<Step> {
     steps
 }
 
-/// Finds items that stand elsewhere now, as (old place, new place), and pairs what has changed of the others, so that what is in them merges: those
-/// that are recognised with each other, others in order.
+/// Finds items that stand elsewhere now, as (old place, new place), and pairs what has changed of the others, so that
+/// what is in them merges: those that are recognised with each other, others in order.
 fn moved(steps: &mut Vec<Step>, old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
     let mut moved = Vec::new();
     let (mut gone, mut come) = (Vec::new(), Vec::new());

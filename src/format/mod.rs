@@ -31,10 +31,12 @@
 //! - Items of a list that have a field `id` or `key` are recognised by it when the list is edited, others by their place.
 //! - A set that is not sorted (`HashSet`) has another order each time it is read, and an edit would write that order:
 //!   use a `BTreeSet`.
-//! - A document that is an enum, and a flattened enum, cannot be replaced as one: fields that their variants share must have one type.
+//! - A document that is an enum, and a flattened enum, cannot be replaced as one: fields that their variants share must
+//!   have one type.
 //!
-//! A document of a `Value` does not say which of these a type has written. [`to_value`] notes it in the value ([`Merge`]). A text, list, map or
-//! counter that two apps may be the first to make is made by a change of its own (`place.rs`). The laws that all of it follows are in docs/format.md.
+//! A document of a `Value` does not say which of these a type has written. [`to_value`] notes it in the value
+//! ([`Merge`]). A text, list, map or counter that two apps may be the first to make is made by a change of its own
+//! (`place.rs`). The laws that all of it follows are in docs/format.md.
 
 mod deserialize;
 mod edit;

@@ -1,25 +1,31 @@
-//! Changes that are a function of their place: several apps that make them independently make the same change, with the same hash.
+//! Changes that are a function of their place: several apps that make them independently make the same change, with the
+//! same hash.
 //!
-//! An Automerge container (a text, a list, a map, a counter) has the identity of the operation that made it. Two apps that each put a list at one
-//! key have made two lists, of which a merge shows one, and what was added to the other is lost. So where two apps may be the first to use a
-//! place, the container is made by a change of its own, which follows from the place alone: the document's id, the object and key it is in, its
-//! kind, and the operations that it replaces. The app's own edit comes after it.
+//! An Automerge container (a text, a list, a map, a counter) has the identity of the operation that made it. Two apps
+//! that each put a list at one key have made two lists, of which a merge shows one, and what was added to the other is
+//! lost. So where two apps may be the first to use a place, the container is made by a change of its own, which follows
+//! from the place alone: the document's id, the object and key it is in, its kind, and the operations that it replaces.
+//! The app's own edit comes after it.
 //!
 //! Why such a change is sound:
 //!
-//! - **Actor and sequence number.** The actor is a hash of the place and the dependencies, and the change is the only one of this actor. So (actor, sequence number)
-//!   names one change, as Automerge and the backends require, and no replica continues the actor.
-//! - **Dependencies.** It depends on the change that made the object it is in and on those that made what it replaces, and on nothing else. Its first
-//!   operation has the number after theirs. Both are the same for every app that sees the place in the same state.
-//! - **Order.** Its operations have small numbers, so that any edit made after it wins over it, and defaults never win over edits.
-//! - **Again.** A container that was deleted cannot be made by the same change, which the document has. The next one is counted: `again`.
-//! - **Compaction and transport.** It is an ordinary change to backends, stores and the original clients. It is known by its hash, so that it is
-//!   pushed, stored and merged once.
-//! - **A hostile writer** can take the actor of a place with another change. Then Automerge refuses the app's change, and the container is put in the
-//!   ordinary way.
+//! - **Actor and sequence number.** The actor is a hash of the place and the dependencies, and the change is the only
+//!   one of this actor. So (actor, sequence number) names one change, as Automerge and the backends require, and no
+//!   replica continues the actor.
+//! - **Dependencies.** It depends on the change that made the object it is in and on those that made what it replaces,
+//!   and on nothing else. Its first operation has the number after theirs. Both are the same for every app that sees
+//!   the place in the same state.
+//! - **Order.** Its operations have small numbers, so that any edit made after it wins over it, and defaults never win
+//!   over edits.
+//! - **Again.** A container that was deleted cannot be made by the same change, which the document has. The next one is
+//!   counted: `again`.
+//! - **Compaction and transport.** It is an ordinary change to backends, stores and the original clients. It is known
+//!   by its hash, so that it is pushed, stored and merged once.
+//! - **A hostile writer** can take the actor of a place with another change. Then Automerge refuses the app's change,
+//!   and the container is put in the ordinary way.
 //!
-//! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]): what two apps put at one place is the same
-//! change if it is the same, and both survive where they can if it is not.
+//! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]): what two apps put at
+//! one place is the same change if it is the same, and both survive where they can if it is not.
 
 use std::{collections::HashSet, num::NonZeroU64};
 
@@ -38,12 +44,12 @@ use super::{
 };
 use crate::limits::NESTING;
 
-/// How often a container is made again by such a change at a place where it was deleted. Finding the next one takes a hash for each; beyond, the
-/// container is put in the ordinary way.
+/// How often a container is made again by such a change at a place where it was deleted. Finding the next one takes a
+/// hash for each; beyond, the container is put in the ordinary way.
 const AGAIN: u64 = 64;
 
-/// The length of these changes' actors, by which they are told from others: those of apps and of Automerge's libraries are 16 bytes long, and a few
-/// bytes longer for an edit that is made at an earlier version.
+/// The length of these changes' actors, by which they are told from others: those of apps and of Automerge's libraries
+/// are 16 bytes long, and a few bytes longer for an edit that is made at an earlier version.
 const ACTOR_BYTES: usize = 24;
 
 /// A change that follows from a place, and the root field it is in.
@@ -97,7 +103,8 @@ impl Kind {
         }
     }
 
-    /// The container that several apps may add to, which a value is written as. A register is none, and neither is a struct of scalars.
+    /// The container that several apps may add to, which a value is written as. A register is none, and neither is a
+    /// struct of scalars.
     fn of(value: &Value) -> Option<Self> {
         match (value.merge(), value.plain()) {
             (Some(Merge::Whole | Merge::Variant { .. } | Merge::Fixed), _) => None,
@@ -135,7 +142,8 @@ fn is_object(item: &Value) -> bool {
     matches!(item.plain(), Value::Map(_) | Value::List(_))
 }
 
-/// The changes that make a document with a plain name, each a function of the document's id, the place and what is put there.
+/// The changes that make a document with a plain name, each a function of the document's id, the place and what is put
+/// there.
 ///
 /// # Errors
 ///
@@ -254,7 +262,8 @@ impl Places<'_> {
         self.made.push(PlaceChange { field: self.field.clone(), change });
     }
 
-    /// The actor of the one change that does this at this place: the start of a SHA-256 of all that the change follows from.
+    /// The actor of the one change that does this at this place: the start of a SHA-256 of all that the change follows
+    /// from.
     fn actor(&self, parent: &Parent, key: &str, content: &[&[u8]]) -> ActorId {
         let object = match &parent.object {
             ObjectId::Root => "root".to_owned(),
@@ -307,8 +316,9 @@ struct Missing {
     held: Vec<ObjId>,
 }
 
-/// Makes the containers that the edit from `view` to `value` adds to and that the document lacks. The document is at the version of the edit,
-/// `base`, isolated there if `isolated`. Gives the changes that the document did not have; `base` includes them afterwards.
+/// Makes the containers that the edit from `view` to `value` adds to and that the document lacks. The document is at
+/// the version of the edit, `base`, isolated there if `isolated`. Gives the changes that the document did not have;
+/// `base` includes them afterwards.
 pub(crate) fn prepare(
     document: &mut AutoCommit,
     base: &mut Vec<ChangeHash>,
@@ -441,7 +451,8 @@ impl Search<'_> {
         }
     }
 
-    /// What the document calls a field that the app shows: another version of the app may have made it under another name.
+    /// What the document calls a field that the app shows: another version of the app may have made it under another
+    /// name.
     fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&Value>) -> &'k str
     where
         Self: 'k,

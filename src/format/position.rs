@@ -1,19 +1,20 @@
 //! Where an item stands in a keyed list: a fractional index.
 //!
-//! A position is a short string, and items are sorted by (position, key). A moved item gets a position between those of its new
-//! neighbours, and nothing else is written, so two apps that move different items at once never undo each other.
+//! A position is a short string, and items are sorted by (position, key). A moved item gets a position between those of
+//! its new neighbours, and nothing else is written, so two apps that move different items at once never undo each
+//! other.
 //!
-//! A position is an integer part and a fraction, both in base 62. The first letter says how many digits the integer has (`a` one, `b`
-//! two, .. upwards; `Z` one, `Y` two, .. below zero), so appending ten thousand items counts `a0`, `a1`, .. `b00` instead of halving a gap
-//! ten thousand times. The fraction never ends in `0`: every position has exactly one spelling. The npm package
-//! `fractional-indexing` makes the same positions.
-//! See <https://observablehq.com/@dgreensp/implementing-fractional-indexing>, where the scheme comes from.
+//! A position is an integer part and a fraction, both in base 62. The first letter says how many digits the integer has
+//! (`a` one, `b` two, .. upwards; `Z` one, `Y` two, .. below zero), so appending ten thousand items counts `a0`, `a1`,
+//! .. `b00` instead of halving a gap ten thousand times. The fraction never ends in `0`: every position has exactly one
+//! spelling. The npm package `fractional-indexing` makes the same positions. See
+//! <https://observablehq.com/@dgreensp/implementing-fractional-indexing>, where the scheme comes from.
 
 /// The digits of positions, in their order.
 pub(super) const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A gap that has been split so often that its next key would be longer than this is made wide again by moving its neighbours
-/// apart too. It takes some 200 insertions at one spot to get there.
+/// A gap that has been split so often that its next key would be longer than this is made wide again by moving its
+/// neighbours apart too. It takes some 200 insertions at one spot to get there.
 pub(super) const KEY_BYTES: usize = 40;
 
 /// A key that sorts after `low` and before `high`; `None` is the end of the list.

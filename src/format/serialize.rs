@@ -22,7 +22,8 @@ pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, FormatError> 
 struct ValueSerializer<'a> {
     /// How many lists and maps it is in.
     depth: usize,
-    /// Whether what was written so far holds something that several people can add to: a text, a list, a map of entries or a counter.
+    /// Whether what was written so far holds something that several people can add to: a text, a list, a map of entries
+    /// or a counter.
     adds: &'a Cell<bool>,
 }
 
@@ -377,7 +378,8 @@ impl MapSerializer<'_> {
         entity::refuse::<T>().map_err(|error| error.in_field(&key))?;
         let adds = self.inside.adds.get();
         let value = match value.serialize(self.inside) {
-            // It is the variant's name and as such replaced whole: a merge of two names letter by letter would be neither.
+            // It is the variant's name and as such replaced whole: a merge of two names letter by letter would be
+            // neither.
             Ok(Value::Text(tag)) if is_internal_tag::<T>() => {
                 self.inside.adds.set(adds);
                 Value::Scalar(tag)

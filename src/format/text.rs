@@ -10,8 +10,8 @@ use super::FormatError;
 /// replaced as a block. The comparison takes time in proportion, and this is about 0.1 s of it.
 const COMPARED: usize = 16_000_000;
 
-/// Makes the change from `seen` to `value` in a text object; whether that took a write. An app that has seen nothing of the text has seen what
-/// it holds.
+/// Makes the change from `seen` to `value` in a text object; whether that took a write. An app that has seen nothing of
+/// the text has seen what it holds.
 pub(super) fn edit<T: Transactable>(
     document: &mut T,
     id: &ObjId,
@@ -40,8 +40,8 @@ pub(super) fn edit<T: Transactable>(
     Ok(true)
 }
 
-/// What `held` becomes by the change from `seen` to `value`, made without knowing `held`: letters that were added are added, and letters that were
-/// removed are removed where they are there.
+/// What `held` becomes by the change from `seen` to `value`, made without knowing `held`: letters that were added are
+/// added, and letters that were removed are removed where they are there.
 pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
     let start = common(seen.chars(), value.chars());
     let end = common(seen[start..].chars().rev(), value[start..].chars().rev());

@@ -16,8 +16,8 @@ pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 ///
 /// Any edit is an increment by the difference to what the app had seen. In other formats it is a plain number.
 ///
-/// It counts up to 2^53 and down to -2^53, as far as JavaScript counts without loss and so that the sum of many concurrent edits fits in 64 bits.
-/// An edit to a number beyond is refused. `+=` and `-=` stop at the ends of `i64`.
+/// It counts up to 2^53 and down to -2^53, as far as JavaScript counts without loss and so that the sum of many
+/// concurrent edits fits in 64 bits. An edit to a number beyond is refused. `+=` and `-=` stop at the ends of `i64`.
 ///
 /// ```
 /// # use bevy_convex_replicate::format::Counter;
@@ -104,10 +104,11 @@ impl<T: fmt::Display> fmt::Display for Scalar<T> {
     }
 }
 
-/// A register: a value of any type that is replaced whole. Of two concurrent edits one wins, and the value is never a mix of both. A plain
-/// struct or array merges field by field; a colour or a range is better one or the other.
+/// A register: a value of any type that is replaced whole. Of two concurrent edits one wins, and the value is never a
+/// mix of both. A plain struct or array merges field by field; a colour or a range is better one or the other.
 ///
-/// Tuple structs (such as glam's vectors and quaternions) are registers without it. In other formats, and to JavaScript, it is the plain `T`.
+/// Tuple structs (such as glam's vectors and quaternions) are registers without it. In other formats, and to
+/// JavaScript, it is the plain `T`.
 ///
 /// ```
 /// # use bevy_convex_replicate::format::Whole;

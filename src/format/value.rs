@@ -36,13 +36,13 @@ pub enum Value {
     List(Vec<Value>),
     /// A map, or a struct.
     Map(BTreeMap<String, Value>),
-    /// What a type has written, and how concurrent edits of it merge. [`to_value`](super::to_value) makes these; a document
-    /// holds the value inside. It equals the value inside.
+    /// What a type has written, and how concurrent edits of it merge. [`to_value`](super::to_value) makes these; a
+    /// document holds the value inside. It equals the value inside.
     As(Merge, Box<Value>),
 }
 
-/// How concurrent edits of a value merge, where its form alone does not say. Lists and maps of a document look alike, whatever
-/// type they were written from.
+/// How concurrent edits of a value merge, where its form alone does not say. Lists and maps of a document look alike,
+/// whatever type they were written from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// A map of entries that come and go. Other maps are structs, whose fields stay.
@@ -59,10 +59,12 @@ pub enum Merge {
     Variant {
         /// Its name.
         name: String,
-        /// Whether edits within the variant merge, because it holds texts, lists, maps or counters. Otherwise it is a register.
+        /// Whether edits within the variant merge, because it holds texts, lists, maps or counters. Otherwise it is a
+        /// register.
         merges: bool,
     },
-    /// A map that holds a tag, and whose other fields may not all belong to the variant: a document, or a struct with a flattened enum.
+    /// A map that holds a tag, and whose other fields may not all belong to the variant: a document, or a struct with a
+    /// flattened enum.
     Tagged {
         /// The field that holds the tag.
         tag: String,
@@ -193,7 +195,8 @@ impl Value {
         }
     }
 
-    /// Whether two numbers that count the same are told apart by some types: a whole number and a float, or the two zeros of floats.
+    /// Whether two numbers that count the same are told apart by some types: a whole number and a float, or the two
+    /// zeros of floats.
     pub(super) fn is_other_number(&self, other: &Value) -> bool {
         match (self.plain(), other.plain()) {
             (Value::Float(a), Value::Float(b)) => {

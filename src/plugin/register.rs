@@ -48,8 +48,8 @@ pub trait ReplicateAppExt {
     ///
     /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is
     ///   a document too.
-    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. A parent that is not
-    ///   shown is no error: the document goes on naming it.
+    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. A parent that
+    ///   is not shown is no error: the document goes on naming it.
     /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the
     ///   document's parent when that is shown. Moving a document from its parent to such an entity takes it out of the
     ///   parent, for everyone.
@@ -61,12 +61,14 @@ pub trait ReplicateAppExt {
     ///   despawns them.
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
 
-    /// Reads documents that other versions of the app have written, where serde's attributes (`default`, `alias`, `other`) cannot express how: `convert` makes a
-    /// document what `T` reads. It runs on the worker, each time a document is read, on a copy: the document itself stays as it is until somebody
-    /// edits it, so that two versions of an app can be in use at once.
+    /// Reads documents that other versions of the app have written, where serde's attributes (`default`, `alias`,
+    /// `other`) cannot express how: `convert` makes a document what `T` reads. It runs on the worker, each time a
+    /// document is read, on a copy: the document itself stays as it is until somebody edits it, so that two versions of
+    /// an app can be in use at once.
     ///
-    /// It must be a pure function, must leave a document alone that it has converted already, and must not remove what it does not know. Give what has
-    /// another form a field of another name: older versions go on with the old field then.
+    /// It must be a pure function, must leave a document alone that it has converted already, and must not remove what
+    /// it does not know. Give what has another form a field of another name: older versions go on with the old field
+    /// then.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -90,8 +92,9 @@ pub trait ReplicateAppExt {
     /// ```
     fn convert<T: Replicated>(&mut self, convert: Convert) -> &mut Self;
 
-    /// Keeps what a `T` has beside its document (`#[serde(skip)]`) when a version from elsewhere replaces it: `keep` is given the `T` that the entity shows
-    /// and the one that arrives, and moves over what is local. Without it those fields become what serde makes of them, their default.
+    /// Keeps what a `T` has beside its document (`#[serde(skip)]`) when a version from elsewhere replaces it: `keep` is
+    /// given the `T` that the entity shows and the one that arrives, and moves over what is local. Without it those
+    /// fields become what serde makes of them, their default.
     ///
     /// ```
     /// # use bevy::prelude::*;

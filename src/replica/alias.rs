@@ -5,10 +5,10 @@ use crate::format::{Aliases, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
-/// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit makes of it once that is put
-/// there. Where that is not known: it changes, or is missing, when the other name is taken away, and is as it was when the document has it under its
-/// own name instead. This is tried where an edit changes a field that the document lacks and the document has fields that the type does not write.
-/// That is rare.
+/// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit
+/// makes of it once that is put there. Where that is not known: it changes, or is missing, when the other name is taken
+/// away, and is as it was when the document has it under its own name instead. This is tried where an edit changes a
+/// field that the document lacks and the document has fields that the type does not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -84,7 +84,8 @@ impl Search<'_> {
         if self.schema.view(&changed, self.mask) == with {
             return;
         }
-        // A field that is read under the other name reads the same under its own. Any other has lost what it is read by.
+        // A field that is read under the other name reads the same under its own. Any other has lost what it is read
+        // by.
         if let Some(Value::Map(fields)) = at_mut(&mut changed, path) {
             fields.insert(key.to_owned(), held);
         }

@@ -36,7 +36,8 @@ impl From<Value> for View {
     }
 }
 
-/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show what it showed of them.
+/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show what
+/// it showed of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The document.
@@ -55,9 +56,11 @@ pub enum Put {
     /// An entity that shows the document was changed.
     #[default]
     Edited,
-    /// An entity was given the document's name. A document that is there already is shown instead; a deleted one comes back.
+    /// An entity was given the document's name. A document that is there already is shown instead; a deleted one comes
+    /// back.
     Spawned,
-    /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays deleted.
+    /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays
+    /// deleted.
     Ensured,
 }
 
@@ -418,10 +421,11 @@ pub enum Effect {
     },
     /// Send a batch.
     Push(Push),
-    /// All that the backend had of a collection is taken in: every version it led to was delivered before. Comes again with each page that ends
-    /// the log.
+    /// All that the backend had of a collection is taken in: every version it led to was delivered before. Comes again
+    /// with each page that ends the log.
     Read(CollectionIndex),
-    /// What an edit of the world changed: the root fields that hold something else now. Empty if it changed nothing, or was not taken in.
+    /// What an edit of the world changed: the root fields that hold something else now. Empty if it changed nothing, or
+    /// was not taken in.
     Compared {
         /// The document.
         document: DocumentKey,

@@ -42,8 +42,8 @@ impl Base {
     }
 }
 
-/// How long a name made by [`DocumentId::random`] counts as new: far more than the time from making a name to making its document. Clocks may be set
-/// in between.
+/// How long a name made by [`DocumentId::random`] counts as new: far more than the time from making a name to making
+/// its document. Clocks may be set in between.
 const NEW_NAME_SECONDS: i64 = 24 * 60 * 60;
 
 /// Whether no other app can make a document of this name: it is a UUID of version 7 that was made just now.
@@ -67,7 +67,8 @@ pub(super) struct Live {
     pub(super) is_kept: bool,
     /// Whether it has a change that was refused, so that it must be thrown away.
     pub(super) is_spoiled: bool,
-    /// It takes no more bytes than this, saved: the bytes of its changes, or what was measured and has come to it since.
+    /// It takes no more bytes than this, saved: the bytes of its changes, or what was measured and has come to it
+    /// since.
     size: usize,
 }
 
@@ -156,7 +157,8 @@ impl Live {
         }
     }
 
-    /// Whether the document has arrived whole. One of a plain name is made by several changes, of which the last has its id.
+    /// Whether the document has arrived whole. One of a plain name is made by several changes, of which the last has
+    /// its id.
     pub(super) fn is_whole(&mut self) -> bool {
         match &mut self.content {
             Content::Blank => false,

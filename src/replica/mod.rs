@@ -194,7 +194,8 @@ impl Replica {
         self.effects.pop_front()
     }
 
-    /// When there is something to do that waits for nothing but the time, in milliseconds since 1970: [`Event::Due`] is wanted then.
+    /// When there is something to do that waits for nothing but the time, in milliseconds since 1970: [`Event::Due`] is
+    /// wanted then.
     pub fn due(&self) -> Option<i64> {
         self.due
     }

@@ -285,14 +285,15 @@ impl Opened {
     }
 }
 
-/// What the entity shows of the components in `mask`: what their types make of the document, or what it shows in place of that. Also whether the
-/// latter is the case.
+/// What the entity shows of the components in `mask`: what their types make of the document, or what it shows in place
+/// of that. Also whether the latter is the case.
 fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dyn Schema) -> (Value, bool) {
     let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
     let View { value: view, misfits } = schema.view(current, mask & !known);
     let mut fields = view.into_map().unwrap_or_default();
     if misfits != 0 {
-        // The app gave the entity a component that the document has in a form that does not fit: what the document has stays.
+        // The app gave the entity a component that the document has in a form that does not fit: what the document has
+        // stays.
         let own = value.as_map().into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
         let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
         base.shown.push(Shown { mask: misfits, fields: own });

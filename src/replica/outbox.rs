@@ -15,8 +15,8 @@ use crate::{DocumentId, format::Value, inspect, limits};
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;
 
-/// How long a document that was refused twice in a row stays where it is when it is edited, in milliseconds. Each time after that takes twice as
-/// long, so that an app that edits it in every frame does not send it in every frame.
+/// How long a document that was refused twice in a row stays where it is when it is edited, in milliseconds. Each time
+/// after that takes twice as long, so that an app that edits it in every frame does not send it in every frame.
 const REFUSED_AGAIN: i64 = 1_000;
 /// The longest of these times.
 const REFUSED_LONGEST: i64 = 32_000;
@@ -126,7 +126,8 @@ impl Outbox {
         }
     }
 
-    /// Offers those documents again that were edited since they were refused, when it is time. Gives the time of the next of them.
+    /// Offers those documents again that were edited since they were refused, when it is time. Gives the time of the
+    /// next of them.
     pub(super) fn offer_edited(&mut self, now: i64) -> Option<i64> {
         if self.refused == 0 {
             return None;

@@ -73,7 +73,8 @@ pub trait Encode: Send + 'static {
 pub enum Captured {
     /// It holds this now.
     Put(Box<dyn Encode>),
-    /// An entity that holds this was given the document's name. A document that is there already is shown instead; a deleted one comes back.
+    /// An entity that holds this was given the document's name. A document that is there already is shown instead; a
+    /// deleted one comes back.
     Spawn(Box<dyn Encode>),
     /// As [`Captured::Spawn`], but a deleted document stays deleted.
     Ensure(Box<dyn Encode>),
@@ -152,9 +153,10 @@ pub enum Report {
     },
     /// Everything the store had of this collection has been reported.
     Ready(CollectionIndex),
-    /// Everything that the deployment had of this collection when the connection was made has been reported, or (not `read`) that is no longer so:
-    /// the connection ended, or the collection is read anew. A collection that the deployment does not give us is not read. Without a deployment
-    /// there is nothing to read, and it is so as soon as the collection is [`Ready`](Self::Ready).
+    /// Everything that the deployment had of this collection when the connection was made has been reported, or (not
+    /// `read`) that is no longer so: the connection ended, or the collection is read anew. A collection that the
+    /// deployment does not give us is not read. Without a deployment there is nothing to read, and it is so as soon as
+    /// the collection is [`Ready`](Self::Ready).
     Read {
         /// The collection.
         collection: CollectionIndex,
@@ -212,8 +214,9 @@ pub enum FailureKind {
     DamagedStore,
     /// A damaged store was set aside as it was asked for; this tells what could not be read.
     SetAside,
-    /// The deployment refused a document's changes. They are kept, and offered again when the document is edited, with the edit: at once the first
-    /// time, and after a while if that was refused as well. What is refused again for the same reason is told once.
+    /// The deployment refused a document's changes. They are kept, and offered again when the document is edited, with
+    /// the edit: at once the first time, and after a while if that was refused as well. What is refused again for the
+    /// same reason is told once.
     Refused,
     /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still to be sent. They cannot be
     /// taken in any more: the document is gone here too, and they with it. A last look at the components can be had in an observer of their removal,
@@ -227,8 +230,8 @@ pub enum FailureKind {
     Deployment,
     /// A document does not fit the component, or the component's own code failed on it. What is stored stays as it is.
     Misfit,
-    /// An edit was refused: it cannot be written as a document, read back by its own type, or sent. Nothing of it is kept, the entity goes on holding
-    /// it, and the next edit that can be taken is.
+    /// An edit was refused: it cannot be written as a document, read back by its own type, or sent. Nothing of it is
+    /// kept, the entity goes on holding it, and the next edit that can be taken is.
     Unwritable,
     /// A chunk from the deployment is damaged.
     Damaged,
@@ -277,7 +280,8 @@ pub enum Connection {
         /// Documents there, if known.
         total: Option<u64>,
     },
-    /// Connected, and everything that the deployment had has been reported, but for collections that it does not give us.
+    /// Connected, and everything that the deployment had has been reported, but for collections that it does not give
+    /// us.
     Live,
 }
 

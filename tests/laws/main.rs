@@ -1,12 +1,13 @@
 //! The laws of merging, for random types in several versions, random documents and random concurrent edits.
 //!
-//! A case is a function of its seed. `LAWS_CASES` sets how many are tried (the default takes some seconds), `LAWS_SEED` with which seed they begin:
-//! `LAWS_SEED=1234 LAWS_CASES=1` tries one again. What fails is made smaller before it is told. `LAWS_FAILURES` sets after how many failures
-//! the run ends, `LAWS_START` that documents begin in one way only (0 to 2: shared, the same from all, different from each).
+//! A case is a function of its seed. `LAWS_CASES` sets how many are tried (the default takes some seconds), `LAWS_SEED`
+//! with which seed they begin: `LAWS_SEED=1234 LAWS_CASES=1` tries one again. What fails is made smaller before it is
+//! told. `LAWS_FAILURES` sets after how many failures the run ends, `LAWS_START` that documents begin in one way only
+//! (0 to 2: shared, the same from all, different from each).
 //!
-//! The laws are not asked for where they do not hold by design; `oracle.rs` names each case: a tuple, or a struct that leaves fields out, that two
-//! apps make at one place at once is one of the two; an item of a `Vec` that is moved may lose what another edits in it; a field that two versions
-//! begin under its two names stays two.
+//! The laws are not asked for where they do not hold by design; `oracle.rs` names each case: a tuple, or a struct that
+//! leaves fields out, that two apps make at one place at once is one of the two; an item of a `Vec` that is moved may
+//! lose what another edits in it; a field that two versions begin under its two names stays two.
 
 mod app;
 mod oracle;

@@ -9,8 +9,8 @@ use crate::{
     value::{Typed, Val},
 };
 
-/// Whether `merged` keeps the laws, where it started from `base` (`None`: there was nothing, or something that everyone has by default) and apps
-/// came to `finals` each by itself. Says what does not.
+/// Whether `merged` keeps the laws, where it started from `base` (`None`: there was nothing, or something that everyone
+/// has by default) and apps came to `finals` each by itself. Says what does not.
 pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
     let changed: Vec<&Val> = finals.iter().copied().filter(|val| Some(*val) != base).collect();
     let wrong = |law: &str| Err(format!(": {law}\n    base   {base:?}\n    finals {finals:?}\n    merged {merged:?}"));
@@ -126,7 +126,8 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 .or_else(|what| if is_put { Ok(()) } else { Err(format!(".{index}{what}")) })
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
-        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one then.
+        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one
+        // then.
         (Shape::Struct(inner), _) if base.is_none() && leaves_out(inner) && finals.contains(&merged) => Ok(()),
         (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
         (Shape::Enum(inner), Val::Variant(variant, items)) => {
@@ -273,7 +274,8 @@ fn merge_entry(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val)
     merge(shape, base, finals, merged)
 }
 
-/// Where two documents differ, by names that are the same in all versions. Lists are told as a whole if their lengths differ.
+/// Where two documents differ, by names that are the same in all versions. Lists are told as a whole if their lengths
+/// differ.
 pub fn difference(a: &Value, b: &Value) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     differ(&mut found, &mut Vec::new(), Some(a), Some(b));
@@ -309,7 +311,8 @@ pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
-/// A field of an item with an id that the app does not know, and that the item has lost by the app's edit, wherever in the list it stands now.
+/// A field of an item with an id that the app does not know, and that the item has lost by the app's edit, wherever in
+/// the list it stands now.
 pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     match (was, seen, now) {
         (Value::Map(was), Value::Map(seen), Value::Map(now)) => {
@@ -333,7 +336,8 @@ pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     }
 }
 
-/// A scalar that the document held as the app showed it, that the app has changed, and that the document holds as before.
+/// A scalar that the document held as the app showed it, that the app has changed, and that the document holds as
+/// before.
 pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Option<String> {
     match (was, before, after, now) {
         (Value::Map(was), Value::Map(before), Value::Map(after), Value::Map(now)) => {

@@ -1,4 +1,5 @@
-//! An app that shows one document, without a world: a replica that is driven by hand, and the value that the entity shows.
+//! An app that shows one document, without a world: a replica that is driven by hand, and the value that the entity
+//! shows.
 
 use std::{marker::PhantomData, sync::Arc};
 

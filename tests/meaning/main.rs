@@ -1,4 +1,5 @@
-//! What values mean when two people, or two versions of an app, edit them: the laws of docs/format.md, a file for each, with whole replicas.
+//! What values mean when two people, or two versions of an app, edit them: the laws of docs/format.md, a file for each,
+//! with whole replicas.
 
 use std::collections::BTreeMap;
 
