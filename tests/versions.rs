@@ -204,3 +204,44 @@ fn documents_of_an_older_version_are_converted_when_they_are_read_and_both_go_on
     });
     assert_eq!(shown::<Old>(&mut old), Some(Old { size: 3, name: "n!".into() }));
 }
+
+/// When a fresh device makes its defaults.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Occasion {
+    Startup,
+    StoreRead,
+    Live,
+}
+
+#[test]
+fn a_fresh_device_that_spawns_its_defaults_changes_nothing_whenever_it_does() {
+    let place = Place::new();
+    let mut owner = place.newer("owner");
+    owner.world_mut().spawn((settings(), id()));
+    owner.update();
+    let edited = Settings { theme: Theme::Dark, volume: 9, title: "My settings".into() };
+    edit::<Settings>(&mut owner, |settings| *settings = edited.clone());
+    until_it("they are sent", &mut owner, |app| is_quiet(app));
+
+    for when in [Occasion::Startup, Occasion::StoreRead, Occasion::Live] {
+        for round in 0..3 {
+            let mut device = place.newer(&format!("{when:?}-{round}"));
+            let spawn = |mut commands: Commands| {
+                commands.spawn((settings(), id()));
+            };
+            // An app that looks whether they are there, and makes them if not.
+            let is_missing = |all: Query<&Settings>| all.is_empty();
+            match when {
+                Occasion::Startup => device.add_systems(Startup, spawn),
+                Occasion::StoreRead => {
+                    device.add_systems(Update, spawn.run_if(collection_ready::<Settings>).run_if(is_missing))
+                }
+                Occasion::Live => device.add_systems(Update, spawn.run_if(sync_live).run_if(is_missing)),
+            };
+            until("the device shows the owner's settings", &mut [&mut owner, &mut device], |apps| {
+                (is_quiet(apps[1]) && shown::<Settings>(apps[1])? == edited).then_some(())
+            });
+            assert_eq!(shown::<Settings>(&mut owner), Some(edited.clone()), "{when:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::format::{Aliases, RESERVED, Value};
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
 /// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit
-/// makes of it once that is put there. Where that is not known: it changes, or is missing, when the other name is taken
+/// makes of it once that is put there, and no other field changes by it. Where that is not known: it changes, or is missing, when the other name is taken
 /// away, and is as it was when the document has it under its own name instead. This is tried where an edit changes a
 /// field that the document lacks and the document has fields that the type does not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
@@ -74,7 +74,12 @@ impl Search<'_> {
         let Some(Value::Map(fields)) = at_mut(&mut changed, path) else { return };
         if let Some(value) = value {
             fields.insert(other.to_owned(), value.clone().into_plain());
-            if self.shows(&changed, path, key).as_ref() == Some(value) {
+            // A conversion may read several fields from one: that is no other name of either.
+            let mut expected = self.schema.view(self.current, self.mask).value.into_plain();
+            if let Some(Value::Map(fields)) = at_mut(&mut expected, path) {
+                fields.insert(key.to_owned(), value.clone().into_plain());
+            }
+            if self.schema.view(&changed, self.mask).value == expected {
                 self.found.insert(pair);
             }
             return;
@@ -93,12 +98,6 @@ impl Search<'_> {
         if renamed == with && at(&renamed.value, path).and_then(|map| map.get(key)) == Some(seen) {
             self.found.insert(pair);
         }
-    }
-
-    /// What the type makes of a field of this document.
-    fn shows(&self, document: &Value, path: &[Step], key: &str) -> Option<Value> {
-        let view = self.schema.view(document, self.mask).value;
-        at(&view, path)?.get(key).cloned()
     }
 }
 

@@ -167,6 +167,9 @@ fn notes(simulation: &Simulation, merged: &Merged) -> Result<(), String> {
         let note = read(value).map_err(|error| format!("{id} does not fit: {error}"))?;
         if !simulation.oracle.pruned.contains(id) {
             simulation.oracle.check(id, &note).map_err(|what| format!("{id}: {what}"))?;
+            let later = value.get("later").map(format::from_value).transpose();
+            let later = later.map_err(|error| format!("{id} does not fit: {error}"))?.unwrap_or_default();
+            simulation.oracle.check_later(id, &later).map_err(|what| format!("{id}: {what}"))?;
         }
         if !value.is_deleted() {
             expected.insert(id.clone(), note);

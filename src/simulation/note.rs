@@ -4,7 +4,7 @@ use bevy::prelude::Component;
 use rand::{Rng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
-use super::oracle::Note;
+use super::oracle::{Done, Note};
 use crate::{ecs::Replicated, format::Counter};
 
 /// A note as the first version of the app has it.
@@ -29,6 +29,39 @@ pub(super) struct NewNote {
     pub(super) colour: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) remark: Option<String>,
+    #[serde(default)]
+    pub(super) later: Later,
+}
+
+/// What an update has added, which apps of the later version may be the first to use at once.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default)]
+pub(super) struct Later {
+    pub(super) tags: Vec<i64>,
+    /// Both numbers are always set to the same.
+    pub(super) place: Place,
+    pub(super) shape: Shape,
+    pub(super) row: [i64; 3],
+}
+
+/// A register.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub(super) struct Place(pub(super) i64, pub(super) i64);
+
+/// Two variants with other fields and one in common. All fields of a variant are always set to the same.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(tag = "kind")]
+pub(super) enum Shape {
+    #[default]
+    None,
+    Circle {
+        size: i64,
+        radius: i64,
+    },
+    Square {
+        size: i64,
+        side: i64,
+    },
 }
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -45,7 +78,7 @@ pub(super) trait Version: Replicated + Default {
     fn own(&mut self) -> &mut i64;
     fn done(&mut self) -> &mut bool;
     /// Edits what only this version has.
-    fn extra(&mut self, rng: &mut StdRng);
+    fn extra(&mut self, rng: &mut StdRng) -> Option<Done>;
     fn note(&self) -> Note;
 }
 
@@ -67,7 +100,7 @@ macro_rules! version {
             fn done(&mut self) -> &mut bool {
                 &mut self.done
             }
-            fn extra(&mut self, $rng: &mut StdRng) {
+            fn extra(&mut self, $rng: &mut StdRng) -> Option<Done> {
                 let $self = self;
                 $extra
             }
@@ -83,10 +116,24 @@ macro_rules! version {
         }
     };
 }
-version!(OldNote, |note, rng| note.done = rng.random());
+version!(OldNote, |note, rng| {
+    note.done = rng.random();
+    None
+});
 version!(NewNote, |note, rng| {
-    note.colour = rng.random_range(0..100);
-    note.remark = rng.random_bool(0.5).then(|| format!("{}", rng.random_range(0..100)));
+    let fresh = i64::from(rng.random::<u32>());
+    match rng.random_range(0..5) {
+        0 => note.later.tags.push(fresh),
+        1 => note.later.place = Place(fresh, fresh),
+        2 if rng.random() => note.later.shape = Shape::Circle { size: fresh, radius: fresh },
+        2 => note.later.shape = Shape::Square { size: fresh, side: fresh },
+        3 => note.later.row[rng.random_range(0..3)] = fresh,
+        _ => {
+            note.colour = rng.random_range(0..100);
+            note.remark = rng.random_bool(0.5).then(|| format!("{}", rng.random_range(0..100)));
+        }
+    }
+    note.later.tags.last().filter(|tag| **tag == fresh).map(|tag| Done::Tag(*tag))
 });
 
 /// Which fields an app has.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::note::{Later, Shape};
 use crate::{CollectionIndex, DocumentId, DocumentKey};
 
 /// The collection in which every document has one maker and everything is accounted for.
@@ -26,6 +27,8 @@ pub(super) enum Done {
     ItemGone(i64),
     /// Set the field that only the maker sets, to a value it never had.
     Own(i64),
+    /// Added a tag that nobody else adds, in a field that an update of the app has added.
+    Tag(i64),
 }
 
 /// How sure an edit is.
@@ -146,6 +149,28 @@ impl Oracle {
         }
         if !owns.iter().any(|(value, _)| *value == note.own) {
             return Err(format!("`own` is {}, and could be {owns:?}", note.own));
+        }
+        Ok(())
+    }
+}
+
+impl Oracle {
+    /// Whether what an update has added keeps the laws of merging.
+    pub(super) fn check_later(&self, document: &DocumentId, later: &Later) -> Result<(), String> {
+        let marks = self.marks.iter().filter(|mark| mark.document == *document && mark.fate != Fate::Perhaps);
+        for mark in marks {
+            if let Done::Tag(tag) = mark.done
+                && later.tags.iter().filter(|held| **held == tag).count() != 1
+            {
+                return Err(format!("the tag {tag} is not there once, and it was {:?}: {later:?}", mark.fate));
+            }
+        }
+        let is_whole = match &later.shape {
+            Shape::None => true,
+            Shape::Circle { size, radius: other } | Shape::Square { size, side: other } => size == other,
+        };
+        if later.place.0 != later.place.1 || !is_whole {
+            return Err(format!("a register is a mix of two: {later:?}"));
         }
         Ok(())
     }

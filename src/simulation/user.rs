@@ -121,11 +121,11 @@ fn edit<V: Version>(note: &mut V, id: &DocumentId, user: &mut User<'_>) -> Vec<D
             vec![Done::Own(i64::from(fresh))]
         }
         _ => {
-            match rng.random() {
-                true => *note.done() = !*note.done(),
-                false => note.extra(rng),
+            if rng.random() {
+                *note.done() = !*note.done();
+                return Vec::new();
             }
-            Vec::new()
+            note.extra(rng).into_iter().collect()
         }
     }
 }
