@@ -367,10 +367,12 @@ impl<T: Transactable> Edit<'_, T> {
     /// The name under which the document holds a field that the app has seen.
     fn name(&self, parent: &ObjId, seen: Option<&BTreeMap<String, Value>>, key: &str) -> Result<String, FormatError> {
         let aliases = self.options.aliases;
-        if !aliases.is_empty() && seen.is_some_and(|seen| seen.contains_key(key)) {
+        // A field that the type leaves out while it is empty may be there under another name, too.
+        if let Some(seen) = seen.filter(|_| !aliases.is_empty()) {
             let holds = |key: &str| self.document.get(parent, key).map(|held| held.is_some());
             if !holds(key).map_err(FormatError::of_document)? {
-                for (_, other) in aliases.iter().filter(|(name, _)| name == key) {
+                let is_other = |other: &str| seen.contains_key(key) || !seen.contains_key(other);
+                for (_, other) in aliases.iter().filter(|(name, other)| name == key && is_other(other)) {
                     if holds(other).map_err(FormatError::of_document)? {
                         return Ok(other.clone());
                     }

@@ -27,7 +27,10 @@
 //! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]): what two apps put at
 //! one place is the same change if it is the same, and both survive where they can if it is not.
 
-use std::{collections::HashSet, num::NonZeroU64};
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroU64,
+};
 
 use automerge::{
     ActorId, AutoCommit, Change, ChangeHash, ExpandedChange, ObjId, ObjType, ReadDoc, ScalarValue,
@@ -120,6 +123,7 @@ impl Kind {
     fn of_shown(seen: Option<&Value>, value: &Value) -> Option<Self> {
         match (value.merge(), seen.and_then(Value::as_list), value.as_list()) {
             (Some(Merge::Fixed), Some(seen), Some(items)) if seen.len() == items.len() => Some(Kind::List),
+            (Some(Merge::Fixed), ..) if adds(value) => Some(Kind::List),
             _ => Kind::of(value),
         }
     }
@@ -135,6 +139,23 @@ fn adds(value: &Value) -> bool {
         (_, Value::Text(_) | Value::List(_) | Value::Counter(_)) => true,
         (_, Value::Map(fields)) => fields.values().any(adds),
         _ => false,
+    }
+}
+
+/// The containers in a tuple or an array, empty and in their places: what two apps that make it at once have in common. All else in it is null until it
+/// is set.
+fn emptied(value: &Value) -> Value {
+    match (value.merge(), value.plain()) {
+        _ if !adds(value) => Value::Null,
+        (Some(Merge::Variant { .. }), _) => Value::Null,
+        (Some(Merge::Fixed), Value::List(items)) => Value::List(items.iter().map(emptied).collect()),
+        (Some(Merge::Entries), _) => Value::Map(Default::default()),
+        (_, Value::Map(fields)) => {
+            Value::Map(fields.iter().map(|(key, value)| (key.clone(), emptied(value))).collect())
+        }
+        (_, Value::List(_)) => Value::List(Vec::new()),
+        (_, Value::Counter(_)) => Value::Counter(0),
+        _ => Value::Text(String::new()),
     }
 }
 
@@ -186,7 +207,7 @@ impl Places<'_> {
     fn fill(&mut self, parent: &Parent, key: &str, value: &Value) {
         match Kind::of(value) {
             Some(kind) => {
-                let container = self.container(parent, key, kind, &[], 0);
+                let container = self.container(parent, key, (kind, ""), &[], 0);
                 self.made.push(PlaceChange { field: self.field.clone(), change: container.clone() });
                 self.content(&container, parent, key, kind, value);
             }
@@ -238,11 +259,21 @@ impl Places<'_> {
     }
 
     /// The change that makes an empty container in place of the operations `replaced`.
-    fn container(&self, parent: &Parent, key: &str, kind: Kind, replaced: &[OpId], again: u64) -> Change {
+    fn container(
+        &self,
+        parent: &Parent,
+        key: &str,
+        (kind, form): (Kind, &str),
+        replaced: &[OpId],
+        again: u64,
+    ) -> Change {
         let replaced_names: Vec<String> = replaced.iter().map(name_of).collect();
         let mut content = vec![b"container".as_slice(), kind.name().as_bytes()];
         let again_bytes = again.to_be_bytes();
         content.push(&again_bytes);
+        if !form.is_empty() {
+            content.push(form.as_bytes());
+        }
         content.extend(replaced_names.iter().map(String::as_bytes));
         let actor = self.actor(parent, key, &content);
         let action = match kind {
@@ -310,7 +341,9 @@ struct Missing {
     object: ObjId,
     key: String,
     kind: Kind,
-    /// What the app shows there by default.
+    /// Of a list of fixed length, what is in it when it is made: lists of other forms are other lists.
+    form: String,
+    /// What is in the container when it is made: what the app shows there by default.
     shown: Option<Value>,
     /// What is there instead, which is nothing or null.
     held: Vec<ObjId>,
@@ -364,7 +397,7 @@ fn make(
     let Some((parent, replaced)) = parent_of(document, missing) else { return false };
     let mut places = Places { document: id, field: missing.field.clone(), made: Vec::new() };
     for again in 0..AGAIN {
-        let container = places.container(&parent, &missing.key, missing.kind, &replaced, again);
+        let container = places.container(&parent, &missing.key, (missing.kind, &missing.form), &replaced, again);
         if document.get_missing_deps(&[container.hash()]).is_empty() {
             // The document has it: it came from elsewhere and is not in this version yet, or it was deleted.
             let mut there = base.clone();
@@ -446,23 +479,22 @@ impl Search<'_> {
             if is_unchanged || (field.is_none() && RESERVED.contains(&key.as_str())) {
                 continue;
             }
-            let name = self.name(object, key, shown);
+            let name = self.name(object, key, seen);
             self.entry(object, field.unwrap_or(name), name, shown, value);
         }
     }
 
     /// What the document calls a field that the app shows: another version of the app may have made it under another
     /// name.
-    fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&Value>) -> &'k str
+    fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&BTreeMap<String, Value>>) -> &'k str
     where
         Self: 'k,
     {
         let holds = |name: &str| self.document.get(object, name).is_ok_and(|held| held.is_some());
-        if seen.is_none() || self.options.aliases.is_empty() || holds(key) {
-            return key;
-        }
+        let Some(seen) = seen.filter(|_| !self.options.aliases.is_empty() && !holds(key)) else { return key };
         let mut others = self.options.aliases.iter().filter(|(name, _)| name == key).map(|(_, other)| other.as_str());
-        others.find(|other| holds(other)).unwrap_or(key)
+        let is_other = |other: &str| seen.contains_key(key) || !seen.contains_key(other);
+        others.find(|other| is_other(other) && holds(other)).unwrap_or(key)
     }
 
     fn entry(&mut self, object: &ObjId, field: &str, key: &str, seen: Option<&Value>, value: &Value) {
@@ -485,12 +517,21 @@ impl Search<'_> {
                 if self.given_up.contains(&(object.to_string(), key.to_owned())) {
                     return;
                 }
+                let is_shown = |seen: &&Value| Kind::of_shown(Some(seen), seen) == Some(kind);
+                let is_fixed = value.merge() == Some(&Merge::Fixed);
+                let has_length = |seen: &&Value| seen.as_list().map(<[_]>::len) == value.as_list().map(<[_]>::len);
+                let shown = match is_fixed {
+                    true => Some(seen.filter(has_length).cloned().unwrap_or_else(|| emptied(value))),
+                    false => seen.filter(is_shown).cloned(),
+                };
+                let form = shown.as_ref().filter(|_| is_fixed).map(Value::to_json_text).unwrap_or_default();
                 self.found.push(Missing {
                     field: field.to_owned(),
                     object: object.clone(),
                     key: key.to_owned(),
                     kind,
-                    shown: seen.filter(|seen| Kind::of_shown(Some(seen), seen) == Some(kind)).cloned(),
+                    form,
+                    shown,
                     held: held.into_iter().map(|(_, id)| id).collect(),
                 });
             }
@@ -506,9 +547,9 @@ impl Search<'_> {
             (ObjType::Map, Value::Map(_)) => self.map(id, Some(field), seen, value),
             (ObjType::List, Value::List(items)) if items.iter().any(is_object) => {
                 let seen = seen.and_then(Value::as_list);
-                if let (Some(Merge::Fixed), Some(seen)) = (value.merge(), seen) {
-                    for (index, (seen, item)) in seen.iter().zip(items).enumerate() {
-                        self.item(id, index, field, Some(seen), item);
+                if value.merge() == Some(&Merge::Fixed) {
+                    for (index, item) in items.iter().enumerate() {
+                        self.item(id, index, field, seen.and_then(|seen| seen.get(index)), item);
                     }
                     return;
                 }

@@ -17,8 +17,19 @@ pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Va
 
 #[derive(Clone)]
 enum Step {
-    Key(String),
+    /// A field, as the document calls it and as the type does.
+    Key {
+        held: String,
+        seen: String,
+    },
     Item(usize),
+}
+
+/// Whose names a path is followed by.
+#[derive(Clone, Copy)]
+enum Names {
+    Document,
+    Type,
 }
 
 struct Search<'a> {
@@ -41,16 +52,28 @@ impl Search<'_> {
                     !view.contains_key(*key) && !reserved
                 };
                 let unknown: Vec<&String> = current.keys().filter(is_new).collect();
+                // A type may leave a field out while it is empty, also where the document has it.
+                let left_out = value.and_then(Value::as_map).into_iter().flatten();
+                for (key, value) in left_out.filter(|(key, _)| !view.contains_key(*key) && !current.contains_key(*key))
+                {
+                    for other in &unknown {
+                        self.try_name(path, key, &Value::Null, Some(value), other);
+                    }
+                }
                 for (key, seen) in view {
                     let value = value.and_then(|value| value.get(key));
-                    if let Some(current) = current.get(key) {
-                        path.push(Step::Key(key.clone()));
-                        self.look(path, current, seen, value);
-                        path.pop();
-                    } else if value != Some(seen) {
+                    if value != Some(seen) && !current.contains_key(key) {
                         for other in &unknown {
                             self.try_name(path, key, seen, value, other);
                         }
+                    }
+                    let is_name = |other: &&&String| self.found.contains(&(key.clone(), (**other).clone()));
+                    let held =
+                        if current.contains_key(key) { Some(key) } else { unknown.iter().find(is_name).copied() };
+                    if let Some(held) = held {
+                        path.push(Step::Key { held: held.clone(), seen: key.clone() });
+                        self.look(path, &current[held], seen, value);
+                        path.pop();
                     }
                 }
             }
@@ -71,12 +94,12 @@ impl Search<'_> {
             return;
         }
         let mut changed = self.current.clone();
-        let Some(Value::Map(fields)) = at_mut(&mut changed, path) else { return };
+        let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) else { return };
         if let Some(value) = value {
             fields.insert(other.to_owned(), value.clone().into_plain());
             // A conversion may read several fields from one: that is no other name of either.
             let mut expected = self.schema.view(self.current, self.mask).value.into_plain();
-            if let Some(Value::Map(fields)) = at_mut(&mut expected, path) {
+            if let Some(Value::Map(fields)) = at_mut(&mut expected, path, Names::Type) {
                 fields.insert(key.to_owned(), value.clone().into_plain());
             }
             if self.schema.view(&changed, self.mask).value == expected {
@@ -91,7 +114,7 @@ impl Search<'_> {
         }
         // A field that is read under the other name reads the same under its own. Any other has lost what it is read
         // by.
-        if let Some(Value::Map(fields)) = at_mut(&mut changed, path) {
+        if let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) {
             fields.insert(key.to_owned(), held);
         }
         let renamed = self.schema.view(&changed, self.mask);
@@ -101,16 +124,20 @@ impl Search<'_> {
     }
 }
 
+/// A place of what the type shows.
 fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| match step {
-        Step::Key(key) => value.get(key),
+        Step::Key { seen, .. } => value.get(seen),
         Step::Item(index) => value.as_list()?.get(*index),
     })
 }
 
-fn at_mut<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+fn at_mut<'a>(value: &'a mut Value, path: &[Step], names: Names) -> Option<&'a mut Value> {
     path.iter().try_fold(value, |value, step| match (value, step) {
-        (Value::Map(fields), Step::Key(key)) => fields.get_mut(key),
+        (Value::Map(fields), Step::Key { held, seen }) => match names {
+            Names::Document => fields.get_mut(held),
+            Names::Type => fields.get_mut(seen),
+        },
         (Value::List(items), Step::Item(index)) => items.get_mut(*index),
         _ => None,
     })

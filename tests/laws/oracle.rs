@@ -64,8 +64,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 if let Val::List(items) = val { items.iter().map(name).collect() } else { None }
             };
             let Some(all) = finals.iter().map(|val| names(val)).collect::<Option<Vec<_>>>() else { return Ok(()) };
-            let (before, after) = (base.and_then(names), names(merged).unwrap_or_default());
-            additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
+            let (before, mut after) = (base.and_then(names), names(merged).unwrap_or_default());
             // An item of a `Vec` that is moved is another item in the document: what was edited in it may be lost.
             let places = |val: &Val, of: &[String]| -> Vec<String> {
                 names(val).unwrap_or_default().into_iter().filter(|name| of.contains(name)).collect()
@@ -76,7 +75,13 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                     places(base, &after) != places(val, &before)
                 })
             };
-            if matches!(&**inner, Shape::Int) || finals.iter().any(is_moved) {
+            let is_any_moved = finals.iter().any(is_moved);
+            if is_any_moved && let Some(before) = &before {
+                // So it may outlast that another app removed it.
+                after.retain(|item| !before.contains(item) || all.iter().all(|all| all.contains(item)));
+            }
+            additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
+            if matches!(&**inner, Shape::Int) || is_any_moved {
                 return Ok(());
             }
             let find = |val: &'_ Val, wanted: &Option<String>| {

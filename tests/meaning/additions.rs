@@ -254,3 +254,33 @@ fn a_struct_that_leaves_fields_out_merges_with_what_another_writes_in_it() {
     );
     assert_eq!(merged.inner, Some(Inner { tags: vec![scalar("a")], number: 1 }));
 }
+
+#[test]
+fn a_tuple_or_an_array_that_both_use_first_holds_what_both_add() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Board {
+        #[serde(default)]
+        pair: Option<(String, u8, Vec<Scalar>)>,
+        #[serde(default)]
+        rows: BTreeMap<String, [Cell; 2]>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Cell {
+        votes: Counter,
+        name: Scalar,
+        size: [u8; 2],
+    }
+    let fill = |letters: &'static str| {
+        move |board: &mut Board| {
+            board.pair = Some((letters.into(), 7, vec![scalar(letters)]));
+            let cell = Cell { votes: Counter(1), name: scalar("a"), size: [3, 4] };
+            board.rows.insert("ada".into(), [cell.clone(), cell]);
+        }
+    };
+    let merged = at_once(Board::default(), fill("left"), fill("right"));
+    let (text, number, tags) = merged.pair.unwrap();
+    assert!(text == "leftright" || text == "rightleft", "{text}");
+    assert_eq!((number, sorted(tags)), (7, vec![scalar("left"), scalar("right")]));
+    let cell = Cell { votes: Counter(2), name: scalar("a"), size: [3, 4] };
+    assert_eq!(merged.rows["ada"], [cell.clone(), cell]);
+}

@@ -99,3 +99,61 @@ fn an_empty_struct_that_one_makes_takes_up_what_another_puts_into_the_same() {
         assert_eq!(b.shown().notes["k"].text, "abc");
     }
 }
+
+#[test]
+fn a_renamed_field_that_is_left_out_while_it_is_empty_stays_one_field() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        labels: Vec<Scalar>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "labels")]
+        tags: Vec<Scalar>,
+    }
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(Older { labels: vec![scalar("a")] });
+    newer.edit(|newer| newer.tags.clear());
+    newer.edit(|newer| newer.tags.push(scalar("b")));
+    older.edit(|older| older.labels.push(scalar("c")));
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.shown().labels, newer.shown().tags);
+    let mut tags = newer.shown().tags.clone();
+    tags.sort();
+    assert_eq!(tags, [scalar("b"), scalar("c")]);
+    assert_eq!(newer.value().get("tags"), None);
+}
+
+#[test]
+fn renamed_fields_in_a_renamed_field_are_found() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        a: OlderInner,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OlderInner {
+        b: BTreeMap<String, u8>,
+        c: u8,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        #[serde(alias = "a")]
+        a_new: NewerInner,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewerInner {
+        #[serde(alias = "b")]
+        b_new: BTreeMap<String, u8>,
+        c: u8,
+    }
+    let start = Older { a: OlderInner { b: BTreeMap::from([("x".into(), 1)]), c: 1 } };
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(start);
+    newer.edit(|newer| {
+        newer.a_new.b_new.insert("y".into(), 2);
+    });
+    older.edit(|older| older.a.c = 3);
+    meet(&mut older, &mut newer, &mut log);
+    let entries = BTreeMap::from([("x".to_owned(), 1), ("y".to_owned(), 2)]);
+    assert_eq!(older.shown().a, OlderInner { b: entries.clone(), c: 3 });
+    assert_eq!(newer.shown().a_new, NewerInner { b_new: entries, c: 3 });
+}
