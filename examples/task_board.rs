@@ -8,7 +8,7 @@
 //!
 //! What concerns the library is in `model.rs` (the components), `apply.rs` (reading and changing them) and here. The rest is a
 //! user interface: `view.rs` is a snapshot of the board, `board.rs` and the files it uses draw it and say what was done to it,
-//! `action.rs` turns that into edits of documents, `order.rs` decides where a card goes.
+//! `action.rs` turns that into edits of documents, `format::position` says where a card goes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -49,8 +49,6 @@ mod icons;
 mod model;
 #[path = "task_board/notice.rs"]
 mod notice;
-#[path = "task_board/order.rs"]
-mod order;
 #[path = "task_board/people.rs"]
 mod people;
 #[path = "task_board/profile.rs"]

@@ -2,12 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bevy_convex_replicate::prelude::*;
+use bevy_convex_replicate::{format::position as order, prelude::*};
 
 use crate::{
     action::Edit,
     model::{Card, Person, Tint},
-    order,
     view::{BoardView, STRAYS},
 };
 

@@ -10,8 +10,9 @@ use similar::{
 
 use super::{
     FormatError, Value,
-    edit::{Edit, carried, hydrated},
+    edit::{Edit, hydrated},
     read,
+    register::carried,
 };
 use crate::limits::NESTING;
 

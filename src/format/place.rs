@@ -27,10 +27,7 @@
 //! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]): what two apps put at
 //! one place is the same change if it is the same, and both survive where they can if it is not.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    num::NonZeroU64,
-};
+use std::{collections::HashSet, num::NonZeroU64};
 
 use automerge::{
     ActorId, AutoCommit, Change, ChangeHash, ExpandedChange, ObjId, ObjType, ReadDoc, ScalarValue,
@@ -39,13 +36,16 @@ use automerge::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    FormatError, ID, ItemKey, Merge, RESERVED, Value,
-    edit::{Options, changed, is_register},
+    FormatError, ID, Value,
+    edit::{Options, changed},
     first::Writer,
-    list::Plan,
-    read,
 };
 use crate::limits::NESTING;
+use kind::Kind;
+use search::{Missing, Search};
+
+mod kind;
+mod search;
 
 /// How often a container is made again by such a change at a place where it was deleted. Finding the next one takes a
 /// hash for each; beyond, the container is put in the ordinary way.
@@ -85,82 +85,6 @@ impl Parent {
 
 fn after(number: u64) -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(number)
-}
-
-/// The kind of a container.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    List,
-    Map,
-    Counter,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Text => "text",
-            Kind::List => "list",
-            Kind::Map => "map",
-            Kind::Counter => "counter",
-        }
-    }
-
-    /// The container that several apps may add to, which a value is written as. A register is none, and neither is a
-    /// struct of scalars.
-    fn of(value: &Value) -> Option<Self> {
-        match (value.merge(), value.plain()) {
-            (Some(Merge::Whole | Merge::Variant { .. } | Merge::Fixed), _) => None,
-            (_, Value::Text(_)) => Some(Kind::Text),
-            (_, Value::List(_)) => Some(Kind::List),
-            (_, Value::Counter(_)) => Some(Kind::Counter),
-            (_, Value::Map(_)) if adds(value) => Some(Kind::Map),
-            _ => None,
-        }
-    }
-
-    /// The container with which what an app shows by default is made before it is changed.
-    fn of_shown(seen: Option<&Value>, value: &Value) -> Option<Self> {
-        match (value.merge(), seen.and_then(Value::as_list), value.as_list()) {
-            (Some(Merge::Fixed), Some(seen), Some(items)) if seen.len() == items.len() => Some(Kind::List),
-            (Some(Merge::Fixed), ..) if adds(value) => Some(Kind::List),
-            _ => Kind::of(value),
-        }
-    }
-}
-
-/// Whether a value holds something that several people can add to.
-fn adds(value: &Value) -> bool {
-    match (value.merge(), value.plain()) {
-        (Some(Merge::Whole), _) => false,
-        (Some(Merge::Variant { merges, .. }), _) => *merges,
-        (Some(Merge::Entries | Merge::Partial), _) => true,
-        (Some(Merge::Fixed), Value::List(items)) => items.iter().any(adds),
-        (_, Value::Text(_) | Value::List(_) | Value::Counter(_)) => true,
-        (_, Value::Map(fields)) => fields.values().any(adds),
-        _ => false,
-    }
-}
-
-/// The containers in a tuple or an array, empty and in their places: what two apps that make it at once have in common. All else in it is null until it
-/// is set.
-fn emptied(value: &Value) -> Value {
-    match (value.merge(), value.plain()) {
-        _ if !adds(value) => Value::Null,
-        (Some(Merge::Variant { .. }), _) => Value::Null,
-        (Some(Merge::Fixed), Value::List(items)) => Value::List(items.iter().map(emptied).collect()),
-        (Some(Merge::Entries), _) => Value::Map(Default::default()),
-        (_, Value::Map(fields)) => {
-            Value::Map(fields.iter().map(|(key, value)| (key.clone(), emptied(value))).collect())
-        }
-        (_, Value::List(_)) => Value::List(Vec::new()),
-        (_, Value::Counter(_)) => Value::Counter(0),
-        _ => Value::Text(String::new()),
-    }
-}
-
-fn is_object(item: &Value) -> bool {
-    matches!(item.plain(), Value::Map(_) | Value::List(_))
 }
 
 /// The changes that make a document with a plain name, each a function of the document's id, the place and what is put
@@ -334,21 +258,6 @@ fn sealed(actor: &ActorId, mut deps: Vec<ChangeHash>, start_op: NonZeroU64, oper
     .into()
 }
 
-/// A container that an edit is about to add to, and that the document does not have.
-struct Missing {
-    /// The root field.
-    field: String,
-    object: ObjId,
-    key: String,
-    kind: Kind,
-    /// Of a list of fixed length, what is in it when it is made: lists of other forms are other lists.
-    form: String,
-    /// What is in the container when it is made: what the app shows there by default.
-    shown: Option<Value>,
-    /// What is there instead, which is nothing or null.
-    held: Vec<ObjId>,
-}
-
 /// Makes the containers that the edit from `view` to `value` adds to and that the document lacks. The document is at
 /// the version of the edit, `base`, isolated there if `isolated`. Gives the changes that the document did not have;
 /// `base` includes them afterwards.
@@ -459,119 +368,4 @@ fn include(heads: &mut Vec<ChangeHash>, change: &Change) {
         heads.push(change.hash());
     }
     heads.sort_unstable();
-}
-
-/// Looks for missing containers.
-struct Search<'a> {
-    document: &'a AutoCommit,
-    options: &'a Options<'a>,
-    given_up: &'a HashSet<(String, String)>,
-    found: Vec<Missing>,
-}
-
-impl Search<'_> {
-    fn map(&mut self, object: &ObjId, field: Option<&str>, seen: Option<&Value>, value: &Value) {
-        let Some(fields) = value.as_map() else { return };
-        let seen = seen.and_then(Value::as_map);
-        for (key, value) in fields {
-            let shown = seen.and_then(|seen| seen.get(key));
-            let is_unchanged = shown.is_some_and(|shown| shown.is_same(value));
-            if is_unchanged || (field.is_none() && RESERVED.contains(&key.as_str())) {
-                continue;
-            }
-            let name = self.name(object, key, seen);
-            self.entry(object, field.unwrap_or(name), name, shown, value);
-        }
-    }
-
-    /// What the document calls a field that the app shows: another version of the app may have made it under another
-    /// name.
-    fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&BTreeMap<String, Value>>) -> &'k str
-    where
-        Self: 'k,
-    {
-        let holds = |name: &str| self.document.get(object, name).is_ok_and(|held| held.is_some());
-        let Some(seen) = seen.filter(|_| !self.options.aliases.is_empty() && !holds(key)) else { return key };
-        let mut others = self.options.aliases.iter().filter(|(name, _)| name == key).map(|(_, other)| other.as_str());
-        let is_other = |other: &str| seen.contains_key(key) || !seen.contains_key(other);
-        others.find(|other| is_other(other) && holds(other)).unwrap_or(key)
-    }
-
-    fn entry(&mut self, object: &ObjId, field: &str, key: &str, seen: Option<&Value>, value: &Value) {
-        if !matches!(value.plain(), Value::Text(_) | Value::List(_) | Value::Map(_) | Value::Counter(_)) {
-            return;
-        }
-        let Ok(held) = self.document.get_all(object, key) else { return };
-        match held.last() {
-            Some((automerge::Value::Object(kind), id)) => {
-                let (kind, id) = (*kind, id.clone());
-                self.inside(&id, kind, field, seen, value);
-            }
-            Some((automerge::Value::Scalar(scalar), _)) if !scalar.is_null() => {}
-            _ => {
-                let Some(kind) = Kind::of_shown(seen, value) else { return };
-                if value.merge() == Some(&Merge::Item) && ItemKey::is_random(key) {
-                    // No other app makes an item of this key.
-                    return;
-                }
-                if self.given_up.contains(&(object.to_string(), key.to_owned())) {
-                    return;
-                }
-                let is_shown = |seen: &&Value| Kind::of_shown(Some(seen), seen) == Some(kind);
-                let is_fixed = value.merge() == Some(&Merge::Fixed);
-                let has_length = |seen: &&Value| seen.as_list().map(<[_]>::len) == value.as_list().map(<[_]>::len);
-                let shown = match is_fixed {
-                    true => Some(seen.filter(has_length).cloned().unwrap_or_else(|| emptied(value))),
-                    false => seen.filter(is_shown).cloned(),
-                };
-                let form = shown.as_ref().filter(|_| is_fixed).map(Value::to_json_text).unwrap_or_default();
-                self.found.push(Missing {
-                    field: field.to_owned(),
-                    object: object.clone(),
-                    key: key.to_owned(),
-                    kind,
-                    form,
-                    shown,
-                    held: held.into_iter().map(|(_, id)| id).collect(),
-                });
-            }
-        }
-    }
-
-    /// Looks in a container that is there.
-    fn inside(&mut self, id: &ObjId, kind: ObjType, field: &str, seen: Option<&Value>, value: &Value) {
-        if is_register(value, seen, &Err(kind)) || !adds(value) {
-            return;
-        }
-        match (kind, value.plain()) {
-            (ObjType::Map, Value::Map(_)) => self.map(id, Some(field), seen, value),
-            (ObjType::List, Value::List(items)) if items.iter().any(is_object) => {
-                let seen = seen.and_then(Value::as_list);
-                if value.merge() == Some(&Merge::Fixed) {
-                    for (index, item) in items.iter().enumerate() {
-                        self.item(id, index, field, seen.and_then(|seen| seen.get(index)), item);
-                    }
-                    return;
-                }
-                let is_whole = seen.is_some_and(|seen| seen.len() == self.document.length(id));
-                let held = match is_whole {
-                    true => seen.unwrap_or_default().to_vec(),
-                    false => match read::object(self.document, id, ObjType::List, NESTING) {
-                        Value::List(held) => held,
-                        _ => return,
-                    },
-                };
-                for pair in Plan::new(&held, seen, items).edited {
-                    self.item(id, pair.held, field, pair.seen.map(|(_, seen)| seen), &items[pair.value]);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn item(&mut self, list: &ObjId, index: usize, field: &str, seen: Option<&Value>, value: &Value) {
-        if let Ok(Some((automerge::Value::Object(kind), id))) = self.document.get(list, index) {
-            self.inside(&id, kind, field, seen, value);
-        }
-    }
 }

@@ -1,4 +1,5 @@
-//! Where an item stands in a keyed list: a fractional index.
+//! Where an item stands among others: a fractional index, as [`KeyedList`](super::KeyedList) has it. An app that orders whole
+//! documents keeps such a position in a `Scalar<String>` field.
 //!
 //! A position is a short string, and items are sorted by (position, key). A moved item gets a position between those of
 //! its new neighbours, and nothing else is written, so two apps that move different items at once never undo each
@@ -15,12 +16,12 @@ pub(super) const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 
 /// A gap that has been split so often that its next key would be longer than this is made wide again by moving its
 /// neighbours apart too. It takes some 200 insertions at one spot to get there.
-pub(super) const KEY_BYTES: usize = 40;
+pub const KEY_BYTES: usize = 40;
 
 /// A key that sorts after `low` and before `high`; `None` is the end of the list.
 ///
 /// `None` is returned if there is no such key: one of the two is none that this module makes, or they are not in order.
-pub(super) fn key_between(low: Option<&str>, high: Option<&str>) -> Option<String> {
+pub fn key_between(low: Option<&str>, high: Option<&str>) -> Option<String> {
     if low.is_some_and(|key| !is_key(key)) || high.is_some_and(|key| !is_key(key)) {
         return None;
     }
@@ -44,7 +45,7 @@ pub(super) fn key_between(low: Option<&str>, high: Option<&str>) -> Option<Strin
 }
 
 /// `count` keys in order between two; as [`key_between`].
-pub(super) fn keys_between(low: Option<&str>, high: Option<&str>, count: usize) -> Option<Vec<String>> {
+pub fn keys_between(low: Option<&str>, high: Option<&str>, count: usize) -> Option<Vec<String>> {
     match (count, low, high) {
         (0, ..) => Some(Vec::new()),
         (1, ..) => Some(vec![key_between(low, high)?]),
@@ -79,16 +80,16 @@ pub(super) fn keys_between(low: Option<&str>, high: Option<&str>, count: usize) 
 
 /// What putting something at a place asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Placement {
+pub struct Placement {
     /// The key of what is put there.
-    pub(super) key: String,
+    pub key: String,
     /// Siblings that need another key, by their index, because theirs leave no gap: they are equal (put in the same
     /// place at the same time), worn thin, or not ours. Nearly always empty.
-    pub(super) moved: Vec<(usize, String)>,
+    pub moved: Vec<(usize, String)>,
 }
 
 /// The key for something to stand at `index` among siblings with these keys, in the order they are shown.
-pub(super) fn place(siblings: &[&str], index: usize) -> Placement {
+pub fn place(siblings: &[&str], index: usize) -> Placement {
     let index = index.min(siblings.len());
     // From here on the window of siblings that get new keys grows until keys fit into the gap around it.
     let (mut first, mut end) = (index, index);
