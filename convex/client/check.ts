@@ -89,7 +89,7 @@ async function correct(
   const fields = found.fields as Record<string, Value>;
   const whole = rowOf({ fields, leftOut }, { id, version, timestamp: 0 });
   const isWhole = row !== null && row.version === version && saysTheSame(row, whole);
-  // What the schema does not take is not in the row: that is known when it is written again.
+  // The row lacks fields that the schema refuses. Writing the row again shows which.
   const written = isWhole ? null : await writeRow(ctx, table, row, id, version, { fields, leftOut });
   const deleted = fields.deleted === true;
   await ctx.runMutation(component.log.checked, { collection, id, version, deleted });

@@ -31,8 +31,8 @@ export function ownFields(row: Shown): Record<string, Value> {
 }
 
 /**
- * What the row of a document would say that has none, since the app's schema takes none; null where the log does not
- * know it. To a rule, a document without a row would be new, and anybody's.
+ * The row that a document would have if the app's schema took it; null for a document that the log does not know. A rule
+ * is given this row: without one, it would take the document for a new one, which anybody may write.
  */
 export async function documentAsRow(
   ctx: Pick<GenericMutationCtx<GenericDataModel>, "runQuery">,

@@ -60,7 +60,7 @@ impl<'a> ValueSerializer<'a> {
         Variant { variant, content, outer }
     }
 
-    /// What was written since `outer` was noted can be added to; then what it is part of can be, too.
+    /// Whether the value written since `outer` was noted can be added to. If it can, so can the value that it is part of.
     fn take_adds(self, outer: bool) -> bool {
         let adds = self.adds.get();
         self.adds.set(adds || outer);

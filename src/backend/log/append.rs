@@ -135,7 +135,7 @@ impl Log {
         }
         let bytes = existing.map_or(0, |existing| existing.bytes) + new.iter().map(NewChange::len).sum::<usize>();
         commit.admit(id, bytes)?;
-        // What is left out of a row may fit again with the next change: only the merged document tells.
+        // A field that the row lacks may fit after the next change. Only the merged document shows whether it does.
         let is_complete = existing.is_none_or(|existing| !existing.fields.contains_key(NOT_IN_ROW));
         let fast = match &new_row {
             NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,

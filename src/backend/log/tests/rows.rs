@@ -1,4 +1,4 @@
-//! What is left out of a row, and that it costs the document nothing.
+//! Rows leave out fields that Convex cannot store, and the documents keep them.
 
 use automerge::{ObjType, ScalarValue, transaction::Transaction};
 use convex::Value;
@@ -131,7 +131,7 @@ proptest! {
         let own = |name: &str| ["id", "version", "timestamp", "deleted", "notInRow"].contains(&name);
         let lacks_field = fields.keys().any(|name| !own(name) && !row.fields.contains_key(name));
         prop_assert!(!lacks_field || row.fields.contains_key("notInRow"));
-        // What a row holds, it holds again: the columns of the row itself aside.
+        // A row made of a row's own fields is the same row.
         let whole: BTreeMap<_, _> = row.fields.iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
         let again = TableRow::new(whole.clone(), &id);
         prop_assert!(!again.fields.contains_key("notInRow"));
