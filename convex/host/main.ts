@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import componentSchema from "../component/schema";
+import componentSchema from "../src/component/schema";
 import { Deployment, type DeploymentOptions } from "./deployment";
 import { modulesUnder } from "./modules";
 import { Host } from "./server";
@@ -21,7 +21,7 @@ const { default: schema } = (await import(pathToFileURL(resolve(app, "schema.ts"
 };
 const component = {
   schema: componentSchema,
-  modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+  modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
 };
 const host = await Host.listen(
   new Deployment({ schema, modules: modulesUnder(app), component }),

@@ -61,7 +61,7 @@ async function pushed(): Promise<Push> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const folder = mkdtempSync(join(tmpdir(), "replicate-deploy-"));
-  for (const name of ["app", "client", "component", "convex.json", "package.json", "tsconfig.json"]) {
+  for (const name of ["app", "src", "convex.json", "package.json", "tsconfig.json"]) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -111,7 +111,7 @@ async function evaluate(modules: Module[], entry: string, expression: string): P
       }));
       // What a deployment puts in the place of a component that an app uses.
       build.onLoad({ filter: /.*/, namespace: "component" }, () => ({
-        contents: 'export default { componentDefinitionPath: "../component", defaultName: "replicate" };',
+        contents: 'export default { componentDefinitionPath: "../src/component", defaultName: "replicate" };',
       }));
     },
   };
@@ -151,8 +151,8 @@ const shapeOf = (functions: Record<string, Function>) =>
 
 test("the app uses one component, and nothing of it needs Node", () => {
   expect(push.nodeDependencies).toEqual([]);
-  expect(push.appDefinition.dependencies).toEqual(["../component"]);
-  expect(push.componentDefinitions.map(({ definitionPath }) => definitionPath)).toEqual(["../component"]);
+  expect(push.appDefinition.dependencies).toEqual(["../src/component"]);
+  expect(push.componentDefinitions.map(({ definitionPath }) => definitionPath)).toEqual(["../src/component"]);
   const all = [...push.appDefinition.changedModules, ...push.componentDefinitions[0]!.functions];
   expect(new Set(all.map(({ environment }) => environment))).toEqual(new Set(["isolate"]));
   const bytes = all.reduce((sum, { source }) => sum + source.length, 0);
@@ -206,7 +206,7 @@ test("the schemas and definitions are what a deployment reads", async () => {
   expect(
     await evaluate([appDefinition.definition], appDefinition.definition.path, "it.default.export()"),
   ).toMatchObject({
-    childComponents: [{ name: "replicate", path: "../component" }],
+    childComponents: [{ name: "replicate", path: "../src/component" }],
   });
 });
 
