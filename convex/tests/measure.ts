@@ -24,7 +24,10 @@ const IDLE_MS = 5_000;
 const deployment = new Deployment({
   schema,
   modules: modulesUnder(resolve(import.meta.dirname, "app")),
-  component: { schema: componentSchema, modules: modulesUnder(resolve(import.meta.dirname, "../src/component")) },
+  component: {
+    schema: componentSchema,
+    modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
+  },
 });
 const host = await Host.listen(deployment);
 

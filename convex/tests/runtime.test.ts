@@ -15,7 +15,9 @@ test("every function of the app and the component bundles without Node", async (
     "app/cards",
     "app/crons",
   ];
-  const source = modules.map((path) => `export * as ${path.replaceAll("/", "_")} from "./${path}";`).join("\n");
+  const source = modules
+    .map((path) => `export * as ${path.replaceAll("/", "_")} from "./${path}";`)
+    .join("\n");
   const code = await bundle(source);
   const context = bareContext();
   new Script(code).runInContext(context);

@@ -5,12 +5,12 @@
  * per document, for a call into a component starts a JavaScript context of its own. What could be refused is refused before
  * the log is touched, and a row refuses nothing: it holds what the app's schema takes.
  */
+import { bytesToHex } from "@noble/hashes/utils.js";
 import { getConvexSize, type Value } from "convex/values";
 import { isComing } from "../component/schedule.js";
 import { Refused } from "../component/errors.js";
 import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits.js";
 import { isObject, lacksSomething, materialize, notFields, type Plain } from "../component/materialize.js";
-import { hex } from "../component/sha256.js";
 import type {
   Chunk,
   CompactionPolicy,
@@ -290,7 +290,7 @@ function completedBy(entry: PushedDocument, { completed }: Examined): DocumentCh
   const changes = entry.changes.flatMap<DocumentChanges["changes"][number]>((chunk, at) => {
     const change = whole.get(at);
     if (change !== undefined) return [change];
-    return chunk.part !== undefined && hashes.has(hex(new Uint8Array(chunk.part.hash))) ? [] : [chunk];
+    return chunk.part !== undefined && hashes.has(bytesToHex(new Uint8Array(chunk.part.hash))) ? [] : [chunk];
   });
   return { id: entry.id, changes };
 }

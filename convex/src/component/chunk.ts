@@ -3,9 +3,10 @@
  * dependencies, its actor and its sequence number, and loading the WASM for that on every push would cost a hundred
  * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
  */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 import { Refused } from "./errors.js";
 import { CHANGE_OPERATIONS, OPERATION_NUMBER } from "./limits.js";
-import { hex, sha256 } from "./sha256.js";
 
 /** What the log knows of a change. Hashes and actors are lower-case hexadecimal; `startOp` and `lastOp` number its operations. */
 export type ChangeHeader = {
@@ -52,8 +53,8 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
   if (!checksum.every((byte, i) => hash[i] === byte)) throw new NotAChange("the checksum is wrong");
 
   const deps: string[] = [];
-  for (let left = input.count(HASH_BYTES); left > 0; left--) deps.push(hex(input.take(HASH_BYTES)));
-  const actor = hex(input.take(input.number()));
+  for (let left = input.count(HASH_BYTES); left > 0; left--) deps.push(bytesToHex(input.take(HASH_BYTES)));
+  const actor = bytesToHex(input.take(input.number()));
   const seq = input.number();
   if (seq < 1) throw new NotAChange("sequence numbers start at 1");
   const startOp = input.number();
@@ -70,7 +71,7 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
       OPERATION_NUMBER,
     );
   }
-  return { hash: hex(hash), actor, seq, startOp, lastOp: startOp + operations - 1, deps };
+  return { hash: bytesToHex(hash), actor, seq, startOp, lastOp: startOp + operations - 1, deps };
 }
 
 /** Checks that bytes are whole chunks of any kind, one after the other, with the checksums they say. Throws {@link NotAChange}. */

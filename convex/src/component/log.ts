@@ -1,4 +1,5 @@
 /** Writing: what enters the log, and in what order. */
+import { sha256 } from "@noble/hashes/sha2.js";
 import { v } from "convex/values";
 import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server.js";
 import { COUNT_SHARDS, ORDINAL_STEP } from "./limits.js";
@@ -7,7 +8,6 @@ import { Refused } from "./errors.js";
 import { examineDocument, isLong, type Incoming, logOf, type NewChange, readDocument } from "./incoming.js";
 import { cut, readIncomplete, readWaiting, total } from "./parts.js";
 import { scheduleCompaction } from "./schedule.js";
-import { sha256 } from "./sha256.js";
 import {
   compactionPolicy,
   documentChanges,

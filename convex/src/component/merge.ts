@@ -1,4 +1,5 @@
 /** Everything that needs Automerge itself: merged documents as rows, whole documents taken apart, deletes. */
+import { hexToBytes } from "@noble/hashes/utils.js";
 import type { Doc } from "@automerge/automerge/slim";
 import { v } from "convex/values";
 import { query, type QueryCtx } from "./_generated/server.js";
@@ -10,7 +11,6 @@ import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } f
 import { cut } from "./parts.js";
 import { materialize } from "./materialize.js";
 import { readBytes } from "./pages.js";
-import { unhex } from "./sha256.js";
 import { release, savedIfSound } from "./sound.js";
 import { type Chunk, chunk, documentChanges, merged, type Merged, type Refusal, refusal } from "./shapes.js";
 
@@ -212,7 +212,7 @@ function checkOperations(operations: number, fields: Fields): void {
 
 function toChunks(change: Uint8Array): Chunk[] {
   return cut(change).map(({ bytes, part }) =>
-    part === undefined ? { bytes } : { bytes, part: { ...part, hash: unhex(part.hash) } },
+    part === undefined ? { bytes } : { bytes, part: { ...part, hash: hexToBytes(part.hash).buffer } },
   );
 }
 

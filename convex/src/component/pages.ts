@@ -1,4 +1,5 @@
 /** Reading: pages of the log, pages of whole documents, and whether anything is new. */
+import { hexToBytes } from "@noble/hashes/utils.js";
 import { v } from "convex/values";
 import type { CommitTsPlaceholder } from "convex/values";
 import type { Doc } from "./_generated/dataModel.js";
@@ -17,7 +18,6 @@ import {
 } from "./limits.js";
 import { refuse } from "./errors.js";
 import { readEpoch } from "./log.js";
-import { unhex } from "./sha256.js";
 import { part, position, type Position } from "./shapes.js";
 
 const NANOSECONDS = 1_000n;
@@ -185,7 +185,7 @@ function toDelta(row: Doc<"chunks">) {
   const ts = committed(row.ts);
   if (row.part === undefined) return { id, ts, ordinal, bytes };
   const { hash, index, count } = row.part;
-  return { id, ts, ordinal, bytes, part: { hash: unhex(hash), index, count } };
+  return { id, ts, ordinal, bytes, part: { hash: hexToBytes(hash).buffer, index, count } };
 }
 
 async function* rowsAfter(

@@ -1,11 +1,12 @@
 /** Chunks of a push: those in parts wait until all parts are there, and are put together. */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 import type { Doc, Id } from "./_generated/dataModel.js";
 import type { QueryCtx } from "./_generated/server.js";
 import { NotAChange, concatenate, readChange } from "./chunk.js";
 import { Refused } from "./errors.js";
 import type { Incoming, NewChange } from "./incoming.js";
 import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, WAITING_BYTES } from "./limits.js";
-import { hex, sha256 } from "./sha256.js";
 import type { Assembled, Chunk } from "./shapes.js";
 
 /** A part of a change that is not complete yet. */
@@ -30,7 +31,7 @@ export async function readChunk(
   }
   if (chunk.part === undefined) return parse(new Uint8Array(chunk.bytes));
   const { index, count } = chunk.part;
-  const hash = hex(new Uint8Array(chunk.part.hash));
+  const hash = bytesToHex(new Uint8Array(chunk.part.hash));
   checkPart(hash, index, count);
   const known = await ctx.db
     .query("changes")
@@ -111,7 +112,7 @@ async function checkAssembling(
 /** A change whose parts are all there. */
 export function takeAssembled({ hash, pieces, parts, stored }: Assembled, incoming: Incoming): NewChange {
   const bytes = concatenate(pieces.map((piece) => new Uint8Array(piece)));
-  if (hex(sha256(bytes)) !== hash) {
+  if (bytesToHex(sha256(bytes)) !== hash) {
     throw new Refused("invalidChange", "The parts do not make up the chunk that their hash names.");
   }
   incoming.parts = incoming.parts.filter((other) => other.hash !== hash);
@@ -191,7 +192,7 @@ function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {
 export function cut(raw: Uint8Array): Pick<Doc<"chunks">, "bytes" | "part">[] {
   const piece = (from: number, to: number) => raw.slice(from, to).buffer;
   if (raw.length <= CHUNK_BYTES) return [{ bytes: piece(0, raw.length) }];
-  const hash = hex(sha256(raw));
+  const hash = bytesToHex(sha256(raw));
   const count = Math.ceil(raw.length / CHUNK_BYTES);
   return Array.from({ length: count }, (_, index) => ({
     bytes: piece(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
