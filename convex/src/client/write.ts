@@ -7,7 +7,7 @@
  */
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { getConvexSize, type Value } from "convex/values";
-import { isComing } from "../component/schedule.js";
+import { isComing } from "../component/due.js";
 import { Refused } from "../component/errors.js";
 import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits.js";
 import { isObject, lacksSomething, materialize, notFields, type Plain } from "../component/materialize.js";

@@ -5,7 +5,7 @@ import { internal } from "./_generated/api.js";
 import { internalMutation, mutation, type MutationCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { concatenate } from "./chunk.js";
-import { readDocument } from "./incoming.js";
+import { readDocument } from "./documents.js";
 import { CHANGE_PARTS, CHUNK_BYTES, COMPACT_BYTES, COMPACT_ROWS } from "./limits.js";
 import { cut } from "./parts.js";
 import { loaded, release, savedIfSound } from "./sound.js";

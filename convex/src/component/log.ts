@@ -1,12 +1,15 @@
 /** Writing: what enters the log, and in what order. */
-import { sha256 } from "@noble/hashes/sha2.js";
 import { v } from "convex/values";
-import { internalMutation, mutation, type MutationCtx, query, type QueryCtx } from "./_generated/server.js";
-import { COUNT_SHARDS, ORDINAL_STEP } from "./limits.js";
+import { internalMutation, mutation, type MutationCtx, query } from "./_generated/server.js";
 import { ChangedDocuments, PENDING_TS } from "./commit.js";
+import { addToCount, shardOf } from "./counts.js";
+import { readDocument } from "./documents.js";
+import { ensureEpoch, readEpoch, writeEpoch } from "./epoch.js";
 import { Refused } from "./errors.js";
-import { examineDocument, isLong, type Incoming, logOf, type NewChange, readDocument } from "./incoming.js";
-import { cut, readIncomplete, readWaiting, total } from "./parts.js";
+import { examineDocument } from "./examine.js";
+import type { Incoming, NewChange } from "./incoming.js";
+import { ORDINAL_STEP } from "./limits.js";
+import { cut } from "./parts.js";
 import { scheduleCompaction } from "./schedule.js";
 import {
   compactionPolicy,
@@ -16,6 +19,8 @@ import {
   type Examined,
   refusal,
 } from "./shapes.js";
+import { isLong, logOf } from "./size.js";
+import { storeParts } from "./waiting.js";
 
 /** What a push would do, one result per document; nothing is written. */
 export const examine = query({
@@ -158,23 +163,6 @@ export const restored = internalMutation({
   handler: async (ctx) => await writeEpoch(ctx),
 });
 
-/** The log's id, or null when nothing has ever been written. */
-export async function readEpoch(ctx: QueryCtx): Promise<string | null> {
-  return (await ctx.db.query("epochs").first())?.epoch ?? null;
-}
-
-async function ensureEpoch(ctx: MutationCtx): Promise<string> {
-  return (await readEpoch(ctx)) ?? (await writeEpoch(ctx));
-}
-
-async function writeEpoch(ctx: MutationCtx): Promise<string> {
-  const epoch = crypto.randomUUID();
-  const row = await ctx.db.query("epochs").first();
-  if (row === null) await ctx.db.insert("epochs", { epoch });
-  else await ctx.db.patch(row._id, { epoch });
-  return epoch;
-}
-
 function verdict(id: string, incoming: Incoming): Examined {
   return {
     id,
@@ -206,52 +194,6 @@ async function examineOrFail(
     if (!(error instanceof Refused)) throw error;
     throw error.toError(entry.id);
   }
-}
-
-async function storeParts(
-  ctx: MutationCtx,
-  collection: string,
-  id: string,
-  incoming: Incoming,
-): Promise<void> {
-  for (const part of incoming.parts) {
-    await ctx.db.insert("parts", { collection, id, ...part });
-  }
-  for (const used of incoming.usedParts) await ctx.db.delete(used);
-  for (const hash of incoming.whole) await addIncomplete(ctx, collection, id, { hash, count: 0 }, -Infinity);
-  for (const part of incoming.parts) await addIncomplete(ctx, collection, id, part, 1);
-  for (const hash of incoming.repeated) await addIncomplete(ctx, collection, id, { hash, count: 0 }, 0);
-  await addWaiting(ctx, collection, id, total(incoming.parts) - incoming.usedBytes);
-}
-
-/** Counts parts of a change that are there, or no longer, and notes when. */
-async function addIncomplete(
-  ctx: MutationCtx,
-  collection: string,
-  id: string,
-  { hash, count }: { hash: string; count: number },
-  parts: number,
-): Promise<void> {
-  const row = await readIncomplete(ctx, collection, id, hash);
-  const have = (row?.have ?? 0) + parts;
-  const ts = ctx.db.vars.commitTs;
-  if (have > 0 && row === null) await ctx.db.insert("incomplete", { collection, id, hash, count, have, ts });
-  else if (have > 0 && row !== null) await ctx.db.patch(row._id, { have, ts });
-  else if (row !== null) await ctx.db.delete(row._id);
-}
-
-/** Counts bytes that wait for their missing parts, or no longer do. */
-export async function addWaiting(
-  ctx: MutationCtx,
-  collection: string,
-  id: string,
-  bytes: number,
-): Promise<void> {
-  if (bytes === 0) return;
-  const row = await readWaiting(ctx, collection, id);
-  if (row === null) await ctx.db.insert("waiting", { collection, id, bytes });
-  else if (row.bytes + bytes > 0) await ctx.db.patch(row._id, { bytes: row.bytes + bytes });
-  else await ctx.db.delete(row._id);
 }
 
 /** The first ordinal that this transaction has not used in the collection: it may append more than once. */
@@ -294,22 +236,4 @@ async function storeChanges(
     bytes += raw.length;
   }
   return { rows, bytes, next };
-}
-
-function shardOf(id: string): number {
-  return sha256(new TextEncoder().encode(id))[0]! % COUNT_SHARDS;
-}
-
-async function addToCount(ctx: MutationCtx, collection: string, shard: number, count: number): Promise<void> {
-  const row = await ctx.db
-    .query("counts")
-    .withIndex("by_shard", (q) => q.eq("collection", collection).eq("shard", shard))
-    .unique();
-  if (row === null) await ctx.db.insert("counts", { collection, shard, count });
-  else await ctx.db.patch(row._id, { count: row.count + count });
-}
-
-/** Takes a document out of the count. */
-export async function uncount(ctx: MutationCtx, collection: string, id: string): Promise<void> {
-  await addToCount(ctx, collection, shardOf(id), -1);
 }

@@ -5,14 +5,16 @@ import { v } from "convex/values";
 import { query, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { checkChunks, NotAChange } from "./chunk.js";
+import { readDocument } from "./documents.js";
 import { Refused } from "./errors.js";
-import { examineDocument, logOf, readDocument, tooManyOperations } from "./incoming.js";
+import { examineDocument } from "./examine.js";
 import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } from "./limits.js";
 import { cut } from "./parts.js";
 import { materialize } from "./materialize.js";
 import { readBytes } from "./pages.js";
 import { release, savedIfSound } from "./sound.js";
 import { type Chunk, chunk, documentChanges, merged, type Merged, type Refusal, refusal } from "./shapes.js";
+import { logOf, tooManyOperations } from "./size.js";
 
 type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
 type Fields = Record<string, unknown>;

@@ -17,7 +17,7 @@ import {
   PAGE_ROWS_MAX,
 } from "./limits.js";
 import { refuse } from "./errors.js";
-import { readEpoch } from "./log.js";
+import { readEpoch } from "./epoch.js";
 import { part, position, type Position } from "./shapes.js";
 
 const NANOSECONDS = 1_000n;

@@ -6,11 +6,9 @@ import type { QueryCtx } from "./_generated/server.js";
 import { NotAChange, concatenate, readChange } from "./chunk.js";
 import { Refused } from "./errors.js";
 import type { Incoming, NewChange } from "./incoming.js";
-import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES, WAITING_BYTES } from "./limits.js";
+import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES } from "./limits.js";
 import type { Assembled, Chunk } from "./shapes.js";
-
-/** A part of a change that is not complete yet. */
-export type NewPart = { hash: string; index: number; count: number; bytes: ArrayBuffer };
+import { readIncomplete, readWaiting, total } from "./waiting.js";
 
 /** The change in a chunk, or null where other parts are missing or the log has it already. */
 export async function readChunk(
@@ -120,44 +118,6 @@ export function takeAssembled({ hash, pieces, parts, stored }: Assembled, incomi
   incoming.usedBytes += stored;
   incoming.whole.push(hash);
   return { ...parse(bytes), whole: hash };
-}
-
-/** How many parts of a change wait; null for none. */
-export async function readIncomplete(ctx: QueryCtx, collection: string, id: string, hash: string) {
-  return await ctx.db
-    .query("incomplete")
-    .withIndex("by_chunk", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
-    .unique();
-}
-
-/** How many bytes of a document's changes wait for other parts. */
-export async function readWaiting(ctx: QueryCtx, collection: string, id: string) {
-  return await ctx.db
-    .query("waiting")
-    .withIndex("by_document", (q) => q.eq("collection", collection).eq("id", id))
-    .unique();
-}
-
-/** Throws where more would wait than may. */
-export async function checkWaiting(
-  ctx: QueryCtx,
-  collection: string,
-  id: string,
-  { parts, usedBytes }: Incoming,
-): Promise<void> {
-  const waiting = (await readWaiting(ctx, collection, id))?.bytes ?? 0;
-  const bytes = waiting - usedBytes + total(parts);
-  if (bytes > WAITING_BYTES) {
-    throw new Refused(
-      "tooLarge",
-      `${bytes} bytes of ${id} would wait for their missing parts; complete a change first.`,
-      WAITING_BYTES,
-    );
-  }
-}
-
-export function total(pieces: { bytes: ArrayBuffer }[]): number {
-  return pieces.reduce((sum, piece) => sum + piece.bytes.byteLength, 0);
 }
 
 function checkPart(hash: string, index: number, count: number): void {

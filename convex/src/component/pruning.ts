@@ -4,6 +4,7 @@ import type { Doc } from "./_generated/dataModel.js";
 import { mutation, type MutationCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { compactDocument, nanoseconds } from "./compaction.js";
+import { uncount } from "./counts.js";
 import {
   CHANGE_PARTS,
   COMPACT_BYTES,
@@ -14,10 +15,10 @@ import {
   PRUNE_ROWS,
   ROW_BYTES,
 } from "./limits.js";
-import { addWaiting, uncount } from "./log.js";
 import { comparePositions, positionOf, readBytes, readPruned } from "./pages.js";
 import type { Position } from "./shapes.js";
 import { isDeleted, loaded, release } from "./sound.js";
+import { addWaiting } from "./waiting.js";
 
 /**
  * Drops the logs of documents deleted before `before` (milliseconds), some in each call. Their names are kept, so that a client that was

@@ -3,7 +3,7 @@ import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { concatenate } from "./chunk.js";
-import { readDocument } from "./incoming.js";
+import { readDocument } from "./documents.js";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits.js";
 import { cut } from "./parts.js";
 import { repair } from "./sound.js";

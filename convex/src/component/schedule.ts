@@ -2,14 +2,10 @@
 import type { Doc } from "./_generated/dataModel.js";
 import { internal } from "./_generated/api.js";
 import type { MutationCtx } from "./_generated/server.js";
-import { isLong } from "./incoming.js";
-import { COMPACT_AFTER, COMPACT_FROM_ROWS, SCHEDULED_LATE } from "./limits.js";
+import { isComing } from "./due.js";
+import { COMPACT_AFTER, COMPACT_FROM_ROWS } from "./limits.js";
 import type { CompactionPolicy } from "./shapes.js";
-
-/** Whether a function that was scheduled for `due` will still run. Both are milliseconds. */
-export function isComing(due: number | undefined, now: number): boolean {
-  return due !== undefined && due > now - SCHEDULED_LATE;
-}
+import { isLong } from "./size.js";
 
 const USUAL_POLICY = { rows: COMPACT_FROM_ROWS, after: COMPACT_AFTER };
 
