@@ -1,12 +1,13 @@
 /** Appending to the log, and keeping short what that makes long. */
-import type { GenericDataModel, GenericMutationCtx } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component.js";
 import type { CompactionPolicy, DocumentChanges } from "../component/shapes.js";
-
-export type MutationCtx = GenericMutationCtx<GenericDataModel>;
+import type { MutationCtx } from "./builders.js";
 
 /** Where documents go: the component, the collection's name in it, and the app's table, if it has one. */
 export type Target = { component: ComponentApi; collection: string; table: string | null };
+
+/** A target with a table. */
+export type AppTable = Target & { table: string };
 
 /** What enters the log. See `log.append`. */
 type Entries = {

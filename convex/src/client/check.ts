@@ -5,7 +5,7 @@ import { LOG_ROWS, MERGE_BYTES } from "../component/limits.js";
 import { rowOf } from "../component/materialize.js";
 import type { Merged, Refusal } from "../component/shapes.js";
 import { readRow, saysTheSame, writeRow } from "./row.js";
-import type { Target } from "./append.js";
+import type { AppTable, Target } from "./append.js";
 
 type Ctx = GenericMutationCtx<GenericDataModel>;
 
@@ -16,11 +16,7 @@ export type Checked = { corrected: number; later: string[]; repair: string[] };
 const REPAIR_AT_ONCE = MERGE_BYTES / 2;
 
 /** Compares rows with their merged documents, and corrects them. */
-export async function checkRows(
-  ctx: Ctx,
-  target: Target & { table: string },
-  ids: string[],
-): Promise<Checked> {
+export async function checkRows(ctx: Ctx, target: AppTable, ids: string[]): Promise<Checked> {
   const { component, collection } = target;
   const { now, bytes } = await first(ctx, target, ids);
   const checked: Checked = { corrected: 0, later: ids.filter((id) => !now.includes(id)), repair: [] };
@@ -69,7 +65,7 @@ async function first(ctx: Ctx, { component, collection }: Target, ids: string[])
 /** Makes a row say what its merged document does. Answers whether it did not. */
 async function correct(
   ctx: Ctx,
-  { component, collection, table }: Target & { table: string },
+  { component, collection, table }: AppTable,
   found: Merged | Refusal,
 ): Promise<boolean> {
   const { id } = found;

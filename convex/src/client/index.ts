@@ -5,7 +5,7 @@
  * calls of convex-replicate 0.2.
  */
 export type { AccessRequest, Authorize, ReadRequest, WriteRequest } from "./access.js";
-export { defineReplicate, type ReplicateOptions } from "./define.js";
+export { defineReplicate } from "./define.js";
 export {
   changeStreamHelper,
   type Components,
@@ -16,6 +16,7 @@ export {
   pullChangesHelper,
   updateDocumentHelper,
 } from "./helpers.js";
+export type { ReplicateOptions } from "./options.js";
 export { type Delta, type DocumentChange, ReplicateStorage } from "./storage.js";
 export { replicatedTable } from "./table.js";
 export type { PushResult } from "./write.js";

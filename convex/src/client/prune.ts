@@ -1,4 +1,5 @@
-import type { MutationCtx, Target } from "./append.js";
+import type { Target } from "./append.js";
+import type { MutationCtx } from "./builders.js";
 import { deleteRows } from "./row.js";
 
 /** What pruning did. The rows of those `alive` say that they are deleted, and are to be checked. */

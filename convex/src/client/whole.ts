@@ -2,7 +2,8 @@
 import type { Value } from "convex/values";
 import { refusalError, refuse } from "../component/errors.js";
 import type { Chunk, CompactionPolicy } from "../component/shapes.js";
-import { append, type MutationCtx, type Target } from "./append.js";
+import { append, type Target } from "./append.js";
+import type { MutationCtx } from "./builders.js";
 import { readRow, writeRow } from "./row.js";
 
 type Options = { scope?: string; compact?: CompactionPolicy };

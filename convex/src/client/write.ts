@@ -19,7 +19,8 @@ import type {
   Merged,
   Refusal,
 } from "../component/shapes.js";
-import { append, type MutationCtx, type Target } from "./append.js";
+import { append, type Target } from "./append.js";
+import type { MutationCtx } from "./builders.js";
 import { documentAsRow, ownFields, readRow, type Row, type Shown, writeRow } from "./row.js";
 
 /** The changes of one document in a push, and what they do to its row. */
