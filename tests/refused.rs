@@ -195,7 +195,7 @@ fn a_counter_at_the_end_of_its_range_is_refused_with_its_place() {
     });
     let failure = told(&mut one, 1);
     assert_eq!(failure.kind, FailureKind::Unwritable);
-    assert!(failure.message.contains("points.ada: a counter counts from"), "{failure}");
+    assert!(failure.message.contains("points.ada: a counter ranges from"), "{failure}");
     edit::<Score>(&mut one, "a", |score| {
         *score.points.get_mut("ada").unwrap() = Counter(limits::COUNTER as i64);
         score.rounds = 1;

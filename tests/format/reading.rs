@@ -90,9 +90,9 @@ fn a_value_as_deep_as_allowed_goes_through_and_a_deeper_one_is_refused() {
     assert_exactly(&format::read(&document), &value);
     assert_exactly(&Value::from_json_text(&value.to_json_text()).unwrap(), &value);
     let error = format::to_value(&nested(NESTING + 1)).unwrap_err();
-    assert_eq!(error.message, "nested deeper than 64 levels, which is the most that can be sent");
+    assert_eq!(error.message, "nested deeper than 64 levels, which is the maximum");
     let error = format::edit(&mut document, &map([]), &map([("a", value)])).unwrap_err();
-    assert_eq!(error.message, "nested deeper than 64 levels, which is the most that can be sent");
+    assert_eq!(error.message, "nested deeper than 64 levels, which is the maximum");
 }
 
 #[test]
