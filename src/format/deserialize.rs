@@ -13,18 +13,23 @@ use serde::{
 use super::{FormatError, RESERVED, Value, key::KeyDeserializer, list, value::Number};
 
 /// Reads a `T` from `value`.
-/// | Reading accepts any kind of number that fits without loss, both kinds of string for a string or a unit variant,
+///
+/// Reading accepts any kind of number that fits without loss, both kinds of string for a string or a unit variant,
 /// and a missing key for `None` or serde's default.
-/// | # Errors
-/// | If `value` does not fit `T`. The error contains the place.
+///
+/// # Errors
+///
+/// If `value` does not fit `T`. The error contains the place.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, FormatError> {
     T::deserialize(ValueDeserializer::of(value))
 }
 
 /// Reads the component `T` from a document. As [`from_value`], but a `T` that accepts all keys (a map, or a flattened
 /// map) does not get the reserved ones.
-/// | # Errors
-/// | If the document does not fit `T`. The error contains the place.
+///
+/// # Errors
+///
+/// If the document does not fit `T`. The error contains the place.
 pub fn from_document<T: DeserializeOwned>(root: &Value) -> Result<T, FormatError> {
     let root = root.plain();
     T::deserialize(RootDeserializer(root)).or_else(|error| without_doubles(root, error))

@@ -31,12 +31,14 @@ impl Edited {
 
 /// Applies the change from the value that an app had seen (`view`) to its new value (`value`). The document must be at
 /// the version that the app had seen.
-/// | `view` is the document as the app's types write it. Parts that are equal in both are not written, even if the
+///
+/// `view` is the document as the app's types write it. Parts that are equal in both are not written, even if the
 /// document holds them in another form. Parts that only `view` has are deleted. Parts that neither has are kept. The
 /// root fields [`ID`](super::ID) and [`DELETED`](super::DELETED) are not changed.
 ///
 /// # Errors
-/// | If `view` or `value` is not a map, or if `value` is nested too deeply; the document is then unchanged. If the
+///
+/// If `view` or `value` is not a map, or if `value` is nested too deeply; the document is then unchanged. If the
 /// document is inconsistent, so that Automerge cannot write to it; a part of the edit may then be pending, and the
 /// caller must roll it back.
 pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> Result<Edited, FormatError> {
@@ -44,8 +46,10 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
 }
 
 /// As [`edit`], for a document without an id, which gets the id `id`.
-/// | # Errors
-/// | As [`edit`].
+///
+/// # Errors
+///
+/// As [`edit`].
 pub fn create<T: Transactable>(document: &mut T, id: &str, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, Some(id), view, value)
 }

@@ -1,6 +1,7 @@
 //! Refuses Bevy's `Entity` in components. An `Entity` is a number that has a meaning only in one run of one app, but
 //! serde sees it as an ordinary number.
-//! | It is recognised by the name of its type, which is known wherever serde gets a value. So the types of an app need
+//!
+//! It is recognised by the name of its type, which is known wherever serde gets a value. So the types of an app need
 //! no annotation.
 
 use std::{any::type_name, cell::Cell, fmt};

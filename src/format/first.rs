@@ -1,5 +1,6 @@
 //! Writes and reads a document's first change without building a document.
-//! | Automerge sorts every operation of a document into columns and extracts changes from them again. The first change
+//!
+//! Automerge sorts every operation of a document into columns and extracts changes from them again. The first change
 //! of a document does not need this: it only makes objects and fills them in order, so its operations can be written
 //! from a value, and the value can be read from its operations. This takes a tenth of the time and does not need the
 //! document's memory.
@@ -33,7 +34,8 @@ pub(crate) struct FirstChange {
 /// seconds since 1970.
 ///
 /// # Errors
-/// | As [`create`](super::create).
+///
+/// As [`create`](super::create).
 pub(crate) fn write_first(
     actor: &ActorId,
     id: &str,

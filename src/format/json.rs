@@ -1,5 +1,6 @@
 //! Values as JSON for the store's cache. JSON is fast to read at start, and people can read it in the file.
-//! | Types that JSON has are written directly. Other types are an object with one key that starts with `$`:
+//!
+//! Types that JSON has are written directly. Other types are an object with one key that starts with `$`:
 //! `{"$scalar": "x"}`, `{"$bytes": "<base64>"}`, `{"$timestamp": 0}`, `{"$counter": 0}`, `{"$float": "NaN"}`. A key of
 //! the app that starts with `$` gets a second `$` in front.
 
@@ -22,7 +23,8 @@ const FLOAT: &str = "$float";
 
 impl Value {
     /// The value as compact JSON. [`Value::from_json_text`] reads the same value, with the same kinds, from it.
-    /// | The payload of a NaN is lost. An integer keeps its value, but not whether it was a `u64`.
+    ///
+    /// The payload of a NaN is lost. An integer keeps its value, but not whether it was a `u64`.
     pub fn to_json_text(&self) -> String {
         // Writing to a string fails only for keys that are not strings and for errors of a type's own `Serialize`.
         // Neither occurs here.
@@ -30,8 +32,10 @@ impl Value {
     }
 
     /// Reads a value that [`Value::to_json_text`] wrote.
-    /// | # Errors
-    /// | If `text` is not such JSON.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not such JSON.
     pub fn from_json_text(text: &str) -> Result<Value, FormatError> {
         let mut json = serde_json::Deserializer::from_str(text);
         let value = FromJson.deserialize(&mut json).and_then(|value| json.end().map(|()| value));

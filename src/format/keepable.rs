@@ -7,7 +7,8 @@ use crate::limits::COUNTER;
 /// other apps may have written them.
 ///
 /// # Errors
-/// | If a counter is out of range. The error contains its place.
+///
+/// If a counter is out of range. The error contains its place.
 pub(crate) fn check(view: &Value, value: &Value) -> Result<(), FormatError> {
     match (view.plain(), value.plain()) {
         (view, value) if view == value => Ok(()),

@@ -332,7 +332,8 @@ impl<T> Extend<T> for KeyedList<T> {
 }
 
 /// # Panics
-/// | If there is no item at the index, as `Vec` does. [`KeyedList::get_index`] does not panic.
+///
+/// If there is no item at the index, as `Vec` does. [`KeyedList::get_index`] does not panic.
 impl<T> Index<usize> for KeyedList<T> {
     type Output = T;
 
@@ -342,7 +343,8 @@ impl<T> Index<usize> for KeyedList<T> {
 }
 
 /// # Panics
-/// | If there is no item at the index, as `Vec` does.
+///
+/// If there is no item at the index, as `Vec` does.
 impl<T> IndexMut<usize> for KeyedList<T> {
     fn index_mut(&mut self, index: usize) -> &mut T {
         &mut self.items[index].value

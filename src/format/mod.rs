@@ -1,5 +1,6 @@
 //! Conversion between serde values and Automerge documents.
-//! | [`to_value`] and [`from_value`] convert a component to a [`Value`] and back. [`read`] returns the content of a
+//!
+//! [`to_value`] and [`from_value`] convert a component to a [`Value`] and back. [`read`] returns the content of a
 //! document as a `Value`; a document that is isolated at a version is read at that version. [`edit`] makes the smallest
 //! change that turns the value an app had seen into the value it has now. This module keeps no state: an edit is a
 //! function of the seen value, the new value and the document.
@@ -11,7 +12,7 @@
 //! | Rust | document | JavaScript | concurrent edits |
 //! | --- | --- | --- | --- |
 //! | `String` | text | `string` | merge letter by letter |
-//! | [`Scalar`], unit variants, tags, `char`, what serde formats (`collect_str`) | scalar string | `ImmutableString` | one wins |
+//! | [`Scalar`], unit variants, tags, `char`, formatted values (`collect_str`) | scalar string | `ImmutableString` | one wins |
 //! | integers, floats, `bool` | number, boolean | `number`, `boolean` | one wins |
 //! | [`Counter`] | counter | `Counter` | add up |
 //! | [`Timestamp`] | timestamp | `Date` | one wins |
@@ -19,10 +20,10 @@
 //! | `None`, `()` | null | `null` | one wins |
 //! | structs, maps | map | object | merge key by key |
 //! | [`KeyedList`] | map of items | object | items added, moved and edited by both |
-//! | `Vec` | list | array | insertions and deletions merge, and items that stay merge in themselves |
+//! | `Vec` | list | array | insertions and deletions merge, and kept items merge inside |
 //! | arrays, tuples | list of fixed length | array | merge item by item, in place |
-//! | tuple structs, [`Whole`] | the value inside | the value inside | one wins |
-//! | enums | as serde says | as serde says | one variant wins, with its content; texts, lists, maps and counters in it merge |
+//! | tuple structs, [`Whole`] | the inner value | the inner value | one wins |
+//! | enums | as serde writes them | as serde writes them | one variant wins, with its content; texts, lists, maps and counters in it merge |
 //!
 //! Reading accepts more than writing produces: any kind of number that fits without loss, either kind of string, bytes
 //! for a list of numbers, and a missing key for `None` or serde's default. An edit does not write a value that is equal

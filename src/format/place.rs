@@ -89,8 +89,10 @@ fn after(number: u64) -> NonZeroU64 {
 
 /// The changes that make a document with a plain name. Each is a function of the document's id, its place and the value
 /// put there.
-/// | # Errors
-/// | As [`edit`](super::edit).
+///
+/// # Errors
+///
+/// As [`edit`](super::edit).
 pub(crate) fn first_changes(id: &str, value: &Value) -> Result<Vec<PlaceChange>, FormatError> {
     let nothing = Value::Map(Default::default());
     let fields = changed(&nothing, value)?;

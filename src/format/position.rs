@@ -20,7 +20,8 @@ pub(super) const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcde
 pub const KEY_BYTES: usize = 40;
 
 /// A key that sorts after `low` and before `high`. `None` stands for the end of the list.
-/// | Returns `None` if there is no such key: `low` or `high` is not a valid key, or they are not in order.
+///
+/// Returns `None` if there is no such key: `low` or `high` is not a valid key, or they are not in order.
 pub fn key_between(low: Option<&str>, high: Option<&str>) -> Option<String> {
     if low.is_some_and(|key| !is_key(key)) || high.is_some_and(|key| !is_key(key)) {
         return None;

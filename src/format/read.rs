@@ -8,7 +8,8 @@ use super::Value;
 use crate::limits::NESTING;
 
 /// The whole document as a map. A document that is isolated at a version is read at that version.
-/// | This function accepts every document. Scalars of a kind that this version of Automerge does not know are omitted
+///
+/// This function accepts every document. Scalars of a kind that this version of Automerge does not know are omitted
 /// from maps and become `Null` in lists. Values nested deeper than [`NESTING`] levels become `Null`.
 pub fn read<R: ReadDoc>(document: &R) -> Value {
     read_levels(document, NESTING)

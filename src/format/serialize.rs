@@ -12,8 +12,10 @@ mod compound;
 
 /// The document content for `value`: strings become texts, unit variants become scalar strings, structs become maps,
 /// and so on.
-/// | # Errors
-/// | If `value` cannot be a document, for example because of map keys that are not strings, numbers that do not fit in
+///
+/// # Errors
+///
+/// If `value` cannot be a document, for example because of map keys that are not strings, numbers that do not fit in
 /// 64 bits, or too deep nesting.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, FormatError> {
     let merges = Cell::new(false);

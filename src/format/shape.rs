@@ -16,8 +16,10 @@ pub struct Shape {
 }
 
 /// Determines the shape of `T` without a value of it.
-/// | # Errors
-/// | If `T` cannot be a document or a part of one: it has no named fields, or it has fields that are reserved or that
+///
+/// # Errors
+///
+/// If `T` cannot be a document or a part of one: it has no named fields, or it has fields that are reserved or that
 /// Convex does not store. The message says how to fix it.
 pub fn shape<T: DeserializeOwned>() -> Result<Shape, FormatError> {
     let refused = |why: String| FormatError::new(format_args!("`{}` cannot be a document: {why}", type_name::<T>()));

@@ -13,9 +13,11 @@ pub(super) const WHOLE: &str = "$bevy_convex_replicate::Whole";
 pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 
 /// A number whose concurrent increments add up: if two apps each add one, the result is two more.
-/// | Every edit is an increment by the difference to the value that the app had seen. In other formats it is a plain
+///
+/// Every edit is an increment by the difference to the value that the app had seen. In other formats it is a plain
 /// number.
-/// | Its range is -2^53 to 2^53: JavaScript counts without loss in this range, and the sum of many concurrent edits
+///
+/// Its range is -2^53 to 2^53: JavaScript counts without loss in this range, and the sum of many concurrent edits
 /// still fits in 64 bits. An edit to a number beyond this range is refused. `+=` and `-=` stop at the ends of `i64`.
 ///
 /// ```
@@ -65,7 +67,8 @@ impl From<i64> for Timestamp {
 
 /// A string that is replaced as a whole, such as an id or a link. A plain `String` merges letter by letter, which is
 /// right for text that people type, but not for these.
-/// | `T` is any type that serde writes as a string. In other formats it is the plain `T`.
+///
+/// `T` is any type that serde writes as a string. In other formats it is the plain `T`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename = "$bevy_convex_replicate::Scalar")]
 pub struct Scalar<T = String>(pub T);
@@ -105,7 +108,8 @@ impl<T: fmt::Display> fmt::Display for Scalar<T> {
 /// A register: a value of any type that is replaced as a whole. If two apps edit it at the same time, one of the two
 /// values wins; the result is never a mix of both. A plain struct or array merges field by field, which is wrong for a
 /// colour or a range.
-/// | Tuple structs (such as glam's vectors and quaternions) are registers without this wrapper. In other formats, and
+///
+/// Tuple structs (such as glam's vectors and quaternions) are registers without this wrapper. In other formats, and
 /// in JavaScript, it is the plain `T`.
 ///
 /// ```

@@ -6,7 +6,8 @@ use crate::limits::SAFE_INTEGER;
 const DATE_MILLISECONDS: u64 = 8_640_000_000_000_000;
 
 /// The content of a document or of a part of it: the types of Automerge, without their history.
-/// | Two values are equal if a document shows them alike. Numbers of every kind compare by their numeric value:
+///
+/// Two values are equal if a document shows them alike. Numbers of every kind compare by their numeric value:
 /// `Int(3)`, `Float(3.0)` and `Counter(3)` are equal. NaN equals NaN, because it would otherwise be a new edit each
 /// time. A text equals a scalar string of the same letters.
 #[derive(Clone, Debug)]
@@ -148,7 +149,8 @@ impl Value {
 
     /// The value as a plain Convex value: strings of both kinds become strings, numbers and counters become float64,
     /// timestamps become float64 milliseconds.
-    /// | An integer beyond 2^53 - 1, which a float64 would round, becomes a string of its decimal digits. Such an
+    ///
+    /// An integer beyond 2^53 - 1, which a float64 would round, becomes a string of its decimal digits. Such an
     /// integer is usually an id, and the JSON form of Protocol Buffers and many web APIs write 64-bit ids in this way.
     /// A timestamp that no JavaScript `Date` can represent becomes NaN.
     pub fn to_convex(&self) -> convex::Value {
