@@ -20,7 +20,7 @@ use super::{
     edit::changed,
     read::{scalar, to_scalar},
 };
-use crate::{inspect, limits::NESTING};
+use crate::{chunk::inspect, limits::NESTING};
 
 /// A first change, the fields it sets, and the value it makes.
 pub(crate) struct FirstChange {
@@ -253,11 +253,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        format::{edit, read},
-        replica::sound::{
+        chunk::sound::{
             self,
             tests::{forgeries, without_automerge_panics},
         },
+        format::{edit, read},
     };
 
     fn actor() -> ActorId {

@@ -14,12 +14,14 @@ use super::{
     alias::aliases,
     event::{Change, Schema, View},
     live::{Base, Shown},
-    sound,
 };
 use crate::{
     DocumentId,
+    chunk::{
+        inspect::{self, Received},
+        sound,
+    },
     format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
-    inspect::{self, Received},
     limits,
 };
 
