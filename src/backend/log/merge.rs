@@ -13,10 +13,9 @@ use crate::{
         failure::Failure,
         limits::{MERGED_BYTES, MERGED_DOCUMENTS},
     },
+    chunk::{inspect::guarded, sound},
     format,
-    inspect::guarded,
     limits::{DOCUMENT_BYTES, ROW_NESTING},
-    replica::sound,
 };
 
 /// Recently merged documents. Each document here equals the document in the log.
