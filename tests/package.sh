@@ -63,8 +63,9 @@ while (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
 
 fn end(status: Res<SyncStatus>, cards: Collection<Card>, mut exit: MessageWriter<AppExit>) {
     let favourite = cards.get(&DocumentId::new("favourite"));
+    // More than ten in the second run: its votes count before the stored ones are shown.
     let is_done = status.is_saved() && status.is_live() && status.is_sent();
-    if is_done && cards.is_ready() && favourite.is_some_and(|card| card.votes.0 == 10) {
+    if is_done && cards.is_ready() && favourite.is_some_and(|card| card.votes.0 >= 10) {
         println!("the guide has {} cards", cards.iter().count());
         exit.write(AppExit::Success);
     }
