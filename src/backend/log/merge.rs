@@ -1,12 +1,10 @@
 //! Documents in their Automerge form, for rows that cannot be taken as sent.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::{Automerge, Change, ChangeHash};
 use convex::Value;
+use hashlink::LruCache;
 
 use super::{Collection, Document};
 use crate::{
@@ -20,20 +18,23 @@ use crate::{
     limits::{DOCUMENT_BYTES, ROW_NESTING},
 };
 
-/// Documents that were merged lately. Each is exactly what the log has of it, or is not here.
-#[derive(Default)]
+/// Recently merged documents. Each document here equals the document in the log.
 pub(super) struct Merged {
-    documents: HashMap<(Arc<str>, DocumentId), Kept>,
-    uses: u64,
+    documents: LruCache<(Arc<str>, DocumentId), Kept>,
     bytes: usize,
 }
 
 struct Kept {
     document: Automerge,
-    /// When it was last put here: a count, not a time.
-    used: u64,
     /// Its bytes in the log.
     bytes: usize,
+}
+
+impl Default for Merged {
+    fn default() -> Self {
+        // `put` bounds it, by bytes too.
+        Self { documents: LruCache::new_unbounded(), bytes: 0 }
+    }
 }
 
 impl Merged {
@@ -44,21 +45,18 @@ impl Merged {
         Some(kept.document)
     }
 
-    /// Keeps a document that has `bytes` in the log, and lets go of those that were not used for the longest.
+    /// Keeps a document that has `bytes` in the log, and drops the documents that were not used for the longest time.
     pub fn put(&mut self, collection: &Arc<str>, document: &DocumentId, merged: Automerge, bytes: usize) {
         self.take(collection, document);
         while !self.documents.is_empty()
             && (self.documents.len() >= MERGED_DOCUMENTS || self.bytes + bytes > MERGED_BYTES)
         {
-            let oldest = self.documents.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone());
-            if let Some((collection, document)) = oldest {
-                self.take(&collection, &document);
+            if let Some((_, oldest)) = self.documents.remove_lru() {
+                self.bytes -= oldest.bytes;
             }
         }
-        self.uses += 1;
         self.bytes += bytes;
-        let kept = Kept { document: merged, used: self.uses, bytes };
-        self.documents.insert((collection.clone(), document.clone()), kept);
+        self.documents.insert((collection.clone(), document.clone()), Kept { document: merged, bytes });
     }
 }
 
