@@ -109,6 +109,7 @@ pub mod limits;
 pub mod message;
 #[cfg(feature = "bevy")]
 pub mod plugin;
+mod refusal;
 pub mod replica;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

@@ -16,10 +16,10 @@
 
 mod config;
 mod error;
-mod failure;
 mod function;
 mod limits;
 mod log;
+mod refusal;
 mod room;
 mod server;
 #[cfg(feature = "simulation")]

@@ -1,6 +1,7 @@
 //! How large the log may become.
 
-use super::{failure::Failure, store::Store};
+use super::store::Store;
+use crate::refusal::{Refusal, RefusalCode};
 
 /// How much may still be written.
 pub(super) struct Room {
@@ -17,7 +18,7 @@ impl Room {
     }
 
     /// Lets a mutation in that came as so many bytes.
-    pub fn take(&mut self, bytes: usize, store: Option<&Store>) -> Result<(), Failure> {
+    pub fn take(&mut self, bytes: usize, store: Option<&Store>) -> Result<(), Refusal> {
         let bytes = bytes as u64;
         if self.used.saturating_add(bytes) > self.most {
             // Compaction may have made room, and what is written has fewer bytes than its messages.
@@ -27,7 +28,7 @@ impl Room {
         if used > self.most {
             let problem =
                 format!("the log is full: it has {} bytes, and may have {}. Raise its limit", self.used, self.most);
-            return Err(Failure { limit: Some(self.most), ..Failure::new("logFull", problem) });
+            return Err(Refusal::new(RefusalCode::LogFull, problem).over(self.most));
         }
         self.used = used;
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
-use crate::{CollectionIndex, DocumentId, DocumentKey, format::Value};
+use crate::{CollectionIndex, DocumentId, DocumentKey, format::Value, refusal::Refusal};
 
 /// How often the world has been given a version of a document. 0: never; the first delta is 1.
 pub type Generation = u64;
@@ -206,15 +206,6 @@ pub struct Push {
     /// At most [`PUSH_DOCUMENTS`](crate::limits::PUSH_DOCUMENTS), together at most
     /// [`PUSH_BYTES`](crate::limits::PUSH_BYTES) unless a single change is larger.
     pub documents: Vec<PushedDocument>,
-}
-
-/// Why a document was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The wire's code, e.g. `missingDependencies`.
-    pub code: String,
-    /// What the backend said.
-    pub message: String,
 }
 
 /// A backend's answer to a push.

@@ -48,6 +48,7 @@ use std::{
 use automerge::{ActorId, ChangeHash};
 use sha2::{Digest, Sha256};
 
+pub use crate::refusal::{Refusal, RefusalCode};
 pub use event::*;
 pub(crate) use live::changes_of;
 use live::{Bases, Live};

@@ -13,7 +13,10 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End, wire};
-use crate::{CollectionIndex, replica::Refusal};
+use crate::{
+    CollectionIndex,
+    refusal::{Refusal, RefusalCode},
+};
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -283,10 +286,8 @@ fn check_name(function: &str) -> Result<(), Refusal> {
 }
 
 fn bad_name(function: &str, error: &impl std::fmt::Display) -> Refusal {
-    Refusal {
-        code: wire::BAD_NAME.into(),
-        message: format!(
-            "`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"
-        ),
-    }
+    Refusal::new(
+        RefusalCode::BadName,
+        format!("`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"),
+    )
 }

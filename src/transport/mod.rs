@@ -34,7 +34,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    replica::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    refusal::Refusal,
+    replica::{Checkpoint, Page, Push, PushAnswer, PushNumber},
 };
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
-    replica::{Part, Push, PushAnswer, Refusal},
+    refusal::{Refusal, RefusalCode},
+    replica::{Part, Push, PushAnswer},
 };
 
 /// A push on its way: which mutations it takes, and what became of its documents.
@@ -163,7 +164,7 @@ impl Outgoing {
                 }
                 Heard::GoOn
             }
-            Err(refusal) if refusal.code == wire::UNAUTHENTICATED => Heard::Unauthenticated(refusal),
+            Err(refusal) if refusal.code == RefusalCode::Unauthenticated => Heard::Unauthenticated(refusal),
             Err(refusal) => {
                 self.refuse(&documents, refusal);
                 Heard::GoOn
@@ -188,12 +189,10 @@ impl Outgoing {
 }
 
 fn too_large(bytes: usize) -> Refusal {
-    Refusal {
-        code: "tooLarge".into(),
-        message: format!(
-            "one change has {bytes} bytes, and {CHANGE_BYTES} is the most: make a large edit in several steps"
-        ),
-    }
+    Refusal::new(
+        RefusalCode::TooLarge,
+        format!("one change has {bytes} bytes, and {CHANGE_BYTES} is the most: make a large edit in several steps"),
+    )
 }
 
 /// Fills one mutation after the other.

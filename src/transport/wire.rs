@@ -8,19 +8,9 @@ use convex::{FunctionResult, Value};
 use crate::{
     DocumentId, format,
     limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, is_field_name},
-    replica::{Part, Position, PulledChunk, PushedDocument, Refusal},
+    refusal::{Refusal, RefusalCode},
+    replica::{Part, Position, PulledChunk, PushedDocument},
 };
-
-/// A function failed without saying more than words.
-pub(super) const FAILED: &str = "failed";
-/// The deployment has no such function.
-pub(super) const UNKNOWN_FUNCTION: &str = "unknownFunction";
-/// The collection's name cannot be a module's.
-pub(super) const BAD_NAME: &str = "badName";
-/// What the deployment answered is not what the wire says.
-pub(super) const BAD_ANSWER: &str = "badAnswer";
-/// The function wants a token, or another one.
-pub(super) const UNAUTHENTICATED: &str = "unauthenticated";
 
 /// How Convex says that there is no such function.
 const NO_FUNCTION: &str = "Could not find public function";
@@ -132,12 +122,12 @@ fn chunk(piece: &Piece<'_>) -> Value {
 
 /// Why something the deployment sent cannot be read.
 pub(super) fn bad_answer(what: impl std::fmt::Display) -> Refusal {
-    Refusal {
-        code: BAD_ANSWER.into(),
-        message: format!(
+    Refusal::new(
+        RefusalCode::BadAnswer,
+        format!(
             "the deployment answered what this client does not understand ({what}): deploy functions of the version that goes with it"
         ),
-    }
+    )
 }
 
 /// The value a function gave, or why it gave none.
@@ -148,13 +138,11 @@ pub(super) fn outcome<'a>(result: &'a FunctionResult, function: Function<'_>) ->
         FunctionResult::ConvexError(error) => match &error.data {
             Value::Object(data) => match (data.get("code"), data.get("message")) {
                 (Some(Value::String(code)), message) => {
-                    return Err(Refusal {
-                        code: code.clone(),
-                        message: match message {
-                            Some(Value::String(message)) => message.clone(),
-                            _ => error.message.clone(),
-                        },
-                    });
+                    let message = match message {
+                        Some(Value::String(message)) => message,
+                        _ => &error.message,
+                    };
+                    return Err(Refusal::new(code.as_str(), message));
                 }
                 _ => error.message.clone(),
             },
@@ -163,14 +151,14 @@ pub(super) fn outcome<'a>(result: &'a FunctionResult, function: Function<'_>) ->
         },
     };
     if message.contains(NO_FUNCTION) {
-        return Err(Refusal {
-            code: UNKNOWN_FUNCTION.into(),
-            message: format!(
+        return Err(Refusal::new(
+            RefusalCode::UnknownFunction,
+            format!(
                 "the deployment has no function `{function}`: deploy the collection's functions, or correct the collection's name (it said: {message})"
             ),
-        });
+        ));
     }
-    Err(Refusal { code: FAILED.into(), message })
+    Err(Refusal::new(RefusalCode::Failed, message))
 }
 
 /// The fields of an object that is expected at `place`.
@@ -359,10 +347,7 @@ pub(super) fn push_answer<'a>(
             }
             match result.string("status")? {
                 "accepted" => Ok(Ok(())),
-                "refused" => Ok(Err(Refusal {
-                    code: result.string("code")?.to_owned(),
-                    message: result.string("message")?.to_owned(),
-                })),
+                "refused" => Ok(Err(Refusal::new(result.string("code")?, result.string("message")?))),
                 _ => Err(result.wrong("status", "`accepted` or `refused`")),
             }
         })

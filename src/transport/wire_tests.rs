@@ -116,11 +116,11 @@ fn a_page_of_the_wrong_shape_is_refused_and_says_what_is_wrong() {
     ];
     for (path, new, says) in wrong {
         let refusal = decode(&with(&good, path, new.clone()), at(0, 0), at(0, 0)).unwrap_err();
-        assert_eq!(refusal.code, BAD_ANSWER);
+        assert_eq!(refusal.code, RefusalCode::BadAnswer);
         assert!(refusal.message.contains(says), "{path:?}: {}", refusal.message);
     }
     for value in [Value::Null, "page".into(), Value::Array(vec![])] {
-        assert_eq!(decode(&value, at(0, 0), at(0, 0)).unwrap_err().code, BAD_ANSWER);
+        assert_eq!(decode(&value, at(0, 0), at(0, 0)).unwrap_err().code, RefusalCode::BadAnswer);
     }
 }
 
@@ -138,17 +138,17 @@ fn failures_become_codes_and_words() {
     for (result, code, message) in [
         (convex_error(Value::Object(data)), "notAuthorized", "not yours"),
         (convex_error(Value::Object(object([("code", "own".into())]))), "own", "Server Error"),
-        (convex_error("plain words".into()), FAILED, "plain words"),
-        (convex_error(Value::Null), FAILED, "Server Error"),
-        (convex_error(Value::Object(object([("code", 3.0.into())]))), FAILED, "Server Error"),
-        (FunctionResult::ErrorMessage("it broke".into()), FAILED, "it broke"),
+        (convex_error("plain words".into()), "failed", "plain words"),
+        (convex_error(Value::Null), "failed", "Server Error"),
+        (convex_error(Value::Object(object([("code", 3.0.into())]))), "failed", "Server Error"),
+        (FunctionResult::ErrorMessage("it broke".into()), "failed", "it broke"),
     ] {
         let refusal = outcome(&result, PULL).unwrap_err();
         assert_eq!((refusal.code.as_str(), refusal.message.as_str()), (code, message));
     }
     let missing = "[Request ID: 1] Server Error\nCould not find public function for 'tasks:pullDeltas'.";
     let refusal = outcome(&FunctionResult::ErrorMessage(missing.into()), PULL).unwrap_err();
-    assert_eq!(refusal.code, UNKNOWN_FUNCTION);
+    assert_eq!(refusal.code, RefusalCode::UnknownFunction);
     assert!(refusal.message.contains("`tasks:pullDeltas`: deploy"));
 }
 
@@ -166,7 +166,7 @@ fn the_results_of_a_push_have_to_be_those_asked_for() {
         Value::Object(object([("epoch", "e1".into()), ("results", Value::Array(vec![accepted.clone(), refused]))]));
     let (epoch, results) = push_answer(&answer, ids.iter()).unwrap();
     assert_eq!(epoch, "e1");
-    let refusal = Refusal { code: "tooLarge".into(), message: "too much".into() };
+    let refusal = Refusal::new("tooLarge", "too much");
     assert_eq!(results, [Ok(()), Err(refusal)]);
     for (path, new) in [
         (&["epoch"][..], None),
@@ -179,7 +179,7 @@ fn the_results_of_a_push_have_to_be_those_asked_for() {
         (&["results", "1", "message"], Some(Value::Null)),
     ] {
         let refusal = push_answer(&with(&answer, path, new), ids.iter()).unwrap_err();
-        assert_eq!(refusal.code, BAD_ANSWER, "{path:?}");
+        assert_eq!(refusal.code, RefusalCode::BadAnswer, "{path:?}");
     }
 }
 

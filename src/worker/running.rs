@@ -17,6 +17,7 @@ use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
     inspect,
+    refusal::RefusalCode,
     replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
     store::RemoteId,
     transport::{Notice, Reason, Request, Transport, TransportConfig},
@@ -227,7 +228,7 @@ impl Running {
                 self.status.counted(collection, documents);
             }
             Notice::PullRefused { collection, refusal } => {
-                if refusal.code != "checkpointUnknown" {
+                if refusal.code != RefusalCode::CheckpointUnknown {
                     // What cannot be read does not keep the rest from being live.
                     self.status.caught_up(collection);
                 }

@@ -21,7 +21,7 @@ pub(in crate::backend) fn push_answer(answer: PushAnswer, epoch: &str) -> Value 
         .map(|(id, result)| {
             let (status, mut fields) = match result {
                 Ok(()) => ("accepted", BTreeMap::new()),
-                Err(failure) => ("refused", failure.fields()),
+                Err(refusal) => ("refused", refusal.fields()),
             };
             fields.insert("id".into(), id.into());
             fields.insert("status".into(), status.into());

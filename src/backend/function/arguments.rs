@@ -7,11 +7,11 @@ use convex::Value;
 use super::CallError;
 use crate::{
     backend::{
-        failure::Failure,
         log::{Chunk, PushChanges, PushedDocument},
         validator::Validator,
     },
     limits::SCOPE_BYTES,
+    refusal::Refusal,
     replica::Part,
 };
 
@@ -148,7 +148,7 @@ pub(super) fn whole(number: f64) -> Option<u32> {
 pub(super) fn check_scope(scope: Option<String>) -> Result<Option<String>, CallError> {
     match scope {
         Some(scope) if scope.len() > SCOPE_BYTES => {
-            Err(Failure::too_large(format!("the scope has {} bytes", scope.len()), SCOPE_BYTES).into())
+            Err(Refusal::too_large(format!("the scope has {} bytes", scope.len()), SCOPE_BYTES).into())
         }
         scope => Ok(scope),
     }

@@ -11,25 +11,24 @@ use convex_sync_types::UdfPath;
 pub(super) use self::answer::{Answer, push_answer, success};
 use self::arguments::{check_scope, checked, push_changes, whole};
 use super::{
-    failure::Failure,
     limits::PATH_BYTES,
     log::{Log, PullDeltas, PushChanges, PutDocument},
     validator::{Validator, array, object, optional, required},
 };
-use crate::replica::Position;
+use crate::{refusal::Refusal, replica::Position};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug)]
 pub(super) enum CallError {
     /// A `ConvexError`: the application refused.
-    Refused(Failure),
+    Refused(Refusal),
     /// Any other: a wrong call, a disk that is full.
     Message(String),
 }
 
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        Self::Refused(failure)
+impl From<Refusal> for CallError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -38,8 +37,8 @@ impl CallError {
     pub fn into_parts(self) -> (String, Option<Value>) {
         match self {
             Self::Message(message) => (message, None),
-            Self::Refused(failure) => {
-                let data = failure.data();
+            Self::Refused(refusal) => {
+                let data = refusal.data();
                 (format!("Uncaught ConvexError: {}", serde_json::Value::from(data.clone())), Some(data))
             }
         }
@@ -72,7 +71,7 @@ impl Query {
     }
 
     /// What the query answers now. Building the value is left to the caller, who may have let go of the log by then.
-    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Failure> {
+    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Refusal> {
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
             Self::PullChanges { checkpoint, limit } => {

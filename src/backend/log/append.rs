@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     format::NOT_IN_ROW,
     inspect,
     limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
+    refusal::Refusal,
     replica::Position,
 };
 
@@ -36,11 +36,11 @@ pub(super) struct Commit {
 
 impl Commit {
     /// Whether a document whose log will have so many bytes may be changed beside the others. One alone always may.
-    fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Failure> {
+    fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Refusal> {
         let others = self.changed.iter().filter(|(other, _)| *other != id);
         let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));
         if count > 0 && all > COMMIT_BYTES {
-            return Err(Failure::too_large(
+            return Err(Refusal::too_large(
                 "the documents of one commit would be too large to be pulled together: send this one again by itself",
                 COMMIT_BYTES,
             ));
@@ -102,7 +102,7 @@ impl Log {
         chunks: Vec<Whole>,
         new_row: NewRow,
         commit: &mut Commit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let mut changes = Vec::with_capacity(chunks.len());
         for Whole { bytes, pieces, hash } in chunks {
             changes.push(NewChange { change: inspect::change(&bytes)?, bytes: pieces, hash });
@@ -117,7 +117,7 @@ impl Log {
         changes: Vec<NewChange>,
         new_row: NewRow,
         commit: &mut Commit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let Target { collection, id, .. } = target;
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();

@@ -7,12 +7,10 @@ use automerge::{Automerge, ChangeHash};
 use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::TableRow};
 use crate::{
     DocumentId,
-    backend::{
-        failure::Failure,
-        limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
-    },
+    backend::limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
     inspect,
     limits::{CHANGE_BYTES, ORDINAL_STEP},
+    refusal::Refusal,
     replica::Position,
 };
 
@@ -36,8 +34,8 @@ impl Log {
             }
             let merged = match cached.map_or_else(|| merge::load(known, document), Ok) {
                 Ok(merged) => merged,
-                Err(failure) => {
-                    warn(&name, &id, &failure);
+                Err(refusal) => {
+                    warn(&name, &id, &refusal);
                     continue;
                 }
             };
@@ -45,8 +43,8 @@ impl Log {
             self.merged.put(&name, &id, merged, document.bytes);
             let TableRow { fields, deleted } = match row {
                 Ok(row) => row,
-                Err(failure) => {
-                    warn(&name, &id, &failure);
+                Err(refusal) => {
+                    warn(&name, &id, &refusal);
                     continue;
                 }
             };
@@ -83,7 +81,7 @@ impl Log {
             match self.compact(&name, &id, COMPACT_TAIL) {
                 Ok(records) if records.is_empty() => {}
                 Ok(records) => return records,
-                Err(failure) => warn(&name, &id, &failure),
+                Err(refusal) => warn(&name, &id, &refusal),
             }
         }
         Vec::new()
@@ -94,7 +92,7 @@ impl Log {
     ///
     /// A snapshot in parts takes that place and those right before it, which are kept free: no reader can be between them who has not read a
     /// part of it.
-    pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Failure> {
+    pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Refusal> {
         let Some(known) = self.collections.get(name) else {
             return Ok(Vec::new());
         };
@@ -129,7 +127,7 @@ impl Log {
         let covered = document.history.covered(changes);
         let expected: BTreeSet<ChangeHash> = covered.iter().map(|covered| covered.hash).collect();
         if hashes(&prefix)? != expected || hashes(&merge::load_bytes(&snapshot, document)?)? != expected {
-            return Err(Failure::invalid_change(
+            return Err(Refusal::invalid_change(
                 "its snapshot does not hold what it should; the log keeps the changes",
             ));
         }
@@ -198,13 +196,13 @@ fn places(last: Position, count: usize) -> Option<Vec<Position>> {
     Some((first..=last.ordinal).map(|ordinal| Position { ts: last.ts, ordinal }).collect())
 }
 
-fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Failure> {
+fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Refusal> {
     Ok(inspect::guarded("read", || document.get_changes(&[]).iter().map(automerge::Change::hash).collect())?)
 }
 
-fn warn(collection: &str, document: &DocumentId, failure: &Failure) {
+fn warn(collection: &str, document: &DocumentId, refusal: &Refusal) {
     tracing::warn!(
         target: "bevy_convex_replicate::backend",
-        collection, %document, %failure, "a document cannot be looked after"
+        collection, %document, %refusal, "a document cannot be looked after"
     );
 }

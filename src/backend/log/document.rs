@@ -9,7 +9,11 @@ use automerge::{ActorId, Change, ChangeHash};
 use convex::Value;
 
 use super::record::{Covered, DocumentRecord};
-use crate::{DocumentId, backend::failure::Failure, replica::Position};
+use crate::{
+    DocumentId,
+    refusal::{Refusal, RefusalCode},
+    replica::Position,
+};
 
 /// A document: which changes it has, where their bytes are in the log, and its row.
 #[derive(Clone, Debug)]
@@ -173,7 +177,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// Whether the change is new; or why it is refused.
-    pub fn admit(&mut self, change: &Change) -> Result<bool, Failure> {
+    pub fn admit(&mut self, change: &Change) -> Result<bool, Refusal> {
         let hash = change.hash();
         if self.history.has(&hash) || self.changes.contains_key(&hash) {
             return Ok(false);
@@ -181,8 +185,8 @@ impl<'a> Overlay<'a> {
         let mut deepest = 0;
         for dependency in change.deps() {
             let Some(max_op) = self.changes.get(dependency).or_else(|| self.history.changes.get(dependency)) else {
-                return Err(Failure::new(
-                    "missingDependencies",
+                return Err(Refusal::new(
+                    RefusalCode::MissingDependencies,
                     format!("change {hash} depends on {dependency}, which the log does not have"),
                 ));
             };
@@ -191,16 +195,16 @@ impl<'a> Overlay<'a> {
         let actor = change.actor_id();
         let (known, last) = self.actors.get(actor).copied().unwrap_or_else(|| self.history.actor(actor));
         match change.seq() {
-            0 => return Err(Failure::invalid_change("sequence numbers start at 1")),
+            0 => return Err(Refusal::invalid_change("sequence numbers start at 1")),
             seq if seq <= known => {
-                return Err(Failure::new(
-                    "reusedSequence",
+                return Err(Refusal::new(
+                    RefusalCode::ReusedSequence,
                     format!("actor {actor} has another change with sequence number {seq}"),
                 ));
             }
             seq if seq > known + 1 => {
-                return Err(Failure::new(
-                    "missingDependencies",
+                return Err(Refusal::new(
+                    RefusalCode::MissingDependencies,
                     format!("change {hash} is number {seq} of its actor, of which the log has {known}"),
                 ));
             }
@@ -208,7 +212,7 @@ impl<'a> Overlay<'a> {
         }
         let start = change.start_op().get();
         if start <= deepest || start <= last {
-            return Err(Failure::invalid_change("its operations have numbers that earlier ones have"));
+            return Err(Refusal::invalid_change("its operations have numbers that earlier ones have"));
         }
         let covered = covered(change);
         self.outside.extend(change.deps().iter().filter(|dependency| !self.changes.contains_key(*dependency)));

@@ -11,13 +11,11 @@ use convex::Value;
 use super::{Collection, Document};
 use crate::{
     DocumentId,
-    backend::{
-        failure::Failure,
-        limits::{MERGED_BYTES, MERGED_DOCUMENTS},
-    },
+    backend::limits::{MERGED_BYTES, MERGED_DOCUMENTS},
     format,
     inspect::guarded,
     limits::{DOCUMENT_BYTES, ROW_NESTING},
+    refusal::Refusal,
     replica::sound,
 };
 
@@ -73,14 +71,14 @@ pub(super) fn bytes(collection: &Collection, document: &Document) -> Vec<u8> {
 }
 
 /// A document as the log has it.
-pub(super) fn load(collection: &Collection, document: &Document) -> Result<Automerge, Failure> {
+pub(super) fn load(collection: &Collection, document: &Document) -> Result<Automerge, Refusal> {
     load_bytes(&bytes(collection, document), document)
 }
 
 /// The same from bytes that stand for all of `document`'s changes, or those of `history`.
-pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge, Failure> {
+pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge, Refusal> {
     let unreadable = |reason: String| {
-        Failure::invalid_change(format!("what the log has of the document cannot be read ({reason})"))
+        Refusal::invalid_change(format!("what the log has of the document cannot be read ({reason})"))
             .of(document.id.as_str())
     };
     guarded("load", || Automerge::load(bytes))?.map_err(|error| unreadable(error.to_string()))
@@ -99,7 +97,7 @@ impl Tried {
         stored: Option<(&Collection, &Document)>,
         cached: Option<Automerge>,
         changes: Vec<Change>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Refusal> {
         if let ([first], None) = (&*changes, stored)
             // A larger one is to be measured as a document.
             && first.raw_bytes().len() <= DOCUMENT_BYTES
@@ -118,12 +116,12 @@ impl Tried {
             merged.apply_changes(changes)?;
             Ok(&*merged)
         })
-        .map_err(|reason| Failure::invalid_change(format!("it does not fit the document: {reason}")))?;
+        .map_err(|reason| Refusal::invalid_change(format!("it does not fit the document: {reason}")))?;
         Ok(Self::Document(merged))
     }
 
     /// The root fields, as plain values.
-    pub fn fields(&self) -> Result<BTreeMap<String, Value>, Failure> {
+    pub fn fields(&self) -> Result<BTreeMap<String, Value>, Refusal> {
         match self {
             Self::Plain(fields) => Ok(fields.clone()),
             Self::Document(merged) => fields(merged),
@@ -132,10 +130,10 @@ impl Tried {
 }
 
 /// Whether a document is small enough for every backend to load and compact it.
-pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
+pub(super) fn check_size(merged: &Automerge) -> Result<(), Refusal> {
     let bytes = guarded("save", || merged.save())?.len();
     if bytes > DOCUMENT_BYTES {
-        return Err(Failure::too_large(
+        return Err(Refusal::too_large(
             format!("the document would have {bytes} bytes; move some of it to another"),
             DOCUMENT_BYTES,
         ));
@@ -144,14 +142,14 @@ pub(super) fn check_size(merged: &Automerge) -> Result<(), Failure> {
 }
 
 /// The root fields of a document, as plain values.
-pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Failure> {
+pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Refusal> {
     // A level more than a row may have, so that what is left out of the row is seen to be there.
     root(&guarded("read", || format::read_levels(merged, ROW_NESTING + 1))?)
 }
 
-fn root(value: &format::Value) -> Result<BTreeMap<String, Value>, Failure> {
+fn root(value: &format::Value) -> Result<BTreeMap<String, Value>, Refusal> {
     match value.to_convex() {
         Value::Object(fields) => Ok(fields),
-        _ => Err(Failure::invalid_change("the document's root is not a map")),
+        _ => Err(Refusal::invalid_change("the document's root is not a map")),
     }
 }

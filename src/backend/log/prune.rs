@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Collection, Log, Record};
-use crate::{DocumentId, backend::failure::Failure, replica::Position};
+use crate::{
+    DocumentId,
+    refusal::{Refusal, RefusalCode},
+    replica::Position,
+};
 
 /// What a collection remembers of the documents that it has forgotten.
 #[derive(Default)]
@@ -121,12 +125,13 @@ impl Log {
     }
 
     /// Refuses what was pruned: it would be a new document with an old name, of which others have a history that this log lacks.
-    pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Failure> {
+    pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Refusal> {
         match self.has_pruned(collection, &DocumentId::new(id)) {
             false => Ok(()),
-            true => {
-                Err(Failure::new("pruned", format!("document {id:?} was deleted so long ago that its history is gone")))
-            }
+            true => Err(Refusal::new(
+                RefusalCode::Pruned,
+                format!("document {id:?} was deleted so long ago that its history is gone"),
+            )),
         }
     }
 

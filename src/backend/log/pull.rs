@@ -5,8 +5,8 @@ use std::{ops::Bound, sync::Arc};
 use super::{Log, LogRow};
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
+    refusal::{Refusal, RefusalCode},
     replica::{Part, Position},
 };
 
@@ -42,10 +42,10 @@ pub(in crate::backend) struct LogDelta {
 
 impl Log {
     /// The published rows after a checkpoint.
-    pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Failure> {
+    pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Refusal> {
         let unknown = || {
-            Failure::new(
-                "checkpointUnknown",
+            Refusal::new(
+                RefusalCode::CheckpointUnknown,
                 "this log never gave out that checkpoint: start from the beginning and offer everything again",
             )
         };
@@ -68,8 +68,8 @@ impl Log {
         // It may have missed a delete, also later in the same commit: unless a page that was given out since ends there, as its reader says, who began after the pruning and is on
         // the way.
         if checkpoint.ts > 0 && args.pruned != pruned && gone.is_some_and(|gone| checkpoint < gone) {
-            return Err(Failure::new(
-                "checkpointUnknown",
+            return Err(Refusal::new(
+                RefusalCode::CheckpointUnknown,
                 "documents deleted since that checkpoint are gone from this log: start from the beginning and offer everything again",
             ));
         }

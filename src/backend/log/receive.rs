@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use super::{Log, Record, Waiting, append::Commit, push::Chunk};
 use crate::{
     DocumentId,
-    backend::{failure::Failure, limits::WAITING_BYTES},
+    backend::limits::WAITING_BYTES,
     limits::{CHANGE_BYTES, CHUNK_BYTES},
+    refusal::Refusal,
     replica::Part,
 };
 
@@ -46,7 +47,7 @@ impl Log {
         id: &DocumentId,
         chunks: Vec<Chunk>,
         now: i64,
-    ) -> Result<Received, Failure> {
+    ) -> Result<Received, Refusal> {
         let known = self.collections.get(collection);
         let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
         let mut received = Received {
@@ -56,7 +57,7 @@ impl Log {
         };
         for chunk in chunks {
             if chunk.bytes.len() > CHUNK_BYTES {
-                return Err(Failure::too_large(
+                return Err(Refusal::too_large(
                     format!("a chunk in one piece has {} bytes; send it in parts", chunk.bytes.len()),
                     CHUNK_BYTES,
                 ));
@@ -69,21 +70,21 @@ impl Log {
             let part =
                 part.filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
             if part.count as usize > CHANGE_BYTES / CHUNK_BYTES {
-                return Err(Failure::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
+                return Err(Refusal::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
             }
             if !whole.is_some_and(|whole| whole.contains(&part.hash)) {
                 received.add(part, chunk.bytes)?;
             }
         }
         if received.waiting.values().map(Waiting::bytes).sum::<usize>() > WAITING_BYTES {
-            return Err(Failure::too_large("too many bytes wait for their missing parts", WAITING_BYTES));
+            return Err(Refusal::too_large("too many bytes wait for their missing parts", WAITING_BYTES));
         }
         Ok(received)
     }
 }
 
 impl Received {
-    fn add(&mut self, part: Part, bytes: Arc<[u8]>) -> Result<(), Failure> {
+    fn add(&mut self, part: Part, bytes: Arc<[u8]>) -> Result<(), Refusal> {
         let waiting =
             self.waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
         if waiting.count != part.count {
@@ -156,6 +157,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-fn misfit(reason: &str) -> Failure {
-    Failure::invalid_change(format!("a part does not fit the others: {reason}"))
+fn misfit(reason: &str) -> Refusal {
+    Refusal::invalid_change(format!("a part does not fit the others: {reason}"))
 }

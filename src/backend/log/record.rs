@@ -8,8 +8,8 @@ use convex::Value;
 use super::document::covered;
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     inspect::guarded,
+    refusal::Refusal,
     replica::{Part, Position},
 };
 
@@ -78,9 +78,9 @@ pub(in crate::backend) struct Committed<T> {
 
 impl Covered {
     /// The changes in a snapshot of the log's own. To store them beside it would take many times its bytes, anew with each compaction.
-    pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Failure> {
+    pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Refusal> {
         let snapshot = guarded("load", || Automerge::load(bytes))?
-            .map_err(|error| Failure::invalid_change(format!("it cannot be loaded: {error}")))?;
+            .map_err(|error| Refusal::invalid_change(format!("it cannot be loaded: {error}")))?;
         Ok(guarded("read", || snapshot.get_changes(&[]).iter().map(covered).collect())?)
     }
 }

@@ -121,7 +121,7 @@ impl Restore {
             };
             if let Some(bytes) = change {
                 let change =
-                    inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.to_string()))?;
+                    inspect::change(&bytes).map_err(|refusal| damage(&name, &row.document, &refusal.to_string()))?;
                 document.history.remember(&covered(&change));
             }
         }

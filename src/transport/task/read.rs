@@ -6,7 +6,7 @@ use super::{State, Task};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    replica::Refusal,
+    refusal::{Refusal, RefusalCode},
     transport::{
         Notice,
         follow::{Follow, Key, OPEN_BYTES, Outcome},
@@ -80,7 +80,7 @@ impl Task {
             self.tell(Notice::Page(page));
         }
         let Some(refusal) = outcome.refusal else { return };
-        if refusal.code != wire::UNAUTHENTICATED {
+        if refusal.code != RefusalCode::Unauthenticated {
             self.reconnect.proved();
             self.tell(Notice::PullRefused { collection, refusal });
         } else if let Some(refusal) = self.unauthenticated(Source::Pull(collection), refusal) {

@@ -4,7 +4,8 @@ use convex::FunctionResult;
 
 use super::{State, Task, unknown_collection};
 use crate::{
-    replica::{Push, Refusal},
+    refusal::Refusal,
+    replica::Push,
     transport::{
         Notice,
         outgoing::{Heard, Next, Outgoing},

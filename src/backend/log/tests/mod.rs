@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, transaction::Transactable};
 
 use super::*;
+use crate::refusal::RefusalCode;
 
 /// A replica that writes one document.
 struct Replica {

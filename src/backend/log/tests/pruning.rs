@@ -101,7 +101,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     gone.extend(prune(&mut log, 700));
     assert!(log.has_pruned("c", &DocumentId::new("d")) && log.has_pruned("c", &DocumentId::new("sure")));
     let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
-    assert_eq!(refused.code, "checkpointUnknown");
+    assert_eq!(refused.code, RefusalCode::CheckpointUnknown);
 
     // Whoever begins now is told something else, and so after a restart.
     let begins = ask(&log, Position::default(), None).unwrap();

@@ -26,9 +26,12 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
             let again = Automerge::load(&opened.save()).unwrap();
             match &answer.results[0].1 {
                 Ok(()) => assert_eq!(again.get_heads(), [hash]),
-                Err(failure) => {
+                Err(refusal) => {
                     refused += 1;
-                    assert!(["invalidChange", "forbiddenField"].contains(&failure.code), "{failure:?}");
+                    assert!(
+                        [RefusalCode::InvalidChange, RefusalCode::ForbiddenField].contains(&refusal.code),
+                        "{refusal:?}"
+                    );
                     assert_eq!(again.get_heads(), base.get_heads());
                     let convex::Value::Object(row) = &log.rows("c")[0].1 else { panic!("a row is an object") };
                     assert_eq!(row["version"], convex::Value::Float64(1.0));
@@ -134,7 +137,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
         result.err()
     });
     let refused = refused.expect("what does not compress is over the limit at some time");
-    assert_eq!((refused.code, refused.limit), ("tooLarge", Some(DOCUMENT_BYTES as u64)));
+    assert_eq!((refused.code, refused.limit), (RefusalCode::TooLarge, Some(DOCUMENT_BYTES as u64)));
     assert_eq!(accepted, DOCUMENT_BYTES / 150_100, "as many as fit");
     // What was there is whole, and takes what is small.
     log.publish();

@@ -42,7 +42,7 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
         }
         let mut impostor = Replica::new(1);
         let refused = log.push_changes("c", impostor.edit(99), 0).unwrap();
-        assert_eq!(refused.answer.results[0].1.as_ref().unwrap_err().code, "reusedSequence");
+        assert_eq!(refused.answer.results[0].1.as_ref().unwrap_err().code, RefusalCode::ReusedSequence);
         assert_eq!(pull(log, Position::default(), &[4]).len(), 4);
     }
 }

@@ -1,38 +1,29 @@
-//! Why a call or a document is refused: the wire's codes.
+//! How the backend makes refusals.
 
 use std::collections::BTreeMap;
 
 use convex::Value;
 
-use crate::inspect::ChunkError;
+use crate::{
+    inspect::ChunkError,
+    refusal::{Refusal, RefusalCode},
+};
 
-/// A refusal, as `docs/wire.md` lists them. A whole call that fails carries it as the data of a `ConvexError`.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// E.g. `missingDependencies`.
-    pub code: &'static str,
-    /// What happened, for people.
-    pub message: String,
-    /// The document it is about.
-    pub document: Option<String>,
-    /// The bound that was crossed.
-    pub limit: Option<u64>,
-}
-
-impl Failure {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), document: None, limit: None }
-    }
-
+impl Refusal {
     pub(super) fn invalid_change(message: impl Into<String>) -> Self {
-        Self::new("invalidChange", message)
+        Self::new(RefusalCode::InvalidChange, message)
     }
 
     pub(super) fn too_large(message: impl Into<String>, limit: usize) -> Self {
-        Self { limit: Some(limit as u64), ..Self::new("tooLarge", message) }
+        Self::new(RefusalCode::TooLarge, message).over(limit as u64)
     }
 
+    /// The same, because this bound was crossed.
+    pub(super) fn over(self, limit: u64) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// The same, about this document.
     pub(super) fn of(self, document: &str) -> Self {
         Self { document: Some(document.to_owned()), ..self }
     }
@@ -40,7 +31,7 @@ impl Failure {
     /// The fields that results of `pushChanges` and error data share.
     pub(super) fn fields(&self) -> BTreeMap<String, Value> {
         let mut fields = BTreeMap::from([
-            ("code".to_owned(), Value::from(self.code)),
+            ("code".to_owned(), Value::from(self.code.as_str())),
             ("message".to_owned(), Value::from(self.message.clone())),
         ]);
         if let Some(limit) = self.limit {
@@ -59,12 +50,12 @@ impl Failure {
     }
 }
 
-impl From<ChunkError> for Failure {
+impl From<ChunkError> for Refusal {
     fn from(error: ChunkError) -> Self {
         let message = error.to_string();
         match error {
             ChunkError::Invalid(_) => Self::invalid_change(message),
-            ChunkError::TooLarge { limit, .. } => Self { limit: Some(limit), ..Self::new("tooLarge", message) },
+            ChunkError::TooLarge { limit, .. } => Self::new(RefusalCode::TooLarge, message).over(limit),
         }
     }
 }
