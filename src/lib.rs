@@ -116,6 +116,11 @@ pub mod replica;
 pub mod simulation;
 pub mod store;
 pub mod transport;
+#[cfg_attr(
+    not(any(feature = "backend", test)),
+    expect(dead_code, reason = "the half of the wire that only a backend speaks")
+)]
+mod wire;
 pub mod worker;
 
 pub use id::{CollectionIndex, DocumentId, DocumentKey};

@@ -26,7 +26,6 @@ mod server;
 pub(crate) mod simulated;
 mod store;
 mod turns;
-mod validator;
 mod writer;
 
 use std::{

@@ -1,9 +1,5 @@
 //! How the backend makes refusals.
 
-use std::collections::BTreeMap;
-
-use convex::Value;
-
 use crate::{
     inspect::ChunkError,
     refusal::{Refusal, RefusalCode},
@@ -26,27 +22,6 @@ impl Refusal {
     /// The same, about this document.
     pub(super) fn of(self, document: &str) -> Self {
         Self { document: Some(document.to_owned()), ..self }
-    }
-
-    /// The fields that results of `pushChanges` and error data share.
-    pub(super) fn fields(&self) -> BTreeMap<String, Value> {
-        let mut fields = BTreeMap::from([
-            ("code".to_owned(), Value::from(self.code.as_str())),
-            ("message".to_owned(), Value::from(self.message.clone())),
-        ]);
-        if let Some(limit) = self.limit {
-            fields.insert("limit".to_owned(), Value::Float64(limit as f64));
-        }
-        fields
-    }
-
-    /// The data of a `ConvexError`.
-    pub(super) fn data(&self) -> Value {
-        let mut fields = self.fields();
-        if let Some(document) = &self.document {
-            fields.insert("document".to_owned(), Value::from(document.clone()));
-        }
-        Value::Object(fields)
     }
 }
 

@@ -12,10 +12,11 @@ use convex::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End, wire};
+use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End};
 use crate::{
     CollectionIndex,
     refusal::{Refusal, RefusalCode},
+    wire::{self, Function, FunctionName},
 };
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
@@ -186,7 +187,8 @@ impl Connection {
     /// Asks once how many documents a collection has; a deployment that does not say is as good.
     pub(super) fn count(&mut self, collection: CollectionIndex, name: &str) {
         let mut client = self.client.clone();
-        let (function, arguments) = (format!("{name}:changeStream"), wire::count_arguments(name));
+        let function = Function { module: name, name: FunctionName::ChangeStream }.to_string();
+        let arguments = wire::count_arguments(name);
         if check_name(&function).is_err() {
             return;
         }

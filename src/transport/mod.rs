@@ -11,7 +11,7 @@
 //! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
-//! - `wire`: the wire's values, believed only after a look.
+//! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
 //! `endpoint` and `connection` are what touches the network. The official client connects again on its own for ever, piles
 //! up mutations meanwhile and sends them all later; so it is used only while it is connected, dropped with its first connection, and a new one is
@@ -26,7 +26,6 @@ mod reconnect;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
-mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -36,6 +35,7 @@ use crate::{
     CollectionIndex,
     refusal::Refusal,
     replica::{Checkpoint, Page, Push, PushAnswer, PushNumber},
+    wire,
 };
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Notice,
-    wire::{self, Function, Piece},
+    wire::{self, Function, FunctionName, Piece},
 };
 use crate::{
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
@@ -88,7 +88,7 @@ impl Outgoing {
 
     /// The function to call.
     pub(super) fn function(&self) -> Function<'_> {
-        Function { module: &self.collection, name: "pushChanges" }
+        Function { module: &self.collection, name: FunctionName::PushChanges }
     }
 
     /// What the notice is when the connection ends before this is through.

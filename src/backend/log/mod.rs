@@ -54,9 +54,7 @@ use crate::{
 };
 
 pub(super) use self::{
-    original::{DocumentPage, PutDocument, StreamState},
-    pull::{LogPage, PullDeltas},
-    push::{Chunk, PushAnswer, PushChanges, PushedDocument},
+    original::StreamState,
     record::{Committed, Covered, DocumentRecord, Record, Row},
     restore::{Damage, Restore},
 };

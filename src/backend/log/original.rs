@@ -14,33 +14,8 @@ use crate::{
     DocumentId, inspect,
     limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
     refusal::{Refusal, RefusalCode},
+    wire::{DocumentPage, PutDocument, WholeDocument},
 };
-
-/// The arguments of `insertDocument` and `updateDocument` that are believed.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PutDocument {
-    pub id: String,
-    pub bytes: Vec<u8>,
-}
-
-/// A page of whole documents.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct DocumentPage {
-    pub documents: Vec<WholeDocument>,
-    /// Microseconds.
-    pub checkpoint: f64,
-    pub has_more: bool,
-}
-
-/// A whole document.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct WholeDocument {
-    pub id: DocumentId,
-    pub bytes: Vec<u8>,
-    pub version: usize,
-    /// Microseconds.
-    pub timestamp: f64,
-}
 
 /// What `changeStream` tells of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,44 +1,14 @@
 //! `pullDeltas`.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
 use super::{Log, LogRow};
 use crate::{
-    DocumentId,
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
     refusal::{Refusal, RefusalCode},
-    replica::{Part, Position},
+    replica::Position,
+    wire::{LogChunk, LogPage, PullDeltas},
 };
-
-/// The arguments of `pullDeltas`.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PullDeltas {
-    /// Exclusive. `None`: something that no log ever gave out.
-    pub checkpoint: Option<Position>,
-    pub limit: Option<f64>,
-    pub scope: Option<String>,
-    /// What the page before said of how far the log was pruned.
-    pub pruned: Option<i64>,
-}
-
-/// A page of the log.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct LogPage {
-    pub deltas: Vec<LogDelta>,
-    pub checkpoint: Position,
-    pub has_more: bool,
-    /// How far the log was pruned: the commit of the newest tombstone that is gone. To be repeated with the next question.
-    pub pruned: Option<i64>,
-}
-
-/// A row of a page.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct LogDelta {
-    pub position: Position,
-    pub document: DocumentId,
-    pub bytes: Arc<[u8]>,
-    pub part: Option<Part>,
-}
 
 impl Log {
     /// The published rows after a checkpoint.
@@ -125,7 +95,7 @@ impl Filling {
         }
         self.bytes = bytes;
         self.page.checkpoint = position;
-        self.page.deltas.push(LogDelta {
+        self.page.deltas.push(LogChunk {
             position,
             document: row.document.clone(),
             bytes: row.bytes.clone(),

@@ -12,38 +12,11 @@ use crate::{
     DocumentId,
     limits::{DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
     refusal::{Refusal, RefusalCode},
-    replica::Part,
+    wire::{DocumentChanges, PushChanges},
 };
 
-/// The arguments of `pushChanges`.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushChanges {
-    pub documents: Vec<PushedDocument>,
-    pub scope: Option<String>,
-}
-
-/// A document of a push.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushedDocument {
-    pub id: String,
-    pub changes: Vec<Chunk>,
-    pub fields: Option<Value>,
-    pub removed: Vec<String>,
-}
-
-/// A change, or a part of one.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct Chunk {
-    pub bytes: Arc<[u8]>,
-    /// `None` within: the part's numbers make no sense.
-    pub part: Option<Option<Part>>,
-}
-
-/// The answer to a push: one result per document, in order.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushAnswer {
-    pub results: Vec<(String, Result<(), Refusal>)>,
-}
+/// Per document of a push, in order, whether the log has its changes.
+pub(in crate::backend) type PushResults = Vec<(String, Result<(), Refusal>)>;
 
 impl Log {
     /// Appends a batch of documents' changes.
@@ -52,7 +25,7 @@ impl Log {
         collection: &str,
         args: PushChanges,
         now: i64,
-    ) -> Result<Committed<PushAnswer>, Refusal> {
+    ) -> Result<Committed<PushResults>, Refusal> {
         check_push(&args)?;
         let collection = self.name(collection);
         let scope: Option<Arc<str>> = args.scope.map(Into::into);
@@ -63,14 +36,14 @@ impl Log {
             let result = self.push_document(&collection, scope.as_ref(), document, &mut commit);
             results.push((id, result));
         }
-        Ok(self.end(&collection, commit, PushAnswer { results }))
+        Ok(self.end(&collection, commit, results))
     }
 
     fn push_document(
         &mut self,
         collection: &Arc<str>,
         scope: Option<&Arc<str>>,
-        pushed: PushedDocument,
+        pushed: DocumentChanges,
         commit: &mut Commit,
     ) -> Result<(), Refusal> {
         check_id(&pushed.id)?;

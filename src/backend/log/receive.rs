@@ -4,13 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
-use super::{Log, Record, Waiting, append::Commit, push::Chunk};
+use super::{Log, Record, Waiting, append::Commit};
 use crate::{
     DocumentId,
     backend::limits::WAITING_BYTES,
     limits::{CHANGE_BYTES, CHUNK_BYTES},
     refusal::Refusal,
     replica::Part,
+    wire::Chunk,
 };
 
 /// A chunk's bytes as log rows: one, or its parts.
@@ -68,7 +69,7 @@ impl Log {
                 continue;
             };
             let part =
-                part.filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
+                part.ok().filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
             if part.count as usize > CHANGE_BYTES / CHUNK_BYTES {
                 return Err(Refusal::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
             }

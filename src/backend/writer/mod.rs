@@ -18,13 +18,14 @@ use tokio::sync::watch;
 use self::jobs::Mutate;
 pub(super) use self::jobs::{Job, Jobs, Reply};
 use super::{
-    function::{self, CallError, Mutation},
+    function::{CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
     room::Room,
     store::Store,
     turns::Turns,
 };
+use crate::wire;
 
 /// The log, shared with those who read it.
 #[derive(Clone)]
@@ -367,15 +368,15 @@ fn mutate(
     Ok(match mutation {
         Mutation::Push(args) => {
             let (answer, ts) = taken(log.push_changes(collection, args, now)?, records);
-            (function::push_answer(answer, log.epoch()), ts)
+            (wire::push_results(log.epoch(), answer), ts)
         }
         Mutation::Put(args) => {
             let ((), ts) = taken(log.put_document(collection, args, now)?, records);
-            (function::success(), ts)
+            (wire::success(), ts)
         }
         Mutation::Delete { id } => {
             let ((), ts) = taken(log.delete_document(collection, &id, rand::random(), now)?, records);
-            (function::success(), ts)
+            (wire::success(), ts)
         }
     })
 }

@@ -11,7 +11,7 @@ use crate::{
         Notice,
         follow::{Follow, Key, OPEN_BYTES, Outcome},
         reconnect::{End, Source, Verdict},
-        wire::{self, Function, PageView},
+        wire::{self, Function, FunctionName, PageView},
     },
 };
 
@@ -106,5 +106,5 @@ impl Task {
 
 fn pull_function(collections: &[String], collection: CollectionIndex) -> Function<'_> {
     let module = collections.get(usize::from(collection.0)).map_or("", String::as_str);
-    Function { module, name: "pullDeltas" }
+    Function { module, name: FunctionName::PullDeltas }
 }

@@ -24,7 +24,7 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
             let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
             let opened = Automerge::load(&whole.bytes).unwrap();
             let again = Automerge::load(&opened.save()).unwrap();
-            match &answer.results[0].1 {
+            match &answer[0].1 {
                 Ok(()) => assert_eq!(again.get_heads(), [hash]),
                 Err(refusal) => {
                     refused += 1;
@@ -123,7 +123,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     };
     for value in 0..40 {
         let answer = log.push_changes("c", rewritten(&mut history, value), i64::from(value)).unwrap().answer;
-        assert_eq!(answer.results, [("d".to_owned(), Ok(()))], "{value}");
+        assert_eq!(answer, [("d".to_owned(), Ok(()))], "{value}");
     }
     let bytes = log.size().3;
     assert!(bytes > DOCUMENT_BYTES, "{bytes}");
@@ -132,7 +132,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     let mut replica = Replica::new(2);
     let mut accepted = 0;
     let refused = (1..60).find_map(|seed| {
-        let result = log.push_changes("c", noise(&mut replica, seed), seed as i64).unwrap().answer.results.remove(0).1;
+        let result = log.push_changes("c", noise(&mut replica, seed), seed as i64).unwrap().answer.remove(0).1;
         accepted += usize::from(result.is_ok());
         result.err()
     });
@@ -146,5 +146,5 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     let mut other = Replica::new(3);
     other.merge(&log);
     let answer = log.push_changes("c", other.edit(1), 100).unwrap().answer;
-    assert_eq!(answer.results, [("d".to_owned(), Ok(()))]);
+    assert_eq!(answer, [("d".to_owned(), Ok(()))]);
 }
