@@ -1,8 +1,8 @@
 //! How the backend makes refusals.
 
 use crate::{
-    inspect::ChunkError,
-    refusal::{Refusal, RefusalCode},
+    chunk::inspect::ChunkError,
+    record::{Refusal, RefusalCode},
 };
 
 impl Refusal {

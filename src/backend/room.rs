@@ -1,7 +1,7 @@
 //! How large the log may become.
 
 use super::store::Store;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::record::{Refusal, RefusalCode};
 
 /// How much may still be written.
 pub(super) struct Room {

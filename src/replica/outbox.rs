@@ -9,13 +9,8 @@ use std::{
 
 use automerge::ChangeHash;
 
-use super::event::{PushedDocument, UnsentDocument};
-use crate::{
-    DocumentId,
-    format::Value,
-    inspect, limits,
-    refusal::{Refusal, RefusalCode},
-};
+use super::event::{PushedDocument, Refusal, RefusalCode, UnsentDocument};
+use crate::{DocumentId, chunk::inspect, format::Value, limits};
 
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;

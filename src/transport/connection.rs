@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End};
 use crate::{
     CollectionIndex,
-    refusal::{Refusal, RefusalCode},
+    record::{Refusal, RefusalCode},
     wire::{self, Function, FunctionName},
 };
 

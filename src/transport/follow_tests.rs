@@ -4,7 +4,7 @@ use convex::Value;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{refusal::RefusalCode, transport::wire::bad_answer};
+use crate::{record::RefusalCode, transport::wire::bad_answer};
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 

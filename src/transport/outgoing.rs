@@ -8,9 +8,9 @@ use super::{
     wire::{self, Function, FunctionName, Piece},
 };
 use crate::{
+    chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
-    refusal::{Refusal, RefusalCode},
-    replica::{Part, Push, PushAnswer},
+    record::{Push, PushAnswer, Refusal, RefusalCode},
 };
 
 /// A push on its way: which mutations it takes, and what became of its documents.

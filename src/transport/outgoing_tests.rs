@@ -5,7 +5,6 @@ use automerge::ChangeHash;
 use super::*;
 use crate::{
     CollectionIndex, DocumentId, format,
-    refusal::RefusalCode,
     replica::{PushNumber, PushedDocument},
 };
 

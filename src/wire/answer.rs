@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use convex::{FunctionResult, Value};
 
 use super::{function::Function, refusal};
-use crate::{
-    refusal::{Refusal, RefusalCode},
-    replica::Position,
-};
+use crate::record::{Position, Refusal, RefusalCode};
 
 /// How Convex says that there is no such function.
 pub(crate) const NO_FUNCTION: &str = "Could not find public function";

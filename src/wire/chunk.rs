@@ -10,8 +10,8 @@ use super::{
     validator::{Validator, object, optional, required},
 };
 use crate::{
-    refusal::Refusal,
-    replica::{Part, Position},
+    chunk::Part,
+    record::{Position, Refusal},
 };
 
 /// A chunk on its way up, or a part of one: what a client encodes.

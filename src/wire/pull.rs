@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     DocumentId,
+    chunk::Part,
     limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES},
-    refusal::Refusal,
-    replica::{Part, Position, PulledChunk},
+    record::{Position, PulledChunk, Refusal},
 };
 
 /// The arguments, as a backend decodes them.

@@ -14,8 +14,7 @@ use super::{
 use crate::{
     DocumentId, format,
     limits::{LIST_ELEMENTS, NESTING, OBJECT_FIELDS, is_field_name},
-    refusal::Refusal,
-    replica::PushedDocument,
+    record::{PushedDocument, Refusal},
 };
 
 /// The arguments, as a backend decodes them.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use convex::Value;
 
-use crate::refusal::Refusal;
+use crate::record::Refusal;
 
 /// The data of the `ConvexError` that a refused call fails with.
 pub(crate) fn error_data(refusal: &Refusal) -> Value {

@@ -9,7 +9,7 @@ pub(super) use self::answer::Answer;
 use super::{limits::PATH_BYTES, log::Log};
 use crate::{
     limits::SCOPE_BYTES,
-    refusal::Refusal,
+    record::Refusal,
     wire::{self, FunctionName, PullChanges, PullDeltas, PushChanges, PutDocument},
 };
 

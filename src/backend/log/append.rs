@@ -17,11 +17,10 @@ use super::{
 };
 use crate::{
     DocumentId,
+    chunk::inspect,
     format::NOT_IN_ROW,
-    inspect,
     limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
-    refusal::Refusal,
-    replica::Position,
+    record::{Position, Refusal},
 };
 
 /// A commit in the making.

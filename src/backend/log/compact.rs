@@ -8,10 +8,9 @@ use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::T
 use crate::{
     DocumentId,
     backend::limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
-    inspect,
+    chunk::inspect,
     limits::{CHANGE_BYTES, ORDINAL_STEP},
-    refusal::Refusal,
-    replica::Position,
+    record::{Position, Refusal},
 };
 
 impl Log {

@@ -11,8 +11,7 @@ use convex::Value;
 use super::record::{Covered, DocumentRecord};
 use crate::{
     DocumentId,
-    refusal::{Refusal, RefusalCode},
-    replica::Position,
+    record::{Position, Refusal, RefusalCode},
 };
 
 /// A document: which changes it has, where their bytes are in the log, and its row.

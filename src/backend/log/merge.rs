@@ -12,11 +12,10 @@ use super::{Collection, Document};
 use crate::{
     DocumentId,
     backend::limits::{MERGED_BYTES, MERGED_DOCUMENTS},
+    chunk::{inspect::guarded, sound},
     format,
-    inspect::guarded,
     limits::{DOCUMENT_BYTES, ROW_NESTING},
-    refusal::Refusal,
-    replica::sound,
+    record::Refusal,
 };
 
 /// Documents that were merged lately. Each is exactly what the log has of it, or is not here.

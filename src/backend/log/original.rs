@@ -11,9 +11,10 @@ use super::{
     receive::cut,
 };
 use crate::{
-    DocumentId, inspect,
+    DocumentId,
+    chunk::inspect,
     limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
-    refusal::{Refusal, RefusalCode},
+    record::{Refusal, RefusalCode},
     wire::{DocumentPage, PutDocument, WholeDocument},
 };
 

@@ -9,8 +9,7 @@ use std::{
 use super::{Collection, Log, Record};
 use crate::{
     DocumentId,
-    refusal::{Refusal, RefusalCode},
-    replica::Position,
+    record::{Position, Refusal, RefusalCode},
 };
 
 /// What a collection remembers of the documents that it has forgotten.

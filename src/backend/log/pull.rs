@@ -5,8 +5,7 @@ use std::ops::Bound;
 use super::{Log, LogRow};
 use crate::{
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
-    refusal::{Refusal, RefusalCode},
-    replica::Position,
+    record::{Position, Refusal, RefusalCode},
     wire::{LogChunk, LogPage, PullDeltas},
 };
 

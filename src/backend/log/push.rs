@@ -11,7 +11,7 @@ use super::{
 use crate::{
     DocumentId,
     limits::{DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
-    refusal::{Refusal, RefusalCode},
+    record::{Refusal, RefusalCode},
     wire::{DocumentChanges, PushChanges},
 };
 

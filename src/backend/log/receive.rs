@@ -8,9 +8,9 @@ use super::{Log, Record, Waiting, append::Commit};
 use crate::{
     DocumentId,
     backend::limits::WAITING_BYTES,
+    chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES},
-    refusal::Refusal,
-    replica::Part,
+    record::Refusal,
     wire::Chunk,
 };
 

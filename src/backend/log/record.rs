@@ -8,9 +8,8 @@ use convex::Value;
 use super::document::covered;
 use crate::{
     DocumentId,
-    inspect::guarded,
-    refusal::Refusal,
-    replica::{Part, Position},
+    chunk::{Part, inspect::guarded},
+    record::{Position, Refusal},
 };
 
 /// One thing to persist. The records of one mutation belong into one transaction, in order.

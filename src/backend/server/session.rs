@@ -25,7 +25,7 @@ use crate::{
         writer::{Reply, Shared},
     },
     limits::DOCUMENT_PAGE_BYTES,
-    refusal::{Refusal, RefusalCode},
+    record::{Refusal, RefusalCode},
 };
 
 /// What a client's message leads to.

@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     CollectionIndex,
-    refusal::{Refusal, RefusalCode},
-    replica::Push,
+    record::{Push, Refusal, RefusalCode},
 };
 
 /// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.

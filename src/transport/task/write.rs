@@ -4,8 +4,7 @@ use convex::FunctionResult;
 
 use super::{State, Task, unknown_collection};
 use crate::{
-    refusal::Refusal,
-    replica::Push,
+    record::{Push, Refusal},
     transport::{
         Notice,
         outgoing::{Heard, Next, Outgoing},

@@ -5,9 +5,9 @@ use convex::{ConvexError, FunctionResult, Value};
 use super::{at, object};
 use crate::{
     DocumentId,
+    chunk::Part,
     limits::CHUNK_BYTES,
-    refusal::{Refusal, RefusalCode},
-    replica::{Part, Position, PulledChunk, PushedDocument},
+    record::{Position, PulledChunk, PushedDocument, Refusal, RefusalCode},
     wire::{Function, FunctionName, PageView, document_count, outcome, push_answer, pushed_document},
 };
 

@@ -7,7 +7,7 @@ use convex::Value;
 use serde_json::json;
 
 use super::*;
-use crate::replica::Position;
+use crate::record::Position;
 
 fn at(ts: i64, ordinal: u32) -> Position {
     Position { ts, ordinal }

@@ -7,9 +7,10 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{at, called, carried};
 use crate::{
-    DocumentId, format,
-    refusal::{Refusal, RefusalCode},
-    replica::{Part, Position, PushedDocument},
+    DocumentId,
+    chunk::Part,
+    format,
+    record::{Position, PushedDocument, Refusal, RefusalCode},
     wire::*,
 };
 

@@ -12,7 +12,7 @@ use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, trans
 
 use super::*;
 use crate::{
-    refusal::RefusalCode,
+    record::RefusalCode,
     wire::{Chunk, DocumentChanges, LogChunk, PullDeltas, PushChanges},
 };
 

@@ -1,6 +1,4 @@
-//! Why a call or a document is refused.
-//!
-//! A ground room: both ends of the wire have this type, and `docs/wire.md` lists the codes that cross it.
+//! Why a call or a document is refused. Both ends of the wire have this type; `docs/wire.md` lists the codes that cross it.
 
 use std::fmt;
 
@@ -137,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_every_code_that_crosses_the_wire() {
-        let documented = include_str!("../docs/wire.md");
+        let documented = include_str!("../../docs/wire.md");
         let made_here =
             [RefusalCode::Failed, RefusalCode::UnknownFunction, RefusalCode::BadName, RefusalCode::BadAnswer];
         for code in KNOWN.iter().filter(|code| !made_here.contains(code)) {
