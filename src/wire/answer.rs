@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use convex::{FunctionResult, Value};
 
-use super::{function::Function, refusal};
+use super::{function::Function, refusal, value};
 use crate::record::{Position, Refusal, RefusalCode};
 
 /// How Convex says that there is no such function.
@@ -110,7 +110,7 @@ impl<'a> AnswerObject<'a> {
     /// A whole number that fits in 32 bits, as `v.number()` carries it.
     pub(super) fn count(&self, name: &str) -> Result<u32, Refusal> {
         match self.get(name)? {
-            Value::Float64(number) => super::whole(*number).ok_or_else(|| self.wrong(name, "a whole number")),
+            Value::Float64(number) => value::whole(*number).ok_or_else(|| self.wrong(name, "a whole number")),
             _ => Err(self.wrong(name, "a whole number")),
         }
     }

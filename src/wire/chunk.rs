@@ -8,6 +8,7 @@ use super::{
     answer::AnswerObject,
     arguments::Arguments,
     validator::{Validator, object, optional, required},
+    value,
 };
 use crate::{
     chunk::Part,
@@ -46,17 +47,17 @@ pub(super) fn chunk_validator() -> Validator {
 }
 
 pub(super) fn encode_position(position: Position) -> BTreeMap<String, Value> {
-    super::fields([("ts", position.ts.into()), ("ordinal", f64::from(position.ordinal).into())])
+    value::fields([("ts", position.ts.into()), ("ordinal", f64::from(position.ordinal).into())])
 }
 
 /// A position among arguments; `None`: no log gives it out.
 pub(super) fn decode_position(mut position: Arguments) -> Option<Position> {
     let ts = position.int64("ts");
-    super::whole(position.float64("ordinal")).filter(|_| ts >= 0).map(|ordinal| Position { ts, ordinal })
+    value::whole(position.float64("ordinal")).filter(|_| ts >= 0).map(|ordinal| Position { ts, ordinal })
 }
 
 pub(super) fn encode_chunk(bytes: &[u8], part: Option<&Part>) -> BTreeMap<String, Value> {
-    let mut chunk = super::fields([("bytes", bytes.to_vec().into())]);
+    let mut chunk = value::fields([("bytes", bytes.to_vec().into())]);
     chunk.extend(part.map(|part| ("part".to_owned(), Value::Object(encode_part(part)))));
     chunk
 }
@@ -68,7 +69,7 @@ pub(super) fn decode_chunk(mut chunk: Arguments) -> Chunk {
 }
 
 fn encode_part(part: &Part) -> BTreeMap<String, Value> {
-    super::fields([
+    value::fields([
         ("hash", part.hash.to_vec().into()),
         ("index", f64::from(part.index).into()),
         ("count", f64::from(part.count).into()),
@@ -78,8 +79,8 @@ fn encode_part(part: &Part) -> BTreeMap<String, Value> {
 fn decode_part(mut part: Arguments) -> Option<Part> {
     Some(Part {
         hash: part.bytes("hash").try_into().ok()?,
-        index: super::whole(part.float64("index"))?,
-        count: super::whole(part.float64("count"))?,
+        index: value::whole(part.float64("index"))?,
+        count: value::whole(part.float64("count"))?,
     })
 }
 

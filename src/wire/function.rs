@@ -1,8 +1,6 @@
 //! The functions that every collection has.
 
-use std::{fmt, sync::LazyLock};
-
-use super::{original, pull, push, validator::Validator};
+use std::fmt;
 
 /// The name of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,24 +41,6 @@ impl FunctionName {
             Self::DeleteDocument => "deleteDocument",
             Self::PullChanges => "pullChanges",
             Self::ChangeStream => "changeStream",
-        }
-    }
-
-    /// What its arguments have to be.
-    pub(super) fn validator(self) -> &'static Validator {
-        static PUSH_CHANGES: LazyLock<Validator> = LazyLock::new(push::validator);
-        static PULL_DELTAS: LazyLock<Validator> = LazyLock::new(pull::validator);
-        static PUT_DOCUMENT: LazyLock<Validator> = LazyLock::new(original::put_validator);
-        static DELETE_DOCUMENT: LazyLock<Validator> = LazyLock::new(original::delete_validator);
-        static PULL_CHANGES: LazyLock<Validator> = LazyLock::new(original::pull_validator);
-        static CHANGE_STREAM: LazyLock<Validator> = LazyLock::new(original::stream_validator);
-        match self {
-            Self::PushChanges => &PUSH_CHANGES,
-            Self::PullDeltas => &PULL_DELTAS,
-            Self::InsertDocument | Self::UpdateDocument => &PUT_DOCUMENT,
-            Self::DeleteDocument => &DELETE_DOCUMENT,
-            Self::PullChanges => &PULL_CHANGES,
-            Self::ChangeStream => &CHANGE_STREAM,
         }
     }
 }

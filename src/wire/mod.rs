@@ -3,7 +3,7 @@
 //! `docs/wire.md` describes them. Every shape is in one file, in both directions: a client encodes arguments and decodes answers, a
 //! backend decodes arguments and encodes answers. Round-trip tests hold the two directions of each shape together.
 //!
-//! - A backend checks arguments against a validator first, as Convex does ([`validator`]), and then takes them apart ([`Arguments`]).
+//! - A backend checks arguments against a validator first, as Convex does (`validator`), and then takes them apart (`arguments`).
 //! - A client trusts no answer. Its decoders look at every value they use, and refuse an answer where such a value is missing or of another
 //!   shape. They ignore fields that they do not know, so that a backend may say more than a client reads.
 //!
@@ -11,6 +11,7 @@
 
 mod answer;
 mod arguments;
+mod call;
 mod chunk;
 mod function;
 mod original;
@@ -20,12 +21,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod validator;
-
-use std::collections::BTreeMap;
-
-use convex::Value;
-
-use self::arguments::Arguments;
+mod value;
 
 // What a client uses.
 pub(crate) use self::{
@@ -41,27 +37,10 @@ pub(crate) use self::{
 #[cfg(any(feature = "backend", test))]
 pub(crate) use self::{
     answer::NO_FUNCTION,
+    call::arguments,
     chunk::Chunk,
     original::{DocumentPage, PullChanges, PutDocument, WholeDocument, change_stream, document_to_delete, success},
     pull::{LogChunk, LogPage, PullDeltas},
     push::{DocumentChanges, PushChanges, push_results},
     refusal::error_data,
 };
-
-/// Reads the arguments of a call, and checks that they are of the function's shape. The error is in Convex's words.
-pub(crate) fn arguments(function: FunctionName, json: &str) -> Result<Arguments, String> {
-    Arguments::read(json, function.validator())
-}
-
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> BTreeMap<String, Value> {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Object(fields(entries))
-}
-
-/// A number that counts something: whole, and within 32 bits.
-fn whole(number: f64) -> Option<u32> {
-    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
-}

@@ -9,6 +9,7 @@ use super::{
     answer::AnswerObject,
     arguments::Arguments,
     validator::{Validator, object, optional, required},
+    value,
 };
 use crate::DocumentId;
 
@@ -86,7 +87,7 @@ pub(crate) fn document_to_delete(mut arguments: Arguments) -> String {
 
 /// The answer of `insertDocument`, `updateDocument` and `deleteDocument`.
 pub(crate) fn success() -> Value {
-    super::object([("success", true.into())])
+    value::object([("success", true.into())])
 }
 
 impl PullChanges {
@@ -101,16 +102,16 @@ impl PullChanges {
 impl DocumentPage {
     pub(crate) fn encode(self) -> Value {
         let change = |document: WholeDocument| {
-            super::object([
+            value::object([
                 ("documentId", document.id.as_str().into()),
                 ("crdtBytes", document.bytes.into()),
                 ("version", (document.version as f64).into()),
                 ("timestamp", document.timestamp.into()),
             ])
         };
-        super::object([
+        value::object([
             ("changes", Value::Array(self.documents.into_iter().map(change).collect())),
-            ("checkpoint", super::object([("lastModified", self.checkpoint.into())])),
+            ("checkpoint", value::object([("lastModified", self.checkpoint.into())])),
             ("hasMore", self.has_more.into()),
         ])
     }
@@ -118,12 +119,12 @@ impl DocumentPage {
 
 /// The arguments of `changeStream`.
 pub(crate) fn count_arguments(collection: &str) -> BTreeMap<String, Value> {
-    super::fields([("collectionName", collection.into())])
+    value::fields([("collectionName", collection.into())])
 }
 
 /// The answer of `changeStream`: the time of the newest change in microseconds, and the number of documents.
 pub(crate) fn change_stream(timestamp: f64, count: f64) -> Value {
-    super::object([("timestamp", timestamp.into()), ("count", count.into())])
+    value::object([("timestamp", timestamp.into()), ("count", count.into())])
 }
 
 /// How many documents an answer of `changeStream` tells of; `None`: it does not say.

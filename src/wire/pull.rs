@@ -9,6 +9,7 @@ use super::{
     arguments::Arguments,
     chunk::{decode_position, encode_chunk, encode_position, part_of, position_validator},
     validator::{Validator, object, optional, required},
+    value,
 };
 use crate::{
     DocumentId,
@@ -39,7 +40,7 @@ pub(super) fn validator() -> Validator {
 
 /// The arguments, as a client encodes them. `pruned` is how far the log was pruned, as the page before this one said.
 pub(crate) fn pull_arguments(checkpoint: Position, pruned: Option<i64>) -> BTreeMap<String, Value> {
-    let mut arguments = super::fields([("checkpoint", Value::Object(encode_position(checkpoint)))]);
+    let mut arguments = value::fields([("checkpoint", Value::Object(encode_position(checkpoint)))]);
     arguments.extend(pruned.map(|pruned| ("pruned".into(), pruned.into())));
     arguments
 }
@@ -83,7 +84,7 @@ impl LogPage {
             delta.insert("id".into(), chunk.document.as_str().into());
             Value::Object(delta)
         });
-        let mut page = super::fields([
+        let mut page = value::fields([
             ("deltas", Value::Array(deltas.collect())),
             ("checkpoint", Value::Object(encode_position(self.checkpoint))),
             ("hasMore", self.has_more.into()),

@@ -10,6 +10,7 @@ use super::{
     chunk::{Chunk, Piece, chunk_validator, decode_chunk, encode_chunk},
     refusal,
     validator::{Validator, array, object, optional, required},
+    value,
 };
 use crate::{
     DocumentId, format,
@@ -45,14 +46,14 @@ pub(super) fn validator() -> Validator {
 
 /// The arguments, of documents that [`pushed_document`] has encoded.
 pub(crate) fn push_arguments(documents: Vec<Value>) -> BTreeMap<String, Value> {
-    super::fields([("documents", Value::Array(documents))])
+    value::fields([("documents", Value::Array(documents))])
 }
 
 /// One document of a push: these pieces of its changes and, where they are all of them, the fields that they set. Fields that Convex takes
 /// in no call are left out, since it would refuse the whole call for them: the backend reads them from the merged document.
 pub(crate) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], with_fields: bool) -> Value {
     let changes = pieces.iter().map(|piece| Value::Object(encode_chunk(piece.bytes, piece.part.as_ref()))).collect();
-    let mut entry = super::fields([("id", document.id.as_str().into()), ("changes", Value::Array(changes))]);
+    let mut entry = value::fields([("id", document.id.as_str().into()), ("changes", Value::Array(changes))]);
     if let (true, Some(fields)) = (with_fields, &document.fields)
         && has_fields(fields, FIELDS_LEVEL)
         && document.removed.len() <= LIST_ELEMENTS
@@ -115,7 +116,7 @@ pub(crate) fn push_results(epoch: &str, results: Vec<(String, Result<(), Refusal
         Value::Object(fields)
     };
     let results = results.into_iter().map(result).collect();
-    super::object([("epoch", epoch.into()), ("results", Value::Array(results))])
+    value::object([("epoch", epoch.into()), ("results", Value::Array(results))])
 }
 
 /// The answer as a client decodes it: the epoch, and a result for each of the documents asked about.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use convex::Value;
 
+use super::value;
 use crate::record::Refusal;
 
 /// The data of the `ConvexError` that a refused call fails with.
@@ -16,7 +17,7 @@ pub(crate) fn error_data(refusal: &Refusal) -> Value {
 /// The fields that error data and a result of `pushChanges` share.
 pub(super) fn fields(refusal: &Refusal) -> BTreeMap<String, Value> {
     let mut fields =
-        super::fields([("code", refusal.code.as_str().into()), ("message", refusal.message.as_str().into())]);
+        value::fields([("code", refusal.code.as_str().into()), ("message", refusal.message.as_str().into())]);
     fields.extend(refusal.limit.map(|limit| ("limit".to_owned(), Value::Float64(limit as f64))));
     fields
 }

@@ -1,52 +1,27 @@
 //! A commit: new changes of documents become rows of the log, and their fields rows of the table.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::Change;
 use convex::Value;
 
 use super::{
-    Committed, Document, Log, LogRow, Record, Row,
-    document::{History, Overlay},
+    commit::Commit,
+    document::Document,
+    history::{History, Overlay},
     merge::{self, Tried},
-    receive::{Pieces, Whole},
+    pieces::{Pieces, Whole},
+    record::{Record, Row},
     row::TableRow,
+    state::{Log, LogRow},
 };
 use crate::{
     DocumentId,
     chunk::inspect,
     format::NOT_IN_ROW,
-    limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
+    limits::{DOCUMENT_BYTES, ORDINAL_STEP},
     record::{Position, Refusal},
 };
-
-/// A commit in the making.
-pub(super) struct Commit {
-    pub ts: i64,
-    /// The last row's.
-    pub ordinal: u32,
-    pub records: Vec<Record>,
-    /// The documents that it changes, with the bytes of their logs.
-    pub changed: HashMap<DocumentId, usize>,
-}
-
-impl Commit {
-    /// Whether a document whose log will have so many bytes may be changed beside the others. One alone always may.
-    fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Refusal> {
-        let others = self.changed.iter().filter(|(other, _)| *other != id);
-        let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));
-        if count > 0 && all > COMMIT_BYTES {
-            return Err(Refusal::too_large(
-                "the documents of one commit would be too large to be pulled together: send this one again by itself",
-                COMMIT_BYTES,
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// The document that changes are for.
 #[derive(Clone, Copy)]
@@ -80,20 +55,6 @@ impl NewChange {
 }
 
 impl Log {
-    /// Begins a commit.
-    pub(super) fn begin(&self, now: i64) -> Commit {
-        Commit { ts: self.next_ts(now), ordinal: 0, records: Vec::new(), changed: HashMap::new() }
-    }
-
-    /// Ends a commit. One that wrote no row is none, and takes no time.
-    pub(super) fn end<T>(&mut self, collection: &Arc<str>, commit: Commit, answer: T) -> Committed<T> {
-        if commit.ordinal > 0 {
-            self.last = commit.ts;
-            self.collections.entry(collection.clone()).or_default().last = commit.ts;
-        }
-        Committed { answer, ts: self.last, records: commit.records }
-    }
-
     /// Appends the changes among `chunks` that the log lacks, and sets the row. Changes nothing if any of them is refused.
     pub(super) fn append(
         &mut self,
@@ -142,7 +103,7 @@ impl Log {
         };
         // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
         let stored = self.collections.get(collection).zip(existing);
-        let cached = self.merged.take(collection, id);
+        let cached = self.cache.take(collection, id);
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
         let (row, merged) = match new_row {
             NewRow::Sent { fields, removed } if fast => {
@@ -156,7 +117,7 @@ impl Log {
             if bytes > DOCUMENT_BYTES {
                 merge::check_size(&document)?;
             }
-            self.merged.put(collection, id, *document, bytes);
+            self.cache.put(collection, id, *document, bytes);
         }
         commit.changed.insert(id.clone(), bytes);
         self.write(target, new, row, merged, commit);

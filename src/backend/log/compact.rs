@@ -4,7 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::TableRow};
+use super::{
+    document::Snapshot,
+    merge, pieces,
+    record::{Record, Row},
+    row::TableRow,
+    state::{Log, LogRow},
+};
 use crate::{
     DocumentId,
     backend::limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
@@ -21,7 +27,7 @@ impl Log {
             let Some((name, id)) = self.unchecked.pop_first() else {
                 break;
             };
-            let cached = self.merged.take(&name, &id);
+            let cached = self.cache.take(&name, &id);
             let Some(known) = self.collections.get(&name) else {
                 continue;
             };
@@ -39,7 +45,7 @@ impl Log {
                 }
             };
             let row = merge::fields(&merged).map(|fields| TableRow::new(fields, &id));
-            self.merged.put(&name, &id, merged, document.bytes);
+            self.cache.put(&name, &id, merged, document.bytes);
             let TableRow { fields, deleted } = match row {
                 Ok(row) => row,
                 Err(refusal) => {
@@ -130,7 +136,7 @@ impl Log {
                 "its snapshot does not hold what it should; the log keeps the changes",
             ));
         }
-        let pieces = receive::cut(&snapshot);
+        let pieces = pieces::cut(&snapshot);
         let Some(last) = document.rows.get(end - 1).copied() else {
             return Ok(Vec::new());
         };

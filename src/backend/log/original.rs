@@ -3,12 +3,14 @@
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    Committed, Log,
     append::{NewChange, NewRow, Target},
-    merge, micros,
+    document::micros,
+    merge,
+    pieces::cut,
     pull::rows,
     push::check_id,
-    receive::cut,
+    record::Committed,
+    state::{Log, StreamState},
 };
 use crate::{
     DocumentId,
@@ -17,15 +19,6 @@ use crate::{
     record::{Refusal, RefusalCode},
     wire::{DocumentPage, PutDocument, WholeDocument},
 };
-
-/// What `changeStream` tells of a collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::backend) struct StreamState {
-    /// The newest commit.
-    pub timestamp: i64,
-    /// Documents, tombstones included.
-    pub count: usize,
-}
 
 impl Log {
     /// Adds what the log lacks of a saved document.

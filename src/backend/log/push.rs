@@ -5,8 +5,10 @@ use std::sync::Arc;
 use convex::Value;
 
 use super::{
-    Committed, Log,
-    append::{Commit, NewRow, Target},
+    append::{NewRow, Target},
+    commit::Commit,
+    record::Committed,
+    state::Log,
 };
 use crate::{
     DocumentId,

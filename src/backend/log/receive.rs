@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sha2::{Digest, Sha256};
-
-use super::{Log, Record, Waiting, append::Commit};
+use super::{
+    commit::Commit,
+    pieces::{Whole, cut, sha256},
+    record::Record,
+    state::{Log, Waiting},
+};
 use crate::{
     DocumentId,
     backend::limits::WAITING_BYTES,
@@ -13,17 +16,6 @@ use crate::{
     record::Refusal,
     wire::Chunk,
 };
-
-/// A chunk's bytes as log rows: one, or its parts.
-pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
-
-/// A chunk that is complete.
-pub(super) struct Whole {
-    pub bytes: Vec<u8>,
-    pub pieces: Pieces,
-    /// What its parts called it, if it came in parts.
-    pub hash: Option<[u8; 32]>,
-}
 
 /// The chunks of a push, put together as far as possible.
 #[derive(Default)]
@@ -141,21 +133,6 @@ impl Received {
             false => known.insert(document, self.waiting),
         };
     }
-}
-
-/// A chunk's bytes as log rows.
-pub(super) fn cut(bytes: &[u8]) -> Pieces {
-    if bytes.len() <= CHUNK_BYTES {
-        return vec![(bytes.into(), None)];
-    }
-    let hash = sha256(bytes);
-    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
-    let part = |index| Part { hash, index, count };
-    bytes.chunks(CHUNK_BYTES).zip(0..).map(|(bytes, index)| (bytes.into(), Some(part(index)))).collect()
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
 
 fn misfit(reason: &str) -> Refusal {

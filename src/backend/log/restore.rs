@@ -3,9 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    DocumentRecord, Log, LogRow, Record, Row, Waiting,
     compact::rows_worth_compacting,
-    document::{Document, Snapshot, covered},
+    document::{Document, Snapshot},
+    record::{Covered, DocumentRecord, Record, Row},
+    state::{Log, LogRow, Waiting},
 };
 use crate::{DocumentId, chunk::inspect};
 
@@ -122,7 +123,7 @@ impl Restore {
             if let Some(bytes) = change {
                 let change =
                     inspect::change(&bytes).map_err(|refusal| damage(&name, &row.document, &refusal.to_string()))?;
-                document.history.remember(&covered(&change));
+                document.history.remember(&Covered::of(&change));
             }
         }
         document.rows.push(row.position);

@@ -2,13 +2,13 @@
 
 use convex::{ConvexError, FunctionResult, Value};
 
-use super::{at, object};
+use super::at;
 use crate::{
     DocumentId,
     chunk::Part,
     limits::CHUNK_BYTES,
     record::{Position, PulledChunk, PushedDocument, Refusal, RefusalCode},
-    wire::{Function, FunctionName, PageView, document_count, outcome, push_answer, pushed_document},
+    wire::{Function, FunctionName, PageView, document_count, outcome, push_answer, pushed_document, value::object},
 };
 
 const PULL: Function<'static> = Function { module: "tasks", name: FunctionName::PullDeltas };

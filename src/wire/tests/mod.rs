@@ -3,10 +3,12 @@ mod original;
 mod round_trip;
 mod strangers;
 
+use std::collections::BTreeMap;
+
 use convex::Value;
 use serde_json::json;
 
-use super::*;
+use super::{arguments::Arguments, *};
 use crate::record::Position;
 
 fn at(ts: i64, ordinal: u32) -> Position {

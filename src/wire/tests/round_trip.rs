@@ -11,7 +11,7 @@ use crate::{
     chunk::Part,
     format,
     record::{Position, PushedDocument, Refusal, RefusalCode},
-    wire::*,
+    wire::{value::object, *},
 };
 
 fn position() -> impl Strategy<Value = Position> {

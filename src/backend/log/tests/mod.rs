@@ -6,13 +6,15 @@ mod pushes;
 mod rows;
 mod snapshots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, transaction::Transactable};
 
-use super::*;
+use super::{state::StreamState, *};
 use crate::{
-    record::RefusalCode,
+    DocumentId,
+    chunk::Part,
+    record::{Position, RefusalCode},
     wire::{Chunk, DocumentChanges, LogChunk, PullDeltas, PushChanges},
 };
 
