@@ -34,9 +34,9 @@ pub(super) struct Target<'a> {
 
 /// What new changes do to a document's row.
 pub(super) enum NewRow {
-    /// The writer says what the fields are now.
+    /// The pushed fields are used as they were sent.
     Sent { fields: BTreeMap<String, Value>, removed: Vec<String> },
-    /// The row is to be read from the merged document.
+    /// The row is computed from the merged document.
     Merged,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum NewRow {
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
-    /// What its parts called it, if it came in parts.
+    /// The hash that its parts announced, if it came in parts.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -82,7 +82,7 @@ impl Log {
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
-        // With others' changes between them, the values after the first may be what those have replaced since.
+        // If changes of others came between them, those may have replaced values that the earlier changes set.
         let is_chain = changes.windows(2).all(|pair| pair[1].change.deps() == [pair[0].change.hash()]);
         let mut new = Vec::new();
         for change in changes {
@@ -101,7 +101,7 @@ impl Log {
             NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,
             NewRow::Merged => false,
         };
-        // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
+        // The changes are tried before they are accepted. A change that does not fit would leave a document that nobody can load.
         let stored = self.collections.get(collection).zip(existing);
         let cached = self.cache.take(collection, id);
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
@@ -176,7 +176,7 @@ impl Log {
     }
 }
 
-/// The row as the writer says it is now.
+/// The row with the fields as they were sent.
 fn sent_row(
     existing: Option<&Document>,
     id: &DocumentId,

@@ -9,7 +9,7 @@ use crate::{
     backend::limits::{MERGED_BYTES, MERGED_DOCUMENTS},
 };
 
-/// Documents that were merged lately. Each is exactly what the log has of it, or is not here.
+/// Documents that were merged recently. A cached document has exactly the changes that the log has.
 #[derive(Default)]
 pub(super) struct DocumentCache {
     documents: HashMap<(Arc<str>, DocumentId), Kept>,
@@ -26,14 +26,14 @@ struct Kept {
 }
 
 impl DocumentCache {
-    /// Takes a document out. It is to be put back only if it still is what the log has.
+    /// Takes a document out. Put it back only if it still has exactly the changes that the log has.
     pub fn take(&mut self, collection: &Arc<str>, document: &DocumentId) -> Option<Automerge> {
         let kept = self.documents.remove(&(collection.clone(), document.clone()))?;
         self.bytes -= kept.bytes;
         Some(kept.document)
     }
 
-    /// Keeps a document that has `bytes` in the log, and lets go of those that were not used for the longest.
+    /// Keeps a document that has `bytes` in the log, and drops the documents that were used least recently.
     pub fn put(&mut self, collection: &Arc<str>, document: &DocumentId, merged: Automerge, bytes: usize) {
         self.take(collection, document);
         while !self.documents.is_empty()

@@ -19,7 +19,7 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    /// Whether a document whose log will have so many bytes may be changed beside the others. One alone always may.
+    /// Whether the commit may change this document, whose log will then have so many bytes, beside the others. A single document always may.
     pub(super) fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Refusal> {
         let others = self.changed.iter().filter(|(other, _)| *other != id);
         let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));
@@ -39,7 +39,7 @@ impl Log {
         Commit { ts: self.next_ts(now), ordinal: 0, records: Vec::new(), changed: HashMap::new() }
     }
 
-    /// Ends a commit. One that wrote no row is none, and takes no time.
+    /// Ends a commit. A commit without rows uses no timestamp.
     pub(super) fn end<T>(&mut self, collection: &Arc<str>, commit: Commit, answer: T) -> Committed<T> {
         if commit.ordinal > 0 {
             self.last = commit.ts;

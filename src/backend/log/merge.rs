@@ -36,7 +36,7 @@ pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge,
     guarded("load", || Automerge::load(bytes))?.map_err(|error| unreadable(error.to_string()))
 }
 
-/// A document with changes that the log lacks: they fit it.
+/// A document together with new changes that fit it.
 pub(super) enum Tried {
     /// The root fields of one that begins with this change, which takes no document to tell.
     Plain(BTreeMap<String, Value>),

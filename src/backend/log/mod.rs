@@ -13,11 +13,11 @@
 //!   readers  <-----------+ <------ publish <-----------+
 //! ```
 //!
-//! What was deleted long ago goes the other way round, so that nobody misses it who may see it again: [`prunable`](Log::prunable) gives the
-//! records, and once they are durable [`forget`](Log::forget) takes them in.
+//! Pruning goes the other way round, because readers must not see that a document is gone while a power cut could bring it back:
+//! [`prunable`](Log::prunable) gives the records, and once they are durable [`forget`](Log::forget) removes the documents from memory.
 //!
-//! Readers ([`pull_deltas`](Log::pull_deltas) and the rest) see what is published and nothing later: nobody is shown what a power
-//! cut could take back.
+//! Readers ([`pull_deltas`](Log::pull_deltas) and the others) see published commits and nothing later, so a power cut takes back nothing that was
+//! shown.
 //!
 //! # Positions
 //!

@@ -13,7 +13,7 @@ pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
 pub(super) struct Whole {
     pub bytes: Vec<u8>,
     pub pieces: Pieces,
-    /// What its parts called it, if it came in parts.
+    /// The hash that its parts announced, if it came in parts.
     pub hash: Option<[u8; 32]>,
 }
 

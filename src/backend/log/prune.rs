@@ -21,7 +21,7 @@ impl Log {
     /// Changes nothing yet: readers would be shown what a power cut takes back. When the records are durable, [`forget`](Self::forget) takes them.
     /// Tombstones whose rows are their writers' word wait until [`check_rows`](Self::check_rows) has found that they are deleted.
     pub fn prunable(&self, before: i64, parts_before: i64, most: usize) -> Vec<Record> {
-        // What is not published yet is not old, whatever the clock says.
+        // A commit that is not published yet is not old, whatever the clock says.
         let end = before.min(self.published + 1);
         let due = self.collections.iter().map(|(name, known)| (name, tombstones(known, end, most)));
         let due = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name);
@@ -48,14 +48,14 @@ impl Log {
         records
     }
 
-    /// Takes in what was [prunable](Self::prunable), and is gone from the disk by now. `now` is the time of the commit.
+    /// Removes from memory what [`prunable`](Self::prunable) named and the disk has forgotten by now. `now` is the time of the commit.
     pub fn forget(&mut self, records: &[Record], now: i64) {
         let ts = self.next_ts(now);
         for record in records {
             match record {
                 Record::DocumentGone { collection, id, last } => {
                     self.forget_document(collection, id, *last, ts);
-                    // Readers look again: those who have not read so far have to start over.
+                    // Readers query again. Those that have not read so far start over.
                     self.last = ts;
                 }
                 Record::PartsGone { collection, document, hash } => {
@@ -66,7 +66,7 @@ impl Log {
                         known.waiting.remove(document);
                     }
                 }
-                // With their document.
+                // They go with their document.
                 _ => {}
             }
         }
@@ -95,7 +95,7 @@ impl Log {
         self.compactable.remove(&(name.clone(), id.clone()));
     }
 
-    /// Refuses what was pruned: it would be a new document with an old name, of which others have a history that this log lacks.
+    /// Refuses a document that was pruned. It would be a new document under the name of one whose history other clients still have.
     pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Refusal> {
         match self.has_pruned(collection, &DocumentId::new(id)) {
             false => Ok(()),

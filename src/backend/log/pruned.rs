@@ -7,9 +7,9 @@ use crate::{DocumentId, record::Position};
 /// What a collection remembers of the documents that it has forgotten.
 #[derive(Default)]
 pub(super) struct Pruned {
-    /// Their names, so that nobody who was away for longer brings them back.
+    /// Their names, so that a client that was away for longer does not bring them back.
     pub(super) names: HashSet<DocumentId>,
-    /// The newest row that is gone, or a place after it: who has not read that far may have missed a delete.
+    /// The newest row that is gone, or a place after it. A client that has not read that far may have missed a deletion.
     newest: Position,
 }
 
@@ -19,8 +19,8 @@ impl Pruned {
         self.newest = self.newest.max(last);
     }
 
-    /// The place to remember a document by whose last row this was. One that is found to be deleted late goes after newer ones: readers on their way are
-    /// told by the commit of the newest how far the log was pruned, and must not be told the same when more of it goes.
+    /// The position to remember for a document whose last row was `last`. A document that is found to be deleted late gets a position after the
+    /// newest one. Pages name a pruning by the commit of its newest position, so each pruning needs another one.
     pub(super) fn beyond(&self, last: Position) -> Position {
         match self.newest().filter(|newest| last.ts <= newest.ts) {
             Some(newest) => Position { ts: newest.ts.saturating_add(1), ordinal: 0 },

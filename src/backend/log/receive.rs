@@ -27,7 +27,7 @@ pub(super) struct Received {
     new: Vec<(Part, Arc<[u8]>)>,
     /// Chunks that no longer wait.
     done: Vec<[u8; 32]>,
-    /// Whether a part came that waits already.
+    /// Whether a part arrived that was waiting already.
     again: bool,
     now: i64,
 }
@@ -102,7 +102,7 @@ impl Received {
         if sha256(&whole) != hash {
             return Err(misfit("together they are not the chunk they were announced as"));
         }
-        // However its writer cut it.
+        // The pieces do not depend on how the writer cut the chunk.
         let pieces = cut(&whole);
         self.whole.push(Whole { bytes: whole, pieces, hash: Some(hash) });
         self.new.retain(|(part, _)| part.hash != hash);
@@ -110,7 +110,7 @@ impl Received {
         Ok(())
     }
 
-    /// What waits for other parts is kept for the next push.
+    /// Keeps the parts that wait for others until the next push.
     pub fn keep(self, log: &mut Log, collection: &Arc<str>, document: DocumentId, commit: &mut Commit) {
         if self.new.is_empty() && self.done.is_empty() && !self.again {
             return;

@@ -28,7 +28,7 @@ pub(in crate::backend) struct Log {
     pub(super) published: i64,
     pub(super) collections: HashMap<Arc<str>, Collection>,
     pub(super) cache: DocumentCache,
-    /// Documents whose rows are their writers' word.
+    /// Documents whose rows were taken as sent and not compared with the merged document yet.
     pub(super) unchecked: BTreeSet<(Arc<str>, DocumentId)>,
     /// Documents with enough rows for a snapshot.
     pub(super) compactable: BTreeSet<(Arc<str>, DocumentId)>,
@@ -41,7 +41,7 @@ pub(super) struct Collection {
     pub(super) scopes: HashMap<Arc<str>, Scope>,
     /// Documents by the commit of their last change.
     pub(super) modified: BTreeSet<(i64, DocumentId)>,
-    /// Of those the documents whose rows say that they are deleted.
+    /// The part of `modified` whose rows say that the document is deleted.
     pub(super) tombstones: BTreeSet<(i64, DocumentId)>,
     /// Chunks of which parts are missing.
     pub(super) waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
@@ -70,7 +70,7 @@ pub(super) struct Scope {
 pub(super) struct Waiting {
     pub(super) count: u32,
     pub(super) parts: BTreeMap<u32, Arc<[u8]>>,
-    /// When the last of them came, or came again.
+    /// When a part last arrived, new or repeated.
     pub(super) since: i64,
 }
 
@@ -99,7 +99,7 @@ impl Log {
         &self.epoch
     }
 
-    /// Gives the log another name: to readers it is another log from now on. To be called before there are any.
+    /// Gives the log another name. To readers it is another log from then on, so call this before there are readers.
     pub fn renew_epoch(&mut self, epoch: impl Into<Arc<str>>) {
         self.epoch = epoch.into();
     }
@@ -109,7 +109,7 @@ impl Log {
         self.published
     }
 
-    /// Lets readers see all commits made so far. To be called when their records are durable.
+    /// Lets readers see all commits made so far. The writer calls it when their records are durable.
     pub fn publish(&mut self) {
         if self.published == self.last {
             return;
@@ -143,7 +143,7 @@ impl Log {
         rows
     }
 
-    /// How much there is: collections, documents, log rows, chunk bytes.
+    /// Counts of collections, documents, log rows and chunk bytes.
     pub fn size(&self) -> (usize, usize, usize, usize) {
         self.collections.values().fold(
             (self.collections.len(), 0, 0, 0),

@@ -3,25 +3,25 @@
 use super::store::Store;
 use crate::record::{Refusal, RefusalCode};
 
-/// How much may still be written.
-pub(super) struct Room {
+/// How much of the log's largest size is used.
+pub(super) struct Capacity {
     most: u64,
-    /// Bytes of the file when it was last looked at, and of the messages taken in since. Without a file, of all messages.
+    /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file: bytes of all messages.
     used: u64,
 }
 
-impl Room {
+impl Capacity {
     pub fn new(most: u64, store: Option<&Store>) -> Self {
-        let mut room = Self { most, used: 0 };
-        room.look(store);
-        room
+        let mut capacity = Self { most, used: 0 };
+        capacity.look(store);
+        capacity
     }
 
-    /// Lets a mutation in that came as so many bytes.
+    /// Accepts a mutation whose message had so many bytes, unless the log is full.
     pub fn take(&mut self, bytes: usize, store: Option<&Store>) -> Result<(), Refusal> {
         let bytes = bytes as u64;
         if self.used.saturating_add(bytes) > self.most {
-            // Compaction may have made room, and what is written has fewer bytes than its messages.
+            // Compaction may have freed space, and a mutation takes fewer bytes in the file than in its message.
             self.look(store);
         }
         let used = self.used.saturating_add(bytes);
@@ -35,7 +35,7 @@ impl Room {
     }
 
     fn look(&mut self, store: Option<&Store>) {
-        // Where the disk does not tell, the next write will say why.
+        // If the size cannot be read, the next write reports why.
         if let Some(Ok(used)) = store.map(Store::used_bytes) {
             self.used = used;
         }
