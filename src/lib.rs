@@ -121,6 +121,11 @@ mod sqlite;
 mod status;
 pub mod store;
 pub mod transport;
+#[cfg_attr(
+    not(any(feature = "backend", test)),
+    expect(dead_code, reason = "the half of the wire that only a backend speaks")
+)]
+mod wire;
 pub mod worker;
 
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
