@@ -34,7 +34,7 @@ type Players = BTreeMap<String, (Option<Player>, Option<Position>)>;
 fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
     whole::app(|app| {
         app.add_plugins(configure(ReplicatePlugin::new("apps").store(store)))
-            .replicate_bundle::<(Player, Position)>("players")
+            .replicate_components::<(Player, Position)>("players")
             .replicate::<Wall>("level/walls");
     })
 }

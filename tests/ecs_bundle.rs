@@ -29,7 +29,7 @@ fn at(x: f32) -> Position {
 
 fn players() -> World1 {
     let mut world = world(|app| {
-        app.replicate_bundle::<(Player, Position)>("players");
+        app.replicate_components::<(Player, Position)>("players");
     });
     world.log::<Player>().log::<Position>();
     world
@@ -101,7 +101,9 @@ fn a_component_removed_from_the_document_is_an_edit() {
     world.edits_by_frame();
     world.changes::<Position>();
     world.app.world_mut().get_mut::<Position>(entity).unwrap().x = 2.0;
-    world.queue(|commands| commands.entity(entity).remove_from_document::<Position>());
+    world.queue(|commands| {
+        commands.entity(entity).remove_from_document::<Position>();
+    });
     assert_eq!(world.app.world().get::<Position>(entity), None);
     let sent = world.edits_by_frame();
     assert_eq!(masks(&sent), [0b10, 0b10], "the last edit, and the removal");
@@ -120,7 +122,7 @@ fn a_component_removed_from_the_document_is_an_edit() {
 #[test]
 fn what_cannot_be_removed_from_a_document_is_told() {
     let mut world = world(|app| {
-        app.replicate_bundle::<(Player, Position)>("players").replicate::<Task>("tasks");
+        app.replicate_components::<(Player, Position)>("players").replicate::<Task>("tasks");
     });
     let alone = world.app.world_mut().spawn((task("one"), id("a"))).id();
     let none = world.app.world_mut().spawn(player("Ada")).id();
@@ -133,7 +135,8 @@ fn what_cannot_be_removed_from_a_document_is_told() {
     assert_eq!(world.edits_by_frame(), []);
     let messages: Vec<_> = world.failures().into_iter().map(|failure| failure.message).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
-    for (message, part) in messages.iter().zip(["all there is", "no component of its collection", "shows no document"])
+    for (message, part) in
+        messages.iter().zip(["only component", "no component of its collection", "shows no document"])
     {
         assert!(message.contains(part), "{message}");
     }
@@ -213,8 +216,8 @@ fn each_component_gives_a_collection_of_the_same_documents() {
     world.run(|players: Collection<Player>, mut positions: Collection<Position>| {
         assert_eq!((players.len(), positions.len()), (2, 1));
         assert_eq!(players.entity(&id("a")), positions.entity(&id("a")));
-        positions.update(id("a"), |position| position.y = 1.0);
-        positions.delete(id("b"));
+        positions.update(&id("a"), |position| position.y = 1.0);
+        positions.delete(&id("b"));
     });
     assert_eq!(world.edits_by_frame().len(), 2);
     assert!(world.entity("b").is_none());

@@ -193,9 +193,9 @@ fn only_the_documents_that_changed_are_sent() {
 fn commands_make_documents() {
     let mut world = tasks();
     world.queue(|commands| {
-        let entity = commands.insert_document(task("one")).id();
+        let entity = commands.spawn_document(task("one")).id();
         commands.entity(entity).insert(Name::new("a name"));
-        commands.insert_document(task("two"));
+        commands.spawn_document(task("two"));
     });
     let sent = world.edits_by_frame();
     assert_eq!(texts(&sent), ["one", "two"]);
@@ -207,7 +207,7 @@ fn a_collection_makes_changes_and_finds_documents() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
         tasks.insert_with_id(id("a"), task("one"));
-        tasks.update(id("a"), |task| task.done = true);
+        tasks.update(&id("a"), |task| task.done = true);
         let two = tasks.insert(task("two"));
         assert!(tasks.get(&two).is_none(), "it is there after the system");
         assert!(!tasks.is_ready());
@@ -232,9 +232,9 @@ fn a_collection_makes_changes_and_finds_documents() {
 fn updating_a_document_that_is_not_shown_is_told() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
-        tasks.update(id("nobody"), |task| task.done = true);
-        tasks.delete(id("nobody"));
-        tasks.show(id("nobody"));
+        tasks.update(&id("nobody"), |task| task.done = true);
+        tasks.delete(&id("nobody"));
+        tasks.show(&id("nobody"));
     });
     assert_eq!(world.edits_by_frame(), []);
     let failures = world.failures();
@@ -250,8 +250,8 @@ fn unsaved_edits_are_counted_until_the_worker_has_them() {
     use bevy_convex_replicate::worker::{Report, Status};
     let mut world = tasks();
     world.queue(|commands| {
-        commands.insert_document(task("one"));
-        commands.insert_document(task("two"));
+        commands.spawn_document(task("one"));
+        commands.spawn_document(task("two"));
     });
     world.frame();
     assert_eq!(world.app.world().resource::<SyncStatus>().unsaved, 2);

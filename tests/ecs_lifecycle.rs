@@ -13,7 +13,9 @@ fn deleting_sends_what_was_edited_and_the_deletion() {
     world.log::<Task>();
     world.changes::<Task>();
     world.edit("a", |task| task.text = "last words".into());
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     assert!(world.app.world().get_entity(entity).is_err());
     let deleted = Sent::Delete { id: "a".into(), generation: 1, capture: 2 };
     assert_eq!(world.sent_by_frame(), [put("a", 1, 1, &task("last words")), deleted]);
@@ -26,7 +28,9 @@ fn deleting_sends_what_was_edited_and_the_deletion() {
 fn a_version_from_before_the_deletion_brings_nothing_back() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     world.deliver("a", 2, 0, Some(task("edited elsewhere")));
     world.frame();
     assert_eq!(world.entity("a"), None);
@@ -42,8 +46,10 @@ fn a_deletion_can_be_taken_back() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.log::<Task>();
-    world.queue(|commands| commands.entity(entity).delete_document());
-    world.run(|mut tasks: Collection<Task>| tasks.restore(id("a")));
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
+    world.run(|mut tasks: Collection<Task>| tasks.restore(&id("a")));
     let restored = Sent::Restore { id: "a".into(), generation: 1, capture: 2 };
     assert_eq!(world.sent_by_frame().last(), Some(&restored));
     world.changes::<Task>();
@@ -59,7 +65,7 @@ fn a_deletion_can_be_taken_back() {
 #[test]
 fn a_document_deleted_in_an_earlier_run_can_be_restored() {
     let mut world = tasks();
-    world.run(|mut tasks: Collection<Task>| tasks.restore(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.restore(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Restore { id: "a".into(), generation: 0, capture: 1 }]);
     world.deliver("a", 1, 1, Some(task("from long ago")));
     world.frame();
@@ -85,7 +91,7 @@ fn a_document_made_and_deleted_in_one_frame_is_both() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
         tasks.insert_with_id(id("a"), task("short"));
-        tasks.delete(id("a"));
+        tasks.delete(&id("a"));
     });
     let deleted = Sent::Delete { id: "a".into(), generation: 0, capture: 2 };
     assert_eq!(world.sent_by_frame(), [put("a", 0, 1, &task("short")), deleted]);
@@ -96,11 +102,13 @@ fn a_deletion_that_was_taken_back_can_be_made_again_before_the_document_is_back(
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.log::<Task>();
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     world.run(|mut tasks: Collection<Task>| {
-        tasks.restore(id("a"));
-        tasks.delete(id("a"));
-        tasks.delete(id("a"));
+        tasks.restore(&id("a"));
+        tasks.delete(&id("a"));
+        tasks.delete(&id("a"));
     });
     let sent = world.sent_by_frame();
     assert_eq!(
@@ -177,7 +185,7 @@ fn a_hidden_document_comes_back_when_it_is_shown() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.app.world_mut().despawn(entity);
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
     world.deliver("a", 2, 0, Some(task("as it is now")));
     world.frame();
@@ -271,7 +279,7 @@ fn a_removed_component_comes_back_when_the_document_is_shown() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.app.world_mut().entity_mut(entity).remove::<Task>();
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
     world.deliver("a", 2, 0, Some(task("one")));
     assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 2)]);
@@ -354,7 +362,9 @@ fn the_second_entity_of_a_deleted_document_is_left_alone() {
     let mut world = tasks();
     let first = world.shown("a", task("one"));
     let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
-    world.queue(|commands| commands.entity(first).delete_document());
+    world.queue(|commands| {
+        commands.entity(first).delete_document();
+    });
     assert_eq!(world.sent_by_frame(), [Sent::Delete { id: "a".into(), generation: 1, capture: 1 }]);
     assert_eq!(world.entity("a"), None);
     assert_eq!(world.app.world().get::<Task>(second), Some(&task("two")));
@@ -364,10 +374,10 @@ fn the_second_entity_of_a_deleted_document_is_left_alone() {
 fn what_this_world_never_had_can_be_restored_and_deleted_before_it_is_here() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
-        tasks.restore(id("a"));
-        tasks.delete(id("a"));
-        tasks.restore(id("a"));
-        tasks.restore(id("b"));
+        tasks.restore(&id("a"));
+        tasks.delete(&id("a"));
+        tasks.restore(&id("a"));
+        tasks.restore(&id("b"));
     });
     let restored = |id: &str, capture| Sent::Restore { id: id.into(), generation: 0, capture };
     let deleted = Sent::Delete { id: "a".into(), generation: 0, capture: 2 };
@@ -406,7 +416,7 @@ fn children_are_hidden_with_their_parent() {
     world.app.world_mut().despawn(parent);
     assert_eq!(texts(&world.sent_by_frame()), ["last words"]);
     assert_eq!((world.entity("a"), world.entity("b"), world.entity("c")), (None, None, Some(freed)));
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("b")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("b")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("b".into())]);
 }
 
@@ -443,7 +453,9 @@ fn a_marker_of_the_apps_own_is_left_alone() {
 fn deleting_what_is_no_document_is_told() {
     let mut world = tasks();
     let entity = world.app.world_mut().spawn(task("one")).id();
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     assert_eq!(world.sent_by_frame(), []);
     assert_eq!(world.failures().len(), 1);
     assert!(world.app.world().get_entity(entity).is_ok());

@@ -126,7 +126,7 @@ struct Place {
 
 fn arena() -> World1 {
     world(|app| {
-        app.replicate_bundle::<(Player, Place)>("players").replicate_bundle::<(Place, Enemy)>("enemies");
+        app.replicate_components::<(Player, Place)>("players").replicate_components::<(Place, Enemy)>("enemies");
         app.replicate::<Task>("tasks");
     })
 }
@@ -180,7 +180,9 @@ fn what_is_told_of_a_shared_component_names_the_collection() {
     world.app.world_mut().spawn((player(), Place { x: 1.0 }, id("a")));
     let orc = world.app.world_mut().spawn((Enemy { rage: 9 }, Place { x: 2.0 }, id("a"))).id();
     world.frame();
-    world.queue(|commands| commands.entity(orc).delete_document());
+    world.queue(|commands| {
+        commands.entity(orc).delete_document();
+    });
     world.run(|mut told: MessageReader<DocumentChanged<Place>>, documents: Documents| {
         let of = [documents.collection_of::<Player>().unwrap(), documents.collection_of::<Enemy>().unwrap()];
         let told: Vec<_> = told.read().map(|change| (change.collection, change.kind)).collect();
@@ -235,7 +237,7 @@ fn a_collection_is_not_found_by_a_shared_component() {
     world.run(|mut places: Collection<Place>, players: Collection<Player>| {
         assert_eq!((places.entity(&id("a")), places.len()), (None, 1));
         assert!(players.entity(&id("a")).is_some());
-        places.delete(id("a"));
+        places.delete(&id("a"));
     });
     world.frame();
     let failures = world.failures();

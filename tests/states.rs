@@ -62,7 +62,9 @@ fn a_level_that_is_left_and_entered_again_shows_what_was_done_meanwhile() {
     for (wall, height) in found {
         match height {
             1 => two.world_mut().get_mut::<Wall>(wall).unwrap().height = 10,
-            _ => two.world_mut().commands().entity(wall).delete_document(),
+            _ => {
+                two.world_mut().commands().entity(wall).delete_document();
+            }
         }
     }
     two.world_mut().spawn((Wall { height: 3 }, DocumentId::new("c")));
