@@ -12,16 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::limits::DOCUMENT_ID_BYTES;
 
 /// The name of a document within its collection: any text of 1 to
-/// [`DOCUMENT_ID_BYTES`](crate::limits::DOCUMENT_ID_BYTES) bytes of UTF-8. New ones are UUIDs of version 7, which sort by
-/// the time they were made.
+/// [`DOCUMENT_ID_BYTES`](crate::limits::DOCUMENT_ID_BYTES) bytes of UTF-8. New ones are UUIDs of version 7, which sort
+/// by the time they were made.
 ///
-/// In a Bevy app it is also the component that makes an entity a document. Spawned beside a component of a collection, it
-/// makes a new document there. Removing it, or despawning the entity, hides the document from this world without deleting it. It cannot
-/// be changed in place. A clone of an entity does not get it, so the clone is no document.
+/// In a Bevy app it is also the component that makes an entity a document. Spawned beside a component of a collection,
+/// it makes a new document there. Removing it, or despawning the entity, hides the document from this world without
+/// deleting it. It cannot be changed in place. A clone of an entity does not get it, so the clone is no document.
 ///
-/// As a field of a component it names another document. serde writes it as a string, which is replaced whole when
-/// two apps change it. serde neither writes nor reads a name that no document can have: an empty one, or one that is too long. A Bevy app
-/// that needs the other document's entity uses `DocumentRef` instead.
+/// As a field of a component it names another document. serde writes it as a string, which is replaced whole when two
+/// apps change it. serde neither writes nor reads a name that no document can have: an empty one, or one that is too
+/// long. A Bevy app that needs the other document's entity uses `DocumentRef` instead.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 #[cfg_attr(feature = "bevy", reflect(opaque, Component, Clone, Debug, PartialEq, Hash, Serialize, Deserialize))]

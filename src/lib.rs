@@ -1,7 +1,8 @@
 //! Local-first, collaborative collections for Bevy.
 //!
-//! Add [`ReplicatePlugin`](plugin::ReplicatePlugin), register collections, and edit components as usual. Entities become documents: each edit is
-//! saved on this machine, merges with the edits of others, and is sent to Convex or to the embedded backend when there is a network.
+//! Add [`ReplicatePlugin`](plugin::ReplicatePlugin), register collections, and edit components as usual. Entities
+//! become documents: each edit is saved on this machine, merges with the edits of others, and is sent to Convex or to
+//! the embedded backend when there is a network.
 //!
 //! # Quick start
 //!
@@ -42,8 +43,8 @@
 //!
 //! # Documents
 //!
-//! A component needs serde's `Serialize` and `Deserialize` to be part of a document. An entity with such a component and a
-//! [`DocumentId`] is a document. Deleting one is explicit:
+//! A component needs serde's `Serialize` and `Deserialize` to be part of a document. An entity with such a component
+//! and a [`DocumentId`] is a document. Deleting one is explicit:
 //!
 //! ```
 //! # use bevy::prelude::*;
@@ -59,30 +60,35 @@
 //! }
 //! ```
 //!
-//! [`Collection<T>`](collection::Collection) has the operations that web users know: `insert`, `update`, `delete`, `get`. A
-//! document may hold several components: [`replicate_components`](plugin::ReplicateAppExt::replicate_components).
+//! [`Collection<T>`](collection::Collection) has the operations that web users know: `insert`, `update`, `delete`,
+//! `get`. A document may hold several components:
+//! [`replicate_components`](plugin::ReplicateAppExt::replicate_components).
 //!
-//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that refers to another document. An `Entity` cannot do that, because it has a meaning in
-//! one app only. [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the documents.
+//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that refers to another document. An `Entity` cannot do
+//! that, because it has a meaning in one app only.
+//! [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the
+//! documents.
 //!
-//! Strings merge letter by letter. [`Counter`](format::Counter) adds up the counts of several people. [`Scalar`](format::Scalar) is a string that is
-//! replaced whole. [`Timestamp`](format::Timestamp) and [`Bytes`](format::Bytes) are times and bytes. Automerge's JavaScript library can read
-//! and write all documents.
+//! Strings merge letter by letter. [`Counter`](format::Counter) adds up the counts of several people.
+//! [`Scalar`](format::Scalar) is a string that is replaced whole. [`Timestamp`](format::Timestamp) and
+//! [`Bytes`](format::Bytes) are times and bytes. Automerge's JavaScript library can read and write all documents.
 //!
 //! # In a frame
 //!
-//! [`ReplicateSystems`](ecs::ReplicateSystems) are the sets to order systems by. Changes from elsewhere are applied in `PreUpdate`, within a time
-//! budget, and your edits are captured in `Last`. Neither does any disk, network or CRDT work.
+//! [`ReplicateSystems`](ecs::ReplicateSystems) are the sets to order systems by. Changes from elsewhere are applied in
+//! `PreUpdate`, within a time budget, and your edits are captured in `Last`. Neither does any disk, network or CRDT
+//! work.
 //!
 //! - [`DocumentChanged`](message::DocumentChanged), [`CollectionReady`](message::CollectionReady),
 //!   [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
 //!   [`DocumentEvent`](message::DocumentEvent) is `DocumentChanged` for observers.
-//! - [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read), [`sync_live`](ecs::sync_live) and
-//!   [`sync_offline`](ecs::sync_offline) are run conditions.
-//! - [`SyncStatus`](message::SyncStatus) says whether the app is offline, catching up or live, and how much waits to be saved and sent.
+//! - [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read),
+//!   [`sync_live`](ecs::sync_live) and [`sync_offline`](ecs::sync_offline) are run conditions.
+//! - [`SyncStatus`](message::SyncStatus) says whether the app is offline, catching up or live, and how much waits to be
+//!   saved and sent.
 //!
-//! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported with `SyncFailed`, and the
-//! app continues. `testing` connects two apps for an app's own tests.
+//! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
+//! with `SyncFailed`, and the app continues. `testing` connects two apps for an app's own tests.
 //!
 //! # Modules
 //!

@@ -1,4 +1,5 @@
-//! Messages, events and status for the app: documents that changed, collections that are complete, failures, and the connection.
+//! Messages, events and status for the app: documents that changed, collections that are complete, failures, and the
+//! connection.
 
 use std::{fmt, marker::PhantomData, time::SystemTime};
 
@@ -15,10 +16,11 @@ use crate::{
 /// A document's `T` changed in this world: a message. Observers use [`DocumentEvent`].
 ///
 /// Changes from elsewhere are announced when they are applied, in
-/// [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that this app inserts is announced when it
-/// is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the frame, so
-/// systems of the next frame read it. An edit by this app is announced when the worker has compared it with the value that the
-/// entity had shown, in one of the next frames. A component that was touched and not changed is not announced.
+/// [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that this app inserts is announced
+/// when it is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the
+/// frame, so systems of the next frame read it. An edit by this app is announced when the worker has compared it with
+/// the value that the entity had shown, in one of the next frames. A component that was touched and not changed is not
+/// announced.
 #[derive(Message)]
 #[non_exhaustive]
 pub struct DocumentChanged<T: Component> {
@@ -83,9 +85,9 @@ impl<T: Component> DocumentChanged<T> {
 /// });
 /// ```
 ///
-/// It is triggered once for each message with an entity. It is also triggered when a document is deleted, before the entity is despawned,
-/// although that message names no entity. A change of a document that no entity shows triggers nothing. An entity that the app despawns in
-/// the frame in which it was made is gone when observers run.
+/// It is triggered once for each message with an entity. It is also triggered when a document is deleted, before the
+/// entity is despawned, although that message names no entity. A change of a document that no entity shows triggers
+/// nothing. An entity that the app despawns in the frame in which it was made is gone when observers run.
 #[derive(EntityEvent)]
 #[non_exhaustive]
 pub struct DocumentEvent<T: Component> {
@@ -154,9 +156,9 @@ pub enum ChangeKind {
 /// Marks an entity whose document does not fit its components, for instance because a newer version of the app has
 /// changed their types.
 ///
-/// The components that do not fit keep their values; the others follow the document. Edits write the difference from the values that the
-/// entity shows, and do not touch fields that the document holds in another form. The mark is removed when a version arrives that fits, or
-/// when the app starts with types that fit.
+/// The components that do not fit keep their values; the others follow the document. Edits write the difference from
+/// the values that the entity shows, and do not touch fields that the document holds in another form. The mark is
+/// removed when a version arrives that fits, or when the app starts with types that fit.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(opaque, Component, Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -174,8 +176,8 @@ impl Misfit {
     }
 }
 
-/// Everything the store has of `T`'s collection is in the world: a message that is written once, also if the store is empty. It does not
-/// include documents that only the deployment has; [`DeploymentRead`] does.
+/// Everything the store has of `T`'s collection is in the world: a message that is written once, also if the store is
+/// empty. It does not include documents that only the deployment has; [`DeploymentRead`] does.
 #[derive(Message)]
 pub struct CollectionReady<T: Component> {
     of: PhantomData<fn() -> T>,
@@ -201,9 +203,10 @@ impl<T: Component> fmt::Debug for CollectionReady<T> {
     }
 }
 
-/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: a message. Now an app can make the
-/// documents that are missing. It is written again after each reconnect, when the collection has caught up.
-/// [`deployment_read`](crate::ecs::deployment_read) is the run condition, and says when this message does not come.
+/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: a message. Now
+/// an app can make the documents that are missing. It is written again after each reconnect, when the collection has
+/// caught up. [`deployment_read`](crate::ecs::deployment_read) is the run condition, and says when this message does
+/// not come.
 #[derive(Message)]
 pub struct DeploymentRead<T: Component> {
     of: PhantomData<fn() -> T>,
@@ -229,7 +232,8 @@ impl<T: Component> fmt::Debug for DeploymentRead<T> {
     }
 }
 
-/// Something failed: a message that says which collection and document it concerns and what to do. Everything else continues.
+/// Something failed: a message that says which collection and document it concerns and what to do. Everything else
+/// continues.
 #[derive(Message, Clone, Debug, PartialEq, Eq, Deref)]
 pub struct SyncFailed(pub Failure);
 
@@ -247,16 +251,16 @@ pub struct SyncStatus {
     pub connection: Connection,
     /// How many edits are not durable on this machine yet. All earlier edits are.
     pub unsaved: u64,
-    /// How many edits the store refuses for good; [`SyncFailed`] reported each. They are in this world and sent to the deployment, but not
-    /// on this machine's disk.
+    /// How many edits the store refuses for good; [`SyncFailed`] reported each. They are in this world and sent to the
+    /// deployment, but not on this machine's disk.
     pub lost: u64,
     /// How many documents have changes that the deployment does not have.
     pub unsent: usize,
     /// Whether the store is open. Until then, edits are kept in memory.
     pub store_open: bool,
     /// Whether everything that the deployment had when the connection was made is in the world, for all collections:
-    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. It stays false if the deployment does not let this app read a
-    /// collection.
+    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. It stays false if the deployment does not let
+    /// this app read a collection.
     pub deployment_read: bool,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
@@ -277,8 +281,8 @@ impl Default for SyncStatus {
 }
 
 impl SyncStatus {
-    /// Whether the app is connected, and everything that the deployment had is in the world. Collections that the deployment does not let
-    /// this app read do not count: see [`deployment_read`](Self::deployment_read).
+    /// Whether the app is connected, and everything that the deployment had is in the world. Collections that the
+    /// deployment does not let this app read do not count: see [`deployment_read`](Self::deployment_read).
     pub fn is_live(&self) -> bool {
         matches!(self.connection, Connection::Live)
     }

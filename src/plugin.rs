@@ -42,8 +42,8 @@ const APPLY_BUDGET: Duration = Duration::from_millis(2);
 ///     .run();
 /// ```
 ///
-/// Without a deployment, documents are kept on this machine only. The worker starts when the app runs, so plugins and collections can be
-/// added in any order.
+/// Without a deployment, documents are kept on this machine only. The worker starts when the app runs, so plugins and
+/// collections can be added in any order.
 pub struct ReplicatePlugin {
     app: String,
     profile: String,
@@ -96,8 +96,8 @@ fn prepare(app: &mut App) {
         .add_message::<SyncFailed>();
 }
 
-/// Starts the worker, once, when all collections are known. [`Plugin::finish`] calls it. In an app without a runner (a test), where nothing
-/// calls that, it is a system of the first frame's [`PreStartup`].
+/// Starts the worker, once, when all collections are known. [`Plugin::finish`] calls it. In an app without a runner (a
+/// test), where nothing calls that, it is a system of the first frame's [`PreStartup`].
 fn start(world: &mut World) {
     let Some(Starting(config)) = world.remove_resource() else { return };
     let configs = world.resource_mut::<Collections>().seal();

@@ -32,8 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Two apps that synchronise through an embedded backend.
 ///
-/// Their stores are in a temporary folder, and the backend listens at a free port of this machine's loopback address. Dropping the pair
-/// ends all of them and removes the folder.
+/// Their stores are in a temporary folder, and the backend listens at a free port of this machine's loopback address.
+/// Dropping the pair ends all of them and removes the folder.
 pub struct Pair {
     /// One app.
     pub one: App,
@@ -44,8 +44,8 @@ pub struct Pair {
     _folder: Folder,
 }
 
-/// Starts two connected apps with [`MinimalPlugins`] and a [`ReplicatePlugin`] each. `build` registers the collections and adds the systems
-/// of each app.
+/// Starts two connected apps with [`MinimalPlugins`] and a [`ReplicatePlugin`] each. `build` registers the collections
+/// and adds the systems of each app.
 ///
 /// # Panics
 ///
@@ -117,7 +117,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system, which clears its temporary folder.
+        // The system clears its temporary folder in time, so a file that cannot be removed does no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -189,7 +189,7 @@ fn an_entity_in_two_collections_is_refused() {
     assert_eq!(world.failures().len(), 1);
     assert!(world.app.world().resource::<DocumentIndex>().document(both).is_none());
 
-    // One that gets the second component later stays in the first's collection.
+    // An entity that gets the second component later stays in the collection of the first.
     let later = world.app.world_mut().spawn((task("three"), id("b"))).id();
     world.edits_by_frame();
     world.app.world_mut().entity_mut(later).insert(Other { text: "four".into() });

@@ -26,17 +26,19 @@ impl DocumentCommandsExt for Commands<'_, '_> {
 
 /// Deletes documents and parts of them with [`EntityCommands`].
 pub trait DocumentEntityCommandsExt {
-    /// Deletes the document that this entity shows, on all devices, and despawns the entity. (Despawning alone deletes nothing: it hides the
-    /// document from this world.) [`Collection::restore`](super::Collection::restore) takes the deletion back.
+    /// Deletes the document that this entity shows, on all devices, and despawns the entity. (Despawning alone deletes
+    /// nothing: it hides the document from this world.) [`Collection::restore`](super::Collection::restore) takes the
+    /// deletion back.
     fn delete_document(&mut self) -> &mut Self;
 
-    /// Removes `T` from this entity, and its fields from the document that the entity shows, for everyone: other apps remove the component
-    /// from the document's entity too. (`remove::<T>()` alone removes it from this entity, and the document keeps its fields.) Inserting a
-    /// `T` again puts it back.
+    /// Removes `T` from this entity, and its fields from the document that the entity shows, for everyone: other apps
+    /// remove the component from the document's entity too. (`remove::<T>()` alone removes it from this entity, and the
+    /// document keeps its fields.) Inserting a `T` again puts it back.
     ///
     /// `T` must be one of several components of its collection. To delete a document with one component, use
-    /// [`delete_document`](Self::delete_document). If somebody else writes a field of it at the same time, that field stays in the
-    /// document. If that is not all of a `T`, the document does not fit until the component is inserted or removed again.
+    /// [`delete_document`](Self::delete_document). If somebody else writes a field of it at the same time, that field
+    /// stays in the document. If that is not all of a `T`, the document does not fit until the component is inserted or
+    /// removed again.
     fn remove_from_document<T: Replicated>(&mut self) -> &mut Self;
 }
 
@@ -76,12 +78,12 @@ impl SyncControl<'_, '_> {
         self.send(|| WorkerCommand::Retry);
     }
 
-    /// Sets a damaged store aside and makes a new one. The new store gets the documents that can be read from the old one, which are sent to
-    /// the deployment, and the documents of the deployment.
+    /// Sets a damaged store aside and makes a new one. The new store gets the documents that can be read from the old
+    /// one, which are sent to the deployment, and the documents of the deployment.
     ///
-    /// If the store was refused as damaged ([`FailureKind::DamagedStore`](crate::worker::FailureKind::DamagedStore)), this happens at once.
-    /// If it is open and documents in it are damaged, this happens when the app starts the next time. The damaged files are kept: see
-    /// [`Store::set_aside`](crate::store::Store::set_aside).
+    /// If the store was refused as damaged ([`FailureKind::DamagedStore`](crate::worker::FailureKind::DamagedStore)),
+    /// this happens at once. If it is open and documents in it are damaged, this happens when the app starts the next
+    /// time. The damaged files are kept: see [`Store::set_aside`](crate::store::Store::set_aside).
     pub fn rebuild_store(&mut self) {
         self.send(|| WorkerCommand::RebuildStore);
     }

@@ -23,13 +23,15 @@ use crate::{
 /// }
 /// ```
 ///
-/// Its changes are [`Commands`], which run after the system; until then [`get`](Self::get) returns the values from before. It reads
-/// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]. Such a system can do without this parameter:
-/// `Query<(&DocumentId, &mut T)>` and [`spawn_document`](super::DocumentCommandsExt::spawn_document) offer the same.
+/// Its changes are [`Commands`], which run after the system; until then [`get`](Self::get) returns the values from
+/// before. It reads `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]. Such a system can do without
+/// this parameter: `Query<(&DocumentId, &mut T)>` and [`spawn_document`](super::DocumentCommandsExt::spawn_document)
+/// offer the same.
 ///
-/// In a collection of several components, each of them gives a `Collection` of the same documents. If a component is
-/// in several collections, its `Collection` is ambiguous: changes are refused and reported with
-/// [`SyncFailed`](crate::message::SyncFailed), and only [`iter`](Self::iter) returns documents, those of all its collections.
+/// In a collection of several components, each of them gives a `Collection` of the same documents. If a component is in
+/// several collections, its `Collection` is ambiguous: changes are refused and reported with
+/// [`SyncFailed`](crate::message::SyncFailed), and only [`iter`](Self::iter) returns documents, those of all its
+/// collections.
 #[derive(SystemParam)]
 pub struct Collection<'w, 's, T: Replicated> {
     index: Option<Res<'w, DocumentIndex>>,
@@ -47,16 +49,17 @@ impl<T: Replicated> Collection<'_, '_, T> {
         id
     }
 
-    /// Makes a document of that name. If another app makes one of the same name, the two become one document: texts, lists, maps and
-    /// counters hold the additions of both, once if they are equal, and other fields hold one of the two values. If the document exists
-    /// already, it is shown instead.
+    /// Makes a document of that name. If another app makes one of the same name, the two become one document: texts,
+    /// lists, maps and counters hold the additions of both, once if they are equal, and other fields hold one of the
+    /// two values. If the document exists already, it is shown instead.
     pub fn insert_with_id(&mut self, id: DocumentId, bundle: impl Bundle) {
         self.commands.spawn((id, bundle));
     }
 
-    /// Makes a document of that name unless there is one, such as an app's settings with their defaults. It may be called at any time, also
-    /// before the collection is ready and without a connection, and by many apps at once: equal content that several apps make exists once,
-    /// and a value that somebody has edited wins over a default, whenever it arrives. A document that was deleted stays deleted.
+    /// Makes a document of that name unless there is one, such as an app's settings with their defaults. It may be
+    /// called at any time, also before the collection is ready and without a connection, and by many apps at once:
+    /// equal content that several apps make exists once, and a value that somebody has edited wins over a default,
+    /// whenever it arrives. A document that was deleted stays deleted.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -89,8 +92,8 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.queue(move |world, collection| document::restore(world, collection, &id));
     }
 
-    /// Shows a document again that was hidden by despawning its entity or removing its [`DocumentId`], and components of it that were
-    /// removed.
+    /// Shows a document again that was hidden by despawning its entity or removing its [`DocumentId`], and components
+    /// of it that were removed.
     pub fn show(&mut self, id: &DocumentId) {
         let id = id.clone();
         self.queue(move |world, collection| document::show(world, collection, &id));

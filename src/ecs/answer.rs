@@ -10,7 +10,8 @@ use crate::{
     worker::{Failure, FailureKind},
 };
 
-/// The worker compared an edit with what the entity had shown. If the edit changed root fields, their components are announced.
+/// The worker compared an edit with what the entity had shown. If the edit changed root fields, their components are
+/// announced.
 pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Capture, fields: &[String]) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let Some(slot) = index.find(document.collection, &document.id) else { return };
@@ -29,8 +30,8 @@ pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Captu
     form.announce(&mut world.into(), form.owners(fields) & components, &change);
 }
 
-/// The worker refused an edit, so the document may lack what the edit would have added: its next version removes no component from the
-/// entity.
+/// The worker refused an edit, so the document may lack what the edit would have added: its next version removes no
+/// component from the entity.
 pub(super) fn refused(world: &mut World, failure: &Failure) {
     if failure.kind != FailureKind::Unwritable {
         return;

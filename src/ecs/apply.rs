@@ -37,13 +37,13 @@ enum Next {
     Arrived(Arrived),
 }
 
-/// What apply keeps from frame to frame.
+/// The state that apply keeps from frame to frame.
 #[derive(Default)]
 pub(crate) struct Applying {
     queue: VecDeque<Next>,
     /// Documents whose version waits for a newer one.
     waiting: Vec<Slot>,
-    /// What becomes true when some of those are applied.
+    /// News that waits until some of those are applied.
     held: Held,
 }
 
@@ -54,8 +54,8 @@ impl Applying {
         self.held.forget(arrived);
     }
 
-    /// The worker is live when it has reported all versions; the app is live when they are in the world. Until then the status stays at
-    /// catching up.
+    /// The worker is live when it has reported all versions; the app is live when they are in the world. Until then the
+    /// status stays at catching up.
     fn hold_back(&mut self, status: &mut Status, shown: &Connection) {
         if status.connection != Connection::Live {
             return self.forget(Arrived::Live);

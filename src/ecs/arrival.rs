@@ -1,7 +1,7 @@
 //! How much of the store and of the deployment the world shows.
 //!
-//! The worker reports when it has reported all versions. They are in the world when apply has worked through its queue up to that report,
-//! and has also applied the versions before it that waited for newer ones.
+//! The worker reports when it has reported all versions. They are in the world when apply has worked through its queue
+//! up to that report, and has also applied the versions before it that waited for newer ones.
 
 use bevy::{
     ecs::{system::SystemParam, world::DeferredWorld},
@@ -173,9 +173,9 @@ pub fn collection_ready<T: Replicated>(arrival: Arrival<T>) -> bool {
 /// made. Then an app can make the documents that are missing, such as default settings.
 ///
 /// It is false while there is no connection, and after a connection was lost until the collection has caught up again.
-/// It stays false for a collection that the deployment does not let this app read. In an app without a deployment it is true as soon as
-/// the store was read, so an app can rely on it with and without a deployment. A document that does not fit its component counts as
-/// shown, and so does a document that this world hides.
+/// It stays false for a collection that the deployment does not let this app read. In an app without a deployment it is
+/// true as soon as the store was read, so an app can rely on it with and without a deployment. A document that does not
+/// fit its component counts as shown, and so does a document that this world hides.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -195,7 +195,8 @@ pub fn deployment_read<T: Replicated>(arrival: Arrival<T>) -> bool {
     arrival.is_read()
 }
 
-/// A run condition: connected, and everything the deployment had is in the world ([`SyncStatus::is_live`](crate::message::SyncStatus::is_live)).
+/// A run condition: connected, and everything the deployment had is in the world
+/// ([`SyncStatus::is_live`](crate::message::SyncStatus::is_live)).
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -209,8 +210,8 @@ pub fn sync_live(status: Option<Res<SyncStatus>>) -> bool {
     status.is_some_and(|status| status.is_live())
 }
 
-/// A run condition: neither connected nor connecting ([`SyncStatus::is_offline`](crate::message::SyncStatus::is_offline)). It is false
-/// while the app tries to connect.
+/// A run condition: neither connected nor connecting
+/// ([`SyncStatus::is_offline`](crate::message::SyncStatus::is_offline)). It is false while the app tries to connect.
 pub fn sync_offline(status: Option<Res<SyncStatus>>) -> bool {
     status.is_some_and(|status| status.is_offline())
 }

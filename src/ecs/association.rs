@@ -10,7 +10,8 @@ use super::{
     ticks::Ticks,
 };
 
-/// Entities that began or ceased to show a document since the hierarchy last looked. It is a resource of apps that replicate one.
+/// Entities that began or ceased to show a document since the hierarchy last looked. It is a resource of apps that
+/// replicate one.
 #[derive(Resource, Default)]
 pub(super) struct Moves {
     /// Entities that began to show a document, or whose `ChildOf` the app changed.
@@ -45,7 +46,8 @@ pub(super) fn hide(world: &mut DeferredWorld, entity: Entity) -> Option<Slot> {
     Some(slot)
 }
 
-/// Removes components from `entity` that somebody removed from the document. They return when somebody puts them into the document again.
+/// Removes components from `entity` that somebody removed from the document. They return when somebody puts them into
+/// the document again.
 pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
     form.remove(world, entity, mask);
     // The observer of the removal takes it for the app's.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{CollectionIndex, worker::FailureKind};
 
-/// What capture keeps from frame to frame.
+/// The state that capture keeps from frame to frame.
 #[derive(Default)]
 pub(crate) struct Capturing {
     /// The scanners of each collection, one for each component type.
@@ -63,7 +63,8 @@ pub(crate) fn capture(world: &mut World, mut capturing: Local<Capturing>) {
     outbox::send(world);
 }
 
-/// `entity` has a changed component of `collection`. If it shows no document yet, it may have got the component after its identity.
+/// `entity` has a changed component of `collection`. If it shows no document yet, it may have got the component after
+/// its identity.
 fn join(world: &mut DeferredWorld, entity: Entity, collection: CollectionIndex) {
     let index = world.resource::<DocumentIndex>();
     let refusal = world.resource::<Claims>().refused.get(&entity);

@@ -1,8 +1,9 @@
 //! `ChildOf` and [`DocumentParent`](super::parent::DocumentParent), kept in step.
 //!
-//! The documents decide which document is whose child; bevy's [`ChildOf`] shows it in the world. Observers write the app's changes of
-//! `ChildOf` into the component at once, which makes them edits. [`settle`] brings the component's parent into the world, after apply and
-//! around capture. A document's `ChildOf` follows from the shown documents alone, so the order in which documents arrive does not matter.
+//! The documents decide which document is whose child; bevy's [`ChildOf`] shows it in the world. Observers write the
+//! app's changes of `ChildOf` into the component at once, which makes them edits. [`settle`] brings the component's
+//! parent into the world, after apply and around capture. A document's `ChildOf` follows from the shown documents
+//! alone, so the order in which documents arrive does not matter.
 
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
@@ -21,8 +22,8 @@ pub(super) fn attached(insert: On<Insert, ChildOf>, mut world: DeferredWorld) {
     look_at(&mut world, insert.entity);
 }
 
-/// Makes [`settle`] compare the `ChildOf` of a document's entity with the document, also if the document already names that parent: it
-/// may be in a cycle.
+/// Makes [`settle`] compare the `ChildOf` of a document's entity with the document, also if the document already names
+/// that parent: it may be in a cycle.
 fn look_at(world: &mut DeferredWorld, entity: Entity) {
     if !world.contains_resource::<Hierarchy>() {
         return;
@@ -60,7 +61,8 @@ fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
                 );
                 world.resource_mut::<Failures>().add(FailureKind::Identity, Some(&own), Some(&key.id), message);
             }
-            // A parent that is no document is the app's own affair, but the entity has left the parent that its document names.
+            // A parent that is no document is the app's own affair, but the entity has left the parent that its
+            // document names.
             let named = named(world, entity, kind, parents);
             if was_followed(world, slot, named.as_ref()) {
                 (kind.write)(world, entity, None);

@@ -23,7 +23,8 @@ pub(crate) struct Claims {
     pub(super) ensured: EntityHashSet,
     /// The document that apply is spawning an entity for.
     pub(super) spawning: Option<Spawning>,
-    /// The entity whose identity is being replaced: between `on_discard` and `on_insert` of its [`DocumentId`](crate::DocumentId).
+    /// The entity whose identity is being replaced: between `on_discard` and `on_insert` of its
+    /// [`DocumentId`](crate::DocumentId).
     pub(super) discarded: Option<Entity>,
 }
 

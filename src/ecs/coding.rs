@@ -11,7 +11,8 @@ use crate::{
     inspect,
 };
 
-/// A component that can be part of a document: serde reads and writes it as a struct with named fields, and it can be changed in place.
+/// A component that can be part of a document: serde reads and writes it as a struct with named fields, and it can be
+/// changed in place.
 ///
 /// Every type that fulfils the bounds implements it.
 pub trait Replicated: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone {}
@@ -21,7 +22,8 @@ impl<T: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone> 
 /// The root fields that a component type writes; `None` if they depend on the value.
 pub type Fields = Option<Vec<&'static str>>;
 
-/// The document without the fields of its other components: a component that takes all fields (`#[serde(flatten)]`) is read from this.
+/// The document without the fields of its other components: a component that takes all fields (`#[serde(flatten)]`) is
+/// read from this.
 fn rest(document: &Value, fields: &[Fields]) -> Value {
     let Value::Map(all) = document else { return document.clone() };
     let is_owned = |name: &str| fields.iter().flatten().flatten().any(|owned| *owned == name);
@@ -30,8 +32,8 @@ fn rest(document: &Value, fields: &[Fields]) -> Value {
     )
 }
 
-/// Reads a document's `T`, the `at`th of its components. A document of several components may lack one: then none of its fields is
-/// there, which is no problem.
+/// Reads a document's `T`, the `at`th of its components. A document of several components may lack one: then none of
+/// its fields is there, which is no problem.
 pub(super) fn decode<T: Replicated>(
     document: &Value,
     fields: &[Fields],
@@ -66,7 +68,7 @@ pub(super) fn decode<T: Replicated>(
     }
 }
 
-/// What a document has of a component.
+/// A component as a document has it.
 pub(super) enum Decoding<T> {
     /// No field of it.
     Absent,
@@ -131,8 +133,9 @@ fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String
 
 /// The same for an edit, which must be readable again.
 ///
-/// The fields are read once more to check that, which takes about as long as writing them. Without the check, a type that cannot read
-/// its own fields would lose the document: its entity would be gone after the next start, and on every other device.
+/// The fields are read once more to check that, which takes about as long as writing them. Without the check, a type
+/// that cannot read its own fields would lose the document: its entity would be gone after the next start, and on every
+/// other device.
 pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
     let own = written(value)?;
     if let Some(reserved) = format::RESERVED.iter().find(|reserved| own.contains_key(**reserved)) {

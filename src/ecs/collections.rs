@@ -33,8 +33,8 @@ pub(crate) enum Belongs {
     To(CollectionIndex),
     /// To none, because its components belong to these different ones.
     ToSeveral(Vec<CollectionIndex>),
-    /// Its components are all in these collections (or in no common one, if the list is empty), so none decides. The app may still
-    /// insert one that does.
+    /// Its components are all in these collections (or in no common one, if the list is empty), so none decides. The
+    /// app may still insert one that does.
     Unclear(Vec<CollectionIndex>),
 }
 
@@ -99,7 +99,8 @@ impl Collections {
     }
 
     /// The collection that an entity of this archetype belongs to. The components that are in one collection alone
-    /// decide. If the entity has only components that are in several, it belongs to the collection that has all of them.
+    /// decide. If the entity has only components that are in several, it belongs to the collection that has all of
+    /// them.
     pub(crate) fn of(&self, archetype: &Archetype) -> Belongs {
         let mut own: Vec<CollectionIndex> = Vec::new();
         let mut shared: Option<Vec<CollectionIndex>> = None;

@@ -1,13 +1,14 @@
-//! What the worker found when it compared edits with what the entity had shown: which of them changed something.
+//! The worker's findings about edits: it compares each with the value that the entity had shown.
 
 use std::collections::VecDeque;
 
 use crate::replica::Capture;
 
-/// Edits of a document that are not compared yet are remembered one by one up to this number. Beyond it, the newest ones share a place.
+/// Edits of a document that are not compared yet are remembered one by one up to this number. Beyond it, the newest
+/// ones share a place.
 const UNTOLD: usize = 32;
 
-/// What is known of the edits of a document.
+/// The findings about the edits of a document.
 #[derive(Default)]
 pub(crate) struct Compared {
     /// The last edit that changed something.
@@ -42,9 +43,9 @@ impl Compared {
         }
     }
 
-    /// The last of `captures` edits that a version has to include to be shown. If the newest edit that was compared changed nothing
-    /// (the app touches the component and changes nothing), the edits after it count as the same. If one of them is an edit after all,
-    /// the next version shows it.
+    /// The last of `captures` edits that a version has to include to be shown. If the newest edit that was compared
+    /// changed nothing (the app touches the component and changes nothing), the edits after it count as the same. If
+    /// one of them is an edit after all, the next version shows it.
     pub(super) fn wanted(&self, captures: Capture) -> Capture {
         if self.unchanged > self.changed { self.changed } else { captures }
     }

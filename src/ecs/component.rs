@@ -24,7 +24,8 @@ pub(super) fn prepare<T: Replicated>(app: &mut App) {
         .add_observer(removed::<T>);
 }
 
-/// A `T` is about to leave an entity: its changes are captured while it is still there, and the document keeps its fields.
+/// A `T` is about to leave an entity: its changes are captured while it is still there, and the document keeps its
+/// fields.
 fn removed<T: Replicated>(remove: On<Remove, T>, mut world: DeferredWorld) {
     let entity = remove.entity;
     let index = world.resource::<DocumentIndex>();
@@ -75,8 +76,8 @@ pub(super) fn replace<T: Replicated>(entity: &mut EntityWorldMut, value: T) -> R
     }
 }
 
-/// Is on an entity while apply inserts components. Its hook is the first to run, and it advances the world's tick, so that hooks and
-/// observers of the components write with a newer tick than apply.
+/// Is on an entity while apply inserts components. Its hook is the first to run, and it advances the world's tick, so
+/// that hooks and observers of the components write with a newer tick than apply.
 #[derive(Component)]
 #[component(storage = "SparseSet", on_add = inserting)]
 struct Inserting;

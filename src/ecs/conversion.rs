@@ -14,8 +14,8 @@ use crate::format::Value;
 /// Turns a document that some version of the app has written into one that a type reads.
 pub type Convert = fn(&mut Value);
 
-/// The conversions that were registered with [`convert`](crate::plugin::ReplicateAppExt::convert). All collections share them, so
-/// conversions can be registered before or after collections.
+/// The conversions that were registered with [`convert`](crate::plugin::ReplicateAppExt::convert). All collections
+/// share them, so conversions can be registered before or after collections.
 #[derive(Resource, Clone, Default)]
 pub struct Conversions(Arc<RwLock<HashMap<TypeId, Vec<Convert>>>>);
 

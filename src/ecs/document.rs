@@ -47,8 +47,8 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
     None
 }
 
-/// Spawns an entity for a document, unless this world knows a document of that name. The worker decides if the world does not know one
-/// yet.
+/// Spawns an entity for a document, unless this world knows a document of that name. The worker decides if the world
+/// does not know one yet.
 pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: DocumentId, bundle: impl Bundle) {
     let index = world.resource::<DocumentIndex>();
     if index.find(collection, &id).is_some_and(|slot| index.entry(slot).is_known()) {
@@ -59,7 +59,8 @@ pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: Documen
     world.entity_mut(entity).insert((id, bundle));
 }
 
-/// Deletes a document, for everyone. If an entity shows it, the entity is despawned, and its last edits are kept in the document's history.
+/// Deletes a document, for everyone. If an entity shows it, the entity is despawned, and its last edits are kept in the
+/// document's history.
 pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     let index = world.resource::<DocumentIndex>();
     let Some(slot) = index.find(collection, id) else {
@@ -112,7 +113,8 @@ pub(crate) fn delete_entity(world: &mut World, entity: Entity) {
     }
 }
 
-/// Takes back a deletion, also one made elsewhere or in an earlier run. The document gets an entity when the worker reports it.
+/// Takes back a deletion, also one made elsewhere or in an earlier run. The document gets an entity when the worker
+/// reports it.
 pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     let slot = world.resource_mut::<DocumentIndex>().slot(&DocumentKey { collection, id: id.clone() });
     let mut index = world.resource_mut::<DocumentIndex>();

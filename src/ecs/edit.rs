@@ -1,4 +1,4 @@
-//! Captures one entity: what changed since the last capture becomes an edit of its document.
+//! Captures one entity: its changes since the last capture become an edit of its document.
 
 use bevy::{
     ecs::{change_detection::Tick, world::DeferredWorld},

@@ -1,4 +1,4 @@
-//! What the world knows of one document.
+//! The state of one document in the world.
 
 use bevy::prelude::*;
 
@@ -8,10 +8,11 @@ use crate::{
     replica::{Capture, Generation},
 };
 
-/// A place in [`DocumentIndex`](super::index::DocumentIndex). It is never reused: a document that is gone is remembered as deleted or hidden.
+/// A place in [`DocumentIndex`](super::index::DocumentIndex). It is never reused: a document that is gone is remembered
+/// as deleted or hidden.
 pub(crate) type Slot = u32;
 
-/// What the world knows of a document.
+/// The state of a document in the world.
 pub(crate) struct Entry {
     pub key: DocumentKey,
     pub presence: Presence,
@@ -25,7 +26,7 @@ pub(crate) struct Entry {
     pub has: u32,
     /// A version that waits to be applied.
     pub pending: Option<Pending>,
-    /// What the worker found when it compared the edits that were sent.
+    /// The worker's findings about the edits that were sent.
     pub compared: Compared,
 }
 
@@ -49,7 +50,8 @@ pub(crate) enum Presence {
 pub(crate) struct Shown {
     pub entity: Entity,
     pub state: State,
-    /// Components that the app removed from the entity: bit `i` for the collection's `i`th. Versions do not bring them back.
+    /// Components that the app removed from the entity: bit `i` for the collection's `i`th. Versions do not bring them
+    /// back.
     pub withheld: u32,
 }
 

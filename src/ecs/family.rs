@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{CollectionIndex, DocumentKey};
 
-/// The parents and children of documents. The resource is out of the world while `ChildOf` is brought into step, so that observers
-/// do not take that for an edit.
+/// The parents and children of documents. The resource is out of the world while `ChildOf` is brought into step, so
+/// that observers do not take that for an edit.
 #[derive(Resource, Default)]
 pub(crate) struct Hierarchy {
     pub(super) kinds: Vec<Kind>,
@@ -48,8 +48,8 @@ pub(super) fn was_followed(world: &World, slot: Slot, named: Option<&DocumentKey
     !is_cut && named.is_some_and(|parent| index.entity(parent.collection, &parent.id).is_some())
 }
 
-/// A document's entity is about to be despawned because the document is deleted. Bevy despawns the children with it, so children that are
-/// other documents' entities are released first.
+/// A document's entity is about to be despawned because the document is deleted. Bevy despawns the children with it, so
+/// children that are other documents' entities are released first.
 pub(super) fn release(world: &mut World, entity: Entity) {
     let mut documents = Vec::new();
     // An app may have made an entity its own ancestor.
@@ -192,8 +192,8 @@ impl Hierarchy {
     }
 }
 
-/// The document whose reference is not followed: the one with the smallest name, by collection and then by id. So all apps that show the
-/// same documents choose the same one.
+/// The document whose reference is not followed: the one with the smallest name, by collection and then by id. So all
+/// apps that show the same documents choose the same one.
 fn first(world: &World, cycle: &[Slot]) -> Option<Slot> {
     let (index, collections) = (world.resource::<DocumentIndex>(), world.resource::<Collections>());
     cycle.iter().copied().min_by_key(|slot| {

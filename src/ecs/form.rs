@@ -1,4 +1,4 @@
-//! What capture and apply need of a collection, with its types erased.
+//! The interface of capture and apply to a collection, with its types erased.
 
 use std::{any::Any, sync::Arc};
 
@@ -33,7 +33,7 @@ pub trait Scan: Send + Sync + 'static {
     fn scan(&mut self, world: &World, since: Tick, now: Tick, dirty: &mut Vec<Entity>);
 }
 
-/// What was cloned of an entity. Bit `i` of a mask is the collection's `i`th component.
+/// Components that were cloned of an entity. Bit `i` of a mask is the collection's `i`th component.
 pub(crate) struct Clones {
     pub(super) encode: Box<dyn Encode>,
     /// The components that were cloned.
@@ -53,8 +53,8 @@ pub(crate) trait Form: Codec {
     fn present(&self, entity: EntityRef) -> u32;
     /// Spawns an entity for `content`, unless no component fits. Returns it with the components it has.
     fn spawn(&self, world: &mut World, id: DocumentId, content: Box<dyn Any + Send>) -> Option<(Entity, u32)>;
-    /// Makes `entity` show `content`, without adding components in `withheld`. Returns the components that were replaced and those that
-    /// were added.
+    /// Makes `entity` show `content`, without adding components in `withheld`. Returns the components that were
+    /// replaced and those that were added.
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, withheld: u32) -> (u32, u32);
     /// How many component types the collection has.
     fn count(&self) -> usize;

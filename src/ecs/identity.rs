@@ -25,8 +25,8 @@ use crate::{
     worker::{Command, FailureKind},
 };
 
-/// An entity may get its name in one frame and its component in a later one: the next, or the one after that if commands
-/// of commands insert it.
+/// An entity may get its name in one frame and its component in a later one: the next, or the one after that if
+/// commands of commands insert it.
 const FRAMES_WITHOUT_COMPONENT: u8 = 2;
 
 impl Component for DocumentId {
@@ -55,8 +55,8 @@ impl Component for DocumentId {
     }
 }
 
-/// An entity has an identity now. When apply spawns an entity, this is the first hook to run, and it separates apply's own write from
-/// the writes of later hooks and observers.
+/// An entity has an identity now. When apply spawns an entity, this is the first hook to run, and it separates apply's
+/// own write from the writes of later hooks and observers.
 fn on_add(mut world: DeferredWorld, context: HookContext) {
     let Some(mut claims) = world.get_resource_mut::<Claims>() else { return };
     if let Some(spawning) = claims.spawning.take() {
@@ -90,8 +90,8 @@ fn on_discard(mut world: DeferredWorld, context: HookContext) {
     world.resource_mut::<Claims>().discarded = Some(context.entity);
 }
 
-/// An identity was removed, or its entity is about to be despawned: the document is hidden, not deleted. Edits that observers made after
-/// `on_discard` are captured too.
+/// An identity was removed, or its entity is about to be despawned: the document is hidden, not deleted. Edits that
+/// observers made after `on_discard` are captured too.
 fn on_remove(mut world: DeferredWorld, context: HookContext) {
     let entity = context.entity;
     if !world.contains_resource::<Claims>() {
@@ -116,14 +116,14 @@ fn hand_over(world: &mut DeferredWorld, left: Option<Slot>) {
     take_over(world, slot, next, State::Current);
 }
 
-/// Makes `entity` show the document it names, if it can. An entity without a component of a collection is looked at again when it gets
-/// one.
+/// Makes `entity` show the document it names, if it can. An entity without a component of a collection is looked at
+/// again when it gets one.
 pub(super) fn associate(world: &mut DeferredWorld, entity: Entity) {
     associate_by(world, entity, false);
 }
 
-/// The same at the end of a frame, when the entity has all components that the frame gives it: an entity that could belong to several
-/// collections is refused now.
+/// The same at the end of a frame, when the entity has all components that the frame gives it: an entity that could
+/// belong to several collections is refused now.
 pub(super) fn associate_finally(world: &mut DeferredWorld, entity: Entity) {
     associate_by(world, entity, true);
 }
@@ -187,8 +187,8 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     claims.fresh.push(entity);
 }
 
-/// Makes `entity` show a document that exists already. The entity's value was never part of the document, and as an edit it would revert
-/// later changes, so the stored version replaces it.
+/// Makes `entity` show a document that exists already. The entity's value was never part of the document, and as an
+/// edit it would revert later changes, so the stored version replaces it.
 fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity, state: State) {
     let now = advance(world);
     world.resource_mut::<Claims>().refused.remove(&entity);
@@ -198,7 +198,8 @@ fn take_over(world: &mut DeferredWorld, slot: Slot, entity: Entity, state: State
     world.resource_mut::<Outbox>().push(Command::Show(key));
 }
 
-/// Reports entities that have a name and, some frames later, still no component of a collection. They become documents when they get one.
+/// Reports entities that have a name and, some frames later, still no component of a collection. They become documents
+/// when they get one.
 pub(super) fn report_unclaimed(world: &mut World) {
     let unclaimed = std::mem::take(&mut world.resource_mut::<Claims>().unclaimed);
     for (entity, frames) in unclaimed {

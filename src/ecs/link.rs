@@ -13,8 +13,9 @@ pub trait Port: Send + 'static {
     fn try_recv(&mut self) -> Option<Report>;
 }
 
-/// The world's link to its worker. Commands wait while there is none. [`ReplicatePlugin`](crate::plugin::ReplicatePlugin) starts a
-/// [`Worker`](crate::worker) and inserts a link to it, unless the app has a link already.
+/// The world's link to its worker. Commands wait while there is none.
+/// [`ReplicatePlugin`](crate::plugin::ReplicatePlugin) starts a [`Worker`](crate::worker) and inserts a link to it,
+/// unless the app has a link already.
 #[derive(Resource)]
 pub struct Link(SyncCell<Box<dyn Port>>);
 
@@ -24,7 +25,8 @@ impl Link {
         Self(SyncCell::new(Box::new(port)))
     }
 
-    /// A link whose other end is two channels: for a front end with its own worker, or for a test that plays the worker's part.
+    /// A link whose other end is two channels: for a front end with its own worker, or for a test that plays the
+    /// worker's part.
     pub fn channels() -> (Self, Receiver<Command>, Sender<Report>) {
         let (commands, taken) = unbounded();
         let (given, reports) = unbounded();

@@ -3,14 +3,15 @@
 //! # A frame
 //!
 //! ```text
-//! PreUpdate  Apply    Takes in the worker's reports, and moves versions of documents into the world, within a time budget. If a
-//!                     document was edited meanwhile, the edit is captured first, and the version waits for one that includes it.
+//! PreUpdate  Apply    Takes in the worker's reports, and moves versions of documents into the world, within a time
+//!                     budget. If a document was edited meanwhile, the edit is captured first, and the version waits
+//!                     for one that includes the edit.
 //! ..                  Your systems.
 //! Last       Capture  Clones the components that changed since the last capture, and sends them to the worker.
 //! ```
 //!
-//! A value that would be gone by then (a component that is removed, an entity that is despawned or stops being a document) is captured by
-//! an observer or a hook when it goes. Nothing is serialised on the main thread.
+//! A value that would be gone by then (a component that is removed, an entity that is despawned or stops being a
+//! document) is captured by an observer or a hook when it goes. Nothing is serialised on the main thread.
 //!
 //! # The files
 //!
@@ -19,12 +20,13 @@
 //! | files | what is there |
 //! | --- | --- |
 //! | `link`, `failures`, `outbox` | the way to the worker and to the app |
-//! | `ticks`, `compared`, `pending`, `entry`, `index`, `claims`, `association` | the state: which entity shows which document, and which changes are known |
+//! | `ticks`, `claims`, `compared`, `pending`, `entry`, `index` | the state: entities, documents, known changes |
 //! | `coding`, `conversion`, `form`, `scan`, `collections` | the collections and their component types |
-//! | `edit`, `component`, `tuple`, `typed`, `identity` | capture of one entity, and the hooks and observers that call it |
+//! | `edit`, `component`, `tuple`, `typed` | capture of one entity, and what is done with each component type |
+//! | `association`, `identity` | entities become documents and stop being ones |
 //! | `reference`, `parent`, `kind`, `family`, `child_of` | references between documents, and `ChildOf` |
-//! | `version`, `answer`, `arrival`, `document` | application of one version, of an answer, and of a command |
-//! | `apply`, `capture`, `hierarchy` | the systems |
+//! | `budget`, `version`, `answer`, `arrival`, `document` | one version, one answer, news, and one command |
+//! | `schedule`, `apply`, `capture`, `hierarchy` | the systems |
 
 mod answer;
 mod apply;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::reference::DocumentRef;
 use crate::DocumentId;
 
-/// The parent of a document, as one of its components: the replicated form of bevy's [`ChildOf`]. `T` is a component of the
-/// parents' collection, which may be the collection of the children.
+/// The parent of a document, as one of its components: the replicated form of bevy's [`ChildOf`]. `T` is a component of
+/// the parents' collection, which may be the collection of the children.
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -28,9 +28,10 @@ use crate::DocumentId;
 /// }
 /// ```
 ///
-/// An app reads and writes `ChildOf`. Inserting, changing or removing it edits this component, which is inserted where it is missing. When
-/// another app changes the parent, `ChildOf` follows as soon as both documents are shown here, whichever came first. See
-/// [`replicate_hierarchy`](crate::plugin::ReplicateAppExt::replicate_hierarchy) for the rules.
+/// An app reads and writes `ChildOf`. Inserting, changing or removing it edits this component, which is inserted where
+/// it is missing. When another app changes the parent, `ChildOf` follows as soon as both documents are shown here,
+/// whichever came first. See [`replicate_hierarchy`](crate::plugin::ReplicateAppExt::replicate_hierarchy) for the
+/// rules.
 ///
 /// In the document it is a field `parent`: a string that is replaced whole, or null.
 #[derive(Component, Reflect, Serialize, Deserialize)]

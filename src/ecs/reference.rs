@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{collections::Collections, index::DocumentIndex};
 use crate::{CollectionIndex, DocumentId, DocumentKey};
 
-/// A reference to a document of `T`'s collection, as a field of a component. Documents refer to each other by this, as entities of one
-/// world do by [`Entity`]. (An `Entity` is a number that has a meaning in one run of one app only, so a component with one is refused.)
+/// A reference to a document of `T`'s collection, as a field of a component. Documents refer to each other by this, as
+/// entities of one world do by [`Entity`]. (An `Entity` is a number that has a meaning in one run of one app only, so a
+/// component with one is refused.)
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -39,9 +40,9 @@ use crate::{CollectionIndex, DocumentId, DocumentKey};
 /// }
 /// ```
 ///
-/// A reference is a value and never an error: it may name a document that does not exist yet, exists no longer, or never
-/// existed. [`Documents::entity`] returns the entity that shows it now, which costs two look-ups; so ask each time, and
-/// do not store the entity. To react when the target arrives, read
+/// A reference is a value and never an error: it may name a document that does not exist yet, exists no longer, or
+/// never existed. [`Documents::entity`] returns the entity that shows it now, which costs two look-ups; so ask each
+/// time, and do not store the entity. To react when the target arrives, read
 /// [`DocumentChanged<T>`](crate::message::DocumentChanged) of the kind
 /// [`Inserted`](crate::message::ChangeKind::Inserted), and compare its `id` with [`DocumentRef::id`].
 ///
@@ -189,7 +190,8 @@ impl<T: 'static> TypePath for DocumentRef<T> {
     }
 }
 
-/// The entities that show documents, for all collections: a system parameter. It reads no component, so it conflicts with no query.
+/// The entities that show documents, for all collections: a system parameter. It reads no component, so it conflicts
+/// with no query.
 #[derive(SystemParam)]
 pub struct Documents<'w> {
     index: Option<Res<'w, DocumentIndex>>,

@@ -37,8 +37,8 @@ impl<T: Replicated> Scan for Scanner<T> {
     }
 }
 
-/// Calls `found` for each row with a tick newer than `since`. There is nearly always none, so it compares many rows at once, without a
-/// branch for each.
+/// Calls `found` for each row with a tick newer than `since`. There is nearly always none, so it compares many rows at
+/// once, without a branch for each.
 fn changed_rows(ticks: &[Tick], since: Tick, now: Tick, mut found: impl FnMut(usize)) {
     const ROWS: usize = 64;
     for (chunk, rows) in ticks.chunks(ROWS).enumerate() {

@@ -75,8 +75,8 @@ pub(crate) mod sealed {
     }
 }
 
-/// Inserts one component that the entity lacks. Its tick is settled, unless hooks or observers of components inserted before have edited
-/// the entity.
+/// Inserts one component that the entity lacks. Its tick is settled, unless hooks or observers of components inserted
+/// before have edited the entity.
 fn insert_one<B: sealed::Tuple, T: Replicated>(world: &mut World, entity: Entity, value: Option<T>) -> bool {
     let Some(value) = value else { return false };
     let now = world.change_tick();

@@ -92,7 +92,8 @@ impl<B: Tuple> Encode for Captured<B> {
     }
 }
 
-/// Refuses an edit that writes fields of a component outside of the edit. A component with a flattened map can hold such fields.
+/// Refuses an edit that writes fields of a component outside of the edit. A component with a flattened map can hold
+/// such fields.
 fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), FormatError> {
     let speaks_of = |at: usize| mask & (1 << at) != 0;
     if fields.len() == 1 || !fields.iter().enumerate().any(|(at, fields)| speaks_of(at) && fields.is_none()) {

@@ -23,7 +23,7 @@ use crate::{
     worker::{self, Command},
 };
 
-/// What became of a version.
+/// The result of applying a version.
 pub(super) enum Outcome {
     /// It is applied, or was not wanted.
     Done,
@@ -46,7 +46,8 @@ pub(super) fn apply_one(world: &mut World, slot: Slot) -> Outcome {
     Outcome::Done
 }
 
-/// Captures the edits that the version would overwrite. Returns the version unless it has to wait for one that includes those edits.
+/// Captures the edits that the version would overwrite. Returns the version unless it has to wait for one that includes
+/// those edits.
 fn capture_before(world: &mut World, slot: Slot, mut pending: Pending) -> Option<Pending> {
     let Some(entity) = world.resource::<DocumentIndex>().entry(slot).entity() else { return Some(pending) };
     if is_dirty(world, slot, entity) {
@@ -162,8 +163,8 @@ pub(super) fn despawn(world: &mut World, form: &dyn Form, entity: Entity, change
     let _ = world.try_despawn(entity);
 }
 
-/// Tells the worker which components of the entity stay as they are because the version does not fit them. The worker needs this before
-/// any edit of the version.
+/// Tells the worker which components of the entity stay as they are because the version does not fit them. The worker
+/// needs this before any edit of the version.
 fn keep(
     world: &mut World,
     form: &dyn Form,

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl ReplicatePlugin {
-    /// A plugin for the app called `app`. Its store is `default.sqlite3` in a folder of that name, in the platform's folder for apps' data.
-    /// [`default_path`] says which names are valid.
+    /// A plugin for the app called `app`. Its store is `default.sqlite3` in a folder of that name, in the platform's
+    /// folder for apps' data. [`default_path`] says which names are valid.
     pub fn new(app: impl Into<String>) -> Self {
         Self {
             app: app.into(),
@@ -30,8 +30,8 @@ impl ReplicatePlugin {
         }
     }
 
-    /// Selects one of several stores of this app: for another user, or for another instance on the same machine. The default is
-    /// `default`.
+    /// Selects one of several stores of this app: for another user, or for another instance on the same machine. The
+    /// default is `default`.
     pub fn profile(mut self, profile: impl Into<String>) -> Self {
         self.profile = profile.into();
         self
@@ -44,11 +44,11 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Calls `token` whenever a token is needed. The argument is true if the last token was refused or the connection was lost, so a cached
-    /// token should be refreshed. `Ok(None)` connects without a token.
+    /// Calls `token` whenever a token is needed. The argument is true if the last token was refused or the connection
+    /// was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
     ///
-    /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter, because the official client
-    /// logs tokens at `debug`.
+    /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter, because
+    /// the official client logs tokens at `debug`.
     pub fn auth<F, R>(mut self, token: F) -> Self
     where
         F: Fn(bool) -> R + Send + Sync + 'static,
@@ -76,28 +76,30 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Sets a damaged store aside when the app starts, and makes a new one with the documents that can be read from it and those of the
-    /// deployment. Without this, a damaged store is refused, and edits are not saved until
-    /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents are damaged, the store
-    /// is rebuilt at the next start. The damaged files are kept: see [`Store::set_aside`](crate::store::Store::set_aside).
-    /// [`SyncFailed`](crate::message::SyncFailed) reports what happened.
+    /// Sets a damaged store aside when the app starts, and makes a new one with the documents that can be read from it
+    /// and those of the deployment. Without this, a damaged store is refused, and edits are not saved until
+    /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents
+    /// are damaged, the store is rebuilt at the next start. The damaged files are kept: see
+    /// [`Store::set_aside`](crate::store::Store::set_aside). [`SyncFailed`](crate::message::SyncFailed) reports what
+    /// happened.
     pub fn rebuild_damaged_store(mut self) -> Self {
         self.rebuild = true;
         self
     }
 
-    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a few documents,
-    /// however long they take.
+    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a
+    /// few documents, however long they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
         self.apply_budget = budget;
         self
     }
 
-    /// Runs the embedded backend in this app and synchronises through it. Other apps connect to the same address, e.g. `127.0.0.1:3210`. The
-    /// backend's data are in a folder beside the store. An address that other machines can reach needs a token.
+    /// Runs the embedded backend in this app and synchronises through it. Other apps connect to the same address, e.g.
+    /// `127.0.0.1:3210`. The backend's data are in a folder beside the store. An address that other machines can reach
+    /// needs a token.
     ///
-    /// If the backend cannot run, [`SyncFailed`](crate::message::SyncFailed) says why and the app continues. If the reason is that
-    /// another instance of the app hosts there already, this one joins it.
+    /// If the backend cannot run, [`SyncFailed`](crate::message::SyncFailed) says why and the app continues. If the
+    /// reason is that another instance of the app hosts there already, this one joins it.
     ///
     /// # Panics
     ///

@@ -11,8 +11,8 @@ use crate::{
     worker::{Failure, FailureKind},
 };
 
-/// Runs the embedded backend in this app, so that other apps can connect to it. An app that is also a client of its backend uses
-/// [`ReplicatePlugin::host`](super::ReplicatePlugin::host) instead.
+/// Runs the embedded backend in this app, so that other apps can connect to it. An app that is also a client of its
+/// backend uses [`ReplicatePlugin::host`](super::ReplicatePlugin::host) instead.
 ///
 /// ```no_run
 /// use bevy::prelude::*;
@@ -147,8 +147,8 @@ pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Op
     start(app, config);
 }
 
-/// The URL at which the hosting app itself connects: `listen`, also if another app hosts there already. If the system chooses the port,
-/// this waits until it has.
+/// The URL at which the hosting app itself connects: `listen`, also if another app hosts there already. If the system
+/// chooses the port, this waits until it has.
 pub(super) fn deployment(world: &mut World) -> Option<String> {
     let listen = &world.get_resource::<Hosted>()?.listen;
     if !listen.ends_with(":0") {
@@ -161,8 +161,8 @@ pub(super) fn deployment(world: &mut World) -> Option<String> {
     world.resource::<Hosted>().backend().map(|backend| reachable(backend.url()))
 }
 
-/// A server can listen at "every address of this machine", but not every system lets a client connect to that: this machine's own address
-/// takes its place.
+/// A server can listen at "every address of this machine", but not every system lets a client connect to that: this
+/// machine's own address takes its place.
 fn reachable(url: &str) -> String {
     url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 }

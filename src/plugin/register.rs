@@ -19,57 +19,61 @@ const COLLECTIONS: usize = u16::MAX as usize;
 
 /// Registers collections with an [`App`].
 pub trait ReplicateAppExt {
-    /// Saves and synchronises every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of `collection`, and brings the
-    /// collection's documents from the store and from other apps into the world.
+    /// Saves and synchronises every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of
+    /// `collection`, and brings the collection's documents from the store and from other apps into the world.
     ///
     /// A collection is called like its module of functions in Convex.
     ///
-    /// If `T` is [`Reflect`] with `#[reflect(Component)]` and registered with the app, tools such as bevy-inspector-egui show it. Bevy
-    /// registers such types by itself with its feature `reflect_auto_register`, a default; otherwise call `app.register_type::<T>()`.
+    /// If `T` is [`Reflect`] with `#[reflect(Component)]` and registered with the app, tools such as
+    /// bevy-inspector-egui show it. Bevy registers such types by itself with its feature `reflect_auto_register`, a
+    /// default; otherwise call `app.register_type::<T>()`.
     ///
     /// # Panics
     ///
-    /// When the collection cannot be registered: `T` is no struct with named fields, the name is taken or is no name of a module, or the
-    /// app is running already. The message says what to do.
+    /// When the collection cannot be registered: `T` is no struct with named fields, the name is taken or is no name of
+    /// a module, or the app is running already. The message says what to do.
     fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self;
 
-    /// Registers a collection whose documents hold several components:
-    /// `app.replicate_components::<(Player, Position)>("players")`. Their fields are side by side in the document, so no two components may
-    /// have a field of the same name.
+    /// Registers a collection whose documents hold several components: `app.replicate_components::<(Player,
+    /// Position)>("players")`. Their fields are side by side in the document, so no two components may have a field of
+    /// the same name.
     ///
     /// An entity need not have all of them. It has those of which the document has at least one field.
     ///
     /// A component type may be in several collections: `(Player, Transform)` and `(Enemy, Transform)`. The components
-    /// that are in one collection alone decide to which an entity belongs, so each collection needs one. Messages about a
-    /// shared component ([`DocumentChanged`](crate::message::DocumentChanged),
+    /// that are in one collection alone decide to which an entity belongs, so each collection needs one. Messages about
+    /// a shared component ([`DocumentChanged`](crate::message::DocumentChanged),
     /// [`CollectionReady`](crate::message::CollectionReady)) are written for all its collections;
     /// [`Documents::collection`](crate::collection::Documents::collection) returns the collection of an entity.
     ///
     /// # Panics
     ///
-    /// As [`replicate`](Self::replicate), and when two components have a field of the same name, one has no fields, or a collection would
-    /// have no component of its own.
+    /// As [`replicate`](Self::replicate), and when two components have a field of the same name, one has no fields, or
+    /// a collection would have no component of its own.
     fn replicate_components<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
 
     /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is
     /// registered beside the children's component, as the example there shows. `T` is a component of the parents'
     /// collection.
     ///
-    /// - When the app inserts, changes or removes `ChildOf` of a document's entity, that edits the document, if the parent is
-    ///   a document too.
-    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. If the parent is not shown, that
-    ///   is no error: the document keeps naming it.
+    /// - When the app inserts, changes or removes `ChildOf` of a document's entity, that edits the document, if the
+    ///   parent is a document too.
+    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. If the parent
+    ///   is not shown, that is no error: the document keeps naming it.
     /// - A parent that is no document (a root of the user interface) is the app's own affair. It gives way to the
     ///   document's parent when that is shown. Moving a document from its parent to such an entity removes it from the
     ///   parent, for everyone.
-    /// - Two people may make two documents each other's child. Of the documents in a cycle, every app shows the one with the smallest
-    ///   name without a parent. Nothing is written, and the next change of a parent in the cycle resolves it.
-    /// - When a document is deleted, here or elsewhere, its children's entities lose `ChildOf` before bevy despawns the parent, and the
-    ///   children keep the reference. Despawning a parent hides the children's documents too, because bevy despawns their entities.
+    /// - Two people may make two documents each other's child. Of the documents in a cycle, every app shows the one
+    ///   with the smallest name without a parent. Nothing is written, and the next change of a parent in the cycle
+    ///   resolves it.
+    /// - When a document is deleted, here or elsewhere, its children's entities lose `ChildOf` before bevy despawns the
+    ///   parent, and the children keep the reference. Despawning a parent hides the children's documents too, because
+    ///   bevy despawns their entities.
     ///
     /// # Panics
     ///
-    /// When the app starts: if [`DocumentParent<T>`](crate::collection::DocumentParent) is in no collection, or `T` is not in exactly one.
+    /// When the app starts: if [`DocumentParent<T>`](crate::collection::DocumentParent) is in no collection, or `T` is
+    /// not in exactly one.
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
 
     /// Converts documents that other versions of the app have written, where serde's attributes (`default`, `alias`,
@@ -77,8 +81,9 @@ pub trait ReplicateAppExt {
     /// document, on a copy. The document itself stays as it is until somebody edits it, so two versions of
     /// an app can be in use at once.
     ///
-    /// `convert` must be a pure function. It must not change a document that it has converted already, and must not remove fields that it
-    /// does not know. If a field takes another form, give the new form another name: older versions then keep using the old field.
+    /// `convert` must be a pure function. It must not change a document that it has converted already, and must not
+    /// remove fields that it does not know. If a field takes another form, give the new form another name: older
+    /// versions then keep using the old field.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -102,8 +107,9 @@ pub trait ReplicateAppExt {
     /// ```
     fn convert<T: Replicated>(&mut self, convert: Convert) -> &mut Self;
 
-    /// Keeps the fields of a `T` that are not in its document (`#[serde(skip)]`) when a version from elsewhere replaces it. `keep` gets the
-    /// `T` that the entity shows and the one that arrives, and moves the local fields over. Without it, those fields get serde's default.
+    /// Keeps the fields of a `T` that are not in its document (`#[serde(skip)]`) when a version from elsewhere replaces
+    /// it. `keep` gets the `T` that the entity shows and the one that arrives, and moves the local fields over. Without
+    /// it, those fields get serde's default.
     ///
     /// ```
     /// # use bevy::prelude::*;
