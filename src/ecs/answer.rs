@@ -5,9 +5,9 @@ use bevy::prelude::*;
 use super::{collections::Collections, form::Change, index::DocumentIndex};
 use crate::{
     DocumentKey,
+    failure::{Failure, FailureKind},
     message::ChangeKind,
-    replica::{Capture, Origin},
-    worker::{Failure, FailureKind},
+    record::{Capture, Origin},
 };
 
 /// The worker compared an edit with what the entity had shown. If the edit changed root fields, their components are

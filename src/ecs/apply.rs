@@ -23,7 +23,8 @@ use super::{
 use crate::{
     CollectionIndex,
     message::SyncStatus,
-    worker::{Connection, Report, Status},
+    status::{Connection, Status},
+    worker::Report,
 };
 
 /// How many documents are applied between two looks at the clock.

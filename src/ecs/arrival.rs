@@ -10,7 +10,7 @@ use bevy::{
 use std::{any::TypeId, marker::PhantomData};
 
 use super::{coding::Replicated, collections::Collections, entry::Slot, index::DocumentIndex};
-use crate::{CollectionIndex, message::SyncStatus, worker::Connection};
+use crate::{CollectionIndex, message::SyncStatus, status::Connection};
 
 /// The collections that the world shows in full.
 #[derive(Resource, Default)]

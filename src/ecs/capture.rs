@@ -14,7 +14,7 @@ use super::{
     outbox,
     ticks::Ticks,
 };
-use crate::{CollectionIndex, worker::FailureKind};
+use crate::{CollectionIndex, failure::FailureKind};
 
 /// The state that capture keeps from frame to frame.
 #[derive(Default)]

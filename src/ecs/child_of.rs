@@ -14,7 +14,7 @@ use super::{
     family::{Hierarchy, kind_of, named, was_followed},
     index::DocumentIndex,
 };
-use crate::worker::FailureKind;
+use crate::failure::FailureKind;
 
 /// The app made an entity a child of another one.
 pub(super) fn attached(insert: On<Insert, ChildOf>, mut world: DeferredWorld) {

@@ -6,10 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use bevy::ecs::component::{Component, Mutable};
 
-use crate::{
-    format::{self, FormatError, Value},
-    inspect,
-};
+use crate::format::{self, FormatError, Value};
 
 /// A component that can be part of a document: serde reads and writes it as a struct with named fields, and it can be
 /// changed in place.
@@ -94,12 +91,12 @@ impl<T> Decoding<T> {
 
 /// Reads a `T`. A `Deserialize` that panics becomes an error of this document.
 fn read<T: Replicated>(document: &Value) -> Result<T, FormatError> {
-    inspect::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
+    format::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
 }
 
 /// The fields that a `T` writes.
 fn written<T: Replicated>(value: &T) -> Result<BTreeMap<String, Value>, FormatError> {
-    match inspect::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
+    match format::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
         Ok(own) => Ok(own),
         Err(other) => Err(FormatError {
             path: String::new(),

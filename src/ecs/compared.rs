@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::replica::Capture;
+use crate::record::Capture;
 
 /// Edits of a document that are not compared yet are remembered one by one up to this number. Beyond it, the newest
 /// ones share a place.

@@ -20,10 +20,11 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    failure::FailureKind,
     format::{FormatError, Value},
     message::ChangeKind,
-    replica::Origin,
-    worker::{Captured, Command, Encode, FailureKind},
+    record::Origin,
+    worker::{Captured, Command, Encode},
 };
 
 /// The collection of `T`; `None`, which is reported, if `T` is in none or in several.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DocumentKey,
     message::ChangeKind,
-    replica::Origin,
+    record::Origin,
     worker::{Captured, Command},
 };
 

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use super::{compared::Compared, pending::Pending};
 use crate::{
     DocumentKey,
-    replica::{Capture, Generation},
+    record::{Capture, Generation},
 };
 
 /// A place in [`DocumentIndex`](super::index::DocumentIndex). It is never reused: a document that is gone is remembered

@@ -4,8 +4,8 @@ use bevy::prelude::*;
 
 use crate::{
     DocumentId,
+    failure::{Failure, FailureKind},
     message::{SyncFailed, SyncStatus},
-    worker::{Failure, FailureKind},
 };
 
 /// Failures that wait to be reported. Hooks and commands add to it, and apply and capture report them.

@@ -10,7 +10,7 @@ use bevy::{
 use crate::{
     CollectionIndex, DocumentId,
     message::ChangeKind,
-    replica::Origin,
+    record::Origin,
     worker::{Codec, Encode},
 };
 

@@ -20,10 +20,7 @@ use super::{
     outbox::Outbox,
     ticks::{Ticks, advance},
 };
-use crate::{
-    DocumentId, DocumentKey,
-    worker::{Command, FailureKind},
-};
+use crate::{DocumentId, DocumentKey, failure::FailureKind, worker::Command};
 
 /// An entity may get its name in one frame and its component in a later one: the next, or the one after that if
 /// commands of commands insert it.

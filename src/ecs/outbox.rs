@@ -3,7 +3,7 @@
 use bevy::{platform::cell::SyncCell, prelude::*};
 
 use super::{failures, link::Link};
-use crate::{DocumentKey, message::SyncStatus, replica::Generation, worker::Command};
+use crate::{DocumentKey, message::SyncStatus, record::Generation, worker::Command};
 
 /// Commands for the worker. Hooks and commands add to it, and apply and capture send it.
 #[derive(Resource)]

@@ -8,7 +8,7 @@ use std::{
 use bevy::platform::cell::SyncCell;
 
 use crate::{
-    replica::{Capture, Generation, Origin},
+    record::{Capture, Generation, Origin},
     worker::Misfit,
 };
 

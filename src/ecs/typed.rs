@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DocumentId,
     format::{FormatError, Value},
-    replica::{Schema, View},
+    record::{Schema, View},
     worker::{Codec, Decoded, Encode},
 };
 

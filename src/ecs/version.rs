@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     message::{ChangeKind, Misfit},
-    replica::{Generation, Kept},
+    record::{Generation, Kept},
     worker::{self, Command},
 };
 

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use crate::{
     backend::{Backend, BackendConfig, BackendError},
     ecs::{Failures, ReplicateSystems, report},
-    worker::{Failure, FailureKind},
+    failure::{Failure, FailureKind},
 };
 
 /// Runs the embedded backend in this app, so that other apps can connect to it. An app that is also a client of its
