@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 fn until(world: &mut World1, mut condition: impl FnMut(&mut World1) -> bool) {
     let start = Instant::now();
-    while !what(world) {
+    while !condition(world) {
         assert!(start.elapsed() < DEADLINE, "the condition does not become true");
         world.frame();
     }
