@@ -159,7 +159,7 @@ fn an_app_that_only_hosts_receives_the_failure_to_host() {
 }
 
 #[test]
-fn an_app_hosts_only_one_backend_whatever_it_requests() {
+fn an_app_hosts_one_backend_however_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let by_plugin = |app: &mut App| {
         let plugin = ReplicatePlugin::new("hosting").store(folder.path().join("host.sqlite3")).host("127.0.0.1:0");
@@ -180,8 +180,8 @@ fn an_app_hosts_only_one_backend_whatever_it_requests() {
             }
         });
         let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
-        let reported = until("the failure is reported", &mut [&mut host], |apps| failed(apps[0], FailureKind::Host));
-        assert!(reported.contains("hosts a backend at 127.0.0.1:0 already"), "{reported}");
+        let told = until("it is told", &mut [&mut host], |apps| failed(apps[0], FailureKind::Host));
+        assert!(told.contains("hosts a backend at 127.0.0.1:0 already"), "{told}");
         let guest = folder.path().join(format!("guest-{backend_first}.sqlite3"));
         let mut guest = app(&guest, |plugin| plugin.deployment(format!("http://{address}")));
         write(&mut guest, "by way of the first");
