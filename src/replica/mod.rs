@@ -54,7 +54,7 @@ use live::{Bases, Live};
 use loading::LiveDocuments;
 use outbox::{Outbox, OutgoingChange};
 use pull::Pull;
-use remote::{Remote, WaitingPage};
+use remote::{Remote, Stage, WaitingPage};
 
 use crate::{CollectionIndex, DocumentId, store::Write, worker::FailureKind};
 
@@ -147,7 +147,7 @@ impl Replica {
             pages: VecDeque::new(),
             live: LiveDocuments::default(),
             loading: 0,
-            remote: Remote { wanted: synchronized, ..Remote::default() },
+            remote: Remote::new(synchronized),
             last_write: 0,
             written: 0,
             clock: 0,
@@ -202,7 +202,11 @@ impl Replica {
 
     /// Documents with changes that the backend lacks.
     pub fn unsent(&self) -> usize {
-        if self.remote.wanted { self.collections.iter().map(|collection| collection.outbox.len()).sum() } else { 0 }
+        if self.remote.has_deployment() {
+            self.collections.iter().map(|collection| collection.outbox.len()).sum()
+        } else {
+            0
+        }
     }
 
     /// Documents here, tombstones included.
@@ -217,7 +221,7 @@ impl Replica {
 
     /// Whether pages wait until the store has told which log they are of.
     pub fn is_identifying(&self) -> bool {
-        self.remote.identifying
+        matches!(self.remote.stage, Stage::Identifying { .. })
     }
 
     fn write(&mut self, write: Write) {

@@ -143,7 +143,7 @@ impl Replica {
             edited = self.last_write;
             let mut chunks = Vec::with_capacity(made.changes.len());
             for MadeChange { hash, bytes, fields } in made.changes {
-                if self.remote.wanted {
+                if self.remote.has_deployment() {
                     let fields = Some(fields_of(&value, &fields));
                     collection.outbox.add(&key.id, OutgoingChange { hash, row: hash, bytes: bytes.clone(), fields });
                 }

@@ -11,7 +11,7 @@ use bevy_convex_replicate::{
         Change, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push, PushAnswer, Put,
         RemoteState, Replica, Schema, View,
     },
-    store::Write,
+    store::{RemoteId, Write},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -111,7 +111,11 @@ impl<T: Component> App<T> {
                 Effect::Load(document) => Some(Event::Loaded { document, chunks: self.chunks.clone() }),
                 Effect::Identify { epoch } => Some(Event::Remote {
                     epoch: Some(epoch),
-                    state: RemoteState { unsent: vec![Vec::new()], ..RemoteState::default() },
+                    state: RemoteState {
+                        remote: Some(RemoteId(1)),
+                        unsent: vec![Vec::new()],
+                        ..RemoteState::default()
+                    },
                 }),
                 _ => None,
             };

@@ -88,7 +88,7 @@ mutation "the checkpoint is stored before what it covers" src/worker/disk/work.r
 mutation "the outbox is dropped at a restart" src/worker/disk/work.rs \
     'state.unsent.push(store.unsent(collection, remote, usize::MAX)?)' 'state.unsent.push(Vec::new())'
 mutation "what was received is pushed" src/replica/remote.rs \
-    'let remote = self.remote.id;
+    'let remote = self.remote.id();
             let chunks' 'let remote = None;
             let chunks'
 mutation "an actor is used again in the next run" src/replica/mod.rs \
@@ -98,7 +98,7 @@ mutation "unsent changes are compacted" src/store/compact.rs \
     'AND document = ?2 AND holder IS ?3' 'AND document = ?2 AND (holder IS ?3 OR 1)'
 mutation "changes count as sent before the answer" src/replica/push.rs \
     'collection.outbox.sent(&batch.send);' 'collection.outbox.sent(&batch.send);
-            if let Some(remote) = self.remote.id {
+            if let Some(remote) = self.remote.id() {
                 for document in &batch.send {
                     self.last_write += 1;
                     let changes = document.changes.iter().map(|(hash, _)| *hash).collect();
@@ -107,7 +107,7 @@ mutation "changes count as sent before the answer" src/replica/push.rs \
                 }
             }'
 mutation "a change of the epoch is ignored" src/replica/remote.rs \
-    'let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();' 'let same = self.remote.id.is_some();'
+    'let same = epoch.is_some() && self.remote.id() == state.remote && state.remote.is_some();' 'let same = self.remote.id().is_some();'
 mutation "a log that is put back keeps its epoch" src/backend/store/mod.rs \
     'UPDATE log SET epoch = ?1' 'UPDATE log SET epoch = ifnull(epoch, ?1)' src/backend/simulated.rs \
     'log.renew_epoch(epoch);' ''

@@ -145,7 +145,11 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
                 peer.replica.handle(answer, 0);
             }
         }
-        let waiting = (peer.replica.remote.held.len(), peer.replica.pages.len());
+        let held = match &peer.replica.remote.stage {
+            remote::Stage::Identifying { held } => held.len(),
+            _ => 0,
+        };
+        let waiting = (held, peer.replica.pages.len());
         assert!(waiting.0 < 2 && waiting.1 < 2, "{waiting:?}");
     }
     assert_eq!(peer.replica.pages.len(), 1, "the newest waits");
