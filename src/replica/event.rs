@@ -323,6 +323,13 @@ pub enum Event {
         /// Its chunks.
         chunks: Vec<Arc<[u8]>>,
     },
+    /// The store cannot read a document's chunks. Answers [`Effect::Load`].
+    Unreadable {
+        /// The document.
+        document: DocumentKey,
+        /// What is wrong with them.
+        problem: String,
+    },
     /// What is stored of a backend. Answers [`Effect::Identify`] and [`Effect::Forget`], and is told once at start with the
     /// backend last used.
     Remote {

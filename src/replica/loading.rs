@@ -59,30 +59,30 @@ impl Replica {
         self.load(key, None);
     }
 
-    pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Vec<Arc<[u8]>>, now: i64) {
+    /// Takes in a document's chunks, or why the store cannot read them.
+    pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Result<Vec<Arc<[u8]>>, String>, now: i64) {
         let actor = self.actor.clone();
         let Some(document) = self.document(&key) else { return };
         let State::Loading(waiting) = std::mem::take(&mut document.state) else { return };
-        let mut damaged = None;
         let generation = document.generation;
         let bases = document.bases.take();
-        match inspect::guarded("load", || Live::load(&actor, &chunks, generation)) {
-            Ok(Ok(live)) => {
-                let live = match bases {
-                    Some(bases) => live.with_bases(bases),
-                    None => live,
-                };
-                document.state = State::Live(Box::new(live));
-            }
-            Ok(Err(error)) => damaged = Some(error.to_string()),
-            Err(error) => damaged = Some(error.to_string()),
-        }
+        let loaded = chunks.and_then(|chunks| {
+            let loaded = inspect::guarded("load", || Live::load(&actor, &chunks, generation));
+            loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        });
+        let loaded = loaded.map(|live| {
+            let live = match bases {
+                Some(bases) => live.with_bases(bases),
+                None => live,
+            };
+            document.state = State::Live(Box::new(live));
+        });
         self.loading -= 1;
         for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
             page.loading.remove(&key.id);
         }
-        if let Some(error) = damaged {
-            self.unreadable(key, waiting, &error);
+        if let Err(problem) = loaded {
+            self.unreadable(key, waiting, &problem);
             return;
         }
         self.live.count += 1;

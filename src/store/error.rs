@@ -72,10 +72,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The stored changes of one document cannot be read. The others can.
-    #[error(
-        "{collection}/{document}: its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
-        path.display()
-    )]
+    #[error("{collection}/{document}: {}", self.message())]
     DamagedDocument {
         /// The store.
         path: PathBuf,
@@ -95,7 +92,7 @@ pub enum StoreError {
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
-    #[error("{}: cannot be written to {} ({problem})", place(collection, document.as_ref()), path.display())]
+    #[error("{}: {}", place(collection, document.as_ref()), self.message())]
     Rejected {
         /// The store.
         path: PathBuf,
@@ -194,6 +191,27 @@ impl StoreError {
             Self::DamagedDocument { collection, document, .. } => Some((collection, Some(document))),
             Self::Rejected { collection, document, .. } => Some((collection, document.as_ref())),
             _ => None,
+        }
+    }
+
+    /// The text of this error without the collection and the document that [`place`](Self::place) returns.
+    pub fn message(&self) -> String {
+        match self {
+            Self::DamagedDocument { path, problem, .. } => format!(
+                "its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or \
+                 SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
+                path.display()
+            ),
+            Self::Rejected { path, problem, .. } => format!("cannot be written to {} ({problem})", path.display()),
+            other => other.to_string(),
+        }
+    }
+
+    /// What is wrong, as short as it is known.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::DamagedDocument { problem, .. } => problem.clone(),
+            other => other.message(),
         }
     }
 

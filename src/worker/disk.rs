@@ -46,15 +46,7 @@ const COMPACT_AT_ONCE: usize = 16;
 pub(super) enum DiskRequest {
     Write(WriteId, Write),
     Load(DocumentKey),
-    /// What is stored of the deployment, by its epoch if that is known.
-    Remote {
-        deployment: String,
-        epoch: Option<String>,
-    },
-    Forget {
-        deployment: String,
-        remote: RemoteId,
-    },
+    Lookup(Lookup),
     ReadUnsent {
         collection: CollectionIndex,
         documents: Vec<DocumentId>,
@@ -64,6 +56,14 @@ pub(super) enum DiskRequest {
     },
     /// The store is to be set aside before it is opened the next time.
     Rebuild,
+}
+
+/// A question about a deployment, answered with [`Event::Remote`].
+pub(super) enum Lookup {
+    /// What is stored of the deployment, by its epoch if that is known.
+    Known { deployment: String, epoch: Option<String> },
+    /// The same, after dropping what was believed of this remote.
+    Forgotten { deployment: String, remote: RemoteId },
 }
 
 /// What the store's thread answers.
@@ -91,16 +91,12 @@ pub(super) enum DiskAnswer {
 fn failure(error: &StoreError) -> Failure {
     let kind = if error.is_damage() { FailureKind::DamagedStore } else { FailureKind::Store };
     let (collection, document) = error.place().unzip();
-    let mut failure = Failure {
+    Failure {
         kind,
         collection: collection.map(str::to_owned),
         document: document.flatten().cloned(),
-        message: String::new(),
-    };
-    let message = error.to_string();
-    // A failure says by itself where it was.
-    failure.message = message.strip_prefix(&failure.place()).unwrap_or(&message).to_owned();
-    failure
+        message: error.message(),
+    }
 }
 
 /// The thread's side.

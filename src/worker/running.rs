@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Captured, CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
-    disk::{DiskAnswer, DiskHandle, DiskRequest},
+    disk::{DiskAnswer, DiskHandle, DiskRequest, Lookup},
     status::StatusTracker,
 };
 use crate::{
@@ -150,7 +150,7 @@ impl Running {
             DiskAnswer::Open => {
                 self.status.opened();
                 if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: None });
+                    self.disk.request(DiskRequest::Lookup(Lookup::Known { deployment, epoch: None }));
                 }
             }
             DiskAnswer::Filled(collection) => {
@@ -281,12 +281,12 @@ impl Running {
             Effect::Edited(edit, write) => self.status.edited(edit, write),
             Effect::Identify { epoch } => {
                 if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });
+                    self.disk.request(DiskRequest::Lookup(Lookup::Known { deployment, epoch: Some(epoch) }));
                 }
             }
             Effect::Forget(remote) => {
                 if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Forget { deployment, remote });
+                    self.disk.request(DiskRequest::Lookup(Lookup::Forgotten { deployment, remote }));
                 }
             }
             Effect::ReadUnsent { collection, documents, history, read } => {

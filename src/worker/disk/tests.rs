@@ -9,7 +9,7 @@ use std::{
 use automerge::{AutoCommit, ROOT, transaction::Transactable};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{Disk, DiskAnswer, DiskRequest, DiskWork};
+use super::{Disk, DiskAnswer, DiskRequest, DiskWork, Lookup};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
@@ -57,7 +57,7 @@ impl App {
         let replica = Replica::new([run; 16], vec![collection], true);
         let mut app =
             Self { replica, disk, answers, deployment, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
-        app.disk.take(DiskRequest::Remote { deployment: deployment.into(), epoch: None });
+        app.disk.take(DiskRequest::Lookup(Lookup::Known { deployment: deployment.into(), epoch: None }));
         app.work();
         app.handle(Event::Connected);
         app
@@ -92,8 +92,10 @@ impl App {
             Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
             Effect::Load(document) => self.disk.take(DiskRequest::Load(document)),
             Effect::Write(id, write) => self.disk.take(DiskRequest::Write(id, write)),
-            Effect::Identify { epoch } => self.disk.take(DiskRequest::Remote { deployment, epoch: Some(epoch) }),
-            Effect::Forget(remote) => self.disk.take(DiskRequest::Forget { deployment, remote }),
+            Effect::Identify { epoch } => {
+                self.disk.take(DiskRequest::Lookup(Lookup::Known { deployment, epoch: Some(epoch) }));
+            }
+            Effect::Forget(remote) => self.disk.take(DiskRequest::Lookup(Lookup::Forgotten { deployment, remote })),
             Effect::ReadUnsent { collection, documents, history, read } => {
                 self.disk.take(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
             }
@@ -338,7 +340,8 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
         compact_every: Duration::from_millis(100),
     };
     let thread = std::thread::spawn(move || disk.run());
-    requests.send(DiskRequest::Remote { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) }).unwrap();
+    let lookup = Lookup::Known { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) };
+    requests.send(DiskRequest::Lookup(lookup)).unwrap();
     let document = DocumentKey { collection: TASKS, id };
     let deadline = Instant::now() + DEADLINE;
     // Asked without a pause, for as long as it takes.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskAnswer, DiskRequest, batch::Batch, failure};
+use super::{DiskAnswer, DiskRequest, Lookup, batch::Batch, failure};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey, limits,
     replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument},
@@ -28,20 +28,34 @@ pub(in crate::worker) struct DiskWork {
     collections: Vec<String>,
     answers: UnboundedSender<DiskAnswer>,
     waiting: VecDeque<DiskRequest>,
+    urgency: Urgency,
     batch: Batch,
     remote_in_use: Option<RemoteId>,
-    /// The store refused something that is tried again, which was told.
-    failing: bool,
-    /// Something waits that is to be on the disk as soon as it can be.
-    urgent: bool,
-    /// What could not be answered; the newest question is the one that counts. Pages wait for what is known of a deployment, and nobody
-    /// would ask for it a second time.
-    owed: Option<DiskRequest>,
+    health: Health,
     /// True when a damaged store is to be set aside.
     rebuild: Arc<AtomicBool>,
     /// How often all that was believed of a deployment was forgotten.
     #[cfg(feature = "simulation")]
     forgotten: u32,
+}
+
+/// How soon the waiting requests must be carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    /// They may wait for more of their kind.
+    CanWait,
+    /// One of them must be on the disk, or be answered, as soon as possible.
+    Now,
+}
+
+/// Whether the store does what it is asked for.
+enum Health {
+    Works,
+    /// It refused something that is tried again, and the app was told.
+    Fails,
+    /// It refused to answer this question, and the app was told. The newest question is the one that counts: pages wait for what is known of a
+    /// deployment, and the replica does not ask a second time.
+    Owes(Lookup),
 }
 
 impl DiskWork {
@@ -57,11 +71,10 @@ impl DiskWork {
             collections,
             answers,
             waiting: VecDeque::new(),
+            urgency: Urgency::CanWait,
             batch,
             remote_in_use: None,
-            failing: false,
-            urgent: false,
-            owed: None,
+            health: Health::Works,
             rebuild,
             #[cfg(feature = "simulation")]
             forgotten: 0,
@@ -101,18 +114,20 @@ impl DiskWork {
 
     /// Takes a request, to be carried out after those before.
     pub(in crate::worker) fn take(&mut self, request: DiskRequest) {
-        self.urgent |= !matches!(&request, DiskRequest::Write(_, write) if write.can_wait());
+        if !matches!(&request, DiskRequest::Write(_, write) if write.can_wait()) {
+            self.urgency = Urgency::Now;
+        }
         self.waiting.push_back(request);
     }
 
     /// Whether nothing is lost by waiting for more before what waits is carried out.
     pub(in crate::worker) fn can_wait(&self) -> bool {
-        !self.urgent && self.owed.is_none()
+        self.urgency == Urgency::CanWait && !self.is_owing()
     }
 
     /// Whether an answer is owed that the store could not give.
     pub(in crate::worker) fn is_owing(&self) -> bool {
-        self.owed.is_some()
+        matches!(self.health, Health::Owes(_))
     }
 
     /// Whether more requests are worth waiting for before they are carried out.
@@ -124,9 +139,7 @@ impl DiskWork {
     /// to be tried again.
     pub(in crate::worker) fn carry_out(&mut self) -> bool {
         let batch = limits::or_tiny(BATCH_WRITES, 3);
-        if let Some(request) = self.owed.take() {
-            self.answer(request);
-        }
+        self.answer_owed();
         while let Some(request) = self.waiting.pop_front() {
             match request {
                 DiskRequest::Write(name, write) => self.batch.take(name, write),
@@ -143,8 +156,18 @@ impl DiskWork {
             }
         }
         let done = self.commit();
-        self.urgent &= !done;
+        if done {
+            self.urgency = Urgency::CanWait;
+        }
         done
+    }
+
+    /// Tries once more to answer the question that the store refused to answer.
+    fn answer_owed(&mut self) {
+        match std::mem::replace(&mut self.health, Health::Fails) {
+            Health::Owes(question) => self.look_up(question),
+            health => self.health = health,
+        }
     }
 
     /// Writes what is collected, and tells when all of it is on the disk.
@@ -163,15 +186,18 @@ impl DiskWork {
         true
     }
 
-    /// The store refuses what is tried again: that is told once.
+    /// The store refuses something that is tried again. The app is told once.
     fn refused(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.failing, true) {
+        if let Health::Works = self.health {
+            self.health = Health::Fails;
             self.tell(DiskAnswer::Stuck(failure(error)));
         }
     }
 
+    /// The store did what it was asked for.
     fn works(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if let Health::Fails = self.health {
+            self.health = Health::Works;
             self.tell(DiskAnswer::Recovered);
         }
     }
@@ -188,8 +214,8 @@ impl DiskWork {
         let answer = match request {
             DiskRequest::Write(..) => return,
             DiskRequest::Rebuild => return self.rebuild_next_time(),
-            DiskRequest::Load(document) => self.load(document),
-            DiskRequest::Remote { .. } | DiskRequest::Forget { .. } => return self.identify(request),
+            DiskRequest::Load(document) => Ok(self.load(document)),
+            DiskRequest::Lookup(question) => return self.look_up(question),
             DiskRequest::ReadUnsent { collection, documents, history, remote, read } => self
                 .unsent(collection, documents, history, remote)
                 .map(|documents| Event::Unsent { collection, documents, read }),
@@ -200,18 +226,16 @@ impl DiskWork {
         }
     }
 
-    fn identify(&mut self, request: DiskRequest) {
-        let answer = match &request {
-            DiskRequest::Forget { deployment, remote } => self.store.forget(*remote).and_then(|()| {
+    fn look_up(&mut self, question: Lookup) {
+        let answer = match &question {
+            Lookup::Known { deployment, epoch } => self.remote(deployment, epoch.clone()),
+            Lookup::Forgotten { deployment, remote } => self.store.forget(*remote).and_then(|()| {
                 #[cfg(feature = "simulation")]
                 {
                     self.forgotten += 1;
                 }
                 self.remote(deployment, None)
             }),
-            DiskRequest::Remote { deployment, epoch } => self.remote(deployment, epoch.clone()),
-            // Nobody else asks.
-            _ => return,
         };
         match answer {
             Ok(event) => {
@@ -220,7 +244,7 @@ impl DiskWork {
             }
             Err(error) => {
                 self.refused(&error);
-                self.owed = Some(request);
+                self.health = Health::Owes(question);
             }
         }
     }
@@ -242,17 +266,17 @@ impl DiskWork {
         }
     }
 
-    fn load(&self, document: DocumentKey) -> Result<Event, StoreError> {
+    fn load(&self, document: DocumentKey) -> Event {
         let collection = self.name(document.collection);
         let chunks = match self.store.chunks(collection, &document.id) {
             Ok(chunks) => chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             Err(error) => {
-                // What waits for it must not wait forever.
+                // Edits that wait for the document must not wait forever.
                 self.damaged(&error);
-                vec![Arc::from(&b"unreadable"[..])]
+                return Event::Unreadable { document, problem: error.problem() };
             }
         };
-        Ok(Event::Loaded { document, chunks })
+        Event::Loaded { document, chunks }
     }
 
     fn remote(&mut self, deployment: &str, epoch: Option<String>) -> Result<Event, StoreError> {
@@ -354,7 +378,7 @@ impl DiskWork {
     }
 
     pub(in crate::worker) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.batch.len() == 0 && self.owed.is_none()
+        self.waiting.is_empty() && self.batch.len() == 0 && !self.is_owing()
     }
 }
 
