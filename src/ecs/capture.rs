@@ -20,8 +20,8 @@ use super::{
 use crate::{
     CollectionIndex, DocumentKey,
     message::{ChangeKind, SyncFailed, SyncStatus},
-    replica::Origin,
-    worker::{Captured, Command, Failure, FailureKind},
+    replica::{EditKind, Origin, Put},
+    worker::{Command, Failure, FailureKind},
 };
 
 /// What capture keeps from frame to frame.
@@ -138,14 +138,14 @@ fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let is_ensured = index.ensured.remove(&entity);
     if was_deleted && !is_ensured {
         // It was deleted and the app made it anew.
-        index.edit(slot, Captured::Restore);
+        index.edit(slot, EditKind::Restore);
     }
-    let captured = match (is_spawned, is_ensured) {
-        (false, _) => Captured::Put(encode),
-        (true, false) => Captured::Spawn(encode),
-        (true, true) => Captured::Ensure(encode),
+    let put = match (is_spawned, is_ensured) {
+        (false, _) => Put::Edited,
+        (true, false) => Put::Spawned,
+        (true, true) => Put::Ensured,
     };
-    index.edit(slot, captured);
+    index.edit(slot, EditKind::Put { value: encode, put });
     let entry = index.entry_mut(slot);
     entry.fresh = false;
     if !is_ensured {

@@ -15,8 +15,8 @@ use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
     message::ChangeKind,
-    replica::Origin,
-    worker::{Captured, Command, Encode, FailureKind},
+    replica::{EditKind, Origin},
+    worker::{Command, Encode, FailureKind},
 };
 
 /// The collection of `T`; `None` (and a failure) if it is in none or in several.
@@ -72,7 +72,7 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
         capture_now(&mut world.into(), entity);
     }
     let mut index = world.resource_mut::<DocumentIndex>();
-    index.edit(slot, Captured::Delete);
+    index.edit(slot, EditKind::Delete);
     let entry = index.entry_mut(slot);
     entry.life = Life::Deleted;
     entry.hidden = false;
@@ -110,7 +110,7 @@ pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &Docum
     let mut index = world.resource_mut::<DocumentIndex>();
     let slot = index.slot(&DocumentKey { collection, id: id.clone() });
     if index.entry(slot).entity.is_none() {
-        index.edit(slot, Captured::Restore);
+        index.edit(slot, EditKind::Restore);
         let entry = index.entry_mut(slot);
         entry.hidden = false;
         if entry.life == Life::Deleted {
@@ -199,7 +199,7 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
     if index.slot_of(entity) != Some(slot) {
         return;
     }
-    index.edit(slot, Captured::Put(Box::new(Without(bit))));
+    index.edit(slot, EditKind::put(Box::new(Without(bit))));
     index.entry_mut(slot).has &= !bit;
     take_away(world, &*form, slot, entity, bit);
     if is_there {

@@ -12,8 +12,8 @@ use bevy::{
 use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{Capture, Generation},
-    worker::{Captured, Command, Failure, FailureKind},
+    replica::{Capture, Edit, EditKind, Generation},
+    worker::{Command, Encode, Failure, FailureKind},
 };
 
 /// A place in [`DocumentIndex`]. Never reused: a document that is gone is remembered as deleted or hidden.
@@ -296,16 +296,16 @@ impl DocumentIndex {
     }
 
     /// Sends an edit of a document.
-    pub(crate) fn edit(&mut self, slot: Slot, change: Captured) {
+    pub(crate) fn edit(&mut self, slot: Slot, kind: EditKind<Box<dyn Encode>>) {
         let entry = &mut self.entries[slot as usize];
         entry.captures += 1;
         self.edits += 1;
-        self.outbox.get().push(Command::Edit {
+        self.outbox.get().push(Command::Edit(Edit {
             document: entry.key.clone(),
             generation: entry.generation,
             capture: entry.captures,
-            change,
-        });
+            kind,
+        }));
     }
 
     /// Sends anything else.

@@ -89,15 +89,30 @@ impl From<Position> for Checkpoint {
     }
 }
 
+/// Counts the edits of a run, from 1, in the order in which they were made.
+pub type EditNumber = u64;
+
+/// An edit of the world. `V` is what an entity holds: on its way to the worker a captured component, then its value and a mask with bit `i` set for
+/// each of the collection's component types that the value speaks of.
+#[derive(Clone, Debug)]
+pub struct Edit<V = (Value, u32)> {
+    /// The document.
+    pub document: DocumentKey,
+    /// The generation the entity showed.
+    pub generation: Generation,
+    /// The count of this edit, from 1.
+    pub capture: Capture,
+    /// What happened to it.
+    pub kind: EditKind<V>,
+}
+
 /// What the world did to a document.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum EditKind<V = (Value, u32)> {
     /// It holds this now.
     Put {
         /// What it holds.
-        value: Value,
-        /// Which of the collection's component types the value speaks of.
-        mask: u32,
+        value: V,
         /// Why.
         put: Put,
     },
@@ -107,22 +122,20 @@ pub enum Change {
     Restore,
 }
 
-/// Counts the edits of a run, from 1, in the order in which they were made.
-pub type EditNumber = u64;
+impl<V> EditKind<V> {
+    /// An entity that shows the document was changed to this.
+    pub fn put(value: V) -> Self {
+        Self::Put { value, put: Put::Edited }
+    }
 
-/// An edit of the world.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    /// Which of the run's edits this is.
-    pub number: EditNumber,
-    /// The document.
-    pub document: DocumentKey,
-    /// The generation the entity showed.
-    pub generation: Generation,
-    /// The count of this edit, from 1.
-    pub capture: Capture,
-    /// What happened to it.
-    pub change: Change,
+    /// The same edit with another form of what the entity holds.
+    pub(crate) fn try_map<W, E>(self, convert: impl FnOnce(V) -> Result<W, E>) -> Result<EditKind<W>, E> {
+        Ok(match self {
+            Self::Put { value, put } => EditKind::Put { value: convert(value)?, put },
+            Self::Delete => EditKind::Delete,
+            Self::Restore => EditKind::Restore,
+        })
+    }
 }
 
 /// A document as the store has it at start.
@@ -302,7 +315,7 @@ pub enum Event {
         documents: Vec<StoredDocument>,
     },
     /// The world edited a document.
-    Edit(Edit),
+    Edit(EditNumber, Edit),
     /// The world edited a document, and the edit came to nothing before it got here: versions from here on have no more of it than they have.
     Unwritable {
         /// The document.
@@ -316,22 +329,21 @@ pub enum Event {
     Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
-    /// A document's chunks, in the order to load them. Answers [`Effect::Load`].
+    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`].
     Loaded {
         /// The document.
         document: DocumentKey,
         /// Its chunks.
         chunks: Vec<Arc<[u8]>>,
     },
-    /// The store cannot read a document's chunks. Answers [`Effect::Load`].
+    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`].
     Unreadable {
         /// The document.
         document: DocumentKey,
         /// What is wrong with them.
         problem: String,
     },
-    /// What is stored of a backend. Answers [`Effect::Identify`] and [`Effect::Forget`], and is told once at start with the
-    /// backend last used.
+    /// What is stored of a backend. Answers [`StoreRequest::LookUp`].
     Remote {
         /// The id of its log, if that is known.
         epoch: Option<String>,
@@ -342,7 +354,7 @@ pub enum Event {
     Written(WriteId),
     /// The store refuses a change of this document for good: it cannot be read again as it is.
     Lost(DocumentKey),
-    /// Answers [`Effect::ReadUnsent`].
+    /// Answers [`StoreRequest::ReadUnsent`].
     Unsent {
         /// The collection.
         collection: CollectionIndex,
@@ -390,25 +402,16 @@ impl Effect {
     }
 }
 
-/// What is to be done.
+/// What the store is asked for.
 #[derive(Debug)]
-pub enum Effect {
-    /// Give the world a version.
-    Deliver(Delta),
-    /// Read a document's chunks.
-    Load(DocumentKey),
-    /// Store something. Writes are carried out in order, and many in one transaction.
+pub enum StoreRequest {
+    /// Store something. Many writes are carried out in one transaction.
     Write(WriteId, crate::store::Write),
-    /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
-    Edited(EditNumber, WriteId),
-    /// Look up what is stored of the backend whose log has this id: [`Event::Remote`] with it.
-    Identify {
-        /// The id of its log.
-        epoch: String,
-    },
-    /// Drop the checkpoints and sent marks of a backend, then look up again: [`Event::Remote`] without an epoch.
-    Forget(crate::store::RemoteId),
-    /// Read what the backend lacks of these documents; with `history`, all of their changes.
+    /// Read a document's chunks: [`Event::Loaded`] or [`Event::Unreadable`].
+    Load(DocumentKey),
+    /// Look up what is stored of a backend: [`Event::Remote`].
+    LookUp(Lookup),
+    /// Read what the backend lacks of these documents; with `history`, all of their changes: [`Event::Unsent`].
     ReadUnsent {
         /// The collection.
         collection: CollectionIndex,
@@ -416,9 +419,33 @@ pub enum Effect {
         documents: Vec<DocumentId>,
         /// For which of them all changes are asked for.
         history: Vec<bool>,
-        /// Names this effect among those of the collection: its answer repeats it.
+        /// Names this request among those of the collection: its answer repeats it.
         read: u64,
     },
+    /// Set the store aside before it is opened the next time. The replica does not ask for this.
+    Rebuild,
+}
+
+/// Which backend the store is asked about.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The one last used. Asked once, when the store has been opened.
+    LastUsed,
+    /// The one whose log has this id.
+    Epoch(String),
+    /// The one last used, after its checkpoints and sent marks are dropped. The answer has no epoch.
+    Forget(crate::store::RemoteId),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Give the world a version.
+    Deliver(Delta),
+    /// Ask the store for something. Requests are carried out in order.
+    Store(StoreRequest),
+    /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
+    Edited(EditNumber, WriteId),
     /// Follow a collection's log from here on.
     Subscribe {
         /// The collection.

@@ -8,14 +8,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
-    event::{Change, Generation, Put, Schema, UnsentChange, WriteId},
-    opened::{Edited, Made, MadeChange, Merged, Opened, automerge_error, too_many_operations},
+    event::{EditKind, Generation, Put, Schema, UnsentChange, WriteId},
+    opened::{Edited, Merged, Opened, automerge_error, made, too_many_operations},
 };
 use crate::{
     DocumentId,
     format::{self, FirstChange, FormatError, Value},
     inspect::{self, Received},
     limits,
+    store::StoredChunk,
 };
 
 /// Per generation the version at which the world's next edit is to be made.
@@ -238,14 +239,14 @@ impl Live {
         &mut self,
         id: &DocumentId,
         generation: Generation,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
         self.forget_older_bases(generation);
         let tip = self.heads();
         if !self.is_whole()
-            && let Change::Put { value, put, .. } = change
+            && let EditKind::Put { value: (value, _), put } = kind
         {
             // Only an entity that was just spawned can be another app's, too.
             let is_blank = matches!(self.content, Content::Blank);
@@ -274,7 +275,7 @@ impl Live {
                 }
             };
             self.delivered(generation);
-            return Ok(Edited { made: Some(made), ..Edited::default() });
+            return Ok(Edited { made, ..Edited::default() });
         }
         let mut base = self.bases.range(..=generation).next_back().map(|(_, base)| base.clone()).unwrap_or_default();
         let is_tip = base.heads.is_empty() || base.heads == tip;
@@ -282,10 +283,10 @@ impl Live {
             base.heads = tip;
         }
         let opened = self.open().map_err(automerge_error)?;
-        let edited = opened.edit_at(&mut base, is_tip, id, change, schema, seconds);
-        if let (Ok(Edited { made: Some(made), .. }), Change::Put { .. }) = (&edited, change) {
-            for MadeChange { bytes, .. } in &made.changes {
-                if let Err(error) = self.fits(bytes.len()) {
+        let edited = opened.edit_at(&mut base, is_tip, id, kind, schema, seconds);
+        if let (Ok(Edited { made, .. }), EditKind::Put { .. }) = (&edited, kind) {
+            for change in made {
+                if let Err(error) = self.fits(change.bytes.len()) {
                     // The version that the world shows stays the one before.
                     self.is_spoiled = true;
                     return Err(error);
@@ -318,11 +319,11 @@ impl Live {
     }
 
     /// Takes the first change of all.
-    fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Made {
+    fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Vec<StoredChunk> {
         let (hash, bytes) = (change.hash(), Arc::<[u8]>::from(change.raw_bytes()));
         self.size += bytes.len();
         self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
-        Made { changes: vec![MadeChange { hash, bytes, fields: edited.set.into_iter().collect() }] }
+        vec![made(hash, bytes, edited.set.into_iter().collect())]
     }
 
     fn forget_older_bases(&mut self, generation: Generation) {

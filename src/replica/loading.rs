@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Document, Effect, Live, Replica, State, Waiting};
+use super::{Document, Effect, Live, Replica, State, StoreRequest, Waiting};
 use crate::{DocumentKey, inspect, limits, worker::FailureKind};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
@@ -36,7 +36,7 @@ impl Replica {
         if let Some(document) = self.document(key) {
             document.state = State::Loading(waiting.into_iter().collect());
             self.loading += 1;
-            self.effects.push_back(Effect::Load(key.clone()));
+            self.effects.push_back(Effect::Store(StoreRequest::Load(key.clone())));
         }
     }
 
@@ -90,7 +90,7 @@ impl Replica {
         for waiting in waiting {
             match waiting {
                 // One that fails has the document read again: those after it wait for that.
-                Waiting::Edit(edit) => self.edit(edit, now),
+                Waiting::Edit(number, edit) => self.edit(number, edit, now),
                 Waiting::Show => self.show(key.clone()),
             }
         }
@@ -100,9 +100,9 @@ impl Replica {
     pub(super) fn unreadable(&mut self, key: DocumentKey, waiting: Vec<Waiting>, why: &str) {
         let mut edits = 0;
         for waiting in waiting {
-            if let Waiting::Edit(edit) = waiting {
+            if let Waiting::Edit(number, edit) = waiting {
                 edits += 1;
-                self.effects.push_back(Effect::Edited(edit.number, 0));
+                self.effects.push_back(Effect::Edited(number, 0));
                 self.effects.push_back(Effect::nothing_of(&key, edit.capture));
             }
         }

@@ -118,7 +118,7 @@ enum State {
 }
 
 enum Waiting {
-    Edit(Edit),
+    Edit(EditNumber, Edit),
     Show,
 }
 
@@ -159,7 +159,7 @@ impl Replica {
     pub fn handle(&mut self, event: Event, now: i64) {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
-            Event::Edit(edit) => self.edit(edit, now),
+            Event::Edit(number, edit) => self.edit(number, edit, now),
             Event::Unwritable { document, capture } => self.saw(&document, capture),
             Event::Applied(shown) => self.applied(shown),
             Event::Kept(kept) => self.kept(kept),
@@ -227,7 +227,7 @@ impl Replica {
 
     fn write(&mut self, write: Write) {
         self.last_write += 1;
-        self.effects.push_back(Effect::Write(self.last_write, write));
+        self.effects.push_back(Effect::Store(StoreRequest::Write(self.last_write, write)));
     }
 
     fn fail(

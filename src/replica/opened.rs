@@ -9,7 +9,7 @@ use automerge::{
 
 use super::{
     alias::aliases,
-    event::{Change, Schema, View},
+    event::{EditKind, Schema, View},
     live::{Base, Shown},
     sound,
 };
@@ -18,6 +18,7 @@ use crate::{
     format::{self, FormatError, Options, PlaceChange, Value},
     inspect::{self, Received},
     limits,
+    store::{ChunkKind, StoredChunk},
 };
 
 pub(super) struct Opened {
@@ -32,29 +33,19 @@ pub(super) struct Opened {
 /// What became of a local edit.
 #[derive(Default)]
 pub(super) struct Edited {
-    /// What it made, unless it changes nothing.
-    pub(super) made: Option<Made>,
+    /// The changes it made, dependencies first. Empty if it changes nothing.
+    pub(super) made: Vec<StoredChunk>,
     /// Parts of it that were not taken in.
     pub(super) problems: Vec<FormatError>,
 }
 
-/// What a local edit made: dependencies first.
-pub(super) struct Made {
-    pub(super) changes: Vec<MadeChange>,
+/// A change made here, with the root fields it touches.
+pub(super) fn made(hash: ChangeHash, bytes: Arc<[u8]>, fields: Vec<String>) -> StoredChunk {
+    StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields }
 }
 
-/// One change of a local edit.
-pub(super) struct MadeChange {
-    pub(super) hash: ChangeHash,
-    pub(super) bytes: Arc<[u8]>,
-    /// The root fields it touches.
-    pub(super) fields: Vec<String>,
-}
-
-impl From<PlaceChange> for MadeChange {
-    fn from(place: PlaceChange) -> Self {
-        Self { hash: place.change.hash(), bytes: place.change.raw_bytes().into(), fields: vec![place.field] }
-    }
+fn made_at(place: PlaceChange) -> StoredChunk {
+    made(place.change.hash(), place.change.raw_bytes().into(), vec![place.field])
 }
 
 /// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
@@ -119,10 +110,10 @@ impl Opened {
     }
 
     /// Takes the first changes of all. Some of them may have come from elsewhere.
-    pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Made, FormatError> {
+    pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Vec<StoredChunk>, FormatError> {
         changes.retain(|place| !self.document.get_missing_deps(&[place.change.hash()]).is_empty());
         self.document.apply_changes(changes.iter().map(|place| place.change.clone())).map_err(automerge_error)?;
-        Ok(Made { changes: changes.into_iter().map(MadeChange::from).collect() })
+        Ok(changes.into_iter().map(made_at).collect())
     }
 
     /// Makes an edit at a version, which moves along with it. `is_tip`: it is the one that the document is at.
@@ -131,7 +122,7 @@ impl Opened {
         base: &mut Base,
         is_tip: bool,
         id: &DocumentId,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
@@ -139,7 +130,7 @@ impl Opened {
         if !is_tip {
             self.document.isolate(&base.heads);
         }
-        let edited = self.edit(base, is_tip, id, change, schema, seconds);
+        let edited = self.edit(base, is_tip, id, kind, schema, seconds);
         base.heads = self.document.get_heads();
         if !is_tip {
             self.document.integrate();
@@ -153,19 +144,19 @@ impl Opened {
         base: &mut Base,
         is_tip: bool,
         id: &DocumentId,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
         let current = self.value();
         let mut fields = Vec::new();
         let mut changes = Vec::new();
-        let result = match change {
-            Change::Put { value, mask, .. } => {
+        let result = match kind {
+            EditKind::Put { value: (value, mask), .. } => {
                 self.put(base, is_tip, id, &current, (value, *mask), schema, &mut fields, &mut changes)
             }
-            Change::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
-            Change::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
+            EditKind::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
+            EditKind::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
         };
         let operations = self.document.pending_ops();
         let result = result.and_then(|problems| match operations as u64 > limits::CHANGE_OPERATIONS {
@@ -180,7 +171,7 @@ impl Opened {
                 if changes.is_empty() {
                     return Err(error);
                 }
-                return Ok(Edited { made: Some(Made { changes }), problems: vec![error] });
+                return Ok(Edited { made: changes, problems: vec![error] });
             }
         };
         let document = &mut self.document;
@@ -190,10 +181,9 @@ impl Opened {
             let Some(change) = document.get_change_by_hash(&hash) else {
                 return Err(unexpected("the change just made is not in the document"));
             };
-            changes.push(MadeChange { hash, bytes: change.raw_bytes().into(), fields });
+            changes.push(made(hash, change.raw_bytes().into(), fields));
         }
-        let made = (!changes.is_empty()).then_some(Made { changes });
-        Ok(Edited { made, problems })
+        Ok(Edited { made: changes, problems })
     }
 
     /// Writes what differs from what the entity had shown. Gives the parts that were not written.
@@ -207,15 +197,15 @@ impl Opened {
         (value, mask): (&Value, u32),
         schema: &dyn Schema,
         fields: &mut Vec<String>,
-        changes: &mut Vec<MadeChange>,
+        changes: &mut Vec<StoredChunk>,
     ) -> Result<Vec<FormatError>, FormatError> {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
         let mut options = Options { empties: !misfit, misfit, aliases: &aliases };
         let heads = &mut base.heads;
-        let made = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
-        changes.extend(made.into_iter().map(MadeChange::from));
+        let prepared = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
+        changes.extend(prepared.into_iter().map(made_at));
 
         let new_id = current.get(format::ID).is_none().then_some(id.as_str());
         let mut outcome = self.write(current, new_id, &view, value, &options, fields)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, Push, PushAnswer, PushNumber, Refusal, Replica, remote::Stage};
+use super::{Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, Replica, StoreRequest, remote::Stage};
 use crate::{CollectionIndex, DocumentKey, store::Write, worker::FailureKind};
 
 impl Replica {
@@ -79,7 +79,12 @@ impl Replica {
             if !batch.read.is_empty() {
                 let (documents, history) = batch.read.into_iter().unzip();
                 let read = batch.number;
-                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history, read });
+                self.effects.push_back(Effect::Store(StoreRequest::ReadUnsent {
+                    collection: name,
+                    documents,
+                    history,
+                    read,
+                }));
             }
             if batch.send.is_empty() {
                 continue;
@@ -139,7 +144,7 @@ impl Replica {
             self.pruned(key, &refusal);
         }
         if named && self.remote.stage.identify() {
-            self.effects.push_back(Effect::Identify { epoch: answer.epoch });
+            self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Epoch(answer.epoch))));
         }
         for (id, refusal) in refused {
             let message = format!(

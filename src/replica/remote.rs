@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Checkpoint, Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RemoteState, Replica,
-    State,
+    Checkpoint, Delta, Document, Effect, Live, Lookup, Origin, Page, Position, PushNumber, Refusal, RemoteState,
+    Replica, State, StoreRequest,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -210,7 +210,7 @@ impl Replica {
                 if self.remote.followed.log().is_some_and(|log| log.epoch.as_ref() == Some(&page.epoch)) => {}
             Stage::Identifying { held } => return held.push_back(page),
             stage @ (Stage::Connected | Stage::Identified) => {
-                self.effects.push_back(Effect::Identify { epoch: page.epoch.clone() });
+                self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Epoch(page.epoch.clone()))));
                 *stage = Stage::Identifying { held: VecDeque::from([page]) };
                 return;
             }
@@ -332,7 +332,7 @@ impl Replica {
                 heads,
                 value,
             };
-            self.effects.push_back(Effect::Write(self.last_write, Write::Document(write)));
+            self.effects.push_back(Effect::Store(StoreRequest::Write(self.last_write, Write::Document(write))));
         }
         if merged.moved {
             deliver(&mut self.effects, key, document, Origin::Remote);
@@ -395,7 +395,7 @@ impl Replica {
         // What is stored from now on would be believed again: pages that wait come again, and a push still on its way is repeated.
         self.pages.clear();
         self.push_ended();
-        self.effects.push_back(Effect::Forget(remote));
+        self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Forget(remote))));
     }
 
     /// Asks for a collection's log from where it was taken in to.

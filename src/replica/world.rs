@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Capture, Change, Delta, Document, Edit, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put, Replica,
-    State, StoredDocument, Waiting, opened::MadeChange,
+    Capture, Delta, Document, Edit, EditKind, EditNumber, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put,
+    Replica, State, StoreRequest, StoredDocument, Waiting,
 };
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
     inspect,
-    store::{ChunkKind, DocumentWrite, StoredChunk, Write},
+    store::{DocumentWrite, StoredChunk, Write},
     worker::FailureKind,
 };
 
@@ -35,9 +35,9 @@ impl Replica {
         }
     }
 
-    pub(super) fn edit(&mut self, edit: Edit, now: i64) {
+    pub(super) fn edit(&mut self, number: EditNumber, edit: Edit, now: i64) {
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
-        if !collection.documents.contains_key(&edit.document.id) && matches!(edit.change, Change::Put { .. }) {
+        if !collection.documents.contains_key(&edit.document.id) && matches!(edit.kind, EditKind::Put { .. }) {
             let live = State::Live(Box::new(Live::new(&self.actor)));
             // The world may have had versions of it, if it was forgotten since.
             let document = Document { generation: edit.generation, state: live, ..Document::default() };
@@ -48,14 +48,14 @@ impl Replica {
         match collection.documents.get_mut(&key.id).map(|document| &mut document.state) {
             None => {
                 // A delete or restore of what never was.
-                self.effects.push_back(Effect::Edited(edit.number, 0));
+                self.effects.push_back(Effect::Edited(number, 0));
                 self.saw(&key, edit.capture);
             }
             Some(State::Cold) => {
-                self.load(&key, Some(Waiting::Edit(edit)));
+                self.load(&key, Some(Waiting::Edit(number, edit)));
             }
-            Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),
-            Some(State::Live(_)) => self.edit_live(edit, now),
+            Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(number, edit)),
+            Some(State::Live(_)) => self.edit_live(number, edit, now),
         }
     }
 
@@ -69,7 +69,7 @@ impl Replica {
         *seen = capture.max(*seen);
     }
 
-    pub(super) fn edit_live(&mut self, edit: Edit, now: i64) {
+    fn edit_live(&mut self, number: EditNumber, edit: Edit, now: i64) {
         let key = edit.document;
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let schema = collection.schema.clone();
@@ -82,9 +82,11 @@ impl Replica {
         let mut answer = document.generation > edit.generation;
         let exists = live.is_whole();
         let mut wins = true;
-        match &edit.change {
+        match &edit.kind {
             // The app made a document of a name that exists already. The one that exists wins, unless it is deleted.
-            Change::Put { value, mask, put } if exists && (*put != Put::Edited || !live.has_base(edit.generation)) => {
+            EditKind::Put { value: (value, mask), put }
+                if exists && (*put != Put::Edited || !live.has_base(edit.generation)) =>
+            {
                 wins = live.value().is_deleted() && *put != Put::Ensured;
                 match wins {
                     true => live.delivered(edit.generation),
@@ -92,7 +94,7 @@ impl Replica {
                 }
                 answer = true;
             }
-            Change::Restore => {
+            EditKind::Restore => {
                 origin = Origin::Local;
                 answer = true;
             }
@@ -103,14 +105,15 @@ impl Replica {
             if !wins {
                 return Ok((None, Vec::new()));
             }
-            let edited = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
-            Ok((edited.made.map(|made| (made, live.heads(), live.cached())), edited.problems))
+            let edited = live.edit(&key.id, edit.generation, &edit.kind, &*schema, now / 1_000)?;
+            let made = (!edited.made.is_empty()).then(|| (edited.made, live.heads(), live.cached()));
+            Ok((made, edited.problems))
         });
         let (made, problems) = match result {
             Ok(Ok(edited)) => edited,
             Err(error) => {
                 let edited = live.last_write;
-                self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::Edited(number, edited));
                 self.effects.push_back(Effect::nothing_of(&key, edit.capture));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
@@ -119,7 +122,7 @@ impl Replica {
             }
             Ok(Err(error)) if live.is_spoiled => {
                 let edited = live.last_write;
-                self.effects.push_back(Effect::Edited(edit.number, edited));
+                self.effects.push_back(Effect::Edited(number, edited));
                 self.effects.push_back(Effect::nothing_of(&key, edit.capture));
                 self.refuse_edit(&key, &error);
                 self.reload(&key);
@@ -137,25 +140,23 @@ impl Replica {
         }
         let mut edited = live.last_write;
         let mut compared = Effect::nothing_of(&key, edit.capture);
-        if let Some((made, heads, value)) = made {
+        if let Some((chunks, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
             edited = self.last_write;
-            let mut chunks = Vec::with_capacity(made.changes.len());
-            for MadeChange { hash, bytes, fields } in made.changes {
-                if self.remote.has_deployment() {
-                    let fields = Some(fields_of(&value, &fields));
-                    collection.outbox.add(&key.id, OutgoingChange { hash, row: hash, bytes: bytes.clone(), fields });
+            if self.remote.has_deployment() {
+                for StoredChunk { hash, bytes, fields, .. } in &chunks {
+                    let (hash, bytes, fields) = (*hash, bytes.clone(), Some(fields_of(&value, fields)));
+                    collection.outbox.add(&key.id, OutgoingChange { hash, row: hash, bytes, fields });
                 }
-                chunks.push(StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields });
             }
             let fields: BTreeSet<String> = chunks.iter().flat_map(|chunk| chunk.fields.iter().cloned()).collect();
             let fields = fields.into_iter().collect();
             compared = Effect::Compared { document: key.clone(), capture: edit.capture, fields };
             let write = DocumentWrite { collection: collection.name.clone(), id: key.id.clone(), chunks, heads, value };
-            self.effects.push_back(Effect::Write(edited, Write::Document(write)));
+            self.effects.push_back(Effect::Store(StoreRequest::Write(edited, Write::Document(write))));
         }
-        self.effects.push_back(Effect::Edited(edit.number, edited));
+        self.effects.push_back(Effect::Edited(number, edited));
         self.effects.push_back(compared);
         if answer {
             deliver(&mut self.effects, &key, document, origin);

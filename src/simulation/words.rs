@@ -5,9 +5,9 @@ use automerge::ChangeHash;
 use super::oracle::NAMES;
 use crate::{
     DocumentKey,
-    replica::{Position, Push},
+    replica::{Edit, EditKind, Position, Push},
     transport::{Notice, simulated::Up},
-    worker::{Captured, Command},
+    worker::Command,
 };
 
 pub(super) fn at(position: Position) -> String {
@@ -73,14 +73,14 @@ pub(super) fn said(up: &Up) -> String {
 pub(super) fn describe(command: &Command) -> String {
     let of = |document: &DocumentKey| format!("{}/{}", NAMES[usize::from(document.collection.0)], document.id);
     match command {
-        Command::Edit { document, generation, capture, change } => {
-            let change = match change {
-                Captured::Put(value) | Captured::Spawn(value) | Captured::Ensure(value) => match value.encode() {
+        Command::Edit(Edit { document, generation, capture, kind }) => {
+            let change = match kind {
+                EditKind::Put { value, .. } => match value.encode() {
                     Ok((value, _)) => value.to_json_text(),
                     Err(error) => error.to_string(),
                 },
-                Captured::Delete => "deleted".into(),
-                Captured::Restore => "restored".into(),
+                EditKind::Delete => "deleted".into(),
+                EditKind::Restore => "restored".into(),
             };
             format!("edit {} g{generation} c{capture} {change}", of(document))
         }

@@ -20,9 +20,9 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) use work::DiskWork;
 
 use crate::{
-    CollectionIndex, DocumentId, DocumentKey,
-    replica::{Event, WriteId},
-    store::{RemoteId, Store, StoreError, Write},
+    CollectionIndex, DocumentId,
+    replica::{Event, StoreRequest, WriteId},
+    store::{Store, StoreError},
     worker::{Failure, FailureKind},
 };
 
@@ -41,30 +41,6 @@ pub(super) const COMPACT_EVERY: Duration = Duration::from_secs(10);
 const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
 const COMPACT_AT_ONCE: usize = 16;
-
-/// What the store's thread is asked for.
-pub(super) enum DiskRequest {
-    Write(WriteId, Write),
-    Load(DocumentKey),
-    Lookup(Lookup),
-    ReadUnsent {
-        collection: CollectionIndex,
-        documents: Vec<DocumentId>,
-        history: Vec<bool>,
-        remote: Option<RemoteId>,
-        read: u64,
-    },
-    /// The store is to be set aside before it is opened the next time.
-    Rebuild,
-}
-
-/// A question about a deployment, answered with [`Event::Remote`].
-pub(super) enum Lookup {
-    /// What is stored of the deployment, by its epoch if that is known.
-    Known { deployment: String, epoch: Option<String> },
-    /// The same, after dropping what was believed of this remote.
-    Forgotten { deployment: String, remote: RemoteId },
-}
 
 /// What the store's thread answers.
 pub(super) enum DiskAnswer {
@@ -103,7 +79,9 @@ fn failure(error: &StoreError) -> Failure {
 pub(super) struct Disk {
     pub(super) path: PathBuf,
     pub(super) collections: Vec<String>,
-    pub(super) requests: Receiver<DiskRequest>,
+    /// Its URL, if there is one.
+    pub(super) deployment: Option<String>,
+    pub(super) requests: Receiver<StoreRequest>,
     pub(super) answers: UnboundedSender<DiskAnswer>,
     /// Closed when the app ends.
     pub(super) open_while: Receiver<()>,
@@ -117,7 +95,8 @@ impl Disk {
     /// Runs until the requests end, then gives what waits to the disk.
     pub(super) fn run(self) {
         let Some(store) = self.open() else { return };
-        let mut work = DiskWork::new(store, self.collections.clone(), self.answers.clone(), self.rebuild.clone());
+        let (names, deployment) = (self.collections.clone(), self.deployment.clone());
+        let mut work = DiskWork::new(store, names, deployment, self.answers.clone(), self.rebuild.clone());
         work.fill();
         let mut compacted = Instant::now();
         loop {
@@ -232,10 +211,10 @@ impl Disk {
 
 /// Sends requests to the store's thread.
 #[derive(Clone)]
-pub(super) struct DiskHandle(pub(super) Sender<DiskRequest>);
+pub(super) struct DiskHandle(pub(super) Sender<StoreRequest>);
 
 impl DiskHandle {
-    pub(super) fn request(&self, request: DiskRequest) {
+    pub(super) fn request(&self, request: StoreRequest) {
         // The thread takes requests until this handle is dropped.
         let _ = self.0.send(request);
     }

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::{Capture, Generation, Kept, Origin, Schema},
+    replica::{Capture, Edit, Generation, Kept, Origin, Schema},
     transport::{AuthToken, Reason},
 };
 
@@ -69,21 +69,6 @@ pub trait Encode: Send + 'static {
     fn encode(&self) -> Result<(Value, u32), FormatError>;
 }
 
-/// What the front end did to a document.
-pub enum Captured {
-    /// It holds this now.
-    Put(Box<dyn Encode>),
-    /// An entity that holds this was given the document's name. A document that is there already is shown instead; a
-    /// deleted one comes back.
-    Spawn(Box<dyn Encode>),
-    /// As [`Captured::Spawn`], but a deleted document stays deleted.
-    Ensure(Box<dyn Encode>),
-    /// It is deleted.
-    Delete,
-    /// It is no longer deleted.
-    Restore,
-}
-
 /// A collection of an app.
 pub struct CollectionConfig {
     /// Its name: the module of its functions.
@@ -109,16 +94,7 @@ pub struct WorkerConfig {
 /// What a front end asks for.
 pub enum Command {
     /// It edited a document.
-    Edit {
-        /// The document.
-        document: DocumentKey,
-        /// The generation the entity showed.
-        generation: Generation,
-        /// The count of this edit of this document, from 1.
-        capture: Capture,
-        /// What happened to it.
-        change: Captured,
-    },
+    Edit(Edit<Box<dyn Encode>>),
     /// It shows these generations now (or has dropped them on purpose).
     Applied(Vec<(DocumentKey, Generation)>),
     /// It shows a version in part. Sent before [`Command::Applied`] of it.

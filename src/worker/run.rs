@@ -51,6 +51,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         let disk = Disk {
             path: config.store.clone(),
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
+            deployment: config.deployment.clone(),
             requests: disk_requests,
             answers,
             open_while,

@@ -9,16 +9,15 @@ use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::{
-    Captured, CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
-    disk::{DiskAnswer, DiskHandle, DiskRequest, Lookup},
+    CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
+    disk::{DiskAnswer, DiskHandle},
     status::StatusTracker,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
     inspect,
-    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
-    store::RemoteId,
+    replica::{CollectionSchema, Delta, Edit, Effect, Event, Lookup, Replica, StoreRequest},
     transport::{Notice, Reason, Request, Transport, TransportConfig},
 };
 
@@ -39,26 +38,17 @@ impl Surroundings {
     }
 }
 
-fn put(captured: &dyn Encode, put: Put) -> Result<Change, FormatError> {
-    inspect::guarded_type("Encode", "the front end", || captured.encode()).map(|(value, mask)| Change::Put {
-        value,
-        mask,
-        put,
-    })
-}
-
 pub(super) struct Running {
     surroundings: Surroundings,
     pub(super) replica: Replica,
     collections: Vec<CollectionConfig>,
-    deployment: Option<String>,
     disk: DiskHandle,
     pub(super) reports: Sender<Report>,
     pub(super) transport: Option<Transport>,
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
+    /// `None` without a deployment.
     transport_config: Option<TransportConfig>,
     online: bool,
-    remote: Option<RemoteId>,
     pub(super) status: StatusTracker,
     /// Documents whose misfit was told of.
     misfits: HashSet<DocumentKey>,
@@ -91,14 +81,12 @@ impl Running {
             replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
             surroundings,
             collections: config.collections,
-            deployment: config.deployment,
             disk,
             reports,
             transport: None,
             notices: None,
             transport_config,
             online: config.online,
-            remote: None,
             status,
             misfits: HashSet::new(),
             read: BTreeSet::new(),
@@ -108,29 +96,7 @@ impl Running {
 
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Edit { document, generation, capture, change } => {
-                let number = self.status.edit();
-                let encoded = match change {
-                    Captured::Delete => Ok(Change::Delete),
-                    Captured::Restore => Ok(Change::Restore),
-                    Captured::Put(value) => put(&*value, Put::Edited),
-                    Captured::Spawn(value) => put(&*value, Put::Spawned),
-                    Captured::Ensure(value) => put(&*value, Put::Ensured),
-                };
-                let change = match encoded {
-                    Ok(change) => change,
-                    Err(error) => {
-                        let message = format!("the edit was not taken in: {error}");
-                        let (collection, id) = (document.collection, document.id.clone());
-                        self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
-                        self.status.edited(number, 0);
-                        let nothing = Report::Compared { document: document.clone(), capture, fields: Vec::new() };
-                        self.report(nothing);
-                        return self.handle(Event::Unwritable { document, capture });
-                    }
-                };
-                self.handle(Event::Edit(Edit { number, document, generation, capture, change }));
-            }
+            Command::Edit(edit) => self.edit(edit),
             Command::Applied(shown) => self.handle(Event::Applied(shown)),
             Command::Kept(kept) => self.handle(Event::Kept(kept)),
             Command::Show(document) => self.handle(Event::Show(document)),
@@ -141,7 +107,23 @@ impl Running {
                 }
             }
             Command::Retry => self.handle(Event::Retry),
-            Command::RebuildStore => self.disk.request(DiskRequest::Rebuild),
+            Command::RebuildStore => self.disk.request(StoreRequest::Rebuild),
+        }
+    }
+
+    fn edit(&mut self, Edit { document, generation, capture, kind }: Edit<Box<dyn Encode>>) {
+        let number = self.status.edit();
+        let encode = |value: Box<dyn Encode>| inspect::guarded_type("Encode", "the front end", || value.encode());
+        match kind.try_map(encode) {
+            Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, capture, kind })),
+            Err(error) => {
+                let message = format!("the edit was not taken in: {error}");
+                let (collection, id) = (document.collection, document.id.clone());
+                self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
+                self.status.edited(number, 0);
+                self.report(Report::Compared { document: document.clone(), capture, fields: Vec::new() });
+                self.handle(Event::Unwritable { document, capture });
+            }
         }
     }
 
@@ -149,20 +131,20 @@ impl Running {
         match answer {
             DiskAnswer::Open => {
                 self.status.opened();
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Lookup(Lookup::Known { deployment, epoch: None }));
+                if self.transport_config.is_some() {
+                    self.disk.request(StoreRequest::LookUp(Lookup::LastUsed));
                 }
             }
             DiskAnswer::Filled(collection) => {
                 self.status.filled(collection);
                 self.report(Report::Ready(collection));
-                if self.deployment.is_none() {
+                if self.transport_config.is_none() {
                     self.report(Report::Read { collection, read: true });
                 }
             }
             DiskAnswer::Failed(failure) => self.report(Report::Failed(failure)),
             DiskAnswer::Stuck(failure) => {
-                if !self.started && self.deployment.is_some() {
+                if !self.started && self.transport_config.is_some() {
                     self.status.disconnected(Reason::Store(failure.message.clone()));
                 }
                 self.report(Report::Failed(failure));
@@ -177,12 +159,8 @@ impl Running {
             DiskAnswer::Event(event) => {
                 match &event {
                     Event::Written(write) => self.status.written(*write),
-                    Event::Remote { state, .. } => self.remote = state.remote,
+                    Event::Remote { .. } if !self.started => self.start_transport(),
                     _ => {}
-                }
-                let first = matches!(event, Event::Remote { .. });
-                if first && !self.started {
-                    self.start_transport();
                 }
                 self.handle(event);
             }
@@ -276,23 +254,8 @@ impl Running {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Deliver(delta) => self.deliver(delta),
-            Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
-            Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
+            Effect::Store(request) => self.disk.request(request),
             Effect::Edited(edit, write) => self.status.edited(edit, write),
-            Effect::Identify { epoch } => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Lookup(Lookup::Known { deployment, epoch: Some(epoch) }));
-                }
-            }
-            Effect::Forget(remote) => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Lookup(Lookup::Forgotten { deployment, remote }));
-                }
-            }
-            Effect::ReadUnsent { collection, documents, history, read } => {
-                let remote = self.remote;
-                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
-            }
             Effect::Subscribe { collection, checkpoint } => {
                 self.behind(collection);
                 if let Some(transport) = &self.transport {

@@ -12,12 +12,13 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Command, Report, WorkerConfig,
-    disk::{DiskAnswer, DiskHandle, DiskRequest, DiskWork},
+    disk::{DiskAnswer, DiskHandle, DiskWork},
     run::Inbox,
     running::{Running, Surroundings},
 };
 use crate::{
     DocumentId,
+    replica::StoreRequest,
     store::{Store, StoreError},
     transport::{Notice, Request, Transport},
 };
@@ -32,7 +33,7 @@ pub(crate) struct Process {
     given: Sender<Command>,
     reports: Receiver<Report>,
     disk: DiskWork,
-    requests: Receiver<DiskRequest>,
+    requests: Receiver<StoreRequest>,
     answers: mpsc::UnboundedReceiver<DiskAnswer>,
     /// Taken from there already, to be counted.
     waiting_answers: std::collections::VecDeque<DiskAnswer>,
@@ -49,7 +50,7 @@ impl Process {
         let (request, requests) = crossbeam_channel::unbounded();
         let store = Store::open(&config.store)?;
         let names = config.collections.iter().map(|collection| collection.name.clone()).collect();
-        let disk = DiskWork::new(store, names, answer, Arc::default());
+        let disk = DiskWork::new(store, names, config.deployment.clone(), answer, Arc::default());
         disk.fill();
         let asked = Asked::default();
         let surroundings = Surroundings {

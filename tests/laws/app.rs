@@ -7,8 +7,8 @@ use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     replica::{
-        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push,
-        PushAnswer, Put, RemoteState, Replica, Schema, View,
+        Checkpoint, CollectionSchema, Delta, Edit, EditKind, Effect, Event, Kept, Lookup, Page, Position, PulledChunk,
+        Push, PushAnswer, Put, RemoteState, Replica, Schema, StoreRequest, View,
     },
     store::{RemoteId, Write},
 };
@@ -108,7 +108,7 @@ impl App {
             Effect::Deliver(delta) => self.delivered.push(delta),
             Effect::Failed { message, .. } => self.failures.push(message),
             Effect::Push(push) => self.pushes.push(push),
-            Effect::Write(id, write) => {
+            Effect::Store(StoreRequest::Write(id, write)) => {
                 if let Write::Document(write) = write {
                     for chunk in write.chunks {
                         self.made += usize::from(chunk.remote.is_none());
@@ -118,8 +118,10 @@ impl App {
                 }
                 return Some(Event::Written(id));
             }
-            Effect::Load(document) => return Some(Event::Loaded { document, chunks: self.chunks.clone() }),
-            Effect::Identify { epoch } => {
+            Effect::Store(StoreRequest::Load(document)) => {
+                return Some(Event::Loaded { document, chunks: self.chunks.clone() });
+            }
+            Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
                 let state = RemoteState {
                     remote: Some(RemoteId(1)),
                     checkpoints: vec![Checkpoint::default()],
@@ -141,10 +143,10 @@ impl App {
     pub fn put(&mut self, typed: Typed) {
         self.captures += 1;
         let put = if self.captures == 1 && self.generation == 0 { Put::Spawned } else { Put::Edited };
-        let change = Change::Put { value: encode(&typed), mask: 1, put };
+        let kind = EditKind::Put { value: (encode(&typed), 1), put };
         self.shown = Some(typed);
         let (document, generation, capture) = (self.key(), self.generation, self.captures);
-        self.handle(Event::Edit(Edit { number: capture, document, generation, capture, change }));
+        self.handle(Event::Edit(capture, Edit { document, generation, capture, kind }));
     }
 
     /// Sends all that is unsent.

@@ -8,8 +8,8 @@ use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     replica::{
-        Change, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push, PushAnswer, Put,
-        RemoteState, Replica, Schema, View,
+        CollectionSchema, Delta, Edit, EditKind, Effect, Event, Kept, Lookup, Page, Position, PulledChunk, Push,
+        PushAnswer, Put, RemoteState, Replica, Schema, StoreRequest, View,
     },
     store::{RemoteId, Write},
 };
@@ -98,7 +98,7 @@ impl<T: Component> App<T> {
                     self.pushes.push(push);
                     None
                 }
-                Effect::Write(id, write) => {
+                Effect::Store(StoreRequest::Write(id, write)) => {
                     if let Write::Document(write) = write {
                         for chunk in write.chunks {
                             self.stored += 1;
@@ -108,8 +108,10 @@ impl<T: Component> App<T> {
                     }
                     Some(Event::Written(id))
                 }
-                Effect::Load(document) => Some(Event::Loaded { document, chunks: self.chunks.clone() }),
-                Effect::Identify { epoch } => Some(Event::Remote {
+                Effect::Store(StoreRequest::Load(document)) => {
+                    Some(Event::Loaded { document, chunks: self.chunks.clone() })
+                }
+                Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => Some(Event::Remote {
                     epoch: Some(epoch),
                     state: RemoteState {
                         remote: Some(RemoteId(1)),
@@ -131,10 +133,10 @@ impl<T: Component> App<T> {
 
     fn put(&mut self, component: T, put: Put) {
         self.captures += 1;
-        let change = Change::Put { value: format::to_value(&component).unwrap(), mask: 1, put };
+        let kind = EditKind::Put { value: (format::to_value(&component).unwrap(), 1), put };
         self.shown = Some(component);
         let (number, document, generation) = (self.captures, self.key(), self.generation);
-        self.handle(Event::Edit(Edit { number, document, generation, capture: number, change }));
+        self.handle(Event::Edit(number, Edit { document, generation, capture: number, kind }));
     }
 
     /// An entity is spawned with this component and the document's name.

@@ -128,7 +128,7 @@ impl Peer {
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
-            Effect::Load(document) => {
+            Effect::Store(StoreRequest::Load(document)) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
                 let loaded = Event::Loaded { chunks: chunks.collect(), document };
                 if self.loads_wait {
@@ -137,7 +137,7 @@ impl Peer {
                 }
                 return Some(loaded);
             }
-            Effect::Write(id, write) => {
+            Effect::Store(StoreRequest::Write(id, write)) => {
                 match write {
                     Write::Document(write) => {
                         let chunks = self.chunks.entry(write.id).or_default();
@@ -150,7 +150,7 @@ impl Peer {
                 self.last_write = id;
                 return self.durable.then_some(Event::Written(id));
             }
-            Effect::Identify { epoch } => {
+            Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
                 // As the store does: a log without a name yet is the one that gets it.
                 let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
@@ -162,13 +162,16 @@ impl Peer {
                 };
                 return Some(Event::Remote { epoch: Some(epoch), state });
             }
-            Effect::Forget(_) => {
+            Effect::Store(StoreRequest::LookUp(Lookup::Forget(_))) => {
                 self.sent.clear();
                 let unsent = vec![self.chunks.keys().cloned().collect()];
                 let state = RemoteState { remote: Some(RemoteId(1)), unsent, ..RemoteState::default() };
                 return Some(Event::Remote { epoch: None, state });
             }
-            Effect::ReadUnsent { collection, documents, read, .. } => {
+            Effect::Store(StoreRequest::LookUp(Lookup::LastUsed) | StoreRequest::Rebuild) => {
+                panic!("only the worker asks for this");
+            }
+            Effect::Store(StoreRequest::ReadUnsent { collection, documents, read, .. }) => {
                 let documents = documents.into_iter().map(|id| self.read_unsent(id)).collect();
                 let answer = Event::Unsent { collection, documents, read };
                 if self.reads_wait {
@@ -197,17 +200,17 @@ impl Peer {
     }
 
     /// The world edits a document that it shows as `generation`.
-    fn edit(&mut self, id: &str, generation: Generation, change: Change) {
+    fn edit(&mut self, id: &str, generation: Generation, kind: EditKind) {
         let id = DocumentId::new(id);
         let capture = self.captures.entry(id.clone()).or_default();
         *capture += 1;
         let capture = *capture;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
+        self.handle(Event::Edit(1, Edit { document, generation, capture, kind }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
-        self.edit(id, generation, Change::Put { value: format::to_value(task).unwrap(), mask: 1, put: Put::Edited });
+        self.edit(id, generation, EditKind::put((format::to_value(task).unwrap(), 1)));
     }
 
     fn apply(&mut self, id: &str, generation: Generation) {

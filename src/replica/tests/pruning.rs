@@ -68,8 +68,9 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
     peer.replica.handle(starts_over(), 0);
     let key = DocumentKey { collection: TASKS, id };
     peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
-    let writes: Vec<_> =
-        std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Write(..))).collect();
+    let writes: Vec<_> = std::iter::from_fn(|| peer.replica.poll())
+        .filter(|effect| matches!(effect, Effect::Store(StoreRequest::Write(..))))
+        .collect();
     assert!(writes.is_empty(), "what the log has pruned meanwhile would stay for ever: {writes:?}");
 }
 
@@ -84,7 +85,7 @@ fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
     let results = vec![(DocumentId::new("a"), Ok(()))];
     peer.handle(Event::Answered(PushAnswer { number: push.number, collection: TASKS, epoch: "epoch".into(), results }));
     assert!(peer.sent.is_empty(), "it may have been pruned since");
-    assert!(matches!(&forget[..], [Effect::Forget(_)]), "{forget:?}");
+    assert!(matches!(&forget[..], [Effect::Store(StoreRequest::LookUp(Lookup::Forget(_)))]), "{forget:?}");
     for effect in forget {
         let event = peer.carry_out(effect).unwrap();
         peer.handle(event);
@@ -100,7 +101,10 @@ fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
     let forgets = |peer: &mut Peer| {
         peer.replica.handle(starts_over(), 0);
         let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
-        let forgets = effects.iter().filter(|effect| matches!(effect, Effect::Forget(_))).count();
+        let forgets = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Store(StoreRequest::LookUp(Lookup::Forget(_)))))
+            .count();
         for effect in effects {
             if let Some(event) = peer.carry_out(effect) {
                 peer.replica.handle(event, 0);
@@ -116,7 +120,11 @@ fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
     peer.replica.handle(starts_over(), 0);
     peer.replica.handle(starts_over(), 0);
     let effects = std::iter::from_fn(|| peer.replica.poll());
-    assert_eq!(effects.filter(|effect| matches!(effect, Effect::Forget(_))).count(), 1, "of two collections");
+    assert_eq!(
+        effects.filter(|effect| matches!(effect, Effect::Store(StoreRequest::LookUp(Lookup::Forget(_))))).count(),
+        1,
+        "of two collections"
+    );
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
         let news = Page { epoch: epoch.into(), ..page(0, 9, &[("a", &made)]) };
         peer.replica.handle(Event::Page(news), 0);
         while let Some(effect) = peer.replica.poll() {
-            if !matches!(effect, Effect::Load(_))
+            if !matches!(effect, Effect::Store(StoreRequest::Load(_)))
                 && let Some(answer) = peer.carry_out(effect)
             {
                 peer.replica.handle(answer, 0);
@@ -236,7 +236,7 @@ fn an_edit_is_told_by_the_fields_it_changed_and_one_that_changed_nothing_by_none
     peer.compared.clear();
     peer.put("a", 0, &Task { done: true, ..task("start") });
     peer.put("a", 0, &Task { done: true, ..task("start") });
-    peer.edit("a", 0, Change::Put { value: Value::Null, mask: 1, put: Put::Edited });
+    peer.edit("a", 0, EditKind::put((Value::Null, 1)));
     assert_eq!(peer.compared, [vec!["done".to_owned()], vec![], vec![]]);
     assert_eq!(peer.failures, [FailureKind::Unwritable]);
 }

@@ -253,7 +253,7 @@ fn a_change_that_no_backend_takes_is_not_made_and_the_next_edit_is_sent() {
 }
 
 /// An edit of about so many bytes, without order, so that they are as many when they are saved.
-fn large(bytes: usize) -> Change {
+fn large(bytes: usize) -> EditKind {
     let mut state = bytes as u64;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -261,7 +261,7 @@ fn large(bytes: usize) -> Change {
     };
     let Value::Map(mut fields) = format::to_value(&task("large")).unwrap() else { panic!("a task is a map") };
     fields.insert("picture".into(), Value::Bytes(std::iter::repeat_with(next).take(bytes).collect()));
-    Change::Put { value: Value::Map(fields), mask: 1, put: Put::Edited }
+    EditKind::put((Value::Map(fields), 1))
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_document_that_is_full_takes_what_fits_and_its_deletion() {
     assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("small"))));
     peer.edit("a", 0, large(900_000));
     assert_eq!(peer.failures.len(), 2);
-    peer.edit("a", 0, Change::Delete);
+    peer.edit("a", 0, EditKind::Delete);
     peer.accept();
     assert_eq!((peer.failures.len(), peer.replica.unsent(), peer.stored("a")), (2, 0, None));
 }

@@ -70,10 +70,10 @@ fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
     let heads = vec![automerge::ChangeHash([1; 32])];
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
-        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask, put: Put::Edited };
-        let edit = Edit { number, document: document.clone(), generation: 1, capture: number, change };
+        let kind = EditKind::put((format::to_value(&task(text)).unwrap(), mask));
+        let edit = Edit { document: document.clone(), generation: 1, capture: number, kind };
         // Both come before the document is read.
-        peer.replica.handle(Event::Edit(edit), 0);
+        peer.replica.handle(Event::Edit(number, edit), 0);
     }
     peer.handle(Event::Applied(Vec::new()));
     assert_eq!(peer.failures, [FailureKind::Unwritable]);
@@ -96,12 +96,12 @@ fn a_deleted_document_is_gone_everywhere_until_it_is_restored() {
     let (mut first, mut second) = pair();
     second.put("a", 1, &task("edited meanwhile"));
     let concurrent = second.made();
-    first.edit("a", 0, Change::Delete);
+    first.edit("a", 0, EditKind::Delete);
     relay(&first, "a", &mut second, 1, 2);
     assert_eq!(second.last().2, None);
     first.handle(Event::Page(page(0, 3, &[("a", &concurrent[0])])));
     assert_eq!(first.last().2, None, "an edit does not resurrect");
-    first.edit("a", 1, Change::Restore);
+    first.edit("a", 1, EditKind::Restore);
     assert_eq!(first.last().2, Some(task("edited meanwhile")));
 }
 
@@ -109,7 +109,7 @@ fn a_deleted_document_is_gone_everywhere_until_it_is_restored() {
 fn putting_a_document_that_was_deleted_brings_it_back() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
-    peer.edit("a", 0, Change::Delete);
+    peer.edit("a", 0, EditKind::Delete);
     assert_eq!(peer.stored("a"), None);
     peer.put("a", 0, &task("two"));
     assert_eq!(peer.stored("a"), Some(task("two")));
@@ -148,7 +148,7 @@ fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
 fn what_is_restored_without_ever_having_been_does_not_wait_for_its_restoration_when_it_comes() {
     let (first, _) = pair();
     let mut third = Peer::connected(3);
-    third.edit("a", 0, Change::Restore);
+    third.edit("a", 0, EditKind::Restore);
     let chunk = first.chunks[&DocumentId::new("a")][0].0.to_vec();
     third.handle(Event::Page(page(0, 2, &[("a", &chunk)])));
     assert_eq!(third.last(), (1, 1, Some(task("start"))));

@@ -9,14 +9,14 @@ use std::{
 use automerge::{AutoCommit, ROOT, transaction::Transactable};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{Disk, DiskAnswer, DiskRequest, DiskWork, Lookup};
+use super::{Disk, DiskAnswer, DiskWork};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     limits::COMPACT_CHUNKS,
     replica::{
-        Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer, Put,
-        Refusal, Replica, Schema, View,
+        Checkpoint, CollectionSchema, Edit, EditKind, Effect, Event, Lookup, Page, Position, PulledChunk, Push,
+        PushAnswer, Refusal, Replica, Schema, StoreRequest, View,
     },
     store::{ChunkKind, DocumentWrite, Store, StoredChunk, Write},
     worker::FailureKind,
@@ -41,7 +41,6 @@ struct App {
     replica: Replica,
     disk: DiskWork,
     answers: UnboundedReceiver<DiskAnswer>,
-    deployment: &'static str,
     asked: Vec<Checkpoint>,
     pushes: Vec<Push>,
     failures: Vec<FailureKind>,
@@ -51,13 +50,12 @@ impl App {
     fn start(folder: &Path, run: u8, deployment: &'static str) -> Self {
         let (answer, answers) = unbounded_channel();
         let store = Store::open(&folder.join("store.sqlite3")).unwrap();
-        let disk = DiskWork::new(store, vec!["tasks".into()], answer, Arc::default());
+        let disk = DiskWork::new(store, vec!["tasks".into()], Some(deployment.into()), answer, Arc::default());
         disk.fill();
         let collection = CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) };
         let replica = Replica::new([run; 16], vec![collection], true);
-        let mut app =
-            Self { replica, disk, answers, deployment, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
-        app.disk.take(DiskRequest::Lookup(Lookup::Known { deployment: deployment.into(), epoch: None }));
+        let mut app = Self { replica, disk, answers, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
+        app.disk.take(StoreRequest::LookUp(Lookup::LastUsed));
         app.work();
         app.handle(Event::Connected);
         app
@@ -83,30 +81,20 @@ impl App {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        let deployment = self.deployment.to_owned();
-        let remote = self.disk.store().last_remote(&deployment).unwrap();
         match effect {
             Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
-            Effect::Load(document) => self.disk.take(DiskRequest::Load(document)),
-            Effect::Write(id, write) => self.disk.take(DiskRequest::Write(id, write)),
-            Effect::Identify { epoch } => {
-                self.disk.take(DiskRequest::Lookup(Lookup::Known { deployment, epoch: Some(epoch) }));
-            }
-            Effect::Forget(remote) => self.disk.take(DiskRequest::Lookup(Lookup::Forgotten { deployment, remote })),
-            Effect::ReadUnsent { collection, documents, history, read } => {
-                self.disk.take(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
-            }
+            Effect::Store(request) => self.disk.take(request),
         }
     }
 
     fn put(&mut self, id: &str) {
         let value = Value::Map([("n".into(), Value::Int(1))].into());
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
-        let change = Change::Put { value, mask: 1, put: Put::Edited };
-        self.handle(Event::Edit(Edit { number: 1, document, generation: 0, capture: 1, change }));
+        let kind = EditKind::put((value, 1));
+        self.handle(Event::Edit(1, Edit { document, generation: 0, capture: 1, kind }));
     }
 
     fn answer(&mut self, result: Result<(), Refusal>) {
@@ -132,11 +120,12 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
         Replica::new([99; 16], vec![CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) }], true);
     let deltas = documents.iter().map(|(id, ts)| {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
-        let change =
-            Change::Put { value: Value::Map([("n".into(), Value::Int(*ts))].into()), mask: 1, put: Put::Edited };
-        other.handle(Event::Edit(Edit { number: 1, document: document.clone(), generation: 0, capture: 1, change }), 0);
+        let kind = EditKind::put((Value::Map([("n".into(), Value::Int(*ts))].into()), 1));
+        other.handle(Event::Edit(1, Edit { document: document.clone(), generation: 0, capture: 1, kind }), 0);
         let bytes = std::iter::from_fn(|| other.poll()).find_map(|effect| match effect {
-            Effect::Write(_, crate::store::Write::Document(write)) => Some(write.chunks[0].bytes.to_vec()),
+            Effect::Store(StoreRequest::Write(_, crate::store::Write::Document(write))) => {
+                Some(write.chunks[0].bytes.to_vec())
+            }
             _ => None,
         });
         PulledChunk { id: document.id, position: at(*ts), bytes: bytes.expect("an edit is written"), part: None }
@@ -285,10 +274,9 @@ fn what_waits_for_the_disk_is_one_transaction() {
     let before = transactions(folder.path());
     for number in 0..1_000 {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(format!("{number}")) };
-        let change =
-            Change::Put { value: Value::Map([("n".into(), Value::Int(number))].into()), mask: 1, put: Put::Edited };
+        let kind = EditKind::put((Value::Map([("n".into(), Value::Int(number))].into()), 1));
         let number = number as u64 + 2;
-        app.replica.handle(Event::Edit(Edit { number, document, generation: 0, capture: 1, change }), 0);
+        app.replica.handle(Event::Edit(number, Edit { document, generation: 0, capture: 1, kind }), 0);
     }
     app.work();
     assert_eq!(app.documents().len(), 1_001);
@@ -333,6 +321,7 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
     let disk = Disk {
         path,
         collections,
+        deployment: Some(DEPLOYMENT.into()),
         requests: taken,
         answers: answer,
         open_while,
@@ -340,13 +329,12 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
         compact_every: Duration::from_millis(100),
     };
     let thread = std::thread::spawn(move || disk.run());
-    let lookup = Lookup::Known { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) };
-    requests.send(DiskRequest::Lookup(lookup)).unwrap();
+    requests.send(StoreRequest::LookUp(Lookup::Epoch("log".into()))).unwrap();
     let document = DocumentKey { collection: TASKS, id };
     let deadline = Instant::now() + DEADLINE;
     // Asked without a pause, for as long as it takes.
     loop {
-        requests.send(DiskRequest::Load(document.clone())).unwrap();
+        requests.send(StoreRequest::Load(document.clone())).unwrap();
         let chunks = loop {
             if let DiskAnswer::Event(Event::Loaded { chunks, .. }) = answers.blocking_recv().unwrap() {
                 break chunks.len();

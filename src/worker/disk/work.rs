@@ -10,10 +10,10 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskAnswer, DiskRequest, Lookup, batch::Batch, failure};
+use super::{DiskAnswer, batch::Batch, failure};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey, limits,
-    replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument},
+    replica::{self, Event, Lookup, Position, RemoteState, StoreRequest, UnsentChange, UnsentDocument},
     store::{ChunkKind, RemoteId, Store, StoreError},
 };
 
@@ -26,8 +26,10 @@ const BATCH_WRITES: usize = 4_096;
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
+    /// Without one there is nothing to look up.
+    deployment: Option<String>,
     answers: UnboundedSender<DiskAnswer>,
-    waiting: VecDeque<DiskRequest>,
+    waiting: VecDeque<StoreRequest>,
     urgency: Urgency,
     batch: Batch,
     remote_in_use: Option<RemoteId>,
@@ -62,6 +64,7 @@ impl DiskWork {
     pub(in crate::worker) fn new(
         store: Store,
         collections: Vec<String>,
+        deployment: Option<String>,
         answers: UnboundedSender<DiskAnswer>,
         rebuild: Arc<AtomicBool>,
     ) -> Self {
@@ -69,6 +72,7 @@ impl DiskWork {
         let work = Self {
             store,
             collections,
+            deployment,
             answers,
             waiting: VecDeque::new(),
             urgency: Urgency::CanWait,
@@ -113,8 +117,8 @@ impl DiskWork {
     }
 
     /// Takes a request, to be carried out after those before.
-    pub(in crate::worker) fn take(&mut self, request: DiskRequest) {
-        if !matches!(&request, DiskRequest::Write(_, write) if write.can_wait()) {
+    pub(in crate::worker) fn take(&mut self, request: StoreRequest) {
+        if !matches!(&request, StoreRequest::Write(_, write) if write.can_wait()) {
             self.urgency = Urgency::Now;
         }
         self.waiting.push_back(request);
@@ -142,7 +146,7 @@ impl DiskWork {
         self.answer_owed();
         while let Some(request) = self.waiting.pop_front() {
             match request {
-                DiskRequest::Write(name, write) => self.batch.take(name, write),
+                StoreRequest::Write(name, write) => self.batch.take(name, write),
                 other => {
                     if !self.commit() {
                         self.waiting.push_front(other);
@@ -210,14 +214,14 @@ impl DiskWork {
         self.waiting.clear();
     }
 
-    fn answer(&mut self, request: DiskRequest) {
+    fn answer(&mut self, request: StoreRequest) {
         let answer = match request {
-            DiskRequest::Write(..) => return,
-            DiskRequest::Rebuild => return self.rebuild_next_time(),
-            DiskRequest::Load(document) => Ok(self.load(document)),
-            DiskRequest::Lookup(question) => return self.look_up(question),
-            DiskRequest::ReadUnsent { collection, documents, history, remote, read } => self
-                .unsent(collection, documents, history, remote)
+            StoreRequest::Write(..) => return,
+            StoreRequest::Rebuild => return self.rebuild_next_time(),
+            StoreRequest::Load(document) => Ok(self.load(document)),
+            StoreRequest::LookUp(question) => return self.look_up(question),
+            StoreRequest::ReadUnsent { collection, documents, history, read } => self
+                .unsent(collection, documents, history)
                 .map(|documents| Event::Unsent { collection, documents, read }),
         };
         match answer {
@@ -227,14 +231,16 @@ impl DiskWork {
     }
 
     fn look_up(&mut self, question: Lookup) {
+        let Some(deployment) = self.deployment.clone() else { return };
         let answer = match &question {
-            Lookup::Known { deployment, epoch } => self.remote(deployment, epoch.clone()),
-            Lookup::Forgotten { deployment, remote } => self.store.forget(*remote).and_then(|()| {
+            Lookup::LastUsed => self.remote(&deployment, None),
+            Lookup::Epoch(epoch) => self.remote(&deployment, Some(epoch.clone())),
+            Lookup::Forget(remote) => self.store.forget(*remote).and_then(|()| {
                 #[cfg(feature = "simulation")]
                 {
                     self.forgotten += 1;
                 }
-                self.remote(deployment, None)
+                self.remote(&deployment, None)
             }),
         };
         match answer {
@@ -308,12 +314,11 @@ impl DiskWork {
         collection: CollectionIndex,
         documents: Vec<DocumentId>,
         history: Vec<bool>,
-        remote: Option<RemoteId>,
     ) -> Result<Vec<UnsentDocument>, StoreError> {
         let name = self.name(collection);
         let mut unsent = Vec::with_capacity(documents.len());
         for (id, history) in documents.into_iter().zip(history) {
-            match read_unsent(&self.store, name, id, remote.filter(|_| !history)) {
+            match read_unsent(&self.store, name, id, self.remote_in_use.filter(|_| !history)) {
                 Ok(document) => unsent.push(document),
                 // The others must not wait for it.
                 Err(error @ StoreError::DamagedDocument { .. }) => self.damaged(&error),
