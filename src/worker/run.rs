@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Command, Failure, FailureKind, Report, WorkerConfig,
     disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
-    running::{Running, Surroundings},
+    running::{Running, Environment},
 };
 use crate::{replica::Event, transport::Notice};
 
@@ -59,7 +59,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
             compact_every: COMPACT_EVERY,
         };
         let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
-        let mut worker = Running::new(config, reports, DiskHandle(requests), Surroundings::real());
+        let mut worker = Running::new(config, reports, DiskHandle(requests), Environment::real());
         let disk_thread: Option<JoinHandle<()>> = match spawned {
             Ok(thread) => Some(thread),
             Err(error) => {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a worker is given by the program around it.
-pub(super) struct Surroundings {
+pub(super) struct Environment {
     /// New for each run of a program.
     pub(super) actor: [u8; 16],
     /// Milliseconds since 1970.
@@ -31,7 +31,7 @@ pub(super) struct Surroundings {
     pub(super) connect: Box<dyn FnMut(TransportConfig) -> (Transport, mpsc::Receiver<Notice>)>,
 }
 
-impl Surroundings {
+impl Environment {
     pub(super) fn real() -> Self {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
         Self { actor: uuid::Uuid::new_v4().into_bytes(), now: Box::new(now), connect: Box::new(Transport::start) }
@@ -39,7 +39,7 @@ impl Surroundings {
 }
 
 pub(super) struct Running {
-    surroundings: Surroundings,
+    environment: Environment,
     pub(super) replica: Replica,
     collections: Vec<CollectionConfig>,
     disk: DiskHandle,
@@ -63,7 +63,7 @@ impl Running {
         config: WorkerConfig,
         reports: Sender<Report>,
         disk: DiskHandle,
-        surroundings: Surroundings,
+        environment: Environment,
     ) -> Self {
         let schemas = config
             .collections
@@ -78,8 +78,8 @@ impl Running {
         });
         let status = StatusTracker::new(config.collections.len());
         Self {
-            replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
-            surroundings,
+            replica: Replica::new(environment.actor, schemas, config.deployment.is_some()),
+            environment,
             collections: config.collections,
             disk,
             reports,
@@ -171,7 +171,7 @@ impl Running {
         self.started = true;
         let Some(config) = self.transport_config.clone() else { return };
         self.status.starting();
-        let (transport, notices) = (self.surroundings.connect)(config);
+        let (transport, notices) = (self.environment.connect)(config);
         transport.request(Request::Online(self.online));
         self.transport = Some(transport);
         self.notices = Some(notices);
@@ -238,12 +238,12 @@ impl Running {
 
     /// How long until the replica has something to do that waits for the time.
     pub(super) fn due(&self) -> Option<Duration> {
-        let wait = self.replica.due()? - (self.surroundings.now)();
+        let wait = self.replica.due()? - (self.environment.now)();
         Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
     }
 
     pub(super) fn handle(&mut self, event: Event) {
-        let now = (self.surroundings.now)();
+        let now = (self.environment.now)();
         self.replica.handle(event, now);
         while let Some(effect) = self.replica.poll() {
             self.carry_out(effect);

@@ -14,7 +14,7 @@ use super::{
     Command, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskWork},
     run::Inbox,
-    running::{Running, Surroundings},
+    running::{Running, Environment},
 };
 use crate::{
     DocumentId,
@@ -53,7 +53,7 @@ impl Process {
         let disk = DiskWork::new(store, names, config.deployment.clone(), answer, Arc::default());
         disk.fill();
         let asked = Asked::default();
-        let surroundings = Surroundings {
+        let environment = Environment {
             actor,
             now: Box::new(move || now.get()),
             connect: Box::new({
@@ -66,7 +66,7 @@ impl Process {
                 }
             }),
         };
-        let running = Running::new(config, report, DiskHandle(request), surroundings);
+        let running = Running::new(config, report, DiskHandle(request), environment);
         let inbox = Inbox {
             commands: commands.clone(),
             wake: Arc::new(Notify::new()),
