@@ -84,7 +84,7 @@ impl Front {
 
     fn edit(&self, id: &str, generation: u64, capture: u64, kind: EditKind<Box<dyn Encode>>) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
-        self.worker.send(Command::Edit(Edit { document, generation, capture, kind }));
+        self.worker.send(Command::Edit(Edit { document, generation, seq: capture, kind }));
     }
 
     fn saved(&self) -> u64 {

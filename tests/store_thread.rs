@@ -49,7 +49,7 @@ fn put(worker: &Worker, id: &str) {
     let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
     let kind: EditKind<Box<dyn Encode>> =
         EditKind::put(Box::new(Put(Value::Map([("n".to_owned(), Value::Int(1))].into()))));
-    worker.send(Command::Edit(Edit { document, generation: 0, capture: 1, kind }));
+    worker.send(Command::Edit(Edit { document, generation: 0, seq: 1, kind }));
 }
 
 /// The first of its reports of which this is true. All before it go to `seen`.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     CollectionIndex,
     message::{ChangeKind, Misfit, SyncStatus},
-    replica::{Capture, Generation, Kept, Origin},
+    replica::{EditSeq, Generation, Kept, Origin},
     worker::{self, Command, Connection, Failure, FailureKind, Report, Status},
 };
 
@@ -52,7 +52,7 @@ impl ApplyBudget {
 /// A version that waits to be applied.
 pub(crate) struct Pending {
     generation: Generation,
-    seen: Capture,
+    seen: EditSeq,
     content: SyncCell<Option<Box<dyn Any + Send>>>,
     misfit: Option<Box<worker::Misfit>>,
     origin: Origin,
@@ -222,7 +222,7 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
             world.resource_mut::<DocumentIndex>().set_read(collection, false);
             world.resource_mut::<SyncStatus>().deployment_read = false;
         }
-        Report::Compared { document, capture, fields } => compared(world, &document, capture, &fields),
+        Report::Compared { document, seq, fields } => compared(world, &document, seq, &fields),
         Report::Failed(failure) => {
             not_written(world, &failure);
             report(world, failure);

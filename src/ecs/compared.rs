@@ -8,7 +8,7 @@ use super::{collections::Collections, component::Change, index::DocumentIndex};
 use crate::{
     DocumentKey,
     message::ChangeKind,
-    replica::{Capture, Origin},
+    replica::{EditSeq, Origin},
 };
 
 /// Edits of a document that are not compared yet are remembered one by one up to here. Then the newest take each
@@ -19,16 +19,16 @@ const UNTOLD: usize = 32;
 #[derive(Default)]
 pub(crate) struct Compared {
     /// The last edit that changed something.
-    changed: Capture,
+    changed: EditSeq,
     /// The last that did not.
-    unchanged: Capture,
+    unchanged: EditSeq,
     /// Edits on their way, from one to another, and the components of which a change is to be told.
-    untold: VecDeque<(Capture, Capture, u32)>,
+    untold: VecDeque<(EditSeq, EditSeq, u32)>,
 }
 
 impl Compared {
     /// An edit is on its way; what it changes of these components is told when that is known.
-    pub(super) fn sent(&mut self, capture: Capture, mask: u32) {
+    pub(super) fn sent(&mut self, capture: EditSeq, mask: u32) {
         if mask == 0 {
             return;
         }
@@ -45,12 +45,12 @@ impl Compared {
     /// The last of `captures` edits that a version has to include to be shown. If the newest that was compared was none
     /// (the app touches the component and changes nothing), those on their way are taken for the same: one that is an
     /// edit after all is shown with the next version.
-    pub(super) fn wanted(&self, captures: Capture) -> Capture {
+    pub(super) fn wanted(&self, captures: EditSeq) -> EditSeq {
         if self.unchanged > self.changed { self.changed } else { captures }
     }
 
     /// An edit was compared. Gives the components of which a change is to be told if it was one.
-    fn compared(&mut self, capture: Capture, is_change: bool) -> u32 {
+    fn compared(&mut self, capture: EditSeq, is_change: bool) -> u32 {
         let newest = if is_change { &mut self.changed } else { &mut self.unchanged };
         *newest = capture.max(*newest);
         let found = self.untold.iter().find(|(first, last, _)| (*first..=*last).contains(&capture));
@@ -61,7 +61,7 @@ impl Compared {
 }
 
 /// The worker compared an edit: the app is told of it if it was one.
-pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Capture, fields: &[String]) {
+pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: EditSeq, fields: &[String]) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let Some(slot) = index.find(document.collection, &document.id) else { return };
     let entry = index.entry_mut(slot);

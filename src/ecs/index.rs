@@ -12,7 +12,7 @@ use bevy::{
 use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{Capture, Edit, EditKind, Generation},
+    replica::{EditSeq, Edit, EditKind, Generation},
     worker::{Command, Encode, Failure, FailureKind},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     /// The generation that is shown, or was dropped on purpose.
     pub generation: Generation,
     /// How many edits of it were sent.
-    pub captures: Capture,
+    pub captures: EditSeq,
     /// The app took it out of this world: nothing comes back until it is shown again.
     pub hidden: bool,
     /// The entity that showed it when it was hidden: given the identity back, it says what the document is to hold.
@@ -303,7 +303,7 @@ impl DocumentIndex {
         self.outbox.get().push(Command::Edit(Edit {
             document: entry.key.clone(),
             generation: entry.generation,
-            capture: entry.captures,
+            seq: entry.captures,
             kind,
         }));
     }

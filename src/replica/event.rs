@@ -9,7 +9,7 @@ use crate::{CollectionIndex, DocumentId, DocumentKey, format::Value};
 /// How often the world has been given a version of a document. 0: never; the first delta is 1.
 pub type Generation = u64;
 /// How many edits the world has sent of a document.
-pub type Capture = u64;
+pub type EditSeq = u64;
 /// Names a write, so that its end can be told. Counts up from 1.
 pub type WriteId = u64;
 
@@ -101,7 +101,7 @@ pub struct Edit<V = (Value, u32)> {
     /// The generation the entity showed.
     pub generation: Generation,
     /// The count of this edit, from 1.
-    pub capture: Capture,
+    pub seq: EditSeq,
     /// What happened to it.
     pub kind: EditKind<V>,
 }
@@ -251,7 +251,7 @@ pub struct Delta {
     /// Its number.
     pub generation: Generation,
     /// The last capture of the world it includes.
-    pub seen: Capture,
+    pub seen: EditSeq,
     /// Its root map; `None`: it is deleted.
     pub value: Option<Value>,
     /// Where it comes from.
@@ -321,7 +321,7 @@ pub enum Event {
         /// The document.
         document: DocumentKey,
         /// The count of this edit.
-        capture: Capture,
+        seq: EditSeq,
     },
     /// The world shows these generations.
     Applied(Vec<(DocumentKey, Generation)>),
@@ -397,8 +397,8 @@ pub enum Event {
 
 impl Effect {
     /// An edit changed nothing.
-    pub(super) fn nothing_of(document: &DocumentKey, capture: Capture) -> Self {
-        Effect::Compared { document: document.clone(), capture, fields: Vec::new() }
+    pub(super) fn nothing_of(document: &DocumentKey, seq: EditSeq) -> Self {
+        Effect::Compared { document: document.clone(), seq, fields: Vec::new() }
     }
 }
 
@@ -464,7 +464,7 @@ pub enum Effect {
         /// The document.
         document: DocumentKey,
         /// The count of the edit.
-        capture: Capture,
+        seq: EditSeq,
         /// The root fields.
         fields: Vec<String>,
     },

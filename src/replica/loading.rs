@@ -103,7 +103,7 @@ impl Replica {
             if let Waiting::Edit(number, edit) = waiting {
                 edits += 1;
                 self.effects.push_back(Effect::Edited(number, 0));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
             }
         }
         let message = format!(

@@ -18,7 +18,7 @@
 //! Every [`Delta`] given to the world carries a generation `g` and `seen`, the last capture of the world it includes. The world answers
 //! each edit with the `g` it had and a capture count. Per document the replica keeps `base[g]`, the heads at which the
 //! world's next edit is to be made: at first the delta's, and after each edit the heads right after that edit. So a remote change that
-//! has arrived but is not yet in the world is merged, never reverted, and successive captures need no round trip.
+//! has arrived but is not yet in the world is merged, never reverted, and successive edits need no round trip.
 //!
 //! # What is sent when
 //!
@@ -96,13 +96,13 @@ struct Collection {
     /// How far the log was pruned when it was last read from its beginning, also if that was in an earlier run.
     pruned: Option<i64>,
     /// What was seen of the world's edits of documents that are not here: edits of what never was, or was forgotten. There are few.
-    seen: HashMap<DocumentId, Capture>,
+    seen: HashMap<DocumentId, EditSeq>,
 }
 
 #[derive(Default)]
 struct Document {
     generation: Generation,
-    seen: Capture,
+    seen: EditSeq,
     state: State,
     /// Of a document that is being read again: the versions the world has of it.
     bases: Option<Bases>,
@@ -160,7 +160,7 @@ impl Replica {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
             Event::Edit(number, edit) => self.edit(number, edit, now),
-            Event::Unwritable { document, capture } => self.saw(&document, capture),
+            Event::Unwritable { document, seq } => self.saw(&document, seq),
             Event::Applied(shown) => self.applied(shown),
             Event::Kept(kept) => self.kept(kept),
             Event::Show(document) => self.show(document),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Capture, Delta, Document, Edit, EditKind, EditNumber, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put,
+    EditSeq, Delta, Document, Edit, EditKind, EditNumber, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put,
     Replica, State, StoreRequest, StoredDocument, Waiting,
 };
 use crate::{
@@ -49,7 +49,7 @@ impl Replica {
             None => {
                 // A delete or restore of what never was.
                 self.effects.push_back(Effect::Edited(number, 0));
-                self.saw(&key, edit.capture);
+                self.saw(&key, edit.seq);
             }
             Some(State::Cold) => {
                 self.load(&key, Some(Waiting::Edit(number, edit)));
@@ -60,13 +60,13 @@ impl Replica {
     }
 
     /// The versions that the world is given from now on include this edit, as far as it goes.
-    pub(super) fn saw(&mut self, key: &DocumentKey, capture: Capture) {
+    pub(super) fn saw(&mut self, key: &DocumentKey, seq: EditSeq) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let seen = match collection.documents.get_mut(&key.id) {
             Some(document) => &mut document.seen,
             None => collection.seen.entry(key.id.clone()).or_default(),
         };
-        *seen = capture.max(*seen);
+        *seen = seq.max(*seen);
     }
 
     fn edit_live(&mut self, number: EditNumber, edit: Edit, now: i64) {
@@ -76,7 +76,7 @@ impl Replica {
         let Some(document) = collection.documents.get_mut(&key.id) else { return };
         let State::Live(live) = &mut document.state else { return };
         self.live.touch(&key, live, &mut self.clock);
-        document.seen = document.seen.max(edit.capture);
+        document.seen = document.seen.max(edit.seq);
 
         let mut origin = Origin::Remote;
         let mut answer = document.generation > edit.generation;
@@ -114,7 +114,7 @@ impl Replica {
             Err(error) => {
                 let edited = live.last_write;
                 self.effects.push_back(Effect::Edited(number, edited));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
                 self.reload(&key);
@@ -123,7 +123,7 @@ impl Replica {
             Ok(Err(error)) if live.is_spoiled => {
                 let edited = live.last_write;
                 self.effects.push_back(Effect::Edited(number, edited));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
                 self.refuse_edit(&key, &error);
                 self.reload(&key);
                 return;
@@ -139,7 +139,7 @@ impl Replica {
             });
         }
         let mut edited = live.last_write;
-        let mut compared = Effect::nothing_of(&key, edit.capture);
+        let mut compared = Effect::nothing_of(&key, edit.seq);
         if let Some((chunks, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
@@ -152,7 +152,7 @@ impl Replica {
             }
             let fields: BTreeSet<String> = chunks.iter().flat_map(|chunk| chunk.fields.iter().cloned()).collect();
             let fields = fields.into_iter().collect();
-            compared = Effect::Compared { document: key.clone(), capture: edit.capture, fields };
+            compared = Effect::Compared { document: key.clone(), seq: edit.seq, fields };
             let write = DocumentWrite { collection: collection.name.clone(), id: key.id.clone(), chunks, heads, value };
             self.effects.push_back(Effect::Store(StoreRequest::Write(edited, Write::Document(write))));
         }

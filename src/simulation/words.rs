@@ -73,7 +73,7 @@ pub(super) fn said(up: &Up) -> String {
 pub(super) fn describe(command: &Command) -> String {
     let of = |document: &DocumentKey| format!("{}/{}", NAMES[usize::from(document.collection.0)], document.id);
     match command {
-        Command::Edit(Edit { document, generation, capture, kind }) => {
+        Command::Edit(Edit { document, generation, seq, kind }) => {
             let change = match kind {
                 EditKind::Put { value, .. } => match value.encode() {
                     Ok((value, _)) => value.to_json_text(),
@@ -82,7 +82,7 @@ pub(super) fn describe(command: &Command) -> String {
                 EditKind::Delete => "deleted".into(),
                 EditKind::Restore => "restored".into(),
             };
-            format!("edit {} g{generation} c{capture} {change}", of(document))
+            format!("edit {} g{generation} c{seq} {change}", of(document))
         }
         Command::Applied(shown) => {
             let shown: Vec<_> = shown.iter().map(|(key, generation)| format!("{} g{generation}", of(key))).collect();

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::{Capture, Edit, Generation, Kept, Origin, Schema},
+    replica::{EditSeq, Edit, Generation, Kept, Origin, Schema},
     transport::{AuthToken, Reason},
 };
 
@@ -119,7 +119,7 @@ pub enum Report {
         /// Its number.
         generation: Generation,
         /// The last capture it includes.
-        seen: Capture,
+        seen: EditSeq,
         /// What to show.
         content: Option<Box<dyn Any + Send>>,
         /// What of it does not fit, and which component types that concerns ([`Decoded::misfits`]).
@@ -144,7 +144,7 @@ pub enum Report {
         /// The document.
         document: DocumentKey,
         /// The count of the edit.
-        capture: Capture,
+        seq: EditSeq,
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
     },

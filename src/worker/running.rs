@@ -111,18 +111,18 @@ impl Running {
         }
     }
 
-    fn edit(&mut self, Edit { document, generation, capture, kind }: Edit<Box<dyn Encode>>) {
+    fn edit(&mut self, Edit { document, generation, seq, kind }: Edit<Box<dyn Encode>>) {
         let number = self.status.edit();
         let encode = |value: Box<dyn Encode>| inspect::guarded_type("Encode", "the front end", || value.encode());
         match kind.try_map(encode) {
-            Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, capture, kind })),
+            Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, seq, kind })),
             Err(error) => {
                 let message = format!("the edit was not taken in: {error}");
                 let (collection, id) = (document.collection, document.id.clone());
                 self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
                 self.status.edited(number, 0);
-                self.report(Report::Compared { document: document.clone(), capture, fields: Vec::new() });
-                self.handle(Event::Unwritable { document, capture });
+                self.report(Report::Compared { document: document.clone(), seq, fields: Vec::new() });
+                self.handle(Event::Unwritable { document, seq });
             }
         }
     }
@@ -269,8 +269,8 @@ impl Running {
                     self.report(Report::Read { collection, read: true });
                 }
             }
-            Effect::Compared { document, capture, fields } => {
-                self.report(Report::Compared { document, capture, fields });
+            Effect::Compared { document, seq, fields } => {
+                self.report(Report::Compared { document, seq, fields });
             }
             Effect::Push(push) => {
                 if let Some(transport) = &self.transport {

@@ -154,7 +154,7 @@ impl World1 {
         let mut sent = Vec::new();
         for command in self.commands.try_iter() {
             match command {
-                Command::Edit(Edit { document, generation, capture, kind }) => {
+                Command::Edit(Edit { document, generation, seq: capture, kind }) => {
                     let id = document.id.to_string();
                     sent.push(match kind {
                         EditKind::Put { value, .. } => {
@@ -207,7 +207,7 @@ impl World1 {
     pub fn compared(&mut self, id: &str, capture: u64, fields: &[&str]) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
         let fields = fields.iter().map(|field| field.to_string()).collect();
-        self.report(Report::Compared { document, capture, fields });
+        self.report(Report::Compared { document, seq: capture, fields });
     }
 
     pub fn report(&mut self, report: Report) {

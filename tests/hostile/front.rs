@@ -72,7 +72,7 @@ impl Front {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let kind: EditKind<Box<dyn Encode>> = EditKind::put(Box::new(Put(Value::Map(fields))));
-        self.worker.send(Command::Edit(Edit { document, generation: 0, capture, kind }));
+        self.worker.send(Command::Edit(Edit { document, generation: 0, seq: capture, kind }));
     }
 
     pub fn shows(&self, id: &str) -> bool {

@@ -127,7 +127,7 @@ impl Machine {
         let generation = self.shown(id).map_or(0, |delta| delta.generation);
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
         let kind = EditKind::put((fields, 1));
-        self.handle(Event::Edit(1, Edit { document, generation, capture: 1, kind }));
+        self.handle(Event::Edit(1, Edit { document, generation, seq: 1, kind }));
     }
 
     pub fn shown(&self, id: &str) -> Option<&Delta> {

@@ -146,7 +146,7 @@ impl App {
         let kind = EditKind::Put { value: (encode(&typed), 1), put };
         self.shown = Some(typed);
         let (document, generation, capture) = (self.key(), self.generation, self.captures);
-        self.handle(Event::Edit(capture, Edit { document, generation, capture, kind }));
+        self.handle(Event::Edit(capture, Edit { document, generation, seq: capture, kind }));
     }
 
     /// Sends all that is unsent.

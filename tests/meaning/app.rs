@@ -136,7 +136,7 @@ impl<T: Component> App<T> {
         let kind = EditKind::Put { value: (format::to_value(&component).unwrap(), 1), put };
         self.shown = Some(component);
         let (number, document, generation) = (self.captures, self.key(), self.generation);
-        self.handle(Event::Edit(number, Edit { document, generation, capture: number, kind }));
+        self.handle(Event::Edit(number, Edit { document, generation, seq: number, kind }));
     }
 
     /// An entity is spawned with this component and the document's name.

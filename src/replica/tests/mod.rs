@@ -71,7 +71,7 @@ struct Peer {
     /// Milliseconds since 1970.
     now: i64,
     last_write: WriteId,
-    captures: BTreeMap<DocumentId, Capture>,
+    edits: BTreeMap<DocumentId, EditSeq>,
 }
 
 impl Peer {
@@ -96,7 +96,7 @@ impl Peer {
             loads_wait: false,
             now: 1_700_000_000_000,
             last_write: 0,
-            captures: BTreeMap::new(),
+            edits: BTreeMap::new(),
         };
         let state = RemoteState { remote: None, unsent: vec![Vec::new()], ..RemoteState::default() };
         peer.handle(Event::Remote { epoch: None, state });
@@ -202,11 +202,11 @@ impl Peer {
     /// The world edits a document that it shows as `generation`.
     fn edit(&mut self, id: &str, generation: Generation, kind: EditKind) {
         let id = DocumentId::new(id);
-        let capture = self.captures.entry(id.clone()).or_default();
-        *capture += 1;
-        let capture = *capture;
+        let seq = self.edits.entry(id.clone()).or_default();
+        *seq += 1;
+        let seq = *seq;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(1, Edit { document, generation, capture, kind }));
+        self.handle(Event::Edit(1, Edit { document, generation, seq, kind }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
@@ -237,7 +237,7 @@ impl Peer {
         (!value.is_deleted()).then(|| format::from_value(&value).unwrap())
     }
 
-    fn last(&self) -> (Generation, Capture, Option<Task>) {
+    fn last(&self) -> (Generation, EditSeq, Option<Task>) {
         let delta = self.delivered.last().expect("nothing was delivered");
         let task = delta.value.as_ref().map(|value| format::from_value(value).unwrap());
         (delta.generation, delta.seen, task)

@@ -71,7 +71,7 @@ fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
         let kind = EditKind::put((format::to_value(&task(text)).unwrap(), mask));
-        let edit = Edit { document: document.clone(), generation: 1, capture: number, kind };
+        let edit = Edit { document: document.clone(), generation: 1, seq: number, kind };
         // Both come before the document is read.
         peer.replica.handle(Event::Edit(number, edit), 0);
     }
@@ -130,9 +130,9 @@ fn a_document_made_here_takes_edits_after_it_was_let_go() {
 #[test]
 fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
     let (mut first, mut second) = pair();
-    let unwritable = |id: &str, capture| Event::Unwritable {
+    let unwritable = |id: &str, seq| Event::Unwritable {
         document: DocumentKey { collection: TASKS, id: DocumentId::new(id) },
-        capture,
+        seq,
     };
     second.handle(unwritable("a", 1));
     first.put("a", 0, &task("start now"));

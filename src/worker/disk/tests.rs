@@ -94,7 +94,7 @@ impl App {
         let value = Value::Map([("n".into(), Value::Int(1))].into());
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
         let kind = EditKind::put((value, 1));
-        self.handle(Event::Edit(1, Edit { document, generation: 0, capture: 1, kind }));
+        self.handle(Event::Edit(1, Edit { document, generation: 0, seq: 1, kind }));
     }
 
     fn answer(&mut self, result: Result<(), Refusal>) {
@@ -121,7 +121,7 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
     let deltas = documents.iter().map(|(id, ts)| {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
         let kind = EditKind::put((Value::Map([("n".into(), Value::Int(*ts))].into()), 1));
-        other.handle(Event::Edit(1, Edit { document: document.clone(), generation: 0, capture: 1, kind }), 0);
+        other.handle(Event::Edit(1, Edit { document: document.clone(), generation: 0, seq: 1, kind }), 0);
         let bytes = std::iter::from_fn(|| other.poll()).find_map(|effect| match effect {
             Effect::Store(StoreRequest::Write(_, crate::store::Write::Document(write))) => {
                 Some(write.chunks[0].bytes.to_vec())
@@ -276,7 +276,7 @@ fn what_waits_for_the_disk_is_one_transaction() {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(format!("{number}")) };
         let kind = EditKind::put((Value::Map([("n".into(), Value::Int(number))].into()), 1));
         let number = number as u64 + 2;
-        app.replica.handle(Event::Edit(number, Edit { document, generation: 0, capture: 1, kind }), 0);
+        app.replica.handle(Event::Edit(number, Edit { document, generation: 0, seq: 1, kind }), 0);
     }
     app.work();
     assert_eq!(app.documents().len(), 1_001);
