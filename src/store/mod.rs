@@ -46,7 +46,7 @@ pub(crate) use file::sync_commits;
 pub use lock::Owner;
 pub use place::default_path;
 pub use rebuild::SetAside;
-pub use unsent::{UnsentChange, UnsentDocument};
+pub use unsent::{UnsentChunk, UnsentChunks};
 
 use std::{
     cell::RefCell,

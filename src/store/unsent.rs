@@ -14,7 +14,7 @@ pub(super) const BY_HOLDER: &str = "SELECT document, id FROM chunk WHERE holder 
 
 /// What a remote lacks of a document.
 #[derive(Clone, Debug)]
-pub struct UnsentDocument {
+pub struct UnsentChunks {
     /// The document.
     pub id: DocumentId,
     /// Its heads.
@@ -27,12 +27,12 @@ pub struct UnsentDocument {
     /// Whether `changes` are all its changes.
     pub whole: bool,
     /// Oldest first, so dependencies come before dependents.
-    pub changes: Vec<UnsentChange>,
+    pub chunks: Vec<UnsentChunk>,
 }
 
 /// A chunk that a remote lacks.
 #[derive(Clone, Debug)]
-pub struct UnsentChange {
+pub struct UnsentChunk {
     /// The change's hash; for a snapshot the SHA-256 of its bytes.
     pub hash: ChangeHash,
     /// What it holds.
@@ -61,35 +61,35 @@ impl Store {
     }
 
     /// What the remote lacks of a document. One that is not in this store has no heads, no changes and an empty value.
-    pub fn unsent_changes(
+    pub fn unsent_chunks(
         &self,
         collection: &str,
         id: &DocumentId,
         remote: Option<RemoteId>,
-    ) -> Result<UnsentDocument, StoreError> {
+    ) -> Result<UnsentChunks, StoreError> {
         let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
-            return Ok(UnsentDocument {
+            return Ok(UnsentChunks {
                 id: id.clone(),
                 heads: Vec::new(),
                 value: Value::Map(Default::default()),
                 complete: true,
                 whole: true,
-                changes: Vec::new(),
+                chunks: Vec::new(),
             });
         };
         let rows = self.unsent_rows(entry.key, remote).map_err(|error| self.sqlite(error))?;
         let rows = self.check(collection, id, rows)?;
         let whole = i64::try_from(rows.len()) == Ok(entry.chunks);
         let (document, complete) = self.current(collection, entry)?;
-        Ok(UnsentDocument {
+        Ok(UnsentChunks {
             id: document.id,
             heads: document.heads,
             value: document.value,
             complete,
             whole,
-            changes: rows
+            chunks: rows
                 .into_iter()
-                .map(|row| UnsentChange {
+                .map(|row| UnsentChunk {
                     hash: row.chunk.hash,
                     kind: row.chunk.kind,
                     bytes: row.chunk.bytes,

@@ -63,7 +63,7 @@ fn what_is_unsent_is_never_compacted() {
     assert!(store.compact("tasks", &a.id, remote).unwrap());
     let kinds: Vec<ChunkKind> = store.chunks("tasks", &a.id).unwrap().iter().map(|chunk| chunk.kind).collect();
     assert_eq!(kinds, [ChunkKind::Snapshot, ChunkKind::Change]);
-    let waiting = store.unsent_changes("tasks", &a.id, Some(remote)).unwrap();
+    let waiting = store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap();
     assert_eq!(waiting.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     drop(store);
     let mut store = open(&folder);
@@ -102,7 +102,7 @@ fn a_snapshot_is_offered_to_another_remote_as_a_whole() {
     let younger = a.edit("title", -1);
     commit(&mut store, &younger);
     let other = store.remote("https://a.example", "2").unwrap();
-    let document = store.unsent_changes("tasks", &a.id, Some(other)).unwrap();
+    let document = store.unsent_chunks("tasks", &a.id, Some(other)).unwrap();
     assert_eq!(document.changes.len(), 2);
     assert_eq!((document.changes[0].kind, &document.changes[0].fields), (ChunkKind::Snapshot, &None));
     assert_eq!(document.changes[1].hash, hashes(&younger)[0]);
@@ -148,7 +148,7 @@ fn the_same_snapshot_may_be_there_for_another_remote() {
     assert!(store.compact("tasks", &a.id, other).unwrap());
     let chunks = store.chunks("tasks", &a.id).unwrap();
     assert_eq!((chunks.len(), chunks[0].remote), (1, Some(other)));
-    assert!(store.unsent_changes("tasks", &a.id, Some(other)).unwrap().changes.is_empty());
+    assert!(store.unsent_chunks("tasks", &a.id, Some(other)).unwrap().changes.is_empty());
     a.assert_stored(&store);
 }
 

@@ -63,7 +63,7 @@ fn everything_of_a_whole_store_is_in_the_new_one_and_unsent() {
     let store = open(&folder);
     for author in &mut authors {
         author.assert_stored(&store);
-        let unsent = store.unsent_changes("tasks", &author.id, None).unwrap();
+        let unsent = store.unsent_chunks("tasks", &author.id, None).unwrap();
         assert!(unsent.complete && unsent.whole);
         assert!(unsent.changes.iter().all(|change| change.fields.is_none()));
     }
@@ -165,7 +165,7 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
     assert!(documents[0].heads.is_empty() && !documents[1].heads.is_empty());
     assert!(store.take_damaged().is_empty());
     assert_eq!(names(&store.unsent("tasks", None, 10).unwrap()), ["a", "b"]);
-    let offered = store.unsent_changes("tasks", &a.id, None).unwrap();
+    let offered = store.unsent_chunks("tasks", &a.id, None).unwrap();
     assert_eq!(offered.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     assert!(!offered.complete);
     b.assert_stored(&store);
@@ -175,7 +175,7 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
     back.chunks[0].remote = Some(remote);
     commit(&mut store, &back);
     a.assert_stored(&store);
-    assert!(store.unsent_changes("tasks", &a.id, Some(remote)).unwrap().complete);
+    assert!(store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap().complete);
 }
 
 #[test]

@@ -394,7 +394,7 @@ fn read_unsent(
     id: DocumentId,
     remote: Option<RemoteId>,
 ) -> Result<UnsentDocument, StoreError> {
-    let unsent = store.unsent_changes(collection, &id, remote)?;
+    let unsent = store.unsent_chunks(collection, &id, remote)?;
     let names: Option<BTreeSet<String>> = if !unsent.complete {
         // What is missing may say something else.
         None
