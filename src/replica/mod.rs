@@ -52,7 +52,7 @@ pub use event::*;
 pub(crate) use live::changes_of;
 use live::{Bases, Live};
 use loading::LiveDocuments;
-use outbox::{Outbox, OutgoingChange};
+use outbox::{Outbox, QueuedChange};
 use pull::Pull;
 use remote::{Remote, Stage, WaitingPage};
 

@@ -35,21 +35,21 @@ struct Refused {
 
 /// A change made here.
 #[derive(Clone, Debug)]
-pub(super) struct OutgoingChange {
+pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
     /// The stored chunk that the backend has once it has this.
     pub(super) row: ChangeHash,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields it touches with their values after it; `None`: not known.
-    pub(super) fields: Option<Fields>,
+    pub(super) fields: Option<FieldValues>,
 }
 
 /// Root fields and their values, `None` where they are gone.
-pub(super) type Fields = Vec<(String, Option<Value>)>;
+pub(super) type FieldValues = Vec<(String, Option<Value>)>;
 
 /// The changes of one document that a backend lacks.
 #[derive(Debug)]
-struct Outgoing {
+struct OutboxEntry {
     place: u64,
     changes: Changes,
     /// The backend refused it: it is not sent again until it is edited, or asked for.
@@ -69,16 +69,16 @@ enum Changes {
     /// They are in the store; `history`: all of the document's changes are to be offered.
     Stored { history: bool },
     /// They are being read; these were made meanwhile.
-    Reading { read: u64, later: Vec<OutgoingChange> },
+    Reading { read: u64, later: Vec<QueuedChange> },
     /// All of them.
-    Known(Vec<OutgoingChange>),
+    Known(Vec<QueuedChange>),
 }
 
 /// The documents of one collection that a backend lacks something of.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: BTreeMap<u64, DocumentId>,
-    documents: HashMap<DocumentId, Outgoing>,
+    documents: HashMap<DocumentId, OutboxEntry>,
     next_place: u64,
     /// Names the next read, so that an answer to one that was given up is not taken for it.
     next_read: u64,
@@ -107,21 +107,21 @@ impl Outbox {
     }
 
     /// Takes a change made here.
-    pub(super) fn add(&mut self, id: &DocumentId, change: OutgoingChange) {
+    pub(super) fn add(&mut self, id: &DocumentId, change: QueuedChange) {
         let new = !self.documents.contains_key(id);
-        let outgoing = self.entry(id);
+        let entry = self.entry(id);
         if new {
-            outgoing.changes = Changes::Known(Vec::new());
+            entry.changes = Changes::Known(Vec::new());
         }
-        match &mut outgoing.changes {
+        match &mut entry.changes {
             Changes::Stored { .. } => {}
             Changes::Reading { later, .. } => later.push(change),
             Changes::Known(changes) if changes.len() < limits::or_tiny(KEPT_CHANGES, 2) => changes.push(change),
-            Changes::Known(_) => outgoing.changes = Changes::Stored { history: false },
+            Changes::Known(_) => entry.changes = Changes::Stored { history: false },
         }
-        outgoing.edited = true;
-        outgoing.fresh = true;
-        if let Some(refused) = &mut outgoing.refused {
+        entry.edited = true;
+        entry.fresh = true;
+        if let Some(refused) = &mut entry.refused {
             refused.edited = true;
         }
     }
@@ -133,15 +133,15 @@ impl Outbox {
             return None;
         }
         let mut next: Option<i64> = None;
-        for outgoing in self.documents.values_mut() {
-            let Some(refused) = outgoing.refused.take_if(|refused| refused.edited && refused.until <= now) else {
-                let until = outgoing.refused.as_ref().filter(|refused| refused.edited).map(|refused| refused.until);
+        for entry in self.documents.values_mut() {
+            let Some(refused) = entry.refused.take_if(|refused| refused.edited && refused.until <= now) else {
+                let until = entry.refused.as_ref().filter(|refused| refused.edited).map(|refused| refused.until);
                 next = next.into_iter().chain(until).min();
                 continue;
             };
             self.refused -= 1;
-            outgoing.former = Some((refused.refusal, refused.times));
-            outgoing.history_offered = false;
+            entry.former = Some((refused.refusal, refused.times));
+            entry.history_offered = false;
         }
         next
     }
@@ -149,7 +149,7 @@ impl Outbox {
     /// Another backend is asked from now on, or the same one forgot: these documents have changes that it lacks, by the store, which may
     /// not know the newest yet. `again`: it may have had all of them but those that were here before.
     pub(super) fn reset(&mut self, unsent: Vec<DocumentId>, again: bool) {
-        let edited = |id: &DocumentId| self.documents.get(id).is_some_and(|outgoing| outgoing.edited);
+        let edited = |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.edited);
         let newest: Vec<_> = self.queue.values().map(|id| (id.clone(), edited(id))).collect();
         *self = Self { next_place: self.next_place, next_read: self.next_read, ..Self::default() };
         for id in unsent {
@@ -163,18 +163,18 @@ impl Outbox {
     /// The backend will never take this document. Returns whether it has changes that the backend may never have had.
     pub(super) fn forget(&mut self, id: &DocumentId) -> bool {
         self.take_in_flight(id);
-        let edited = self.documents.get(id).is_some_and(|outgoing| outgoing.edited);
+        let edited = self.documents.get(id).is_some_and(|entry| entry.edited);
         self.remove(id);
         edited
     }
 
-    fn entry(&mut self, id: &DocumentId) -> &mut Outgoing {
+    fn entry(&mut self, id: &DocumentId) -> &mut OutboxEntry {
         self.documents.entry(id.clone()).or_insert_with(|| {
             let place = self.next_place;
             self.next_place += 1;
             self.queue.insert(place, id.clone());
             let changes = Changes::Stored { history: false };
-            Outgoing {
+            OutboxEntry {
                 place,
                 changes,
                 refused: None,
@@ -193,20 +193,20 @@ impl Outbox {
         let mut bytes = 0;
         let mut count = 0;
         for id in self.queue.values() {
-            let Some(outgoing) = self.documents.get_mut(id) else { continue };
-            if outgoing.refused.is_some() {
+            let Some(entry) = self.documents.get_mut(id) else { continue };
+            if entry.refused.is_some() {
                 continue;
             }
-            match &mut outgoing.changes {
+            match &mut entry.changes {
                 Changes::Reading { .. } => {}
                 Changes::Stored { history } => {
                     if batch.read.len() < limits::or_tiny(limits::PUSH_DOCUMENTS, 2) {
                         batch.read.push((id.clone(), *history));
-                        outgoing.changes = Changes::Reading { read: batch.number, later: Vec::new() };
+                        entry.changes = Changes::Reading { read: batch.number, later: Vec::new() };
                     }
                 }
                 Changes::Known(changes) => {
-                    let room = Room {
+                    let room = PushBudget {
                         bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes,
                         changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count,
                     };
@@ -234,8 +234,8 @@ impl Outbox {
     pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
         self.first_in_flight = documents.first().map(|document| document.id.clone());
         for document in documents {
-            if let Some(outgoing) = self.documents.get_mut(&document.id) {
-                outgoing.fresh = false;
+            if let Some(entry) = self.documents.get_mut(&document.id) {
+                entry.fresh = false;
             }
         }
         self.in_flight = documents
@@ -252,8 +252,8 @@ impl Outbox {
     /// Takes what the store has of a document, as an answer to that read. One that was given up, for another backend or in another
     /// connection, may lack what the document needs now.
     pub(super) fn read(&mut self, document: UnsentDocument, number: u64) {
-        let Some(outgoing) = self.documents.get_mut(&document.id) else { return };
-        let Changes::Reading { read, later } = &mut outgoing.changes else { return };
+        let Some(entry) = self.documents.get_mut(&document.id) else { return };
+        let Changes::Reading { read, later } = &mut entry.changes else { return };
         if *read != number {
             return;
         }
@@ -263,17 +263,17 @@ impl Outbox {
         // What takes several pushes is merged by the backend: until the last of them, the values are not the log's.
         let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000)
             && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
-        let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<Fields>());
+        let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<FieldValues>());
         let last = document.changes.len().saturating_sub(1);
-        let stored = document.changes.into_iter().enumerate().map(|(index, change)| OutgoingChange {
+        let stored = document.changes.into_iter().enumerate().map(|(index, change)| QueuedChange {
             hash: change.hash,
             row: change.row,
             bytes: change.bytes,
             fields: if index == last { fields.take() } else { fields.as_ref().map(|_| Vec::new()) },
         });
         let changes: Vec<_> = stored.chain(later).filter(|change| seen.insert(change.hash)).collect();
-        outgoing.changes = Changes::Known(changes);
-        if matches!(&outgoing.changes, Changes::Known(changes) if changes.is_empty()) {
+        entry.changes = Changes::Known(changes);
+        if matches!(&entry.changes, Changes::Known(changes) if changes.is_empty()) {
             self.remove(&document.id);
         }
     }
@@ -281,9 +281,9 @@ impl Outbox {
     /// The backend has what it was sent of a document. Gives the stored chunks that it has with that.
     pub(super) fn accepted(&mut self, id: &DocumentId) -> Vec<ChangeHash> {
         let Some(sent) = self.take_in_flight(id) else { return Vec::new() };
-        let Some(outgoing) = self.documents.get_mut(id) else { return sent };
-        outgoing.former = None;
-        let Changes::Known(changes) = &mut outgoing.changes else { return sent };
+        let Some(entry) = self.documents.get_mut(id) else { return sent };
+        entry.former = None;
+        let Changes::Known(changes) = &mut entry.changes else { return sent };
         let sent: HashSet<ChangeHash> = sent.into_iter().collect();
         let mut rows = Vec::with_capacity(sent.len());
         changes.retain(|change| {
@@ -301,17 +301,17 @@ impl Outbox {
     /// only together with those before it. It comes closer to the front with each push, and there is no doubt of the first.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
         self.take_in_flight(id);
-        let Some(outgoing) = self.documents.get_mut(id) else { return true };
-        if refusal.code == "missingDependencies" && !outgoing.history_offered {
-            outgoing.history_offered = true;
-            outgoing.changes = Changes::Stored { history: true };
+        let Some(entry) = self.documents.get_mut(id) else { return true };
+        if refusal.code == "missingDependencies" && !entry.history_offered {
+            entry.history_offered = true;
+            entry.changes = Changes::Stored { history: true };
             return false;
         }
         if refusal.code == "tooLarge" && self.first_in_flight.as_ref() != Some(id) {
             return false;
         }
         // What was said before is not said again, until it was taken or asked for.
-        let (is_news, times) = match outgoing.former.take() {
+        let (is_news, times) = match entry.former.take() {
             Some((former, times)) => (former != *refusal, times + 1),
             None => (true, 1),
         };
@@ -320,21 +320,21 @@ impl Outbox {
             // The shift is bounded, and so is what it gives.
             _ => (REFUSED_AGAIN << (times - 2).min(8)).min(REFUSED_LONGEST),
         };
-        outgoing.refused = Some(Refused { refusal: refusal.clone(), times, until: now + wait, edited: outgoing.fresh });
+        entry.refused = Some(Refused { refusal: refusal.clone(), times, until: now + wait, edited: entry.fresh });
         self.refused += 1;
         is_news
     }
 
     /// Refused documents are offered again, and what could not be read is read again.
     pub(super) fn retry(&mut self) {
-        for outgoing in self.documents.values_mut() {
-            if matches!(outgoing.changes, Changes::Reading { .. }) {
-                outgoing.changes = Changes::Stored { history: outgoing.history_offered };
+        for entry in self.documents.values_mut() {
+            if matches!(entry.changes, Changes::Reading { .. }) {
+                entry.changes = Changes::Stored { history: entry.history_offered };
             }
-            outgoing.former = None;
-            if outgoing.refused.take().is_some() {
+            entry.former = None;
+            if entry.refused.take().is_some() {
                 self.refused -= 1;
-                outgoing.history_offered = false;
+                entry.history_offered = false;
             }
         }
     }
@@ -345,22 +345,22 @@ impl Outbox {
     }
 
     fn remove(&mut self, id: &DocumentId) {
-        if let Some(outgoing) = self.documents.remove(id) {
-            self.queue.remove(&outgoing.place);
-            self.refused -= usize::from(outgoing.refused.is_some());
+        if let Some(entry) = self.documents.remove(id) {
+            self.queue.remove(&entry.place);
+            self.refused -= usize::from(entry.refused.is_some());
         }
     }
 }
 
 /// What a push still has room for.
-struct Room {
+struct PushBudget {
     bytes: usize,
     changes: usize,
 }
 
-impl Room {
+impl PushBudget {
     /// The first changes of a document that fit. What would fit a push of its own is not divided.
-    fn fitting<'a>(&self, changes: &'a [OutgoingChange], first: bool) -> &'a [OutgoingChange] {
+    fn fitting<'a>(&self, changes: &'a [QueuedChange], first: bool) -> &'a [QueuedChange] {
         let mut bytes = 0;
         let fitting = changes
             .iter()
@@ -379,7 +379,7 @@ impl Room {
     }
 }
 
-fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
+fn pushed(id: &DocumentId, changes: &[QueuedChange]) -> PushedDocument {
     let mut document = PushedDocument {
         id: id.clone(),
         changes: changes.iter().map(|change| (change.hash, change.bytes.clone())).collect(),
@@ -413,7 +413,7 @@ fn pushed(id: &DocumentId, changes: &[OutgoingChange]) -> PushedDocument {
 
 /// Whether each change was made on exactly the one before it. If one was made on others' changes, too, the values after those before it may be
 /// what the others have replaced, or are what they had not been merged with.
-fn is_chain(changes: &[OutgoingChange]) -> bool {
+fn is_chain(changes: &[QueuedChange]) -> bool {
     changes.windows(2).all(|pair| inspect::change(&pair[1].bytes).is_ok_and(|change| change.deps() == [pair[0].hash]))
 }
 
