@@ -12,7 +12,7 @@ use bevy::{
 use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{EditSeq, Edit, EditKind, Generation},
+    replica::{Edit, EditKind, EditSeq, Generation},
     worker::{Command, Encode, Failure, FailureKind},
 };
 

@@ -206,11 +206,11 @@ impl Outbox {
                     }
                 }
                 Changes::Known(changes) => {
-                    let room = PushBudget {
+                    let left = PushBudget {
                         bytes: limits::or_tiny(limits::PUSH_BYTES, 1_000) - bytes,
                         changes: limits::or_tiny(limits::PUSH_CHANGES, 3) - count,
                     };
-                    let taken = room.fitting(changes, batch.send.is_empty());
+                    let taken = left.fitting(changes, batch.send.is_empty());
                     if !taken.is_empty() {
                         bytes += taken.iter().map(|change| change.bytes.len()).sum::<usize>();
                         count += taken.len();
@@ -352,7 +352,7 @@ impl Outbox {
     }
 }
 
-/// What a push still has room for.
+/// What else a push can carry.
 struct PushBudget {
     bytes: usize,
     changes: usize,

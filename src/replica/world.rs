@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    EditSeq, Delta, Document, Edit, EditKind, EditNumber, Effect, Generation, Kept, Live, Origin, QueuedChange, Put,
+    Delta, Document, Edit, EditKind, EditNumber, EditSeq, Effect, Generation, Kept, Live, Origin, Put, QueuedChange,
     Replica, State, StoreRequest, StoredDocument, Waiting,
 };
 use crate::{

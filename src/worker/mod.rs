@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::{EditSeq, Edit, Generation, Kept, Origin, Schema},
+    replica::{Edit, EditSeq, Generation, Kept, Origin, Schema},
     transport::{AuthToken, Reason},
 };
 

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Command, Failure, FailureKind, Report, WorkerConfig,
     disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
-    running::{Running, Environment},
+    running::{Environment, Running},
 };
 use crate::{replica::Event, transport::Notice};
 

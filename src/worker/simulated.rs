@@ -14,7 +14,7 @@ use super::{
     Command, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskWork},
     run::Inbox,
-    running::{Running, Environment},
+    running::{Environment, Running},
 };
 use crate::{
     DocumentId,

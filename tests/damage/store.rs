@@ -93,7 +93,7 @@ fn use_it(harm: &str, store: &mut Store, truth: &Truth) -> Vec<StoreError> {
         }
         match store.unsent_chunks("tasks", id, None) {
             Ok(unsent) => {
-                assert!(unsent.changes.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
+                assert!(unsent.chunks.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
             }
             Err(error) => errors.push(error),
         }
@@ -157,7 +157,7 @@ fn open_damaged(name: &str, killed: bool) {
         assert!(store.take_damaged().is_empty(), "{harm}");
         for id in store.unsent("tasks", None, usize::MAX).unwrap() {
             let offered = store.unsent_chunks("tasks", &id, None).unwrap();
-            assert!(offered.changes.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
+            assert!(offered.chunks.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
         }
         let mut author = Author::new("tasks", "new");
         let write = author.edit("title", 1);

@@ -299,7 +299,7 @@ impl Run {
             assert_eq!(holders, expected);
             for remote in self.remotes.iter().copied().map(Some).chain([None]) {
                 let unsent = store.unsent_chunks(&author.collection, &author.id, remote).unwrap();
-                let found: Vec<_> = unsent.changes.iter().map(|change| (change.hash, change.fields.clone())).collect();
+                let found: Vec<_> = unsent.chunks.iter().map(|change| (change.hash, change.fields.clone())).collect();
                 let expected: Vec<_> =
                     model.unsent(*document, remote).iter().map(|chunk| (chunk.hash, chunk.fields.clone())).collect();
                 assert_eq!(found, expected);

@@ -65,7 +65,7 @@ fn everything_of_a_whole_store_is_in_the_new_one_and_unsent() {
         author.assert_stored(&store);
         let unsent = store.unsent_chunks("tasks", &author.id, None).unwrap();
         assert!(unsent.complete && unsent.whole);
-        assert!(unsent.changes.iter().all(|change| change.fields.is_none()));
+        assert!(unsent.chunks.iter().all(|change| change.fields.is_none()));
     }
     assert_eq!(store.last_remote("https://a.example").unwrap(), None, "everything is pulled again");
     assert_eq!(store.unsent_count("tasks", None).unwrap(), 20);
@@ -166,7 +166,7 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
     assert!(store.take_damaged().is_empty());
     assert_eq!(names(&store.unsent("tasks", None, 10).unwrap()), ["a", "b"]);
     let offered = store.unsent_chunks("tasks", &a.id, None).unwrap();
-    assert_eq!(offered.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
+    assert_eq!(offered.chunks.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     assert!(!offered.complete);
     b.assert_stored(&store);
     // The deployment sends what was lost.

@@ -130,10 +130,8 @@ fn a_document_made_here_takes_edits_after_it_was_let_go() {
 #[test]
 fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
     let (mut first, mut second) = pair();
-    let unwritable = |id: &str, seq| Event::Unwritable {
-        document: DocumentKey { collection: TASKS, id: DocumentId::new(id) },
-        seq,
-    };
+    let unwritable =
+        |id: &str, seq| Event::Unwritable { document: DocumentKey { collection: TASKS, id: DocumentId::new(id) }, seq };
     second.handle(unwritable("a", 1));
     first.put("a", 0, &task("start now"));
     relay(&first, "a", &mut second, 1, 2);

@@ -402,7 +402,7 @@ fn read_unsent(
         unsent.value.as_map().map(|map| map.keys().cloned().collect())
     } else {
         unsent
-            .changes
+            .chunks
             .iter()
             .map(|change| change.fields.clone())
             .collect::<Option<Vec<_>>>()
@@ -411,7 +411,7 @@ fn read_unsent(
     let fields =
         names.map(|names| names.into_iter().map(|name| (name.clone(), unsent.value.get(&name).cloned())).collect());
     let mut changes = Vec::new();
-    for change in unsent.changes {
+    for change in unsent.chunks {
         match change.kind {
             ChunkKind::Change => {
                 changes.push(UnsentChange { hash: change.hash, row: change.hash, bytes: change.bytes })
