@@ -178,12 +178,12 @@ pub struct Part {
 pub struct Page {
     /// The collection.
     pub collection: CollectionIndex,
-    /// The checkpoint it was asked from.
+    /// The position it was asked from. It begins after it.
     pub from: Position,
     /// What came after, in order.
     pub deltas: Vec<PulledChunk>,
-    /// The position of the last of them.
-    pub checkpoint: Position,
+    /// The position of the last of them, or `from` if there are none.
+    pub to: Position,
     /// Whether there is more already.
     pub has_more: bool,
     /// The id of the log.
@@ -275,7 +275,7 @@ pub struct UnsentChange {
     /// Its hash.
     pub hash: ChangeHash,
     /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is the last.
-    pub row: ChangeHash,
+    pub chunk: ChangeHash,
     /// It, raw.
     pub bytes: Arc<[u8]>,
 }

@@ -380,10 +380,10 @@ pub(crate) fn changes_of(hash: ChangeHash, snapshot: &[u8]) -> Vec<UnsentChange>
     let Ok(Received::Snapshot(changes)) = inspect::received(snapshot) else { return Vec::new() };
     let mut changes: Vec<_> = changes
         .iter()
-        .map(|change| UnsentChange { hash: change.hash(), row: change.hash(), bytes: change.raw_bytes().into() })
+        .map(|change| UnsentChange { hash: change.hash(), chunk: change.hash(), bytes: change.raw_bytes().into() })
         .collect();
     if let Some(last) = changes.last_mut() {
-        last.row = hash;
+        last.chunk = hash;
     }
     changes
 }

@@ -38,7 +38,7 @@ struct Refused {
 pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
     /// The stored chunk that the backend has once it has this.
-    pub(super) row: ChangeHash,
+    pub(super) chunk: ChangeHash,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields it touches with their values after it; `None`: not known.
     pub(super) fields: Option<FieldValues>,
@@ -267,7 +267,7 @@ impl Outbox {
         let last = document.changes.len().saturating_sub(1);
         let stored = document.changes.into_iter().enumerate().map(|(index, change)| QueuedChange {
             hash: change.hash,
-            row: change.row,
+            chunk: change.chunk,
             bytes: change.bytes,
             fields: if index == last { fields.take() } else { fields.as_ref().map(|_| Vec::new()) },
         });
@@ -285,16 +285,16 @@ impl Outbox {
         entry.former = None;
         let Changes::Known(changes) = &mut entry.changes else { return sent };
         let sent: HashSet<ChangeHash> = sent.into_iter().collect();
-        let mut rows = Vec::with_capacity(sent.len());
+        let mut chunks = Vec::with_capacity(sent.len());
         changes.retain(|change| {
             let is_sent = sent.contains(&change.hash);
-            rows.extend(is_sent.then_some(change.row));
+            chunks.extend(is_sent.then_some(change.chunk));
             !is_sent
         });
         if changes.is_empty() {
             self.remove(id);
         }
-        rows
+        chunks
     }
 
     /// The backend refused a document. Returns whether to tell the app: not if everything is offered to it first, or if it may have been too large

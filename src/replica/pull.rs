@@ -62,7 +62,7 @@ impl Pull {
             // Who has not heard the same from the beginning on may have read what was pruned since.
             self.pruned = None;
         }
-        self.position = self.position.max(page.checkpoint);
+        self.position = self.position.max(page.to);
         let mut result = PageChunks::default();
         let mut places: HashMap<DocumentId, usize> = HashMap::new();
         let mut before = page.from;
@@ -85,7 +85,7 @@ impl Pull {
             before = delta.position;
         }
         let held_back = self.partial.values().map(|partial| partial.before).min();
-        let position = held_back.map_or(page.checkpoint, |position| position.min(page.checkpoint));
+        let position = held_back.map_or(page.to, |position| position.min(page.to));
         result.checkpoint = Checkpoint { position, pruned: self.pruned };
         Some(result)
     }

@@ -36,7 +36,7 @@ pub(super) fn told(notice: &Notice) -> String {
         Notice::Page(page) => {
             let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
             let more = if page.has_more { " and more" } else { "" };
-            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.checkpoint), rows.join(", "))
+            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.to), rows.join(", "))
         }
         Notice::Answered(answer) => {
             let results: Vec<_> = answer

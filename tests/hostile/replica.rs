@@ -112,11 +112,10 @@ impl Machine {
                 PulledChunk { id: DocumentId::new(id), position: self.last, bytes, part }
             })
             .collect();
-        let checkpoint = self.last;
-        let page =
-            Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into(), pruned: None };
+        let to = self.last;
+        let page = Page { collection: TASKS, from, deltas, to, has_more: false, epoch: "log".into(), pruned: None };
         self.handle(Event::Page(page));
-        checkpoint
+        to
     }
 
     pub fn pull(&mut self, id: &str, chunks: Vec<Vec<u8>>) -> Position {

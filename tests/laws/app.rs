@@ -173,7 +173,7 @@ impl App {
             collection: COLLECTION,
             from: at(self.read),
             deltas: deltas.collect(),
-            checkpoint: at(log.0.len()),
+            to: at(log.0.len()),
             has_more: false,
             epoch: "log".into(),
             pruned: None,

@@ -195,7 +195,7 @@ impl Peer {
         let changes = self.chunks[&id].iter();
         let changes = changes
             .map(|(bytes, _)| (change_hash(bytes).unwrap(), bytes.clone()))
-            .map(|(hash, bytes)| UnsentChange { hash, row: hash, bytes });
+            .map(|(hash, bytes)| UnsentChange { hash, chunk: hash, bytes });
         UnsentDocument { changes: changes.collect(), id, fields: None }
     }
 
@@ -286,7 +286,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
         collection: TASKS,
         from: at(from),
         deltas: deltas.collect(),
-        checkpoint: at(to),
+        to: at(to),
         has_more: false,
         epoch: "epoch".into(),
         pruned: None,

@@ -131,8 +131,8 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
         PulledChunk { id: document.id, position: at(*ts), bytes: bytes.expect("an edit is written"), part: None }
     });
     let deltas: Vec<_> = deltas.collect();
-    let checkpoint = deltas.last().map_or(from, |delta| delta.position);
-    Page { collection: TASKS, from, deltas, checkpoint, has_more, epoch: "log".into(), pruned }
+    let to = deltas.last().map_or(from, |delta| delta.position);
+    Page { collection: TASKS, from, deltas, to, has_more, epoch: "log".into(), pruned }
 }
 
 #[test]

@@ -414,7 +414,7 @@ fn read_unsent(
     for change in unsent.chunks {
         match change.kind {
             ChunkKind::Change => {
-                changes.push(UnsentChange { hash: change.hash, row: change.hash, bytes: change.bytes })
+                changes.push(UnsentChange { hash: change.hash, chunk: change.hash, bytes: change.bytes })
             }
             ChunkKind::Snapshot => changes.extend(replica::changes_of(change.hash, &change.bytes)),
         }
