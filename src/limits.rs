@@ -104,10 +104,22 @@ pub(crate) fn is_field_name(name: &str) -> bool {
         && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
+#[cfg(feature = "simulation")]
+thread_local! {
+    /// Whether the simulated run of this thread has tiny limits.
+    static TINY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Makes the limits of this thread tiny, or usual again, for a simulated run.
+#[cfg(feature = "simulation")]
+pub(crate) fn set_tiny(tiny: bool) {
+    TINY.set(tiny);
+}
+
 /// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
 #[cfg(feature = "simulation")]
 pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
-    if crate::simulation::has_tiny_limits() { tiny } else { usual }
+    if TINY.get() { tiny } else { usual }
 }
 
 /// `usual`: only a simulated run has tiny limits.

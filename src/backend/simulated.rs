@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     DocumentId,
-    replica::Position,
-    transport::simulated::{Down, Subscription, Up},
+    line::{Down, Subscription, Up},
+    record::Position,
 };
 
 /// A connection, by a number that is never used again.
@@ -281,7 +281,7 @@ impl Node {
                         position: delta.position,
                         collection,
                         document: delta.document,
-                        change: whole.and_then(|bytes| crate::replica::change_hash(&bytes)),
+                        change: whole.and_then(|bytes| crate::chunk::change_hash(&bytes)),
                     });
                 }
                 if !page.has_more {

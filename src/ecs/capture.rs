@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentKey,
+    failure::{Failure, FailureKind},
     message::{ChangeKind, SyncFailed, SyncStatus},
-    replica::{EditKind, Origin, Put},
-    worker::{Command, Failure, FailureKind},
+    record::{EditKind, Origin, Put},
+    worker::Command,
 };
 
 /// What capture keeps from frame to frame.

@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    failure::FailureKind,
     format::{FormatError, Value},
     message::ChangeKind,
-    replica::{EditKind, Origin},
-    worker::{Command, Encode, FailureKind},
+    record::{EditKind, Origin},
+    worker::{Command, Encode},
 };
 
 /// The collection of `T`; `None` (and a failure) if it is in none or in several.

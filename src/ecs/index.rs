@@ -12,8 +12,9 @@ use bevy::{
 use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{Edit, EditKind, EditSeq, Generation},
-    worker::{Command, Encode, Failure, FailureKind},
+    failure::{Failure, FailureKind},
+    record::{Edit, EditKind, EditSeq, Generation},
+    worker::{Command, Encode},
 };
 
 /// A place in [`DocumentIndex`]. Never reused: a document that is gone is remembered as deleted or hidden.

@@ -63,15 +63,27 @@ fn edit_named<T: Transactable>(
 /// How an edit is made, where an app's types say more than the values do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
-    /// A text, list or counter that a struct no longer writes is emptied and stays, so that what others add to it
-    /// survives.
-    pub empties: bool,
+    /// What happens to a text, list, map, counter or struct that a struct no longer writes.
+    pub left_out: LeftOut<'a>,
     /// The document does not fit the app's types: the view is what an entity shows all the same. Parts that the
     /// document holds in another form are not written.
     pub misfit: bool,
     /// Names by which other versions of the app call fields.
     pub aliases: &'a Aliases,
 }
+
+/// What happens to the fields that a struct no longer writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LeftOut<'a> {
+    /// They are removed.
+    Removed,
+    /// Containers are emptied and stay, so that what others add to them survives. The parts in `except` are removed,
+    /// because to the type that wrote the edit an empty one is not the same as none.
+    Emptied { except: &'a BTreeSet<FieldPath> },
+}
+
+/// The names of the fields down to a part of a document. The places of items in lists are not in it.
+pub(crate) type FieldPath = Vec<String>;
 
 /// Fields as a type writes them, and other names that it reads them by (`#[serde(alias = "..")]`).
 pub(crate) type Aliases = BTreeSet<(String, String)>;
@@ -80,7 +92,7 @@ static NO_ALIASES: Aliases = Aliases::new();
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { empties: false, misfit: false, aliases: &NO_ALIASES }
+        Self { left_out: LeftOut::Removed, misfit: false, aliases: &NO_ALIASES }
     }
 }
 
@@ -88,10 +100,41 @@ impl Default for Options<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub edited: Edited,
-    /// Whether something was emptied instead of removed.
-    pub emptied: bool,
+    /// Parts that were emptied instead of removed.
+    pub emptied: BTreeMap<FieldPath, Emptied>,
     /// Parts that were not written, because the document holds them in another form.
     pub refused: Vec<FormatError>,
+}
+
+/// A part that was emptied instead of removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emptied {
+    /// A text, list, map of entries or counter.
+    Container,
+    /// A struct, of which scalar fields were removed and containers were emptied.
+    Struct,
+}
+
+impl Outcome {
+    /// The emptied parts that have to be removed instead, where the type reads `read` of the document and not the
+    /// `value` that was put: those that the type still shows; if there are none, all structs; then all parts.
+    pub(crate) fn not_left_out(&self, read: &Value) -> Vec<FieldPath> {
+        let choose = |choice: &dyn Fn(&FieldPath, Emptied) -> bool| -> Vec<FieldPath> {
+            self.emptied.iter().filter(|(path, kind)| choice(path, **kind)).map(|(path, _)| path.clone()).collect()
+        };
+        let shown = choose(&|path, _| holds(read, path));
+        let structs = if shown.is_empty() { choose(&|_, kind| kind == Emptied::Struct) } else { shown };
+        if structs.is_empty() { choose(&|_, _| true) } else { structs }
+    }
+}
+
+/// Whether a value has the field, in any item of the lists on the way.
+fn holds(value: &Value, path: &[String]) -> bool {
+    match (value.plain(), path) {
+        (_, []) => true,
+        (Value::List(items), path) => items.iter().any(|item| holds(item, path)),
+        (value, [name, rest @ ..]) => value.get(name).is_some_and(|field| holds(field, rest)),
+    }
 }
 
 /// As [`edit`], or [`create`] with an `id`, with what the types say.
@@ -103,7 +146,7 @@ pub(crate) fn edit_with<T: Transactable>(
     options: &Options,
 ) -> Result<Outcome, FormatError> {
     let fields = changed(view, value)?;
-    let mut edit = Edit { document, options, emptied: false, refused: Vec::new() };
+    let mut edit = Edit { document, options, path: Vec::new(), emptied: BTreeMap::new(), refused: Vec::new() };
     let mut edited = Edited::default();
     if let Some(id) = id {
         // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
@@ -114,10 +157,12 @@ pub(crate) fn edit_with<T: Transactable>(
     for (key, seen, value) in in_order(fields, value) {
         let name = edit.name(&ROOT, view.as_map(), key)?;
         let refused = edit.refused.len();
+        edit.path.push(key.clone());
         let written = match switched.contains(key.as_str()) {
             true => put(edit.document, &ROOT, Prop::Map(name.clone()), value).map(|()| true),
             false => edit.entry(&ROOT, Prop::Map(name.clone()), seen, value),
         };
+        edit.path.pop();
         edit.refused_in(refused, |error| error.in_field(key));
         if written.map_err(|error| error.in_field(key))? {
             edited.set.insert(name);
@@ -126,7 +171,7 @@ pub(crate) fn edit_with<T: Transactable>(
     for (key, seen) in view.as_map().into_iter().flat_map(self::fields) {
         if value.get(key).is_none() {
             let name = edit.name(&ROOT, view.as_map(), key)?;
-            match edit.remove(&ROOT, &name, seen, is_open(value))? {
+            match edit.remove(&ROOT, key, &name, seen, is_open(value))? {
                 Removal::Nothing => {}
                 Removal::Emptied => drop(edited.set.insert(name)),
                 Removal::Removed => drop(edited.removed.insert(name)),
@@ -202,7 +247,9 @@ fn fits(value: &Value, depth: usize) -> Result<(), FormatError> {
 pub(super) struct Edit<'a, T> {
     pub(super) document: &'a mut T,
     pub(super) options: &'a Options<'a>,
-    emptied: bool,
+    /// The fields down to the part that is being written.
+    path: FieldPath,
+    emptied: BTreeMap<FieldPath, Emptied>,
     pub(super) refused: Vec<FormatError>,
 }
 
@@ -332,17 +379,19 @@ impl<T: Transactable> Edit<'_, T> {
             }
             let prop = Prop::Map(self.name(id, seen_fields, key)?);
             let refused = self.refused.len();
+            self.path.push(key.clone());
             let result = match is_switched {
                 true => put(self.document, id, prop, value).map(|()| true),
                 false => self.entry(id, prop, seen, value),
             };
+            self.path.pop();
             self.refused_in(refused, |error| error.in_field(key));
             written |= result.map_err(|error| error.in_field(key))?;
         }
         for (key, seen) in seen_fields.into_iter().flatten() {
             if !fields.contains_key(key) {
                 let name = self.name(id, seen_fields, key)?;
-                written |= !matches!(self.remove(id, &name, seen, is_open(value))?, Removal::Nothing);
+                written |= !matches!(self.remove(id, key, &name, seen, is_open(value))?, Removal::Nothing);
             }
         }
         Ok(written)
@@ -383,34 +432,76 @@ impl<T: Transactable> Edit<'_, T> {
         Ok(key.to_owned())
     }
 
-    /// Takes away a field that the app had seen and has no more.
-    fn remove(&mut self, parent: &ObjId, key: &str, seen: &Value, is_open: bool) -> Result<Removal, FormatError> {
-        let Some((held, id)) = self.document.get(parent, key).map_err(FormatError::of_document)? else {
+    /// Takes away the field `key`, which the app had seen and has no more, and which the document calls `name`.
+    fn remove(
+        &mut self,
+        parent: &ObjId,
+        key: &str,
+        name: &str,
+        seen: &Value,
+        is_open: bool,
+    ) -> Result<Removal, FormatError> {
+        let Some((held, id)) = self.document.get(parent, name).map_err(FormatError::of_document)? else {
             return Ok(Removal::Nothing);
         };
-        if self.options.empties && !is_open {
-            let empty = match (held, seen.plain()) {
-                (automerge::Value::Object(ObjType::Text), Value::Text(_)) => Some(Value::Text(String::new())),
-                (automerge::Value::Object(ObjType::List), Value::List(_)) if seen.merge().is_none() => {
-                    Some(Value::List(Vec::new()))
-                }
-                (automerge::Value::Object(ObjType::Map), Value::Map(_)) if self::is_open(seen) => {
-                    Some(Value::As(Merge::Entries, Box::new(Value::Map(BTreeMap::new()))))
-                }
-                (automerge::Value::Scalar(held), Value::Counter(_)) if held.is_counter() => Some(Value::Counter(0)),
-                _ => None,
-            };
-            if let Some(empty) = empty {
-                self.emptied = true;
-                let written = match (&empty, seen.as_list()) {
-                    (Value::List(items), seen) => list::edit(self, &id, seen, items)?,
-                    _ => self.entry(parent, key.into(), Some(seen), &empty)?,
+        self.path.push(key.to_owned());
+        let emptied = match self.options.left_out {
+            LeftOut::Emptied { except } if !is_open && !except.contains(&self.path) => {
+                let held = match held {
+                    automerge::Value::Object(kind) => Err(kind),
+                    automerge::Value::Scalar(held) => Ok(held.is_counter()),
                 };
-                return Ok(if written { Removal::Emptied } else { Removal::Nothing });
+                self.empty(parent, name, held, &id, seen)
+            }
+            _ => Ok(None),
+        };
+        self.path.pop();
+        match emptied? {
+            Some(true) => Ok(Removal::Emptied),
+            Some(false) => Ok(Removal::Nothing),
+            None => {
+                self.document.delete(parent, name).map_err(FormatError::of_document)?;
+                Ok(Removal::Removed)
             }
         }
-        self.document.delete(parent, key).map_err(FormatError::of_document)?;
-        Ok(Removal::Removed)
+    }
+
+    /// Empties a container that a struct no longer writes; whether that took a write. `held` is the kind of object, or
+    /// whether the scalar is a counter. `None` if it is no container.
+    fn empty(
+        &mut self,
+        parent: &ObjId,
+        name: &str,
+        held: Result<bool, ObjType>,
+        id: &ObjId,
+        seen: &Value,
+    ) -> Result<Option<bool>, FormatError> {
+        let mut kind = Emptied::Container;
+        let written = match (held, seen.plain()) {
+            (Err(ObjType::Text), Value::Text(_)) => {
+                self.entry(parent, name.into(), Some(seen), &Value::Text(String::new()))?
+            }
+            (Ok(true), Value::Counter(_)) => self.entry(parent, name.into(), Some(seen), &Value::Counter(0))?,
+            (Err(ObjType::List), Value::List(items)) if seen.merge().is_none() => {
+                list::edit(self, id, Some(items), &[])?
+            }
+            (Err(ObjType::Map), Value::Map(_)) if is_open(seen) => {
+                let empty = Value::As(Merge::Entries, Box::new(Value::Map(BTreeMap::new())));
+                self.entry(parent, name.into(), Some(seen), &empty)?
+            }
+            (Err(ObjType::Map), Value::Map(fields)) if matches!(seen.merge(), None | Some(Merge::Partial)) => {
+                kind = Emptied::Struct;
+                let mut written = false;
+                for (key, seen) in fields {
+                    let name = self.name(id, Some(fields), key)?;
+                    written |= !matches!(self.remove(id, key, &name, seen, false)?, Removal::Nothing);
+                }
+                written
+            }
+            _ => return Ok(None),
+        };
+        self.emptied.insert(self.path.clone(), kind);
+        Ok(Some(written))
     }
 
     /// Says where the parts are that were refused after the first `before`.

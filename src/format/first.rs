@@ -19,7 +19,7 @@ use super::{
     edit::changed,
     read::{scalar, to_scalar},
 };
-use crate::{inspect, limits::NESTING};
+use crate::{chunk::inspect, limits::NESTING};
 
 /// A first change and what it touches and holds.
 pub(crate) struct FirstChange {
@@ -250,11 +250,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        format::{edit, read},
-        replica::sound::{
+        chunk::sound::{
             self,
             tests::{forgeries, without_automerge_panics},
         },
+        format::{edit, read},
     };
 
     fn actor() -> ActorId {

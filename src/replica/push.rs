@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, Replica, StoreRequest, remote::Stage};
-use crate::{CollectionIndex, DocumentKey, store::Write, worker::FailureKind};
+use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::Write};
 
 impl Replica {
     pub(super) fn connected(&mut self) {

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End, wire};
-use crate::{CollectionIndex, replica::Refusal};
+use crate::{CollectionIndex, record::Refusal};
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -4,7 +4,7 @@ use super::wire::{PageView, UNAUTHENTICATED};
 use crate::{
     CollectionIndex,
     limits::{PAGE_BYTES, or_tiny},
-    replica::{Checkpoint, Page, Position, Refusal},
+    record::{Checkpoint, Page, Position, Refusal},
 };
 
 /// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the
@@ -23,7 +23,7 @@ const OPEN_BYTES_MIN: usize = 4 * 1024;
 
 /// Names a subscription of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(u64);
+pub(super) struct Key(pub(super) u64);
 
 /// A subscription.
 struct Open {

@@ -17,10 +17,12 @@ use super::{
     outgoing::{Heard, Next, Outgoing},
     wire::{self, Function, PageView},
 };
+// Re-exported for this room's callers.
+pub(crate) use crate::line::{Down, Subscription, Up};
 use crate::{
     CollectionIndex,
     limits::{PAGE_BYTES, or_tiny},
-    replica::Push,
+    record::Push,
 };
 
 impl Transport {
@@ -29,25 +31,6 @@ impl Transport {
         let (requests, asked) = mpsc::unbounded_channel();
         (Self { requests }, asked)
     }
-}
-
-/// Names a subscription of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Subscription(CollectionIndex, Key);
-
-/// What a client says to its deployment.
-#[derive(Clone, Debug)]
-pub(crate) enum Up {
-    Subscribe { subscription: Subscription, function: String, arguments: String },
-    Close(Subscription),
-    Mutate { request: u64, function: String, arguments: String },
-}
-
-/// What the deployment says. Results of all subscriptions that have news come as one, of one moment.
-#[derive(Clone, Debug)]
-pub(crate) enum Down {
-    Results(Vec<(Subscription, FunctionResult)>),
-    Answer { request: u64, result: FunctionResult },
 }
 
 /// A client's side of the line.
@@ -191,7 +174,7 @@ impl Line {
     }
 
     fn is_open(&self, Subscription(collection, key): Subscription) -> bool {
-        self.follows.get(&collection).is_some_and(|follow| follow.key() == Some(key))
+        self.follows.get(&collection).is_some_and(|follow| follow.key() == Some(Key(key)))
     }
 
     fn has_room(&self) -> bool {
@@ -211,12 +194,12 @@ impl Line {
             reserved = others + PAGE_BYTES;
             let (key, checkpoint, old) = follow.open();
             if let Some(old) = old {
-                let subscription = Subscription(*collection, old);
+                let subscription = Subscription(*collection, old.0);
                 self.results.remove(&subscription);
                 self.up.push_back(Up::Close(subscription));
             }
             self.up.push_back(Up::Subscribe {
-                subscription: Subscription(*collection, key),
+                subscription: Subscription(*collection, key.0),
                 function: function(&self.collections, *collection).to_string(),
                 arguments: encoded(wire::pull_arguments(checkpoint, follow.pruned())),
             });
@@ -225,7 +208,7 @@ impl Line {
 
     fn close(&mut self, collection: CollectionIndex, key: Option<Key>) {
         if let Some(key) = key {
-            let subscription = Subscription(collection, key);
+            let subscription = Subscription(collection, key.0);
             self.results.remove(&subscription);
             if self.is_connected {
                 self.up.push_back(Up::Close(subscription));
@@ -238,10 +221,11 @@ impl Line {
         let open: Vec<_> = self
             .follows
             .iter()
-            .filter_map(|(collection, follow)| Some(Subscription(*collection, follow.key()?)))
+            .filter_map(|(collection, follow)| Some(Subscription(*collection, follow.key()?.0)))
             .collect();
         for subscription in open {
             let Subscription(collection, key) = subscription;
+            let key = Key(key);
             let room = self.has_room();
             let Some(result) = self.results.get(&subscription) else { continue };
             let Some(follow) = self.follows.get_mut(&collection) else { continue };

@@ -21,9 +21,9 @@ pub(super) use work::DiskWork;
 
 use crate::{
     CollectionIndex, DocumentId,
+    failure::{Failure, FailureKind},
     replica::{Event, StoreRequest, WriteId},
     store::{Store, StoreError},
-    worker::{Failure, FailureKind},
 };
 
 /// A store that cannot be opened or written is tried again this often: the other process may end, the disk may get room.

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::{FormatError, Value},
-    inspect,
+    format::{self, FormatError, Value},
     replica::{CollectionSchema, Delta, Edit, Effect, Event, Lookup, Replica, StoreRequest},
-    transport::{Notice, Reason, Request, Transport, TransportConfig},
+    status::Reason,
+    transport::{Notice, Request, Transport, TransportConfig},
 };
 
 /// What a worker is given by the program around it.
@@ -113,7 +113,7 @@ impl Running {
 
     fn edit(&mut self, Edit { document, generation, seq, kind }: Edit<Box<dyn Encode>>) {
         let number = self.status.edit();
-        let encode = |value: Box<dyn Encode>| inspect::guarded_type("Encode", "the front end", || value.encode());
+        let encode = |value: Box<dyn Encode>| format::guarded_type("Encode", "the front end", || value.encode());
         match kind.try_map(encode) {
             Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, seq, kind })),
             Err(error) => {
@@ -301,7 +301,7 @@ impl Running {
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
         let decode = |value: Value| {
             let codec = &collection.codec;
-            inspect::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
+            format::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
         };
         let decoded = match value.map(decode).transpose() {
             Ok(decoded) => decoded,

@@ -48,7 +48,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             let letters = |val: &Val| -> Vec<String> {
                 if let Val::Text(text) = val { text.chars().map(String::from).collect() } else { Vec::new() }
             };
-            additions(base.map(letters), finals.iter().map(|val| letters(val)).collect(), letters(merged))
+            additions(base.map(letters), finals.iter().map(|val| letters(val)).collect(), letters(merged), 0)
                 .or_else(|what| wrong(&what))
         }
         (Shape::List(inner), Val::List(items)) => {
@@ -80,7 +80,9 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
                 // So it may outlast that another app removed it.
                 after.retain(|item| !before.contains(item) || all.iter().all(|all| all.contains(item)));
             }
-            additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
+            let in_place =
+                if matches!(&**inner, Shape::Int) { replaced_by_several(before.as_deref(), &all) } else { 0 };
+            additions(base.map(|_| before.unwrap_or_default()), all, after, in_place).or_else(|what| wrong(&what))?;
             if matches!(&**inner, Shape::Int) || is_any_moved {
                 return Ok(());
             }
@@ -228,18 +230,35 @@ pub fn fields(
     Ok(())
 }
 
-/// There is what one added, and not what one removed, and each once.
-fn additions(base: Option<Vec<String>>, finals: Vec<Vec<String>>, merged: Vec<String>) -> Result<(), String> {
+/// How many items of a list may be lost because several apps put a scalar in the place of the same one: a scalar in the
+/// place of another is an edit of that item, and one of them wins.
+fn replaced_by_several(base: Option<&[String]>, finals: &[Vec<String>]) -> usize {
+    let base = base.unwrap_or_default();
+    let adds = |all: &&Vec<String>| all.iter().any(|item| !base.contains(item));
+    let adding: Vec<&Vec<String>> = finals.iter().filter(adds).collect();
+    let replacing = |item: &String| adding.iter().filter(|all| !all.contains(item)).count();
+    base.iter().map(|item| replacing(item).saturating_sub(1)).sum()
+}
+
+/// There is what one app added, and not what one app removed, and each once. As many as `may_lack` additions may be
+/// missing.
+fn additions(
+    base: Option<Vec<String>>,
+    finals: Vec<Vec<String>>,
+    merged: Vec<String>,
+    may_lack: usize,
+) -> Result<(), String> {
     let base: BTreeSet<String> = base.unwrap_or_default().into_iter().collect();
     let finals: Vec<BTreeSet<String>> = finals.into_iter().map(|all| all.into_iter().collect()).collect();
-    let added = finals.iter().flatten().filter(|item| !base.contains(*item));
+    let added: BTreeSet<&String> = finals.iter().flatten().filter(|item| !base.contains(*item)).collect();
     let kept = base.iter().filter(|item| finals.iter().all(|all| all.contains(*item)));
-    let expected: BTreeSet<&String> = added.chain(kept).collect();
+    let expected: BTreeSet<&String> = added.iter().copied().chain(kept).collect();
     let mut seen = BTreeSet::new();
     if let Some(double) = merged.iter().find(|item| !seen.insert(*item)) {
         return Err(format!("{double} is there twice"));
     }
-    match expected == seen {
+    let missing: BTreeSet<&String> = expected.difference(&seen).copied().collect();
+    match seen.is_subset(&expected) && missing.is_subset(&added) && missing.len() <= may_lack {
         true => Ok(()),
         false => Err(format!("it should hold {expected:?}")),
     }
@@ -279,8 +298,8 @@ fn merge_entry(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val)
     merge(shape, base, finals, merged)
 }
 
-/// Where two documents differ, by names that are the same in all versions. Lists are told as a whole if their lengths
-/// differ.
+/// Where two documents differ, by names that are the same in all versions. Items with ids are compared with those of the
+/// same id, and their order by itself. Other lists are told as a whole if their lengths differ.
 pub fn difference(a: &Value, b: &Value) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     differ(&mut found, &mut Vec::new(), Some(a), Some(b));
@@ -297,6 +316,26 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
                 path.pop();
             }
         }
+        (Some(Value::List(a)), Some(Value::List(b))) if let (Some(a), Some(b)) = (by_id(a), by_id(b)) => {
+            let ids: BTreeSet<&String> = a.iter().chain(&b).map(|(id, _)| id).collect();
+            let find = |items: &[(String, Value)], id| {
+                items.iter().find(|(other, _)| other == id).map(|(_, item)| item.clone())
+            };
+            for id in ids {
+                path.push(id.clone());
+                differ(found, path, find(&a, id).as_ref(), find(&b, id).as_ref());
+                path.pop();
+            }
+            let common = |items: &[(String, Value)], others: &[(String, Value)]| -> Vec<String> {
+                let is_common = |id: &&String| others.iter().any(|(other, _)| other == *id);
+                items.iter().map(|(id, _)| id).filter(is_common).cloned().collect()
+            };
+            if common(&a, &b) != common(&b, &a) {
+                path.push("order".into());
+                found.insert(path.clone());
+                path.pop();
+            }
+        }
         (Some(Value::List(a)), Some(Value::List(b))) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {
                 path.push(index.to_string());
@@ -310,9 +349,24 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
     }
 }
 
+/// The items of a list by their ids, if all have one that no other has.
+fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
+    let with_ids: Option<Vec<(String, Value)>> =
+        items.iter().map(|item| Some((format!("{:?}", item.get("id")?), item.clone()))).collect();
+    let with_ids = with_ids?;
+    let ids: BTreeSet<&String> = with_ids.iter().map(|(id, _)| id).collect();
+    (ids.len() == with_ids.len()).then_some(with_ids)
+}
+
 /// A place of the document that differs, though nothing differs there, above or below in what the app wrote.
 pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
-    let is_called_for = |path: &Vec<String>| app.iter().any(|other| path.starts_with(other) || other.starts_with(path));
+    // A switch of a variant takes the content of the variant before along, also where the app does not know that one.
+    let is_switched = |path: &Vec<String>, other: &Vec<String>| {
+        other.split_last().is_some_and(|(last, parent)| last == "tag" && path.starts_with(parent))
+    };
+    let is_called_for = |path: &Vec<String>| {
+        app.iter().any(|other| path.starts_with(other) || other.starts_with(path) || is_switched(path, other))
+    };
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 

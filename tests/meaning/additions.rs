@@ -199,6 +199,44 @@ fn what_one_adds_survives_that_the_other_has_emptied_the_container() {
 }
 
 #[test]
+fn what_one_adds_inside_a_struct_survives_that_the_other_leaves_the_struct_out() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Holder {
+        #[serde(default, skip_serializing_if = "is_default")]
+        inner: Inner,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct Inner {
+        tags: Vec<Scalar>,
+        deep: Deep,
+        number: u8,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct Deep {
+        votes: Counter,
+    }
+    fn is_default(inner: &Inner) -> bool {
+        *inner == Inner::default()
+    }
+    let inner = Inner { tags: vec![scalar("old")], deep: Deep { votes: Counter(5) }, number: 1 };
+    let merged = at_once(
+        Holder { inner, note: Some("note".into()) },
+        // An empty note is not the same as none, so the note is removed, and the struct beside it is emptied all the same.
+        |holder| *holder = Holder::default(),
+        |holder| {
+            holder.inner.tags.push(scalar("new"));
+            holder.inner.deep.votes += 2;
+        },
+    );
+    let inner = Inner { tags: vec![scalar("new")], deep: Deep { votes: Counter(2) }, number: 0 };
+    assert_eq!(merged, Holder { inner, note: None });
+}
+
+#[test]
 fn a_key_of_a_map_that_both_use_first_holds_what_both_add() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Board {

@@ -6,7 +6,7 @@ use super::{State, Task};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    replica::Refusal,
+    record::Refusal,
     transport::{
         Notice,
         follow::{Follow, Key, OPEN_BYTES, Outcome},

@@ -4,7 +4,7 @@ use convex::FunctionResult;
 
 use super::{State, Task, unknown_collection};
 use crate::{
-    replica::{Push, Refusal},
+    record::{Push, Refusal},
     transport::{
         Notice,
         outgoing::{Heard, Next, Outgoing},

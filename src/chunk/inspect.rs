@@ -12,7 +12,6 @@ use std::{
 
 use automerge::{Automerge, Change};
 
-use crate::format::FormatError;
 #[cfg(feature = "backend")]
 use crate::limits::SAVED_BYTES;
 use crate::limits::{CHANGE_OPERATIONS, INFLATED_BYTES, OPERATION_NUMBER, OPERATIONS};
@@ -99,26 +98,6 @@ pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Chunk
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
         tracing::error!(target: "bevy_convex_replicate::replica", "automerge panicked while it tried to {what} a document");
         invalid(format!("automerge failed to {what} it"))
-    })
-}
-
-/// Runs the code of an app's own type: its `Serialize` and `Deserialize`. Should it panic, that is the problem of the
-/// document that it was run for, and `what` and the panic's words say so.
-///
-/// Only the value that was being written or read is half done then, and it is dropped.
-pub(crate) fn guarded_type<T>(
-    what: &str,
-    of: &str,
-    run: impl FnOnce() -> Result<T, FormatError>,
-) -> Result<T, FormatError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let words =
-            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let words = words.unwrap_or("without words");
-        Err(FormatError {
-            path: String::new(),
-            message: format!("the {what} of `{of}` panicked ({words}); have it return an error"),
-        })
     })
 }
 

@@ -6,7 +6,7 @@
 
 use automerge::{Automerge, AutomergeError, Change, ChangeHash, ReadDoc};
 
-use crate::inspect;
+use super::inspect;
 
 /// Fewer changes than this are looked up one by one: going through a long history costs more.
 const FEW: usize = 16;
@@ -144,7 +144,6 @@ pub(crate) mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::replica::live::Live;
 
     /// A document, and edits of it of every kind.
     pub(crate) fn document_and_edits() -> (AutoCommit, Vec<Vec<u8>>) {
@@ -251,45 +250,5 @@ pub(crate) mod tests {
         }
         assert!(has_marks(edits.last().unwrap()));
         assert!(edits[..edits.len() - 1].iter().all(|raw| !has_marks(raw)));
-    }
-
-    #[test]
-    fn a_change_that_makes_no_sense_takes_nothing_else_with_it() {
-        without_automerge_panics();
-        let (mut base, edits) = document_and_edits();
-        let saved = base.save();
-        let mut honest = base.fork().with_actor(ActorId::from([3; 16]));
-        honest.put(ROOT, "honest", true).unwrap();
-        let good = honest.get_changes(&base.get_heads())[0].raw_bytes().to_vec();
-        let actor = ActorId::from([4; 16]);
-        let mut refused = 0;
-        // Every eleventh, since a document is loaded for each.
-        for forged in forgeries(&edits).step_by(11) {
-            let hash = Change::try_from(&forged[..]).unwrap().hash();
-            let open = || Live::load(&actor, &[saved.clone().into()], 0).unwrap();
-            let mut live = open();
-            let mut wanted = honest.get_heads();
-            match live.merge(&[forged.clone(), good.clone()]) {
-                Ok((merged, None)) => {
-                    assert_eq!(merged.chunks.len(), 2);
-                    wanted.push(hash);
-                    wanted.sort();
-                }
-                Ok((merged, Some(_))) => {
-                    refused += 1;
-                    assert_eq!(merged.chunks.len(), 1, "what is refused is not stored");
-                }
-                Err(_) => {
-                    refused += 1;
-                    assert!(open().merge(&[forged]).is_err(), "it is the forged one");
-                    // What the replica does then: it reads the document again, and takes them in one by one.
-                    live = open();
-                    assert!(matches!(live.merge(std::slice::from_ref(&good)), Ok((merged, None)) if merged.moved));
-                }
-            }
-            assert_eq!(live.heads(), wanted);
-            assert_eq!(live.value().get("honest"), Some(&crate::format::Value::Bool(true)));
-        }
-        assert!(refused > 100, "{refused} refused");
     }
 }
