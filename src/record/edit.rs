@@ -6,8 +6,9 @@ use crate::{
     record::{EditSeq, Generation},
 };
 
-/// An edit of the world. `V` is what an entity holds: a captured component on the way to the worker, then the value that was made of it and a mask
-/// with bit `i` set for each of the collection's component types that the value speaks of.
+/// An edit of the world. `V` is what an entity holds: a captured component on the way to the worker, then the value
+/// that was made of it and a mask with bit `i` set for each of the collection's component types that the value speaks
+/// of.
 #[derive(Clone, Debug)]
 pub struct Edit<V = (Value, u32)> {
     /// The document.

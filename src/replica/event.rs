@@ -19,7 +19,7 @@ pub use crate::{
     },
 };
 
-/// Names a write, so that its end can be told. Counts up from 1.
+/// Names a write: the store says when it is done. Counts up from 1.
 pub type WriteId = u64;
 
 /// Counts the edits of a run, from 1, in the order in which they were made.
@@ -40,14 +40,15 @@ pub struct Delta {
     pub origin: Origin,
 }
 
-/// A change made here that a backend lacks.
+/// A change that was made here and that a backend lacks.
 #[derive(Clone, Debug)]
 pub struct UnsentChange {
     /// Its hash.
     pub hash: ChangeHash,
-    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is the last.
+    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is
+    /// the last.
     pub chunk: ChangeHash,
-    /// It, raw.
+    /// Its raw bytes.
     pub bytes: Arc<[u8]>,
 }
 
@@ -62,23 +63,24 @@ pub struct UnsentDocument {
     pub fields: Option<std::collections::BTreeMap<String, Option<Value>>>,
 }
 
-/// What a replica knows of a backend from earlier runs.
+/// What the store knows of a backend from earlier runs.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
-    /// The backend's name in the store; `None`: there never was one.
+    /// The store's name for the backend's log; `None`: there never was one.
     pub remote: Option<RemoteId>,
     /// Per collection: everything up to here is stored.
     pub checkpoints: Vec<Checkpoint>,
     /// Per collection: the documents with changes that the backend lacks, oldest first.
     pub unsent: Vec<Vec<DocumentId>>,
-    /// Per collection: whether it is believed to have something, though its log has not been read beyond the beginning.
+    /// Per collection: whether the store marks chunks as held by the backend although the log has not been read beyond
+    /// its beginning.
     pub unread: Vec<bool>,
 }
 
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The store has these documents. All of them are told before anything else happens.
+    /// The store has these documents. All of these events come before any other event.
     Opened {
         /// The collection.
         collection: CollectionIndex,
@@ -87,7 +89,8 @@ pub enum Event {
     },
     /// The world edited a document.
     Edit(EditNumber, Edit),
-    /// The world edited a document, and the edit came to nothing before it got here: versions from here on have no more of it than they have.
+    /// The world edited a document, and the edit failed before it reached the replica. Later versions count as
+    /// including it.
     Unwritable {
         /// The document.
         document: DocumentKey,
@@ -96,7 +99,7 @@ pub enum Event {
     },
     /// The world shows these generations.
     Applied(Vec<(DocumentKey, Generation)>),
-    /// The world shows a version in part. Told before it is told that the version is shown.
+    /// The world shows a version in part. Comes before [`Event::Applied`] of that version.
     Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
@@ -123,7 +126,7 @@ pub enum Event {
     },
     /// All writes up to this one are on the disk.
     Written(WriteId),
-    /// The store refuses a change of this document for good: it cannot be read again as it is.
+    /// The store refused a change of this document for good, so the document in memory is the only whole copy.
     Lost(DocumentKey),
     /// Answers [`StoreRequest::ReadUnsent`].
     Unsent {
@@ -134,13 +137,13 @@ pub enum Event {
         /// Which effect it answers.
         read: u64,
     },
-    /// The backend can be reached.
+    /// The connection to the backend is up.
     Connected,
-    /// It no longer can.
+    /// The connection has ended.
     Disconnected,
-    /// News from the backend.
+    /// The next page of a collection's log.
     Page(Page),
-    /// The backend does not give news of a collection.
+    /// The backend refuses to give a collection's log.
     PullRefused {
         /// The collection.
         collection: CollectionIndex,
@@ -158,11 +161,11 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
-    /// A push went without an answer.
+    /// A push ended without an answer.
     PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
-    /// The time has come that [`Replica::due`](super::Replica::due) told of.
+    /// The time that [`Replica::due`](super::Replica::due) returned has come.
     Due,
 }
 
@@ -208,14 +211,15 @@ pub enum Lookup {
     Forget(RemoteId),
 }
 
-/// What is to be done.
+/// What the owner of the replica must do.
 #[derive(Debug)]
 pub enum Effect {
     /// Give the world a version.
     Deliver(Delta),
     /// Ask the store for something. Requests are carried out in order.
     Store(StoreRequest),
-    /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
+    /// An edit was taken in and is durable as soon as this write is (0: at once). An edit of a document that is being
+    /// loaded is taken in after later edits of other documents.
     Edited(EditNumber, WriteId),
     /// Follow a collection's log from here on.
     Subscribe {
@@ -226,10 +230,10 @@ pub enum Effect {
     },
     /// Send a batch.
     Push(Push),
-    /// All that the backend had of a collection is taken in: every version it led to was delivered before. Comes again
-    /// with each page that ends the log.
+    /// All that the backend had of a collection is taken in, and every version that follows from it was delivered
+    /// before. Comes again with each page that ends the log.
     Read(CollectionIndex),
-    /// What an edit of the world changed: the root fields that hold something else now. Empty if it changed nothing, or
+    /// An edit was compared with the document. `fields` are the root fields it changed: none if it changed nothing or
     /// was not taken in.
     Compared {
         /// The document.

@@ -1,4 +1,5 @@
-//! Which documents are in memory: they are read from the store when they are needed and let go when cold.
+//! Which documents are in memory: they are read from the store when they are needed, and dropped when they were not
+//! used for long.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -11,10 +12,10 @@ use crate::{DocumentKey, chunk::inspect, failure::FailureKind, limits};
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
 
-/// Of those, documents that were used once and may never be again, as when thousands are made or arrive: kept for a short while only, so
-/// that memory is used again while it is warm.
+/// How many of these may have been used only once. Thousands of documents that are made or arrive at once are rarely
+/// used again; dropping them early reuses memory while it is in the cache.
 const FRESH_DOCUMENTS: usize = 256;
-/// Documents looked at in one step when there are too many: more than one step can add, and little enough to go unnoticed.
+/// Documents examined in one step when too many are loaded: more than one step can add, and few enough to take no time.
 const COOLED_AT_ONCE: usize = 64;
 
 /// The order in which loaded documents were used.
@@ -89,14 +90,14 @@ impl Replica {
         self.touch(&key);
         for waiting in waiting {
             match waiting {
-                // One that fails has the document read again: those after it wait for that.
+                // An edit that fails has the document read again. The edits after it wait for that.
                 Waiting::Edit(number, edit) => self.edit(number, edit, now),
                 Waiting::Show => self.show(key.clone()),
             }
         }
     }
 
-    /// What is stored stays stored; what waited for it is told of.
+    /// The stored chunks stay as they are. The edits that waited for the document are reported as lost.
     pub(super) fn unreadable(&mut self, key: DocumentKey, waiting: Vec<Waiting>, why: &str) {
         let mut edits = 0;
         for waiting in waiting {
@@ -120,7 +121,7 @@ impl Replica {
         }
     }
 
-    /// Lets go of the documents used longest ago.
+    /// Drops the documents used longest ago from memory.
     pub(super) fn cool(&mut self) {
         if !self.pages.is_empty() {
             return;
@@ -149,7 +150,7 @@ impl Replica {
 }
 
 impl LiveDocuments {
-    /// The use that lies longest back, if too many documents are loaded, and whether it was a first one.
+    /// The oldest use if too many documents are loaded, and whether it was the document's first use.
     fn next_to_cool(&mut self) -> Option<(u64, DocumentKey, bool)> {
         if self.fresh.len() > limits::or_tiny(FRESH_DOCUMENTS, 2) {
             let (used, key) = self.fresh.pop_front()?;
@@ -167,7 +168,8 @@ impl LiveDocuments {
         let queue = if live.last_used == 0 { &mut self.fresh } else { &mut self.uses };
         queue.push_back((*clock, key.clone()));
         live.last_used = *clock;
-        // Each use leaves an entry behind and only the last counts: without this, one document edited forever would fill the memory.
+        // Each use leaves an entry behind and only the last counts: without this, one document edited forever would
+        // fill the memory.
         if self.uses.len() > 4 * LIVE_DOCUMENTS.max(self.count) {
             let mut last = HashMap::new();
             for (used, key) in self.uses.drain(..) {

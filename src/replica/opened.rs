@@ -28,10 +28,10 @@ use crate::{
 
 pub(super) struct Opened {
     document: AutoCommit,
-    /// What was read last, and at which heads: an edit starts from where the one before it ended, and reading takes as long as a counter
-    /// has been counted up.
+    /// The value that was read last, and its heads. An edit starts where the edit before it ended, and reading a
+    /// counter takes as long as it has increments.
     shown: Option<(Vec<ChangeHash>, Value)>,
-    /// Whether the document is known to have arrived whole, as it stays then.
+    /// Whether the document is known to have arrived whole. Once true, this stays true.
     is_whole: bool,
 }
 
@@ -56,11 +56,11 @@ fn made_at(place: PlaceChange) -> StoredChunk {
 /// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
 type NewChunk = (ChangeHash, Vec<AutomergeChange>, bool);
 
-/// A change, or several, as they came.
+/// The result of merging chunks.
 pub(super) struct Merged {
     /// New changes or snapshots to store: hash, whether it is a snapshot, bytes.
     pub(super) chunks: Vec<(ChangeHash, bool, Arc<[u8]>)>,
-    /// Whether the document shows something else now.
+    /// Whether the document's heads changed.
     pub(super) moved: bool,
 }
 
@@ -78,12 +78,12 @@ impl Opened {
         self.document.get_heads()
     }
 
-    /// How many bytes it takes when it is saved.
+    /// Its size in bytes when it is saved.
     pub(super) fn saved_bytes(&mut self) -> usize {
         self.document.save().len()
     }
 
-    /// What it holds, at the heads where it is isolated if it is.
+    /// Its value, at the heads at which it is isolated if it is.
     pub(super) fn value(&mut self) -> Value {
         let heads = self.document.get_heads();
         if let Some((at, value)) = &self.shown
@@ -96,7 +96,7 @@ impl Opened {
         value
     }
 
-    /// What it held at these heads.
+    /// Its value at these heads.
     pub(super) fn value_at(&mut self, heads: &[ChangeHash]) -> Value {
         self.document.isolate(heads);
         let value = format::read(&self.document);
@@ -114,14 +114,15 @@ impl Opened {
         self.is_whole
     }
 
-    /// Takes the first changes of all. Some of them may have come from elsewhere.
+    /// Takes the first changes of the document. Another app may have made some of them too.
     pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Vec<StoredChunk>, FormatError> {
         changes.retain(|place| !self.document.get_missing_deps(&[place.change.hash()]).is_empty());
         self.document.apply_changes(changes.iter().map(|place| place.change.clone())).map_err(automerge_error)?;
         Ok(changes.into_iter().map(made_at).collect())
     }
 
-    /// Makes an edit at a version, which moves along with it. `is_tip`: it is the one that the document is at.
+    /// Makes an edit at the version `base`, and moves `base` to the version after it. `is_tip`: `base` is the
+    /// document's current version.
     pub(super) fn edit_at(
         &mut self,
         base: &mut Base,
@@ -143,7 +144,7 @@ impl Opened {
         edited
     }
 
-    /// Makes an edit at the version that the document is at.
+    /// Makes an edit at the version at which the document is isolated, or at the current one.
     fn edit(
         &mut self,
         base: &mut Base,
@@ -172,7 +173,7 @@ impl Opened {
             Ok(problems) => problems,
             Err(error) => {
                 self.document.rollback();
-                // What was made for it is in the document, and stays.
+                // The containers that were made for the edit are in the document and stay there.
                 if changes.is_empty() {
                     return Err(error);
                 }
@@ -191,8 +192,8 @@ impl Opened {
         Ok(Edited { made: changes, problems })
     }
 
-    /// Writes what differs from what the entity had shown. Gives the parts that were not written.
-    #[allow(clippy::too_many_arguments, reason = "each is another thing that an edit goes by")]
+    /// Writes the difference between `value` and what the entity had shown. Returns the parts that were not written.
+    #[allow(clippy::too_many_arguments, reason = "an edit depends on each of them")]
     fn put(
         &mut self,
         base: &mut Base,
@@ -225,7 +226,7 @@ impl Opened {
             if read == *value {
                 break outcome;
             }
-            // To this type an empty one is not the same as none. Each round removes more.
+            // This type tells an empty value from a missing one. Each round removes more.
             except.extend(outcome.not_left_out(&read));
             self.document.rollback();
             fields.clear();
@@ -244,7 +245,7 @@ impl Opened {
         fields: &mut Vec<String>,
     ) -> Result<format::Outcome, FormatError> {
         if current.is_deleted() {
-            // Putting a document that was deleted when the app last saw it brings it back.
+            // A put restores a document that was deleted when the app last saw it.
             mark_deleted(&mut self.document, current, false, fields)?;
         }
         let mut outcome = format::edit_with(&mut self.document, new_id, view, value, options)?;
@@ -253,8 +254,8 @@ impl Opened {
         Ok(outcome)
     }
 
-    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
-    /// told of.
+    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones;
+    /// the first of them is told of.
     ///
     /// # Errors
     ///
@@ -279,7 +280,7 @@ impl Opened {
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
-        // Those of a snapshot have been proven by loading it.
+        // The changes of a snapshot were proven when the snapshot was loaded.
         sound::apply(&before, changes, &unproven, |changes| {
             document.apply_changes(changes)?;
             Ok(document.document())
@@ -289,15 +290,15 @@ impl Opened {
     }
 }
 
-/// What the entity shows of the components in `mask`: what their types make of the document, or what it shows in place
-/// of that. Also whether the latter is the case.
+/// What the entity shows of the components in `mask`: what their types read from the document, or what the entity shows
+/// instead of that. Also returns whether it shows anything instead.
 fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dyn Schema) -> (Value, bool) {
     let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
     let View { value: view, misfits } = schema.view(current, mask & !known);
     let mut fields = view.into_map().unwrap_or_default();
     if misfits != 0 {
-        // The app gave the entity a component that the document has in a form that does not fit: what the document has
-        // stays.
+        // The app gave the entity a component that the document holds in a form that does not fit. The document keeps
+        // that form.
         let own = value.as_map().into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
         let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
         base.shown.push(Shown { mask: misfits, fields: own });
@@ -337,8 +338,9 @@ fn mark_deleted(
     Ok(())
 }
 
-/// The chunk, if all that it depends on is here, or among `known`, to which its changes are added. A log gives dependencies first. Without
-/// them Automerge would put a change aside, and what is stored of the document could not be opened by itself.
+/// Returns the chunk if all its dependencies are in the document or among `known`, and adds its changes to `known`. A
+/// log gives dependencies first. Automerge would queue a change without them, and the stored chunks could not be opened
+/// by themselves.
 fn fits(document: &mut AutoCommit, chunk: NewChunk, known: &mut HashSet<ChangeHash>) -> Result<NewChunk, String> {
     for change in &chunk.1 {
         let missing = document.get_missing_deps(change.deps());

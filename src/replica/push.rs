@@ -1,4 +1,4 @@
-//! The backend's side of pushing: one batch in flight, and what became of it.
+//! Pushing: one batch in flight, and its answer.
 
 use std::collections::VecDeque;
 
@@ -20,13 +20,13 @@ impl Replica {
             // The next connection may be to a wiped or restored log: its first page tells.
             self.remote.stage = Stage::Disconnected;
         }
-        // They end what the former connection told, and the next one may have more.
+        // The last page of the ended connection is not the last of the next one, which may have more.
         for page in &mut self.pages {
             page.is_last = false;
         }
         for index in 0..self.collections.len() {
             let name = CollectionIndex(index as u16);
-            // The transport goes on after them: what they brought has to come again.
+            // The transport goes on after these pages, so their rows are asked for again.
             if held.iter().any(|page| page.collection == name) {
                 self.subscribe_again(name);
             }
@@ -47,7 +47,8 @@ impl Replica {
         }
     }
 
-    /// Whether this is the push on its way. One that was given up when its connection ended may still be answered, by the next connection.
+    /// Whether this is the push in flight. A push that was given up with its connection may still be answered in the
+    /// next connection.
     fn is_in_flight(&self, number: PushNumber) -> bool {
         self.remote.in_flight.is_some_and(|(in_flight, _)| in_flight == number)
     }
@@ -112,7 +113,7 @@ impl Replica {
             self.remote.name_log(&answer.epoch);
         }
         if self.remote.epoch() != Some(&*answer.epoch) {
-            // Another log has them now; the first page of it tells the rest.
+            // Another log has these changes now. Its first page starts the lookup.
             self.push_ended();
             self.remote.stage.doubt();
             return;

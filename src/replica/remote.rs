@@ -1,4 +1,4 @@
-//! The backend's side of pulling: which log it is, and what it tells.
+//! Pulling: which log the backend has, and the pages of it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct WaitingPage {
     pub(super) collection: CollectionIndex,
     chunks: PageChunks,
-    /// The log had nothing after it, in the connection that there is.
+    /// The log had nothing after this page, in the present connection.
     pub(super) is_last: bool,
     pub(super) loading: HashSet<DocumentId>,
 }
@@ -33,7 +33,8 @@ pub(super) enum Stage {
     Disconnected,
     /// Connected. Nothing has told yet which log the backend has.
     Connected,
-    /// A page or an answer named the log, and the store is asked what it knows of that log. These pages wait for the answer.
+    /// A page or an answer named the log, and the store is asked what it knows of that log. These pages wait for the
+    /// answer.
     Identifying {
         held: VecDeque<Page>,
     },
@@ -56,7 +57,8 @@ impl Stage {
         }
     }
 
-    /// The store is asked what it knows of the backend's log. Returns whether that is to be done: not without a connection.
+    /// The store is asked what it knows of the backend's log. Returns whether that is to be done: not without a
+    /// connection.
     pub(super) fn identify(&mut self) -> bool {
         match self {
             Self::NoDeployment | Self::Disconnected => return false,
@@ -174,7 +176,7 @@ impl Replica {
                 *stage = Stage::Identified;
                 held.into_iter().for_each(|page| self.page(page));
             }
-            // They wait for the name of their log, which has been asked for since.
+            // These pages wait for the answer to a later question about their log.
             (Stage::Identifying { held: waiting }, None) => *waiting = held,
             (stage, None) => stage.doubt(),
         }
@@ -195,7 +197,8 @@ impl Replica {
                 collection.pruned = checkpoint.pruned;
             }
             collection.pull.restart(checkpoint);
-            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's checkpoint.
+            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's
+            // checkpoint.
             let continues = |page: &Page| page.from == Position::default() || page.pruned == checkpoint.pruned;
             let is_wanted = |page: &Page| page.from == checkpoint.position && continues(page);
             if !held.iter().any(|page| page.collection == name && is_wanted(page)) {
@@ -224,12 +227,12 @@ impl Replica {
             let is_news = page.pruned.is_some() && page.pruned != collection.pruned;
             collection.pruned = page.pruned;
             if is_news && collection.believed {
-                // What it is believed to have may be gone, and nothing that was read tells so.
+                // Documents that the backend held may have been pruned, and no page says which.
                 self.start_over();
                 return;
             }
             if let (Some(remote), Some(_)) = (self.remote.id(), page.pruned) {
-                // Before anything that is sent from now on counts as held by it.
+                // This must be stored before anything sent from now on is marked as held by the backend.
                 let begins = Checkpoint { position: page.from, pruned: page.pruned };
                 let collection = collection.name.clone();
                 self.write(Write::Checkpoint { remote, collection, checkpoint: begins });
@@ -286,8 +289,8 @@ impl Replica {
         }
     }
 
-    /// Takes in chunks of a document. Err: they do not fit it, so that it is being read again, and these of them are to be tried then, one by one;
-    /// if it was a single one, it is told of and passed over.
+    /// Takes in chunks of a document. Err: they do not fit the document, which is now being read again; the chunks in
+    /// the error are to be tried one by one after that. A single chunk that does not fit is reported and skipped.
     fn merge(&mut self, key: &DocumentKey, chunks: Vec<Vec<u8>>) -> Result<(), Vec<Vec<u8>>> {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return Ok(()) };
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
@@ -297,7 +300,7 @@ impl Replica {
         });
         let State::Live(live) = &mut document.state else { return Ok(()) };
         self.live.touch(key, live, &mut self.clock);
-        // Reading the merged document is part of it: there, too, a panic would be this document's.
+        // The merged document is read inside the guard, because Automerge may panic there too.
         let merged = inspect::guarded("merge", || {
             live.merge(&chunks).map(|(merged, damaged)| {
                 let state = (!merged.chunks.is_empty()).then(|| (live.heads(), live.cached()));
@@ -349,11 +352,11 @@ impl Replica {
         self.fail(FailureKind::Damaged, Some(collection), Some(id), message);
     }
 
-    /// The backend has forgotten a document that was deleted long ago, and so do we.
+    /// The backend has pruned a document that was deleted long ago. It is dropped here too.
     pub(super) fn pruned(&mut self, key: DocumentKey, refusal: &Refusal) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         if matches!(collection.documents.get(&key.id).map(|document| &document.state), Some(State::Loading(_))) {
-            // Edits may wait for it. It is offered again, until it has been read.
+            // Edits may wait for the document. It stays in the outbox and is offered again once it is loaded.
             return;
         }
         let Some(remote) = self.remote.id() else { return };
@@ -364,7 +367,7 @@ impl Replica {
             page.chunks.documents.retain(|(id, _)| *id != key.id);
         }
         if edited {
-            // Before it is taken away: the app may want to look at it once more.
+            // The app is told before the document goes, so that it can still read its components.
             let message = format!(
                 "{} ({}). It is gone here too, and with it the edits that had not been sent: what should stay has to be put into a new document",
                 refusal.message, refusal.code
@@ -393,7 +396,8 @@ impl Replica {
         if !self.remote.followed.forget() {
             return;
         }
-        // What is stored from now on would be believed again: pages that wait come again, and a push still on its way is repeated.
+        // A write made now would be believed after the store has forgotten. So waiting pages are dropped and pulled
+        // again, and the push in flight is repeated.
         self.pages.clear();
         self.push_ended();
         self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Forget(remote))));
@@ -409,14 +413,16 @@ impl Replica {
 
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
         if refusal.code == "checkpointUnknown" {
-            // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
+            // A backup was restored, or this client was away for longer than tombstones are kept: what the store has of
+            // the backend is wrong.
             self.remote.stage.doubt();
             let known = self.collections.get(usize::from(collection.0));
             let is_read = known.is_some_and(|known| known.pull.checkpoint().position > Position::default());
             match self.remote.id() {
                 Some(_) if is_read => self.start_over(),
-                // Nothing of it is believed yet: its pages waited for its name when the log was replaced. Or all starts over already, and this was said before
-                // the transport heard of it.
+                // Nothing of this log is stored yet: it replaced another while its pages waited for an answer of the
+                // store. Or the replica starts over already, and the backend refused before the transport had heard of
+                // that.
                 _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
             }
             return;

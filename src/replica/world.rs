@@ -20,7 +20,7 @@ impl Replica {
         for stored in documents {
             let document = collection.documents.entry(stored.id.clone()).or_default();
             document.generation = 1;
-            // Without heads it has only changes that wait for lost ones to come back.
+            // Without heads there are only changes whose dependencies were lost and have not come back.
             let is_whole = stored.value.as_map().is_some();
             if stored.value.is_deleted() || stored.heads.is_empty() || !is_whole {
                 continue;
@@ -39,7 +39,7 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
         if !collection.documents.contains_key(&edit.document.id) && matches!(edit.kind, EditKind::Put { .. }) {
             let live = State::Live(Box::new(Live::new(&self.actor)));
-            // The world may have had versions of it, if it was forgotten since.
+            // The world may have been given versions of a document of this name that was pruned since.
             let document = Document { generation: edit.generation, state: live, ..Document::default() };
             collection.documents.insert(edit.document.id.clone(), document);
             self.live.count += 1;
@@ -47,7 +47,7 @@ impl Replica {
         let key = edit.document.clone();
         match collection.documents.get_mut(&key.id).map(|document| &mut document.state) {
             None => {
-                // A delete or restore of what never was.
+                // A delete or a restore of a document that never existed.
                 self.effects.push_back(Effect::Edited(number, 0));
                 self.saw(&key, edit.seq);
             }
@@ -59,7 +59,7 @@ impl Replica {
         }
     }
 
-    /// The versions that the world is given from now on include this edit, as far as it goes.
+    /// Versions that the world is given from now on count as including this edit.
     pub(super) fn saw(&mut self, key: &DocumentKey, seq: EditSeq) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let seen = match collection.documents.get_mut(&key.id) {
@@ -83,7 +83,7 @@ impl Replica {
         let exists = live.is_whole();
         let mut wins = true;
         match &edit.kind {
-            // The app made a document of a name that exists already. The one that exists wins, unless it is deleted.
+            // The app made a document of a name that exists already. The existing document wins, unless it is deleted.
             EditKind::Put { value: (value, mask), put }
                 if exists && (*put != Put::Edited || !live.has_base(edit.generation)) =>
             {

@@ -1,4 +1,4 @@
-//! The worker's thread: whatever happens next, the front end's commands, the store's answers or the network's news, has its turn.
+//! The worker's thread: takes turns between the front end's commands, the store's answers and the transport's notices.
 
 use std::{
     sync::{
@@ -18,16 +18,17 @@ use super::{
 };
 use crate::{replica::Event, transport::Notice};
 
-/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6 MB.
+/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6
+/// MB.
 const REPORTS_WAITING: usize = 20_000;
-/// Commands taken in before other things get their turn: at 100 us for a new document, 3 ms.
+/// Commands taken in before the other sources get their turn: at 100 us for a new document, 3 ms.
 const COMMANDS_AT_ONCE: usize = 32;
 
 /// What the worker's thread listens to.
 pub(super) struct Inbox {
     pub(super) commands: Receiver<Command>,
     pub(super) wake: Arc<Notify>,
-    /// True when the front end is gone: commands cannot tell while they are left waiting.
+    /// True when the front end is gone. The command channel does not show this while commands are left in it.
     pub(super) gone: Arc<AtomicBool>,
     /// True when a damaged store is to be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
@@ -84,7 +85,7 @@ impl Running {
     async fn work(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         loop {
             self.tell_status();
-            // Nor while the store is asked which log they are of: they would pile up here, however fast they come.
+            // Pages also wait while the store looks up their log: they would pile up in the replica.
             let take_notices = self.reports.len() < REPORTS_WAITING && !self.replica.is_identifying();
             let due = self.due();
             tokio::select! {
@@ -97,7 +98,7 @@ impl Running {
                 () = inbox.wake.notified() => {}
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.handle(Event::Due),
             }
-            // Everyone gets a turn, however much there is of one kind.
+            // Each source gets a turn, even if another has more.
             while let Ok(answer) = from_disk.try_recv() {
                 self.answered(answer);
             }
@@ -108,12 +109,13 @@ impl Running {
             if !goes_on {
                 return;
             }
-            // While there is always something to do here, the transport's tasks on this thread would wait for the end of it.
+            // The transport's tasks run on this thread and must have their turn even if this loop always has work.
             tokio::task::yield_now().await;
         }
     }
 
-    /// The store's thread ended before its time: without a store to write to there is nothing to do but to say so.
+    /// The store's thread ended early. Nothing can be stored any more, so this reports it and waits for the front end
+    /// to end.
     async fn wait_for_the_end(&mut self, inbox: &Inbox) {
         self.stop("the store's thread has ended; nothing is saved or sent any more. Start the app again".into());
         while !front_end_is_gone(inbox) {
@@ -121,7 +123,7 @@ impl Running {
         }
     }
 
-    /// False when the front end is gone and everything it had sent is taken in.
+    /// Returns false when the front end is gone and all of its commands are taken in.
     fn take_commands(&mut self, inbox: &Inbox) -> bool {
         for _ in 0..COMMANDS_AT_ONCE {
             match inbox.commands.try_recv() {
@@ -134,7 +136,7 @@ impl Running {
         true
     }
 
-    /// Sees to it that every edit that was sent is on the disk.
+    /// Waits until every edit that was sent is on the disk.
     async fn finish(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         self.transport = None;
         self.notices = None;
@@ -169,7 +171,7 @@ async fn next_notice(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Not
     }
 }
 
-/// Commands stay where they are until the store has told what it has; this looks past them.
+/// Commands stay in their channel until the store has reported its documents, so the flag is asked and not the channel.
 fn front_end_is_gone(inbox: &Inbox) -> bool {
     inbox.gone.load(Ordering::Acquire)
 }

@@ -1,4 +1,4 @@
-//! A worker at work: what happens goes to the replica, and what that wants done goes to the store, the transport and the front end.
+//! A running worker: events go to the replica, and its effects go to the store, the transport and the front end.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,7 +23,7 @@ use crate::{
 
 /// What a worker is given by the program around it.
 pub(super) struct Environment {
-    /// New for each run of a program.
+    /// Another one in each run of the program.
     pub(super) actor: [u8; 16],
     /// Milliseconds since 1970.
     pub(super) now: Box<dyn Fn() -> i64>,
@@ -50,11 +50,11 @@ pub(super) struct Running {
     transport_config: Option<TransportConfig>,
     online: bool,
     pub(super) status: StatusTracker,
-    /// Documents whose misfit was told of.
+    /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
-    /// Collections of which all that the deployment had was reported.
+    /// Collections of which everything that the deployment had was reported.
     read: BTreeSet<CollectionIndex>,
-    /// The transport is started when the store has told what it knows of the deployment.
+    /// The transport is started when the store has answered what it knows of the deployment.
     started: bool,
 }
 
@@ -206,7 +206,7 @@ impl Running {
             }
             Notice::PullRefused { collection, refusal } => {
                 if refusal.code != "checkpointUnknown" {
-                    // What cannot be read does not keep the rest from being live.
+                    // A collection that cannot be read does not keep the connection from being live.
                     self.status.caught_up(collection);
                 }
                 self.handle(Event::PullRefused { collection, refusal });
@@ -236,7 +236,7 @@ impl Running {
         }
     }
 
-    /// How long until the replica has something to do that waits for the time.
+    /// How long until the replica wants [`Event::Due`].
     pub(super) fn due(&self) -> Option<Duration> {
         let wait = self.replica.due()? - (self.environment.now)();
         Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
@@ -289,7 +289,7 @@ impl Running {
         }
     }
 
-    /// There may be more at the deployment than we know of.
+    /// The deployment may have more than has been read: no collection counts as read.
     fn unread(&mut self) {
         for collection in std::mem::take(&mut self.read) {
             self.report(Report::Read { collection, read: false });
@@ -305,7 +305,7 @@ impl Running {
         };
         let decoded = match value.map(decode).transpose() {
             Ok(decoded) => decoded,
-            // The front end goes on showing what it has.
+            // The front end goes on showing the version it has.
             Err(problem) => return self.misfit(&document, vec![problem]),
         };
         let (mut problems, mut components) = (Vec::new(), 0);
@@ -318,7 +318,7 @@ impl Running {
         self.report(Report::Delta { document, generation, seen, content, misfit, origin });
     }
 
-    /// Tells what does not fit of a version, once until one fits.
+    /// Reports the parts of a version that do not fit: once, until a version fits again.
     fn misfit(&mut self, document: &DocumentKey, problems: Vec<FormatError>) {
         if problems.is_empty() {
             self.misfits.remove(document);
@@ -330,7 +330,7 @@ impl Running {
         }
     }
 
-    /// Nothing can be kept any more, so nothing is sent or taken in.
+    /// Nothing can be stored any more, so nothing is sent or taken in.
     pub(super) fn stop(&mut self, message: String) {
         self.transport = None;
         self.notices = None;
@@ -354,7 +354,7 @@ impl Running {
         self.report(Report::Failed(Failure { kind, collection, document, message }));
     }
 
-    /// Whether the store has told all it has: only then are commands taken in.
+    /// Whether the store has reported all its documents: only then are commands taken in.
     #[cfg(feature = "simulation")]
     pub(super) fn is_filled(&self) -> bool {
         self.status.is_filled()
@@ -366,7 +366,7 @@ impl Running {
     }
 
     fn report(&self, report: Report) {
-        // Nobody listens while the app ends.
+        // The receiver is gone while the app ends.
         let _ = self.reports.send(report);
     }
 }

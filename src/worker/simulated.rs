@@ -23,7 +23,7 @@ use crate::{
     transport::{Notice, Request, Transport},
 };
 
-/// What a worker asks its transport for: nothing before it is started.
+/// What a worker asks its transport for; `None` before the transport is started.
 type Asked = Rc<RefCell<Option<mpsc::UnboundedReceiver<Request>>>>;
 
 /// A run of a program: its worker, what waits between the worker's parts, and its open store.
@@ -35,14 +35,14 @@ pub(crate) struct Process {
     disk: DiskWork,
     requests: Receiver<StoreRequest>,
     answers: mpsc::UnboundedReceiver<DiskAnswer>,
-    /// Taken from there already, to be counted.
+    /// Answers that were taken from `answers` to be counted.
     waiting_answers: std::collections::VecDeque<DiskAnswer>,
     asked: Asked,
     _inbox: Inbox,
 }
 
 impl Process {
-    /// Starts with a store that may be there already. `now` is the time this program's computer tells.
+    /// Starts with a new or an existing store. `now` is the time of this program's computer.
     pub(crate) fn start(config: WorkerConfig, actor: [u8; 16], now: Rc<Cell<i64>>) -> Result<Self, StoreError> {
         let (given, commands) = crossbeam_channel::unbounded();
         let (report, reports) = crossbeam_channel::unbounded();
@@ -89,7 +89,7 @@ impl Process {
 
     /// The front end asks for something.
     pub(crate) fn send(&self, command: Command) {
-        // We hold the other end.
+        // The other end is held by this struct.
         let _ = self.given.send(command);
     }
 
@@ -126,7 +126,7 @@ impl Process {
         self.disk.carry_out()
     }
 
-    /// How often this run has forgotten what it believed of its deployment.
+    /// How often this run has dropped the marks of its deployment.
     pub(crate) fn forgotten(&self) -> u32 {
         self.disk.forgotten()
     }

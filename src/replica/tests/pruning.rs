@@ -15,7 +15,8 @@ fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
     peer.accept();
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
-    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log refuses.
+    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log
+    // refuses.
     peer.subscribed.clear();
     let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
     peer.handle(Event::Page(begins.clone()));
@@ -112,7 +113,8 @@ fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
         }
         forgets
     };
-    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old place.
+    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old
+    // place.
     assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
     peer.handle(Event::Page(page(0, 5, &[])));
     assert_eq!(forgets(&mut peer), 1);
@@ -152,7 +154,8 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
     peer.handle(Event::Page(page(0, 9, &[])));
     let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
     peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
-    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked for.
+    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked
+    // for.
     let mut other = Peer::connected(2);
     other.put("b", 0, &task("two"));
     peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);

@@ -144,7 +144,8 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     app.handle(Event::Page(page(START, &[("a", 3)], pruned, true)));
     drop(app);
 
-    // Its place is before the newest row that is gone: the log goes on from there for those alone who say what they heard of it.
+    // Its place is before the newest row that is gone: the log goes on from there for those alone who say what they
+    // heard of it.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(3), pruned }]);
     app.handle(Event::Page(page(at(3), &[("b", 5)], pruned, true)));
@@ -255,8 +256,8 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
     assert_eq!(sent, ["b"]);
 }
 
-/// How many transactions a store's log has in it: each ends with a frame that tells how large the file is by then, in the four bytes from the fourth on.
-/// <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
+/// How many transactions a store's log has in it: each ends with a frame that tells how large the file is by then, in
+/// the four bytes from the fourth on. <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
 fn transactions(folder: &Path) -> usize {
     let log = std::fs::read(folder.join("store.sqlite3-wal")).unwrap();
     let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;

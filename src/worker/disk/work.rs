@@ -1,4 +1,4 @@
-//! What the store's thread does with a request, without the thread.
+//! How the store's thread carries out a request, without the thread.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,12 +18,12 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Documents read at once when the world is filled: the first of them are shown while the next are read.
+/// Documents read at once when the world is filled: a page of them is shown while the next is read.
 const FILL_PAGE: usize = 500;
 /// Writes in one transaction: bounds how long a reader waits behind it.
 const BATCH_WRITES: usize = 4_096;
 
-/// Turns requests into transactions and answers. Knows neither thread nor clock, so that the simulator drives it as well.
+/// Turns requests into transactions and answers. It knows neither thread nor clock, so that the simulator can drive it.
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
@@ -37,7 +37,7 @@ pub(in crate::worker) struct DiskWork {
     health: Health,
     /// True when a damaged store is to be set aside.
     rebuild: Arc<AtomicBool>,
-    /// How often all that was believed of a deployment was forgotten.
+    /// How often the marks of a deployment were dropped.
     #[cfg(feature = "simulation")]
     forgotten: u32,
 }
@@ -56,8 +56,8 @@ enum Health {
     Works,
     /// It refused something that is tried again, and the app was told.
     Fails,
-    /// It refused to answer this question, and the app was told. The newest question is the one that counts: pages wait for what is known of a
-    /// deployment, and the replica does not ask a second time.
+    /// It refused to answer this question, and the app was told. The newest question is the one that counts: pages wait
+    /// for what is known of a deployment, and the replica does not ask a second time.
     Owes(Lookup),
 }
 
@@ -88,7 +88,7 @@ impl DiskWork {
         work
     }
 
-    /// Tells all documents there are.
+    /// Reports all documents in the store.
     pub(in crate::worker) fn fill(&self) {
         let page = limits::or_tiny(FILL_PAGE, 2);
         for (index, collection) in self.collections.iter().enumerate() {
@@ -117,7 +117,7 @@ impl DiskWork {
         }
     }
 
-    /// Takes a request, to be carried out after those before.
+    /// Queues a request.
     pub(in crate::worker) fn take(&mut self, request: StoreRequest) {
         if !matches!(&request, StoreRequest::Write(_, write) if write.can_wait()) {
             self.urgency = Urgency::Now;
@@ -125,12 +125,12 @@ impl DiskWork {
         self.waiting.push_back(request);
     }
 
-    /// Whether nothing is lost by waiting for more before what waits is carried out.
+    /// Whether the queued requests may wait for more requests.
     pub(in crate::worker) fn can_wait(&self) -> bool {
         self.urgency == Urgency::CanWait && !self.is_owing()
     }
 
-    /// Whether an answer is owed that the store could not give.
+    /// Whether a question is still to be answered.
     pub(in crate::worker) fn is_owing(&self) -> bool {
         matches!(self.health, Health::Owes(_))
     }
@@ -140,8 +140,8 @@ impl DiskWork {
         self.waiting.len() < BATCH_WRITES
     }
 
-    /// Carries out what waits: writes that follow one another in one transaction. False if the store refuses that for now: what is left waits,
-    /// to be tried again.
+    /// Carries out the queued requests. Writes that follow one another become one transaction. Returns false if the
+    /// store refuses them for now: the rest stays queued, to be tried again.
     pub(in crate::worker) fn carry_out(&mut self) -> bool {
         let batch = limits::or_tiny(BATCH_WRITES, 3);
         self.answer_owed();
@@ -175,7 +175,7 @@ impl DiskWork {
         }
     }
 
-    /// Writes what is collected, and tells when all of it is on the disk.
+    /// Commits the collected writes, and reports when all of them are on the disk.
     fn commit(&mut self) -> bool {
         match self.batch.commit(&mut self.store) {
             Ok(Some(last)) => {
@@ -256,16 +256,16 @@ impl DiskWork {
         }
     }
 
-    /// An open store is in use: what is damaged in it has to wait.
+    /// An open store is in use, so a rebuild waits until it is opened the next time.
     fn rebuild_next_time(&self) {
-        // Otherwise it was asked for while the store was refused, and has been done.
+        // If the flag is clear, the rebuild was done when the store could not be opened.
         let asked = self.rebuild.load(Ordering::Acquire);
         if asked && let Err(error) = self.store.ask_for_rebuild() {
             self.tell(DiskAnswer::Failed(failure(&error)));
         }
     }
 
-    /// Tells of a document that cannot be read.
+    /// Reports a document that cannot be read.
     fn damaged(&self, error: &StoreError) {
         self.tell(DiskAnswer::Failed(failure(error)));
         if error.is_damage() {
@@ -321,7 +321,7 @@ impl DiskWork {
         for (id, history) in documents.into_iter().zip(history) {
             match read_unsent(&self.store, name, id, self.remote_in_use.filter(|_| !history)) {
                 Ok(document) => unsent.push(document),
-                // The others must not wait for it.
+                // The other documents must not wait for it.
                 Err(error @ StoreError::DamagedDocument { .. }) => self.damaged(&error),
                 Err(error) => return Err(error),
             }
@@ -345,7 +345,7 @@ impl DiskWork {
         }
     }
 
-    /// Gives back free space of the file.
+    /// Gives free space of the file back to the system.
     pub(in crate::worker) fn reclaim(&mut self) {
         if let Err(error) = self.store.reclaim() {
             tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot give back free space");
@@ -388,7 +388,8 @@ impl DiskWork {
     }
 }
 
-/// A document's changes that `remote` lacks (all of them without one), snapshots taken apart: the wire's unit is one change.
+/// A document's changes that `remote` lacks (all of them without one), snapshots taken apart: the wire's unit is one
+/// change.
 fn read_unsent(
     store: &Store,
     collection: &str,
@@ -397,7 +398,7 @@ fn read_unsent(
 ) -> Result<UnsentDocument, StoreError> {
     let unsent = store.unsent_chunks(collection, &id, remote)?;
     let names: Option<BTreeSet<String>> = if !unsent.complete {
-        // What is missing may say something else.
+        // Missing changes may set these fields to something else.
         None
     } else if unsent.whole {
         unsent.value.as_map().map(|map| map.keys().cloned().collect())
