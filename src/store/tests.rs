@@ -142,7 +142,7 @@ fn compaction_does_nothing_when_a_row_it_read_has_changed() {
 }
 
 #[test]
-fn what_is_asked_often_is_answered_by_an_index_alone() {
+fn frequent_queries_are_answered_by_an_index_alone() {
     let (_folder, store) = store();
     let plan = |sql: &str| -> String {
         let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

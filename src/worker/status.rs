@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_live_when_every_collection_has_caught_up() {
+    fn the_connection_is_live_when_every_collection_has_caught_up() {
         let mut tracker = StatusTracker::new(2);
         tracker.has(0, 7);
         tracker.connected();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_told_again() {
+    fn an_unchanged_status_is_not_reported_again() {
         let mut tracker = StatusTracker::new(1);
         assert!(tracker.news().is_some());
         assert!(tracker.news().is_none());

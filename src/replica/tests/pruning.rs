@@ -9,7 +9,7 @@ fn starts_over() -> Event {
 }
 
 #[test]
-fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
+fn changes_only_pushed_to_a_log_that_was_pruned_since_are_offered_again() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.accept();
@@ -53,7 +53,7 @@ fn a_document_that_was_forgotten_and_comes_again_includes_what_the_world_did_to_
 }
 
 #[test]
-fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
+fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
     let mut other = Peer::connected(1);
     other.put("new", 0, &task("one"));
     let mut peer = Peer::connected(2);
@@ -76,7 +76,7 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
 }
 
 #[test]
-fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
+fn the_answer_to_a_push_is_ignored_while_everything_starts_over() {
     let mut peer = Peer::connected(1);
     peer.handle(Event::Page(page(0, 3, &[])));
     peer.put("a", 0, &task("one"));
@@ -96,7 +96,7 @@ fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
 }
 
 #[test]
-fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
+fn a_checkpoint_refused_again_before_the_new_start_starts_over_once() {
     let mut peer = Peer::connected(1);
     peer.handle(Event::Page(page(0, 3, &[])));
     let forgets = |peer: &mut Peer| {

@@ -156,7 +156,7 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
 }
 
 #[test]
-fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
+fn a_document_with_a_change_that_the_store_refused_stays_in_memory() {
     for is_lost in [true, false] {
         let mut peer = Peer::connected(1);
         peer.put("a", 0, &task("one"));
@@ -175,7 +175,7 @@ fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
 }
 
 #[test]
-fn the_backend_is_read_when_its_last_page_is_taken_in_and_not_while_documents_are_loaded() {
+fn the_backend_counts_as_read_when_its_last_page_is_taken_in_and_not_while_documents_are_loaded() {
     let (first, mut second) = pair();
     let _ = first;
     assert_eq!(second.reads_told, 2, "the empty log, and the document");
@@ -231,7 +231,7 @@ fn a_page_of_a_former_connection_does_not_count_as_all_that_there_is() {
 }
 
 #[test]
-fn an_edit_is_told_by_the_fields_it_changed_and_one_that_changed_nothing_by_none() {
+fn an_edit_is_reported_with_the_fields_it_changed() {
     let (mut peer, _) = pair();
     peer.compared.clear();
     peer.put("a", 0, &Task { done: true, ..task("start") });

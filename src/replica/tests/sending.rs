@@ -129,7 +129,7 @@ fn a_pushed_change_carries_only_the_fields_it_touches() {
 }
 
 #[test]
-fn what_an_unanswered_push_set_is_not_set_again_over_what_others_made_of_it() {
+fn the_fields_of_an_unanswered_push_do_not_overwrite_later_edits_of_others() {
     let mut first = Peer::connected(1);
     first.put("a", 0, &task("start"));
     first.accept();
@@ -290,7 +290,7 @@ fn a_document_that_is_full_takes_what_fits_and_its_deletion() {
 }
 
 #[test]
-fn what_is_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_told_of() {
+fn a_document_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_reported() {
     let mut peer = Peer::connected(1);
     peer.put("small", 0, &task("zero"));
     peer.put("large", 0, &task("one"));

@@ -60,7 +60,7 @@ fn a_document_that_was_not_loaded_is_loaded_to_be_edited() {
 }
 
 #[test]
-fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
+fn an_edit_that_waits_behind_a_failing_edit_is_taken_in() {
     let (first, second) = pair();
     let mut peer = Peer::connected(3);
     peer.chunks = first.chunks.clone();
@@ -116,7 +116,7 @@ fn putting_a_document_that_was_deleted_brings_it_back() {
 }
 
 #[test]
-fn a_document_made_here_takes_edits_after_it_was_let_go() {
+fn a_document_made_here_takes_edits_after_it_has_left_memory() {
     let mut peer = Peer::connected(1);
     peer.put("first", 0, &task("start"));
     // More than are kept in memory.
@@ -128,7 +128,7 @@ fn a_document_made_here_takes_edits_after_it_was_let_go() {
 }
 
 #[test]
-fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
+fn an_edit_that_failed_counts_as_included_in_later_versions() {
     let (mut first, mut second) = pair();
     let unwritable =
         |id: &str, seq| Event::Unwritable { document: DocumentKey { collection: TASKS, id: DocumentId::new(id) }, seq };
@@ -143,7 +143,7 @@ fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
 }
 
 #[test]
-fn what_is_restored_without_ever_having_been_does_not_wait_for_its_restoration_when_it_comes() {
+fn a_restore_of_an_unknown_document_does_not_hold_back_the_document_when_it_arrives() {
     let (first, _) = pair();
     let mut third = Peer::connected(3);
     third.edit("a", 0, EditKind::Restore);

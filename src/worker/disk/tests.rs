@@ -167,7 +167,7 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_log_says_of_pruning_in_mid_pull_counts_for_nothing() {
+fn a_pruning_first_seen_in_mid_pull_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.handle(Event::Page(page(START, &[("a", 3)], None, true)));
@@ -179,7 +179,7 @@ fn what_a_log_says_of_pruning_in_mid_pull_counts_for_nothing() {
 }
 
 #[test]
-fn who_pushed_to_a_log_that_was_empty_when_it_was_read_starts_over_once_it_was_pruned() {
+fn an_app_that_pushed_to_a_log_read_as_empty_starts_over_once_the_log_is_pruned() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.handle(Event::Page(page(START, &[], None, false)));
@@ -268,7 +268,7 @@ fn transactions(folder: &Path) -> usize {
 }
 
 #[test]
-fn what_waits_for_the_disk_is_one_transaction() {
+fn writes_that_wait_for_the_disk_become_one_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.put("first");
