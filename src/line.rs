@@ -1,4 +1,5 @@
-//! What a client and a deployment say to each other in a simulated run: the messages of the official client's protocol, without a socket.
+//! What a client and a deployment say to each other in a simulated run: the messages of the official client's protocol,
+//! without a socket.
 
 use convex::FunctionResult;
 

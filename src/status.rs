@@ -5,7 +5,8 @@
 pub struct Status {
     /// The connection.
     pub connection: Connection,
-    /// How many edits, counted from the first of the run, need no more work by the store: each of them is durable, changed nothing, or is lost.
+    /// How many edits, counted from the first of the run, need no more work by the store: each of them is durable,
+    /// changed nothing, or is lost.
     pub saved: u64,
     /// How many of those the store refused for good: they are in the world, and sent, but not on this disk.
     pub lost: u64,
@@ -37,7 +38,8 @@ pub enum Connection {
         /// Documents there, if known.
         total: Option<u64>,
     },
-    /// Connected, and everything that the deployment had has been reported, except collections that it does not let this app read.
+    /// Connected, and everything that the deployment had has been reported, except collections that it does not let
+    /// this app read.
     Live,
 }
 

@@ -1,9 +1,11 @@
-//! Looks at chunks that strangers sent, before and around Automerge: on the backend what clients push, on a client what the backend sends.
+//! Reads chunks that others sent, before Automerge does: the backend what clients push, a client what the backend
+//! sends.
 //!
-//! Automerge decodes lazily and trusts lengths: a run of 2^60 operations is a few bytes, a compressed column may inflate to
-//! anything, and an operation's number may leave no room for the next. So the columns of a chunk are walked here first, without decoding
-//! them, and counted. What a chunk does to the document it comes to cannot be seen that way, and there Automerge has panics
-//! (a counter that overflows, in builds that check for it): [`guarded`] keeps them in.
+//! Automerge decodes lazily and trusts lengths: a run of 2^60 operations takes a few bytes, a compressed column may
+//! inflate to any size, and an operation's number may leave no room for the next. So this module first walks the
+//! columns of a chunk without decoding them, and counts. The walk cannot show what a chunk does to the document it is
+//! added to, and there Automerge may panic (a counter that overflows, in builds that check for it): [`guarded`] turns
+//! the panic into an error.
 
 use std::{
     io::Read,
@@ -23,7 +25,7 @@ const COMPRESSED: u8 = 2;
 /// Set in a column's specification if its bytes are compressed.
 const DEFLATED: u64 = 0b1000;
 
-/// The one uncompressed change that `bytes` is.
+/// Reads bytes that are one uncompressed change.
 pub(crate) fn change(bytes: &[u8]) -> Result<Change, ChunkError> {
     let (chunk, rest) = Chunk::split(bytes)?;
     if !rest.is_empty() {
@@ -37,7 +39,7 @@ pub(crate) fn change(bytes: &[u8]) -> Result<Change, ChunkError> {
     }
 }
 
-/// All changes in a saved document, or in any concatenation of chunks; dependencies come before dependents within each chunk.
+/// Reads a saved document, or any concatenation of chunks. Dependencies come before dependents within each chunk.
 #[cfg(feature = "backend")]
 pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
     if bytes.len() > SAVED_BYTES {
@@ -63,7 +65,7 @@ pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
     Ok(changes)
 }
 
-/// What a backend sent: one change, as [`change`] takes it, or one snapshot.
+/// Reads a chunk of a backend: one change, as [`change`] takes it, or one snapshot.
 pub(crate) fn received(bytes: &[u8]) -> Result<Received, ChunkError> {
     let (chunk, rest) = Chunk::split(bytes)?;
     if chunk.kind != DOCUMENT {
@@ -77,23 +79,24 @@ pub(crate) fn received(bytes: &[u8]) -> Result<Received, ChunkError> {
     Ok(Received::Snapshot(guarded("read", || snapshot.get_changes(&[]))?))
 }
 
-/// Whether a chunk says that it is a whole document, and not a change.
+/// Whether a chunk's type is a whole document and not a change.
 pub(crate) fn is_snapshot(bytes: &[u8]) -> bool {
-    // After four magic bytes and a checksum of four.
+    // The type follows four magic bytes and a checksum of four.
     bytes.get(8) == Some(&DOCUMENT)
 }
 
-/// What [`received`] found.
+/// A chunk that [`received`] has read.
 pub(crate) enum Received {
     Change(Box<Change>),
-    /// Its changes, dependencies first.
+    /// The snapshot's changes, dependencies first.
     Snapshot(Vec<Change>),
 }
 
-/// Runs Automerge on what a stranger sent. Should it panic, that is this document's problem and nobody else's.
+/// Runs Automerge on bytes that others sent. A panic of Automerge becomes an error of that document, and everything
+/// else goes on.
 ///
-/// Whatever `run` was changing is half changed then, so it must be dropped without being looked at again; nothing else is reachable from
-/// there, which is what makes the assertion of unwind safety true. Programs built to abort on panics get no such protection.
+/// After a panic the value that `run` was changing is half changed, so the caller must drop it unread. `run` reaches
+/// nothing else, so the assertion of unwind safety holds. Programs built to abort on panics get no such protection.
 pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, ChunkError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
         tracing::error!(target: "bevy_convex_replicate::replica", "automerge panicked while it tried to {what} a document");
@@ -101,7 +104,7 @@ pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Chunk
     })
 }
 
-/// Why a chunk is not taken.
+/// Why a chunk is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChunkError {
     #[error("not a valid change: {0}")]
@@ -154,7 +157,7 @@ impl<'a> Chunk<'a> {
         self.verified(change)
     }
 
-    /// Automerge computes the hash and leaves it to the caller to compare it.
+    /// Automerge computes the hash and does not compare it with the checksum.
     fn verified(&self, change: Change) -> Result<Change, ChunkError> {
         if change.hash().0[..4] != self.checksum {
             return Err(invalid("its checksum is wrong"));
@@ -192,20 +195,20 @@ fn check_change(data: &[u8]) -> Result<(), ChunkError> {
     for _ in 0..cursor.length()? {
         cursor.prefixed()?;
     }
-    let mut budget = 0; // nothing in a change is compressed
+    let mut budget = 0; // no column of a change is compressed
     let mut operations = 0;
     for (specification, length) in cursor.columns()? {
         let rows = check_column(specification, cursor.take(length)?, &mut budget, CHANGE_OPERATIONS)?;
         operations = operations.max(rows);
     }
-    // Rows are at least the operations, and both are bounded.
+    // A column has at least as many rows as there are operations, and both numbers are bounded.
     if first.saturating_add(operations) > OPERATION_NUMBER {
         return Err(too_large(format!("its operations are numbered from {first} on"), OPERATION_NUMBER));
     }
     Ok(())
 }
 
-/// How many rows a column claims.
+/// Counts the rows that a column claims.
 fn check_column(specification: u64, bytes: &[u8], budget: &mut usize, most: u64) -> Result<u64, ChunkError> {
     let inflated;
     let bytes = if specification & DEFLATED == 0 {
@@ -215,7 +218,7 @@ fn check_column(specification: u64, bytes: &[u8], budget: &mut usize, most: u64)
         &inflated
     };
     let rows = match specification & 0b111 {
-        // A group: its values say how many rows the columns grouped by it have.
+        // A group column: its values say how many rows the grouped columns have.
         0 => count_runs(bytes, |cursor| cursor.unsigned())?,
         1 | 2 | 6 => count_runs(bytes, |cursor| cursor.unsigned().map(|_| 1))?,
         3 => count_runs(bytes, |cursor| cursor.signed().map(|_| 1))?,
@@ -228,7 +231,7 @@ fn check_column(specification: u64, bytes: &[u8], budget: &mut usize, most: u64)
             rows
         }
         5 => count_runs(bytes, |cursor| cursor.prefixed().map(|_| 1))?,
-        _ => 0, // raw values: as long as they are
+        _ => 0, // raw values take as many bytes as they have
     };
     if rows > most {
         return Err(too_large(format!("it claims {rows} operations"), most));
@@ -236,7 +239,7 @@ fn check_column(specification: u64, bytes: &[u8], budget: &mut usize, most: u64)
     Ok(rows)
 }
 
-/// Rows of a run-length encoded column: at least one per value, and as many as `weigh` says if that is more.
+/// Counts the rows of a run-length encoded column: `weigh` of each value, and at least one.
 fn count_runs(bytes: &[u8], weigh: impl Fn(&mut Cursor<'_>) -> Result<u64, ChunkError>) -> Result<u64, ChunkError> {
     let mut cursor = Cursor(bytes);
     let mut rows = 0u64;
@@ -267,7 +270,7 @@ fn inflate(bytes: &[u8], budget: &mut usize) -> Result<Vec<u8>, ChunkError> {
     Ok(inflated)
 }
 
-/// The bytes not yet read.
+/// The bytes that are still to be read.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {

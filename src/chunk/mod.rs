@@ -1,7 +1,8 @@
-//! Automerge's bytes: chunks as they travel and are stored, their hashes, and how a chunk of a stranger is taken without harm.
+//! Automerge's bytes: chunks as they travel and are stored, their hashes, and how a chunk of a stranger is taken
+//! without harm.
 //!
-//! A chunk is a change or a snapshot. [`inspect`] reads one without believing it, [`sound`] adds changes to a document and checks that the
-//! document stays whole. Both the client and the backend use them, each for what the other sends.
+//! A chunk is a change or a snapshot. [`inspect`] reads one without believing it, [`sound`] adds changes to a document
+//! and checks that the document stays whole. Both the client and the backend use them, each for what the other sends.
 //!
 //! The format: <https://automerge.org/automerge-binary-format-spec/>.
 
@@ -26,7 +27,8 @@ pub(crate) fn chunk_hash(bytes: &[u8]) -> ChangeHash {
     ChangeHash(Sha256::digest(bytes).into())
 }
 
-/// The hash of an uncompressed change: SHA-256 of the chunk after its magic bytes and checksum. `None` if `chunk` is too short to be one.
+/// The hash of an uncompressed change: SHA-256 of the chunk after its magic bytes and checksum. `None` if `chunk` is
+/// too short to be one.
 pub(crate) fn change_hash(chunk: &[u8]) -> Option<ChangeHash> {
     chunk.get(8..).map(chunk_hash)
 }

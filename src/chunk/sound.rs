@@ -1,22 +1,25 @@
-//! Changes of strangers, taken in only if the document stays whole.
+//! Adds changes of others to a document, and checks that the document stays whole.
 //!
-//! A change may be sealed well and still make no sense where it is applied: edit an object that is not there, or claim to replace what never
-//! was. Automerge then panics, or takes it in and cannot save the document any more in a way that anyone could load. So what was
-//! taken in is written out again, which must give the very same change.
+//! The checksum of a change may be right while the change makes no sense in its document: it edits an object that is
+//! not there, or replaces an operation that never was. Automerge then panics, or takes the change and from then on
+//! saves a document that nobody can load. So each new change is read from the document again, which must give the same
+//! change.
 
 use automerge::{Automerge, AutomergeError, Change, ChangeHash, ReadDoc};
 
 use super::inspect;
 
-/// Fewer changes than this are looked up one by one: going through a long history costs more.
+/// Fewer changes than this are looked up one by one, which costs less than to go through a long history.
 const FEW: usize = 16;
-/// The column that says what operations do, and what starts and ends formatting there: whether the two fit together is only found when a
-/// saved document is loaded. <https://automerge.org/automerge-binary-format-spec/>
+/// The column with the action of each operation, and the action that starts or ends formatting ([`MARK`]). Automerge
+/// finds out only when a saved document is loaded whether starts and ends fit together.
+/// <https://automerge.org/automerge-binary-format-spec/>
 const ACTION_COLUMN: u64 = 4 << 4 | 2;
 const MARK: u64 = 7;
 
-/// Applies changes to a document at the heads `before` with `apply`, which gives it back, and checks that it now holds those in `unproven`
-/// (they are among the changes). After an error the document is not to be used as it is.
+/// Applies changes to a document at the heads `before`, and checks that the document then holds the changes in
+/// `unproven`, which are among them. `apply` applies them and returns the document. After an error the caller must drop
+/// the document.
 pub(crate) fn apply<'a>(
     before: &[ChangeHash],
     changes: Vec<Change>,
@@ -41,7 +44,7 @@ fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, String> {
     inspect::guarded(what, run).map_err(|error| error.to_string())
 }
 
-/// The first of these changes that the document would not give out as it came.
+/// The first of these changes that the document does not return as it came.
 fn lost(document: &Automerge, before: &[ChangeHash], changes: &[ChangeHash]) -> Option<ChangeHash> {
     if changes.len() < FEW {
         let held = |hash: &ChangeHash| document.get_change_by_hash(hash).is_some_and(|change| change.hash() == *hash);
@@ -51,12 +54,12 @@ fn lost(document: &Automerge, before: &[ChangeHash], changes: &[ChangeHash]) -> 
     changes.iter().find(|hash| !held.contains(hash)).copied()
 }
 
-/// Whether a change has formatting. One that cannot be read is treated as if.
+/// Whether a change has formatting, or cannot be read.
 fn has_marks(raw: &[u8]) -> bool {
     actions(raw).is_none_or(|actions| actions.contains(&MARK))
 }
 
-/// The actions in an uncompressed change that is known to be one, each run of equal ones once.
+/// The actions in an uncompressed change, each run of equal ones once. `None` if the bytes end too early.
 fn actions(raw: &[u8]) -> Option<Vec<u64>> {
     let mut rest = body(raw)?;
     let mut columns = Vec::new();
@@ -71,7 +74,8 @@ fn actions(raw: &[u8]) -> Option<Vec<u64>> {
             continue;
         }
         while !data.is_empty() {
-            // Run-length encoded: so many of one value, so many values one by one (negative), or so many without a value (after 0).
+            // Run-length encoding: a count of one value; a negative count of values one by one; or 0 and a count of
+            // rows without a value.
             match signed(&mut data)? {
                 0 => {
                     number(&mut data)?;
@@ -88,7 +92,7 @@ fn actions(raw: &[u8]) -> Option<Vec<u64>> {
     Some(actions)
 }
 
-/// What follows a change's header: its columns.
+/// The bytes of a change after its header: its columns.
 fn body(raw: &[u8]) -> Option<&[u8]> {
     let mut rest = raw.get(9..)?;
     number(&mut rest)?; // length
@@ -104,7 +108,7 @@ fn body(raw: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Passes over a count and as many things of `size` bytes.
+/// Passes over a count and as many entries of `size` bytes.
 fn skip(rest: &mut &[u8], size: usize) -> Option<()> {
     let count = usize::try_from(number(rest)?).ok()?;
     *rest = rest.get(count.checked_mul(size)?..)?;
@@ -125,12 +129,12 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The same with a sign.
+/// A signed LEB128 number.
 fn signed(rest: &mut &[u8]) -> Option<i64> {
     let before = rest.len();
     let unsigned = number(&mut *rest)?;
     let bits = 7 * (before - rest.len()) as u32;
-    // The highest bit that was written is the sign.
+    // The highest bit that was written is the sign bit.
     Some(if bits >= 64 { unsigned as i64 } else { ((unsigned << (64 - bits)) as i64) >> (64 - bits) })
 }
 
@@ -145,7 +149,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A document, and edits of it of every kind.
+    /// A document, and one edit of it of each kind.
     pub(crate) fn document_and_edits() -> (AutoCommit, Vec<Vec<u8>>) {
         let mut base = AutoCommit::new().with_actor(ActorId::from([1; 16]));
         let text = base.put_object(ROOT, "text", ObjType::Text).unwrap();
@@ -178,7 +182,7 @@ pub(crate) mod tests {
         (base, edits)
     }
 
-    /// The change with one byte of its operations set to something else, and the right checksum: `None` where that is no change at all.
+    /// The change with one byte set to another value, and the right checksum. `None` if the result is no change.
     pub(crate) fn forged(raw: &[u8], at: usize, byte: u8) -> Option<Vec<u8>> {
         let mut forged = raw.to_vec();
         forged[at] = byte;
@@ -188,7 +192,7 @@ pub(crate) mod tests {
         Some(forged)
     }
 
-    /// Every forgery of the edits by one byte.
+    /// Every forgery of these edits that differs in one byte.
     pub(crate) fn forgeries(edits: &[Vec<u8>]) -> impl Iterator<Item = Vec<u8>> + '_ {
         edits.iter().flat_map(|raw| {
             (raw.len() - body(raw).unwrap().len()..raw.len()).flat_map(move |at| {
@@ -197,7 +201,7 @@ pub(crate) mod tests {
         })
     }
 
-    /// Thousands of panics that are caught are not told of.
+    /// Keeps Automerge's panics out of the output: these tests cause thousands and catch them.
     pub(crate) fn without_automerge_panics() {
         let tell = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {

@@ -2,8 +2,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::FormatError;
 
-/// Runs the code of an app's own type: its `Serialize` or `Deserialize`. A panic there becomes an error of the document that it was run for,
-/// with `what` was run, the type `of` the app, and the panic's message.
+/// Runs the code of an app's own type: its `Serialize` or `Deserialize`. A panic there becomes an error of the document
+/// that it was run for, with `what` was run, the type `of` the app, and the panic's message.
 ///
 /// Only the value that was being written or read is left half done, and it is dropped.
 pub(crate) fn guarded_type<T>(

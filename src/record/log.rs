@@ -24,9 +24,9 @@ pub struct Position {
 pub struct Checkpoint {
     /// Everything up to here is taken in.
     pub position: Position,
-    /// How far the log was pruned, if every page from its beginning up to `position` said the same; otherwise `None`, as for a log that was
-    /// never pruned. A backend refuses a position from before its last pruning, unless the question names that pruning: then nothing that
-    /// this client has read can have been pruned since.
+    /// How far the log was pruned, if every page from its beginning up to `position` said the same; otherwise `None`,
+    /// as for a log that was never pruned. A backend refuses a position from before its last pruning, unless the
+    /// question names that pruning: then nothing that this client has read can have been pruned since.
     pub pruned: Option<i64>,
 }
 
@@ -81,8 +81,8 @@ pub struct PushedDocument {
     pub removed: Vec<String>,
 }
 
-/// Names a push of this run. Numbers are not used again, so that a late answer to a push that was given up is not taken for the answer to the
-/// next.
+/// Names a push of this run. Numbers are not used again, so that a late answer to a push that was given up is not taken
+/// for the answer to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushNumber(pub u64);
 

@@ -33,8 +33,8 @@ pub enum Write {
         remote: RemoteId,
         /// The document's collection.
         collection: String,
-        /// The document. Hashes alone do not name it: one actor that makes the same first edit to two documents in the same second makes the
-        /// same change twice.
+        /// The document. Hashes alone do not name it: one actor that makes the same first edit to two documents in the
+        /// same second makes the same change twice.
         id: DocumentId,
         /// The changes, or snapshots.
         changes: Vec<ChangeHash>,
@@ -48,8 +48,9 @@ pub enum Write {
         /// The last row covered.
         checkpoint: Checkpoint,
     },
-    /// Drop a document and all of its changes, unsent ones too: a backend has pruned it, long after it was deleted. The checkpoints of the
-    /// collection's other logs are dropped as well, so that the document comes back from a log that still has it.
+    /// Drop a document and all of its changes, unsent ones too: a backend has pruned it, long after it was deleted. The
+    /// checkpoints of the collection's other logs are dropped as well, so that the document comes back from a log that
+    /// still has it.
     Forget {
         /// The backend.
         remote: RemoteId,
@@ -61,8 +62,9 @@ pub enum Write {
 }
 
 impl Write {
-    /// Whether a backend gives everything in this write again, should it be lost. Only what was made here is promised to be durable as soon as
-    /// possible; any other write may wait for more of them, so that the disk is not synchronised for each.
+    /// Whether a backend gives everything in this write again, should it be lost. Only what was made here is promised
+    /// to be durable as soon as possible; any other write may wait for more of them, so that the disk is not
+    /// synchronised for each.
     pub fn can_wait(&self) -> bool {
         match self {
             Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),

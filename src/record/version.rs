@@ -10,9 +10,9 @@ pub type EditSeq = u64;
 
 /// What an app knows of a collection's documents.
 pub trait Schema: Send + Sync + 'static {
-    /// The part of `document` that the app's types hold, as they would write it. An edit is compared with this view, so that keys the app
-    /// does not know survive. `mask` has bit `i` set for each of the collection's component types that the edit speaks of.
-    /// A part that does not fit its type is left out, and named in the view.
+    /// The part of `document` that the app's types hold, as they would write it. An edit is compared with this view, so
+    /// that keys the app does not know survive. `mask` has bit `i` set for each of the collection's component types
+    /// that the edit speaks of. A part that does not fit its type is left out, and named in the view.
     fn view(&self, document: &Value, mask: u32) -> View;
 }
 
@@ -31,8 +31,8 @@ impl From<Value> for View {
     }
 }
 
-/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show the values of an earlier
-/// version for them.
+/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show the
+/// values of an earlier version for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The document.

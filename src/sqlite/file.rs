@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::limits::RECLAIM_BYTES;
 
@@ -20,7 +20,8 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a database that is missing or empty has a journal that is not: SQLite would delete the journal, or play it into a new file.
+/// Whether a database that is missing or empty has a journal that is not: SQLite would delete the journal, or play it
+/// into a new file.
 pub(crate) fn has_orphaned_journal(path: &Path) -> bool {
     length(path) == 0 && ["-wal", "-journal"].iter().any(|suffix| length(&beside(path, suffix)) > 0)
 }
@@ -36,8 +37,14 @@ pub(crate) fn quick_check(connection: &Connection) -> rusqlite::Result<Option<St
     Ok((check != "ok").then_some(check))
 }
 
-/// Rewrites a database of which half is free, and at least [`RECLAIM_BYTES`]; SQLite would keep the space. A rewrite is as safe as a commit,
-/// and takes time in proportion to what is left. Returns whether it was needed.
+/// Whether an error of SQLite says that the file is damaged, or no database. Our statements fit our schemas: where
+/// SQLite cannot make sense of one, which is [`ErrorCode::Unknown`], the schema in the file is not what it was.
+pub(crate) fn is_damage(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+}
+
+/// Rewrites a database of which half is free, and at least [`RECLAIM_BYTES`]; SQLite would keep the space. A rewrite is
+/// as safe as a commit, and takes time in proportion to what is left. Returns whether it was needed.
 pub(crate) fn reclaim(connection: &Connection) -> rusqlite::Result<bool> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (free, pages, bytes) = (number("freelist_count")?, number("page_count")?, number("page_size")?);

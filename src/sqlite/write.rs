@@ -2,10 +2,12 @@
 
 use rusqlite::Connection;
 
-/// From now on a commit returns when it is on the disk. Every report that something is saved or acknowledged rests on this.
+/// From now on a commit returns when it is on the disk. Every report that something is saved or acknowledged rests on
+/// this.
 pub(crate) fn sync_commits(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // On macOS fsync only hands data to the drive; elsewhere this does nothing: <https://www.sqlite.org/pragma.html#pragma_fullfsync>.
+    // On macOS fsync only hands data to the drive; elsewhere this does nothing:
+    // <https://www.sqlite.org/pragma.html#pragma_fullfsync>.
     connection.pragma_update(None, "fullfsync", true)
 }
 

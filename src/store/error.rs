@@ -5,7 +5,7 @@ use std::{
 
 use rusqlite::{Error as Sqlite, ErrorCode};
 
-use crate::DocumentId;
+use crate::{DocumentId, sqlite};
 
 use super::lock::Owner;
 
@@ -249,9 +249,7 @@ impl StoreError {
             | ErrorCode::CannotOpen
             | ErrorCode::OutOfMemory
             | ErrorCode::NoLargeFileSupport => Self::Io { path, problem },
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged { path, problem },
-            // The statements fit the schema. If SQLite cannot parse one, the schema in the file has changed.
-            ErrorCode::Unknown => Self::Damaged { path, problem },
+            code if sqlite::is_damage(code) => Self::Damaged { path, problem },
             _ => Self::Unexpected { path, source },
         }
     }

@@ -1,4 +1,4 @@
-//! What a merge may come to, by the laws.
+//! The results of a merge that the laws allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,39 +9,39 @@ use crate::{
     value::{Typed, Val},
 };
 
-/// Whether `merged` keeps the laws, where it started from `base` (`None`: there was nothing, or something that everyone
-/// has by default) and apps came to `finals` each by itself. Says what does not.
+/// Checks that `merged` keeps the laws. The apps edited `base` concurrently and ended with `finals`. `base` is `None`
+/// if the document was empty or all apps had the same default value. Returns a description of the violation.
 pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
     let changed: Vec<&Val> = finals.iter().copied().filter(|val| Some(*val) != base).collect();
     let wrong = |law: &str| Err(format!(": {law}\n    base   {base:?}\n    finals {finals:?}\n    merged {merged:?}"));
     match changed.as_slice() {
         [] if base.is_none_or(|base| base == merged) => return Ok(()),
-        [] => return wrong("nobody changed it"),
-        // An equal step by all is one step.
+        [] => return wrong("no app changed it"),
+        // Equal changes by all apps count as one change.
         [first, rest @ ..] if rest.iter().all(|val| val == first) && !counts(shape) => {
             if first == &merged {
                 return Ok(());
             }
             if rest.is_empty() {
-                return wrong("what one changed is lost or changed");
+                return wrong("the change of one app is lost or altered");
             }
         }
         _ => {}
     }
     let whole = || match changed.contains(&merged) {
         true => Ok(()),
-        false => wrong("it is not one of those that were set"),
+        false => wrong("it is none of the values that were set"),
     };
     match (shape, merged) {
         (Shape::Counter, Val::Int(count)) => {
             let of = |val: &Val| if let Val::Int(count) = val { *count } else { 0 };
             let start = base.map_or(0, of);
             let sum: i64 = start + finals.iter().map(|val| of(val) - start).sum::<i64>();
-            // Two who make a counter with the same count make one.
+            // Two apps that make a counter with the same count make one counter.
             let counts: BTreeSet<i64> = finals.iter().map(|val| of(val)).collect();
             match sum == *count || base.is_none() && counts.iter().sum::<i64>() == *count {
                 true => Ok(()),
-                false => wrong(&format!("both counted, which makes {sum}")),
+                false => wrong(&format!("the sum of both increments is {sum}")),
             }
         }
         (Shape::Text, Val::Text(_)) => {
@@ -65,7 +65,8 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             };
             let Some(all) = finals.iter().map(|val| names(val)).collect::<Option<Vec<_>>>() else { return Ok(()) };
             let (before, mut after) = (base.and_then(names), names(merged).unwrap_or_default());
-            // An item of a `Vec` that is moved is another item in the document: what was edited in it may be lost.
+            // Moving an item of a `Vec` makes a new item in the document, so concurrent edits of the moved item may be
+            // lost.
             let places = |val: &Val, of: &[String]| -> Vec<String> {
                 names(val).unwrap_or_default().into_iter().filter(|name| of.contains(name)).collect()
             };
@@ -77,7 +78,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             };
             let is_any_moved = finals.iter().any(is_moved);
             if is_any_moved && let Some(before) = &before {
-                // So it may outlast that another app removed it.
+                // So the item may survive its removal by another app.
                 after.retain(|item| !before.contains(item) || all.iter().all(|all| all.contains(item)));
             }
             let in_place =
@@ -117,24 +118,24 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             }
             let somes: Vec<&Val> = finals.iter().filter_map(|val| inside(val)).collect();
             match held {
-                // Somebody who made it none wins over all.
+                // An app that set it to none wins.
                 None if finals.iter().any(|val| inside(val).is_none() && Some(*val) != base) => Ok(()),
-                None => wrong("nobody made it none"),
+                None => wrong("no app set it to none"),
                 Some(held) => merge(inner, base.and_then(inside), &somes, held),
             }
         }
-        // A tuple that two apps make at once is one of the two.
+        // If two apps make a tuple at the same time, one of the two wins.
         (Shape::Tuple(_), _) if base.is_none_or(is_blank) && finals.contains(&merged) => Ok(()),
         (Shape::Tuple(shapes), Val::List(items)) => shapes.iter().enumerate().try_for_each(|(index, shape)| {
             let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), &items[index]);
-            // And so is what two put into an empty place of it.
+            // The same is true of two values put into an empty place of it.
             let is_put = base == Some(&Val::Option(None)) && finals.contains(&merged);
             merge(shape, base, &finals, merged)
                 .or_else(|what| if is_put { Ok(()) } else { Err(format!(".{index}{what}")) })
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
-        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one
-        // then.
+        // The same is true of a struct from which one app omits fields: without those fields it may contain only
+        // scalars and is then written as a struct of scalars.
         (Shape::Struct(inner), _) if base.is_none() && leaves_out(inner) && finals.contains(&merged) => Ok(()),
         (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
         (Shape::Enum(inner), Val::Variant(variant, items)) => {
@@ -145,7 +146,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             let was = base.filter(|base| of(base));
             let alike: Vec<&Val> = finals.iter().copied().filter(of).collect();
             if alike.is_empty() {
-                return wrong("nobody made it this variant");
+                return wrong("no app switched to this variant");
             }
             let content = |val: &Val| if let Val::Variant(_, items) = val { items.clone() } else { Vec::new() };
             let base_items = was.map(content);
@@ -165,7 +166,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
     }
 }
 
-/// Whether equal steps by two make more than one.
+/// Whether equal changes by two apps have more effect than one change.
 fn counts(shape: &Shape) -> bool {
     match shape {
         Shape::Counter => true,
@@ -199,7 +200,7 @@ fn leaves_out(shape: &Struct) -> bool {
     shape.fields.iter().any(|field| field.skip_if)
 }
 
-/// The same for the fields of a struct, but for those that are not looked at.
+/// Checks the fields of a struct, except those that are skipped.
 pub fn fields(
     shape: &Struct,
     base: Option<&Val>,
@@ -210,15 +211,16 @@ pub fn fields(
     let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
     for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
         let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), at(merged, index));
-        // Apps of two versions may have begun it under its two names.
+        // Apps of two versions may have begun the field under its two names.
         let is_unnamed = base.is_none_or(|base| Some(base) == field.default.as_ref());
         if field.alias.is_some() && is_unnamed {
             continue;
         }
-        // What is left out is not seen: all of it is new to an app that changes a part.
+        // An omitted field is not visible to an app, so an app that changes a part of it writes all of it.
         let base = base.filter(|base| !field.skip_if || Some(*base) != field.default.as_ref());
         let result = merge(&field.shape, base, &finals, merged);
-        // An app that shows the default of a field may have written it or, if its version does not know the field, not.
+        // An app that shows the default of a field may have written it. If its version does not know the field, it has
+        // not.
         let written: Vec<&Val> = finals.into_iter().filter(|val| Some(*val) != field.default.as_ref()).collect();
         let result = match base {
             None if written.is_empty() => Ok(()),
@@ -230,8 +232,8 @@ pub fn fields(
     Ok(())
 }
 
-/// How many items of a list may be lost because several apps put a scalar in the place of the same one: a scalar in the
-/// place of another is an edit of that item, and one of them wins.
+/// The number of list items that may be lost because several apps replace the same scalar: replacing a scalar is an
+/// edit of that item, and one of the edits wins.
 fn replaced_by_several(base: Option<&[String]>, finals: &[Vec<String>]) -> usize {
     let base = base.unwrap_or_default();
     let adds = |all: &&Vec<String>| all.iter().any(|item| !base.contains(item));
@@ -240,7 +242,7 @@ fn replaced_by_several(base: Option<&[String]>, finals: &[Vec<String>]) -> usize
     base.iter().map(|item| replacing(item).saturating_sub(1)).sum()
 }
 
-/// There is what one app added, and not what one app removed, and each once. As many as `may_lack` additions may be
+/// Checks that `merged` has every added item and no removed item, each once. At most `may_lack` additions may be
 /// missing.
 fn additions(
     base: Option<Vec<String>>,
@@ -283,7 +285,7 @@ fn keyed(
             Err(format!("[{key}]: {law}\n    base {was:?}\n    finals {finals:?}\n    merged {:?}", merged.get(key)))
         };
         match merged.get(key) {
-            Some(_) if there.is_empty() => return wrong("nobody has it"),
+            Some(_) if there.is_empty() => return wrong("no app has it"),
             Some(_) if is_removed && !is_changed => return wrong("it was removed"),
             Some(val) => merge_entry(shape, was, &there, val).map_err(|what| format!("[{key}]{what}"))?,
             None if is_removed => {}
@@ -293,13 +295,14 @@ fn keyed(
     Ok(())
 }
 
-/// An entry that all have added, or some have changed and others not.
+/// Checks an entry that all apps added, or that some apps changed.
 fn merge_entry(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
     merge(shape, base, finals, merged)
 }
 
-/// Where two documents differ, by names that are the same in all versions. Items with ids are compared with those of the
-/// same id, and their order by itself. Other lists are told as a whole if their lengths differ.
+/// The paths at which two documents differ, with names that are the same in all versions. Items with ids are compared
+/// with the items with the same ids, and their order is compared separately. Other lists are reported as a whole if
+/// their lengths differ.
 pub fn difference(a: &Value, b: &Value) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     differ(&mut found, &mut Vec::new(), Some(a), Some(b));
@@ -343,13 +346,13 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
                 path.pop();
             }
         }
-        // Also where they are equal in another form: nothing that was not changed is written.
+        // Equal values in different forms count as a difference: an edit must not write a part that it did not change.
         (a, b) if format!("{a:?}") == format!("{b:?}") => {}
         _ => drop(found.insert(path.clone())),
     }
 }
 
-/// The items of a list by their ids, if all have one that no other has.
+/// The items of a list by id, if all have a unique id.
 fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
     let with_ids: Option<Vec<(String, Value)>> =
         items.iter().map(|item| Some((format!("{:?}", item.get("id")?), item.clone()))).collect();
@@ -358,9 +361,9 @@ fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
     (ids.len() == with_ids.len()).then_some(with_ids)
 }
 
-/// A place of the document that differs, though nothing differs there, above or below in what the app wrote.
+/// A path at which the document differs although the app's values do not differ at, above or below it.
 pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
-    // A switch of a variant takes the content of the variant before along, also where the app does not know that one.
+    // A switch of the variant removes the content of the former variant, even if the app does not know that variant.
     let is_switched = |path: &Vec<String>, other: &Vec<String>| {
         other.split_last().is_some_and(|(last, parent)| last == "tag" && path.starts_with(parent))
     };
@@ -370,8 +373,8 @@ pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
-/// A field of an item with an id that the app does not know, and that the item has lost by the app's edit, wherever in
-/// the list it stands now.
+/// A field of an item with an id that the app does not know and that the item lost by the app's edit, at whatever index
+/// the item is now.
 pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     match (was, seen, now) {
         (Value::Map(was), Value::Map(seen), Value::Map(now)) => {
@@ -395,8 +398,7 @@ pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     }
 }
 
-/// A scalar that the document held as the app showed it, that the app has changed, and that the document holds as
-/// before.
+/// A scalar that the app showed as the document held it and changed, but that the document still holds unchanged.
 pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Option<String> {
     match (was, before, after, now) {
         (Value::Map(was), Value::Map(before), Value::Map(after), Value::Map(now)) => {
@@ -410,7 +412,7 @@ pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Optio
     }
 }
 
-/// Whether it has a field under a later version's name.
+/// Whether a value has a field under a later version's name.
 pub fn is_renamed(value: &Value) -> bool {
     match value {
         Value::Map(fields) => fields.iter().any(|(key, value)| first_name(key) != key || is_renamed(value)),
@@ -419,7 +421,7 @@ pub fn is_renamed(value: &Value) -> bool {
     }
 }
 
-/// The fields that it has under two names.
+/// The fields that a value has under two names.
 pub fn two_names(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Map(fields) => {
@@ -432,7 +434,7 @@ pub fn two_names(value: &Value) -> BTreeSet<String> {
     }
 }
 
-/// What is compared of a value: fields that are not written are as they are.
+/// The part of a value that is compared: fields that are not written are ignored.
 pub fn written(typed: &Typed) -> Val {
     fn plain(shape: &Shape, val: &Val) -> Val {
         match (shape, val) {

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, config::DbConfig};
+use rusqlite::{Connection, config::DbConfig};
 
 use self::schema::FORMAT;
 use super::{
@@ -105,9 +105,7 @@ impl Problem {
             Self::Damaged(problem) => BackendError::Damaged { path, problem },
             Self::Newer(found) => BackendError::Newer { path, found, known: FORMAT },
             Self::Sqlite(source) => match source.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
-                    BackendError::Damaged { path, problem: source.to_string() }
-                }
+                Some(code) if sqlite::is_damage(code) => BackendError::Damaged { path, problem: source.to_string() },
                 // A column does not hold what the schema says, or the schema is not ours.
                 None if !matches!(source, rusqlite::Error::InvalidPath(_)) => {
                     BackendError::Damaged { path, problem: source.to_string() }
