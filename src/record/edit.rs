@@ -1,10 +1,7 @@
 //! An edit of the world, as it goes from the world's side to the replica.
 
-use crate::{
-    format::Value,
-    id::DocumentKey,
-    record::{EditSeq, Generation},
-};
+use super::{EditSeq, Generation};
+use crate::{format::Value, id::DocumentKey};
 
 /// An edit of the world. `V` is what an entity holds: a captured component on the way to the worker, then the value
 /// that was made of it and a mask with bit `i` set for each of the collection's component types that the value speaks

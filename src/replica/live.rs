@@ -16,7 +16,7 @@ use crate::{
     chunk::inspect::{self, Received},
     format::{self, FirstChange, FormatError, Value},
     limits,
-    store::StoredChunk,
+    record::StoredChunk,
 };
 
 /// Per generation the version at which the world's next edit is to be made.

@@ -23,7 +23,7 @@ use crate::{
     },
     format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
     limits,
-    store::{ChunkKind, StoredChunk},
+    record::{ChunkKind, StoredChunk},
 };
 
 pub(super) struct Opened {

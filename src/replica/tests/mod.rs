@@ -16,7 +16,7 @@ use crate::{
     DocumentKey,
     format::{self, Counter, Value},
     limits,
-    store::RemoteId,
+    record::RemoteId,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
