@@ -18,7 +18,7 @@ pub struct Edit<V = (Value, u32)> {
     pub kind: EditKind<V>,
 }
 
-/// What the world did to a document.
+/// What the world did to the document.
 #[derive(Clone, Debug)]
 pub enum EditKind<V = (Value, u32)> {
     /// It holds this now.
@@ -56,10 +56,10 @@ pub enum Put {
     /// An entity that shows the document was changed.
     #[default]
     Edited,
-    /// An entity was given the document's name. A document that is there already is shown instead; a deleted one comes
-    /// back.
+    /// An entity was given the document's name. If the document exists already, it is shown instead; if it is deleted,
+    /// it is restored.
     Spawned,
-    /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays
+    /// The app wants the document to exist. If it exists already, it is shown instead; if it is deleted, it stays
     /// deleted.
     Ensured,
 }

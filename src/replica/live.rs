@@ -311,7 +311,7 @@ impl Live {
         Err(FormatError {
             path: String::new(),
             message: format!(
-                "the document with its history has {} bytes, and {} is the most that can be sent; go on in a new document, and delete this one",
+                "the document with its history has {} bytes, and at most {} can be sent; continue in a new document, and delete this one",
                 self.size,
                 limits::DOCUMENT_BYTES
             ),
@@ -369,7 +369,7 @@ fn fits_a_change(bytes: usize) -> Result<(), FormatError> {
     }
     let most = limits::CHANGE_BYTES;
     let message = format!(
-        "the edit takes {bytes} bytes, and one can have {most}; make it in several edits, or keep large data elsewhere"
+        "the edit takes {bytes} bytes, and an edit may take at most {most}; make it in several edits, or keep large data elsewhere"
     );
     Err(FormatError { path: String::new(), message })
 }

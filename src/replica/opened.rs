@@ -373,7 +373,9 @@ pub(super) fn automerge_error(error: AutomergeError) -> FormatError {
 /// Refuses a change of so many operations.
 pub(super) fn too_many_operations(operations: usize) -> FormatError {
     let most = limits::CHANGE_OPERATIONS;
-    let message = format!("the edit takes {operations} operations, and one can have {most}; make it in several edits");
+    let message = format!(
+        "the edit takes {operations} operations, and an edit may take at most {most}; make it in several edits"
+    );
     FormatError { path: String::new(), message }
 }
 

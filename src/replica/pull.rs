@@ -99,7 +99,7 @@ impl Pull {
     ) -> Result<Option<Vec<u8>>, String> {
         let most = limits::CHANGE_BYTES.div_ceil(limits::CHUNK_BYTES) as u32;
         if part.count == 0 || part.count > most || part.index >= part.count {
-            return Err(format!("part {} of {} cannot be (at most {most} are allowed)", part.index, part.count));
+            return Err(format!("part {} of {} is invalid (a chunk has at most {most} parts)", part.index, part.count));
         }
         let key = (id.clone(), part.hash);
         // A log has the parts of a change one after the other, so rarely more than one chunk waits. The bound keeps a
@@ -108,7 +108,7 @@ impl Pull {
         let is_new = !self.partial.contains_key(&key);
         if waiting + bytes.len() > limits::PARTIAL_BYTES || (is_new && self.partial.len() >= limits::PARTIAL_CHUNKS) {
             self.partial.clear();
-            return Err("too many changes wait for their missing parts: all of them are given up".into());
+            return Err("too many changes wait for missing parts: all of them are dropped".into());
         }
         let partial = self.partial.entry(key.clone()).or_insert_with(|| Partial {
             before,
@@ -131,7 +131,7 @@ impl Pull {
         }
         let whole: Vec<u8> = self.partial.remove(&key).into_iter().flat_map(|p| p.parts).flatten().flatten().collect();
         if super::chunk_hash(&whole).0 != part.hash {
-            return Err("its parts do not add up to the chunk they name".into());
+            return Err("its parts do not have the hash of the chunk they name".into());
         }
         Ok(Some(whole))
     }

@@ -194,7 +194,7 @@ impl Worker {
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
-                let message = format!("the operating system gives no thread to work on: {error}");
+                let message = format!("the operating system cannot start the worker's thread: {error}");
                 let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
                 // The receiver is ours and alive.
                 let _ = lost.send(Report::Stopped(failure));
@@ -234,8 +234,8 @@ impl Worker {
 fn ended_by(panic: &(dyn Any + Send)) -> Failure {
     let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let message = format!(
-        "the worker ended by a panic ({}); nothing is saved or sent any more. Start the app again",
-        words.unwrap_or("without words")
+        "the worker ended by a panic ({}); nothing is saved or sent any more. Restart the app",
+        words.unwrap_or("without a message")
     );
     Failure { kind: FailureKind::Store, collection: None, document: None, message }
 }
@@ -249,7 +249,7 @@ impl Drop for Worker {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!(target: "bevy_convex_replicate::worker", "the worker ended by a panic; what it had not written is lost");
+            tracing::error!(target: "bevy_convex_replicate::worker", "the worker ended by a panic; edits that were not written are lost");
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let message = format!("the operating system gives no event loop to work in: {error}");
+            let message = format!("the operating system cannot start the worker's event loop: {error}");
             let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
             let _ = reports.send(Report::Stopped(failure));
             return;
@@ -64,7 +64,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         let disk_thread: Option<JoinHandle<()>> = match spawned {
             Ok(thread) => Some(thread),
             Err(error) => {
-                worker.fail(FailureKind::Store, None, None, format!("the operating system gives no thread to write on: {error}"));
+                worker.fail(FailureKind::Store, None, None, format!("the operating system cannot start the store's thread: {error}"));
                 None
             }
         };
@@ -75,7 +75,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         if let Some(thread) = disk_thread
             && thread.join().is_err()
         {
-            tracing::error!(target: "bevy_convex_replicate::store", "the store's thread ended by a panic; what it had not written is lost");
+            tracing::error!(target: "bevy_convex_replicate::store", "the store's thread ended by a panic; edits that were not written are lost");
         }
     });
 }
@@ -117,7 +117,7 @@ impl Running {
     /// The store's thread ended early. Nothing can be stored any more, so this reports it and waits for the front end
     /// to end.
     async fn wait_for_the_end(&mut self, inbox: &Inbox) {
-        self.stop("the store's thread has ended; nothing is saved or sent any more. Start the app again".into());
+        self.stop("the store's thread has ended; nothing is saved or sent any more. Restart the app".into());
         while !front_end_is_gone(inbox) {
             inbox.wake.notified().await;
         }

@@ -58,16 +58,16 @@ struct Peer {
     subscribed: Vec<Checkpoint>,
     failures: Vec<FailureKind>,
     edited: Vec<EditNumber>,
-    /// How often everything of the backend was told to be taken in.
+    /// How often the replica reported that everything of the backend is taken in.
     reads_told: usize,
     /// The root fields each edit changed.
     compared: Vec<Vec<String>>,
-    /// Writes are told to be durable only when this is set.
+    /// Writes are reported as durable only while this is set.
     durable: bool,
-    /// What was read of the store is kept back while this is set.
+    /// Answers to reads of the store are held back while this is set.
     reads_wait: bool,
     reads: Vec<Event>,
-    /// So is a document that is loaded.
+    /// Loaded documents are held back while this is set.
     loads_wait: bool,
     /// Milliseconds since 1970.
     now: i64,
@@ -152,7 +152,7 @@ impl Peer {
                 return self.durable.then_some(Event::Written(id));
             }
             Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
-                // As the store does: a log without a name yet is the one that gets it.
+                // As in the store, a log without an epoch is the one that gets it.
                 let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
                 let state = RemoteState {
@@ -294,7 +294,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
     }
 }
 
-/// Gives everything one peer has sent to another, as a page.
+/// Gives everything that one peer has sent to another, as a page.
 fn relay(from: &Peer, id: &str, to: &mut Peer, start: i64, end: i64) {
     let made = from.made();
     let rows: Vec<(&str, &[u8])> = made.iter().map(|bytes| (id, &bytes[..])).collect();

@@ -15,8 +15,8 @@ fn changes_only_pushed_to_a_log_that_was_pruned_since_are_offered_again() {
     peer.accept();
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
-    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log
-    // refuses.
+    // Others deleted the document, and it was pruned before a page told of it. The checkpoint is still the beginning,
+    // which no log refuses.
     peer.subscribed.clear();
     let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
     peer.handle(Event::Page(begins.clone()));
@@ -113,8 +113,8 @@ fn a_checkpoint_refused_again_before_the_new_start_starts_over_once() {
         }
         forgets
     };
-    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old
-    // place.
+    // A refusal may also come after the store has forgotten: the connection ended in between, and the next one asked
+    // from the old place.
     assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
     peer.handle(Event::Page(page(0, 5, &[])));
     assert_eq!(forgets(&mut peer), 1);
@@ -154,8 +154,7 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
     peer.handle(Event::Page(page(0, 9, &[])));
     let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
     peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
-    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked
-    // for.
+    // The disk is slow: a page from the beginning comes before its answer.
     let mut other = Peer::connected(2);
     other.put("b", 0, &task("two"));
     peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);

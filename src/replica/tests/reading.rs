@@ -116,7 +116,7 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     let mut second = Peer::new(2);
     second.handle(Event::Connected);
     second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
-    // The store has not told what it knows of this log yet.
+    // The store has not answered yet what it knows of this log.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
     let again = effects
@@ -267,7 +267,7 @@ fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_i
     peer.apply("deep", 1);
     peer.put("deep", 1, &Task { done: true, ..task("deep") });
     peer.accept();
-    // What nobody here can show is still there.
+    // The levels that no type here reads are still there.
     let all: Vec<u8> = peer.chunks[&DocumentId::new("deep")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
     let stored = AutoCommit::load(&all).unwrap();
     let mut place = ROOT;

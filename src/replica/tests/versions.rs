@@ -136,10 +136,10 @@ fn an_edit_that_failed_counts_as_included_in_later_versions() {
     first.put("a", 0, &task("start now"));
     relay(&first, "a", &mut second, 1, 2);
     assert_eq!(second.last().1, 1);
-    // An edit before it is not told to be there sooner than it is.
+    // An earlier edit does not count as included before it is.
     second.handle(unwritable("b", 2));
     second.put("b", 0, &task("made again"));
-    assert_eq!(second.last().1, 1, "nothing new of it");
+    assert_eq!(second.last().1, 1, "no new version of it");
 }
 
 #[test]

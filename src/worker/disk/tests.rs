@@ -144,8 +144,8 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     app.handle(Event::Page(page(START, &[("a", 3)], pruned, true)));
     drop(app);
 
-    // Its place is before the newest row that is gone: the log goes on from there for those alone who say what they
-    // heard of it.
+    // Its position is before the newest pruned row: the log goes on from there only for a client that names the
+    // pruning.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(3), pruned }]);
     app.handle(Event::Page(page(at(3), &[("b", 5)], pruned, true)));
@@ -156,7 +156,7 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     assert_eq!((app.documents(), app.pushes.len()), (vec!["a".to_owned(), "b".into(), "c".into()], 0));
     drop(app);
 
-    // It is another log's business.
+    // Another log has a checkpoint of its own.
     let mut app = App::start(folder.path(), 4, "http://second");
     assert_eq!(app.asked, [Checkpoint::default()]);
     drop(app);
@@ -171,7 +171,7 @@ fn a_pruning_first_seen_in_mid_pull_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.handle(Event::Page(page(START, &[("a", 3)], None, true)));
-    // It had read as far as that. What is pruned later may be what it has read.
+    // Rows that it has read may have been pruned since.
     app.handle(Event::Page(page(at(3), &[("b", 5)], Some(2), true)));
     drop(app);
     let app = App::start(folder.path(), 2, DEPLOYMENT);
@@ -187,7 +187,7 @@ fn an_app_that_pushed_to_a_log_read_as_empty_starts_over_once_the_log_is_pruned(
     app.answer(Ok(()));
     drop(app);
 
-    // Others have deleted it meanwhile, and it was pruned.
+    // Others deleted the document meanwhile, and it was pruned.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!((app.documents(), app.replica.unsent()), (vec!["a".to_owned()], 0));
     let begins = || page(START, &[("b", 12)], Some(9), true);
@@ -262,7 +262,7 @@ fn transactions(folder: &Path) -> usize {
     let log = std::fs::read(folder.join("store.sqlite3-wal")).unwrap();
     let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
     let salts = &log[16..24];
-    // Frames with other salts are of before the log was last begun anew.
+    // Frames with other salts are from before the log was last restarted.
     let frames = log[32..].chunks_exact(24 + page).take_while(|frame| frame[8..16] == *salts);
     frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
@@ -333,7 +333,7 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
     requests.send(StoreRequest::LookUp(Lookup::Epoch("log".into()))).unwrap();
     let document = DocumentKey { collection: TASKS, id };
     let deadline = Instant::now() + DEADLINE;
-    // Asked without a pause, for as long as it takes.
+    // Requests come without a pause until it is compacted.
     loop {
         requests.send(StoreRequest::Load(document.clone())).unwrap();
         let chunks = loop {
