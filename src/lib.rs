@@ -134,6 +134,11 @@ pub mod store;
 #[cfg(all(feature = "bevy", feature = "backend"))]
 pub mod testing;
 pub mod transport;
+#[cfg_attr(
+    not(any(feature = "backend", test)),
+    expect(dead_code, reason = "the half of the wire that only a backend speaks")
+)]
+mod wire;
 pub mod worker;
 
 pub use id::{CollectionIndex, DocumentId, DocumentKey};

@@ -361,7 +361,10 @@ fn a_number_that_no_document_can_hold_is_refused_with_its_place() {
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name.clear());
     let failure = told(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("b")));
-    assert!(failure.message.contains("cannot read its own serialized form") && failure.message.contains("name"), "{failure}");
+    assert!(
+        failure.message.contains("cannot read its own serialized form") && failure.message.contains("name"),
+        "{failure}"
+    );
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name = "c".into());
     until_it("it is saved", &mut one, |app| status(app).is_saved());
     assert_eq!(failures(&one).len(), 2);

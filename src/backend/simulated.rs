@@ -17,7 +17,6 @@ use convex_sync_types::UdfPath;
 use super::{
     error::BackendError,
     function::{self, CallError, Query},
-    log::PullDeltas,
     store::Store,
     turns::Caller,
     writer::{Job, Jobs, Writer},
@@ -26,6 +25,7 @@ use crate::{
     DocumentId,
     line::{Down, Subscription, Up},
     record::Position,
+    wire::PullDeltas,
 };
 
 /// A connection, by a number that is never used again.

@@ -12,8 +12,12 @@ use convex::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End, wire};
-use crate::{CollectionIndex, record::Refusal};
+use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End};
+use crate::{
+    CollectionIndex,
+    record::{Refusal, RefusalCode},
+    wire::{self, Function, FunctionName},
+};
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -183,7 +187,8 @@ impl Connection {
     /// Asks once how many documents a collection has; a deployment that does not say is as good.
     pub(super) fn count(&mut self, collection: CollectionIndex, name: &str) {
         let mut client = self.client.clone();
-        let (function, arguments) = (format!("{name}:changeStream"), wire::count_arguments(name));
+        let function = Function { module: name, name: FunctionName::ChangeStream }.to_string();
+        let arguments = wire::count_arguments(name);
         if check_name(&function).is_err() {
             return;
         }
@@ -283,10 +288,8 @@ fn check_name(function: &str) -> Result<(), Refusal> {
 }
 
 fn bad_name(function: &str, error: &impl std::fmt::Display) -> Refusal {
-    Refusal {
-        code: wire::BAD_NAME.into(),
-        message: format!(
-            "`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"
-        ),
-    }
+    Refusal::new(
+        RefusalCode::BadName,
+        format!("`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"),
+    )
 }

@@ -11,7 +11,7 @@
 //! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
-//! - `wire`: the wire's values, believed only after a look.
+//! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
 //! `endpoint` and `connection` are what touches the network. The official client connects again on its own for ever, piles
 //! up mutations meanwhile and sends them all later; so it is used only while it is connected, dropped with its first connection, and a new one is
@@ -26,7 +26,6 @@ mod reconnect;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
-mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -35,6 +34,7 @@ use tokio::sync::mpsc;
 use crate::{
     CollectionIndex,
     record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    wire,
 };
 // Re-exported for this room's callers.
 pub use crate::status::Reason;

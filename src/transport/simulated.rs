@@ -15,7 +15,7 @@ use super::{
     NOTICES, Notice, Reason, Request, Transport,
     follow::{Follow, Key, OPEN_BYTES, Outcome},
     outgoing::{Heard, Next, Outgoing},
-    wire::{self, Function, PageView},
+    wire::{self, Function, FunctionName, PageView},
 };
 // Re-exported for this room's callers.
 pub(crate) use crate::line::{Down, Subscription, Up};
@@ -279,7 +279,7 @@ impl Line {
 
 fn function(collections: &[String], collection: CollectionIndex) -> Function<'_> {
     let module = collections.get(usize::from(collection.0)).map_or("", String::as_str);
-    Function { module, name: "pullDeltas" }
+    Function { module, name: FunctionName::PullDeltas }
 }
 
 /// As the client sends arguments: an array of one object.

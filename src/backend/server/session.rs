@@ -20,12 +20,12 @@ use serde_json::Value as Json;
 use super::Server;
 use crate::{
     backend::{
-        failure::Failure,
         function::{self, Answer, CallError, Mutation, Query},
         limits::QUERIES,
         writer::{Reply, Shared},
     },
     limits::DOCUMENT_PAGE_BYTES,
+    record::{Refusal, RefusalCode},
 };
 
 /// What a client's message leads to.
@@ -349,7 +349,7 @@ fn fatal(error_message: String) -> Step {
 
 /// A call by someone who has not shown the token.
 pub(super) fn unauthenticated() -> CallError {
-    CallError::Refused(Failure::new("unauthenticated", "this backend asks for a token"))
+    CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
 }
 
 fn timestamp(ts: i64) -> Timestamp {

@@ -17,11 +17,10 @@ use super::{
     follow::Follow,
     outgoing::Outgoing,
     reconnect::{End, ReconnectPolicy},
-    wire,
 };
 use crate::{
     CollectionIndex,
-    record::{Push, Refusal},
+    record::{Push, Refusal, RefusalCode},
 };
 
 /// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.
@@ -302,8 +301,8 @@ async fn at(due: Option<Instant>) {
 }
 
 fn unknown_collection(collection: CollectionIndex) -> Refusal {
-    Refusal {
-        code: wire::BAD_NAME.into(),
-        message: format!("there is no collection number {}: name it in the transport's configuration", collection.0),
-    }
+    Refusal::new(
+        RefusalCode::BadName,
+        format!("there is no collection number {}: name it in the transport's configuration", collection.0),
+    )
 }

@@ -6,12 +6,12 @@ use super::{State, Task};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    record::Refusal,
+    record::{Refusal, RefusalCode},
     transport::{
         Notice,
         follow::{Follow, Key, OPEN_BYTES, Outcome},
         reconnect::{End, Source, Verdict},
-        wire::{self, Function, PageView},
+        wire::{self, Function, FunctionName, PageView},
     },
 };
 
@@ -80,7 +80,7 @@ impl Task {
             self.tell(Notice::Page(page));
         }
         let Some(refusal) = outcome.refusal else { return };
-        if refusal.code != wire::UNAUTHENTICATED {
+        if refusal.code != RefusalCode::Unauthenticated {
             self.reconnect.proved();
             self.tell(Notice::PullRefused { collection, refusal });
         } else if let Some(refusal) = self.unauthenticated(Source::Pull(collection), refusal) {
@@ -106,5 +106,5 @@ impl Task {
 
 fn pull_function(collections: &[String], collection: CollectionIndex) -> Function<'_> {
     let module = collections.get(usize::from(collection.0)).map_or("", String::as_str);
-    Function { module, name: "pullDeltas" }
+    Function { module, name: FunctionName::PullDeltas }
 }
