@@ -6,7 +6,7 @@ use automerge::{Prop, ROOT, transaction::Transactable};
 
 use super::{FormatError, ID, Merge, RESERVED, Value, list};
 use crate::limits::NESTING;
-pub(crate) use options::{Aliases, LeftOut, Options, Outcome};
+pub(crate) use options::{Aliases, LeftOut, Options, Outcome, Trials};
 pub(super) use part::{Edit, hydrated};
 use part::{Removal, put};
 

@@ -1,9 +1,6 @@
 //! A document in Automerge's hands: edited at any of its versions, and merged with what comes from elsewhere.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use automerge::{
     ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
@@ -21,7 +18,7 @@ use crate::{
         inspect::{self, Received},
         sound,
     },
-    format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
+    format::{self, FormatError, LeftOut, Options, PlaceChange, Trials, Value},
     limits,
     record::{ChunkKind, StoredChunk},
 };
@@ -208,7 +205,7 @@ impl Opened {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
-        let mut except = BTreeSet::new();
+        let mut trials = Trials::default();
         let options = Options { left_out: LeftOut::Removed, misfit, aliases: &aliases };
         let heads = &mut base.heads;
         let prepared = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
@@ -216,18 +213,18 @@ impl Opened {
 
         let new_id = current.get(format::ID).is_none().then_some(id.as_str());
         let outcome = loop {
-            let left_out = if misfit { LeftOut::Removed } else { LeftOut::Emptied { except: &except } };
+            let left_out = if misfit { LeftOut::Removed } else { LeftOut::Emptied { except: &trials.except } };
             let options = Options { left_out, misfit, aliases: &aliases };
             let outcome = self.write(current, new_id, &view, value, &options, fields)?;
             if outcome.emptied.is_empty() {
                 break outcome;
             }
-            let read = schema.view(&format::read(&self.document), mask).value;
-            if read == *value {
+            let View { value: read, misfits } = schema.view(&format::read(&self.document), mask);
+            if misfits == 0 && read == *value {
                 break outcome;
             }
-            // This type tells an empty value from a missing one. Each round removes more.
-            except.extend(outcome.not_left_out(&read));
+            // This type tells an empty part from a missing one.
+            trials.next(&outcome, &read);
             self.document.rollback();
             fields.clear();
         };

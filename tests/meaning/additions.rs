@@ -208,21 +208,27 @@ fn an_addition_inside_a_struct_survives_when_the_other_app_omits_the_struct() {
         note: Option<String>,
     }
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-    #[serde(default)]
     struct Inner {
         tags: Vec<Scalar>,
+        lines: Option<Vec<Scalar>>,
         deep: Deep,
         number: u8,
+        open: bool,
     }
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-    #[serde(default)]
     struct Deep {
         votes: Counter,
     }
     fn is_default(inner: &Inner) -> bool {
         *inner == Inner::default()
     }
-    let inner = Inner { tags: vec![scalar("old")], deep: Deep { votes: Counter(5) }, number: 1 };
+    let inner = Inner {
+        tags: vec![scalar("old")],
+        lines: Some(vec![scalar("line")]),
+        deep: Deep { votes: Counter(5) },
+        number: 1,
+        open: false,
+    };
     let merged = at_once(
         Holder { inner, note: Some("note".into()) },
         // The type distinguishes an empty note from a missing one, so the note is deleted. The struct beside it is
@@ -231,9 +237,11 @@ fn an_addition_inside_a_struct_survives_when_the_other_app_omits_the_struct() {
         |holder| {
             holder.inner.tags.push(scalar("new"));
             holder.inner.deep.votes += 2;
+            holder.inner.open = true;
         },
     );
-    let inner = Inner { tags: vec![scalar("new")], deep: Deep { votes: Counter(2) }, number: 0 };
+    let inner =
+        Inner { tags: vec![scalar("new")], lines: None, deep: Deep { votes: Counter(2) }, number: 0, open: true };
     assert_eq!(merged, Holder { inner, note: None });
 }
 

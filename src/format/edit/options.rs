@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Edited;
-use crate::format::{FormatError, Value};
+use crate::format::{FormatError, Merge, Value};
 
 /// What an app's types require of an edit beyond what the values contain.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,9 @@ pub(crate) struct Options<'a> {
 pub(crate) enum LeftOut<'a> {
     /// The fields are deleted.
     Removed,
-    /// Containers are emptied and stay, so that concurrent additions to them survive. The parts in `except` are
-    /// deleted, because the type that wrote the edit distinguishes an empty part from a missing one.
+    /// Containers, and structs with all that is in them, are emptied and stay, so that concurrent edits inside them
+    /// survive. The parts in `except` are deleted, because the type that wrote the edit distinguishes an empty part from
+    /// a missing one.
     Emptied { except: &'a BTreeSet<FieldPath> },
 }
 
@@ -54,24 +55,84 @@ pub(crate) struct Outcome {
 /// What an emptied part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptied {
-    /// A text, list, map of entries or counter.
-    Container,
-    /// A struct, whose scalar fields were deleted and whose containers were emptied.
+    /// A text, list, map of entries or counter, or another field of a struct that was emptied.
+    Field,
+    /// A struct.
     Struct,
 }
 
-impl Outcome {
-    /// The emptied parts that have to be deleted instead, because the type reads the document as `read` and not as the
-    /// value that was put. These are the parts that the type still shows; if there are none, all structs; if there are
-    /// none, all parts.
-    pub(crate) fn not_left_out(&self, read: &Value) -> Vec<FieldPath> {
-        let choose = |choice: &dyn Fn(&FieldPath, Emptied) -> bool| -> Vec<FieldPath> {
-            self.emptied.iter().filter(|(path, kind)| choice(path, **kind)).map(|(path, _)| path.clone()).collect()
+/// So many fields of emptied structs are tried by themselves. Each takes an edit and a look at the whole document.
+const MAX_TRIALS: usize = 8;
+
+/// Which parts of an edit are deleted where the type distinguishes an empty part from a missing one: found by trying.
+#[derive(Debug, Default)]
+pub(crate) struct Trials {
+    /// The parts that the next attempt deletes.
+    pub except: BTreeSet<FieldPath>,
+    /// Parts that have to be deleted.
+    certain: BTreeSet<FieldPath>,
+    /// Fields of emptied structs that are still to be tried, each by itself.
+    fields: Option<Vec<FieldPath>>,
+}
+
+impl Trials {
+    /// Chooses the parts that the next attempt deletes, because after the last one the type reads the document as
+    /// `read` and not as the value that was put. Each attempt deletes other parts than all before it, and the last one
+    /// deletes all.
+    pub(crate) fn next(&mut self, outcome: &Outcome, read: &Value) {
+        let structs: Vec<&FieldPath> =
+            outcome.emptied.iter().filter(|(_, kind)| **kind == Emptied::Struct).map(|(path, _)| path).collect();
+        let is_inside =
+            |path: &FieldPath| structs.iter().any(|outer| path.len() > outer.len() && path.starts_with(outer));
+        let emptied = outcome.emptied.iter().filter(|(_, kind)| **kind == Emptied::Field).map(|(path, _)| path);
+        let (inside, outside): (Vec<&FieldPath>, Vec<&FieldPath>) = emptied.partition(|path| is_inside(path));
+        // The type shows an empty part that it should leave out.
+        let shown: Vec<FieldPath> = outside.into_iter().filter(|path| holds(read, path)).cloned().collect();
+        if !shown.is_empty() {
+            self.certain.extend(shown);
+            self.except = self.certain.clone();
+            return;
+        }
+        // A struct is left out as a whole, so which of its fields keeps the type from doing so is not seen.
+        let fields = self.fields.get_or_insert_with(|| inside.into_iter().take(MAX_TRIALS).cloned().collect());
+        if let Some(field) = fields.pop() {
+            self.except = self.certain.clone();
+            self.except.insert(field);
+            return;
+        }
+        let all = if structs.is_empty() {
+            outcome.emptied.keys().cloned().collect()
+        } else {
+            structs.into_iter().cloned().collect::<Vec<_>>()
         };
-        let shown = choose(&|path, _| holds(read, path));
-        let structs = if shown.is_empty() { choose(&|_, kind| kind == Emptied::Struct) } else { shown };
-        if structs.is_empty() { choose(&|_, _| true) } else { structs }
+        self.certain.extend(all);
+        self.except = self.certain.clone();
     }
+}
+
+/// The value of a field in a struct that was emptied. `None` if the value does not tell: variants have no empty one.
+pub(super) fn empty_value(seen: &Value) -> Option<Value> {
+    let noted = |merge: &Merge, value| Value::As(merge.clone(), Box::new(value));
+    let each = |items: &[Value]| items.iter().map(empty_value).collect::<Option<Vec<_>>>().map(Value::List);
+    Some(match seen {
+        Value::Null => Value::Null,
+        Value::Bool(_) => Value::Bool(false),
+        Value::Int(_) | Value::Uint(_) => Value::Int(0),
+        Value::Float(_) => Value::Float(0.0),
+        Value::Text(_) => Value::Text(String::new()),
+        Value::Scalar(_) => Value::Scalar(String::new()),
+        Value::Bytes(_) => Value::Bytes(Vec::new()),
+        Value::Timestamp(_) => Value::Timestamp(0),
+        Value::Counter(_) => Value::Counter(0),
+        Value::List(_) => Value::List(Vec::new()),
+        Value::As(Merge::Entries, _) => noted(&Merge::Entries, Value::Map(BTreeMap::new())),
+        // Arrays, tuples and vectors keep their length.
+        Value::As(merge @ (Merge::Fixed | Merge::Whole), value) => match value.plain() {
+            Value::List(items) => noted(merge, each(items)?),
+            value => noted(merge, empty_value(value)?),
+        },
+        Value::Map(_) | Value::As(..) => return None,
+    })
 }
 
 /// Whether a value has the field at `path` in at least one item of each list on the path.

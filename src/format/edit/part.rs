@@ -6,7 +6,7 @@ use automerge::{ObjId, ObjType, Prop, ScalarValue, hydrate, transaction::Transac
 
 use super::{
     Field, Options, in_order, is_open,
-    options::{Emptied, FieldPath, LeftOut},
+    options::{Emptied, FieldPath, LeftOut, empty_value},
     switched,
 };
 use crate::{
@@ -26,6 +26,8 @@ pub(in crate::format) struct Edit<'a, T> {
     /// The path of the part that is being written.
     pub(super) path: FieldPath,
     pub(super) emptied: BTreeMap<FieldPath, Emptied>,
+    /// How many structs around the part that is being written are left out.
+    left_out_structs: usize,
     pub(in crate::format) refused: Vec<FormatError>,
 }
 
@@ -39,7 +41,7 @@ pub(super) enum Removal {
 
 impl<'a, T: Transactable> Edit<'a, T> {
     pub(super) fn new(document: &'a mut T, options: &'a Options<'a>) -> Self {
-        Self { document, options, path: Vec::new(), emptied: BTreeMap::new(), refused: Vec::new() }
+        Self { document, options, path: Vec::new(), emptied: BTreeMap::new(), left_out_structs: 0, refused: Vec::new() }
     }
 
     /// Applies the change from `seen` to `value` at the place `prop` of `parent`, and returns whether it wrote
@@ -252,8 +254,8 @@ impl<'a, T: Transactable> Edit<'a, T> {
         }
     }
 
-    /// Empties a container that a struct no longer writes, and returns whether it wrote something. `held` is the kind
-    /// of the object, or whether the scalar is a counter. Returns `None` if the part is not a container.
+    /// Empties a part that a struct no longer writes, and returns whether it wrote something. `held` is the kind of the
+    /// object, or whether the scalar is a counter. Returns `None` if the part has to be deleted.
     fn empty(
         &mut self,
         parent: &ObjId,
@@ -262,32 +264,45 @@ impl<'a, T: Transactable> Edit<'a, T> {
         id: &ObjId,
         seen: &Value,
     ) -> Result<Option<bool>, FormatError> {
-        let mut kind = Emptied::Container;
+        // Only a struct, of which all is left out at once, has scalars with an empty value.
+        let is_in_struct = self.left_out_structs > 0;
+        let mut kind = Emptied::Field;
         let written = match (held, seen.plain()) {
-            (Err(ObjType::Text), Value::Text(_)) => {
-                self.entry(parent, name.into(), Some(seen), &Value::Text(String::new()))?
-            }
-            (Ok(true), Value::Counter(_)) => self.entry(parent, name.into(), Some(seen), &Value::Counter(0))?,
             (Err(ObjType::List), Value::List(items)) if seen.merge().is_none() => {
                 list::edit(self, id, Some(items), &[])?
             }
-            (Err(ObjType::Map), Value::Map(_)) if is_open(seen) => {
-                let empty = Value::As(Merge::Entries, Box::new(Value::Map(BTreeMap::new())));
-                self.entry(parent, name.into(), Some(seen), &empty)?
-            }
             (Err(ObjType::Map), Value::Map(fields)) if matches!(seen.merge(), None | Some(Merge::Partial)) => {
                 kind = Emptied::Struct;
-                let mut written = false;
-                for (key, seen) in fields {
-                    let name = self.name(id, Some(fields), key)?;
-                    written |= !matches!(self.remove(id, key, &name, seen, false)?, Removal::Nothing);
-                }
-                written
+                self.left_out_structs += 1;
+                let written = self.empty_fields(id, fields);
+                self.left_out_structs -= 1;
+                written?
+            }
+            (Err(ObjType::Text), Value::Text(_)) | (Ok(true), Value::Counter(_)) => {
+                let Some(empty) = empty_value(seen) else { return Ok(None) };
+                self.entry(parent, name.into(), Some(seen), &empty)?
+            }
+            (Err(ObjType::Map), Value::Map(_)) if is_open(seen) => {
+                let Some(empty) = empty_value(seen) else { return Ok(None) };
+                self.entry(parent, name.into(), Some(seen), &empty)?
+            }
+            _ if is_in_struct => {
+                let Some(empty) = empty_value(seen) else { return Ok(None) };
+                !seen.is_same(&empty) && self.entry(parent, name.into(), Some(seen), &empty)?
             }
             _ => return Ok(None),
         };
         self.emptied.insert(self.path.clone(), kind);
         Ok(Some(written))
+    }
+
+    fn empty_fields(&mut self, id: &ObjId, fields: &BTreeMap<String, Value>) -> Result<bool, FormatError> {
+        let mut written = false;
+        for (key, seen) in fields {
+            let name = self.name(id, Some(fields), key)?;
+            written |= !matches!(self.remove(id, key, &name, seen, false)?, Removal::Nothing);
+        }
+        Ok(written)
     }
 
     /// Prepends `place` to the errors of the parts that were refused after the first `before`.
