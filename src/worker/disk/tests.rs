@@ -238,6 +238,35 @@ fn a_log_whose_name_a_full_disk_refused_is_asked_for_again() {
 }
 
 #[test]
+fn a_log_that_a_full_disk_kept_from_being_forgotten_is_forgotten_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = |sql: &str| {
+        let store = rusqlite::Connection::open(folder.path().join("store.sqlite3")).unwrap();
+        store.execute_batch(sql).unwrap();
+    };
+    let mut app = App::start(folder.path(), 1, DEPLOYMENT);
+    app.handle(Event::Page(page(START, &[("a", 3)], None, false)));
+    shell(
+        "CREATE TRIGGER full BEFORE DELETE ON checkpoint BEGIN SELECT RAISE(ABORT, 'full'); END;
+         CREATE TRIGGER also BEFORE INSERT ON remote BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    let refuse = |app: &mut App| {
+        let refusal = Refusal::new("checkpointUnknown", "restored");
+        app.handle(Event::PullRefused { collection: TASKS, refusal });
+    };
+    refuse(&mut app);
+    // The log was restored under another name: a second question that the store cannot answer.
+    app.handle(Event::Page(Page { epoch: "restored".into(), ..page(START, &[("b", 5)], None, false) }));
+    shell("DROP TRIGGER full; DROP TRIGGER also");
+    app.work();
+    assert_eq!(app.documents(), ["a", "b"]);
+    // The app can start over again.
+    app.asked.clear();
+    refuse(&mut app);
+    assert_eq!(app.asked, [Checkpoint::default()]);
+}
+
+#[test]
 fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);

@@ -56,9 +56,9 @@ enum Health {
     Works,
     /// It refused something that is tried again, and the app was told.
     Fails,
-    /// It refused to answer this question, and the app was told. The newest question is the one that counts: pages wait
-    /// for what is known of a deployment, and the replica does not ask a second time.
-    Owes(Lookup),
+    /// It refused to answer a question, and the app was told. The questions wait in order, because the replica does not
+    /// ask a second time. Of those about an epoch only the newest counts: pages wait for its answer.
+    Owes(Vec<Lookup>),
 }
 
 impl DiskWork {
@@ -167,12 +167,23 @@ impl DiskWork {
         done
     }
 
-    /// Tries once more to answer the question that the store refused to answer.
+    /// Tries once more to answer the questions that the store refused to answer.
     fn answer_owed(&mut self) {
         match std::mem::replace(&mut self.health, Health::Fails) {
-            Health::Owes(question) => self.look_up(question),
+            Health::Owes(questions) => questions.into_iter().for_each(|question| self.look_up(question)),
             health => self.health = health,
         }
+    }
+
+    /// Keeps a question for later.
+    fn owe(&mut self, question: Lookup) {
+        let mut owed = match std::mem::replace(&mut self.health, Health::Fails) {
+            Health::Owes(owed) => owed,
+            Health::Works | Health::Fails => Vec::new(),
+        };
+        owed.retain(|older| matches!(older, Lookup::Forget(_)));
+        owed.push(question);
+        self.health = Health::Owes(owed);
     }
 
     /// Commits the collected writes, and reports when all of them are on the disk.
@@ -233,6 +244,10 @@ impl DiskWork {
 
     fn look_up(&mut self, question: Lookup) {
         let Some(deployment) = self.deployment.clone() else { return };
+        if self.is_owing() {
+            // Its answer may depend on a question before it.
+            return self.owe(question);
+        }
         let answer = match &question {
             Lookup::LastUsed => self.remote(&deployment, None),
             Lookup::Epoch(epoch) => self.remote(&deployment, Some(epoch.clone())),
@@ -251,7 +266,7 @@ impl DiskWork {
             }
             Err(error) => {
                 self.refused(&error);
-                self.health = Health::Owes(question);
+                self.owe(question);
             }
         }
     }
