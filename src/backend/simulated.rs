@@ -25,14 +25,14 @@ use super::{
 use crate::{
     DocumentId,
     replica::Position,
-    transport::simulated::{Down, Subscription, Up},
+    transport::simulated::{Down, Mutation, Subscription, Up},
 };
 
 /// A connection, by a number that is never used again.
 pub(crate) type Client = u64;
 
 /// What the writer has answered.
-type Answered = Arc<Mutex<VecDeque<(Client, u64, FunctionResult)>>>;
+type Answered = Arc<Mutex<VecDeque<(Client, Mutation, FunctionResult)>>>;
 
 /// A running backend.
 pub(crate) struct Node {
@@ -122,11 +122,11 @@ impl Node {
                     open.remove(&subscription);
                 }
             }
-            Up::Mutate { request, function, arguments } => {
+            Up::Mutate { mutation: number, function, arguments } => {
                 let answered = self.answered.clone();
                 let answer = move |result| {
                     let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
-                    answered.push_back((client, request, function_result(result)));
+                    answered.push_back((client, number, function_result(result)));
                 };
                 match path(&function).and_then(|path| function::mutation(&path, &arguments)) {
                     Ok((collection, mutation)) => {
@@ -140,7 +140,7 @@ impl Node {
     }
 
     /// The writer makes what waits durable, and answers. Gives the answers.
-    pub(crate) fn write(&mut self, collections: &[&'static str]) -> Vec<(Client, u64, FunctionResult)> {
+    pub(crate) fn write(&mut self, collections: &[&'static str]) -> Vec<(Client, Mutation, FunctionResult)> {
         self.writer.run_group(&self.waiting);
         self.look(collections);
         self.answered.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()

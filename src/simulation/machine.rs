@@ -24,7 +24,9 @@ impl Simulation {
         if self.faults.has(Fault::Switch) {
             self.peers[peer].deployment = self.rng.random_range(0..self.deployments.len());
         }
-        self.peers[peer].start(&self.deployments, &self.faults, &mut self.rng, &mut self.trace)
+        self.peers[peer].start(&self.deployments, &self.faults, &mut self.rng, &mut self.trace)?;
+        self.pass(0);
+        Ok(())
     }
 
     pub(super) fn frame(&mut self, peer: usize, work: usize) -> Result<(), String> {
@@ -77,10 +79,10 @@ impl Simulation {
         let Some(node) = &mut at.node else { return };
         let answers = with_writes_left(writes, || node.write(&NAMES));
         self.trace.add(format!("{}: writes, and has {} answers", at.url, answers.len()));
-        for (client, request, result) in answers {
+        for (client, mutation, result) in answers {
             let asked = self.peers.iter_mut().find(|peer| peer.client == Some(client) && peer.deployment == deployment);
             if let Some(peer) = asked {
-                peer.down.push_back(Down::Answer { request, result });
+                peer.down.push_back(Down::Answer { mutation, result });
             }
         }
     }

@@ -9,17 +9,36 @@ use crate::{
 };
 
 impl Simulation {
+    /// A time that an app's session waits for has come.
     pub(super) fn tick(&mut self, peer: usize) {
         let elapsed = self.elapsed();
-        self.app(peer, |app| app.line.tick(elapsed));
+        let Some(app) = &mut self.peers[peer].app else { return };
+        if app.is_due(elapsed) {
+            app.line.time_out();
+        }
+        self.look_at_line(peer);
     }
 
+    /// An attempt to connect succeeds.
     pub(super) fn connect(&mut self, peer: usize) {
         self.trace.add(format!("{}: connects", self.peers[peer].name));
         self.peers[peer].client = Some(self.next_client);
         self.next_client += 1;
-        self.tick(peer);
         self.app(peer, |app| app.line.connect());
+    }
+
+    /// An attempt to connect fails.
+    pub(super) fn refuse(&mut self, peer: usize) {
+        self.trace.add(format!("{}: cannot connect", self.peers[peer].name));
+        self.app(peer, |app| app.line.refuse());
+    }
+
+    /// The session may have ended its connection itself.
+    pub(super) fn look_at_line(&mut self, peer: usize) {
+        let at = &self.peers[peer];
+        if at.client.is_some() && at.app.as_ref().is_none_or(|app| !app.line.is_connected()) {
+            self.disconnect(peer);
+        }
     }
 
     /// The connection ends. What is on its way to the backend is lost, or comes late.
@@ -35,7 +54,7 @@ impl Simulation {
         }
         let Some(app) = app else { return };
         let sent = std::mem::take(&mut app.line.up);
-        app.line.disconnect();
+        app.line.lose();
         for up in sent.into_iter().filter(|up| matches!(up, Up::Mutate { .. })) {
             if let (true, Some(client)) = (is_late && self.rng.random_bool(0.5), client) {
                 self.deployments[deployment].late.push_back((client, up));
@@ -80,7 +99,7 @@ impl Simulation {
         };
         let Some(message) = down.remove(at) else { return };
         let what = match &message {
-            Down::Answer { request, .. } => format!("the answer to {request}"),
+            Down::Answer { mutation, .. } => format!("the answer to {}", mutation.0),
             Down::Results(results) => format!("{} results", results.len()),
         };
         self.trace.add(format!("{name}: {what} arrive"));
@@ -88,9 +107,7 @@ impl Simulation {
             app.line.hear(message.clone());
         }
         app.line.hear(message);
-        if !app.line.is_connected() {
-            self.disconnect(peer);
-        }
+        self.look_at_line(peer);
     }
 
     pub(super) fn lose(&mut self, peer: usize) {

@@ -103,11 +103,13 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         app.process.take_commands(usize::MAX);
         note("commands");
     }
-    if !app.line.is_connected() && app.process.has_transport() {
+    if app.line.is_opening() {
         simulation.connect(at);
         note("a connection");
+    } else if !app.line.is_connected() && app.process.has_transport() {
+        note("a pause before the next attempt to connect");
     }
-    while simulation.peers[at].app.as_ref().is_some_and(|app| !app.line.notices.is_empty()) {
+    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice()) {
         simulation.peers[at].notice(&mut simulation.trace);
         note("notices");
     }
@@ -134,8 +136,8 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     if app.has_reports() {
         note("reports");
     }
-    if app.line.due().is_some_and(|due| due <= elapsed) {
-        note("a subscription to replace");
+    if app.is_due(elapsed) {
+        note("a time that was waited for");
     }
     if app.process.unsent() > 0 {
         note("unsent documents");

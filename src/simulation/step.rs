@@ -16,6 +16,7 @@ pub(super) enum Step {
     Notice(usize),
     Tick(usize),
     Connect(usize),
+    Refuse(usize),
     Up(usize),
     Transition(usize),
     Down(usize),
@@ -64,9 +65,10 @@ impl Simulation {
             may(Step::Disk, app.process.requests_waiting() > 0, disk);
             may(Step::Answers, app.process.answers_waiting() > 0, 50);
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
-            may(Step::Notice, !app.line.notices.is_empty(), 50);
-            may(Step::Tick, app.line.is_connected() && app.line.due().is_some_and(|due| due <= elapsed), 20);
-            may(Step::Connect, !app.line.is_connected() && app.process.has_transport() && node.is_some(), connect);
+            may(Step::Notice, app.line.has_notice(), 50);
+            may(Step::Tick, app.is_due(elapsed), 20);
+            may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
+            may(Step::Refuse, app.line.is_opening() && node.is_none(), 5);
             may(Step::Up, !app.line.up.is_empty(), network);
             may(Step::Down, !peer.down.is_empty(), network);
             let has_news = node.zip(peer.client).is_some_and(|(node, client)| node.has_news(client));
@@ -147,6 +149,7 @@ impl Simulation {
             }
             Step::Tick(peer) => self.tick(peer),
             Step::Connect(peer) => self.connect(peer),
+            Step::Refuse(peer) => self.refuse(peer),
             Step::Up(peer) => self.up(peer),
             Step::Transition(peer) => self.transition(peer),
             Step::Down(peer) => self.down(peer),

@@ -65,7 +65,7 @@ pub(super) fn said(up: &Up) -> String {
     match up {
         Up::Subscribe { arguments, .. } => format!("a subscription {arguments}"),
         Up::Close(_) => "the end of a subscription".into(),
-        Up::Mutate { request, function, .. } => format!("mutation {request} {function}"),
+        Up::Mutate { mutation, function, .. } => format!("mutation {} {function}", mutation.0),
     }
 }
 

@@ -6,16 +6,16 @@
 //!
 //! # How it works
 //!
-//! One task drives everything and is the only thing that waits; what it decides is decided by parts that know neither clock nor socket:
+//! `session` decides everything and knows neither clock nor socket nor thread: it takes inputs and gives outputs. Its parts:
 //!
 //! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the wire's values, believed only after a look.
 //!
-//! `endpoint` and `connection` are what touches the network. The official client connects again on its own for ever, piles
-//! up mutations meanwhile and sends them all later; so it is used only while it is connected, dropped with its first connection, and a new one is
-//! built for the next.
+//! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the network. The official client
+//! connects again on its own for ever, piles up mutations meanwhile and sends them all later; so it is used only while it is connected,
+//! dropped with its first connection, and a new one is built for the next.
 
 mod backoff;
 mod connection;
@@ -23,6 +23,7 @@ mod endpoint;
 mod follow;
 mod outgoing;
 mod reconnect;
+mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
@@ -42,10 +43,6 @@ use crate::{
 pub type AuthToken =
     Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
 
-/// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that do not fit wait at the
-/// deployment.
-const NOTICES: usize = 8;
-
 /// A connection to a deployment, kept up in the background. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Transport {
@@ -63,7 +60,8 @@ impl Transport {
     /// Outside a tokio runtime.
     pub fn start(config: TransportConfig) -> (Self, mpsc::Receiver<Notice>) {
         let (requests, asked) = mpsc::unbounded_channel();
-        let (sender, notices) = mpsc::channel(NOTICES);
+        // The session keeps those that wait, and bounds them.
+        let (sender, notices) = mpsc::channel(1);
         tokio::spawn(task::Task::new(config, sender).run(asked));
         (Self { requests }, notices)
     }
