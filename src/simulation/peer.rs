@@ -23,14 +23,11 @@ use super::{
 };
 use crate::{
     DocumentId,
-    backend::simulated::Client,
+    backend::simulated::{Client, Down},
     format::is_place_change,
     replica::{self, Push},
     store::ChunkKind,
-    transport::{
-        Request,
-        simulated::{Down, Line},
-    },
+    transport::{Request, simulated::Line},
     worker::{Captured, Command, FailureKind, Report, WorkerConfig, simulated},
 };
 

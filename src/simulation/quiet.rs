@@ -62,12 +62,14 @@ fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
         if simulation.deployments[at].node.is_none() {
             let deployment = &mut simulation.deployments[at];
             deployment.start(&mut simulation.trace)?;
+            simulation.pass(0);
         }
     }
     for at in 0..simulation.peers.len() {
         if simulation.peers[at].app.is_none() {
             let peer = &mut simulation.peers[at];
             peer.start(&simulation.deployments, &simulation.faults, &mut simulation.rng, &mut simulation.trace)?;
+            simulation.pass(0);
         }
         for _ in 0..4 {
             if let Some(what) = turn(simulation, at)? {
@@ -125,7 +127,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         simulation.up(at);
         note("messages to the backend");
     }
-    simulation.transition(at);
+    while simulation.send(at) {}
     while !simulation.peers[at].down.is_empty() {
         simulation.down(at);
         note("messages from the backend");

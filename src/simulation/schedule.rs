@@ -118,8 +118,11 @@ impl Simulation {
                 app.line.set_time(elapsed);
             }
         }
-        for deployment in &self.deployments {
+        for deployment in &mut self.deployments {
             deployment.set_time(self.now);
+            if let Some(node) = &mut deployment.node {
+                node.set_time(elapsed);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) enum Step {
     Connect(usize),
     Refuse(usize),
     Up(usize),
-    Transition(usize),
+    Send(usize),
     Down(usize),
     Disconnect(usize),
     Lose(usize),
@@ -69,10 +69,11 @@ impl Simulation {
             may(Step::Tick, app.is_due(elapsed), 20);
             may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
             may(Step::Refuse, app.line.is_opening() && node.is_none(), 5);
-            may(Step::Up, !app.line.up.is_empty(), network);
+            let reads = node.zip(peer.client).is_none_or(|(node, client)| node.reads(client));
+            may(Step::Up, reads && !app.line.up.is_empty(), network);
             may(Step::Down, !peer.down.is_empty(), network);
-            let has_news = node.zip(peer.client).is_some_and(|(node, client)| node.has_news(client));
-            may(Step::Transition, has_news, network);
+            let sends = node.zip(peer.client).is_some_and(|(node, client)| node.has_frames(client));
+            may(Step::Send, sends, network);
             let cut = if peer.is_doomed { 30 } else { 3 * u32::from(has(Fault::Disconnect)) };
             may(Step::Disconnect, app.line.is_connected(), cut);
             may(Step::Lose, !peer.down.is_empty() || !app.line.up.is_empty(), 4 * u32::from(has(Fault::Loss)));
@@ -151,7 +152,9 @@ impl Simulation {
             Step::Connect(peer) => self.connect(peer),
             Step::Refuse(peer) => self.refuse(peer),
             Step::Up(peer) => self.up(peer),
-            Step::Transition(peer) => self.transition(peer),
+            Step::Send(peer) => {
+                self.send(peer);
+            }
             Step::Down(peer) => self.down(peer),
             Step::Disconnect(peer) => self.disconnect(peer),
             Step::Lose(peer) => self.lose(peer),
@@ -175,6 +178,7 @@ impl Simulation {
                 if let Some((client, up)) = self.deployments[deployment].late.remove(at) {
                     self.trace.add(format!("{}: hears {} late", self.deployments[deployment].url, said(&up)));
                     self.hear(deployment, client, up);
+                    self.forget(deployment, client);
                 }
             }
             Step::StopBackend(deployment) => self.stop_backend(deployment),

@@ -1,18 +1,19 @@
-//! Drives a [`Session`] in virtual time, with two queues in place of the official client and its socket. Decides nothing.
+//! Drives a [`Session`] in virtual time. In place of the official client is the state machine that is inside it, and in place of its socket a queue.
+//! Decides nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use convex::{FunctionResult, Value};
-use tokio::sync::mpsc;
+use convex::{FunctionResult, QueryResults, SubscriberId, Value, base_client::BaseConvexClient};
+use convex_sync_types::{ClientMessage, ServerMessage, SessionRequestSeqNumber, UdfPath};
+use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use super::session::{Mutation, Subscription};
 use super::{
     Notice, Request, Transport,
     reconnect::End,
-    session::{Input, Output, Session},
+    session::{Input, Mutation, Output, Session, Subscription},
 };
 
 impl Transport {
@@ -23,38 +24,63 @@ impl Transport {
     }
 }
 
-/// What a client says to its deployment.
-#[derive(Clone, Debug)]
-pub(crate) enum Up {
-    Subscribe { subscription: Subscription, function: String, arguments: String },
-    Close(Subscription),
-    Mutate { mutation: Mutation, function: String, arguments: String },
-}
-
-/// What the deployment says. Results of all subscriptions that have news come as one, of one moment.
-#[derive(Clone, Debug)]
-pub(crate) enum Down {
-    Results(Vec<(Subscription, FunctionResult)>),
-    Answer { mutation: Mutation, result: FunctionResult },
-}
-
 /// A client's side of the line.
 pub(crate) struct Line {
     session: Session,
     link: Link,
     now: Duration,
-    open: BTreeSet<Subscription>,
-    /// The newest result of everything that is open.
-    results: BTreeMap<Subscription, FunctionResult>,
-    /// What is to be said.
-    pub(crate) up: VecDeque<Up>,
+    /// What is on its way to the deployment.
+    pub(crate) up: VecDeque<ClientMessage>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
     Closed,
     Opening,
-    Open,
+    Open(Box<Client>),
+}
+
+/// The official client, for as long as one connection lasts.
+struct Client {
+    base: BaseConvexClient,
+    subscriptions: BTreeMap<Subscription, SubscriberId>,
+    /// The newest results, as the client tells of them.
+    results: QueryResults,
+    /// The mutation in flight.
+    called: Option<Called>,
+    /// The last mutation that was answered.
+    answered: Option<(Mutation, FunctionResult)>,
+}
+
+struct Called {
+    mutation: Mutation,
+    request: Option<SessionRequestSeqNumber>,
+    answer: oneshot::Receiver<FunctionResult>,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self {
+            base: BaseConvexClient::new(),
+            subscriptions: BTreeMap::new(),
+            results: QueryResults::default(),
+            called: None,
+            answered: None,
+        }
+    }
+
+    fn values(&self) -> Vec<(Subscription, &FunctionResult)> {
+        let result = |(name, id): (&Subscription, &SubscriberId)| Some((*name, self.results.get(id)?));
+        self.subscriptions.iter().filter_map(result).collect()
+    }
+
+    /// Takes what the client has answered of the mutation in flight.
+    fn take_answer(&mut self) -> bool {
+        let Some(called) = &mut self.called else { return false };
+        let Ok(result) = called.answer.try_recv() else { return false };
+        self.answered = Some((called.mutation, result));
+        self.called = None;
+        true
+    }
 }
 
 impl Line {
@@ -63,19 +89,17 @@ impl Line {
             session: Session::new(url.into(), collections, false, seed),
             link: Link::Closed,
             now: Duration::ZERO,
-            open: BTreeSet::new(),
-            results: BTreeMap::new(),
             up: VecDeque::new(),
         }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.link == Link::Open
+        matches!(self.link, Link::Open(_))
     }
 
     /// Whether an attempt to connect is under way.
     pub(crate) fn is_opening(&self) -> bool {
-        self.link == Link::Opening
+        matches!(self.link, Link::Opening)
     }
 
     /// Whether a push is on its way.
@@ -99,7 +123,7 @@ impl Line {
 
     /// The attempt to connect succeeds.
     pub(crate) fn connect(&mut self) {
-        self.link = Link::Open;
+        self.link = Link::Open(Box::new(Client::new()));
         self.handle(Input::Connected { token_sent: false });
     }
 
@@ -110,21 +134,47 @@ impl Line {
     }
 
     /// The connection is lost, if it has not ended already.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self, why: &str) {
         if self.is_connected() {
-            self.handle(Input::Disconnected(End::Lost("it was simulated".into())));
+            self.handle(Input::Disconnected(End::Lost(why.into())));
         }
     }
 
-    /// The deployment said something.
-    pub(crate) fn hear(&mut self, down: Down) {
-        match down {
-            Down::Results(results) => {
-                self.results.extend(results.into_iter().filter(|(subscription, _)| self.open.contains(subscription)));
-                self.read();
-            }
-            Down::Answer { mutation, result } => self.handle(Input::MutationAnswered(mutation, Ok(&result))),
+    /// The deployment said something. A transition may bring results and an answer at once: which of them is seen first is left to chance.
+    pub(crate) fn hear(&mut self, message: ServerMessage<Value>, answer_first: bool) {
+        let Link::Open(client) = &mut self.link else { return };
+        if let ServerMessage::MutationResponse { request_id, .. } = &message
+            && client.called.as_ref().and_then(|called| called.request) != Some(*request_id)
+        {
+            // Of a mutation that arrived twice, which a real line does not do.
+            return;
         }
+        let has_results = match client.base.receive_message(message) {
+            Ok(results) => {
+                let has_results = results.is_some();
+                if let Some(results) = results {
+                    client.results = results;
+                }
+                has_results
+            }
+            Err(why) => return self.lose(&why),
+        };
+        let is_answered = client.take_answer();
+        if is_answered && answer_first {
+            self.answer();
+        }
+        if has_results {
+            self.read();
+        }
+        if is_answered && !answer_first {
+            self.answer();
+        }
+    }
+
+    /// What was said last is told to the session once more.
+    pub(crate) fn repeat(&mut self) {
+        self.read();
+        self.answer();
     }
 
     /// When [`time_out`](Self::time_out) would do something.
@@ -149,9 +199,19 @@ impl Line {
     }
 
     fn read(&mut self) {
-        let values: Vec<_> = self.results.iter().map(|(subscription, result)| (*subscription, result)).collect();
-        self.session.handle(Input::Values(&values), self.now);
-        self.carry_out();
+        if let Link::Open(client) = &self.link {
+            self.session.handle(Input::Values(&client.values()), self.now);
+            self.carry_out();
+        }
+    }
+
+    fn answer(&mut self) {
+        if let Link::Open(client) = &self.link
+            && let Some((mutation, result)) = &client.answered
+        {
+            self.session.handle(Input::MutationAnswered(*mutation, Ok(result)), self.now);
+            self.carry_out();
+        }
     }
 
     fn carry_out(&mut self) {
@@ -161,28 +221,39 @@ impl Line {
                 Output::Close => {
                     self.link = Link::Closed;
                     self.up.clear();
-                    self.open.clear();
-                    self.results.clear();
-                }
-                Output::Subscribe { subscription, function, arguments } => {
-                    self.open.insert(subscription);
-                    self.up.push_back(Up::Subscribe { subscription, function, arguments: encoded(arguments) });
-                }
-                Output::Unsubscribe(subscription) => {
-                    self.open.remove(&subscription);
-                    self.results.remove(&subscription);
-                    self.up.push_back(Up::Close(subscription));
-                }
-                Output::Mutate { mutation, function, arguments } => {
-                    self.up.push_back(Up::Mutate { mutation, function, arguments: encoded(arguments) });
                 }
                 Output::Read => self.read(),
+                Output::Subscribe { .. } | Output::Unsubscribe(_) | Output::Mutate { .. } => self.ask(output),
             }
         }
     }
-}
 
-/// As the client sends arguments: an array of one object.
-fn encoded(arguments: BTreeMap<String, Value>) -> String {
-    serde_json::Value::from(Value::Array(vec![Value::Object(arguments)])).to_string()
+    /// Asks the client for something, and takes what it has to say to the deployment.
+    fn ask(&mut self, output: Output) {
+        let Link::Open(client) = &mut self.link else { return };
+        match output {
+            Output::Subscribe { subscription, function, arguments } => {
+                // The names of the simulator's collections are names of modules.
+                let Ok(path) = function.parse::<UdfPath>() else { return };
+                client.subscriptions.insert(subscription, client.base.subscribe(path, arguments));
+            }
+            Output::Unsubscribe(subscription) => {
+                if let Some(id) = client.subscriptions.remove(&subscription) {
+                    client.base.unsubscribe(id);
+                }
+            }
+            Output::Mutate { mutation, function, arguments } => {
+                let Ok(path) = function.parse::<UdfPath>() else { return };
+                let answer = client.base.mutation(path, arguments);
+                client.called = Some(Called { mutation, request: None, answer });
+            }
+            Output::Open { .. } | Output::Close | Output::Read => {}
+        }
+        while let Some(message) = client.base.pop_next_message() {
+            if let (ClientMessage::Mutation { request_id, .. }, Some(called)) = (&message, &mut client.called) {
+                called.request = Some(*request_id);
+            }
+            self.up.push_back(message);
+        }
+    }
 }

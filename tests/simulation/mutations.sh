@@ -140,5 +140,33 @@ mutation "what was pruned is taken as a new document" src/backend/log/prune.rs \
     'match self.has_pruned(collection, &DocumentId::new(id)) {' 'match self.has_pruned(collection, &DocumentId::new(id)) && false {'
 mutation "a reader on its way is refused where the log was pruned" src/backend/log/pull.rs \
     'if checkpoint.ts > 0 && args.pruned != pruned' 'if checkpoint.ts > 0'
+mutation "an answer that comes twice is taken for the next mutation's" src/transport/session/write.rs \
+    'if in_flight.called.take_if(|(called, _)| *called == mutation).is_none() {' 'if in_flight.called.take().is_none() {'
+mutation "a push in flight is not dropped with its connection" src/transport/session/mod.rs \
+    'if let Some(in_flight) = self.in_flight.take() {' 'if let Some(in_flight) = self.in_flight.take_if(|_| false) {'
+mutation "a page that waits for room is not read again" src/transport/session/mod.rs \
+    'if self.held && self.has_room() {' 'if false && self.held && self.has_room() {'
+mutation "a quiet subscription is not replaced" src/transport/session/mod.rs \
+    'follow.tick(now);' 'let _ = follow;'
+mutation "a transition is sent before the answer of the same commit" src/backend/server/session/mod.rs \
+    'if let Some(answer) = self.ready.pop_front() {' 'if self.is_stale
+            && self.is_open()
+            && let Some(transition) = self.transition(log)
+        {
+            return Some(Frame::Message(transition));
+        }
+        if let Some(answer) = self.ready.pop_front() {'
+mutation "no transition follows an answer without news" src/backend/server/session/mod.rs \
+    '        self.owe();
+    }
+
+    fn owe(&mut self) {' '        self.is_stale = true;
+    }
+
+    fn owe(&mut self) {'
+mutation "a page with room is not run again" src/backend/server/session/queries.rs \
+    'matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more)' 'matches!(&result, Ok(Answer::Deltas(..)))'
+mutation "what a large transition leaves out is not sent" src/backend/server/session/mod.rs \
+    'self.is_stale = transition.is_some();' 'self.is_stale = false;'
 
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }

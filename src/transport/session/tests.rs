@@ -237,6 +237,7 @@ fn collections_are_read_and_counted_in_each_connection() {
         assert!(matches!(rig.outputs().as_slice(), [Output::Unsubscribe(Subscription::Count(TASKS))]));
         rig.give(Input::Disconnected(lost("closed")));
         rig.wait();
+        assert!(matches!(rig.outputs().as_slice(), [Output::Close, Output::Open { .. }]));
     }
 }
 
