@@ -1,4 +1,5 @@
-//! What replication costs a frame: idle, and while documents are applied. Run with `cargo bench --bench frame`.
+//! The time that replication adds to a frame: idle, and while documents are applied. Run with `cargo bench --bench
+//! frame`.
 
 use std::{hint::black_box, time::Duration};
 
@@ -29,7 +30,7 @@ struct Side {
 }
 
 impl Side {
-    /// An app with nothing but replication, whose budget is no bound.
+    /// An app with replication alone, and a budget that never limits it.
     fn new() -> Self {
         let (link, commands, reports) = Link::channels();
         let mut app = App::new();
@@ -72,7 +73,7 @@ impl Side {
     }
 }
 
-/// A frame in which nothing happens; 0 documents is what the app itself costs.
+/// A frame in which nothing happens. With 0 documents, it is the cost of the app itself.
 fn idle(c: &mut Criterion) {
     let mut group = c.benchmark_group("idle_frame");
     for documents in [0_u64, 10_000, 100_000] {
@@ -83,7 +84,7 @@ fn idle(c: &mut Criterion) {
     group.finish();
 }
 
-/// Frames in which documents come in.
+/// Frames in which documents arrive.
 fn apply(c: &mut Criterion) {
     const DOCUMENTS: u64 = 10_000;
     let mut group = c.benchmark_group("apply");

@@ -1,7 +1,8 @@
-//! How long things take between apps: `cargo bench --bench sync`.
+//! The time that an edit takes from one app to another: `cargo bench --bench sync`.
 //!
-//! Real apps with real stores (every write synchronised to the disk) and the embedded backend over loopback, all in this process. Each figure is
-//! printed with its unit; what varies is given as median and 99th percentile, or as the least and most of several runs.
+//! Real apps with real stores (every write synchronized to the disk) and the embedded backend over loopback, all in
+//! this process. Each figure is printed with its unit. A figure that varies has its median and 99th percentile, or
+//! the smallest and largest value of several runs.
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +25,14 @@ use bevy_convex_replicate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Gives up with a message rather than waiting for ever.
+/// The benchmark stops with a message after this time, so that it does not wait for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 const DOCUMENTS: usize = 10_000;
 const EDITS: usize = 2_000;
 /// Documents that are edited one after the other.
 const BOARD: usize = 100;
 const RUNS: usize = 3;
-/// Where the apps do not loop freely: a thousand frames a second.
+/// The frame time of apps that do not loop freely: a thousand frames a second.
 const FRAME: Duration = Duration::from_millis(1);
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
@@ -42,7 +43,7 @@ struct Task {
     votes: i64,
 }
 
-/// A document with as many fields as wanted.
+/// A document with a chosen number of fields.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
 struct Wide {
     edited: i64,
@@ -50,11 +51,11 @@ struct Wide {
 }
 
 fn main() {
-    // `cargo test --benches` runs this too, and wants to know only that it starts.
+    // `cargo test --benches` runs this too, and only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    // `cargo bench --bench sync -- bulk` measures that alone.
+    // `cargo bench --bench sync -- bulk` measures `bulk` alone.
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let figures: [(&str, fn()); 4] =
         [("latency", edit_latency), ("bulk", bulk), ("start", start), ("bytes", bytes_per_edit)];
@@ -195,7 +196,7 @@ fn print_runs(what: &str, times: &[Duration], scale: f64, unit: &str) {
     println!("{what}: {least:.2} to {most:.2} {unit} ({} runs)", times.len());
 }
 
-/// What one edited field costs on the wire, in both directions, by the size of its document.
+/// The bytes of one edited field on the wire, in both directions, by the size of its document.
 fn bytes_per_edit() {
     for fields in [4, 100, 1_000] {
         let folder = tempfile::tempdir().expect("a folder");
@@ -205,7 +206,8 @@ fn bytes_per_edit() {
         let rest = (0..fields).map(|number| (format!("field {number}"), number)).collect();
         let entity = one.world_mut().spawn((Wide { edited: 0, rest }, DocumentId::random())).id();
         until(&mut [&mut one], |apps| is_quiet(apps[0]));
-        // The subscription gives way to one that begins after the document, so that later results do not repeat it.
+        // A subscription that begins after the document replaces this one, so that later results do not repeat the
+        // document.
         let calm = Instant::now() + Duration::from_secs(3);
         until(&mut [&mut one], |_| Instant::now() > calm);
         let edits = 100;
@@ -224,7 +226,7 @@ fn bytes_per_edit() {
     }
 }
 
-/// Passes bytes on and counts them.
+/// Forwards bytes and counts them.
 struct Proxy {
     url: String,
     up: Arc<AtomicU64>,

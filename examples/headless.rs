@@ -4,9 +4,10 @@
 //! cargo run --release --example headless -- --clients 4 --seconds 5
 //! ```
 //!
-//! Starts the embedded backend and that many Bevy apps, each with a store of its own, that insert, edit and delete tasks, lose their connection
-//! and are started anew. Then all stop editing, and the worlds, the stores and the backend's table are compared. The last line says
-//! what came of it; anything but `converged=true lost=0 echoed=0` exits with 1, after saying what differs.
+//! Starts the embedded backend and that many Bevy apps, each with a store of its own, that insert, edit and delete
+//! tasks, lose their connection and are started anew. Then all stop editing, and the worlds, the stores and the
+//! backend's table are compared. The last line says what came of it; anything but `converged=true lost=0 echoed=0`
+//! exits with 1, after saying what differs.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,13 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
 struct Args {
-    /// How many apps.
+    /// The number of apps.
     #[arg(long, default_value_t = 4)]
     clients: usize,
     /// For how long they edit.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// What they do follows from this.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -57,10 +58,10 @@ struct Task {
     votes: Counter,
 }
 
-/// What a world shows.
+/// The documents that a world shows.
 type Tasks = BTreeMap<DocumentId, Task>;
 
-/// What one app did, over all its starts.
+/// The actions of one app, over all its starts.
 #[derive(Default)]
 struct Diary {
     /// Components edited, documents inserted and deleted.
@@ -82,7 +83,7 @@ struct Editor {
     diary: Diary,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Stage {
     url: String,
     folder: PathBuf,
@@ -105,12 +106,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Default)]
 struct Outcome {
     clients: usize,
     edits: u64,
-    /// What the worlds, the stores and the table do not agree about.
+    /// Differences between the worlds, the stores and the table.
     differences: Vec<String>,
     /// Edits that are not in the end state.
     lost: Vec<String>,
@@ -123,7 +124,8 @@ impl Outcome {
     fn of(diaries: &[Diary], differences: Vec<String>, table: &Tasks, changes: u64) -> Self {
         let edits: u64 = diaries.iter().map(|diary| diary.edits).sum();
         let captured: u64 = diaries.iter().map(|diary| diary.captured).sum();
-        // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change more.
+        // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change
+        // more.
         let echoed = captured.saturating_sub(edits) + changes.saturating_sub(edits);
         Self { clients: diaries.len(), edits, differences, lost: lost(diaries, table), echoed }
     }
@@ -171,7 +173,7 @@ fn run(args: &Args) -> Result<Outcome, Box<dyn Error>> {
     Ok(Outcome::of(&diaries, differences, &table, backend.stats().changes as u64))
 }
 
-/// One app after the other on one store, until told to stop.
+/// Runs one app after the other on one store, until told to stop.
 fn client(stage: &Stage, number: usize, seed: u64, until: Instant) -> Diary {
     let mut random = SmallRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64));
     let mut diary = Diary::default();
@@ -229,7 +231,7 @@ fn app(stage: &Stage, number: usize, random: &mut SmallRng, diary: Diary) -> App
 
 /// Ends an app: what it has not written is written.
 fn close(mut app: App) -> Diary {
-    // What the last frame captured is told in the next.
+    // The messages about the last frame's captures come in the next frame.
     app.world_mut().resource_mut::<Editor>().editing = false;
     app.update();
     app.update();
@@ -342,7 +344,8 @@ fn difference(left_name: &str, left: &Tasks, right_name: &str, right: &Tasks, di
     }
 }
 
-/// Edits that are not in the end state: tasks inserted by someone and deleted by nobody that are gone, and votes that do not add up.
+/// Edits that are not in the end state: tasks inserted by someone and deleted by nobody that are gone, and votes that
+/// do not add up.
 fn lost(diaries: &[Diary], table: &Tasks) -> Vec<String> {
     let mut lost = Vec::new();
     let deleted = |id: &DocumentId| diaries.iter().any(|diary| diary.deleted.contains(id));
@@ -376,7 +379,7 @@ fn plain(row: convex::Value) -> Result<Value, Box<dyn Error>> {
     Ok(Value::from_json_text(&serde_json::Value::from(row).to_string())?)
 }
 
-/// What a store holds, without what is deleted.
+/// The documents of a store, without deleted ones.
 fn stored(path: &Path) -> Result<Tasks, Box<dyn Error>> {
     let store = Store::open(path)?;
     let mut tasks = Tasks::new();

@@ -23,7 +23,7 @@ pub enum Screen {
 /// A document.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Wall {
-    /// How high it is.
+    /// Its height.
     pub height: u32,
 }
 

@@ -1,13 +1,14 @@
 //! A Kanban board on which several people work at once, online or not.
 //!
 //! ```text
-//! cargo run --example task_board                     # the first window hosts the board on this machine
-//! cargo run --example task_board                     # the next ones join it, each as a device of its own
-//! cargo run --example task_board -- --deployment https://happy-otter-123.convex.cloud
+//! cargo run -p windowed-examples --example task_board   # the first window hosts the board on this machine
+//! cargo run -p windowed-examples --example task_board   # the next ones join it, each as a device of its own
+//! cargo run -p windowed-examples --example task_board -- --deployment https://happy-otter-123.convex.cloud
 //! ```
 //!
-//! What concerns the library is in `model.rs` (the components), `apply.rs` (reading and changing them) and here. The rest is a
-//! user interface: `view.rs` is a snapshot of the board, `board.rs` and the files it uses draw it and say what was done to it,
+//! The code that uses the library is in `model.rs` (the components), `apply.rs` (reading and changing them) and here.
+//! The rest is a user interface: `view.rs` is a snapshot of the board, `board.rs` and the files it uses draw it and
+//! say what was done to it,
 //! `action.rs` turns that into edits of documents, `format::position` says where a card goes.
 
 use std::{path::PathBuf, time::Duration};
@@ -82,10 +83,11 @@ struct Arguments {
     /// The device to be: each profile keeps the board in a store of its own. The first that is free unless given.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// What others see of you.
+    /// The name that others see.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Draw the board, save a picture of it here and exit. A temporary board with sample cards unless a profile is given.
+    /// Draw the board, save a picture of it here and exit. A temporary board with sample cards unless a profile is
+    /// given.
     #[arg(long, value_name = "FILE")]
     screenshot: Option<PathBuf>,
     /// The size of the window.
@@ -111,7 +113,7 @@ pub(crate) struct Board {
     pub view: view::BoardView,
     pub index: view::BoardIndex,
     pub desk: desk::Desk,
-    /// What was done in this frame.
+    /// The actions of this frame.
     pub actions: Vec<action::Action>,
     pub deleted: Vec<apply::Deleted>,
     /// Whether a person switched to offline.
@@ -198,7 +200,7 @@ fn main() -> AppExit {
     exit
 }
 
-/// How the board is kept and shared.
+/// Stores the board and shares it.
 fn replication(arguments: &Arguments, profile: &Profile, is_staged: bool) -> ReplicatePlugin {
     let plugin = ReplicatePlugin::new("bevy-task-board").store(&profile.store);
     match &arguments.deployment {

@@ -97,22 +97,26 @@
 
 #[cfg(feature = "backend")]
 pub mod backend;
+mod chunk;
 #[cfg(feature = "bevy")]
 pub mod collection;
 #[cfg(feature = "bevy")]
 pub mod ecs;
+mod failure;
 pub mod format;
 mod id;
-mod inspect;
 pub mod limits;
 #[cfg(feature = "bevy")]
 pub mod message;
 #[cfg(feature = "bevy")]
 pub mod plugin;
+mod record;
 pub mod replica;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;
+mod sqlite;
+mod status;
 pub mod store;
 pub mod transport;
 pub mod worker;

@@ -2,25 +2,27 @@
 
 /// A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-/// The largest Automerge change. On Convex its parts are read when it is whole, and once more when they are deleted, which leaves half of a
-/// transaction's 16 MiB for what the document had before, and its row; and what takes it apart has a second of code.
+/// The largest Automerge change. On Convex its parts are read when it is whole, and once more when they are deleted.
+/// That leaves half of a transaction's 16 MiB for the document so far and its row; and a Convex function has one second
+/// of code to read the change.
 pub const CHANGE_BYTES: usize = 4 * 1024 * 1024;
-/// A saved document: what is larger could not be loaded, saved and loaded again, as compaction does, within a second of code on Convex. Up to
-/// so many bytes of changes in its log, a document is not measured.
+/// The largest saved document. Compaction loads, saves and loads it again, within one second of code on Convex. A
+/// document with fewer bytes of changes in the log is not measured.
 pub const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
-/// Chunk bytes in one push: one mutation's time and writes.
+/// Chunk bytes in one push: as many as one mutation has time to write.
 pub const PUSH_BYTES: usize = 1024 * 1024;
-/// Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which
-/// cannot end between them. Half of what a Convex query may read or return.
+/// Bytes of the logs of all documents that one commit changes, unless it changes one document only. A page of whole
+/// documents cannot end within a commit, and this is half of what a Convex query may read or return.
 pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Documents in one push.
 pub const PUSH_DOCUMENTS: usize = 100;
 /// Changes in one push.
 pub const PUSH_CHANGES: usize = 1_000;
-/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame, and a reconnect sends all open queries in one.
+/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame, and after a reconnect one frame
+/// has all open queries.
 pub const PAGE_BYTES: usize = 512 * 1024;
-/// The distance of two log rows' ordinals within a commit: a snapshot in parts takes the place of one row and the room before it, which is
-/// enough for the parts of the largest change twice over.
+/// The distance of two log rows' ordinals within a commit. A snapshot in parts takes the place of one row and the free
+/// ordinals before it, which are enough for the parts of the largest change twice over.
 pub const ORDINAL_STEP: u32 = 64;
 /// Rows in one page unless the caller asks for fewer or more.
 pub const PAGE_ROWS: usize = 1_000;
@@ -30,23 +32,24 @@ pub const PAGE_ROWS_MAX: usize = 4_000;
 pub const DOCUMENT_PAGE: usize = 100;
 /// The most documents a caller of the original API may ask for.
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
-/// Chunk bytes in one page of the original API, where documents are whole: well within a frame, and a quarter of what a Convex query may
-/// read or return.
+/// Chunk bytes in one page of the original API, where documents are whole: well within a frame, and a quarter of what a
+/// Convex query may read or return.
 pub const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// A document's name: it is an index key.
+/// Bytes of a document's name, which is an index key.
 pub const DOCUMENT_ID_BYTES: usize = 128;
-/// A scope's name: an index key, too.
+/// Bytes of a scope's name, which is an index key too.
 pub const SCOPE_BYTES: usize = 128;
 /// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs` of
 /// get-convex/convex-backend).
 pub const NESTING: usize = 64;
-/// How far a counter counts, up and down: what JavaScript holds without loss. Each of 500 concurrent edits may add the
-/// most there is to add, and the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
+/// How far a counter counts, up and down: as far as JavaScript's numbers are exact. If each of 500 concurrent edits
+/// adds as much as one may, the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
 pub const COUNTER: u64 = 1 << 53;
 /// Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
 /// `crates/common/src/document.rs`).
 pub const ROW_NESTING: usize = 16;
-/// A row, with what Convex adds to it: Convex's limit (`MAX_USER_SIZE` in `crates/common/src/document.rs`).
+/// Bytes of a row, with the fields that Convex adds: Convex's limit (`MAX_USER_SIZE` in
+/// `crates/common/src/document.rs`).
 pub const ROW_BYTES: usize = 1024 * 1024;
 /// Elements of a list: Convex's limit (`MAX_ARRAY_LEN` in `crates/value/src/array.rs`).
 pub const LIST_ELEMENTS: usize = 8_192;
@@ -57,46 +60,47 @@ pub const OBJECT_FIELDS: usize = 1_024;
 pub const ROW_FIELDS: usize = OBJECT_FIELDS - 7;
 /// A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`).
 pub const FIELD_NAME_BYTES: usize = 1_024;
-/// Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
-/// hold.
+/// Values that a row names as left out of it. Further ones are not named, so that the list leaves room for the values
+/// that fit.
 pub const LEFT_OUT: usize = 64;
-/// Letters of each such name, for the same reason: a key may have any length.
+/// Letters of each such name: a key may have any length.
 pub const LEFT_OUT_LETTERS: usize = 200;
-/// The largest integer that JavaScript's numbers tell from its neighbours (`Number.MAX_SAFE_INTEGER`).
+/// The largest integer that JavaScript's numbers distinguish from its neighbours (`Number.MAX_SAFE_INTEGER`).
 pub const SAFE_INTEGER: i128 = (1 << 53) - 1;
-/// Fields whose plain value is larger than this are not repeated beside a change; the backend merges instead, so that one
-/// keystroke in a long text costs a keystroke's bytes.
+/// A field with a larger value is not repeated beside a change: the backend merges instead, so that one keystroke in a
+/// long text sends a keystroke's bytes.
 pub const REPEATED_FIELD_BYTES: usize = 1_024;
-/// A document in a store with at least this many chunks is worth one snapshot: fewer load fast enough, and so each change
-/// is rewritten about once per this many that follow it.
+/// A document in a store with at least this many chunks is replaced by one snapshot. Fewer load fast enough, and with
+/// this bound each change is rewritten about once for so many later ones.
 pub const COMPACT_CHUNKS: usize = 64;
 /// A store's file is rewritten when half of it is free, and at least this much.
 pub const RECLAIM_BYTES: i64 = 256 * 1024;
 /// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
 pub const STORE_NAME_BYTES: usize = 64;
-/// A store's write-ahead log is cut back to this after it was longer: room for a large batch without growing again, and
-/// little to play back after a crash.
+/// A longer write-ahead log of a store is cut back to this: room for a large batch without growing again, and little to
+/// play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
-/// Chunks of one collection that wait for their missing parts: a log has the parts of a chunk one after the other, so one is what there
-/// should be.
+/// Chunks of one collection that wait for their missing parts. A log has the parts of a chunk one after the other, so
+/// there should be one.
 pub const PARTIAL_CHUNKS: usize = 16;
-/// Bytes of them: two of the largest changes.
+/// Bytes of such chunks: two of the largest changes.
 pub const PARTIAL_BYTES: usize = 2 * CHANGE_BYTES;
 /// The largest saved document of the original API, and the largest snapshot, as it arrives.
 pub const SAVED_BYTES: usize = CHANGE_BYTES;
 /// The same, inflated: a compressed column may not grow without bound.
 pub const INFLATED_BYTES: usize = 64 * 1024 * 1024;
-/// Operations in one change: run-length encoding lets a few bytes claim any number, and Automerge takes about 430 bytes for each while it
-/// reads them. Enough to write or delete the longest text that a row may hold.
+/// Operations in one change. Run-length encoding lets a few bytes claim any number, and Automerge takes about 430 bytes
+/// for each while it reads them. This is enough to write or delete the longest text that a row may hold.
 pub const CHANGE_OPERATIONS: u64 = 1_280 * 1024;
-/// Operations in one saved document or snapshot. Enough to write and delete the longest text a row may hold several times over.
+/// Operations in one saved document or snapshot: enough to write and delete the longest text that a row may hold
+/// several times over.
 pub const OPERATIONS: u64 = 4 * 1024 * 1024;
-/// The highest number an operation may have. Automerge keeps it in 32 bits and panics when they are used up: a change that claimed the last
-/// of them would leave a document that nobody can edit. This leaves as many again.
+/// The highest number an operation may have. Automerge keeps it in 32 bits and panics beyond them: after a change that
+/// claims the last number, nobody can edit the document. This bound leaves half of the numbers for later edits.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
 
-/// Whether Convex takes a field of this name, in a call and in a row, as its documentation says it: printable ASCII
-/// that does not start with `$` or `_`.
+/// Whether Convex takes a field of this name in a call and in a row. Its documentation says: printable ASCII that does
+/// not start with `$` or `_`.
 pub(crate) fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(['$', '_'])
@@ -104,10 +108,22 @@ pub(crate) fn is_field_name(name: &str) -> bool {
         && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
+#[cfg(feature = "simulation")]
+thread_local! {
+    /// Whether the simulated run of this thread has tiny limits.
+    static TINY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Makes the limits of this thread tiny, or usual again, for a simulated run.
+#[cfg(feature = "simulation")]
+pub(crate) fn set_tiny(tiny: bool) {
+    TINY.set(tiny);
+}
+
 /// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
 #[cfg(feature = "simulation")]
 pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
-    if crate::simulation::has_tiny_limits() { tiny } else { usual }
+    if TINY.get() { tiny } else { usual }
 }
 
 /// `usual`: only a simulated run has tiny limits.

@@ -6,10 +6,10 @@ use bevy::{ecs::component::Component, prelude::*};
 
 use crate::{
     CollectionIndex, DocumentId,
+    failure::Failure,
     format::FormatError,
-    replica::Origin,
-    transport::Reason,
-    worker::{Connection, Failure, Status},
+    record::Origin,
+    status::{Connection, Reason, Status},
 };
 
 /// A document's `T` changed in this world.

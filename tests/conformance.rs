@@ -1,5 +1,5 @@
-//! The cases in `tests/conformance`, against the embedded backend over its HTTP API. `convex/` runs the same files against the functions
-//! for Convex.
+//! Runs the cases in `tests/conformance` against the HTTP API of the embedded backend. `convex/` runs the same files
+//! against the functions for Convex.
 #![cfg(feature = "backend")]
 
 #[path = "conformance/case.rs"]
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use self::case::{Case, CaseFile, Kind, run};
 
-/// The files there are, each with the fewest cases it ever holds: a file that was lost or emptied does not pass for one without failures.
+/// The files, each with its smallest number of cases: a lost or emptied file then fails the test.
 const FILES: [(&str, usize); 4] = [("arguments.json", 20), ("original.json", 35), ("pull.json", 16), ("push.json", 85)];
 
 fn folder() -> PathBuf {
@@ -51,7 +51,7 @@ fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
 }
 
 #[test]
-fn the_embedded_backend_answers_every_case_as_written() {
+fn the_embedded_backend_answers_every_case_as_specified() {
     let files = files();
     for (name, least) in FILES {
         let held = files.iter().find(|(found, _)| found == name).map_or(0, |(_, file)| file.cases.len());
@@ -81,7 +81,7 @@ fn attempt(steps: serde_json::Value) -> Result<(), String> {
 }
 
 #[test]
-fn what_is_not_as_written_fails_with_what_was_expected_and_what_came() {
+fn a_deviation_fails_with_the_expected_and_the_actual_value() {
     let stream = |outcome: serde_json::Value| {
         let mut step = json!({ "call": "query", "path": "notes:changeStream", "args": {} });
         step.as_object_mut().unwrap().extend(outcome.as_object().unwrap().clone());

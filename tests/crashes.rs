@@ -1,7 +1,8 @@
-//! Real apps and a real backend, each a process of its own, killed at random moments: what was reported as saved is never gone.
+//! Real apps and a real backend, each in its own process, are killed at random moments. Edits that were reported as
+//! saved must survive.
 //!
-//! `CRASH_ROUNDS=1000 cargo test --test crashes -- --nocapture` runs that many rounds; `CRASH_SEED=n` makes the same choices again
-//! (when exactly a kill hits, only the machine knows).
+//! `CRASH_ROUNDS=1000 cargo test --test crashes -- --nocapture` runs this many rounds. `CRASH_SEED=n` repeats the
+//! random choices; the exact moment of a kill depends on the machine.
 
 #[path = "crashes/processes.rs"]
 mod processes;
@@ -20,9 +21,9 @@ use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use processes::{AppProcess, BackendProcess};
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any step takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// How long after the first edits of a round a process is killed, at most.
+/// The longest time between the first edits of a round and a kill.
 const KILL_WITHIN: Duration = Duration::from_millis(300);
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -48,7 +49,7 @@ fn notes(app: &mut App) -> BTreeMap<DocumentId, Note> {
     notes.iter(world).map(|(id, note)| (id.clone(), note.clone())).collect()
 }
 
-/// What was told of edits: each is named.
+/// The edits that the apps reported, by name.
 #[derive(Default)]
 struct Told {
     tried: BTreeSet<String>,
@@ -61,7 +62,7 @@ impl Told {
             match line.split_once(' ') {
                 Some(("try", edit)) => drop(self.tried.insert(edit.to_owned())),
                 Some(("saved", edit)) => drop(self.saved.insert(edit.to_owned())),
-                _ => panic!("an app said {line:?}"),
+                _ => panic!("an app reported {line:?}"),
             }
         }
     }
@@ -72,7 +73,7 @@ impl Told {
 }
 
 #[test]
-fn what_was_reported_as_saved_survives_kills_of_apps_and_backend() {
+fn edits_reported_as_saved_survive_kills_of_the_apps_and_the_backend() {
     let rounds: u32 = env::var("CRASH_ROUNDS").map_or(100, |rounds| rounds.parse().expect("a number of rounds"));
     let seed: u64 = env::var("CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));
     println!("crashes: seed {seed}");
@@ -89,14 +90,14 @@ fn what_was_reported_as_saved_survives_kills_of_apps_and_backend() {
         for app in &mut apps {
             app.start(backend.url(), &format!("{}-{round}", app.name()), random.random());
         }
-        // Now and then while they are starting; mostly in the middle of edits.
+        // Sometimes while the processes start, mostly during edits.
         if random.random_bool(0.85) {
             for app in &mut apps {
                 app.wait_for_an_edit();
             }
         }
         std::thread::sleep(KILL_WITHIN.mul_f64(random.random()));
-        // One, two or all three of them, the later ones a little later.
+        // One, two or all three of the processes, shortly after each other.
         let victims = [[0].as_slice(), &[1], &[2], &[0, 1], &[0, 2], &[2, 1], &[2, 0, 1]];
         for &victim in *victims.choose(&mut random).unwrap() {
             if victim == 2 {
@@ -124,11 +125,11 @@ fn what_was_reported_as_saved_survives_kills_of_apps_and_backend() {
         world.len()
     );
     find_everything(&told, &world, seed);
-    // Otherwise it has shown nothing.
+    // Otherwise the test has shown nothing.
     assert!(told.saved.len() as u32 > rounds, "only {} edits were saved", told.saved.len());
 }
 
-/// Both apps, started once more, and one that has nothing, until all show the same.
+/// Starts both apps once more, and one with an empty store, and runs them until all show the same.
 fn everyone_agrees(
     folder: &std::path::Path,
     backend: &BackendProcess,
@@ -151,12 +152,12 @@ fn everyone_agrees(
             }
         }
         let states: Vec<_> = all.iter().map(|app| app.world().resource::<SyncStatus>().clone()).collect();
-        assert!(Instant::now() < deadline, "they do not come to agree: {states:#?}");
+        assert!(Instant::now() < deadline, "they do not agree: {states:#?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Every edit that was reported as saved is there, and none is there twice.
+/// Checks that every edit that was reported as saved exists, and that none exists twice.
 fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
     let mut missing = Vec::new();
     let mut texts: BTreeMap<&str, u32> = BTreeMap::new();
@@ -173,10 +174,10 @@ fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
         .into_iter()
         .filter(|id| world.contains_key(&DocumentId::new(*id)))
         .collect();
-    assert!(missing.is_empty(), "seed {seed}: reported as saved and gone: {missing:?}");
-    assert!(kept.is_empty(), "seed {seed}: reported as deleted and there: {kept:?}");
+    assert!(missing.is_empty(), "seed {seed}: reported as saved but missing: {missing:?}");
+    assert!(kept.is_empty(), "seed {seed}: reported as deleted but present: {kept:?}");
     let twice: Vec<_> = texts.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "seed {seed}: written once and there twice: {twice:?}");
+    assert!(twice.is_empty(), "seed {seed}: written once but present twice: {twice:?}");
     let votes = world.values().map(|note| note.votes.0).sum::<i64>();
     let (saved, tried) = (Told::of_kind(&told.saved, "vote").len(), Told::of_kind(&told.tried, "vote").len());
     let counted = usize::try_from(votes).unwrap();

@@ -1,4 +1,5 @@
-//! What an app is told when something is wrong with what it was given, and that everything else goes on.
+//! The failures that an app receives when its configuration, its store or its values are faulty, and that everything
+//! else continues to work.
 #![cfg(all(feature = "bevy", feature = "backend"))]
 
 mod whole;
@@ -16,7 +17,7 @@ use whole::{is_quiet, status, told, until_it};
 #[derive(Component, Serialize, Deserialize, Clone, Default)]
 struct Task {
     text: String,
-    /// Documents have text for keys: this can be written only while it is empty.
+    /// The keys of a document are strings, so this field can be written only while it is empty.
     grid: BTreeMap<Vec<u8>, u8>,
 }
 
@@ -41,7 +42,7 @@ fn until_saved(app: &mut App) {
 }
 
 #[test]
-fn an_address_that_is_none_is_told_and_the_app_works_on_its_own() {
+fn an_invalid_deployment_url_is_reported_and_the_app_works_offline() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let mut board = app(&store, |plugin| plugin.deployment("nowhere at all"));
@@ -51,16 +52,16 @@ fn an_address_that_is_none_is_told_and_the_app_works_on_its_own() {
     until_saved(&mut board);
     drop(board);
     let mut again = app(&store, |plugin| plugin);
-    until_it("what was stored", &mut again, |app| texts(app) == ["made here"]);
+    until_it("the stored documents are shown", &mut again, |app| texts(app) == ["made here"]);
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_named_and_left_as_it_is() {
+fn a_store_of_a_newer_format_is_reported_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let mut board = app(&store, |plugin| plugin);
     write(&mut board, "a", "kept");
-    // Not before it is captured.
+    // Before the edit is captured.
     board.update();
     until_saved(&mut board);
     drop(board);
@@ -80,13 +81,13 @@ fn a_store_of_a_newer_format_is_named_and_left_as_it_is() {
     assert!(!status(&older).is_saved());
     assert_eq!(format(Some(ours)), 99);
 
-    // It is tried again: once the file can be read, everything is there.
+    // The store is opened again later. Once the file can be read, the app has everything.
     until_it("both", &mut older, |app| texts(app).len() == 2);
     until_saved(&mut older);
 }
 
 #[test]
-fn a_value_that_cannot_be_written_is_told_with_its_document_and_the_others_go_on() {
+fn a_value_that_cannot_be_written_is_reported_with_its_document_and_the_others_are_saved() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let mut board = app(&store, |plugin| plugin);
@@ -108,7 +109,7 @@ fn a_value_that_cannot_be_written_is_told_with_its_document_and_the_others_go_on
     drop(board);
 
     let mut again = app(&store, |plugin| plugin);
-    until_it("what was stored", &mut again, |app| texts(app).len() == 2);
+    until_it("the stored documents are shown", &mut again, |app| texts(app).len() == 2);
     let world = again.world_mut();
     let stored: BTreeMap<_, _> = world
         .query::<(&Task, &DocumentId)>()
@@ -130,13 +131,13 @@ fn edit(app: &mut App, id: &str, text: &str) {
     app.update();
 }
 
-/// Has the store's disk be full, as SQLite tells it, for whoever adds a change.
+/// Makes the store's disk full for every write of a change, with the error that SQLite reports.
 const FULL: &str = "CREATE TABLE planted (id INTEGER PRIMARY KEY AUTOINCREMENT);
     INSERT INTO planted VALUES (9223372036854775807);
     CREATE TRIGGER planted_full BEFORE INSERT ON chunk BEGIN INSERT INTO planted VALUES (NULL); END";
 
 #[test]
-fn on_a_full_disk_edits_wait_and_are_saved_when_there_is_room() {
+fn edits_wait_while_the_disk_is_full_and_are_saved_when_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let mut board = app(&store, |plugin| plugin);
@@ -155,14 +156,14 @@ fn on_a_full_disk_edits_wait_and_are_saved_when_there_is_room() {
     assert_eq!(whole::failures(&board).len(), 1, "it is told once");
     drop(board);
     let mut again = app(&store, |plugin| plugin);
-    until_it("what was stored", &mut again, |app| texts(app).len() == 2);
+    until_it("the stored documents are shown", &mut again, |app| texts(app).len() == 2);
     let mut stored = texts(&mut again);
     stored.sort();
     assert_eq!(stored, ["and once more", "on a full disk"]);
 }
 
 #[test]
-fn a_change_that_the_store_never_takes_is_not_called_saved_and_comes_back_from_the_deployment() {
+fn a_change_that_the_store_refuses_does_not_count_as_saved_and_is_pulled_again_later() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let backend = Backend::start(BackendConfig::new()).unwrap();
@@ -194,7 +195,7 @@ fn a_change_that_the_store_never_takes_is_not_called_saved_and_comes_back_from_t
 
     shell(&store, "DROP TRIGGER planted");
     let mut offline = app(&store, |plugin| plugin.deployment(backend.url()).offline());
-    until_it("what was stored", &mut offline, |app| texts(app).len() == 2);
+    until_it("the stored documents are shown", &mut offline, |app| texts(app).len() == 2);
     let mut stored = texts(&mut offline);
     stored.sort();
     assert_eq!(stored, ["after", "before"]);
@@ -208,7 +209,7 @@ fn a_change_that_the_store_never_takes_is_not_called_saved_and_comes_back_from_t
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_why_there_is_no_connection() {
+fn a_store_that_cannot_be_opened_is_the_reported_reason_for_being_offline() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let backend = Backend::start(BackendConfig::new()).unwrap();
@@ -223,7 +224,7 @@ fn a_store_that_cannot_be_opened_is_why_there_is_no_connection() {
 }
 
 #[test]
-fn an_app_without_a_place_for_its_store_says_so_for_as_long_as_it_runs() {
+fn an_app_without_a_path_for_its_store_reports_this_as_long_as_it_runs() {
     let mut lost = whole::app(|app| {
         let name = "no/name/of/a/folder";
         app.add_plugins(ReplicatePlugin::new(name).deployment("http://127.0.0.1:1")).replicate::<Task>("tasks");

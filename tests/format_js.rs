@@ -1,4 +1,5 @@
-//! Documents that Automerge's JavaScript library wrote (`tests/fixtures/automerge-js/generate.mjs`), in a Rust app.
+//! Reads documents that Automerge's JavaScript library wrote (`tests/fixtures/automerge-js/generate.mjs`) in a Rust
+//! app.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ fn load(bytes: &[u8]) -> AutoCommit {
     AutoCommit::load(bytes).unwrap()
 }
 
-/// Edits a document as an app does: `change` is all it does to its component.
+/// Edits a document as an app does. `change` is everything that the app does to its component.
 fn edit<T: Serialize + for<'de> Deserialize<'de>>(
     document: &mut AutoCommit,
     change: impl FnOnce(&mut T),
@@ -113,10 +114,10 @@ fn everything() -> Card {
 }
 
 #[test]
-fn a_web_apps_document_is_a_component() {
+fn a_document_of_a_web_app_is_read_as_a_component() {
     let root = format::read(&load(EVERYTHING));
     assert_eq!(format::from_document::<Card>(&root).unwrap(), everything());
-    // And of the kinds that it wrote.
+    // The values also have the kinds that the web app wrote.
     for (key, kind) in [
         ("title", "Text("),
         ("owner", "Scalar("),
@@ -134,7 +135,7 @@ fn a_web_apps_document_is_a_component() {
 }
 
 #[test]
-fn taking_it_and_giving_it_back_writes_nothing() {
+fn writing_the_component_that_was_read_changes_nothing() {
     for bytes in [EVERYTHING, SPARSE] {
         let mut document = load(bytes);
         let heads = document.get_heads();
@@ -172,7 +173,7 @@ fn an_edit_writes_its_field_and_keeps_the_rest() {
     expected.shape = Some(Shape::Square { side: 1.0 });
     expected.owner = None;
     assert_eq!(format::from_document::<Card>(&after).unwrap(), expected);
-    // What this version of the app does not know is as it was.
+    // Fields that this version of the app does not know are unchanged.
     assert!(before.get("added").is_some());
     for (key, value) in before.as_map().unwrap() {
         if !set.contains(&key.as_str()) {
@@ -182,19 +183,19 @@ fn an_edit_writes_its_field_and_keeps_the_rest() {
 }
 
 #[test]
-fn missing_keys_are_none_or_the_default() {
+fn missing_keys_are_read_as_none_or_the_default() {
     let mut document = load(SPARSE);
     let card: Card = format::from_document(&format::read(&document)).unwrap();
     assert_eq!(card.title, "Sparse");
     assert_eq!((card.owner, card.votes, card.labels), (None, Counter(0), vec![]));
-    // Only what changes is written.
+    // The edit writes only the changed field.
     edit::<Card>(&mut document, |card| card.labels.push("new".into()));
     let keys: Vec<String> = format::read(&document).as_map().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["id", "labels", "title"]);
 }
 
 #[test]
-fn concurrent_edits_of_web_apps_are_merged_or_a_conflict() {
+fn concurrent_edits_of_web_apps_merge_or_make_a_conflict() {
     let document = load(CONFLICT);
     let root = format::read(&document);
     assert_eq!(root.get("title"), Some(&Value::Text("our plans".into())));
@@ -206,7 +207,7 @@ fn concurrent_edits_of_web_apps_are_merged_or_a_conflict() {
 }
 
 #[test]
-fn setting_a_conflicting_field_settles_it() {
+fn setting_a_conflicting_field_resolves_the_conflict() {
     #[derive(Serialize, Deserialize)]
     struct Sized {
         size: u8,
@@ -217,13 +218,13 @@ fn setting_a_conflicting_field_settles_it() {
 }
 
 #[test]
-fn a_tombstone_of_a_web_app_is_one() {
+fn a_tombstone_of_a_web_app_is_a_tombstone() {
     assert!(format::read(&load(DELETED)).is_deleted());
     assert!(!format::read(&load(SPARSE)).is_deleted());
 }
 
 #[test]
-fn a_document_that_does_not_fit_is_an_error_that_names_the_field() {
+fn the_error_for_a_document_that_does_not_fit_names_the_field() {
     #[derive(Deserialize, Debug)]
     struct Other {
         #[allow(dead_code)]

@@ -1,4 +1,5 @@
-//! What an app logs: everything that happens, and no token. By itself, because it listens to all of a process.
+//! The log of an app contains all events and no token. This test has its own program because it captures the log of the
+//! whole process.
 
 use std::{
     io::Write,
@@ -15,7 +16,7 @@ use bevy_convex_replicate::{
 };
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any step takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Component, Serialize, Deserialize, Clone)]
@@ -23,7 +24,7 @@ struct Task {
     text: String,
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -55,15 +56,19 @@ fn count(mut refused: ResMut<Refused>, mut failures: MessageReader<SyncFailed>) 
 fn until(what: &str, app: &mut App, condition: impl Fn(&App) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition(app) {
-        assert!(Instant::now() < deadline, "in vain: {what}; {:?}", app.world().resource::<SyncStatus>());
+        assert!(
+            Instant::now() < deadline,
+            "timed out waiting until {what}; {:?}",
+            app.world().resource::<SyncStatus>()
+        );
         app.update();
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn no_token_is_logged_whether_it_is_taken_refused_or_expires() {
-    // Words that are in nothing else.
+fn no_token_is_logged_when_it_is_accepted_refused_or_expires() {
+    // Words that occur nowhere else.
     const TOKENS: [&str; 4] = ["first-aardvark", "second-badger", "third-capybara", "fourth-dromedary"];
     let (ours, all, unfiltered) = (Log::default(), Log::default(), Log::default());
     let (own, filtered, everything) = (ours.clone(), all.clone(), unfiltered.clone());
@@ -108,25 +113,25 @@ fn no_token_is_logged_whether_it_is_taken_refused_or_expires() {
     };
 
     insert(&mut app);
-    until("it is taken", &mut app, has(1));
-    // It expires, and the callback has the next.
+    until("the token is accepted", &mut app, has(1));
+    // The token expires, and the callback has the next one.
     *token.lock().unwrap() = TOKENS[1];
     backend.replace_token(TOKENS[1]).unwrap();
     insert(&mut app);
     until("it is refreshed", &mut app, has(2));
-    // It expires, and the callback has one that is refused.
+    // The token expires, and the callback has one that the backend refuses.
     *token.lock().unwrap() = TOKENS[2];
     backend.replace_token(TOKENS[3]).unwrap();
     insert(&mut app);
-    until("the refusal is told", &mut app, |app| app.world().resource::<Refused>().0 > 0);
+    until("the refusal is reported", &mut app, |app| app.world().resource::<Refused>().0 > 0);
     *token.lock().unwrap() = TOKENS[3];
-    until("it is taken again", &mut app, has(3));
+    until("a token is accepted again", &mut app, has(3));
     drop(app);
     backend.stop();
 
     let (ours, all) = (ours.text(), all.text());
     assert!(all.len() >= ours.len() && ours.contains("TRACE") | ours.contains("DEBUG"), "{ours}");
-    assert!(unfiltered.text().contains(TOKENS[0]), "the filter is not needed any more: nobody logs tokens");
+    assert!(unfiltered.text().contains(TOKENS[0]), "the filter is not needed any more: no crate logs tokens");
     for (name, log) in [("this library", &ours), ("everything else", &all)] {
         for token in TOKENS {
             let line = log.lines().find(|line| line.contains(token));

@@ -1,4 +1,4 @@
-//! Stores and logs that an older version has written open, and their documents mean what they meant.
+//! Stores and logs that an older version wrote can be opened, and their documents keep their meaning.
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
@@ -54,7 +54,7 @@ fn step(id: &str) -> Step {
     Step { id: id.into(), text: id.into() }
 }
 
-/// The files in a folder of their own, since an open store is written to.
+/// A copy of the files in a new folder, because an open store is written to.
 fn copied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("backend")).unwrap();
@@ -100,7 +100,7 @@ fn plain() -> Thing {
 }
 
 #[test]
-fn a_store_and_a_log_of_format_2_open_and_go_on_together() {
+fn a_store_and_a_log_of_format_2_open_and_synchronise() {
     let folder = copied();
     let backend = Backend::start(BackendConfig::new().data(folder.path().join("backend"))).unwrap();
     let plugin = |name: &str| {
@@ -121,7 +121,7 @@ fn a_store_and_a_log_of_format_2_open_and_go_on_together() {
     assert!([Shape::Line(1), Shape::Pair(1, 2)].contains(&merged.shape), "{:?}", merged.shape);
     assert_eq!(thing(&mut other, "merged"), Some(merged.clone()));
     assert_eq!(thing(&mut fresh, "merged"), Some(merged.clone()));
-    // An item that two moved at once is there once.
+    // An item that two apps moved at the same time is in the list once.
     let moved = thing(&mut one, "moved").unwrap();
     let mut ids: Vec<_> = moved.steps.iter().map(|step| step.id.as_str()).collect();
     ids.sort_unstable();
@@ -142,7 +142,7 @@ fn a_store_and_a_log_of_format_2_open_and_go_on_together() {
         tagged: Tagged::Auto { low: 1, high: 2 },
         ..merged
     };
-    until("both edits are everywhere", &mut [&mut one, &mut other, &mut fresh], |apps| {
+    until("all apps have both edits", &mut [&mut one, &mut other, &mut fresh], |apps| {
         let has = |app: &mut App| {
             let moved = thing(app, "moved").is_some_and(|thing| thing.steps.len() == 4);
             moved && thing(app, "merged").as_ref() == Some(&expected)
@@ -155,7 +155,7 @@ fn a_store_and_a_log_of_format_2_open_and_go_on_together() {
 fn a_store_of_format_2_opens_without_a_connection() {
     let folder = copied();
     let mut one = app(ReplicatePlugin::new("sample").store(folder.path().join("store.sqlite")));
-    until_it("the documents are there", &mut one, |app| thing(app, "moved").is_some());
+    until_it("the document is shown", &mut one, |app| thing(app, "moved").is_some());
     assert_eq!(thing(&mut one, "plain"), Some(plain()));
     assert_eq!(failures(&one), []);
 }

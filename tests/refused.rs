@@ -1,5 +1,5 @@
-//! What cannot be kept, sent or read back is refused at the edit, with the document; the next good edit goes out by
-//! itself. One document's trouble is its own.
+//! An edit that cannot be kept, sent or read back is refused at once, with its document, and the next valid edit is
+//! sent without further action. A failure of one document affects only that document.
 #![cfg(all(feature = "bevy", feature = "backend"))]
 
 mod whole;
@@ -16,7 +16,7 @@ use bevy_convex_replicate::{
 use serde::{Deserializer, Serializer, de, ser};
 use whole::{failures, is_quiet, status, until, until_it};
 
-/// A note of an app without faults. Its documents are read by [`Moody`] as well.
+/// A note of an app without faults. [`Moody`] reads its documents too.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Note {
     text: String,
@@ -94,7 +94,7 @@ fn all<const N: usize>(texts: [(&str, &str); N]) -> BTreeMap<String, String> {
     texts.map(|(id, text)| (id.to_owned(), text.to_owned())).into()
 }
 
-/// Runs an app until it was told of so many failures; gives the last.
+/// Runs an app until it has received this many failures, and returns the last one.
 #[track_caller]
 fn told(app: &mut App, number: usize) -> Failure {
     until_it("the failures", app, |app| failures(app).len() >= number);
@@ -103,7 +103,7 @@ fn told(app: &mut App, number: usize) -> Failure {
 }
 
 #[test]
-fn what_a_type_cannot_write_or_read_back_is_refused_at_the_edit_and_the_next_good_one_goes_out() {
+fn an_edit_that_its_type_cannot_write_or_read_back_is_refused_and_the_next_valid_edit_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();
     let store = folder.path().join("one");
@@ -113,7 +113,7 @@ fn what_a_type_cannot_write_or_read_back_is_refused_at_the_edit_and_the_next_goo
         one.world_mut().spawn((Moody { text: "start".into() }, DocumentId::new(id)));
     }
     let start = all([("a", "start"), ("b", "start")]);
-    until("both have them", &mut [&mut one, &mut two], |apps| (notes(apps[1]) == start).then_some(()));
+    until("both apps have the notes", &mut [&mut one, &mut two], |apps| (notes(apps[1]) == start).then_some(()));
 
     for (number, bad) in ["write panics", "write fails", "read panics", "read fails"].into_iter().enumerate() {
         edit::<Moody>(&mut one, "a", |note| note.text = bad.into());
@@ -125,7 +125,7 @@ fn what_a_type_cannot_write_or_read_back_is_refused_at_the_edit_and_the_next_goo
         let (good, other) = (format!("good after {bad}"), format!("after {bad}"));
         edit::<Moody>(&mut one, "a", |note| note.text = good.clone());
         let expected = all([("a", &*good), ("b", &*other)]);
-        until("the good ones arrive", &mut [&mut one, &mut two], |apps| {
+        until("the valid edits arrive", &mut [&mut one, &mut two], |apps| {
             (notes(apps[1]) == expected && is_quiet(apps[0])).then_some(())
         });
         assert_eq!(texts(&mut one), expected);
@@ -138,7 +138,7 @@ fn what_a_type_cannot_write_or_read_back_is_refused_at_the_edit_and_the_next_goo
 }
 
 #[test]
-fn a_document_that_a_type_panics_on_is_told_and_kept_and_the_others_are_shown() {
+fn a_document_on_which_its_type_panics_is_reported_and_kept_and_the_others_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();
     let store = folder.path().join("one");
@@ -150,7 +150,7 @@ fn a_document_that_a_type_panics_on_is_told_and_kept_and_the_others_are_shown() 
     writer.update();
     until_it("they are saved", &mut writer, |app| status(app).is_saved());
     drop(writer);
-    // From the store, twice, and from the deployment.
+    // The document is read from the store twice, and from the deployment.
     for start in 0..3 {
         let store = if start < 2 { store.clone() } else { folder.path().join("two") };
         let mut reader = moody(&store, |plugin| plugin.deployment(backend.url()));
@@ -172,7 +172,7 @@ fn a_document_that_a_type_panics_on_is_told_and_kept_and_the_others_are_shown() 
 }
 
 #[test]
-fn a_counter_at_the_end_of_its_range_is_refused_with_its_place() {
+fn a_counter_beyond_its_range_is_refused_with_its_place() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Score {
         points: BTreeMap<String, Counter>,
@@ -195,17 +195,17 @@ fn a_counter_at_the_end_of_its_range_is_refused_with_its_place() {
     });
     let failure = told(&mut one, 1);
     assert_eq!(failure.kind, FailureKind::Unwritable);
-    assert!(failure.message.contains("points.ada: a counter counts from"), "{failure}");
+    assert!(failure.message.contains("points.ada: a counter ranges from"), "{failure}");
     edit::<Score>(&mut one, "a", |score| {
         *score.points.get_mut("ada").unwrap() = Counter(limits::COUNTER as i64);
         score.rounds = 1;
     });
-    until_it("the good one is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 1);
+    until_it("the valid edit is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 1);
     assert_eq!(failures(&one).len(), 1);
 }
 
 #[test]
-fn a_field_that_is_the_documents_own_is_refused_wherever_it_comes_from() {
+fn an_edit_of_a_reserved_field_is_refused_for_every_kind_of_type() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     #[serde(tag = "kind")]
     enum Shape {
@@ -243,7 +243,7 @@ fn a_field_that_is_the_documents_own_is_refused_wherever_it_comes_from() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_refused_and_the_next_edit_is_kept() {
+fn an_edit_that_is_nested_too_deeply_is_refused_and_the_next_edit_is_kept() {
     #[derive(Component, Serialize, Deserialize, Clone, Default)]
     struct Nest {
         inner: Option<Box<Nest>>,
@@ -270,7 +270,7 @@ fn what_is_nested_too_deep_is_refused_and_the_next_edit_is_kept() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_at_the_edit_and_what_follows_is_sent_without_a_retry() {
+fn an_edit_that_is_too_large_is_refused_and_later_edits_are_sent_without_a_retry() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Picture {
         name: String,
@@ -293,8 +293,8 @@ fn what_is_too_large_is_refused_at_the_edit_and_what_follows_is_sent_without_a_r
     assert!(failure.message.contains("make it in several edits"), "{failure}");
     edit::<Picture>(&mut one, "a", |picture| picture.data = Bytes(vec![7; 1_000]));
     until_it("the smaller one is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 1);
-    // A deployment may refuse this one for the name of the tag. When the cause is gone, nobody has to ask for it to be
-    // sent.
+    // A deployment may refuse this edit because of the tag's name. The next valid edit is sent although no one asks for
+    // it.
     edit::<Picture>(&mut one, "a", |picture| {
         picture.tags.insert("👍".into(), true);
     });
@@ -303,12 +303,12 @@ fn what_is_too_large_is_refused_at_the_edit_and_what_follows_is_sent_without_a_r
         picture.name = "b".into();
         picture.tags.clear();
     });
-    until_it("the good one is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 3);
+    until_it("the valid edit is sent", &mut one, |app| is_quiet(app) && backend.stats().changes == made + 3);
 }
 
 #[test]
-fn a_type_that_panics_when_it_is_registered_is_used_all_the_same() {
-    /// Does not expect that there is no value.
+fn a_type_that_panics_when_it_is_registered_can_still_be_used() {
+    /// A type that fails if it is deserialized without a value.
     #[derive(Component, Serialize, Clone)]
     struct Hasty {
         text: String,
@@ -335,7 +335,7 @@ fn a_type_that_panics_when_it_is_registered_is_used_all_the_same() {
 }
 
 #[test]
-fn a_number_that_no_document_holds_is_refused_with_its_place() {
+fn a_number_that_no_document_can_hold_is_refused_with_its_place() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Big {
         numbers: Vec<u128>,
@@ -357,7 +357,7 @@ fn a_number_that_no_document_holds_is_refused_with_its_place() {
     edit::<Big>(&mut one, "a", |big| big.numbers.push(u128::MAX));
     let failure = told(&mut one, 1);
     assert!(failure.message.contains("numbers[2]"), "{failure}");
-    // It is not written when it is empty, and cannot be read when it is not there.
+    // The type omits the field while it is empty, and cannot read a document without the field.
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name.clear());
     let failure = told(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("b")));
@@ -368,7 +368,7 @@ fn a_number_that_no_document_holds_is_refused_with_its_place() {
 }
 
 #[test]
-fn what_was_refused_again_and_again_is_sent_by_itself_when_it_is_good() {
+fn an_edit_after_repeated_refusals_is_sent_without_further_action() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Tagged {
         tags: BTreeMap<String, u32>,
@@ -381,7 +381,7 @@ fn what_was_refused_again_and_again_is_sent_by_itself_when_it_is_good() {
     let mut one = app(&folder.path().join("one"), |plugin| plugin.deployment(backend.url()), open);
     one.world_mut().spawn((Tagged { tags: BTreeMap::new() }, DocumentId::new("a")));
     until_it("it is sent", &mut one, |app| is_quiet(app) && backend.stats().documents == 1);
-    // In every frame, as long as a deployment that minds such a name would have to refuse it more than once.
+    // The app makes this edit in every frame; a deployment that refuses the name would refuse it more than once.
     for count in 0..200 {
         edit::<Tagged>(&mut one, "a", |tagged| {
             tagged.tags.insert("_mine".into(), count);
@@ -390,14 +390,14 @@ fn what_was_refused_again_and_again_is_sent_by_itself_when_it_is_good() {
     }
     assert!(failures(&one).len() <= 1, "{:?}", failures(&one));
     edit::<Tagged>(&mut one, "a", |tagged| tagged.tags = BTreeMap::from([("mine".into(), 1)]));
-    until_it("the good one is sent", &mut one, |app| is_quiet(app));
+    until_it("the valid edit is sent", &mut one, |app| is_quiet(app));
     let row = backend.rows("tagged").remove(0).1;
     let convex::Value::Object(row) = row else { panic!("a row is an object: {row:?}") };
     assert_eq!(row["tags"], convex::Value::Object(BTreeMap::from([("mine".into(), 1.0.into())])));
 }
 
 #[test]
-fn a_component_that_is_touched_is_no_change() {
+fn touching_a_component_is_not_a_change() {
     #[derive(Resource, Default)]
     struct Told(Vec<(ChangeKind, Origin)>);
     let folder = tempfile::tempdir().unwrap();
@@ -420,7 +420,7 @@ fn a_component_that_is_touched_is_no_change() {
     }
     until_it("all is saved", &mut one, |app| status(app).is_saved());
     edit::<Note>(&mut one, "a", |note| note.text = "two".into());
-    until_it("the change is told", &mut one, |app| {
+    until_it("the change is reported", &mut one, |app| {
         app.world().resource::<Told>().0.last() == Some(&(ChangeKind::Updated, Origin::Local))
     });
     let told = &one.world().resource::<Told>().0;

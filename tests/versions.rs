@@ -1,5 +1,5 @@
-//! Whole apps of two versions, with real stores and a real backend: what an older one makes of a newer one's documents,
-//! and what it does to them.
+//! Complete apps of two versions, with real stores and a real backend: how an older version reads the documents of a
+//! newer one, and which changes it makes to them.
 
 use bevy::{ecs::system::RunSystemOnce, prelude::*};
 use bevy_convex_replicate::{
@@ -28,13 +28,13 @@ enum Theme {
     Sepia,
 }
 
-/// An older version, which knows no sepia.
+/// An older version, which does not know sepia.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct OlderSettings {
     theme: OlderTheme,
     volume: u8,
     title: String,
-    /// Not in the document.
+    /// Not stored in the document.
     #[serde(skip)]
     is_open: bool,
 }
@@ -103,24 +103,26 @@ fn edit<T: Component<Mutability = bevy::ecs::component::Mutable>>(app: &mut App,
 }
 
 #[test]
-fn an_older_app_that_ensures_its_defaults_and_edits_a_field_changes_that_field_alone() {
+fn an_older_app_that_ensures_its_defaults_and_edits_a_field_changes_only_that_field() {
     let place = Place::new();
     let mut owner = place.newer("owner");
     ensure(&mut owner, settings());
-    until_it("the settings are there", &mut owner, |app| shown::<Settings>(app).is_some());
+    until_it("the settings are shown", &mut owner, |app| shown::<Settings>(app).is_some());
     edit::<Settings>(&mut owner, |settings| {
         settings.theme = Theme::Sepia;
         settings.volume = 9;
     });
-    until_it("they are sent", &mut owner, |app| is_quiet(app));
+    until_it("the settings are sent", &mut owner, |app| is_quiet(app));
 
-    // Before it has seen anything.
+    // Before the older app has received the document.
     let mut old = place.older("old");
     ensure(&mut old, older());
-    until("the older app is told", &mut [&mut owner, &mut old], |apps| {
+    until("the older app reports the misfit", &mut [&mut owner, &mut old], |apps| {
         failed(apps[1], FailureKind::Misfit).is_some().then_some(())
     });
-    until_it("it is flagged", &mut old, |app| app.world_mut().query::<&Misfit>().iter(app.world()).count() == 1);
+    until_it("the entity has the component Misfit", &mut old, |app| {
+        app.world_mut().query::<&Misfit>().iter(app.world()).count() == 1
+    });
     assert_eq!(shown::<OlderSettings>(&mut old), Some(older()));
     edit::<OlderSettings>(&mut old, |settings| settings.title.push('!'));
     until("the edit arrives", &mut [&mut owner, &mut old], |apps| {
@@ -129,21 +131,23 @@ fn an_older_app_that_ensures_its_defaults_and_edits_a_field_changes_that_field_a
     let expected = Settings { theme: Theme::Sepia, volume: 9, title: "Settings!".into() };
     assert_eq!(shown::<Settings>(&mut owner), Some(expected.clone()));
 
-    // The older app starts again, and has nothing to show.
+    // The older app starts again, and has no value to show.
     until_it("all is saved and sent", &mut old, |app| is_quiet(app));
     drop(old);
     let mut old = place.older("old");
-    until_it("the older app is told again", &mut old, |app| failed(app, FailureKind::Misfit).is_some());
+    until_it("the older app reports the misfit again", &mut old, |app| failed(app, FailureKind::Misfit).is_some());
     assert_eq!(shown::<OlderSettings>(&mut old), None);
     old.world_mut().spawn((older(), id()));
-    until_it("it is flagged", &mut old, |app| app.world_mut().query::<&Misfit>().iter(app.world()).count() == 1);
+    until_it("the entity has the component Misfit", &mut old, |app| {
+        app.world_mut().query::<&Misfit>().iter(app.world()).count() == 1
+    });
     edit::<OlderSettings>(&mut old, |settings| settings.volume = 1);
     until("the edit arrives", &mut [&mut owner, &mut old], |apps| {
         (shown::<Settings>(apps[0])?.volume == 1).then_some(())
     });
     assert_eq!(shown::<Settings>(&mut owner), Some(Settings { volume: 1, ..expected }));
 
-    // It fits again.
+    // The document fits again.
     edit::<Settings>(&mut owner, |settings| settings.theme = Theme::Dark);
     until("the older app shows it", &mut [&mut owner, &mut old], |apps| {
         (shown::<OlderSettings>(apps[1])?.theme == OlderTheme::Dark).then_some(())
@@ -152,7 +156,7 @@ fn an_older_app_that_ensures_its_defaults_and_edits_a_field_changes_that_field_a
 }
 
 #[test]
-fn what_is_not_in_the_document_stays_when_a_version_arrives() {
+fn skipped_fields_keep_their_value_when_a_version_arrives() {
     let place = Place::new();
     let (mut one, mut other) = (place.newer("one"), place.older("other"));
     ensure(&mut one, settings());
@@ -166,7 +170,7 @@ fn what_is_not_in_the_document_stays_when_a_version_arrives() {
 }
 
 #[test]
-fn documents_of_an_older_version_are_converted_when_they_are_read_and_both_go_on() {
+fn documents_of_an_older_version_are_converted_when_read_and_both_versions_continue() {
     #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Old {
         size: u32,
@@ -205,7 +209,7 @@ fn documents_of_an_older_version_are_converted_when_they_are_read_and_both_go_on
     assert_eq!(shown::<Old>(&mut old), Some(Old { size: 3, name: "n!".into() }));
 }
 
-/// When a fresh device makes its defaults.
+/// The moment at which a fresh device makes its defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Occasion {
     Startup,
@@ -214,14 +218,14 @@ enum Occasion {
 }
 
 #[test]
-fn a_fresh_device_that_spawns_its_defaults_changes_nothing_whenever_it_does() {
+fn a_fresh_device_that_spawns_its_defaults_at_any_time_changes_nothing() {
     let place = Place::new();
     let mut owner = place.newer("owner");
     owner.world_mut().spawn((settings(), id()));
     owner.update();
     let edited = Settings { theme: Theme::Dark, volume: 9, title: "My settings".into() };
     edit::<Settings>(&mut owner, |settings| *settings = edited.clone());
-    until_it("they are sent", &mut owner, |app| is_quiet(app));
+    until_it("the settings are sent", &mut owner, |app| is_quiet(app));
 
     for when in [Occasion::Startup, Occasion::StoreRead, Occasion::Live] {
         for round in 0..3 {
@@ -229,7 +233,7 @@ fn a_fresh_device_that_spawns_its_defaults_changes_nothing_whenever_it_does() {
             let spawn = |mut commands: Commands| {
                 commands.spawn((settings(), id()));
             };
-            // An app that looks whether they are there, and makes them if not.
+            // An app that checks whether the settings exist, and makes them if not.
             let is_missing = |all: Query<&Settings>| all.is_empty();
             match when {
                 Occasion::Startup => device.add_systems(Startup, spawn),

@@ -1,4 +1,4 @@
-//! Clients that do what apps do.
+//! Clients that behave as apps do.
 
 use std::{
     collections::HashSet,
@@ -19,10 +19,10 @@ use crate::{
     peer::{self, Peer},
 };
 
-/// Pushes after which a client subscribes anew from where it is, as the library's own does.
+/// The number of pushes after which a client subscribes again from its checkpoint, as the library's client does.
 const ADVANCE: usize = 16;
 
-/// Which part of the run it is. What is waited between the others is not counted.
+/// The phase of the run. Waiting times between the counted phases are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Between,
@@ -32,7 +32,7 @@ pub enum Phase {
 
 const PHASES: [Phase; 3] = [Phase::Between, Phase::Quiet, Phase::Loaded];
 
-/// What all clients know.
+/// The state that all clients share.
 pub struct Stage {
     pub address: String,
     phase: AtomicUsize,
@@ -53,22 +53,22 @@ impl Stage {
     }
 }
 
-/// How long a push took.
+/// The times of one push.
 pub struct Waited {
     pub phase: Phase,
     pub answered: Duration,
-    /// Until it came back as news.
+    /// Until the client's own subscription returned the change.
     pub seen: Duration,
 }
 
-/// What a client has pushed, all of it acknowledged.
+/// The changes that a client has pushed, all of them acknowledged.
 pub struct Pushed {
     pub scope: String,
     pub changes: HashSet<ChangeHash>,
     pub waited: Vec<Waited>,
 }
 
-/// Pushes about once a second until it is over, and waits for each answer and for its own news.
+/// Pushes about once a second until the run is over, and waits for each answer and for its own change.
 pub async fn run(stage: Arc<Stage>, number: usize) -> Result<Pushed, Failure> {
     let mut random = SmallRng::seed_from_u64(number as u64);
     let mut peer = Peer::connect(&stage.address).await?;
@@ -116,7 +116,7 @@ pub async fn run(stage: Arc<Stage>, number: usize) -> Result<Pushed, Failure> {
     Ok(pushed)
 }
 
-/// How many of the changes a backend does not give to one who reads a scope from its start.
+/// How many of the changes the backend does not return to a client that reads a scope from its start.
 pub async fn lost(address: &str, scope: &str, mut changes: HashSet<ChangeHash>) -> Result<usize, Failure> {
     let mut peer = Peer::connect(address).await?;
     let mut document = AutoCommit::new();

@@ -1,4 +1,4 @@
-//! Clients that are up to no good.
+//! Hostile clients.
 
 use std::{
     io::Read,
@@ -21,21 +21,21 @@ use crate::{
     peer::{self, Peer},
 };
 
-/// Bytes of each large push's change, and again of its field.
+/// Bytes of each large push's change. Its field has as many again.
 const LARGE: usize = 200_000;
 /// More than a frame may hold.
 const OVERSIZED: usize = 17 * 1024 * 1024;
-/// How long one waits before it comes back after it was ended.
+/// How long a client waits before it connects again after the backend ended its connection.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longer than any run.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// In turn, each hostile client is one of these.
+/// The kinds of hostile clients. The clients take these kinds in turn.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Subscribes to what everyone does, and reads nothing.
+    /// Subscribes to the changes of all clients, and reads nothing.
     SlowReader,
-    /// Sends messages that mean nothing as fast as they are taken.
+    /// Sends messages without meaning as fast as the backend takes them.
     Messages,
     /// The same with small pushes.
     Pushes,
@@ -43,15 +43,15 @@ enum Kind {
     LargePushes,
     /// Sends frames that are too large.
     Oversized,
-    /// Subscribes to what everyone does, and is gone without a word.
+    /// Subscribes to the changes of all clients, and disappears without closing its connection.
     HalfOpen,
 }
 
 const KINDS: [Kind; 6] =
     [Kind::SlowReader, Kind::Messages, Kind::Pushes, Kind::LargePushes, Kind::Oversized, Kind::HalfOpen];
 
-/// All hostile clients, in a process of their own: what they do to send so much is their own work, and is not to keep the healthy ones from
-/// reading their clocks.
+/// All hostile clients, in a process of their own, so that the work of sending so much does not delay the clock
+/// readings of the healthy clients.
 pub struct Hostiles(Child);
 
 impl Hostiles {
@@ -65,7 +65,7 @@ impl Hostiles {
         self.0.id()
     }
 
-    /// Stops them, and tells how often the backend ended one of them.
+    /// Stops the clients, and returns how often the backend ended one of their connections.
     pub fn stop(mut self) -> Result<usize, Failure> {
         drop(self.0.stdin.take());
         let mut said = String::new();
@@ -77,13 +77,13 @@ impl Hostiles {
 
 impl Drop for Hostiles {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What that process does: until its input ends.
+/// The main function of that process. It runs until its input ends.
 pub fn process(address: &str, count: usize) -> Result<(), Failure> {
     let ended = Arc::new(AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -139,7 +139,7 @@ async fn run(address: &str, kind: Kind) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes new documents of one change, and reads no answer.
+/// Creates new documents of one change each, and reads no answer.
 async fn push_forever(peer: &mut Peer, document: &mut AutoCommit, fields: serde_json::Value) -> Result<(), Failure> {
     let change = document.get_changes(&[]).pop().ok_or("no change")?;
     loop {
@@ -148,17 +148,17 @@ async fn push_forever(peer: &mut Peer, document: &mut AutoCommit, fields: serde_
     }
 }
 
-/// Leaves the other side with half a connection: the kernel drops every packet that comes for this socket, so that none is acknowledged, and
-/// nothing ends it. So it is with a peer whose machine or network is gone.
+/// Leaves the other side with a half-open connection: the kernel drops every packet for this socket, so that none is
+/// acknowledged, and nothing ends the connection. A peer whose machine or network has failed looks the same.
 #[cfg(target_os = "linux")]
 fn vanish(peer: &Peer) -> Result<(), Failure> {
-    /// BPF for "of this packet keep 0 bytes".
+    /// The BPF program that keeps 0 bytes of each packet.
     const NOTHING: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
     let MaybeTlsStream::Plain(stream) = peer.socket.get_ref() else { return Err("a connection in the clear".into()) };
     Ok(socket2::SockRef::from(stream).attach_filter(&[NOTHING])?)
 }
 
-/// Elsewhere it is only silent: its kernel acknowledges what comes.
+/// On other systems the client is only silent: its kernel acknowledges packets.
 #[cfg(not(target_os = "linux"))]
 fn vanish(_: &Peer) -> Result<(), Failure> {
     Ok(())

@@ -1,17 +1,19 @@
-//! The embedded backend under load: what a healthy client waits, in quiet and beside those who are up to no good.
+//! The embedded backend under load: how long a healthy client waits, with and without hostile clients.
 //!
 //! ```sh
 //! cargo bench --bench load
 //! cargo bench --bench load -- --connections 200 --seconds 60 --rounds 1
 //! ```
 //!
-//! The backend is `replicate-backend`, a process of its own with its data on the disk. Every healthy client has a scope of its own in one collection,
-//! pushes a change about once a second and waits for the answer and for its own news. After a quiet minute a tenth of the connections
-//! turn hostile for another: they stop reading, flood with messages, with small pushes and with large ones, send frames that are too large, or vanish
-//! without a word. In the end the backend is killed and started anew, and every healthy client's scope is read from its start.
+//! The backend is `replicate-backend`, a process of its own with its data on the disk. Every healthy client has a
+//! scope of its own in one collection, pushes a change about once a second and waits for the answer and for its own
+//! change. After a quiet minute, a tenth of the connections is hostile for another minute: they stop reading, flood
+//! with messages, with small pushes and with large ones, send frames that are too large, or disappear without
+//! closing. At the end, the backend is killed and started again, and every healthy client's scope is read from its
+//! start.
 //!
-//! Exits with 1 if healthy clients wait more than twice as long as in quiet, if the backend takes more memory than it may, or if anything is missing
-//! that was acknowledged.
+//! Exits with 1 if healthy clients wait more than twice as long as in the quiet phase, if the backend takes more
+//! memory than its limit, or if an acknowledged change is missing.
 
 mod healthy;
 mod hostile;
@@ -34,33 +36,34 @@ use self::{
     server::{Server, cpu},
 };
 
-/// One connection in so many is hostile.
+/// One connection in this many is hostile.
 const HOSTILE: usize = 10;
-/// How many times as long as in quiet a healthy client may wait.
+/// How many times as long as in the quiet phase a healthy client may wait.
 const MOST_TIMES: f64 = 2.0;
-/// Until everyone is connected, and until what the hostile ones left is done.
+/// Time for all clients to connect, and for the backend to finish the hostile clients' work.
 const SETTLING: Duration = Duration::from_secs(3);
 const MIB: u64 = 1024 * 1024;
-/// Memory that a backend may take for each byte of its data: all of it is in memory, as `docs/backend.md` says.
+/// Memory that a backend may take for each byte of its data, which is all in memory (`docs/backend.md`).
 const MOST_PER_BYTE: u64 = 2;
-/// Memory that it may take beside that for each connection: results that wait for one who does not read, messages that come, documents that are tried.
+/// Additional memory that it may take for each connection: results that wait for a client that does not read,
+/// incoming messages, and documents on which changes are tried.
 const MOST_PER_CONNECTION: u64 = MIB;
 
 #[derive(Parser)]
 struct Args {
-    /// How many connections, hostile ones included.
+    /// The number of connections, including hostile ones.
     #[arg(long, default_value_t = 200)]
     connections: usize,
-    /// How long a quiet phase takes, and a loaded one.
+    /// Seconds of each phase, quiet or loaded.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// How often one follows the other.
+    /// The number of quiet and loaded phases, in turns.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
-    /// Of the process with the hostile clients: where they connect to.
+    /// The address to which the hostile clients connect. Only their process has it.
     #[arg(long, hide = true)]
     hostile: Option<String>,
-    /// What `cargo bench` adds.
+    /// `cargo bench` adds this argument.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -108,12 +111,12 @@ async fn load(args: &Args) -> Result<bool, Failure> {
 
     let waits = is_fast(&pushed);
     let most = MOST_PER_BYTE * data + MOST_PER_CONNECTION * args.connections as u64;
-    // Not every system tells.
+    // Not every system reports it.
     let is_small = memory.is_none_or(|memory| memory <= most);
     let memory = memory.map_or("unknown".to_owned(), |memory| format!("{} MiB", memory / MIB));
     println!("load: memory={memory} of at most {} MiB with {} MiB of data", most / MIB, data / MIB);
     let changes: usize = pushed.iter().map(|pushed| pushed.changes.len()).sum();
-    // Killed, and read from its disk.
+    // The backend is killed, and its data is read from its disk.
     let again = Server::start(folder.path())?;
     let mut lost = 0;
     for Pushed { scope, changes, .. } in pushed {
@@ -142,7 +145,7 @@ async fn phase(args: &Args, stage: &Stage, phase: Phase, server: &Server, hostil
     );
 }
 
-/// Prints what was waited, and tells whether that was at most [`MOST_TIMES`] as long as in quiet.
+/// Prints the waiting times, and returns whether they were at most [`MOST_TIMES`] as long as in the quiet phase.
 fn is_fast(pushed: &[Pushed]) -> bool {
     let figures = |name: &str, of: fn(&Waited) -> Duration| {
         let mut sorted = [Phase::Quiet, Phase::Loaded].map(|phase| {
@@ -168,7 +171,7 @@ fn is_fast(pushed: &[Pushed]) -> bool {
     answered && seen
 }
 
-/// What so large a share of the sorted times is at most.
+/// The time that this share of the sorted times does not exceed.
 fn at(times: &[Duration], share: f64) -> Duration {
     let place = (times.len() as f64 * share) as usize;
     times.get(place.min(times.len().saturating_sub(1))).copied().unwrap_or_default()

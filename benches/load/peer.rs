@@ -1,4 +1,4 @@
-//! One connection that speaks the sync protocol by hand.
+//! One connection that uses the sync protocol without the official client.
 
 use convex::Value;
 use futures::{SinkExt, StreamExt};
@@ -14,7 +14,7 @@ pub struct Peer {
     request: u32,
 }
 
-/// What a subscription gives.
+/// The result of a subscription.
 pub struct Page {
     pub chunks: Vec<Vec<u8>>,
     pub checkpoint: Json,
@@ -58,7 +58,7 @@ impl Peer {
         }
     }
 
-    /// Subscribes from a checkpoint on, in the place of the subscription before.
+    /// Subscribes from a checkpoint on, and ends the previous subscription.
     pub async fn subscribe(&mut self, scope: Option<&str>, checkpoint: &Json) -> Result<(), Failure> {
         let mut arguments = json!({ "checkpoint": checkpoint });
         if let Some(scope) = scope {
@@ -74,7 +74,7 @@ impl Peer {
         self.say(json!({ "type": "ModifyQuerySet", "baseVersion": base, "newVersion": base + 1, "modifications": modifications })).await
     }
 
-    /// Pushes a change, and does not wait for the answer to the number that is returned.
+    /// Pushes a change without waiting for the answer. The answer will have the returned number.
     pub async fn push(
         &mut self,
         collection: &str,
@@ -92,7 +92,7 @@ impl Peer {
         Ok(self.request)
     }
 
-    /// The newest subscription's result, if a message has it.
+    /// The newest subscription's result, if the message contains it.
     pub fn page(&self, message: &Json) -> Result<Option<Page>, Failure> {
         let Some(newest) = self.query_set.checked_sub(1) else { return Ok(None) };
         let ours = |one: &&Json| one["queryId"] == newest && one["value"].is_object();

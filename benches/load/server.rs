@@ -9,10 +9,10 @@ use std::{
 
 use crate::Failure;
 
-/// What `/proc` counts processor time in, per second.
+/// The unit of processor time in `/proc`, per second.
 const TICKS: f64 = 100.0;
 
-/// The process, which is killed with this.
+/// The backend's process. Dropping this kills it.
 pub struct Server {
     child: Child,
     pub address: String,
@@ -20,7 +20,7 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -44,7 +44,7 @@ impl Server {
         self.child.id()
     }
 
-    /// The most resident memory it ever had, in bytes, where the system tells.
+    /// The highest resident memory that the process ever had, in bytes, on systems that report it.
     pub fn most_memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -52,16 +52,16 @@ impl Server {
     }
 }
 
-/// Seconds of processor time that a process has used, where the system tells.
+/// Seconds of processor time that a process has used, on systems that report it.
 pub fn cpu(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before may hold anything.
+    // The program's name before it may contain any characters.
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = [11, 12].into_iter().filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum();
     Some(ticks as f64 / TICKS)
 }
 
-/// The bytes of a folder's files.
+/// The size of a folder's files in bytes.
 pub fn size(folder: &Path) -> std::io::Result<u64> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
 }

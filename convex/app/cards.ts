@@ -1,4 +1,4 @@
-import { defineReplicate } from "../client/index.js";
+import { defineReplicate } from "../src/client/index.js";
 import { components } from "./_generated/api.js";
 import type { DataModel } from "./_generated/dataModel.js";
 

@@ -1,5 +1,5 @@
 import { defineApp } from "convex/server";
-import replicate from "../component/convex.config.js";
+import replicate from "../src/component/convex.config.js";
 
 const app = defineApp();
 app.use(replicate);

@@ -4,7 +4,7 @@
  */
 import { defineSchema } from "convex/server";
 import { v } from "convex/values";
-import { replicatedTable } from "../client/index.js";
+import { replicatedTable } from "../src/client/index.js";
 
 export default defineSchema({
   columns: replicatedTable({

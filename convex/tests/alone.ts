@@ -1,6 +1,6 @@
 import { type GenericMutationCtx, makeFunctionReference } from "convex/server";
-import type { DataModel } from "../component/_generated/dataModel";
-import type { DocumentChanges } from "../component/shapes";
+import type { DataModel } from "../src/component/_generated/dataModel";
+import type { DocumentChanges } from "../src/component/shapes";
 
 /** What `convex-test` has beside its types: a transaction within a component. */
 type Place = {

@@ -1,13 +1,13 @@
 /** A deployment of the test app for one test: its functions, and the component behind them. */
 import { convexTest } from "convex-test";
 import type { GenericDatabaseWriter } from "convex/server";
-import type { DataModel as ComponentModel } from "../component/_generated/dataModel";
-import componentSchema from "../component/schema";
+import type { DataModel as ComponentModel } from "../src/component/_generated/dataModel";
+import componentSchema from "../src/component/schema";
 import { components } from "./app/_generated/api";
 import schema from "./app/schema";
 
 const modules = import.meta.glob("./app/**/*.ts");
-const componentModules = import.meta.glob("../component/**/*.ts");
+const componentModules = import.meta.glob("../src/component/**/*.ts");
 
 export function backend() {
   const test = convexTest({ schema, modules, transactionLimits: true });

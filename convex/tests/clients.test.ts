@@ -1,7 +1,7 @@
 /** The official JavaScript clients against the real functions. */
 import { ConvexHttpClient } from "convex/browser";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { loadCollection } from "../client/ssr";
+import { loadCollection } from "../src/client/ssr";
 import type { Deployment } from "../host/deployment";
 import type { Host } from "../host/server";
 import { api } from "./app/_generated/api";

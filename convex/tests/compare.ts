@@ -12,8 +12,8 @@ import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import componentSchema from "../component/schema";
-import { materialize } from "../component/materialize";
+import componentSchema from "../src/component/schema";
+import { materialize } from "../src/component/materialize";
 import { Deployment, type Outcome } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import schema from "./app/schema";
@@ -367,7 +367,7 @@ const { url, rows } = /^https?:/.test(other)
 const modules = modulesUnder(resolve(import.meta.dirname, "app"));
 const component = {
   schema: componentSchema,
-  modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+  modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
 };
 
 const result = await fc.check(

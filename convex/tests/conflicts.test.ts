@@ -5,8 +5,8 @@
 import * as Automerge from "@automerge/automerge";
 import { compareValues, jsonToConvex, type JSONValue, type Value } from "convex/values";
 import { beforeAll, describe, expect, test } from "vitest";
-import { COUNT_SHARDS } from "../component/limits";
-import componentSchema from "../component/schema";
+import { COUNT_SHARDS } from "../src/component/limits";
+import componentSchema from "../src/component/schema";
 import { api } from "./app/_generated/api";
 import { type Backend, backend, inside } from "./backend";
 import { changes, document, edit, type Fields } from "./documents";

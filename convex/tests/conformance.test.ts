@@ -1,7 +1,7 @@
 import { convexToJson, type Value } from "convex/values";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import componentSchema from "../component/schema";
+import componentSchema from "../src/component/schema";
 import { Deployment } from "../host/deployment";
 import schema from "./app/schema";
 import type { CaseFile } from "./conformance/cases";
@@ -10,7 +10,7 @@ import { runCase } from "./conformance/run";
 
 const directory = new URL("../../tests/conformance/", import.meta.url);
 const modules = import.meta.glob("./app/**/*.ts");
-const componentModules = import.meta.glob("../component/**/*.ts");
+const componentModules = import.meta.glob("../src/component/**/*.ts");
 
 test("the cases are what the generator makes", () => {
   for (const [name, text] of files()) expect(readFileSync(new URL(name, directory), "utf8"), name).toBe(text);

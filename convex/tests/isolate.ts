@@ -119,7 +119,7 @@ export async function isolated(
 ): Promise<Answer> {
   const [module = "", name = ""] = path.split(":");
   if (!MODULES.includes(module)) throw new Error(`the component has no module ${module}`);
-  const code = await bundle(`export * from "./component/${module}";`);
+  const code = await bundle(`export * from "./src/component/${module}";`);
   return await t.runInComponent("replicate", async () => {
     const within = AsyncLocalStorage.snapshot();
     const database = (globalThis as unknown as { Convex: { syscall: Syscall; asyncSyscall: Syscall } })

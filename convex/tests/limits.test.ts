@@ -11,8 +11,8 @@ import {
   DOCUMENT_OPERATIONS,
   LOG_BYTES,
   PUSH_READ_BYTES,
-} from "../component/limits";
-import { insertDocumentHelper } from "../client/index";
+} from "../src/component/limits";
+import { insertDocumentHelper } from "../src/client/index";
 import { api, components, internal } from "./app/_generated/api";
 import { type Backend, backend, compact } from "./backend";
 import { buffer, changes, document, edit, type Fields, save } from "./documents";

@@ -6,7 +6,7 @@ import * as Automerge from "@automerge/automerge";
 import { ConvexClient } from "convex/browser";
 import { resolve } from "node:path";
 import WebSocket from "ws";
-import componentSchema from "../component/schema";
+import componentSchema from "../src/component/schema";
 import { Deployment } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import { Host } from "../host/server";
@@ -24,7 +24,10 @@ const IDLE_MS = 5_000;
 const deployment = new Deployment({
   schema,
   modules: modulesUnder(resolve(import.meta.dirname, "app")),
-  component: { schema: componentSchema, modules: modulesUnder(resolve(import.meta.dirname, "../component")) },
+  component: {
+    schema: componentSchema,
+    modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
+  },
 });
 const host = await Host.listen(deployment);
 
@@ -185,7 +188,7 @@ async function takenBy(path: string, prepare: Worst["prepare"], probing: boolean
     modules: modulesUnder(resolve(import.meta.dirname, "app")),
     component: {
       schema: componentSchema,
-      modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+      modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
     },
   });
   const args = await prepare(async (id, some) => await appendAlone(place, [{ id, changes: some }]));

@@ -1,7 +1,7 @@
 /** Forgetting what was deleted long ago: nobody is left with half, and each call stays within a transaction. */
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test, vi } from "vitest";
-import { CHUNK_BYTES, LOG_ROWS, ORDINAL_STEP } from "../component/limits";
+import { CHUNK_BYTES, LOG_ROWS, ORDINAL_STEP } from "../src/component/limits";
 import { api, components, internal } from "./app/_generated/api";
 import { appendAlone } from "./alone";
 import { type Backend, backend, inside } from "./backend";

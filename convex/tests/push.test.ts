@@ -1,7 +1,7 @@
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { CHUNK_BYTES, WAITING_BYTES } from "../component/limits";
+import { CHUNK_BYTES, WAITING_BYTES } from "../src/component/limits";
 import { api, internal } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
 import { buffer, changes, document, edit, type Fields, save } from "./documents";

@@ -2,7 +2,7 @@
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { CHANGE_BYTES, CHUNK_BYTES } from "../component/limits";
+import { CHANGE_BYTES, CHUNK_BYTES } from "../src/component/limits";
 import { api } from "./app/_generated/api";
 import { type Backend, backend } from "./backend";
 import { buffer, changes, document, edit, type Fields, save } from "./documents";

@@ -7,15 +7,17 @@ import { buffer, changes, document, edit, save } from "./documents";
 
 test("every function of the app and the component bundles without Node", async () => {
   const modules = [
-    "component/log",
-    "component/merge",
-    "component/pages",
-    "component/compaction",
-    "component/pruning",
+    "src/component/log",
+    "src/component/merge",
+    "src/component/pages",
+    "src/component/compaction",
+    "src/component/pruning",
     "app/cards",
     "app/crons",
   ];
-  const source = modules.map((path) => `export * as ${path.replace("/", "_")} from "./${path}";`).join("\n");
+  const source = modules
+    .map((path) => `export * as ${path.replaceAll("/", "_")} from "./${path}";`)
+    .join("\n");
   const code = await bundle(source);
   const context = bareContext();
   new Script(code).runInContext(context);
@@ -23,15 +25,15 @@ test("every function of the app and the component bundles without Node", async (
 });
 
 test("functions that do not merge do not bring Automerge", async () => {
-  for (const path of ["component/log", "component/pages", "app/cards"]) {
+  for (const path of ["src/component/log", "src/component/pages", "app/cards"]) {
     expect((await bundle(`export * from "./${path}";`)).length, path).toBeLessThan(300_000);
   }
 });
 
 test("Automerge loads and merges in a bare context, without asynchronous compilation", async () => {
   const code = await bundle(`
-    import { loadAutomerge } from "./component/automerge";
-    import { materialize } from "./component/materialize";
+    import { loadAutomerge } from "./src/component/automerge";
+    import { materialize } from "./src/component/materialize";
     export async function merge(saved: Uint8Array, change: Uint8Array): Promise<string> {
       const automerge = await loadAutomerge();
       const doc = automerge.loadIncremental(automerge.load(saved), change);
@@ -64,7 +66,7 @@ test("Automerge loads and merges in a bare context, without asynchronous compila
 });
 
 test("a change's header is read in a bare context", async () => {
-  const code = await bundle(`export { readChange } from "./component/chunk";`);
+  const code = await bundle(`export { readChange } from "./src/component/chunk";`);
   const context = bareContext();
   new Script(code).runInContext(context);
   const doc = document({ title: "milk" });

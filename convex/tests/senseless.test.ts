@@ -2,9 +2,9 @@
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { loadAutomerge } from "../component/automerge";
-import { readChange } from "../component/chunk";
-import { repair, savedIfSound } from "../component/sound";
+import { loadAutomerge } from "../src/component/automerge";
+import { readChange } from "../src/component/chunk";
+import { repair, savedIfSound } from "../src/component/sound";
 import { api, components, internal } from "./app/_generated/api";
 import { backend, compact, known } from "./backend";
 import { buffer, changes, document, edit, type Fields } from "./documents";

@@ -1,11 +1,11 @@
 /** The test app behind the host, for one test. */
-import componentSchema from "../component/schema";
+import componentSchema from "../src/component/schema";
 import { Deployment } from "../host/deployment";
 import { Host } from "../host/server";
 import schema from "./app/schema";
 
 const modules = import.meta.glob("./app/**/*.ts");
-const componentModules = import.meta.glob("../component/**/*.ts");
+const componentModules = import.meta.glob("../src/component/**/*.ts");
 
 export async function serve(): Promise<{ host: Host; deployment: Deployment }> {
   const component = { schema: componentSchema, modules: componentModules };

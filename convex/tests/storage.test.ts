@@ -1,9 +1,9 @@
 import * as Automerge from "@automerge/automerge";
 import { v } from "convex/values";
 import { describe, expect, test, vi } from "vitest";
-import { pruneHelper, replicatedTable, ReplicateStorage } from "../client/index";
-import { loadCollection } from "../client/load";
-import { COMPACT_FROM_ROWS, COMPACT_ROWS } from "../component/limits";
+import { pruneHelper, replicatedTable, ReplicateStorage } from "../src/client/index";
+import { loadCollection } from "../src/client/load";
+import { COMPACT_FROM_ROWS, COMPACT_ROWS } from "../src/component/limits";
 import { api, components } from "./app/_generated/api";
 import { type Backend, backend, compact, known } from "./backend";
 import { changes, document, edit, type Fields, save } from "./documents";

@@ -1,6 +1,6 @@
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
-import { COMPACT_FROM_ROWS, SCHEDULED_LATE } from "../component/limits";
+import { COMPACT_FROM_ROWS, SCHEDULED_LATE } from "../src/component/limits";
 import { api, components, internal } from "./app/_generated/api";
 import { type Backend, backend, compact, inside, known } from "./backend";
 import { changes, document, edit, type Fields } from "./documents";

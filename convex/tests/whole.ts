@@ -15,9 +15,9 @@ import {
 import { v } from "convex/values";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { defineReplicate } from "../client/index";
-import type { ComponentApi } from "../component/_generated/component";
-import componentSchema from "../component/schema";
+import { defineReplicate } from "../src/client/index";
+import type { ComponentApi } from "../src/component/_generated/component";
+import componentSchema from "../src/component/schema";
 import { Deployment, type Modules } from "../host/deployment";
 import { modulesUnder } from "../host/modules";
 import { Host } from "../host/server";
@@ -63,7 +63,7 @@ const host = await Host.listen(
     modules,
     component: {
       schema: componentSchema,
-      modules: modulesUnder(resolve(import.meta.dirname, "../component")),
+      modules: modulesUnder(resolve(import.meta.dirname, "../src/component")),
     },
   }),
   Number(port),

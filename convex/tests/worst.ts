@@ -1,7 +1,7 @@
 /** Large calls of the component, of each kind: what each needs in the log, and the call. */
 import * as Automerge from "@automerge/automerge";
 import type { Value } from "convex/values";
-import { CHANGE_BYTES, COMPACT_ROWS, LOG_ROWS, PUSH_BYTES, PUSH_CHANGES } from "../component/limits";
+import { CHANGE_BYTES, COMPACT_ROWS, LOG_ROWS, PUSH_BYTES, PUSH_CHANGES } from "../src/component/limits";
 import { buffer, document, edit, type Fields } from "./documents";
 
 type Doc = Automerge.Doc<Fields>;

@@ -1,4 +1,4 @@
-//! What is measured in a long run, and whether it grows.
+//! The measurements of a long run, and whether they grow.
 
 use std::{fmt, fs, path::Path, process::Command, time::Duration};
 
@@ -7,31 +7,34 @@ use bevy_convex_replicate::store::Store;
 
 use crate::Failure;
 
-/// Bytes of memory that an edit may take for good, in every process that has its document: Automerge keeps what was, in some 300 to 600 bytes an edit.
+/// Bytes of memory that an edit may take for good, in every process that has its document: Automerge keeps what was,
+/// in some 300 to 600 bytes an edit.
 const MOST_PER_EDIT: f64 = 1024.0;
-/// Bytes of memory that a process may take more in a minute, beside that: what an allocator's use of its pages varies by.
+/// Bytes of memory that a process may take more in a minute, beside that: what an allocator's use of its pages varies
+/// by.
 const MOST_PER_MINUTE: f64 = 256.0 * 1024.0;
 
-/// What was measured at one time.
+/// The measurements at one time.
 #[derive(Clone, Copy)]
 pub struct Sample {
     pub at: Duration,
     pub edits: u64,
-    /// Memory of the app that lives for as long as all, of the largest of the others, and of this process with the backend, in KiB.
+    /// Memory of the app that lives for as long as all, of the largest of the others, and of this process with the
+    /// backend, in KiB.
     pub lasting: u64,
     pub others: u64,
     pub backend: u64,
     pub latency: u64,
 }
 
-/// How fast the memory of a process grew, by the line that fits its samples best.
+/// The growth of a process's memory, by the line that fits its samples best.
 pub struct Growth {
     per_minute: f64,
     most: f64,
 }
 
 impl Growth {
-    /// Of what came after the start: in the first half of a run caches fill.
+    /// The growth over the second half of the run, because caches fill in the first half.
     pub fn of(samples: &[Sample], memory: fn(&Sample) -> u64) -> Self {
         let late = &samples[samples.len() / 2..];
         let minutes = |sample: &Sample| sample.at.as_secs_f64() / 60.0;
@@ -84,7 +87,7 @@ pub fn documents_memory(path: &Path) -> Result<u64, Failure> {
     Ok(String::from_utf8(told.stdout)?.trim().parse()?)
 }
 
-/// What that process does.
+/// The main function of that process.
 pub fn weigh(path: &Path) -> Result<(), Failure> {
     let before = memory(std::process::id()).unwrap_or_default();
     let documents = documents(path)?;

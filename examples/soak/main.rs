@@ -5,10 +5,12 @@
 //! cargo run --release --example soak -- --document 100000
 //! ```
 //!
-//! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times a second. Apps are killed
-//! (SIGKILL) at random and started anew on their stores, but for one, which lives for as long as all. Memory, files and how long an edit takes to be durable
-//! are sampled and printed; the last line is the verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document that often and compares what is kept with the document's
-//! snapshot. Either exits with 1 if something grows without bound or is missing.
+//! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times
+//! a second. Apps are killed (SIGKILL) at random and started anew on their stores, but for one, which lives for as
+//! long as all. Memory, files and how long an edit takes to be durable are sampled and printed; the last line is the
+//! verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document
+//! that often and compares what is kept with the document's snapshot. Either exits with 1 if something grows without
+//! bound or is missing.
 
 mod growth;
 
@@ -39,33 +41,35 @@ use growth::{Growth, Sample, documents_memory, memory, size, snapshots, weigh};
 const TASKS: u64 = 8;
 /// Stored bytes per byte of the documents' snapshots, at most.
 const MOST: u64 = 20;
-/// Bytes that a store and a log take beside their documents: SQLite's pages, indices, and a write-ahead log that is kept for reuse.
+/// Bytes that a store and a log take beside their documents: SQLite's pages, indices, and a write-ahead log that is
+/// kept for reuse.
 const FIXED: u64 = 2 * 1024 * 1024;
-/// How many times as much memory the app that lives for as long as all may have gained as its documents alone take, read from its store in the end:
-/// those that grew change by change are less dense.
+/// The most that the memory of the app that lives for the whole run may grow, as a multiple of the memory that its
+/// documents alone take when they are read from its store at the end. Documents that grew change by change are less
+/// dense.
 const MOST_BEYOND_DOCUMENTS: f64 = 2.0;
 
 #[derive(Parser, Clone)]
 struct Args {
-    /// How long.
+    /// The length of the run.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// How many apps.
+    /// The number of apps.
     #[arg(long, default_value_t = 3)]
     clients: u64,
     /// Edits one document this often instead.
     #[arg(long)]
     document: Option<u64>,
-    /// What happens follows from this.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Of an app that was started by this program: where it connects to.
+    /// The address to which an app that this program started connects.
     #[arg(long, hide = true)]
     app: Option<String>,
-    /// And its store.
+    /// The store of that app.
     #[arg(long, hide = true)]
     store: Option<PathBuf>,
-    /// Of a process that is to tell how much memory the documents of a store take, and nothing else.
+    /// A store: the process only measures how much memory its documents take.
     #[arg(long, hide = true)]
     weigh: Option<PathBuf>,
 }
@@ -98,7 +102,7 @@ impl Task {
     }
 }
 
-/// What an app did between two lines of its output.
+/// The actions of an app between two lines of its output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Edited {
     /// A task that it did not know yet. That is a change, or none where the store turns out to have the task.
@@ -188,7 +192,7 @@ fn be_an_app(args: &Args, url: &str, store: &Path) -> Result<(), Failure> {
             break;
         }
     }
-    // What is left is sent before it goes.
+    // The app sends its remaining edits before it ends.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !app.world().resource::<SyncStatus>().is_sent() && Instant::now() < deadline {
         app.update();
@@ -203,7 +207,7 @@ struct Running {
     reader: std::thread::JoinHandle<()>,
 }
 
-/// What all apps told since it was last looked at.
+/// The output of all apps since the last look at it.
 #[derive(Default)]
 struct Told {
     latencies: Mutex<Vec<u64>>,
@@ -296,7 +300,8 @@ fn soak(args: &Args) -> Result<bool, Failure> {
             latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default(),
         );
         samples.push(sample);
-        // One in two times, one of them dies and comes again. Never the first, or what it leaks would go with it.
+        // Every second time on average, one app is killed and started again. Never the first one, because a kill would
+        // free the memory that it leaked.
         if args.clients > 1 && random.random_bool(0.5) {
             let number = random.random_range(1..args.clients);
             if let Some(app) = apps.get_mut(number as usize) {
@@ -342,7 +347,8 @@ fn soak(args: &Args) -> Result<bool, Failure> {
     Ok(is_bounded && is_whole)
 }
 
-/// The votes that an app sees which has nothing but what the backend gives it: as soon as there are as many as were told of, and no more come.
+/// The votes that an app sees which has nothing but what the backend gives it: as soon as there are as many as were
+/// told of, and no more come.
 fn votes(store: &Path, url: &str, told: u64) -> u64 {
     let mut app = app(store, url);
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,7 +1,7 @@
-//! What a person can do, and what it means for the documents.
+//! The actions of a person, and their effects on the documents.
 //!
-//! The pictures give back [`Action`]s. [`plan`] turns one into [`Edit`]s of single documents, looking only at the view; the system that
-//! carries them out is in [`apply`](crate::apply).
+//! The pictures give back [`Action`]s. [`plan`] turns one into [`Edit`]s of single documents, looking only at the
+//! view; the system that carries them out is in [`apply`](crate::apply).
 
 use bevy_convex_replicate::{format::position as order, prelude::*};
 
@@ -10,7 +10,7 @@ use crate::{
     view::{BoardView, ColumnView, STRAYS},
 };
 
-/// What a person did.
+/// An action of a person.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Set up the three columns most boards start with.
@@ -145,7 +145,7 @@ impl CardChange {
 pub const FIRST_COLUMNS: [(&str, &str, &str, Tint); 3] =
     [("todo", "To do", "a0", Tint::Blue), ("doing", "Doing", "a1", Tint::Amber), ("done", "Done", "a2", Tint::Green)];
 
-/// What an action means for the documents. Empty for actions that concern none, and for those that come too late (a
+/// The edits that an action causes. Empty for actions that concern no document, and for actions that come too late (a
 /// card dropped onto a column that is gone).
 pub fn plan(board: &BoardView, action: &Action) -> Vec<Edit> {
     match action {

@@ -1,4 +1,5 @@
-//! From the world to the view, and from actions to the world: the only place where the board meets the library's collections.
+//! From the world to the view, and from actions to the world: the only place where the board meets the library's
+//! collections.
 
 use bevy::prelude::*;
 use bevy_convex_replicate::prelude::*;
@@ -15,10 +16,10 @@ use crate::{
 /// Failures kept for the banners; with more than that, a person needs the first few and not the rest.
 const PROBLEMS: usize = 20;
 
-/// What was deleted together, to be brought back together.
+/// Documents that were deleted together, to be restored together.
 #[derive(Default)]
 pub struct Deleted {
-    /// What to call it.
+    /// The name in the toast.
     what: String,
     columns: Vec<DocumentId>,
     cards: Vec<DocumentId>,
@@ -92,7 +93,7 @@ pub fn watch_sync(mut board: ResMut<Board>, status: Res<SyncStatus>, mut failure
     };
 }
 
-/// What to call a failure in two or three words; its message says the rest.
+/// A title of two or three words for a failure; its message has the details.
 fn title(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Store => "Not saved.",

@@ -56,7 +56,7 @@ const NEW_COLUMN: Vec2 = vec2(220.0, 46.0);
 /// The widest a column gets: longer lines are harder to read.
 const WIDEST: f32 = 380.0;
 
-/// How wide columns are: those of a small board use the room there is.
+/// The width of columns. The columns of a small board use all of the room.
 fn lane_width(available: f32, columns: usize) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "few columns")]
     let columns = columns.max(3) as f32;

@@ -1,4 +1,4 @@
-//! One card, as it lies in a column and as it is carried.
+//! A card, in its column and while it is carried.
 
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ pub fn paint(painter: &Painter, look: &Palette, card: &CardView, layout: &Layout
     }
 }
 
-/// How a card looks beside what it says.
+/// The appearance of a card, apart from its text.
 #[derive(Default)]
 pub struct Look {
     pub lifted: bool,

@@ -1,4 +1,5 @@
-//! What this window has open, typed, dragged and scrolled. Nobody else's, and gone when it closes.
+//! The state of this window: open editors, typed text, drags and scroll positions. It is not shared, and is gone when
+//! the window closes.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,7 @@ pub struct Desk {
     pub toast: Option<Toast>,
     /// The columns from left to right.
     pub column_order: Vec<DocumentId>,
-    /// What I call myself while I am typing it.
+    /// The person's name while it is being typed.
     pub my_name: Option<String>,
     /// Since when there have been edits that are not saved or sent.
     pub busy_since: Option<f64>,
@@ -56,8 +57,8 @@ pub struct Drag {
     pub grip: Vec2,
     pub size: Vec2,
     pub pointer: Pos2,
-    /// Where it would have landed in the last frame, where there is a gap for it now: a column and the index of the card shown there
-    /// that it comes before.
+    /// Where it would have landed in the last frame, where there is a gap for it now: a column and the index of the
+    /// card shown there that it comes before.
     pub target: Option<(DocumentId, usize)>,
     /// Where it would land now.
     pub next: Option<(DocumentId, usize)>,
@@ -70,7 +71,7 @@ pub enum Dragged {
 }
 
 impl Drag {
-    /// Of what lies there, taken at `pointer`.
+    /// Starts to drag the thing at `rect`, gripped at `pointer`.
     pub fn new(what: Dragged, rect: Rect, pointer: Pos2) -> Self {
         Self { what, grip: pointer - rect.min, size: rect.size(), pointer, target: None, next: None }
     }

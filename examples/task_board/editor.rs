@@ -1,7 +1,7 @@
 //! A card being edited, in its place on the board.
 //!
-//! What is typed goes into the document letter by letter, and what others type into the same card meanwhile appears between it: the
-//! field always shows the document, so there is no draft that could overwrite anybody.
+//! Each typed letter goes into the document, and letters that others type into the same card appear between them. The
+//! field always shows the document, so there is no draft that could overwrite an edit of others.
 
 use bevy_convex_replicate::prelude::*;
 use bevy_egui::egui::{
@@ -30,7 +30,7 @@ pub struct Editor {
     title: Field,
     notes: Field,
     take_focus: bool,
-    /// How high it was when it was last drawn.
+    /// The height when it was last drawn.
     pub height: f32,
 }
 
@@ -97,7 +97,7 @@ impl Editor {
         }
     }
 
-    /// What takes back what was typed here, as far as nobody else wrote in it.
+    /// Adds the actions that undo the text typed here, in fields that nobody else edited.
     fn take_back(&self, card: &CardView, actions: &mut Vec<Action>) {
         let (title, notes) = &self.opened;
         if !self.title.touched_by_others && card.title != *title {

@@ -19,7 +19,7 @@ use crate::{
 const HEIGHT: f32 = 58.0;
 /// Faces shown before the rest becomes a number.
 const FACES: usize = 5;
-/// How long saving and sending an edit may take before it is worth a word, in seconds.
+/// The time that saving and sending an edit may take before the header mentions it, in seconds.
 const BUSY_SHOWN_AFTER: f64 = 0.5;
 
 /// Draws the bar.
@@ -184,7 +184,7 @@ fn ago(time: std::time::Duration) -> String {
     }
 }
 
-/// What the pill says, and in which colour.
+/// The pill's text and colour.
 fn in_words(sync: &SyncView, is_slow: bool) -> (String, Tone) {
     let waiting = sync.unsent as u64;
     let (word, tone) = match sync.link {
@@ -275,7 +275,7 @@ fn dot(ui: &Ui, center: bevy_egui::egui::Pos2, color: Color32, is_busy: bool) {
     ui.painter().circle_filled(center, 4.0, color);
 }
 
-/// What is behind the pill.
+/// The menu behind the pill.
 fn details(response: &Response, look: &Palette, sync: &SyncView) {
     Popup::menu(response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).show(|ui| {
         ui.set_width(280.0);

@@ -1,4 +1,4 @@
-//! What is replicated: columns, cards and people. Serde is all a component needs.
+//! The replicated components: columns, cards and people. A component only needs serde's derives.
 
 use bevy::prelude::*;
 use bevy_convex_replicate::prelude::*;
@@ -63,7 +63,7 @@ pub enum Tint {
     Red,
     Pink,
     Violet,
-    /// One that a newer board has and this one does not.
+    /// A colour that a newer board has and this one does not know.
     #[serde(other)]
     Grey,
 }
@@ -85,7 +85,7 @@ impl Tint {
         }
     }
 
-    /// One that belongs to an id, always the same.
+    /// The colour of an id, always the same one.
     pub fn of(id: &str) -> Self {
         let sum = id.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         Self::ALL[sum % 7]

@@ -1,4 +1,4 @@
-//! What the board has to say: banners, a toast, and what to do with an empty board.
+//! The board's messages: banners, a toast, and the hint on an empty board.
 
 use bevy_egui::egui::{
     self, Align, Align2, Area, CornerRadius, Frame, Id, Layout, Margin, Order, Panel, Rect, RichText, Sense, Stroke,
@@ -19,7 +19,7 @@ const TOAST_SECONDS: f64 = 8.0;
 /// Banners shown at once; the rest is counted.
 const BANNERS: usize = 2;
 
-/// What did not work, below the bar, until it is dismissed.
+/// Problems, shown below the bar until they are dismissed.
 pub fn banners(ui: &mut Ui, look: &Palette, board: &BoardView, actions: &mut Vec<Action>) {
     let problems = &board.sync.problems;
     for (i, problem) in problems.iter().enumerate().take(BANNERS) {

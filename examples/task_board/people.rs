@@ -1,8 +1,8 @@
-//! Who is at the board.
+//! The people at the board.
 //!
 //! Presence has no part in the protocol. Each window keeps a [`Person`] document and writes the time into it every
-//! [`BEAT`] while somebody is at work there; whoever has not done so for [`AWAY_AFTER`] is shown as away. A beat is an edit like any
-//! other, so they are far apart, and none is made while the window is offline or nobody touches it.
+//! [`BEAT`] while somebody works there. A person without a beat for [`AWAY_AFTER`] is shown as away. A beat is an edit
+//! like any other, so beats are far apart, and there are none while the window is offline or nobody touches it.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use crate::{
     view::PersonView,
 };
 
-/// How often a window says that somebody is there.
+/// The time between two beats of a window.
 const BEAT: Duration = Duration::from_secs(10);
 /// Three beats may be late before somebody counts as away.
 pub const AWAY_AFTER: Duration = Duration::from_secs(35);
-/// A window that nobody touched for so long says nothing.
+/// A window that nobody touched for this long sends no beats.
 const IDLE_AFTER: Duration = Duration::from_secs(120);
-/// Who has been away for longer is not shown.
+/// A person who has been away for longer than this is not shown.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(14 * 86_400);
 
 /// This window's person, and when others were last heard of.

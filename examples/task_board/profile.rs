@@ -70,7 +70,7 @@ impl Profile {
         })
     }
 
-    /// One that nobody else has, and that is gone afterwards.
+    /// A temporary profile that no other window has.
     pub fn temporary() -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("bevy-task-board-{}", DocumentId::random()));
         fs::create_dir_all(&folder).map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
@@ -112,7 +112,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// What to call the person at this machine.
+/// The name of the person at this machine.
 pub fn user_name() -> String {
     let name = ["USER", "USERNAME", "LOGNAME"].into_iter().find_map(|key| std::env::var(key).ok());
     let name = name.filter(|name| !name.trim().is_empty() && name != "root").unwrap_or_else(|| "Somebody".to_owned());

@@ -17,7 +17,7 @@ use crate::{Board, action::Action, model::Person, people::Presence, sample, view
 const STILL_FRAMES: u32 = 20;
 /// A machine that has not drawn the board by then will not.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long to wait for a connection before a picture is taken without.
+/// The time to wait for a connection. After it, the picture is taken without one.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The picture to take.

@@ -58,7 +58,7 @@ pub struct Palette {
     pub ink_soft: Color32,
     /// Text that stands further back; still readable.
     pub ink_faint: Color32,
-    /// What invites and what is focused.
+    /// Inviting and focused elements.
     pub accent: Color32,
     /// Text on [`Palette::accent`].
     pub on_accent: Color32,
@@ -74,7 +74,7 @@ pub struct Palette {
     pub toast: Color32,
     /// Text on it.
     pub on_toast: Color32,
-    /// How much the shadows weigh.
+    /// The strength of shadows.
     pub shadow: u8,
 }
 

@@ -1,4 +1,4 @@
-//! What the board shows: a snapshot that the pictures are drawn from and that actions are planned on.
+//! The content of the board: a snapshot from which the pictures are drawn and actions are planned.
 //!
 //! It knows nothing of the ECS or the network, and nothing that draws it can change it. It is kept up to date card by
 //! card, so that one changed card of ten thousand costs one card.
@@ -63,7 +63,7 @@ pub struct PersonView {
     pub away: Option<std::time::Duration>,
 }
 
-/// How the board and the world outside are getting on.
+/// The state of the board's connection and storage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncView {
     pub link: Link,
@@ -81,7 +81,7 @@ pub struct SyncView {
     pub lost: u64,
     /// Whether there is a disk for all of them.
     pub is_kept: bool,
-    /// How much of what is there is here, from 0 to 1, while it arrives.
+    /// The share of the deployment's documents that has arrived, from 0 to 1, while they arrive.
     pub progress: Option<f32>,
     pub received: u64,
     pub total: Option<u64>,
@@ -104,13 +104,13 @@ pub enum Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub title: String,
-    /// What happened and what to do.
+    /// The problem and its remedy.
     pub message: String,
-    /// What a button offers, if one can help.
+    /// The action of a button, if one can help.
     pub remedy: Option<Remedy>,
 }
 
-/// What a person can do about a problem without leaving the board.
+/// A remedy for a problem that a person can apply on the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Offer refused edits again.

@@ -16,7 +16,7 @@ pub fn icon_button(ui: &mut Ui, look: &Palette, icon: Icon, hint: &str) -> Respo
     response.on_hover_text(hint)
 }
 
-/// The same at a place of one's own choosing.
+/// The same at a given place.
 pub fn icon_button_at(ui: &Ui, look: &Palette, icon: Icon, rect: Rect, id: Id, hint: &str) -> Response {
     let response = ui.interact(rect, id, Sense::click());
     paint_icon_button(ui, look, icon, rect, &response);
@@ -33,7 +33,7 @@ fn paint_icon_button(ui: &Ui, look: &Palette, icon: Icon, rect: Rect, response: 
     icons::draw(ui.painter(), icon, rect, size, if hot { look.ink } else { look.ink_soft });
 }
 
-/// How much a button wants to be pressed.
+/// The emphasis of a button.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     Primary,

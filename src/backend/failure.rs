@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use convex::Value;
 
-use crate::inspect::ChunkError;
+use crate::chunk::inspect::ChunkError;
 
 /// A refusal, as `docs/wire.md` lists them. A whole call that fails carries it as the data of a `ConvexError`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

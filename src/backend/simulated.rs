@@ -24,7 +24,7 @@ use super::{
     turns::Caller,
     writer::{Job, Jobs, Reply, Writer},
 };
-use crate::{DocumentId, replica::Position};
+use crate::{DocumentId, record::Position};
 
 /// A connection, by a number that is never used again.
 pub(crate) type Client = u64;
@@ -305,7 +305,7 @@ impl Node {
                         position: delta.position,
                         collection,
                         document: delta.document,
-                        change: whole.and_then(|bytes| crate::replica::change_hash(&bytes)),
+                        change: whole.and_then(|bytes| crate::chunk::change_hash(&bytes)),
                     });
                 }
                 if !page.has_more {

@@ -21,9 +21,11 @@ use super::{
 };
 use crate::{
     CollectionIndex,
+    failure::{Failure, FailureKind},
     message::{ChangeKind, Misfit, SyncStatus},
-    replica::{Capture, Generation, Kept, Origin},
-    worker::{self, Command, Connection, Failure, FailureKind, Report, Status},
+    record::{Capture, Generation, Kept, Origin},
+    status::{Connection, Status},
+    worker::{self, Command, Report},
 };
 
 /// How many documents are applied between two looks at the clock.

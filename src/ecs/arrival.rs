@@ -15,7 +15,7 @@ use super::{
     component::Replicated,
     index::{DocumentIndex, Slot},
 };
-use crate::{CollectionIndex, message::SyncStatus, worker::Connection};
+use crate::{CollectionIndex, message::SyncStatus, status::Connection};
 
 /// What is true as soon as all versions reported before it are in the world.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentKey,
+    failure::{Failure, FailureKind},
     message::{ChangeKind, SyncFailed, SyncStatus},
-    replica::Origin,
-    worker::{Captured, Command, Failure, FailureKind},
+    record::Origin,
+    worker::{Captured, Command},
 };
 
 /// What capture keeps from frame to frame.

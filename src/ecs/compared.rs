@@ -8,7 +8,7 @@ use super::{collections::Collections, component::Change, index::DocumentIndex};
 use crate::{
     DocumentKey,
     message::ChangeKind,
-    replica::{Capture, Origin},
+    record::{Capture, Origin},
 };
 
 /// Edits of a document that are not compared yet are remembered one by one up to here. Then the newest take each

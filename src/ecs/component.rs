@@ -18,9 +18,8 @@ use super::{advance, capture::capture_now, index::DocumentIndex};
 use crate::{
     CollectionIndex, DocumentId,
     format::{self, FormatError, Value},
-    inspect,
     message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged},
-    replica::Origin,
+    record::Origin,
 };
 
 /// A component that can be part of a document: anything serde reads and writes as a struct, and that is changed in place.
@@ -143,12 +142,12 @@ impl<T> Decoding<T> {
 
 /// The `T` of a document. A `Deserialize` that panics is an error of this document.
 fn read<T: Replicated>(document: &Value) -> Result<T, FormatError> {
-    inspect::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
+    format::guarded_type("Deserialize", type_name::<T>(), || format::from_document(document))
 }
 
 /// What `T` writes.
 fn written<T: Replicated>(value: &T) -> Result<BTreeMap<String, Value>, FormatError> {
-    match inspect::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
+    match format::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
         Ok(own) => Ok(own),
         Err(other) => Err(FormatError {
             path: String::new(),

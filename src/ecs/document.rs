@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    failure::FailureKind,
     format::{FormatError, Value},
     message::ChangeKind,
-    replica::Origin,
-    worker::{Captured, Command, Encode, FailureKind},
+    record::Origin,
+    worker::{Captured, Command, Encode},
 };
 
 /// The collection of `T`; `None` (and a failure) if it is in none or in several.

@@ -22,7 +22,7 @@ use super::{
     index::{DocumentIndex, Slot},
     reference::DocumentRef,
 };
-use crate::{CollectionIndex, DocumentId, DocumentKey, message::DocumentChanged, worker::FailureKind};
+use crate::{CollectionIndex, DocumentId, DocumentKey, failure::FailureKind, message::DocumentChanged};
 
 /// The parent of a document, as a part of it: the replicated form of bevy's [`ChildOf`]. `T` is a component of the
 /// parents' collection, which may be the children's own.

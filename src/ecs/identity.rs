@@ -11,10 +11,7 @@ use super::{
     collections::{Belongs, Collections},
     index::{DocumentIndex, Slot},
 };
-use crate::{
-    DocumentId, DocumentKey,
-    worker::{Command, FailureKind},
-};
+use crate::{DocumentId, DocumentKey, failure::FailureKind, worker::Command};
 
 /// An entity may get its name in one frame and its component in the next, or in the one after that where commands of
 /// commands make it.

@@ -12,8 +12,9 @@ use bevy::{
 use super::{apply::Pending, compared::Compared};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    replica::{Capture, Generation},
-    worker::{Captured, Command, Failure, FailureKind},
+    failure::{Failure, FailureKind},
+    record::{Capture, Generation},
+    worker::{Captured, Command},
 };
 
 /// A place in [`DocumentIndex`]. Never reused: a document that is gone is remembered as deleted or hidden.

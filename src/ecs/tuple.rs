@@ -21,7 +21,7 @@ use crate::{
     DocumentId,
     format::{self, FormatError, Value},
     message::ChangeKind,
-    replica::{Schema, View},
+    record::{Schema, View},
     worker::{Codec, Decoded, Encode},
 };
 

@@ -1,4 +1,4 @@
-//! A [`Value`] into a component, as serde reads it.
+//! Converts a [`Value`] to a component through serde.
 
 use std::{collections::btree_map, slice};
 
@@ -12,35 +12,35 @@ use serde::{
 
 use super::{FormatError, RESERVED, Value, key::KeyDeserializer, list, value::Number};
 
-/// The `T` that `value` holds.
+/// Reads a `T` from `value`.
 ///
-/// Readers are generous: numbers of any kind do where they fit without loss, both kinds of string do for a string or a
-/// unit variant, and a key that is missing is `None` or serde's default.
+/// Reading accepts any kind of number that fits without loss, both kinds of string for a string or a unit variant,
+/// and a missing key for `None` or serde's default.
 ///
 /// # Errors
 ///
-/// If it does not fit, with the place.
+/// If `value` does not fit `T`. The error contains the place.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, FormatError> {
     T::deserialize(ValueDeserializer::of(value))
 }
 
-/// The component `T` that a document holds: as [`from_value`], but a `T` that takes all keys there are (a map, or a
-/// flattened one) is not given the reserved ones.
+/// Reads the component `T` from a document. As [`from_value`], but a `T` that accepts all keys (a map, or a flattened
+/// map) does not get the reserved ones.
 ///
 /// # Errors
 ///
-/// If it does not fit, with the place.
+/// If the document does not fit `T`. The error contains the place.
 pub fn from_document<T: DeserializeOwned>(root: &Value) -> Result<T, FormatError> {
     let root = root.plain();
     T::deserialize(RootDeserializer(root)).or_else(|error| without_doubles(root, error))
 }
 
-/// How many fields of a document may be there under two names before it is given up. More is no accident of two
+/// The largest number of fields with two names that a document may have. More do not arise by accident between two
 /// versions of an app.
 const DOUBLES: usize = 16;
 
-/// Reads a document in which fields are there under two names, as versions of an app leave it that call a field
-/// differently (`#[serde(alias = "..")]`). The name by which the type writes the field counts.
+/// Reads a document that has a field under two names, which versions of an app cause that write the field under
+/// different names (`#[serde(alias = "..")]`). The value under the name that the type writes is used.
 fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) -> Result<T, FormatError> {
     let mut root = std::borrow::Cow::Borrowed(root);
     for _ in 0..DOUBLES {
@@ -60,7 +60,7 @@ fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) ->
                 Ok(value) => return Ok(value),
                 Err(next) if next == before => {}
                 Err(next) => {
-                    // This one was the other name; something else does not fit either.
+                    // `other` was the second name. The next error has another cause.
                     (root, error) = (std::borrow::Cow::Owned(without), next);
                     break;
                 }
@@ -73,7 +73,7 @@ fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) ->
     Err(error)
 }
 
-/// Reads the root map without its reserved keys, whatever is asked for.
+/// Reads the root map without its reserved keys, whatever the type asks for.
 struct RootDeserializer<'de>(&'de Value);
 
 impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
@@ -81,7 +81,7 @@ impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
         match self.0 {
-            Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, root: true }),
+            Value::Map(fields) => visitor.visit_map(MapFields { fields: fields.iter(), value: None, root: true }),
             other => ValueDeserializer::of(other).deserialize_any(visitor),
         }
     }
@@ -104,7 +104,7 @@ impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
 struct ValueDeserializer<'de>(&'de Value);
 
 impl<'de> ValueDeserializer<'de> {
-    /// For a value in a document, or one that a type has written.
+    /// Reads a value of a document, or one that a type has written.
     fn of(value: &'de Value) -> Self {
         Self(value.plain())
     }
@@ -154,16 +154,16 @@ impl<'de> ValueDeserializer<'de> {
         }
     }
 
-    /// A list, in which each item with an id stands once.
+    /// Reads a list, and skips items whose id is repeated.
     fn items<V: Visitor<'de>>(self, items: &'de [Value], visitor: V) -> Result<V::Value, FormatError> {
         match list::without_doubles(items) {
             None => self.list(items, visitor),
-            Some(items) => visitor.visit_seq(&mut Chosen { items: items.into_iter() }),
+            Some(items) => visitor.visit_seq(&mut SelectedItems { items: items.into_iter() }),
         }
     }
 
     fn list<V: Visitor<'de>>(self, items: &'de [Value], visitor: V) -> Result<V::Value, FormatError> {
-        let mut access = Items { items: items.iter(), index: 0 };
+        let mut access = ListItems { items: items.iter(), index: 0 };
         let list = visitor.visit_seq(&mut access)?;
         match access.items.len() {
             0 => Ok(list),
@@ -189,12 +189,12 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
             Value::Bool(yes) => visitor.visit_bool(*yes),
             Value::Int(number) | Value::Counter(number) | Value::Timestamp(number) => visitor.visit_i64(*number),
             Value::Uint(number) => visitor.visit_u64(*number),
-            // A float stays one, also if it is whole: an untagged enum may have a variant for each.
+            // A float stays a float even if it is whole, because an untagged enum may have a variant for each.
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) | Value::Scalar(text) => visitor.visit_borrowed_str(text),
             Value::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Value::List(items) => self.items(items, visitor),
-            Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, root: false }),
+            Value::Map(fields) => visitor.visit_map(MapFields { fields: fields.iter(), value: None, root: false }),
             Value::As(_, value) => ValueDeserializer::of(value).deserialize_any(visitor),
         }
     }
@@ -214,7 +214,7 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
         match self.0 {
-            // A string would take bytes that happen to be UTF-8.
+            // A string would accept bytes that happen to be UTF-8.
             Value::Bytes(_) => Err(FormatError::invalid_type(self.unexpected(), &visitor)),
             _ => self.deserialize_any(visitor),
         }
@@ -231,7 +231,7 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
         }
     }
 
-    /// Bytes do for a list of small numbers.
+    /// Bytes are accepted for a list of small numbers.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
         match self.0 {
             Value::Bytes(bytes) => visitor.visit_seq(de::value::SeqDeserializer::<_, FormatError>::new(
@@ -241,7 +241,7 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
         }
     }
 
-    /// As many items as the type has. A newer version of the type may have more.
+    /// Reads as many items as the type has. A newer version of the type may have written more.
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, FormatError> {
         match self.0 {
             Value::List(items) => self.list(items.get(..length).unwrap_or(items), visitor),
@@ -271,7 +271,8 @@ impl<'de> de::Deserializer<'de> for ValueDeserializer<'de> {
         match self.0 {
             Value::Text(variant) | Value::Scalar(variant) => visitor.visit_enum(VariantOf { variant, content: None }),
             Value::Map(fields) => {
-                // Two apps that switched to different variants at once leave both: everyone takes the same.
+                // Two apps that switched to different variants at the same time leave both in the map. All apps choose
+                // the same one.
                 let known = variants.iter().find_map(|variant| fields.get_key_value(*variant));
                 match known.or_else(|| fields.iter().next()) {
                     Some((variant, content)) => visitor.visit_enum(VariantOf { variant, content: Some(content) }),
@@ -301,12 +302,12 @@ impl<'de> IntoDeserializer<'de, FormatError> for Byte {
     }
 }
 
-struct Items<'de> {
+struct ListItems<'de> {
     items: slice::Iter<'de, Value>,
     index: usize,
 }
 
-impl<'de> de::SeqAccess<'de> for Items<'de> {
+impl<'de> de::SeqAccess<'de> for ListItems<'de> {
     type Error = FormatError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, FormatError> {
@@ -323,12 +324,12 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
     }
 }
 
-/// Some of a list's items, with the place of each.
-struct Chosen<'de> {
+/// The selected items of a list, with the index of each.
+struct SelectedItems<'de> {
     items: std::vec::IntoIter<(usize, &'de Value)>,
 }
 
-impl<'de> de::SeqAccess<'de> for Chosen<'de> {
+impl<'de> de::SeqAccess<'de> for SelectedItems<'de> {
     type Error = FormatError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, FormatError> {
@@ -343,14 +344,14 @@ impl<'de> de::SeqAccess<'de> for Chosen<'de> {
     }
 }
 
-struct Fields<'de> {
+struct MapFields<'de> {
     fields: btree_map::Iter<'de, String, Value>,
     value: Option<(&'de str, &'de Value)>,
-    /// Whether these are a document's, some of which are not the app's.
+    /// Whether these are the root fields, of which the replica owns some.
     root: bool,
 }
 
-impl<'de> de::MapAccess<'de> for Fields<'de> {
+impl<'de> de::MapAccess<'de> for MapFields<'de> {
     type Error = FormatError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, FormatError> {
@@ -371,7 +372,7 @@ impl<'de> de::MapAccess<'de> for Fields<'de> {
     }
 }
 
-/// An externally tagged enum: a string for a variant without content, or a map of the variant to its content.
+/// An externally tagged enum: a string for a variant without content, or a map from the variant's name to its content.
 struct VariantOf<'de> {
     variant: &'de str,
     content: Option<&'de Value>,
@@ -388,9 +389,9 @@ impl<'de> de::EnumAccess<'de> for VariantOf<'de> {
 
 impl<'de> VariantOf<'de> {
     fn content(&self) -> Result<ValueDeserializer<'de>, FormatError> {
-        self.content
-            .map(ValueDeserializer::of)
-            .ok_or_else(|| FormatError::custom(format_args!("the variant `{}` has no content here", self.variant)))
+        self.content.map(ValueDeserializer::of).ok_or_else(|| {
+            FormatError::custom(format_args!("the document has no content for the variant `{}`", self.variant))
+        })
     }
 }
 

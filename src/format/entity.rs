@@ -1,8 +1,8 @@
-//! Bevy's `Entity` is refused: it is a number that means something in one run of one app alone, and serde cannot tell
-//! it from others.
+//! Refuses Bevy's `Entity` in components. An `Entity` is a number that has a meaning only in one run of one app, but
+//! serde sees it as an ordinary number.
 //!
-//! It is recognised by the name of its type, which is known wherever serde is given a value, so that no type of an app
-//! has to do anything.
+//! It is recognised by the name of its type, which is known wherever serde gets a value. So the types of an app need
+//! no annotation.
 
 use std::{any::type_name, cell::Cell, fmt};
 
@@ -14,11 +14,11 @@ use serde::{
 
 use super::FormatError;
 
-/// Its name as [`type_name`] gives it.
+/// The name of the type as [`type_name`] returns it.
 const ENTITY: &str = "bevy_ecs::entity::Entity";
 
-/// The advice for an app that has one.
-pub(super) const ADVICE: &str = "an Entity is a number that means something in one run of one app alone; name the other document with \
+/// The advice for an app whose component contains an `Entity`.
+pub(super) const ADVICE: &str = "an Entity is a number that has a meaning only in one run of one app; refer to the other document with \
                                  a DocumentRef, or leave the field out with `#[serde(skip)]`";
 
 /// Refuses a `T` that is an `Entity`.
@@ -33,55 +33,55 @@ fn is_entity(name: &str) -> bool {
     name.strip_suffix(ENTITY).is_some_and(|before| before.is_empty() || before.ends_with(['&', ':', ' ']))
 }
 
-/// Whether a type of that name has an `Entity` among its parameters or is one.
+/// Whether a type with this name is an `Entity` or has one among its parameters.
 fn mentions_entity(name: &str) -> bool {
     let goes_on = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '_' || next == ':');
     name.match_indices(ENTITY).any(|(at, _)| !goes_on(&name[at + ENTITY.len()..]))
 }
 
-/// The first of a struct's fields that is an `Entity` or holds some, as far as its type says: `Option<Entity>` does, a
-/// struct of the app's with an `Entity` in it does not.
+/// The first field of a struct whose type is or contains an `Entity`, as far as the type's name shows it:
+/// `Option<Entity>` does; an app's struct with an `Entity` field does not.
 pub(super) fn field_of<T: DeserializeOwned>(fields: &'static [&'static str]) -> Option<&'static str> {
     fields.iter().copied().find(|field| {
-        let probe = Probe { field, is_given: Cell::new(false), found: Cell::new(false) };
-        // There is no value, so it always fails.
+        let probe = FieldTypeProbe { field, is_given: Cell::new(false), found: Cell::new(false) };
+        // There is no value, so deserialization always fails.
         let _ = T::deserialize(&probe);
         probe.found.get()
     })
 }
 
-/// A map with one key, which looks at the type that is asked for as its value.
-struct Probe {
+/// A map with one key, which records the type that is asked for as its value.
+struct FieldTypeProbe {
     field: &'static str,
     is_given: Cell<bool>,
     found: Cell<bool>,
 }
 
 #[derive(Debug)]
-struct Nothing;
+struct NoValue;
 
-impl fmt::Display for Nothing {
+impl fmt::Display for NoValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no value, only the question what it would be")
+        f.write_str("the type was deserialized without a value, to learn its form")
     }
 }
 
-impl std::error::Error for Nothing {}
+impl std::error::Error for NoValue {}
 
-impl de::Error for Nothing {
+impl de::Error for NoValue {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Nothing
+        NoValue
     }
 }
 
-impl<'de> de::Deserializer<'de> for &Probe {
-    type Error = Nothing;
+impl<'de> de::Deserializer<'de> for &FieldTypeProbe {
+    type Error = NoValue;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Nothing> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NoValue> {
         visitor.visit_map(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Nothing> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, NoValue> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -91,20 +91,20 @@ impl<'de> de::Deserializer<'de> for &Probe {
     }
 }
 
-impl<'de> de::MapAccess<'de> for &Probe {
-    type Error = Nothing;
+impl<'de> de::MapAccess<'de> for &FieldTypeProbe {
+    type Error = NoValue;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Nothing> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, NoValue> {
         if self.is_given.replace(true) {
             return Ok(None);
         }
-        let key: de::value::BorrowedStrDeserializer<'_, Nothing> = de::value::BorrowedStrDeserializer::new(self.field);
+        let key: de::value::BorrowedStrDeserializer<'_, NoValue> = de::value::BorrowedStrDeserializer::new(self.field);
         seed.deserialize(key).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, _: S) -> Result<S::Value, Nothing> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, _: S) -> Result<S::Value, NoValue> {
         self.found.set(mentions_entity(type_name::<S>()));
-        Err(Nothing)
+        Err(NoValue)
     }
 }
 
@@ -117,7 +117,8 @@ mod tests {
     use super::*;
     use crate::format::{shape, to_value};
 
-    /// Called as bevy's, which serde knows with bevy's feature `serialize` alone.
+    /// Has the same path as Bevy's `Entity`. The real type implements serde's traits only with Bevy's feature
+    /// `serialize`.
     mod bevy_ecs {
         pub mod entity {
             #[derive(serde::Serialize, serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +131,7 @@ mod tests {
 
     #[cfg(feature = "bevy")]
     #[test]
-    fn it_is_known_by_the_name_that_bevy_gave_it() {
+    fn the_entity_of_bevy_is_recognised_by_its_type_name() {
         use bevy::prelude::Entity;
         assert!(is_entity(type_name::<Entity>()) && is_entity(type_name::<&Entity>()));
         assert!(!is_entity(type_name::<Option<Entity>>()) && mentions_entity(type_name::<Vec<Option<Entity>>>()));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entity_is_refused_wherever_it_is() {
+    fn an_entity_is_refused_at_every_place_of_a_component() {
         refused! {
             Plain: Entity = Entity(1), "field", true;
             Maybe: Option<Entity> = Some(Entity(1)), "field", true;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entity_is_taken() {
+    fn a_component_without_an_entity_is_accepted() {
         #[derive(Serialize, Deserialize)]
         struct Fine {
             #[serde(skip)]

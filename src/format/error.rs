@@ -1,12 +1,14 @@
 use std::fmt::Display;
 
-/// Why a value and a document do not fit each other.
+use crate::limits::NESTING;
+
+/// The reason why a value and a document do not fit each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) })]
 pub struct FormatError {
-    /// Where in the document, e.g. `columns[2].title`; empty for the whole.
+    /// The place in the document, e.g. `columns[2].title`. Empty if the error concerns the whole value.
     pub path: String,
-    /// What does not fit, and what to do.
+    /// What does not fit, and how to fix it.
     pub message: String,
 }
 
@@ -15,7 +17,7 @@ impl FormatError {
         FormatError { path: String::new(), message: message.to_string() }
     }
 
-    /// The same, seen from the map that holds the place in `key`.
+    /// Prepends the key of the map that contains the error's place.
     pub(super) fn in_field(self, key: &str) -> Self {
         let path = match self.path.as_str() {
             "" => key.to_owned(),
@@ -25,12 +27,17 @@ impl FormatError {
         FormatError { path, ..self }
     }
 
-    /// The same, seen from the list that holds the place at `index`.
+    /// Prepends the index in the list that contains the error's place.
     pub(super) fn in_item(self, index: usize) -> Self {
         self.in_field(&format!("[{index}]"))
     }
 
-    /// An Automerge operation failed, which only a document in disorder does.
+    /// A value has more levels than a document may have.
+    pub(super) fn too_deep() -> Self {
+        FormatError::new(format_args!("nested deeper than {NESTING} levels, which is the maximum"))
+    }
+
+    /// An Automerge operation failed. This happens only if the document is inconsistent.
     pub(super) fn of_document(error: automerge::AutomergeError) -> Self {
         FormatError::new(format_args!("the document cannot be edited: {error}"))
     }

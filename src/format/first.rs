@@ -1,8 +1,9 @@
-//! A document's first change, written and read without a document.
+//! Writes and reads a document's first change without building a document.
 //!
-//! To Automerge a document is a set of columns that every operation is sorted into, and a change is taken out of them again. For a
-//! document of which nothing is there yet that is a long way round: its first change only makes objects and fills them, in order, so that what it
-//! holds can be read from its operations, and they can be written from what it is to hold. It takes a tenth of the time, and none of the memory.
+//! Automerge sorts every operation of a document into columns and extracts changes from them again. The first change
+//! of a document does not need this: it only makes objects and fills them in order, so its operations can be written
+//! from a value, and the value can be read from its operations. This takes a tenth of the time and does not need the
+//! document's memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,21 +20,22 @@ use super::{
     edit::changed,
     read::{scalar, to_scalar},
 };
-use crate::{inspect, limits::NESTING};
+use crate::{chunk::inspect, limits::NESTING};
 
-/// A first change and what it touches and holds.
+/// A first change, the fields it sets, and the value it makes.
 pub(crate) struct FirstChange {
     pub change: Change,
     pub edited: Edited,
-    /// What [`read`](super::read) gives of a document with this change alone.
+    /// The result of [`read`](super::read) for a document that has only this change.
     pub value: Value,
 }
 
-/// What [`create`](super::create) makes of a document without any change. `seconds` is the time since 1970, which is noted in the change.
+/// Makes the change that [`create`](super::create) would make in an empty document. `seconds` is the change's time in
+/// seconds since 1970.
 ///
 /// # Errors
 ///
-/// As of [`create`](super::create).
+/// As [`create`](super::create).
 pub(crate) fn write_first(
     actor: &ActorId,
     id: &str,
@@ -41,7 +43,7 @@ pub(crate) fn write_first(
     value: &Value,
     seconds: i64,
 ) -> Result<FirstChange, FormatError> {
-    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
+    // A text, as Automerge's JavaScript library writes it: scalar strings are objects in JavaScript.
     let id = Value::Text(id.into());
     let fields: BTreeMap<&str, &Value> = changed(view, value)?
         .into_iter()
@@ -77,12 +79,12 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// For a change whose first operation has this number.
+    /// A writer for a change whose first operation has the number `start`.
     pub(super) fn new(actor: &'a ActorId, start: NonZeroU64) -> Self {
         Self { actor, start, operations: Vec::new() }
     }
 
-    /// Puts `value` at a place of `obj`. Its depth has been checked.
+    /// Puts `value` at a place of `obj`. The caller has checked the depth of `value`.
     pub(super) fn put(&mut self, obj: ObjectId, key: Key, insert: bool, value: &Value) -> OpId {
         let value = value.plain();
         let action = match (to_scalar(value), value) {
@@ -96,7 +98,7 @@ impl<'a> Writer<'a> {
         made
     }
 
-    /// Fills an object that is empty.
+    /// Fills an empty object.
     pub(super) fn fill(&mut self, object: ObjectId, value: &Value) {
         let mut last = ElementId::Head;
         match value.plain() {
@@ -126,9 +128,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What a document has if `change` is all there is of it, read without one. `None` unless the change is certain to make sense: it
-/// only makes objects and fills each in order, and is written as Automerge would write it. Then a document with this change gives out the very
-/// same change again, whoever sealed it.
+/// The value of a document that has only `change`, read without building the document. Returns `None` unless the change
+/// is certain to be valid: it only makes objects, fills each in order, and is encoded as Automerge encodes it. A
+/// document with this change then saves exactly the same change, whatever program encoded it.
 pub(crate) fn read_first(change: &Change) -> Option<Value> {
     let is_first = change.deps().is_empty() && change.seq() == 1 && change.start_op() == NonZeroU64::MIN;
     if !is_first || !change.other_actor_ids().is_empty() || !change.extra_bytes().is_empty() {
@@ -142,27 +144,28 @@ pub(crate) fn read_first(change: &Change) -> Option<Value> {
     inspect::guarded("read", read).ok().flatten()
 }
 
-/// An object that a change makes.
+/// An object that the change makes.
 struct Object<'a> {
     content: Content<'a>,
     depth: usize,
-    /// Of a list or a text, the operation that inserted what is last in it.
+    /// The operation that inserted the last element of a list or text.
     last: Option<u64>,
 }
 
 enum Content<'a> {
-    Map(BTreeMap<&'a str, Item>),
-    List(Vec<Item>),
+    Map(BTreeMap<&'a str, Child>),
+    List(Vec<Child>),
     Text(String),
 }
 
-/// What is in a place of an object: a value, or another object by its operation's number.
-enum Item {
+/// The value of a map key or list item: a scalar, or the number of the operation that made the object there.
+enum Child {
     Scalar(Value),
     Object(u64),
 }
 
-/// What the operations of a first change make. `None` if they do anything but make objects and fill each in order.
+/// The value that the operations of a first change make. Returns `None` if they do anything except making objects and
+/// filling each in order.
 fn value_of(change: &ExpandedChange) -> Option<Value> {
     let own = |id: &OpId| (*id.actor() == change.actor_id).then(|| id.counter());
     let mut objects = BTreeMap::from([(0, Object::new(ObjType::Map, 0)?)]);
@@ -178,9 +181,9 @@ fn value_of(change: &ExpandedChange) -> Option<Value> {
         let item = match &operation.action {
             OpType::Make(kind) => {
                 objects.insert(number, Object::new(*kind, depth)?);
-                Item::Object(number)
+                Child::Object(number)
             }
-            OpType::Put(value) => Item::Scalar(scalar(value)?),
+            OpType::Put(value) => Child::Scalar(scalar(value)?),
             _ => return None,
         };
         let parent = objects.get_mut(&parent)?;
@@ -205,7 +208,7 @@ fn value_of(change: &ExpandedChange) -> Option<Value> {
         parent.last = Some(number);
         match (&mut parent.content, item) {
             (Content::List(items), item) => items.push(item),
-            (Content::Text(text), Item::Scalar(Value::Scalar(letter))) if letter.chars().count() == 1 => {
+            (Content::Text(text), Child::Scalar(Value::Scalar(letter))) if letter.chars().count() == 1 => {
                 text.push_str(&letter);
             }
             _ => return None,
@@ -215,7 +218,7 @@ fn value_of(change: &ExpandedChange) -> Option<Value> {
 }
 
 impl Object<'_> {
-    /// `None` for one that readers do not show in full.
+    /// Returns `None` for an object that [`read`](super::read) does not show in full.
     fn new(kind: ObjType, depth: usize) -> Option<Self> {
         let content = match kind {
             ObjType::Text => Content::Text(String::new()),
@@ -227,11 +230,11 @@ impl Object<'_> {
     }
 }
 
-/// An object with all that is in it. Each is in one place only.
+/// The value of an object with all its content. Removes the objects from the map, because each has exactly one place.
 fn tree(objects: &mut BTreeMap<u64, Object>, number: u64) -> Value {
     let value = |item, objects: &mut _| match item {
-        Item::Scalar(value) => value,
-        Item::Object(number) => tree(objects, number),
+        Child::Scalar(value) => value,
+        Child::Object(number) => tree(objects, number),
     };
     match objects.remove(&number).map(|object| object.content) {
         Some(Content::Map(fields)) => {
@@ -250,11 +253,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        format::{edit, read},
-        replica::sound::{
+        chunk::sound::{
             self,
             tests::{forgeries, without_automerge_panics},
         },
+        format::{edit, read},
     };
 
     fn actor() -> ActorId {
@@ -287,7 +290,7 @@ mod tests {
         prop::collection::btree_map("[a-z]{0,3}", tree, 0..5).prop_map(Value::Map)
     }
 
-    /// A document with this change alone, which it must give out again.
+    /// A document with only this change. It must save the same change again.
     fn opened(change: &Change) -> Result<Automerge, String> {
         let mut document = Automerge::new();
         sound::apply(&[], vec![change.clone()], &[change.hash()], |changes| {
@@ -300,19 +303,19 @@ mod tests {
         Ok(document)
     }
 
-    /// Kinds and all, which values do not compare.
+    /// The debug text, which shows the kinds of values. Equality of values ignores kinds.
     fn exactly(value: &Value) -> String {
         format!("{value:?}")
     }
 
     proptest! {
         #[test]
-        fn a_first_change_is_what_a_document_makes_of_it(value in values()) {
+        fn a_first_change_read_without_a_document_has_the_value_of_the_document(value in values()) {
             let first = write_first(&actor(), "some id", &nothing(), &value, 5).unwrap();
             let document = opened(&first.change).unwrap();
             prop_assert_eq!(exactly(&first.value), exactly(&read(&document)));
             prop_assert_eq!(read_first(&first.change).as_ref().map(exactly), Some(exactly(&first.value)));
-            // The value is there, beside the id, and the next edit finds nothing to do.
+            // The value and the id are present, and the next edit finds no difference.
             let mut document = AutoCommit::load(&document.save()).unwrap();
             prop_assert_eq!(document.text(document.get(ROOT, ID).unwrap().unwrap().1).unwrap(), "some id");
             prop_assert!(edit(&mut document, &nothing(), &value).unwrap().is_empty());
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn no_forgery_is_taken_for_a_plain_first_change() {
+    fn a_forged_change_is_refused_or_reads_as_its_document_does() {
         without_automerge_panics();
         let map = |fields: &[(&str, Value)]| {
             Value::Map(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn later_and_unusual_changes_are_left_to_documents() {
+    fn changes_that_only_a_document_can_read_are_refused() {
         let mut document = AutoCommit::new().with_actor(actor());
         document.put(ROOT, "a", 1).unwrap();
         document.commit();

@@ -1,8 +1,8 @@
-//! A value as JSON, for the store's cache: quick to read at start, and legible to whoever opens the file.
+//! Values as JSON for the store's cache. JSON is fast to read at start, and people can read it in the file.
 //!
-//! What JSON has is written as it is. The rest is an object with one key that starts with `$`: `{"$scalar": "x"}`,
-//! `{"$bytes": "<base64>"}`, `{"$timestamp": 0}`, `{"$counter": 0}`, `{"$float": "NaN"}`. A key of the app's own that starts with `$` gets
-//! another `$` in front.
+//! Types that JSON has are written directly. Other types are an object with one key that starts with `$`:
+//! `{"$scalar": "x"}`, `{"$bytes": "<base64>"}`, `{"$timestamp": 0}`, `{"$counter": 0}`, `{"$float": "NaN"}`. A key of
+//! the app that starts with `$` gets a second `$` in front.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -22,20 +22,20 @@ const COUNTER: &str = "$counter";
 const FLOAT: &str = "$float";
 
 impl Value {
-    /// As compact JSON, from which [`Value::from_json_text`] gives the same value back, of the same kinds.
+    /// The value as compact JSON. [`Value::from_json_text`] reads the same value, with the same kinds, from it.
     ///
-    /// The payload of a NaN is not kept, and an integer keeps its value but not whether it was a `u64`.
+    /// The payload of a NaN is lost. An integer keeps its value, but not whether it was a `u64`.
     pub fn to_json_text(&self) -> String {
-        // Writing to a string fails only for keys that are not strings and for errors that a type's own `Serialize`
-        // makes up: here are neither.
+        // Writing to a string fails only for keys that are not strings and for errors of a type's own `Serialize`.
+        // Neither occurs here.
         serde_json::to_string(&Json(self)).unwrap_or_default()
     }
 
-    /// The value that was written by [`Value::to_json_text`].
+    /// Reads a value that [`Value::to_json_text`] wrote.
     ///
     /// # Errors
     ///
-    /// If it is not such a text.
+    /// If `text` is not such JSON.
     pub fn from_json_text(text: &str) -> Result<Value, FormatError> {
         let mut json = serde_json::Deserializer::from_str(text);
         let value = FromJson.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
@@ -137,7 +137,7 @@ impl<'de> de::Visitor<'de> for FromJson {
                 if !key.starts_with("$$") {
                     return match fields.is_empty() {
                         true => untagged(&key, access),
-                        false => Err(A::Error::custom(format_args!("`{key}` stands beside other keys"))),
+                        false => Err(A::Error::custom(format_args!("`{key}` cannot have other keys beside it"))),
                     };
                 }
                 key.remove(0);

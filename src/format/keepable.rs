@@ -1,15 +1,14 @@
-//! What an edit may not write, though its type reads it back: what could not be kept when it is merged with what others
-//! write.
+//! Refuses values that their type can read back, but that could not be kept when they are merged with concurrent edits.
 
 use super::{FormatError, Value};
 use crate::limits::COUNTER;
 
-/// Refuses what an edit from `view` to `value` would change to something that cannot be kept. What it leaves as it was
-/// is not looked at: others may have written it.
+/// Refuses an edit from `view` to `value` if a changed part cannot be kept. Unchanged parts are not checked, because
+/// other apps may have written them.
 ///
 /// # Errors
 ///
-/// If it counts too far, with the place.
+/// If a counter is out of range. The error contains its place.
 pub(crate) fn check(view: &Value, value: &Value) -> Result<(), FormatError> {
     match (view.plain(), value.plain()) {
         (view, value) if view == value => Ok(()),
@@ -27,7 +26,7 @@ pub(crate) fn check(view: &Value, value: &Value) -> Result<(), FormatError> {
             .enumerate()
             .try_for_each(|(index, value)| check(&Value::Null, value).map_err(|error| error.in_item(index))),
         (_, Value::Counter(count)) if count.unsigned_abs() > COUNTER => {
-            Err(FormatError::new(format_args!("a counter counts from -{COUNTER} to {COUNTER}, and {count} is beyond")))
+            Err(FormatError::new(format_args!("a counter ranges from -{COUNTER} to {COUNTER}, and {count} is outside")))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The keys of maps: strings in a document, and whatever can be told from its text in an app.
+//! Keys of maps. A document stores them as strings; an app may use any type that can be parsed from its text.
 
 use std::fmt::Display;
 
@@ -146,7 +146,7 @@ impl ser::Serializer for KeySerializer {
     }
 }
 
-/// Reads a key as what the app's type asks for.
+/// Reads a key as the type that the app asks for.
 pub(super) struct KeyDeserializer<'de>(pub &'de str);
 
 macro_rules! parsed {
@@ -154,7 +154,7 @@ macro_rules! parsed {
         $(fn $method<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormatError> {
             match self.0.parse() {
                 Ok(key) => visitor.$visit(key),
-                // The visitor says what it expected.
+                // The visitor's error names the expected type.
                 Err(_) => visitor.visit_borrowed_str(self.0),
             }
         })*

@@ -1,4 +1,4 @@
-//! Lists, edited by their minimal difference.
+//! Edits of lists: the minimal difference between two lists.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -16,15 +16,15 @@ use super::{
 };
 use crate::limits::NESTING;
 
-/// Up to so many items of the one times items of the other, what differs is compared item by item; beyond, they are
-/// paired in order. The comparison takes time in proportion, and this is about 0.1 s of it.
-const COMPARED: usize = 4_000_000;
+/// The largest product of the lengths of two differing sections that is compared item by item. Items of larger sections
+/// are paired in order. The time of the comparison grows with this product; it is about 0.1 s at this limit.
+const MAX_COMPARISONS: usize = 4_000_000;
 
-/// The fields by which an item of a list is recognised when others of its fields have changed.
+/// The fields that identify an item of a list when its other fields have changed.
 const IDENTITY: [&str; 2] = ["id", "key"];
 
-/// Makes the change from `seen` to `value` in a list; whether that took a write. An app that has seen nothing that it
-/// could use has seen what the list holds.
+/// Applies the change from `seen` to `value` to a list and returns whether it wrote something. Without `seen`, the
+/// change is made from the items that the list holds.
 pub(super) fn edit<T: Transactable>(
     edit: &mut Edit<T>,
     id: &ObjId,
@@ -36,14 +36,14 @@ pub(super) fn edit<T: Transactable>(
     };
     let plan = Plan::new(&held, seen, value);
     let mut written = false;
-    for Pair { held: index, seen, value: new } in &plan.edited {
+    for EditedItem { held: index, seen, value: new } in &plan.edited {
         let refused = edit.refused.len();
         let result = edit.entry(id, Prop::Seq(*index), seen.map(|(_, seen)| seen), &value[*new]);
         edit.refused_in(refused, |error| error.in_item(*new));
         written |= result.map_err(|error| error.in_item(*new))?;
     }
-    // Which of the items that were held are where: those that go are taken from the end on, so that the others keep
-    // their places.
+    // The original index of each item that is in the list now. Items are removed from the end, so that the indices of
+    // the others stay valid.
     let mut places: Vec<Option<usize>> = (0..held.len()).map(Some).collect();
     let mut end = held.len();
     while let Some(last) = (0..end).rev().find(|index| plan.removed.contains(index)) {
@@ -52,16 +52,16 @@ pub(super) fn edit<T: Transactable>(
         places.drain(first..=last);
         (end, written) = (first, true);
     }
-    for run in &plan.inserted {
-        let after = run.after.and_then(|held| places.iter().position(|place| *place == Some(held)));
-        let index = match (run.after, after) {
+    for insertion in &plan.inserted {
+        let after = insertion.after.and_then(|held| places.iter().position(|place| *place == Some(held)));
+        let index = match (insertion.after, after) {
             (None, _) => 0,
             (Some(_), Some(index)) => index + 1,
             (Some(_), None) => places.len(),
         };
-        // Items of one run, and runs after one item, stand in order.
+        // Items of one insertion, and insertions after the same item, are in order.
         let index = index + places[index..].iter().take_while(|place| place.is_none()).count();
-        let items = run.items.iter().map(|(new, origin)| match origin {
+        let items = insertion.items.iter().map(|(new, origin)| match origin {
             Some((held_at, seen)) => carried(Some(&held[*held_at]), Some(seen), &value[*new], edit.options.aliases),
             None => value[*new].clone(),
         });
@@ -84,7 +84,7 @@ fn splice<T: Transactable>(
     edit.document.splice(id, index, removed, items).map_err(FormatError::of_document)
 }
 
-/// Refuses a value in which a list holds an item twice: it would be read back once.
+/// Refuses a value in which a list has two items with the same id, because reading returns only one of them.
 pub(super) fn unique(value: &Value) -> Result<(), FormatError> {
     let items = match value.plain() {
         Value::List(items) => items,
@@ -99,8 +99,8 @@ pub(super) fn unique(value: &Value) -> Result<(), FormatError> {
         let Some(id) = id_of(item) else { continue };
         if ids.contains(&id) {
             let message = format!(
-                "two items of the list have the id {id}, and an item is in a list once. Call the field otherwise, e.g. with \
-                 `#[serde(rename = \"ref\")]`, if it names something else"
+                "two items of the list have the id {id}, but an item may be in a list only once. If the field does not \
+                 identify the item, rename it, e.g. with `#[serde(rename = \"ref\")]`"
             );
             return Err(FormatError::new(message).in_item(index));
         }
@@ -109,14 +109,14 @@ pub(super) fn unique(value: &Value) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// The id of an item, as text.
+/// The id of an item as text.
 fn id_of(item: &Value) -> Option<String> {
     let id = item.get("id")?.plain();
     id.as_str().map(|id| format!("{id:?}")).or_else(|| id.as_whole().map(|id| id.to_string()))
 }
 
-/// The items of a list, with their places, without those that are there again: two people who moved one item at once
-/// have left it in two places. The first counts. `None`: there are none such.
+/// The items of a list with their indices, without repeated ids. An item has two places after two apps moved it at the
+/// same time; the first place counts. Returns `None` if no id is repeated.
 pub(super) fn without_doubles(items: &[Value]) -> Option<Vec<(usize, &Value)>> {
     let mut ids = HashSet::new();
     let chosen: Vec<_> =
@@ -124,69 +124,70 @@ pub(super) fn without_doubles(items: &[Value]) -> Option<Vec<(usize, &Value)>> {
     (chosen.len() < items.len()).then_some(chosen)
 }
 
-/// What happens to the items of a list.
+/// The steps of an edit of a list.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plan<'a> {
-    /// Items that have changed where they are.
-    pub(super) edited: Vec<Pair<'a>>,
-    /// Held items that go.
+    /// Items that are changed at their place.
+    pub(super) edited: Vec<EditedItem<'a>>,
+    /// Indices of the held items that are removed.
     removed: HashSet<usize>,
-    inserted: Vec<Run<'a>>,
+    inserted: Vec<Insertion<'a>>,
 }
 
-/// An item: where the list holds it, what the app saw of it, and where the app has it.
+/// An item that is changed: its index in the document's list, the item that the app had seen with its index, and the
+/// index of its new value.
 #[derive(Debug, PartialEq)]
-pub(super) struct Pair<'a> {
+pub(super) struct EditedItem<'a> {
     pub(super) held: usize,
     pub(super) seen: Option<(usize, &'a Value)>,
     pub(super) value: usize,
 }
 
-/// New items that stand next to each other.
+/// New items that are next to each other.
 #[derive(Debug, Default, PartialEq)]
-struct Run<'a> {
-    /// The held item that they come after, or the start.
+struct Insertion<'a> {
+    /// The index of the held item before them; `None` for the start of the list.
     after: Option<usize>,
-    /// Where the app has each, and what it was where it stood before, if it was moved.
+    /// The index of each new item and, if the item was moved, its former index and the value that the app had seen.
     items: Vec<(usize, Option<(usize, &'a Value)>)>,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(held: &'a [Value], seen: Option<&'a [Value]>, value: &'a [Value]) -> Self {
         let mut plan = Self::default();
-        let (old, places) = match seen {
-            Some(seen) => (seen, Places::new(held, seen)),
-            None => (held, Places::same(held.len())),
+        let (old, indices) = match seen {
+            Some(seen) => (seen, HeldIndices::new(held, seen)),
+            None => (held, HeldIndices::same(held.len())),
         };
         let mut steps = steps(old, value);
         let moved = moved(&mut steps, old, value);
-        plan.removed.extend(places.doubles.iter().copied().filter(|_| !steps.iter().all(Step::keeps)));
+        plan.removed.extend(indices.doubles.iter().copied().filter(|_| !steps.iter().all(Step::keeps)));
         let mut index = 0;
         let mut after = None;
         for step in steps {
             match step {
                 Step::Keep(count) => {
                     index += count;
-                    after = places.before(index).or(after);
+                    after = indices.before(index).or(after);
                 }
                 Step::Edit { old: at, new } => {
                     index = at + 1;
-                    match places.held[at] {
+                    match indices.held[at] {
                         Some(held) => {
                             let seen = seen.map(|seen| (at, &seen[at]));
-                            plan.edited.push(Pair { held, seen, value: new });
+                            plan.edited.push(EditedItem { held, seen, value: new });
                             after = Some(held);
                         }
-                        // The list does not hold what the app shows: the app's item is new to it.
+                        // The document does not hold the item that the app shows, so the app's item is inserted.
                         None => plan.insert(after, new, None),
                     }
                 }
                 Step::Replace { old: count, new } => {
-                    plan.removed.extend((index..index + count).filter_map(|at| places.held[at]));
+                    plan.removed.extend((index..index + count).filter_map(|at| indices.held[at]));
                     index += count;
                     for new in new {
                         let origin = moved.iter().find(|(_, to)| *to == new);
-                        let origin = origin.and_then(|(from, _)| Some((places.held[*from]?, &old[*from])));
+                        let origin = origin.and_then(|(from, _)| Some((indices.held[*from]?, &old[*from])));
                         plan.insert(after, new, origin);
                     }
                 }
@@ -197,59 +198,59 @@ impl<'a> Plan<'a> {
 
     fn insert(&mut self, after: Option<usize>, new: usize, origin: Option<(usize, &'a Value)>) {
         match self.inserted.last_mut() {
-            Some(run) if run.after == after => run.items.push((new, origin)),
-            _ => self.inserted.push(Run { after, items: vec![(new, origin)] }),
+            Some(insertion) if insertion.after == after => insertion.items.push((new, origin)),
+            _ => self.inserted.push(Insertion { after, items: vec![(new, origin)] }),
         }
     }
 }
 
-/// Where a list holds the items that an app sees of it. A set has another order and fewer items, and what a type does
-/// not know it may show as something else.
-struct Places {
+/// The index in the document's list of each item that the app sees. The two differ if the type is a set, which has
+/// another order and fewer items, or if the type shows some items as other values.
+struct HeldIndices {
     held: Vec<Option<usize>>,
-    /// Held items that the type shows once though they are there twice.
+    /// Held items that the list has twice and the type shows once.
     doubles: Vec<usize>,
 }
 
-impl Places {
+impl HeldIndices {
     fn same(count: usize) -> Self {
         Self { held: (0..count).map(Some).collect(), doubles: Vec::new() }
     }
 
     fn new(held: &[Value], seen: &[Value]) -> Self {
         let in_order = seen.len() == held.len() && seen.iter().zip(held).all(|(seen, held)| stands_for(seen, held));
-        if in_order || held.len().saturating_mul(seen.len()) > COMPARED {
+        if in_order || held.len().saturating_mul(seen.len()) > MAX_COMPARISONS {
             let count = held.len();
             return Self { held: (0..seen.len()).map(|at| (at < count).then_some(at)).collect(), doubles: Vec::new() };
         }
         let mut taken = vec![false; held.len()];
-        let mut places: Vec<Option<usize>> = vec![None; seen.len()];
+        let mut indices: Vec<Option<usize>> = vec![None; seen.len()];
         let mut next = 0;
-        for (place, seen) in places.iter_mut().zip(seen) {
-            // Nearly always in order.
+        for (index, seen) in indices.iter_mut().zip(seen) {
+            // The items are nearly always in order.
             let found = (next..held.len()).chain(0..next).find(|at| !taken[*at] && stands_for(seen, &held[*at]));
             if let Some(at) = found {
                 (taken[at], next) = (true, at + 1);
-                *place = Some(at);
+                *index = Some(at);
             }
         }
-        let missing = places.iter().filter(|place| place.is_none()).count();
+        let missing = indices.iter().filter(|index| index.is_none()).count();
         let doubles: Vec<usize> =
             (0..held.len()).filter(|at| !taken[*at] && seen.iter().any(|seen| stands_for(seen, &held[*at]))).collect();
         if missing > 0 && seen.len() == held.len() && doubles.is_empty() {
-            // The type shows some of them as something else.
+            // The type shows some items as other values.
             return Self::same(held.len());
         }
-        Self { held: places, doubles }
+        Self { held: indices, doubles }
     }
 
-    /// Where the last item is held of those that an app sees before `index`.
+    /// The index of the last held item among those that the app sees before `index`.
     fn before(&self, index: usize) -> Option<usize> {
         self.held[..index].iter().rev().find_map(|place| *place)
     }
 }
 
-/// Whether `seen` is what a type makes of `held`. A type may round a number, leave fields out and add defaults.
+/// Whether a type may read `held` as `seen`. A type may round numbers, omit fields and add defaults.
 fn stands_for(seen: &Value, held: &Value) -> bool {
     match (seen.plain(), held.plain()) {
         (Value::Map(seen), Value::Map(held)) => {
@@ -263,14 +264,14 @@ fn stands_for(seen: &Value, held: &Value) -> bool {
     }
 }
 
-/// What happens to a list's items, in order.
+/// A step of the difference between two lists, in order.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// So many are as they were.
+    /// This many items are unchanged.
     Keep(usize),
-    /// One has changed.
+    /// One item is changed.
     Edit { old: usize, new: usize },
-    /// So many give way to others.
+    /// This many items are replaced by others.
     Replace { old: usize, new: Range<usize> },
 }
 
@@ -282,7 +283,7 @@ impl Step {
 
 fn steps(old: &[Value], new: &[Value]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for op in difference(old, new, Equal) {
+    for op in difference(old, new, EqualValue) {
         match op {
             DiffOp::Equal { len, .. } => steps.push(Step::Keep(len)),
             op => steps.push(Step::Replace { old: op.old_range().len(), new: op.new_range() }),
@@ -291,8 +292,8 @@ fn steps(old: &[Value], new: &[Value]) -> Vec<Step> {
     steps
 }
 
-/// Finds items that stand elsewhere now, as (old place, new place), and pairs what has changed of the others, so that
-/// what is in them merges: those that are recognised with each other, others in order.
+/// Finds items that were moved, as (old index, new index), and pairs the other changed items so that their content
+/// merges: items with an identity by their identity, other items in order.
 fn moved(steps: &mut Vec<Step>, old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
     let mut moved = Vec::new();
     let (mut gone, mut come) = (Vec::new(), Vec::new());
@@ -308,11 +309,12 @@ fn moved(steps: &mut Vec<Step>, old: &[Value], new: &[Value]) -> Vec<(usize, usi
             }
         }
     }
-    // Scalars have nothing in them that could be lost, unless a type shows them as something else.
-    if gone.len().saturating_mul(come.len()) <= COMPARED {
+    // Scalars have no content that could be lost, but a type may show a scalar as another value.
+    if gone.len().saturating_mul(come.len()) <= MAX_COMPARISONS {
         for to in come {
             let by_value = gone.iter().position(|from| old[*from] == new[to]);
-            let found = by_value.or_else(|| gone.iter().position(|from| Same(&old[*from]) == Same(&new[to])));
+            let found =
+                by_value.or_else(|| gone.iter().position(|from| SameIdentity(&old[*from]) == SameIdentity(&new[to])));
             if let Some(found) = found {
                 moved.push((gone.remove(found), to));
             }
@@ -337,7 +339,7 @@ fn moved(steps: &mut Vec<Step>, old: &[Value], new: &[Value]) -> Vec<(usize, usi
     moved
 }
 
-/// Divides what differs on both sides.
+/// Divides a section in which both lists differ into edited and replaced items.
 fn pair(
     steps: &mut Vec<Step>,
     moved: &mut Vec<(usize, usize)>,
@@ -365,7 +367,7 @@ fn pair(
         }
         return;
     }
-    for op in difference(&old[olds.clone()], &new[news.clone()], Same) {
+    for op in difference(&old[olds.clone()], &new[news.clone()], SameIdentity) {
         match op {
             DiffOp::Equal { old_index, new_index, len } => steps.extend((0..len).map(|i| {
                 let (old, new) = (olds.start + old_index + i, news.start + new_index + i);
@@ -387,19 +389,19 @@ fn identity(item: &Value) -> Option<&Value> {
     IDENTITY.iter().find_map(|key| item.get(key)).filter(|identity| **identity != Value::Null)
 }
 
-/// Equal in all.
-struct Equal<'a>(&'a Value);
+/// Compares items by value.
+struct EqualValue<'a>(&'a Value);
 
-impl PartialEq for Equal<'_> {
+impl PartialEq for EqualValue<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.0.is_same(other.0)
     }
 }
 
-/// The same item, whatever has changed in it.
-struct Same<'a>(&'a Value);
+/// Compares items by identity.
+struct SameIdentity<'a>(&'a Value);
 
-impl PartialEq for Same<'_> {
+impl PartialEq for SameIdentity<'_> {
     fn eq(&self, other: &Self) -> bool {
         identity(self.0).is_some_and(|identity_of_this| identity(other.0) == Some(identity_of_this))
     }
@@ -415,7 +417,7 @@ fn difference<'a, E: PartialEq>(old: &'a [Value], new: &'a [Value], by: impl Fn(
     if start > 0 {
         ops.push(DiffOp::Equal { old_index: 0, new_index: 0, len: start });
     }
-    if olds.len().saturating_mul(news.len()) <= COMPARED {
+    if olds.len().saturating_mul(news.len()) <= MAX_COMPARISONS {
         let mut capture = Replace::new(Capture::new());
         match myers::diff(&mut capture, &old, olds.clone(), &new, news.clone()) {
             Ok(()) => ops.extend(capture.into_inner().into_ops()),

@@ -1,17 +1,18 @@
-//! Serde value <-> Automerge document.
+//! Conversion between serde values and Automerge documents.
 //!
-//! [`to_value`] and [`from_value`] turn a component into a [`Value`] and back; [`read`] materializes a document
-//! (at a version, if it is isolated there) and [`edit`] makes the smallest change that turns the view an app had into the
-//! value it has now. Nothing here is stateful: an edit is (view, value) and the document it is made in.
+//! [`to_value`] and [`from_value`] convert a component to a [`Value`] and back. [`read`] returns the content of a
+//! document as a `Value`; a document that is isolated at a version is read at that version. [`edit`] makes the smallest
+//! change that turns the value an app had seen into the value it has now. This module keeps no state: an edit is a
+//! function of the seen value, the new value and the document.
 //!
-//! # What becomes what
+//! # How types map to documents
 //!
-//! The documents are those that Automerge's JavaScript library writes.
+//! Automerge's JavaScript library reads and writes the same documents.
 //!
 //! | Rust | document | JavaScript | concurrent edits |
 //! | --- | --- | --- | --- |
 //! | `String` | text | `string` | merge letter by letter |
-//! | [`Scalar`], unit variants, tags, `char`, what serde formats (`collect_str`) | scalar string | `ImmutableString` | one wins |
+//! | [`Scalar`], unit variants, tags, `char`, formatted values (`collect_str`) | scalar string | `ImmutableString` | one wins |
 //! | integers, floats, `bool` | number, boolean | `number`, `boolean` | one wins |
 //! | [`Counter`] | counter | `Counter` | add up |
 //! | [`Timestamp`] | timestamp | `Date` | one wins |
@@ -19,30 +20,32 @@
 //! | `None`, `()` | null | `null` | one wins |
 //! | structs, maps | map | object | merge key by key |
 //! | [`KeyedList`] | map of items | object | items added, moved and edited by both |
-//! | `Vec` | list | array | insertions and deletions merge, and items that stay merge in themselves |
+//! | `Vec` | list | array | insertions and deletions merge, and kept items merge inside |
 //! | arrays, tuples | list of fixed length | array | merge item by item, in place |
-//! | tuple structs, [`Whole`] | the value inside | the value inside | one wins |
-//! | enums | as serde says | as serde says | one variant wins, with its content; texts, lists, maps and counters in it merge |
+//! | tuple structs, [`Whole`] | the inner value | the inner value | one wins |
+//! | enums | as serde writes them | as serde writes them | one variant wins, with its content; texts, lists, maps and counters in it merge |
 //!
-//! Readers accept more than writers write: any kind of number that fits without loss, either kind of string, bytes for a
-//! list of numbers, and a missing key for `None` or serde's default. What is equal already is not written, in whatever words
-//! it is there, and a counter or a timestamp stays one when a type writes it as a plain number.
+//! Reading accepts more than writing produces: any kind of number that fits without loss, either kind of string, bytes
+//! for a list of numbers, and a missing key for `None` or serde's default. An edit does not write a value that is equal
+//! to the one in the document, even if the document holds it in another form. A counter or a timestamp keeps its kind
+//! when a type writes it as a plain number.
 //!
-//! - Items of a list that have a field `id` or `key` are recognised by it when the list is edited, others by their place.
-//! - A set that is not sorted (`HashSet`) has another order each time it is read, and an edit would write that order:
-//!   use a `BTreeSet`.
-//! - A document that is an enum, and a flattened enum, cannot be replaced as one: fields that their variants share must
-//!   have one type.
+//! - An edit of a list recognises items by their field `id` or `key`, and items without such a field by their index.
+//! - An unsorted set (`HashSet`) changes its order each time it is read, and an edit would write that order. Use a
+//!   `BTreeSet`.
+//! - A document that is an enum, and a flattened enum, cannot be replaced as a whole. Fields that several variants
+//!   share must therefore have the same type.
 //!
-//! A document of a `Value` does not say which of these a type has written. [`to_value`] notes it in the value
-//! ([`Merge`]). A text, list, map or counter that two apps may be the first to make is made by a change of its own
-//! (`place.rs`). The laws that all of it follows are in docs/format.md.
+//! A document does not record which of these types wrote it. [`to_value`] therefore notes in the value how it merges
+//! ([`Merge`]). Two apps may both be the first to make a text, list, map or counter; each such container is made by its
+//! own change (`place.rs`). docs/format.md states the laws of merging that this module keeps.
 
 mod deserialize;
 mod edit;
 mod entity;
 mod error;
 mod first;
+mod guarded;
 mod json;
 mod keepable;
 mod key;
@@ -60,10 +63,11 @@ mod types;
 mod value;
 
 pub use deserialize::{from_document, from_value};
-pub(crate) use edit::{Aliases, Options, Outcome, edit_with};
+pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, edit_with};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
+pub(crate) use guarded::guarded_type;
 pub(crate) use keepable::check as check_keepable;
 pub use keyed::{ItemKey, KeyedList};
 pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
@@ -77,13 +81,14 @@ pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
 pub(crate) use value::plain_integer;
 pub use value::{Merge, Value};
 
-/// The root field that says what a document is called. The replica writes it.
+/// The root field that holds the document's id. The replica writes it.
 pub const ID: &str = "id";
-/// The root field that makes a document a tombstone. The replica writes it.
+/// The root field that makes a document a tombstone if it is true. The replica writes it.
 pub const DELETED: &str = "deleted";
-/// The root fields that are the document's own.
+/// The root fields that the replica owns.
 pub const RESERVED: [&str; 2] = [ID, DELETED];
-/// Columns that a document's row in the backend's table has beside its fields, so that no component may have a field called so either.
+/// Columns that a document's row in the backend's table has in addition to the document's fields. A component cannot
+/// have a field with one of these names.
 pub const ROW_COLUMNS: [&str; 3] = ["version", "timestamp", NOT_IN_ROW];
-/// The column that names the values of the document which the row lacks, because the table cannot hold them.
+/// The column that lists the values of the document that are not in the row, because the table cannot hold them.
 pub const NOT_IN_ROW: &str = "notInRow";

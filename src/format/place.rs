@@ -1,31 +1,31 @@
-//! Changes that are a function of their place: several apps that make them independently make the same change, with the
-//! same hash.
+//! Place changes: changes that are a function of a place in a document. Several apps that make such a change
+//! independently make the same change, with the same hash.
 //!
-//! An Automerge container (a text, a list, a map, a counter) has the identity of the operation that made it. Two apps
-//! that each put a list at one key have made two lists, of which a merge shows one, and what was added to the other is
-//! lost. So where two apps may be the first to use a place, the container is made by a change of its own, which follows
-//! from the place alone: the document's id, the object and key it is in, its kind, and the operations that it replaces.
-//! The app's own edit comes after it.
+//! An Automerge container (a text, list, map or counter) is identified by the operation that made it. If two apps each
+//! put a list at one key, the document has two lists. A merge shows one of them, and the additions to the other are
+//! lost. So where two apps may both be the first to use a place, the container is made by its own change, which is
+//! computed only from the document's id, the object and key that contain it, its kind, and the operations that it
+//! replaces. The app's edit follows in a second change.
 //!
-//! Why such a change is sound:
+//! Why this is sound:
 //!
-//! - **Actor and sequence number.** The actor is a hash of the place and the dependencies, and the change is the only
-//!   one of this actor. So (actor, sequence number) names one change, as Automerge and the backends require, and no
+//! - **Actor and sequence number.** The actor is a hash of the place and the dependencies, and this change is the only
+//!   one of its actor. So (actor, sequence number) identifies one change, as Automerge and the backends require, and no
 //!   replica continues the actor.
-//! - **Dependencies.** It depends on the change that made the object it is in and on those that made what it replaces,
-//!   and on nothing else. Its first operation has the number after theirs. Both are the same for every app that sees
-//!   the place in the same state.
-//! - **Order.** Its operations have small numbers, so that any edit made after it wins over it, and defaults never win
-//!   over edits.
-//! - **Again.** A container that was deleted cannot be made by the same change, which the document has. The next one is
-//!   counted: `again`.
-//! - **Compaction and transport.** It is an ordinary change to backends, stores and the original clients. It is known
-//!   by its hash, so that it is pushed, stored and merged once.
-//! - **A hostile writer** can take the actor of a place with another change. Then Automerge refuses the app's change,
-//!   and the container is put in the ordinary way.
+//! - **Dependencies.** The change depends on the change that made the object that contains the container, and on the
+//!   changes that made what it replaces; on nothing else. Its first operation has the next number after theirs. Both
+//!   are the same for every app that sees the place in the same state.
+//! - **Order.** Its operations have small numbers, so any later edit wins over it, and a default never wins over an
+//!   edit.
+//! - **Repetition.** After a container was deleted, the same change cannot make it again, because the document already
+//!   has that change. The counter `again` distinguishes the next change.
+//! - **Compaction and transport.** To backends, stores and Automerge's own clients it is an ordinary change. It is
+//!   identified by its hash, so it is pushed, stored and merged once.
+//! - **A hostile writer** can make another change with the actor of a place. Automerge then refuses the app's change,
+//!   and the edit puts the container as an ordinary edit does.
 //!
-//! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]): what two apps put at
-//! one place is the same change if it is the same, and both survive where they can if it is not.
+//! A document with a plain name, such as `settings`, is made in the same way ([`first_changes`]). If two apps put equal
+//! values at a place, they make the same change. If the values differ, both survive where they can be merged.
 
 use std::{collections::HashSet, num::NonZeroU64};
 
@@ -47,27 +47,27 @@ use search::{Missing, Search};
 mod kind;
 mod search;
 
-/// How often a container is made again by such a change at a place where it was deleted. Finding the next one takes a
-/// hash for each; beyond, the container is put in the ordinary way.
-const AGAIN: u64 = 64;
+/// The largest number of times that a place change makes a container again after it was deleted. Finding the next free
+/// number takes one hash for each. Beyond this number, the edit puts the container as an ordinary edit does.
+const MAX_AGAIN: u64 = 64;
 
-/// The length of these changes' actors, by which they are told from others: those of apps and of Automerge's libraries
-/// are 16 bytes long, and a few bytes longer for an edit that is made at an earlier version.
+/// The length of the actors of place changes, which distinguishes them from other actors. Actors of apps and of
+/// Automerge's libraries have 16 bytes, and a few bytes more for an edit at an earlier version.
 const ACTOR_BYTES: usize = 24;
 
-/// A change that follows from a place, and the root field it is in.
+/// A place change, and the root field that contains it.
 pub(crate) struct PlaceChange {
     pub field: String,
     pub change: Change,
 }
 
-/// What holds a place: an object of a document.
+/// An object that contains a place.
 #[derive(Clone)]
 struct Parent {
     object: ObjectId,
-    /// The changes that made it and what is replaced at the place.
+    /// The changes that made the object and the values that are replaced at the place.
     deps: Vec<ChangeHash>,
-    /// The number of the first operation after those.
+    /// The number of the next operation after those changes.
     start: NonZeroU64,
 }
 
@@ -76,7 +76,7 @@ impl Parent {
         Self { object: ObjectId::Root, deps: Vec::new(), start: NonZeroU64::MIN }
     }
 
-    /// The object that the first operation of `change` has made.
+    /// The object that the first operation of `change` made.
     fn made_by(change: &Change) -> Self {
         let object = ObjectId::Id(OpId::new(change.start_op().get(), change.actor_id()));
         Self { object, deps: vec![change.hash()], start: after(change.max_op()) }
@@ -87,47 +87,47 @@ fn after(number: u64) -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(number)
 }
 
-/// The changes that make a document with a plain name, each a function of the document's id, the place and what is put
-/// there.
+/// The changes that make a document with a plain name. Each is a function of the document's id, its place and the value
+/// put there.
 ///
 /// # Errors
 ///
-/// As of [`edit`](super::edit).
+/// As [`edit`](super::edit).
 pub(crate) fn first_changes(id: &str, value: &Value) -> Result<Vec<PlaceChange>, FormatError> {
     let nothing = Value::Map(Default::default());
     let fields = changed(&nothing, value)?;
-    let mut places = Places { document: id, field: String::new(), made: Vec::new() };
+    let mut writer = PlaceWriter { document: id, field: String::new(), made: Vec::new() };
     for (key, _, value) in fields {
-        places.field.clone_from(key);
-        places.fill(&Parent::root(), key, value);
+        writer.field.clone_from(key);
+        writer.fill(&Parent::root(), key, value);
     }
-    // The id comes last and depends on all the rest: a document without one has not arrived whole.
+    // The id comes last and depends on all other changes: a document without an id has not arrived completely.
     let mut whole = Parent::root();
-    for place in &places.made {
+    for place in &writer.made {
         include(&mut whole.deps, &place.change);
         whole.start = whole.start.max(after(place.change.max_op()));
     }
-    places.field = ID.to_owned();
-    // A text, as the web's library writes it: its scalar strings are objects in JavaScript.
-    places.put(&whole, ID, &Value::Text(id.to_owned()));
-    Ok(places.made)
+    writer.field = ID.to_owned();
+    // A text, as Automerge's JavaScript library writes it: scalar strings are objects in JavaScript.
+    writer.put(&whole, ID, &Value::Text(id.to_owned()));
+    Ok(writer.made)
 }
 
-/// Whether a change is one of these.
+/// Whether a change is a place change.
 pub(crate) fn is_place_change(change: &Change) -> bool {
     change.actor_id().to_bytes().len() == ACTOR_BYTES && change.seq() == 1 && change.timestamp() == 0
 }
 
-/// Changes of one document that follow from their places.
-struct Places<'a> {
+/// Makes place changes of one document.
+struct PlaceWriter<'a> {
     document: &'a str,
-    /// The root field that they are in.
+    /// The root field that contains the places.
     field: String,
     made: Vec<PlaceChange>,
 }
 
-impl Places<'_> {
-    /// Puts `value` at an empty place.
+impl PlaceWriter<'_> {
+    /// Makes `value` at an empty place; containers get their own changes.
     fn fill(&mut self, parent: &Parent, key: &str, value: &Value) {
         match Kind::of(value) {
             Some(kind) => {
@@ -139,7 +139,7 @@ impl Places<'_> {
         }
     }
 
-    /// Puts `value` whole at an empty place.
+    /// Puts `value` at an empty place with one change.
     fn put(&mut self, parent: &Parent, key: &str, value: &Value) {
         let actor = self.actor(parent, key, &[b"value", value.to_json_text().as_bytes()]);
         let mut writer = Writer::new(&actor, parent.start);
@@ -148,7 +148,7 @@ impl Places<'_> {
         self.push(&actor, parent.deps.clone(), parent.start, operations);
     }
 
-    /// What a container holds when it is made.
+    /// Adds the initial content of a container that was just made.
     fn content(&mut self, container: &Change, parent: &Parent, key: &str, kind: Kind, value: &Value) {
         let inside = Parent::made_by(container);
         match (kind, value.plain()) {
@@ -182,7 +182,7 @@ impl Places<'_> {
         }
     }
 
-    /// The change that makes an empty container in place of the operations `replaced`.
+    /// The change that makes an empty container and replaces the operations `replaced`.
     fn container(
         &self,
         parent: &Parent,
@@ -217,8 +217,8 @@ impl Places<'_> {
         self.made.push(PlaceChange { field: self.field.clone(), change });
     }
 
-    /// The actor of the one change that does this at this place: the start of a SHA-256 of all that the change follows
-    /// from.
+    /// The actor of the one change that does this at this place: the first bytes of a SHA-256 of everything that the
+    /// change is computed from.
     fn actor(&self, parent: &Parent, key: &str, content: &[&[u8]]) -> ActorId {
         let object = match &parent.object {
             ObjectId::Root => "root".to_owned(),
@@ -258,9 +258,9 @@ fn sealed(actor: &ActorId, mut deps: Vec<ChangeHash>, start_op: NonZeroU64, oper
     .into()
 }
 
-/// Makes the containers that the edit from `view` to `value` adds to and that the document lacks. The document is at
-/// the version of the edit, `base`, isolated there if `isolated`. Gives the changes that the document did not have;
-/// `base` includes them afterwards.
+/// Makes the containers that the edit from `view` to `value` adds to and that the document lacks. `base` is the version
+/// that the edit is made at; the document is isolated there if `isolated`. Returns the changes that the document did
+/// not have, and adds them to `base`.
 pub(crate) fn prepare(
     document: &mut AutoCommit,
     base: &mut Vec<ChangeHash>,
@@ -271,7 +271,7 @@ pub(crate) fn prepare(
 ) -> Vec<PlaceChange> {
     let mut made = Vec::new();
     let mut given_up = HashSet::new();
-    // Each round makes what is in the containers of the round before.
+    // Each round makes the containers inside those of the round before.
     for _ in 0..NESTING {
         let mut search = Search { document, options, given_up: &given_up, found: Vec::new() };
         search.map(&ObjId::Root, None, Some(view), value);
@@ -295,7 +295,7 @@ pub(crate) fn prepare(
     made
 }
 
-/// Makes one container, with what the app shows in it. Whether it is there now.
+/// Makes one container with the content that the app shows in it. Returns whether the container exists afterwards.
 fn make(
     document: &mut AutoCommit,
     base: &mut Vec<ChangeHash>,
@@ -304,11 +304,12 @@ fn make(
     made: &mut Vec<PlaceChange>,
 ) -> bool {
     let Some((parent, replaced)) = parent_of(document, missing) else { return false };
-    let mut places = Places { document: id, field: missing.field.clone(), made: Vec::new() };
-    for again in 0..AGAIN {
-        let container = places.container(&parent, &missing.key, (missing.kind, &missing.form), &replaced, again);
+    let mut writer = PlaceWriter { document: id, field: missing.field.clone(), made: Vec::new() };
+    for again in 0..MAX_AGAIN {
+        let container = writer.container(&parent, &missing.key, (missing.kind, &missing.form), &replaced, again);
         if document.get_missing_deps(&[container.hash()]).is_empty() {
-            // The document has it: it came from elsewhere and is not in this version yet, or it was deleted.
+            // The document has this change: either it arrived and is not in the version `base` yet, or the container
+            // was deleted.
             let mut there = base.clone();
             include(&mut there, &container);
             let held = document.get_all_at(&missing.object, missing.key.as_str(), &there).unwrap_or_default();
@@ -317,11 +318,11 @@ fn make(
                 continue;
             }
         }
-        places.made.push(PlaceChange { field: missing.field.clone(), change: container.clone() });
+        writer.made.push(PlaceChange { field: missing.field.clone(), change: container.clone() });
         if let Some(shown) = &missing.shown {
-            places.content(&container, &parent, &missing.key, missing.kind, shown);
+            writer.content(&container, &parent, &missing.key, missing.kind, shown);
         }
-        for place in places.made {
+        for place in writer.made {
             if !document.get_missing_deps(&[place.change.hash()]).is_empty() {
                 if document.apply_changes([place.change.clone()]).is_err() {
                     return false;
@@ -337,7 +338,7 @@ fn make(
     false
 }
 
-/// The object of a place, and the operations that are replaced there.
+/// The object that contains a place, and the operations that are replaced there.
 fn parent_of(document: &AutoCommit, missing: &Missing) -> Option<(Parent, Vec<OpId>)> {
     let mut parent = Parent::root();
     let mut replaced: Vec<OpId> = Vec::new();

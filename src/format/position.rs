@@ -1,26 +1,27 @@
-//! Where an item stands among others: a fractional index, as [`KeyedList`](super::KeyedList) has it. An app that orders whole
-//! documents keeps such a position in a `Scalar<String>` field.
+//! Positions of items in an order: a fractional index, as [`KeyedList`](super::KeyedList) uses it. An app that orders
+//! whole documents keeps such a position in a `Scalar<String>` field.
 //!
-//! A position is a short string, and items are sorted by (position, key). A moved item gets a position between those of
-//! its new neighbours, and nothing else is written, so two apps that move different items at once never undo each
-//! other.
+//! A position is a short string (the functions here call it a key, as the npm package `fractional-indexing` does).
+//! Items are sorted by their positions, and items with equal positions by another unique string, such as their id.
+//! Moving an item writes only a new position between those of its new neighbours, so two apps that move different items
+//! at the same time do not undo each other's moves.
 //!
-//! A position is an integer part and a fraction, both in base 62. The first letter says how many digits the integer has
-//! (`a` one, `b` two, .. upwards; `Z` one, `Y` two, .. below zero), so appending ten thousand items counts `a0`, `a1`,
-//! .. `b00` instead of halving a gap ten thousand times. The fraction never ends in `0`: every position has exactly one
-//! spelling. The npm package `fractional-indexing` makes the same positions. See
-//! <https://observablehq.com/@dgreensp/implementing-fractional-indexing>, where the scheme comes from.
+//! A position has an integer part and a fraction, both in base 62. The first letter gives the number of digits of the
+//! integer (`a` one, `b` two, .. for positive numbers; `Z` one, `Y` two, .. for negative ones). So appending ten
+//! thousand items counts `a0`, `a1`, .. `b00` instead of halving a gap ten thousand times. The fraction never ends in
+//! `0`, so each position has exactly one spelling. The npm package makes the same positions. The scheme is explained at
+//! <https://observablehq.com/@dgreensp/implementing-fractional-indexing>.
 
-/// The digits of positions, in their order.
+/// The digits of positions in ascending order.
 pub(super) const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A gap that has been split so often that its next key would be longer than this is made wide again by moving its
-/// neighbours apart too. It takes some 200 insertions at one spot to get there.
+/// The largest length of a new key. If the next key in a gap would be longer, its neighbours get new keys too, which
+/// widens the gap. A gap reaches this length after about 200 insertions at one place.
 pub const KEY_BYTES: usize = 40;
 
-/// A key that sorts after `low` and before `high`; `None` is the end of the list.
+/// A key that sorts after `low` and before `high`. `None` stands for the end of the list.
 ///
-/// `None` is returned if there is no such key: one of the two is none that this module makes, or they are not in order.
+/// Returns `None` if there is no such key: `low` or `high` is not a valid key, or they are not in order.
 pub fn key_between(low: Option<&str>, high: Option<&str>) -> Option<String> {
     if low.is_some_and(|key| !is_key(key)) || high.is_some_and(|key| !is_key(key)) {
         return None;
@@ -44,12 +45,12 @@ pub fn key_between(low: Option<&str>, high: Option<&str>) -> Option<String> {
     }
 }
 
-/// `count` keys in order between two; as [`key_between`].
+/// `count` keys in order between `low` and `high`; see [`key_between`].
 pub fn keys_between(low: Option<&str>, high: Option<&str>, count: usize) -> Option<Vec<String>> {
     match (count, low, high) {
         (0, ..) => Some(Vec::new()),
         (1, ..) => Some(vec![key_between(low, high)?]),
-        // An open end is counted towards, which keeps the keys as short as they come.
+        // Towards an open end, keys are counted upwards or downwards, which keeps them as short as possible.
         (_, _, None) => {
             let first = key_between(low, None)?;
             let mut keys = Vec::with_capacity(count);
@@ -78,20 +79,20 @@ pub fn keys_between(low: Option<&str>, high: Option<&str>, count: usize) -> Opti
     }
 }
 
-/// What putting something at a place asks for.
+/// The result of [`place`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// The key of what is put there.
+    /// The key of the new item.
     pub key: String,
-    /// Siblings that need another key, by their index, because theirs leave no gap: they are equal (put in the same
-    /// place at the same time), worn thin, or not ours. Nearly always empty.
+    /// Siblings that need a new key, by index, because their keys leave no gap: they are equal (two apps put them at
+    /// the same place), too long, or not valid. Nearly always empty.
     pub moved: Vec<(usize, String)>,
 }
 
-/// The key for something to stand at `index` among siblings with these keys, in the order they are shown.
+/// The key for a new item at `index` among siblings with these keys, in the order in which they are shown.
 pub fn place(siblings: &[&str], index: usize) -> Placement {
     let index = index.min(siblings.len());
-    // From here on the window of siblings that get new keys grows until keys fit into the gap around it.
+    // The range of siblings that get new keys grows from here until the keys fit into the gap around it.
     let (mut first, mut end) = (index, index);
     loop {
         while first > 0 && !is_key(siblings[first - 1]) {
@@ -124,7 +125,7 @@ fn digit(byte: u8) -> Option<usize> {
     DIGITS.iter().position(|digit| *digit == byte)
 }
 
-/// How many bytes the integer part of a key has, its first letter included.
+/// The length of the integer part of a key in bytes, including its first letter.
 fn integer_length(key: &str) -> Option<usize> {
     match key.bytes().next()? {
         first @ b'a'..=b'z' => Some(usize::from(first - b'a') + 2),
@@ -137,7 +138,7 @@ fn split(key: &str) -> Option<(&str, &str)> {
     key.split_at_checked(integer_length(key)?)
 }
 
-/// The smallest integer has nothing below it, so it is not used as a key of its own.
+/// Nothing sorts before the smallest integer, so it is not used as a key without a fraction.
 fn is_smallest(integer: &str) -> bool {
     integer.starts_with('A') && integer[1..].bytes().all(|digit| digit == b'0')
 }
@@ -169,7 +170,7 @@ fn before(high: &str) -> Option<String> {
     }
 }
 
-/// The next integer; `None` after the largest.
+/// The next integer; `None` after the largest one.
 fn next(integer: &str) -> Option<String> {
     let mut bytes = integer.as_bytes().to_vec();
     for place in (1..bytes.len()).rev() {
@@ -187,7 +188,7 @@ fn next(integer: &str) -> Option<String> {
     })
 }
 
-/// The integer before; `None` before the smallest.
+/// The previous integer; `None` before the smallest one.
 fn previous(integer: &str) -> Option<String> {
     let mut bytes = integer.as_bytes().to_vec();
     for place in (1..bytes.len()).rev() {
@@ -205,17 +206,17 @@ fn previous(integer: &str) -> Option<String> {
     })
 }
 
-/// The integer that starts with this letter and has one digit everywhere.
+/// The integer that starts with `first` and whose digits are all `fill`.
 fn widened(first: u8, fill: u8) -> String {
     let first = char::from(first);
     let digits = integer_length(first.encode_utf8(&mut [0; 4])).unwrap_or(2) - 1;
     std::iter::once(first).chain(std::iter::repeat_n(char::from(fill), digits)).collect()
 }
 
-/// The shortest fraction between two, near their middle. `low` is below `high`; `None` is one.
+/// A short fraction near the middle between two. `low` is less than `high`; `None` stands for one.
 fn midpoint(low: &str, high: Option<&str>) -> String {
     if let Some(high) = high {
-        // `low` counts as followed by zeros.
+        // `low` continues with zeros.
         let same = high.bytes().zip(low.bytes().chain(std::iter::repeat(b'0'))).take_while(|(h, l)| h == l).count();
         if same > 0 {
             let low = low.get(same..).unwrap_or_default();
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn known_keys() {
+    fn keys_are_those_of_the_npm_package() {
         let between = |low, high| key_between(low, high).expect("there is room");
         assert_eq!(between(None, None), "a0");
         assert_eq!(between(Some("a0"), None), "a1");
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_made_from_what_is_none() {
+    fn an_invalid_neighbour_gives_no_key() {
         for bad in ["", "a", "b0", "a00", "a0 ", "ä0", "!", "A00000000000000000000000000"] {
             assert_eq!(key_between(Some(bad), None), None, "{bad:?}");
             assert_eq!(key_between(None, Some(bad)), None, "{bad:?}");
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range_still_have_room() {
+    fn keys_beyond_the_smallest_and_largest_integer_still_exist() {
         let mut key = "A00000000000000000000000001".to_owned();
         for _ in 0..50 {
             let lower = key_between(None, Some(&key)).expect("there is room below");
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_appended_or_prepended_cards_have_short_keys() {
+    fn ten_thousand_appended_or_prepended_items_have_short_keys() {
         for at_end in [true, false] {
             let mut key = "a0".to_owned();
             for _ in 0..10_000 {
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn splitting_one_gap_for_ever_does_not_make_keys_long() {
+    fn splitting_one_gap_repeatedly_keeps_keys_short() {
         for offset in [1, 2] {
             let mut keys = Vec::new();
             for count in 0..2_000_usize {
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_one_place_at_once_is_moved_apart() {
+    fn items_with_equal_keys_get_different_keys() {
         let placement = place(&["a0", "a1", "a1", "a1", "a2"], 2);
         assert_eq!(placement.moved.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [2, 3]);
         let keys = ["a1", &placement.key, &placement.moved[0].1, &placement.moved[1].1, "a2"];
@@ -326,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_between_two_is_between_them(inserts in prop::collection::vec(any::<prop::sample::Index>(), 1..300)) {
+        fn a_new_key_sorts_between_its_neighbours(inserts in prop::collection::vec(any::<prop::sample::Index>(), 1..300)) {
             let mut keys: Vec<String> = Vec::new();
             for insert in inserts {
                 let index = insert.index(keys.len() + 1);
@@ -342,7 +343,7 @@ mod tests {
         }
 
         #[test]
-        fn many_keys_between_two_are_in_order(low in "[a-c][0-9]{3}[1-9]", count in 0_usize..200) {
+        fn several_new_keys_are_in_order(low in "[a-c][0-9]{3}[1-9]", count in 0_usize..200) {
             let high = key_between(Some(&low), None);
             for high in [high.as_deref(), None] {
                 let keys = keys_between(Some(&low), high, count).expect("there is room");
@@ -353,7 +354,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_can_be_placed_among_any_siblings(
+        fn an_item_can_be_placed_among_any_siblings(
             mut siblings in prop::collection::vec(prop_oneof!["[aZb][0-2]{1,3}", "a[01]V?", ".{0,4}"], 0..30),
             at in any::<prop::sample::Index>(),
         ) {
@@ -367,7 +368,7 @@ mod tests {
             }
             after.insert(index, placement.key.clone());
             prop_assert!(after.windows(2).all(|pair| pair[0] <= pair[1]), "{after:?}");
-            // The one placed is told apart from its neighbours by its key alone.
+            // The key alone orders the new item between its neighbours.
             prop_assert!(index == 0 || after[index - 1] < after[index], "{after:?}");
             prop_assert!(index + 1 == after.len() || after[index] < after[index + 1], "{after:?}");
         }

@@ -1,4 +1,4 @@
-//! What a document holds, without its history.
+//! Reads the content of a document without its history.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,21 @@ use automerge::{ObjId, ObjType, ROOT, ReadDoc, ScalarValue, ScalarValueRef, Valu
 use super::Value;
 use crate::limits::NESTING;
 
-/// The whole document, as a map. A document isolated at some heads is read there.
+/// The whole document as a map. A document that is isolated at a version is read at that version.
 ///
-/// Nothing in a document is refused: scalars of a later Automerge are left out of maps and `Null` in lists, and what
-/// is nested deeper than [`NESTING`] levels is `Null`.
+/// This function accepts every document. Scalars of a kind that this version of Automerge does not know are omitted
+/// from maps and become `Null` in lists. Values nested deeper than [`NESTING`] levels become `Null`.
 pub fn read<R: ReadDoc>(document: &R) -> Value {
     read_levels(document, NESTING)
 }
 
-/// The same to another depth.
+/// As [`read`], with another limit of nesting.
 pub(crate) fn read_levels<R: ReadDoc>(document: &R, levels: usize) -> Value {
     map(document, &ROOT, levels - 1)
 }
 
-/// All values of a root field that were set concurrently, the one that [`read`] shows last. More than one is a conflict.
+/// All concurrently set values of a root field. The last one is the value that [`read`] shows. Two or more values are a
+/// conflict.
 pub fn conflicts<R: ReadDoc>(document: &R, field: &str) -> Vec<Value> {
     let values = document.get_all(ROOT, field).unwrap_or_default();
     values
@@ -34,7 +35,7 @@ pub fn conflicts<R: ReadDoc>(document: &R, field: &str) -> Vec<Value> {
 
 pub(super) fn object<R: ReadDoc>(document: &R, id: &ObjId, kind: ObjType, depth: usize) -> Value {
     if kind == ObjType::Text {
-        // The object is there, since the document has just named it.
+        // The object exists, because the document has just returned its id.
         return Value::Text(document.text(id).unwrap_or_default());
     }
     let Some(depth) = depth.checked_sub(1) else {
@@ -103,7 +104,7 @@ fn unsigned(number: u64) -> Value {
     i64::try_from(number).map_or(Value::Uint(number), Value::Int)
 }
 
-/// The scalar that holds `value`, unless it is an object.
+/// The scalar for `value`; `None` if `value` is an object.
 pub(super) fn to_scalar(value: &Value) -> Option<ScalarValue> {
     Some(match value {
         Value::Null => ScalarValue::Null,

@@ -1,4 +1,4 @@
-//! Values that are written as new ones, rather than by their difference to what a document holds.
+//! Registers: values that an edit replaces as a whole instead of editing the difference.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use automerge::{ObjType, ScalarValue};
 
 use super::{Merge, Value, edit::Aliases};
 
-/// Whether a value is written as a new one, rather than by its difference to what is there.
+/// Whether an edit replaces the value at a place as a whole instead of editing the difference.
 pub(super) fn is_register(value: &Value, seen: Option<&Value>, held: &Result<ScalarValue, ObjType>) -> bool {
     match value.merge() {
         Some(Merge::Whole) => true,
@@ -19,13 +19,13 @@ pub(super) fn is_register(value: &Value, seen: Option<&Value>, held: &Result<Sca
     }
 }
 
-/// Whether a document holds something that no type reads which had shown `seen`.
+/// Whether a document holds a kind of value that no type could have read as `seen`.
 pub(super) fn is_other_form(held: &Result<ScalarValue, ObjType>, seen: &Value) -> bool {
     match (held, seen.plain()) {
         (Err(ObjType::Text), Value::Text(_) | Value::Scalar(_)) => false,
         (Err(ObjType::List), Value::List(_) | Value::Bytes(_)) => false,
         (Err(ObjType::Map | ObjType::Table), Value::Map(_)) => false,
-        // A unit variant is a string, one with content a map.
+        // A unit variant is a string; a variant with content is a map.
         (Err(ObjType::Map), Value::Scalar(_)) | (Ok(ScalarValue::Str(_)), Value::Map(_)) => false,
         (Err(_), Value::Null) => false,
         (Err(_), _) => true,
@@ -35,8 +35,8 @@ pub(super) fn is_other_form(held: &Result<ScalarValue, ObjType>, seen: &Value) -
     }
 }
 
-/// What a place is to hold that is written as a new value: what the app has changed, and of the rest what is there,
-/// also where the app's type does not know it.
+/// The new value of a register. It takes the parts that the app changed from `value`, and all other parts from the
+/// document, including those that the app's type does not know.
 pub(super) fn carried(held: Option<&Value>, seen: Option<&Value>, value: &Value, aliases: &Aliases) -> Value {
     let (Some(held), Some(seen)) = (held, seen) else { return value.clone() };
     if seen.is_same(value) {

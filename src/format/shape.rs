@@ -1,4 +1,4 @@
-//! What kind of thing a component is, from what its `Deserialize` asks for.
+//! Determines the fields of a component type from the calls of its `Deserialize`.
 
 use std::{any::type_name, fmt};
 
@@ -7,24 +7,24 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Visitor};
 use super::{FormatError, RESERVED, ROW_COLUMNS, entity, types};
 use crate::limits::FIELD_NAME_BYTES;
 
-/// What is known of a component type before there is one.
+/// The properties of a component type that are known before a value of it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Its fields, as serde names them; `None` where only a value tells (a map, an internally tagged enum, a flattened
-    /// field).
+    /// The names of its fields in serde. `None` if only a value shows them (a map, an internally tagged enum, a
+    /// flattened field).
     pub fields: Option<Vec<&'static str>>,
 }
 
-/// Learns what `T` is, without a value of it.
+/// Determines the shape of `T` without a value of it.
 ///
 /// # Errors
 ///
-/// If it cannot be a document or a part of one: it has no named fields, or some that are reserved or that Convex does
-/// not store. The message says what to do.
+/// If `T` cannot be a document or a part of one: it has no named fields, or it has fields that are reserved or that
+/// Convex does not store. The message says how to fix it.
 pub fn shape<T: DeserializeOwned>() -> Result<Shape, FormatError> {
     let refused = |why: String| FormatError::new(format_args!("`{}` cannot be a document: {why}", type_name::<T>()));
-    // Its own code is run without a value, which it may not have been written for: it is asked again when there is one.
-    let asked = std::panic::catch_unwind(|| T::deserialize(Probe).map(|_| ())).unwrap_or(Err(Asked::Other));
+    // `T`'s own code runs without a value and may panic. In that case the first value of `T` shows whether it fits.
+    let asked = std::panic::catch_unwind(|| T::deserialize(ShapeProbe).map(|_| ())).unwrap_or(Err(Asked::Other));
     match asked {
         Err(Asked::Struct(fields)) => {
             for field in fields {
@@ -36,41 +36,41 @@ pub fn shape<T: DeserializeOwned>() -> Result<Shape, FormatError> {
             Ok(Shape { fields: Some(fields.to_vec()) })
         }
         Err(Asked::Refused(why)) => Err(refused(why)),
-        // Whether a value fits then shows only with a value.
+        // Only a value shows whether it fits.
         Ok(_) | Err(Asked::Anything | Asked::Other) => Ok(Shape { fields: None }),
     }
 }
 
-/// Whether a root field may be called so.
+/// Whether a root field may have this name.
 fn check(field: &str) -> Result<(), String> {
     if RESERVED.contains(&field) || ROW_COLUMNS.contains(&field) {
         return Err(format!(
-            "its field `{field}` is reserved, for the document's own or its row's; call it otherwise, e.g. with `#[serde(rename = \"{field}_\")]`"
+            "its field `{field}` is reserved for the document or for its row; rename it, e.g. with `#[serde(rename = \"{field}_\")]`"
         ));
     }
     let printable = field.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if field.is_empty() || field.starts_with(['$', '_']) || !printable || field.len() > FIELD_NAME_BYTES {
         return Err(format!(
             "Convex does not store a field called `{field}` (names are printable ASCII, at most {FIELD_NAME_BYTES} bytes, and do \
-             not start with `$` or `_`); call it otherwise, e.g. with `#[serde(rename = \"..\")]`"
+             not start with `$` or `_`); rename it, e.g. with `#[serde(rename = \"..\")]`"
         ));
     }
     Ok(())
 }
 
-/// What a `Deserialize` asked for, as the error that stops it there.
+/// What a `Deserialize` asked for. It is returned as the error that stops the deserialization.
 #[derive(Debug)]
 enum Asked {
     Struct(&'static [&'static str]),
     Anything,
     Refused(String),
-    /// It stopped on its own.
+    /// The type's own code failed.
     Other,
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no value, only the question what it would be")
+        f.write_str("the type was deserialized without a value, to learn its form")
     }
 }
 
@@ -86,7 +86,7 @@ fn no_names<T>(what: &str) -> Result<T, Asked> {
     Err(Asked::Refused(format!("it is {what}; give it named fields, e.g. `struct Name {{ value: .. }}`")))
 }
 
-struct Probe;
+struct ShapeProbe;
 
 macro_rules! refuse {
     ($($what:literal: $($method:ident)*;)*) => {
@@ -96,7 +96,7 @@ macro_rules! refuse {
     };
 }
 
-impl<'de> de::Deserializer<'de> for Probe {
+impl<'de> de::Deserializer<'de> for ShapeProbe {
     type Error = Asked;
 
     refuse! {
@@ -148,11 +148,11 @@ impl<'de> de::Deserializer<'de> for Probe {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Asked> {
-        let mut stranger = Stranger { given: false, taken: false };
-        let _ = visitor.visit_map(&mut stranger);
-        if stranger.given && !stranger.taken {
+        let mut unknown = UnknownField { given: false, taken: false };
+        let _ = visitor.visit_map(&mut unknown);
+        if unknown.given && !unknown.taken {
             return Err(Asked::Refused(
-                "it denies unknown fields, but a document holds the fields of other components, of newer versions of the app and \
+                "it denies unknown fields, but a document also holds the fields of other components, of newer versions of the app and \
                  its own; remove `#[serde(deny_unknown_fields)]`"
                     .to_owned(),
             ));
@@ -170,13 +170,13 @@ impl<'de> de::Deserializer<'de> for Probe {
     }
 }
 
-/// A map with one key that no component knows: a struct that takes unknown fields goes on to its value.
-struct Stranger {
+/// A map with one key that no component has. A struct that accepts unknown fields reads the key's value.
+struct UnknownField {
     given: bool,
     taken: bool,
 }
 
-impl<'de> de::MapAccess<'de> for &mut Stranger {
+impl<'de> de::MapAccess<'de> for &mut UnknownField {
     type Error = Asked;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Asked> {
@@ -184,8 +184,8 @@ impl<'de> de::MapAccess<'de> for &mut Stranger {
             return Ok(None);
         }
         self.given = true;
-        // No field is called so: Convex would not store it.
-        let key: de::value::BorrowedStrDeserializer<'_, Asked> = de::value::BorrowedStrDeserializer::new("$stranger");
+        // No field has this name, because Convex would not store it.
+        let key: de::value::BorrowedStrDeserializer<'_, Asked> = de::value::BorrowedStrDeserializer::new("$unknown");
         seed.deserialize(key).map(Some)
     }
 

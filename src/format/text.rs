@@ -1,4 +1,4 @@
-//! Texts, edited by their difference.
+//! Edits of texts.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use automerge::{ObjId, TextEncoding, transaction::Transactable};
 
 use super::FormatError;
 
-/// Up to so many letters of the one times letters of the other, what differs is compared letter by letter; beyond, it is
-/// replaced as a block. The comparison takes time in proportion, and this is about 0.1 s of it.
-const COMPARED: usize = 16_000_000;
+/// The largest product of the lengths of two differing sections that is compared letter by letter. Larger sections are
+/// replaced as a block. The time of the comparison grows with this product; it is about 0.1 s at this limit.
+const MAX_COMPARISONS: usize = 16_000_000;
 
-/// Makes the change from `seen` to `value` in a text object; whether that took a write. An app that has seen nothing of
-/// the text has seen what it holds.
+/// Applies the change from `seen` to `value` to a text object and returns whether it wrote something. Without `seen`,
+/// the change is made from the text that the document holds.
 pub(super) fn edit<T: Transactable>(
     document: &mut T,
     id: &ObjId,
@@ -29,7 +29,7 @@ pub(super) fn edit<T: Transactable>(
     let start = common(held.chars(), value.chars());
     let end = common(held[start..].chars().rev(), value[start..].chars().rev());
     let (old, new) = (&held[start..held.len() - end], &value[start..value.len() - end]);
-    if old.len().saturating_mul(new.len()) <= COMPARED {
+    if old.len().saturating_mul(new.len()) <= MAX_COMPARISONS {
         document.update_text(id, &*value)
     } else {
         let encoding = document.text_encoding();
@@ -40,14 +40,14 @@ pub(super) fn edit<T: Transactable>(
     Ok(true)
 }
 
-/// What `held` becomes by the change from `seen` to `value`, made without knowing `held`: letters that were added are
-/// added, and letters that were removed are removed where they are there.
+/// Applies the change from `seen` to `value` to another text, `held`: inserts the added letters, and removes the
+/// removed letters if `held` still has them at that place.
 pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
     let start = common(seen.chars(), value.chars());
     let end = common(seen[start..].chars().rev(), value[start..].chars().rev());
     let (removed, added) = (&seen[start..seen.len() - end], &value[start..value.len() - end]);
     let (before, after) = (&seen[..start], &seen[seen.len() - end..]);
-    // The place is known by what is before it, or else by what is after it.
+    // The text before the change locates it; failing that, the text after it.
     let at = match (held.starts_with(before), held.ends_with(after)) {
         (true, _) => start,
         (false, true) => held.len() - after.len(),
@@ -57,12 +57,12 @@ pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
     [&held[..at], added, rest].concat()
 }
 
-/// The length in bytes of what two strings have in common from the side they are given from.
+/// The length in bytes of the common prefix of two letter sequences.
 fn common(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> usize {
     a.zip(b).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
-/// How far `text` goes in a document that counts in `encoding`.
+/// The length of `text` in the units of `encoding`.
 fn width(encoding: TextEncoding, text: &str) -> usize {
     match encoding {
         TextEncoding::UnicodeCodePoint => text.chars().count(),

@@ -5,19 +5,20 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The newtype names by which the serializer knows the types of this file. No type of an app is called so.
+/// The serde names by which the serializer recognises the types of this file. No type of an app has such a name.
 pub(super) const COUNTER: &str = "$bevy_convex_replicate::Counter";
 pub(super) const TIMESTAMP: &str = "$bevy_convex_replicate::Timestamp";
 pub(super) const SCALAR: &str = "$bevy_convex_replicate::Scalar";
 pub(super) const WHOLE: &str = "$bevy_convex_replicate::Whole";
 pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 
-/// A number to which concurrent edits add up: two apps that each add one make two.
+/// A number whose concurrent increments add up: if two apps each add one, the result is two more.
 ///
-/// Any edit is an increment by the difference to what the app had seen. In other formats it is a plain number.
+/// Every edit is an increment by the difference to the value that the app had seen. In other formats it is a plain
+/// number.
 ///
-/// It counts up to 2^53 and down to -2^53, as far as JavaScript counts without loss and so that the sum of many
-/// concurrent edits fits in 64 bits. An edit to a number beyond is refused. `+=` and `-=` stop at the ends of `i64`.
+/// Its range is -2^53 to 2^53: JavaScript counts without loss in this range, and the sum of many concurrent edits
+/// still fits in 64 bits. An edit to a number beyond this range is refused. `+=` and `-=` stop at the ends of `i64`.
 ///
 /// ```
 /// # use bevy_convex_replicate::format::Counter;
@@ -53,7 +54,7 @@ impl fmt::Display for Counter {
     }
 }
 
-/// A point in time, in milliseconds since 1970: a `Date` in JavaScript. In other formats it is a plain number.
+/// A point in time in milliseconds since 1970. In JavaScript it is a `Date`; in other formats, a plain number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename = "$bevy_convex_replicate::Timestamp")]
 pub struct Timestamp(pub i64);
@@ -64,10 +65,10 @@ impl From<i64> for Timestamp {
     }
 }
 
-/// A string that is replaced whole, such as an id or a link. A plain `String` merges letter by letter, which is right
-/// for what people type and wrong for these.
+/// A string that is replaced as a whole, such as an id or a link. A plain `String` merges letter by letter, which is
+/// right for text that people type, but not for these.
 ///
-/// `T` is anything that serde writes as a string. In other formats it is the plain `T`.
+/// `T` is any type that serde writes as a string. In other formats it is the plain `T`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename = "$bevy_convex_replicate::Scalar")]
 pub struct Scalar<T = String>(pub T);
@@ -104,11 +105,12 @@ impl<T: fmt::Display> fmt::Display for Scalar<T> {
     }
 }
 
-/// A register: a value of any type that is replaced whole. Of two concurrent edits one wins, and the value is never a
-/// mix of both. A plain struct or array merges field by field; a colour or a range is better one or the other.
+/// A register: a value of any type that is replaced as a whole. If two apps edit it at the same time, one of the two
+/// values wins; the result is never a mix of both. A plain struct or array merges field by field, which is wrong for a
+/// colour or a range.
 ///
-/// Tuple structs (such as glam's vectors and quaternions) are registers without it. In other formats, and to
-/// JavaScript, it is the plain `T`.
+/// Tuple structs (such as glam's vectors and quaternions) are registers without this wrapper. In other formats, and
+/// in JavaScript, it is the plain `T`.
 ///
 /// ```
 /// # use bevy_convex_replicate::format::Whole;
@@ -140,7 +142,7 @@ impl<T> From<T> for Whole<T> {
     }
 }
 
-/// Raw bytes, replaced whole: a `Uint8Array` in JavaScript. A plain `Vec<u8>` is a list of numbers.
+/// Raw bytes that are replaced as a whole: a `Uint8Array` in JavaScript. A plain `Vec<u8>` is a list of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -193,7 +195,7 @@ impl<'de> de::Visitor<'de> for BytesVisitor {
         Ok(Bytes(bytes))
     }
 
-    // Formats without bytes write a list of numbers.
+    // Formats without a type for bytes write a list of numbers.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Bytes, A::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = items.next_element()? {

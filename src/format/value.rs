@@ -2,86 +2,86 @@ use std::collections::BTreeMap;
 
 use crate::limits::SAFE_INTEGER;
 
-/// Milliseconds before and after 1970 that a JavaScript `Date` can be at.
+/// The largest number of milliseconds before or after 1970 that a JavaScript `Date` can represent.
 const DATE_MILLISECONDS: u64 = 8_640_000_000_000_000;
 
-/// What a document, or a part of it, holds: the types of Automerge, without their history.
+/// The content of a document or of a part of it: the types of Automerge, without their history.
 ///
-/// Two values are equal if a document would show the same: numbers of every kind compare by what they count (`Int(3)`,
-/// `Float(3.0)` and `Counter(3)` are equal, and NaN equals NaN, so that it is not an endless edit), and a text equals a
-/// scalar string of the same letters.
+/// Two values are equal if a document shows them alike. Numbers of every kind compare by their numeric value:
+/// `Int(3)`, `Float(3.0)` and `Counter(3)` are equal. NaN equals NaN, because it would otherwise be a new edit each
+/// time. A text equals a scalar string of the same letters.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Nothing.
+    /// Null.
     Null,
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// A whole number over [`i64::MAX`].
+    /// A whole number greater than [`i64::MAX`].
     Uint(u64),
-    /// A number.
+    /// A floating-point number.
     Float(f64),
     /// A string that merges letter by letter.
     Text(String),
-    /// A string that is replaced whole.
+    /// A string that is replaced as a whole.
     Scalar(String),
     /// Raw bytes.
     Bytes(Vec<u8>),
     /// Milliseconds since 1970.
     Timestamp(i64),
-    /// A number that sums concurrent increments.
+    /// A number whose concurrent increments add up.
     Counter(i64),
     /// A list.
     List(Vec<Value>),
-    /// A map, or a struct.
+    /// A map or a struct.
     Map(BTreeMap<String, Value>),
-    /// What a type has written, and how concurrent edits of it merge. [`to_value`](super::to_value) makes these; a
-    /// document holds the value inside. It equals the value inside.
+    /// A value that a type has written, and how concurrent edits of it merge. [`to_value`](super::to_value) makes
+    /// these; a document holds only the inner value. It equals the inner value.
     As(Merge, Box<Value>),
 }
 
-/// How concurrent edits of a value merge, where its form alone does not say. Lists and maps of a document look alike,
-/// whatever type they were written from.
+/// How concurrent edits of a value merge, where the value alone does not show it. In a document, all lists look alike
+/// and all maps look alike, whatever type wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// A map of entries that come and go. Other maps are structs, whose fields stay.
+    /// A map of entries, which can be added and removed. Other maps are structs, whose fields are fixed.
     Entries,
-    /// A struct that leaves out fields: other apps may write more of it.
+    /// A struct that omits some fields. Other apps may write more of them.
     Partial,
     /// An item of a [`KeyedList`](super::KeyedList).
     Item,
-    /// A list of fixed length: an array or a tuple. Its items are set in place.
+    /// A list of fixed length: an array or a tuple. Its items are set at their index.
     Fixed,
-    /// A register: it is replaced as one, and one of two concurrent values wins.
+    /// A register: it is replaced as a whole, and one of two concurrent values wins.
     Whole,
-    /// A variant of an enum, which is switched as one.
+    /// A variant of an enum. A switch to another variant replaces the whole value.
     Variant {
-        /// Its name.
+        /// The name of the variant.
         name: String,
-        /// Whether edits within the variant merge, because it holds texts, lists, maps or counters. Otherwise it is a
-        /// register.
+        /// Whether edits inside the variant merge, because it contains texts, lists, maps or counters. Otherwise it is
+        /// a register.
         merges: bool,
     },
-    /// A map that holds a tag, and whose other fields may not all belong to the variant: a document, or a struct with a
-    /// flattened enum.
+    /// A map with a tag whose other fields do not all belong to the variant: a document, or a struct with a flattened
+    /// enum.
     Tagged {
         /// The field that holds the tag.
         tag: String,
-        /// The variant's name.
+        /// The name of the variant.
         name: String,
-        /// The fields that were written after the tag: the variant's, and maybe others.
+        /// The fields that were written after the tag: those of the variant, and possibly others.
         content: Vec<String>,
     },
 }
 
 impl Value {
-    /// The field `key`, if this is a map that has it.
+    /// The field `key`, if this is a map that has this field.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.as_map()?.get(key)
     }
 
-    /// The value, without how it merges.
+    /// The value without the note of how it merges.
     pub fn plain(&self) -> &Value {
         match self {
             Value::As(_, value) => value.plain(),
@@ -89,7 +89,7 @@ impl Value {
         }
     }
 
-    /// The value, without how any part of it merges: as a document holds it.
+    /// The value without the notes of how any part of it merges, as a document holds it.
     pub fn into_plain(self) -> Value {
         match self {
             Value::As(_, value) => value.into_plain(),
@@ -101,7 +101,7 @@ impl Value {
         }
     }
 
-    /// How concurrent edits of it merge, where that is known.
+    /// How concurrent edits of the value merge, if the value notes it.
     pub fn merge(&self) -> Option<&Merge> {
         match self {
             Value::As(merge, _) => Some(merge),
@@ -109,7 +109,7 @@ impl Value {
         }
     }
 
-    /// The fields, if this is a map.
+    /// The fields, if this is a map; otherwise the value itself.
     pub fn into_map(self) -> Result<BTreeMap<String, Value>, Value> {
         match self {
             Value::As(_, value) => value.into_map(),
@@ -134,7 +134,7 @@ impl Value {
         }
     }
 
-    /// The letters, if this is a string of either kind.
+    /// The text, if this is a string of either kind.
     pub fn as_str(&self) -> Option<&str> {
         match self.plain() {
             Value::Text(text) | Value::Scalar(text) => Some(text),
@@ -147,12 +147,12 @@ impl Value {
         matches!(self.get(super::DELETED).map(Value::plain), Some(Value::Bool(true)))
     }
 
-    /// As a plain Convex value: strings of both kinds are strings, numbers and counters float64, timestamps float64
-    /// milliseconds.
+    /// The value as a plain Convex value: strings of both kinds become strings, numbers and counters become float64,
+    /// timestamps become float64 milliseconds.
     ///
-    /// An integer beyond 2^53 - 1, which a float64 would round, is a string of its decimal digits: it is most often an
-    /// id, and the JSON form of Protocol Buffers and the APIs of the web write 64-bit ids so. A timestamp that no
-    /// JavaScript `Date` has is NaN.
+    /// An integer beyond 2^53 - 1, which a float64 would round, becomes a string of its decimal digits. Such an
+    /// integer is usually an id, and the JSON form of Protocol Buffers and many web APIs write 64-bit ids in this way.
+    /// A timestamp that no JavaScript `Date` can represent becomes NaN.
     pub fn to_convex(&self) -> convex::Value {
         match self {
             Value::Null => convex::Value::Null,
@@ -184,7 +184,7 @@ impl Value {
         }
     }
 
-    /// Whether both are equal, also in which numbers are whole and which are floats.
+    /// Whether both are equal and whole numbers are distinguished from floats.
     pub(super) fn is_same(&self, other: &Value) -> bool {
         match (self.plain(), other.plain()) {
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
@@ -195,8 +195,7 @@ impl Value {
         }
     }
 
-    /// Whether two numbers that count the same are told apart by some types: a whole number and a float, or the two
-    /// zeros of floats.
+    /// Whether two equal numbers are distinguished by some types: a whole number and a float, or 0.0 and -0.0.
     pub(super) fn is_other_number(&self, other: &Value) -> bool {
         match (self.plain(), other.plain()) {
             (Value::Float(a), Value::Float(b)) => {
@@ -209,7 +208,7 @@ impl Value {
         }
     }
 
-    /// What a number counts, if it is whole and fits.
+    /// The numeric value of a number, if it is whole and fits.
     pub(super) fn as_whole(&self) -> Option<i64> {
         match self.as_number()? {
             Number::Whole(number) => i64::try_from(number).ok(),
@@ -218,7 +217,7 @@ impl Value {
     }
 }
 
-/// An integer as a plain Convex value: a float64, or a string of its digits where that would round it.
+/// An integer as a plain Convex value: a float64, or a string of its digits if a float64 would round it.
 pub(crate) fn plain_integer(number: i128) -> convex::Value {
     match (-SAFE_INTEGER..=SAFE_INTEGER).contains(&number) {
         true => convex::Value::Float64(number as f64),
@@ -246,17 +245,17 @@ impl PartialEq for Value {
 // Equality is reflexive: NaN equals NaN.
 impl Eq for Value {}
 
-/// A number by what it counts, whatever it was written as.
+/// The numeric value of a number, independent of its kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
     Whole(i128),
-    /// A fraction, a number beyond every integer type, an infinity or NaN.
+    /// A fraction, a number outside the range of all integer types, an infinity or NaN.
     Other(f64),
 }
 
 impl Number {
     pub(super) fn of_float(number: f64) -> Self {
-        // 2^64: whole floats below convert to i128 without loss, and no integer of a document is above.
+        // 2^64. Smaller whole floats convert to i128 without loss, and no integer of a document is larger.
         const BEYOND: f64 = 18_446_744_073_709_551_616.0;
         if number.trunc() == number && number.abs() <= BEYOND {
             Number::Whole(number as i128)

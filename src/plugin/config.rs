@@ -7,9 +7,10 @@ use bevy::prelude::World;
 use super::{APPLY_BUDGET, ReplicatePlugin};
 use crate::{
     ecs::{Link, Port},
+    failure::{Failure, FailureKind},
     store::{StoreError, default_path},
     transport::AuthToken,
-    worker::{CollectionConfig, Command, Failure, FailureKind, Report, Worker, WorkerConfig},
+    worker::{CollectionConfig, Command, Report, Worker, WorkerConfig},
 };
 
 impl ReplicatePlugin {

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use crate::{
     backend::{Backend, BackendConfig, BackendError},
     ecs::{DocumentIndex, ReplicateSystems, report},
-    worker::{Failure, FailureKind},
+    failure::{Failure, FailureKind},
 };
 
 /// Runs the embedded backend in this app, for others to connect to. An app that is also a client of it uses

@@ -13,7 +13,7 @@ use crate::{
         Collections, Conversions, Convert, DocumentComponents, DocumentIndex, LocalParts, Replicated, Tuple, Typed,
         hierarchy,
     },
-    worker::FailureKind,
+    failure::FailureKind,
 };
 
 /// The longest name of a collection: it is a module's name, and goes with every call.

@@ -4,51 +4,23 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
-use crate::{CollectionIndex, DocumentId, DocumentKey, format::Value};
+use crate::{
+    CollectionIndex, DocumentId, DocumentKey,
+    failure::FailureKind,
+    format::Value,
+    record::{RemoteId, Write},
+};
+// Re-exported for this room's callers.
+pub use crate::{
+    chunk::Part,
+    record::{
+        Capture, Checkpoint, Generation, Kept, Origin, Page, Position, PulledChunk, Push, PushAnswer, PushNumber,
+        PushedDocument, Refusal, Schema, StoredDocument, View,
+    },
+};
 
-/// How often the world has been given a version of a document. 0: never; the first delta is 1.
-pub type Generation = u64;
-/// How many edits the world has sent of a document.
-pub type Capture = u64;
 /// Names a write, so that its end can be told. Counts up from 1.
 pub type WriteId = u64;
-
-/// What an app knows of a collection's documents.
-pub trait Schema: Send + Sync + 'static {
-    /// The part of `document` that the app's types hold, as they would write it: what an edit is compared with, so
-    /// that keys the app does not know survive. `mask` has bit `i` set for each of the collection's component types that the edit speaks of.
-    /// A part that does not fit its type is left out, and named.
-    fn view(&self, document: &Value, mask: u32) -> View;
-}
-
-/// What an app's types make of a document.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// The document as they would write it.
-    pub value: Value,
-    /// The component types of which the document has something that does not fit.
-    pub misfits: u32,
-}
-
-impl From<Value> for View {
-    fn from(value: Value) -> Self {
-        Self { value, misfits: 0 }
-    }
-}
-
-/// A version that the world shows only in part: some component types do not fit it, and the entity goes on to show what
-/// it showed of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The document.
-    pub document: DocumentKey,
-    /// The version.
-    pub generation: Generation,
-    /// The version that it showed before.
-    pub from: Generation,
-    /// The component types, bit `i` for each.
-    pub components: u32,
-}
 
 /// Why the world puts a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,31 +34,6 @@ pub enum Put {
     /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays
     /// deleted.
     Ensured,
-}
-
-/// A place in a backend's log, in commit order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// The commit, in nanoseconds since 1970.
-    pub ts: i64,
-    /// The row within the commit.
-    pub ordinal: u32,
-}
-
-/// How far a collection of a backend's log has been read, and what its backend has to be told with the next question.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Everything up to here is taken in.
-    pub position: Position,
-    /// How far the log was pruned, as every page from its beginning up to here has said. A log that has been pruned beyond `position` goes on
-    /// only for one who says how far: nothing that this one has read can have been pruned since. `None`: it never was, or not all pages said the same.
-    pub pruned: Option<i64>,
-}
-
-impl From<Position> for Checkpoint {
-    fn from(position: Position) -> Self {
-        Self { position, pruned: None }
-    }
 }
 
 /// What the world did to a document.
@@ -125,111 +72,6 @@ pub struct Edit {
     pub change: Change,
 }
 
-/// A document as the store has it at start.
-#[derive(Clone, Debug)]
-pub struct StoredDocument {
-    /// Its name.
-    pub id: DocumentId,
-    /// The heads `value` was computed from; the same as the stored changes'.
-    pub heads: Vec<ChangeHash>,
-    /// Its root map.
-    pub value: Value,
-}
-
-/// One chunk as a backend's log gives it.
-#[derive(Clone, Debug)]
-pub struct PulledChunk {
-    /// The document.
-    pub id: DocumentId,
-    /// Where in the log.
-    pub position: Position,
-    /// A change or a snapshot, or a part of one.
-    pub bytes: Vec<u8>,
-    /// Which part.
-    pub part: Option<Part>,
-}
-
-/// Says which part of a chunk some bytes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// SHA-256 of the whole chunk.
-    pub hash: [u8; 32],
-    /// From 0 to `count` - 1.
-    pub index: u32,
-    /// How many there are.
-    pub count: u32,
-}
-
-/// A page of a backend's log.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The collection.
-    pub collection: CollectionIndex,
-    /// The checkpoint it was asked from.
-    pub from: Position,
-    /// What came after, in order.
-    pub deltas: Vec<PulledChunk>,
-    /// The position of the last of them.
-    pub checkpoint: Position,
-    /// Whether there is more already.
-    pub has_more: bool,
-    /// The id of the log.
-    pub epoch: String,
-    /// How far the log was pruned when it gave out this page: documents deleted up to there are gone from it.
-    pub pruned: Option<i64>,
-}
-
-/// A document's changes on their way to a backend.
-#[derive(Clone, Debug)]
-pub struct PushedDocument {
-    /// The document.
-    pub id: DocumentId,
-    /// Its changes, dependencies first, each whole (the transport makes parts) and with its hash.
-    pub changes: Vec<(ChangeHash, Arc<[u8]>)>,
-    /// The root fields they set and their values now; `None` leaves it to the backend to merge.
-    pub fields: Option<std::collections::BTreeMap<String, Value>>,
-    /// The root fields they delete.
-    pub removed: Vec<String>,
-}
-
-/// A push of this run: each has another number, so that the answer to one that was given up is not taken for the next one's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PushNumber(pub u64);
-
-/// A batch on its way to a backend. One is in flight at a time.
-#[derive(Clone, Debug)]
-pub struct Push {
-    /// Its number, which what becomes of it is told with.
-    pub number: PushNumber,
-    /// The collection.
-    pub collection: CollectionIndex,
-    /// At most [`PUSH_DOCUMENTS`](crate::limits::PUSH_DOCUMENTS), together at most
-    /// [`PUSH_BYTES`](crate::limits::PUSH_BYTES) unless a single change is larger.
-    pub documents: Vec<PushedDocument>,
-}
-
-/// Why a document was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The wire's code, e.g. `missingDependencies`.
-    pub code: String,
-    /// What the backend said.
-    pub message: String,
-}
-
-/// A backend's answer to a push.
-#[derive(Clone, Debug)]
-pub struct PushAnswer {
-    /// Which push.
-    pub number: PushNumber,
-    /// The collection.
-    pub collection: CollectionIndex,
-    /// The id of the log that has them now.
-    pub epoch: String,
-    /// Per document: accepted, or why not.
-    pub results: Vec<(DocumentId, Result<(), Refusal>)>,
-}
-
 /// A version of a document for the world.
 #[derive(Clone, Debug)]
 pub struct Delta {
@@ -243,17 +85,6 @@ pub struct Delta {
     pub value: Option<Value>,
     /// Where it comes from.
     pub origin: Origin,
-}
-
-/// Who changed a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// This app, in this run.
-    Local,
-    /// Someone else, through a backend.
-    Remote,
-    /// It was in the store.
-    Stored,
 }
 
 /// A change made here that a backend lacks.
@@ -282,7 +113,7 @@ pub struct UnsentDocument {
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
     /// The backend's name in the store; `None`: there never was one.
-    pub remote: Option<crate::store::RemoteId>,
+    pub remote: Option<RemoteId>,
     /// Per collection: everything up to here is stored.
     pub checkpoints: Vec<Checkpoint>,
     /// Per collection: the documents with changes that the backend lacks, oldest first.
@@ -391,7 +222,7 @@ pub enum Effect {
     /// Read a document's chunks.
     Load(DocumentKey),
     /// Store something. Writes are carried out in order, and many in one transaction.
-    Write(WriteId, crate::store::Write),
+    Write(WriteId, Write),
     /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
     Edited(EditNumber, WriteId),
     /// Look up what is stored of the backend whose log has this id: [`Event::Remote`] with it.
@@ -400,7 +231,7 @@ pub enum Effect {
         epoch: String,
     },
     /// Drop the checkpoints and sent marks of a backend, then look up again: [`Event::Remote`] without an epoch.
-    Forget(crate::store::RemoteId),
+    Forget(RemoteId),
     /// Read what the backend lacks of these documents; with `history`, all of their changes.
     ReadUnsent {
         /// The collection.
@@ -437,7 +268,7 @@ pub enum Effect {
     /// Tell the app.
     Failed {
         /// What kind of failure it is.
-        kind: crate::worker::FailureKind,
+        kind: FailureKind,
         /// The collection, if one is concerned.
         collection: Option<CollectionIndex>,
         /// The document, if one is concerned.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     DocumentId,
+    chunk::inspect::{self, Received},
     format::{self, FirstChange, FormatError, Value},
-    inspect::{self, Received},
     limits,
 };
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Document, Effect, Live, Replica, State, Waiting};
-use crate::{DocumentKey, inspect, limits, worker::FailureKind};
+use crate::{DocumentKey, chunk::inspect, failure::FailureKind, limits};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;

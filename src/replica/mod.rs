@@ -35,7 +35,6 @@ mod outbox;
 mod pull;
 mod push;
 mod remote;
-pub(crate) mod sound;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -45,8 +44,7 @@ use std::{
     sync::Arc,
 };
 
-use automerge::{ActorId, ChangeHash};
-use sha2::{Digest, Sha256};
+use automerge::ActorId;
 
 pub use event::*;
 pub(crate) use live::changes_of;
@@ -56,7 +54,12 @@ use outbox::{Outbox, OutgoingChange};
 use pull::Pull;
 use remote::{Remote, WaitingPage};
 
-use crate::{CollectionIndex, DocumentId, store::Write, worker::FailureKind};
+use crate::{
+    CollectionIndex, DocumentId,
+    chunk::{change_hash, chunk_hash},
+    failure::FailureKind,
+    record::Write,
+};
 
 /// A collection's name and types.
 pub struct CollectionSchema {
@@ -234,15 +237,4 @@ impl Replica {
     ) {
         self.effects.push_back(Effect::Failed { kind, collection, document, message });
     }
-}
-
-/// SHA-256 of a chunk's bytes: how parts name the whole, and how a snapshot is named in the store.
-pub(crate) fn chunk_hash(bytes: &[u8]) -> ChangeHash {
-    ChangeHash(Sha256::digest(bytes).into())
-}
-
-/// The hash of an uncompressed change: SHA-256 of the chunk after its magic bytes and checksum.
-/// <https://automerge.org/automerge-binary-format-spec/>
-pub(crate) fn change_hash(chunk: &[u8]) -> Option<ChangeHash> {
-    chunk.get(8..).map(chunk_hash)
 }

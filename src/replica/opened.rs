@@ -1,6 +1,9 @@
 //! A document in Automerge's hands: edited at any of its versions, and merged with what comes from elsewhere.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use automerge::{
     ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
@@ -11,12 +14,14 @@ use super::{
     alias::aliases,
     event::{Change, Schema, View},
     live::{Base, Shown},
-    sound,
 };
 use crate::{
     DocumentId,
-    format::{self, FormatError, Options, PlaceChange, Value},
-    inspect::{self, Received},
+    chunk::{
+        inspect::{self, Received},
+        sound,
+    },
+    format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
     limits,
 };
 
@@ -212,20 +217,29 @@ impl Opened {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
-        let mut options = Options { empties: !misfit, misfit, aliases: &aliases };
+        let mut except = BTreeSet::new();
+        let options = Options { left_out: LeftOut::Removed, misfit, aliases: &aliases };
         let heads = &mut base.heads;
         let made = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
         changes.extend(made.into_iter().map(MadeChange::from));
 
         let new_id = current.get(format::ID).is_none().then_some(id.as_str());
-        let mut outcome = self.write(current, new_id, &view, value, &options, fields)?;
-        if outcome.emptied && schema.view(&format::read(&self.document), mask).value != *value {
-            // To this type an empty one is not the same as none.
+        let outcome = loop {
+            let left_out = if misfit { LeftOut::Removed } else { LeftOut::Emptied { except: &except } };
+            let options = Options { left_out, misfit, aliases: &aliases };
+            let outcome = self.write(current, new_id, &view, value, &options, fields)?;
+            if outcome.emptied.is_empty() {
+                break outcome;
+            }
+            let read = schema.view(&format::read(&self.document), mask).value;
+            if read == *value {
+                break outcome;
+            }
+            // To this type an empty one is not the same as none. Each round removes more.
+            except.extend(outcome.not_left_out(&read));
             self.document.rollback();
             fields.clear();
-            options.empties = false;
-            outcome = self.write(current, new_id, &view, value, &options, fields)?;
-        }
+        };
         remember(base, &view, value, mask);
         Ok(outcome.refused)
     }

@@ -10,7 +10,7 @@ use std::{
 use automerge::ChangeHash;
 
 use super::event::{PushedDocument, Refusal, UnsentDocument};
-use crate::{DocumentId, format::Value, inspect, limits};
+use crate::{DocumentId, chunk::inspect, format::Value, limits};
 
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
 const KEPT_CHANGES: usize = 256;

@@ -1,7 +1,7 @@
 //! The backend's side of pushing: one batch in flight, and what became of it.
 
 use super::{Effect, Push, PushAnswer, PushNumber, Refusal, Replica};
-use crate::{CollectionIndex, DocumentKey, store::Write, worker::FailureKind};
+use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::Write};
 
 impl Replica {
     pub(super) fn connected(&mut self) {

@@ -9,9 +9,10 @@ use super::{
     world::deliver,
 };
 use crate::{
-    CollectionIndex, DocumentId, DocumentKey, inspect,
-    store::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write},
-    worker::FailureKind,
+    CollectionIndex, DocumentId, DocumentKey,
+    chunk::inspect,
+    failure::FailureKind,
+    record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write},
 };
 
 /// A page, and how many of its documents are still being read.

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentKey,
+    chunk::inspect,
+    failure::FailureKind,
     format::{FormatError, Value},
-    inspect,
-    store::{ChunkKind, DocumentWrite, StoredChunk, Write},
-    worker::FailureKind,
+    record::{ChunkKind, DocumentWrite, StoredChunk, Write},
 };
 
 impl Replica {

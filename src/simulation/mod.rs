@@ -54,37 +54,13 @@ pub use fault::Fault;
 pub use schedule::{Ended, run};
 pub use trace::Trace;
 
-use std::cell::Cell;
-
-use rusqlite::ffi;
-
-thread_local! {
-    static TINY_LIMITS: Cell<bool> = const { Cell::new(false) };
-    static WRITES_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// Whether the schedule that this thread runs has tiny limits.
-pub(crate) fn has_tiny_limits() -> bool {
-    TINY_LIMITS.get()
-}
-
-/// Asked before each write transaction: a simulated disk may be full, or its process about to end.
-pub(crate) fn disk_takes_a_write() -> rusqlite::Result<()> {
-    match WRITES_LEFT.get() {
-        Some(0) => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None)),
-        Some(left) => {
-            WRITES_LEFT.set(Some(left - 1));
-            Ok(())
-        }
-        None => Ok(()),
-    }
-}
+use crate::{limits, sqlite};
 
 /// Runs `work` with a disk that takes so many more write transactions.
 fn with_writes_left<T>(writes: Option<u32>, work: impl FnOnce() -> T) -> T {
-    WRITES_LEFT.set(writes);
+    sqlite::set_writes_left(writes);
     let result = work();
-    WRITES_LEFT.set(None);
+    sqlite::set_writes_left(None);
     result
 }
 
@@ -93,15 +69,15 @@ struct Running;
 
 impl Running {
     fn start(tiny_limits: bool) -> Self {
-        TINY_LIMITS.set(tiny_limits);
-        WRITES_LEFT.set(None);
+        limits::set_tiny(tiny_limits);
+        sqlite::set_writes_left(None);
         Self
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        TINY_LIMITS.set(false);
-        WRITES_LEFT.set(None);
+        limits::set_tiny(false);
+        sqlite::set_writes_left(None);
     }
 }

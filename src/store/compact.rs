@@ -1,7 +1,7 @@
 //! Many chunks of a document become one snapshot.
 
 use automerge::{Automerge, ChangeHash};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -9,10 +9,7 @@ use super::{
     repair::{self, Loaded},
     write::kind_to_number,
 };
-use crate::{
-    DocumentId, inspect,
-    limits::{COMPACT_CHUNKS, RECLAIM_BYTES},
-};
+use crate::{DocumentId, chunk::inspect, limits::COMPACT_CHUNKS, sqlite};
 
 /// So many of a document's chunks are looked at to see whether enough are held, in the order of their hashes, which is none: a document of
 /// which less than a quarter is held is left for later, and one with a long history of unsent changes costs no more than another.
@@ -65,7 +62,7 @@ impl Store {
 
     /// Gives space back to the system if half of the file is free; SQLite would keep it. Takes time in proportion to what is left.
     pub fn reclaim(&mut self) -> Result<bool, StoreError> {
-        reclaim(&self.connection).map_err(|error| self.sqlite(error))
+        sqlite::reclaim(&self.connection).map_err(|error| self.sqlite(error))
     }
 
     pub(super) fn make_snapshot(
@@ -152,17 +149,6 @@ impl Store {
         };
         replace().map_err(|error| StoreError::sqlite(path, error))
     }
-}
-
-/// Rewrites a database of which half is free, which SQLite does as safely as it commits.
-pub(crate) fn reclaim(connection: &Connection) -> rusqlite::Result<bool> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let (free, pages, bytes) = (number("freelist_count")?, number("page_count")?, number("page_size")?);
-    if free.saturating_mul(2) < pages || free.saturating_mul(bytes) < RECLAIM_BYTES {
-        return Ok(false);
-    }
-    connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
-    Ok(true)
 }
 
 fn sorted(mut heads: Vec<ChangeHash>) -> Vec<ChangeHash> {

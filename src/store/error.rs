@@ -5,7 +5,7 @@ use std::{
 
 use rusqlite::{Error as Sqlite, ErrorCode};
 
-use crate::DocumentId;
+use crate::{DocumentId, sqlite};
 
 use super::lock::Owner;
 
@@ -230,9 +230,7 @@ impl StoreError {
             | ErrorCode::CannotOpen
             | ErrorCode::OutOfMemory
             | ErrorCode::NoLargeFileSupport => Self::Io { path, problem },
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged { path, problem },
-            // Our statements fit our schema: where SQLite cannot make sense of one, the schema in the file is not what it was.
-            ErrorCode::Unknown => Self::Damaged { path, problem },
+            code if sqlite::is_damage(code) => Self::Damaged { path, problem },
             _ => Self::Unexpected { path, source },
         }
     }

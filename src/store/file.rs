@@ -12,8 +12,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{StoreError, lock::beside};
-use crate::limits::STORE_LOG_BYTES;
+use super::StoreError;
+use crate::{
+    limits::STORE_LOG_BYTES,
+    sqlite::{self, beside, quick_check, sync_commits},
+};
 
 /// The newest format known here: SQLite's `user_version`.
 pub(super) const FORMAT: i64 = 2;
@@ -77,12 +80,7 @@ pub(super) fn is_new(path: &Path) -> Result<bool, StoreError> {
     let log = fs::metadata(beside(path, "-wal")).map_or(0, |metadata| metadata.len());
     if header.is_empty() {
         // An empty file has nothing to lose; but SQLite would play a log that belongs to another file into a new one.
-        let journal = fs::metadata(beside(path, "-journal")).map_or(0, |metadata| metadata.len());
-        return if log > 0 || journal > 0 {
-            Err(damaged("the file is missing or empty while its journal is there"))
-        } else {
-            Ok(true)
-        };
+        return if sqlite::has_orphaned_journal(path) { Err(damaged(sqlite::NO_FILE)) } else { Ok(true) };
     }
     if !MAGIC.starts_with(header.get(..MAGIC.len()).unwrap_or(&header)) {
         return Err(other("it is not an SQLite database"));
@@ -162,24 +160,6 @@ pub(super) fn fill(draft: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// From now on a commit returns when it is on the disk. All that is called saved or acknowledged rests on this.
-pub(crate) fn sync_commits(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // On macOS fsync only hands data to the drive; elsewhere this does nothing: <https://www.sqlite.org/pragma.html#pragma_fullfsync>.
-    connection.pragma_update(None, "fullfsync", true)
-}
-
-/// Whether it does, and readers do not wait for it.
-#[cfg(test)]
-pub(crate) fn is_durable(connection: &Connection) -> bool {
-    // What SQLite gives for FULL: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
-    const FULL: i64 = 2;
-    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
-    let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    let to_the_platter: bool = connection.pragma_query_value(None, "fullfsync", |row| row.get(0)).unwrap();
-    (synchronous, journal.as_str(), to_the_platter) == (FULL, "wal", true)
-}
-
 /// Makes the new name durable. Windows has no such call, and does it on its own.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
@@ -215,10 +195,9 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
     if found < 1 || number("application_id")? != APPLICATION_ID {
         return Err(damaged("it does not tell its format".to_owned()));
     }
-    let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
-    if health != "ok" {
+    if let Some(problem) = quick_check(connection).map_err(sqlite)? {
         // It comes in lines.
-        return Err(damaged(health.replace('\n', " ")));
+        return Err(damaged(problem.replace('\n', " ")));
     }
     for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)) {
         if let Err(error) = connection.prepare(table) {

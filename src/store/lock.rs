@@ -6,7 +6,6 @@
 //! a new one.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     thread,
@@ -14,6 +13,7 @@ use std::{
 };
 
 use super::StoreError;
+use crate::sqlite::beside;
 
 /// How often a lock is tried, and how long apart, while its owner has not said who it is: it writes that right after locking.
 const ATTEMPTS: u32 = 50;
@@ -100,13 +100,6 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.owner);
     }
-}
-
-/// The file of this name with `suffix` at its end.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn real_path(path: &Path) -> PathBuf {

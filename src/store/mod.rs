@@ -36,13 +36,7 @@ mod tests;
 mod unsent;
 mod write;
 
-#[cfg(feature = "backend")]
-pub(crate) use compact::reclaim;
 pub use error::StoreError;
-#[cfg(all(test, feature = "backend"))]
-pub(crate) use file::is_durable;
-#[cfg(feature = "backend")]
-pub(crate) use file::sync_commits;
 pub use lock::Owner;
 pub use place::default_path;
 pub use rebuild::SetAside;
@@ -54,10 +48,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use automerge::ChangeHash;
 use rusqlite::Connection;
 
-use crate::{DocumentId, format::Value, replica::Checkpoint};
+use crate::sqlite;
+// Re-exported for this room's callers.
+pub use crate::record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write};
 
 /// An open store. Dropping it closes the file and gives up the lock.
 #[derive(Debug)]
@@ -104,104 +99,10 @@ impl Store {
 
     /// Where a simulated disk is full, or its process about to end.
     fn may_write(&self) -> Result<(), StoreError> {
-        #[cfg(feature = "simulation")]
-        crate::simulation::disk_takes_a_write().map_err(|error| self.sqlite(error))?;
-        Ok(())
+        sqlite::disk_takes_a_write().map_err(|error| self.sqlite(error))
     }
 
     fn sqlite(&self, error: rusqlite::Error) -> StoreError {
         StoreError::sqlite(&self.path, error)
     }
-}
-
-/// Names a (deployment, epoch) in a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RemoteId(pub i64);
-
-/// One thing to write. Writes of a batch are carried out in order.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// Add changes to a document and set what it is now.
-    Document(DocumentWrite),
-    /// The remote has these changes now.
-    Sent {
-        /// Who has them.
-        remote: RemoteId,
-        /// The document's collection.
-        collection: String,
-        /// The document. It is named because two documents may have the very same change: one actor making the same first
-        /// edit to both in the same second.
-        id: DocumentId,
-        /// The changes, or snapshots.
-        changes: Vec<ChangeHash>,
-    },
-    /// Everything up to `checkpoint` of the remote's log is in this store (or in this batch).
-    Checkpoint {
-        /// Whose log.
-        remote: RemoteId,
-        /// The collection.
-        collection: String,
-        /// The last row covered.
-        checkpoint: Checkpoint,
-    },
-    /// Drop a document and all of its changes, unsent ones too: a backend has forgotten it, long after it was deleted. Where others have it, it comes
-    /// back: the checkpoints of the collection's other logs are dropped as well.
-    Forget {
-        /// The backend.
-        remote: RemoteId,
-        /// The collection.
-        collection: String,
-        /// The document.
-        id: DocumentId,
-    },
-}
-
-impl Write {
-    /// Whether nothing is lost with it that a backend does not give again: only what was made here is promised to be durable as soon as it
-    /// can be. Such a write may wait for others, so that a disk is not synchronised for each that comes in.
-    pub fn can_wait(&self) -> bool {
-        match self {
-            Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),
-            Write::Sent { .. } | Write::Checkpoint { .. } | Write::Forget { .. } => true,
-        }
-    }
-}
-
-/// Changes of a document, and its state with them.
-#[derive(Clone, Debug)]
-pub struct DocumentWrite {
-    /// The collection.
-    pub collection: String,
-    /// The document.
-    pub id: DocumentId,
-    /// New changes or snapshots, raw.
-    pub chunks: Vec<StoredChunk>,
-    /// The document's heads after them.
-    pub heads: Vec<ChangeHash>,
-    /// Its root map after them: the cache that fills the world at start.
-    pub value: Value,
-}
-
-/// A change (or a snapshot of several).
-#[derive(Clone, Debug)]
-pub struct StoredChunk {
-    /// The change's hash; for a snapshot the SHA-256 of its bytes.
-    pub hash: ChangeHash,
-    /// What it holds.
-    pub kind: ChunkKind,
-    /// Raw bytes, as the wire carries them.
-    pub bytes: std::sync::Arc<[u8]>,
-    /// The remote it came from, which therefore has it; `None`: it was made here.
-    pub remote: Option<RemoteId>,
-    /// For a change made here: the root fields it touches. Empty otherwise.
-    pub fields: Vec<String>,
-}
-
-/// What a chunk holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChunkKind {
-    /// One Automerge change.
-    Change,
-    /// Many, saved together.
-    Snapshot,
 }

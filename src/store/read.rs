@@ -7,7 +7,7 @@ use super::{ChunkKind, RemoteId, Store, StoreError, StoredChunk, repair::stamp, 
 use crate::{
     DocumentId,
     format::Value,
-    replica::{Checkpoint, Position, StoredDocument},
+    record::{Checkpoint, Position, StoredDocument},
 };
 
 impl Store {

@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Store, StoreError, file, lock, lock::beside, salvage::salvage};
+use super::{Store, StoreError, file, lock, salvage::salvage};
+use crate::sqlite::beside;
 
 /// The files of a store.
 const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];

@@ -16,8 +16,10 @@ use super::{
     write::heads_to_blob,
 };
 use crate::{
-    DocumentId, format, inspect,
-    replica::{StoredDocument, change_hash, chunk_hash},
+    DocumentId,
+    chunk::{change_hash, chunk_hash, inspect},
+    format,
+    record::StoredDocument,
 };
 
 impl Store {

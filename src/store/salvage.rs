@@ -15,7 +15,11 @@ use super::{
     repair::{self, stamp},
     write::{heads_to_blob, kind_to_number},
 };
-use crate::{format, inspect, replica::chunk_hash};
+use crate::{
+    chunk::{chunk_hash, inspect},
+    format,
+    sqlite::sync_commits,
+};
 
 /// A page holds fewer rows than this: so many ids are tried one by one after a row that cannot be read, and then ever larger steps.
 const TRIED_ONE_BY_ONE: u32 = 1_024;
@@ -79,7 +83,7 @@ fn look_closely(old: &Connection) -> rusqlite::Result<()> {
 fn write(old: &Connection, name: &Path, draft: &Path) -> rusqlite::Result<Salvaged> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut new = Connection::open_with_flags(draft, flags)?;
-    file::sync_commits(&new)?;
+    sync_commits(&new)?;
     // Chunks are found before it is known whether their documents can be made of them.
     new.pragma_update(None, "foreign_keys", false)?;
     let transaction = new.transaction()?;

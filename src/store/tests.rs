@@ -1,11 +1,12 @@
 //! What only the inside of the room can bring about. The rest is in `tests/store`.
 
-use automerge::{ActorId, AutoCommit, ROOT, transaction::Transactable};
+use automerge::{ActorId, AutoCommit, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{compact::long_and_held, unsent::BY_HOLDER, *};
 use crate::{
-    format,
+    DocumentId, format,
     limits::{COMPACT_CHUNKS, DOCUMENT_ID_BYTES},
+    sqlite::is_durable,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -52,15 +53,15 @@ fn a_store_can_live_on_a_thread_of_its_own() {
 #[test]
 fn a_commit_returns_when_it_is_on_the_disk() {
     let (folder, made) = store();
-    assert!(file::is_durable(&made.connection));
+    assert!(is_durable(&made.connection));
     drop(made);
     let path = folder.path().join("store.sqlite3");
     let found = Store::open(&path).unwrap();
-    assert!(file::is_durable(&found.connection));
+    assert!(is_durable(&found.connection));
     drop(found);
     Store::set_aside(&path).unwrap();
     let rebuilt = Store::open(&path).unwrap();
-    assert!(file::is_durable(&rebuilt.connection));
+    assert!(is_durable(&rebuilt.connection));
 }
 
 #[test]

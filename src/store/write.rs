@@ -2,7 +2,7 @@ use automerge::ChangeHash;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write, repair::stamp};
-use crate::{DocumentId, replica::Checkpoint};
+use crate::{DocumentId, record::Checkpoint};
 
 impl Store {
     /// Carries out `writes` in order, in one transaction that is on the disk when this returns. When it fails, none of them

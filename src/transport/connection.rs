@@ -14,7 +14,7 @@ use super::{
     session::{Mutation, Subscription},
     wire,
 };
-use crate::replica::Refusal;
+use crate::record::Refusal;
 
 /// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use super::wire::{PageView, UNAUTHENTICATED};
 use crate::{
     CollectionIndex,
     limits::{PAGE_BYTES, or_tiny},
-    replica::{Checkpoint, Page, Position, Refusal},
+    record::{Checkpoint, Page, Position, Refusal},
 };
 
 /// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the

@@ -35,8 +35,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    replica::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
 };
+// Re-exported for this room's callers.
+pub use crate::status::Reason;
 
 /// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
 /// should be refreshed. `Ok(None)` goes without.
@@ -108,23 +110,6 @@ pub enum Request {
     Push(Push),
     /// Be connected, or not.
     Online(bool),
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It was asked for.
-    Asked,
-    /// Nobody answers at that address; with the operating system's words.
-    Unreachable(String),
-    /// The connection was closed.
-    Lost(String),
-    /// The token was refused, or the callback had none; with the words of either.
-    Unauthenticated(String),
-    /// The URL is none.
-    BadUrl(String),
-    /// The store cannot be opened (yet), and what cannot be kept is neither sent nor taken in; with what the store says.
-    Store(String),
 }
 
 /// What happened.

@@ -8,8 +8,9 @@ use super::{
     wire::{self, Function, Piece},
 };
 use crate::{
+    chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
-    replica::{Part, Push, PushAnswer, Refusal},
+    record::{Push, PushAnswer, Refusal},
 };
 
 /// A push on its way: which mutations it takes, and what became of its documents.

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use convex::{FunctionResult, Value};
 
 use crate::{
-    DocumentId, format,
+    DocumentId,
+    chunk::Part,
+    format,
     limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES, LIST_ELEMENTS, NESTING, OBJECT_FIELDS, is_field_name},
-    replica::{Part, Position, PulledChunk, PushedDocument, Refusal},
+    record::{Position, PulledChunk, PushedDocument, Refusal},
 };
 
 /// A function failed without saying more than words.

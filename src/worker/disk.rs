@@ -21,9 +21,10 @@ pub(super) use work::DiskWork;
 
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
+    failure::{Failure, FailureKind},
+    record::{RemoteId, Write},
     replica::{Event, WriteId},
-    store::{RemoteId, Store, StoreError, Write},
-    worker::{Failure, FailureKind},
+    store::{Store, StoreError},
 };
 
 /// A store that cannot be opened or written is tried again this often: the other process may end, the disk may get room.

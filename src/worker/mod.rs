@@ -32,10 +32,15 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::Notify;
 
 use crate::{
-    CollectionIndex, DocumentId, DocumentKey,
+    CollectionIndex, DocumentKey,
     format::{FormatError, Value},
-    replica::{Capture, Generation, Kept, Origin, Schema},
-    transport::{AuthToken, Reason},
+    record::{Capture, Generation, Kept, Origin, Schema},
+    transport::AuthToken,
+};
+// Re-exported for this room's callers.
+pub use crate::{
+    failure::{Failure, FailureKind},
+    status::{Connection, Status},
 };
 
 /// What the worker needs to know of a collection's types.
@@ -178,111 +183,6 @@ pub enum Report {
     Status(Status),
     /// The worker has ended before its time, or never began: nothing is saved or sent any more. Nothing else is reported after it.
     Stopped(Failure),
-}
-
-/// What did not work, with what it concerns and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", self.place())]
-pub struct Failure {
-    /// What kind of failure it is.
-    pub kind: FailureKind,
-    /// The collection, if one is concerned.
-    pub collection: Option<String>,
-    /// The document, if one is concerned.
-    pub document: Option<DocumentId>,
-    /// What happened and what to do, in words.
-    pub message: String,
-}
-
-impl Failure {
-    fn place(&self) -> String {
-        match (&self.collection, &self.document) {
-            (Some(collection), Some(document)) => format!("{collection}/{document}: "),
-            (Some(collection), None) => format!("{collection}: "),
-            _ => String::new(),
-        }
-    }
-}
-
-/// Kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FailureKind {
-    /// The store cannot be opened, read or written. Edits are kept in memory and tried again.
-    Store,
-    /// The store, or a document in it, is damaged. [`Command::RebuildStore`] makes a new one of what can be read and of what the deployment
-    /// has. Until then edits are kept in memory.
-    DamagedStore,
-    /// A damaged store was set aside as it was asked for; this tells what could not be read.
-    SetAside,
-    /// The deployment refused a document's changes. They are kept, and offered again when the document is edited, with
-    /// the edit: at once the first time, and after a while if that was refused as well. What is refused again for the
-    /// same reason is told once.
-    Refused,
-    /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still to be sent. They cannot be
-    /// taken in any more: the document is gone here too, and they with it. A last look at the components can be had in an observer of their removal,
-    /// which comes after this; what should stay goes into a document of another id.
-    Pruned,
-    /// The deployment does not let us read a collection.
-    Unreadable,
-    /// A token was refused or could not be had.
-    Unauthenticated,
-    /// The deployment's address is none.
-    Deployment,
-    /// A document does not fit the component, or the component's own code failed on it. What is stored stays as it is.
-    Misfit,
-    /// An edit was refused: it cannot be written as a document, read back by its own type, or sent. Nothing of it is
-    /// kept, the entity goes on holding it, and the next edit that can be taken is.
-    Unwritable,
-    /// A chunk from the deployment is damaged.
-    Damaged,
-    /// A collection or a component was not registered.
-    Registration,
-    /// An entity cannot be the document it names, or there is no such document.
-    Identity,
-    /// The embedded backend does not run.
-    Host,
-}
-
-/// How a worker is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Status {
-    /// The connection.
-    pub connection: Connection,
-    /// How many [`Command::Edit`]s, counted from the first, are durable (or came to nothing, or are lost): all before it are as well.
-    pub saved: u64,
-    /// How many of those the store has refused for good: they are in the world, and sent, and not on this disk.
-    pub lost: u64,
-    /// Documents with changes that the deployment does not have.
-    pub unsent: usize,
-    /// Whether the store is open.
-    pub store_open: bool,
-}
-
-/// How the connection is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Connection {
-    /// There is no deployment, or none was asked for, or it is waiting to try again.
-    Offline {
-        /// Why; `None` without a deployment, or before the first attempt.
-        reason: Option<Reason>,
-    },
-    /// Trying.
-    Connecting {
-        /// From 1; since the last time it was connected.
-        attempt: u32,
-        /// Why the last connection or attempt ended.
-        reason: Option<Reason>,
-    },
-    /// Connected; what happened meanwhile is still arriving.
-    CatchingUp {
-        /// Documents here.
-        received: u64,
-        /// Documents there, if known.
-        total: Option<u64>,
-    },
-    /// Connected, and everything that the deployment had has been reported, but for collections that it does not give
-    /// us.
-    Live,
 }
 
 /// A running worker. Dropping it waits until every edit sent is on the disk.

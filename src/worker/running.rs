@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::{FormatError, Value},
-    inspect,
+    format::{self, FormatError, Value},
+    record::RemoteId,
     replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
-    store::RemoteId,
-    transport::{Notice, Reason, Request, Transport, TransportConfig},
+    status::Reason,
+    transport::{Notice, Request, Transport, TransportConfig},
 };
 
 /// What a worker is given by the program around it.
@@ -40,7 +40,7 @@ impl Surroundings {
 }
 
 fn put(captured: &dyn Encode, put: Put) -> Result<Change, FormatError> {
-    inspect::guarded_type("Encode", "the front end", || captured.encode()).map(|(value, mask)| Change::Put {
+    format::guarded_type("Encode", "the front end", || captured.encode()).map(|(value, mask)| Change::Put {
         value,
         mask,
         put,
@@ -338,7 +338,7 @@ impl Running {
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
         let decode = |value: Value| {
             let codec = &collection.codec;
-            inspect::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
+            format::guarded_type("Codec", "the front end", || Ok(codec.decode(&value)))
         };
         let decoded = match value.map(decode).transpose() {
             Ok(decoded) => decoded,

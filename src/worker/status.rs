@@ -6,7 +6,7 @@ use super::{Connection, Status};
 use crate::{
     CollectionIndex,
     replica::{EditNumber, WriteId},
-    transport::Reason,
+    status::Reason,
 };
 
 /// Keeps the [`Status`].

@@ -1,4 +1,4 @@
-//! Cases as they are written, and running one.
+//! Reads the cases from their files and runs them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
-    /// For people.
+    /// The name for people.
     #[serde(rename = "about")]
     pub _about: String,
     #[serde(default)]
@@ -35,7 +35,7 @@ pub struct Step {
     call: Kind,
     path: String,
     args: Json,
-    /// `null` is an answer that a function may give.
+    /// `null` is a possible result of a function.
     #[serde(default, deserialize_with = "present")]
     returns: Option<Json>,
     #[serde(default)]
@@ -51,7 +51,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
 pub enum Kind {
     Mutation,
     Query,
-    /// No call: the rows of the table that `path` names, in the order of their documents.
+    /// Instead of a call: the rows of the table that `path` names, in the order of their documents.
     Rows,
 }
 
@@ -72,7 +72,7 @@ enum Fails {
     Message(Vec<String>),
 }
 
-/// Runs a case. The first thing that is not as written is the error.
+/// Runs a case. Returns the first deviation as the error.
 pub fn run(
     case: &Case,
     values: &BTreeMap<String, Json>,

@@ -1,7 +1,8 @@
-//! The embedded backend as `npm run compare` in `convex/` wants it: served over HTTP, and its tables shown on request.
+//! The embedded backend for `npm run compare` in `convex/`: it is served over HTTP and prints its tables on request.
 //!
-//! It says `listening on URL`. For each line that it is sent, the name of a collection, it answers with a line: the rows of its table as JSON, in
-//! Convex's encoding. It ends when its standard input does, so that it never outlives who started it.
+//! It prints `listening on URL`. Each input line is the name of a collection; the answer is one line with the rows of
+//! its table as JSON in Convex's encoding. The program ends when its standard input ends, so that it does not outlive
+//! the process that started it.
 
 use std::io::{BufRead, Write, stdin, stdout};
 

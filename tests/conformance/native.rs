@@ -1,11 +1,12 @@
-//! A whole app for the tests of web apps in `convex/`: what one of the two writes, the other has to show.
+//! A complete app for the tests of web apps in `convex/`: each of the two must show what the other writes.
 //!
 //! ```text
 //! native http://127.0.0.1:3210 notes STORE_FILE [SECOND_COLLECTION]
 //! ```
 //!
-//! It takes commands as lines of JSON, `{"do": "edit", "id": "a", "isCompleted": true}`, and says what its world holds, by document, whenever that
-//! changes. It ends when its standard input does, so that it never outlives who started it.
+//! It reads commands as lines of JSON, such as `{"do": "edit", "id": "a", "isCompleted": true}`, and prints the content
+//! of its world by document whenever the content changes. It ends when its standard input ends, so that it does not
+//! outlive the process that started it.
 
 use std::{collections::BTreeMap, io::BufRead, time::Duration};
 
@@ -13,7 +14,7 @@ use bevy::{app::ScheduleRunnerPlugin, prelude::*};
 use bevy_convex_replicate::prelude::*;
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 
-/// A note as the web apps write it. They keep its name within it too, as `id`, which this app knows nothing of.
+/// A note as the web apps write it. They also store its name in it, as `id`, which this app ignores.
 #[derive(Component, Serialize, Deserialize, Clone)]
 #[serde(rename_all = "camelCase")]
 struct Note {
@@ -21,7 +22,7 @@ struct Note {
     is_completed: bool,
 }
 
-/// What the second collection is of.
+/// The component of the second collection.
 #[derive(Component, Serialize, Deserialize, Clone)]
 struct Label {
     color: String,
@@ -68,7 +69,7 @@ fn main() -> AppExit {
         .run()
 }
 
-/// As an editor does: it knows entities and components.
+/// Changes the world as an editor does, which knows entities and components.
 fn obey(
     asked: Res<Asked>,
     mut notes: Query<(Entity, &DocumentId, &mut Note)>,

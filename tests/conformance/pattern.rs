@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 pub type Bindings = BTreeMap<String, Json>;
 
-/// `args` with what was bound before in the places that name it.
+/// `args` with the bound values at the places that name them.
 pub fn fill(args: &Json, bindings: &Bindings) -> Result<Json, String> {
     Ok(match args {
         Json::Array(items) => items.iter().map(|item| fill(item, bindings)).collect::<Result<_, _>>()?,
@@ -23,7 +23,7 @@ pub fn fill(args: &Json, bindings: &Bindings) -> Result<Json, String> {
     })
 }
 
-/// Whether a value matches its pattern; the error says where it does not.
+/// Whether a value matches its pattern. The error names the place that does not match.
 pub fn mismatch(pattern: &Json, value: &Json, bindings: &mut Bindings, path: &str) -> Result<(), String> {
     match pattern {
         Json::Object(fields) => {
@@ -68,7 +68,7 @@ pub fn mismatch(pattern: &Json, value: &Json, bindings: &mut Bindings, path: &st
     }
 }
 
-/// What stands for `key` in a pattern that is a word of its own: an object of this one field.
+/// The value of `key` in a pattern that is an object with only this field.
 fn word<'a>(fields: &'a Map<String, Json>, key: &str) -> Option<&'a Json> {
     fields.get(key).filter(|_| fields.len() == 1)
 }
@@ -93,7 +93,7 @@ fn members(
     Ok(())
 }
 
-/// The root fields of the document that bytes are.
+/// The root fields of the document that the bytes contain.
 fn open(value: &Json, path: &str) -> Result<Json, String> {
     let text = value.get("$bytes").and_then(Json::as_str).ok_or_else(|| format!("{path} is not bytes"))?;
     let bytes = BASE64_STANDARD.decode(text).map_err(|error| format!("{path} is not base64: {error}"))?;

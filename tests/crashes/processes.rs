@@ -15,7 +15,7 @@ use crate::{
     writer::{NAME, SEED, STORE, URL},
 };
 
-/// A process and the lines it says. Killed when dropped.
+/// A process and the lines that it prints. The process is killed when this is dropped.
 struct Process {
     child: Child,
     lines: Receiver<String>,
@@ -28,7 +28,7 @@ impl Process {
         let (send, lines) = channel();
         thread::spawn(move || {
             let mut line = String::new();
-            // A line without an end is one that the kill cut off.
+            // A line without an end was cut off by the kill.
             while out.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.ends_with('\n') {
                 let _ = send.send(line.trim_end().to_owned());
                 line.clear();
@@ -37,7 +37,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Kills it (on Unix with SIGKILL) and returns all that it said and that was not taken yet.
+    /// Kills the process (on Unix with SIGKILL) and returns all lines that were not taken yet.
     fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -57,7 +57,7 @@ impl Drop for Process {
     }
 }
 
-/// An app: this test once more, as [`writer`](crate::writer) has it.
+/// An app: this test program, started again as the [`writer`](crate::writer).
 pub struct AppProcess {
     name: &'static str,
     store: PathBuf,
@@ -65,7 +65,7 @@ pub struct AppProcess {
     said: Vec<String>,
 }
 
-/// Starts the lines that are about edits. The test harness says other things.
+/// The prefixes of the lines about edits. The test harness prints other lines.
 const EDITS: [&str; 2] = ["try ", "saved "];
 
 fn is_about_an_edit(line: &str) -> bool {
@@ -89,7 +89,7 @@ impl AppProcess {
         self.process.is_some()
     }
 
-    /// Starts it unless it is running. `run` is part of the names of its edits.
+    /// Starts the app unless it is running. `run` is part of the names of its edits.
     pub fn start(&mut self, url: &str, run: &str, seed: u64) {
         if self.process.is_none() {
             let mut command = Command::new(env::current_exe().unwrap());
@@ -103,7 +103,7 @@ impl AppProcess {
         }
     }
 
-    /// Waits until it has saved something since the last time.
+    /// Waits until the app has saved something since the last call.
     pub fn wait_for_an_edit(&mut self) {
         let Some(process) = &self.process else { return };
         let deadline = Instant::now() + DEADLINE;
@@ -118,7 +118,7 @@ impl AppProcess {
         }
     }
 
-    /// Kills it, and returns what it said of edits.
+    /// Kills the app and returns its lines about edits.
     pub fn kill(&mut self) -> Vec<String> {
         let rest = self.process.take().map(Process::kill).unwrap_or_default();
         self.said.extend(rest.into_iter().filter(|line| is_about_an_edit(line)));
@@ -126,7 +126,7 @@ impl AppProcess {
     }
 }
 
-/// `replicate-backend`, always at the same address once that is known.
+/// `replicate-backend`, which keeps its address after the first start.
 pub struct BackendProcess {
     folder: PathBuf,
     url: Option<String>,
@@ -142,7 +142,7 @@ impl BackendProcess {
         self.url.as_deref().expect("it was started")
     }
 
-    /// Starts it unless it is running.
+    /// Starts the backend unless it is running.
     pub fn start(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         while self.process.is_none() {
@@ -150,7 +150,7 @@ impl BackendProcess {
             let address = self.url.as_deref().and_then(|url| url.strip_prefix("http://")).unwrap_or("127.0.0.1:0");
             let mut command = Command::new(env!("CARGO_BIN_EXE_replicate-backend"));
             let process = Process::start(command.args(["--listen", address, "--data"]).arg(&self.folder));
-            // Without a word it has ended: someone else may have its port for the moment.
+            // It ended without printing a line: another program may be using its port for the moment.
             if let Ok(line) = process.lines.recv_timeout(DEADLINE) {
                 let url = line.strip_prefix("listening on ").expect("where it listens");
                 self.url = Some(url.to_owned());

@@ -1,4 +1,4 @@
-//! The app that is killed: edits as fast as it can, and says of every edit when it is tried and when it is saved.
+//! The app that is killed. It edits as fast as it can, and reports each edit before it is made and when it is saved.
 
 use std::{
     env,
@@ -17,18 +17,19 @@ pub const URL: &str = "REPLICATE_CRASH_URL";
 pub const NAME: &str = "REPLICATE_CRASH_NAME";
 pub const SEED: &str = "REPLICATE_CRASH_SEED";
 
-/// Documents that one run makes, so that a hundred runs do not make too many to read at each start.
+/// The number of documents that one run makes. It is small, so that a hundred runs do not make too many documents to
+/// read at each start.
 const DOCUMENTS: u32 = 8;
-/// A text that is longer is left alone: what is tried here is saving, not writing books.
+/// A longer text is not edited further: this test is about saving, not about long texts.
 const LONGEST_TEXT: usize = 400;
-/// Documents with such names are deleted again, and nothing else happens to them.
+/// Documents with this name prefix are deleted again, and are not edited.
 const DOOMED: &str = "doomed";
 
-/// Not a test of its own: the process that is killed.
+/// Not a test itself: the process that is killed.
 #[test]
 fn is_a_process() {
     let Some(store) = env::var_os(STORE) else { return };
-    // It ends with the process that started it at the latest.
+    // It ends at the latest when the process that started it ends.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
@@ -62,7 +63,7 @@ impl Writer {
         }
     }
 
-    /// Makes one edit, which is told before, and returns its name.
+    /// Makes one edit, reports it before, and returns its name.
     fn edit(&mut self) -> Option<String> {
         self.count += 1;
         let word = format!("{}-{}", self.name, self.count);
@@ -95,7 +96,7 @@ impl Writer {
 
     fn insert(&mut self, id: DocumentId) -> String {
         self.made += 1;
-        // What is going to be deleted is told of when that has happened.
+        // A deletion is reported after it has happened.
         let kind = if id.as_str().starts_with(DOOMED) { "draft" } else { "insert" };
         let edit = tried(format!("{kind} {id}"));
         self.app.world_mut().spawn((Note::default(), id));
@@ -129,7 +130,7 @@ fn tried(edit: String) -> String {
 
 fn say(what: &str, edit: &str) {
     let mut out = std::io::stdout();
-    // The pipe takes a line whole, and nobody listens to a process that is being killed.
+    // A pipe takes a line at once, and no process reads the pipe of a process that is being killed.
     let _ = out.write_all(format!("{what} {edit}\n").as_bytes());
     let _ = out.flush();
 }

@@ -1,4 +1,4 @@
-//! Whole apps whose store is damaged.
+//! Complete apps whose store is damaged.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -41,7 +41,7 @@ fn insert(app: &mut App, text: &str) -> DocumentId {
     id
 }
 
-/// A store with a task that was sent and edits that were not, damaged where the first are.
+/// A store with a task that was sent and edits that were not sent, and with damage in the sent part.
 struct Scene {
     folder: tempfile::TempDir,
     backend: Backend,
@@ -75,7 +75,7 @@ impl Scene {
         self.folder.path().join("store.sqlite3")
     }
 
-    /// Damages what SQLite needs to list the checkpoints, and a change that the backend has.
+    /// Damages the page that SQLite needs to list the checkpoints, and a change that the backend has.
     fn damage(&self) -> Files {
         let path = self.store();
         let shell = rusqlite::Connection::open(&path).unwrap();
@@ -91,7 +91,7 @@ impl Scene {
         files
     }
 
-    /// Everything is at the backend and here, an edit that depends on a lost change included.
+    /// Waits until the backend and this app have everything, including an edit that depends on a lost change.
     fn assert_healed(&self, app: &mut App) {
         until("everything is sent and shown", app, |app| {
             let tasks = tasks(app);
@@ -115,12 +115,12 @@ fn entity(app: &mut App, id: &DocumentId) -> Entity {
 }
 
 #[test]
-fn a_damaged_store_is_rebuilt_from_the_deployment_when_that_is_asked_for() {
+fn a_damaged_store_is_rebuilt_from_the_deployment_on_request() {
     let scene = Scene::new();
     let damaged = scene.damage();
     let mut app = app(&scene.store(), Some(scene.backend.url()), |plugin| plugin);
     let early = insert(&mut app, "while it was refused");
-    until("it is told", &mut app, |app| failed(app, FailureKind::DamagedStore).is_some());
+    until("the damage is reported", &mut app, |app| failed(app, FailureKind::DamagedStore).is_some());
     let message = failed(&app, FailureKind::DamagedStore).unwrap().to_string();
     assert!(message.contains("SyncControl::rebuild_store") && message.contains("store.sqlite3"), "{message}");
     assert!(damaged.are_at(&scene.store()));
@@ -131,7 +131,7 @@ fn a_damaged_store_is_rebuilt_from_the_deployment_when_that_is_asked_for() {
     assert!(damaged.are_at(&kept));
     app.world_mut().run_system_cached_with(delete, early).unwrap();
     scene.assert_healed(&mut app);
-    // It was asked for once.
+    // The rebuild was requested once.
     drop(app);
     let mut again = crate::app::app(&scene.store(), Some(scene.backend.url()), |plugin| plugin);
     scene.assert_healed(&mut again);
@@ -139,7 +139,7 @@ fn a_damaged_store_is_rebuilt_from_the_deployment_when_that_is_asked_for() {
 }
 
 #[test]
-fn a_damaged_store_is_rebuilt_at_the_start_if_the_app_says_so() {
+fn a_damaged_store_is_rebuilt_at_the_start_if_the_app_is_configured_to() {
     let scene = Scene::new();
     let damaged = scene.damage();
     let mut app = app(&scene.store(), Some(scene.backend.url()), |plugin| plugin.rebuild_damaged_store());
@@ -150,21 +150,21 @@ fn a_damaged_store_is_rebuilt_at_the_start_if_the_app_says_so() {
 }
 
 #[test]
-fn a_document_that_is_damaged_comes_back_at_the_next_start() {
+fn a_damaged_document_is_restored_at_the_next_start_after_a_rebuild_request() {
     let scene = Scene::new();
     let shell = rusqlite::Connection::open(scene.store()).unwrap();
     shell.execute_batch("UPDATE chunk SET bytes = zeroblob(length(bytes)) WHERE holder IS NOT NULL").unwrap();
     drop(shell);
     let mut app = app(&scene.store(), Some(scene.backend.url()), |plugin| plugin.rebuild_damaged_store());
-    // What was not sent can be read, and its last value too.
+    // The unsent changes and the last value can be read.
     until("all is sent", &mut app, |app| is_quiet(app) && tasks(app).len() == 51);
     assert_eq!(tasks(&mut app)[&scene.sent], "sent, then edited");
     let entity = entity(&mut app, &scene.sent);
     app.world_mut().get_mut::<Task>(entity).unwrap().text.push('!');
-    until("it is told", &mut app, |app| failed(app, FailureKind::DamagedStore).is_some());
+    until("the damage is reported", &mut app, |app| failed(app, FailureKind::DamagedStore).is_some());
     let message = failed(&app, FailureKind::DamagedStore).unwrap().to_string();
     assert!(message.contains(&format!("tasks/{}", scene.sent)), "{message}");
-    // The others are not held up by it.
+    // The damaged document does not delay the others.
     let other = insert(&mut app, "another");
     until("another is sent", &mut app, |app| is_quiet(app));
     app.world_mut().run_system_cached_with(delete, other).unwrap();

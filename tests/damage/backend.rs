@@ -1,4 +1,4 @@
-//! The backend's log.
+//! Damaged logs of the backend.
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError};
 
@@ -7,7 +7,7 @@ use crate::{
     support::*,
 };
 
-/// A directory with a log: its files, and its rows.
+/// A directory with a log: its files and its rows.
 async fn filled() -> (Files, Vec<(bevy_convex_replicate::DocumentId, convex::Value)>) {
     let directory = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new().data(directory.path())).unwrap();
@@ -17,7 +17,7 @@ async fn filled() -> (Files, Vec<(bevy_convex_replicate::DocumentId, convex::Val
         let documents = writers.iter_mut().map(|writer| writer.put("round", round).document(None)).collect();
         accepted(&push(&mut connection, "tasks", documents).await);
     }
-    // As a kill would leave it.
+    // The state after a kill.
     let path = directory.path().join("log.sqlite");
     let files = Files::read(&path);
     assert!(files.log.as_ref().is_some_and(|log| !log.is_empty()));
@@ -55,7 +55,7 @@ async fn a_damaged_log_is_refused_or_serves_nothing_untrue() {
                     served += 1;
                     for (id, row) in backend.rows("tasks") {
                         let known = rows.iter().find(|(known, _)| *known == id);
-                        // What was lost with the journal is older; nothing is made up.
+                        // Rows lost with the journal are missing, but every remaining row was stored before.
                         let number = |row: &convex::Value| number(field(row, "round"));
                         assert!(known.is_some_and(|(_, known)| number(&row) <= number(known)), "{harm}: {id}: {row:?}");
                     }
@@ -68,7 +68,7 @@ async fn a_damaged_log_is_refused_or_serves_nothing_untrue() {
 }
 
 #[test]
-fn a_journal_without_its_log_is_not_thrown_away() {
+fn a_journal_without_its_log_is_not_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sqlite");
     for suffix in ["-wal", "-journal"] {
@@ -83,7 +83,7 @@ fn a_journal_without_its_log_is_not_thrown_away() {
 }
 
 #[test]
-fn a_folder_in_the_place_of_the_log_and_a_file_in_the_place_of_the_directory_are_told() {
+fn a_folder_instead_of_the_log_and_a_file_instead_of_the_directory_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sqlite");
     std::fs::create_dir(&path).unwrap();

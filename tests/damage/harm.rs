@@ -7,7 +7,7 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-/// A database's file and its log; `None`: there is no such file.
+/// The bytes of a database's file and of its log; `None` if the file does not exist.
 #[derive(Clone)]
 pub struct Files {
     pub main: Option<Vec<u8>>,
@@ -27,7 +27,8 @@ impl Files {
         Self { main: fs::read(path).ok(), log: fs::read(log(path)).ok() }
     }
 
-    /// Whether the file there is as this one. An empty log says nothing, and SQLite makes one to look into a file.
+    /// Whether the file on disk is equal to this one. An empty log counts as no log, because SQLite makes one when it
+    /// reads a file.
     pub fn are_at(&self, path: &Path) -> bool {
         let there = Self::read(path);
         let log = |files: &Self| files.log.clone().unwrap_or_default();
@@ -43,10 +44,10 @@ impl Files {
     }
 }
 
-/// What was done to them, in words.
+/// A description of the damage.
 pub type Harm = String;
 
-/// Runs `attempt` with differently damaged files.
+/// Runs `attempt` with files that are damaged in different ways.
 pub fn each(name: &str, whole: &Files, mut attempt: impl FnMut(&str, &Files, &mut SmallRng)) {
     let cases: u64 = env::var("DAMAGE_CASES").map_or(100, |cases| cases.parse().expect("a number of cases"));
     let seed: u64 = env::var("DAMAGE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a seed"));

@@ -1,6 +1,7 @@
-//! Damaged files: nothing panics, nothing is deleted or changed, and what cannot be read is told of.
+//! Damaged files: nothing panics, nothing is deleted or changed, and unreadable data is reported.
 //!
-//! Damage is made by seed: `DAMAGE_CASES=10000 cargo test --test damage` tries that many of each, `DAMAGE_SEED=n` the same again.
+//! The damage is a function of a seed. `DAMAGE_CASES=10000 cargo test --test damage` runs this many cases of each
+//! kind; `DAMAGE_SEED=n` repeats a run.
 
 mod app;
 #[path = "../store/author.rs"]

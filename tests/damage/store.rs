@@ -1,4 +1,4 @@
-//! The store of an app.
+//! Damaged stores of an app.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use crate::{
     harm::{Files, each},
 };
 
-/// What a store held, and all it ever held: lost commits may make it older.
+/// The content of a store and every earlier content, because lost commits may make the store older.
 struct Truth {
     values: BTreeMap<DocumentId, Vec<Value>>,
     hashes: HashSet<automerge::ChangeHash>,
@@ -29,7 +29,7 @@ impl Truth {
     }
 }
 
-/// A store with documents that were sent, compacted, and edited again; as it is when it is closed, or as a kill leaves it.
+/// A store with documents that were sent, compacted and edited again, either closed or in the state after a kill.
 fn filled(killed: bool) -> (Files, Truth) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder);
@@ -66,14 +66,14 @@ fn filled(killed: bool) -> (Files, Truth) {
     (files, truth)
 }
 
-/// Reads everything and makes an edit: what is given is true, and the rest is an error that names the file.
+/// Reads everything and makes an edit. Every result must be true or an error that names the file.
 #[track_caller]
 fn use_it(harm: &str, store: &mut Store, truth: &Truth) -> Vec<StoreError> {
     let mut errors = Vec::new();
     match store.documents("tasks", None, 1_000) {
         Ok(documents) => {
             for document in documents {
-                // The name of a document is not checked against anything.
+                // No checksum covers the name of a document.
                 let known = truth.values.get(&document.id);
                 let all = || truth.values.values().flatten();
                 let is_true = match known {
@@ -134,7 +134,7 @@ fn open_damaged(name: &str, killed: bool) {
                 errors.iter().for_each(|error| is_documented(harm, &path, error));
             }
         }
-        // Whatever it is, it can be set aside, and what there is then is whole.
+        // After any damage the store can be set aside, and the new store is complete.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.sqlite3");
         damaged.write(&path);
@@ -169,17 +169,17 @@ fn open_damaged(name: &str, killed: bool) {
 }
 
 #[test]
-fn a_damaged_store_is_refused_or_gives_nothing_untrue() {
+fn a_damaged_store_is_refused_or_returns_no_false_data() {
     open_damaged("closed store", false);
 }
 
 #[test]
-fn a_damaged_store_of_a_killed_app_is_refused_or_gives_nothing_untrue() {
+fn a_damaged_store_of_a_killed_app_is_refused_or_returns_no_false_data() {
     open_damaged("killed app's store", true);
 }
 
 #[test]
-fn a_flipped_bit_in_any_change_is_noticed_when_the_document_is_read() {
+fn a_flipped_bit_in_any_change_is_detected_when_the_document_is_read() {
     let (whole, truth) = filled(false);
     let main = whole.main.clone().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -193,9 +193,9 @@ fn a_flipped_bit_in_any_change_is_noticed_when_the_document_is_read() {
     drop(store);
     let mut tried = 0;
     for (number, (id, bytes)) in changes.iter().enumerate().step_by(5) {
-        // Where the change is in the file, if all of it is on one page.
+        // The offset of the change in the file, if all of it is on one page.
         let places: Vec<usize> = (0..main.len()).filter(|at| main[*at..].starts_with(bytes)).collect();
-        // More than one: a copy in a page that is not used any more.
+        // There may be a second copy in a page that is no longer used.
         let [start] = places[..] else { continue };
         tried += 1;
         let mut damaged = main.clone();
@@ -205,14 +205,14 @@ fn a_flipped_bit_in_any_change_is_noticed_when_the_document_is_read() {
         for error in [store.chunks("tasks", id).unwrap_err(), store.unsent_changes("tasks", id, None).unwrap_err()] {
             assert!(matches!(&error, StoreError::DamagedDocument { document, .. } if document == id), "{error}");
         }
-        // Its last value is its own, and can still be shown.
+        // The last value is stored separately and can still be shown.
         assert!(store.document("tasks", id).unwrap().is_some());
     }
     assert!(tried > 10, "only {tried} changes were found in the file");
 }
 
 #[test]
-fn a_damaged_index_of_the_log_costs_nothing() {
+fn a_damaged_index_of_the_log_loses_nothing() {
     let (whole, truth) = filled(true);
     for shm in [vec![], vec![0; 32_768], vec![0xa5; 32_768], vec![0xff; 100]] {
         let folder = tempfile::tempdir().unwrap();
@@ -227,9 +227,9 @@ fn a_damaged_index_of_the_log_costs_nothing() {
     }
 }
 
-/// Whoever runs the tests may be root, whom permissions do not keep from writing. A folder in the place of the lock file does.
+/// Root ignores file permissions, so a folder in the place of the lock file prevents writing.
 #[test]
-fn a_folder_that_cannot_be_written_to_is_told_and_nothing_is_changed() {
+fn a_folder_that_cannot_be_written_to_is_reported_and_nothing_is_changed() {
     let (whole, _) = filled(false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite3");
@@ -244,7 +244,7 @@ fn a_folder_that_cannot_be_written_to_is_told_and_nothing_is_changed() {
 
 #[cfg(unix)]
 #[test]
-fn a_read_only_folder_or_file_is_told() {
+fn a_read_only_folder_or_file_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let (whole, _) = filled(false);
     for read_only_file in [false, true] {
@@ -254,7 +254,7 @@ fn a_read_only_folder_or_file_is_told() {
         let target = if read_only_file { path.clone() } else { folder.path().to_owned() };
         let mode = |mode| std::fs::set_permissions(&target, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(if read_only_file { 0o444 } else { 0o555 });
-        // Root is not kept from it by permissions.
+        // File permissions do not stop root.
         let obeys = match std::fs::OpenOptions::new().append(true).create(true).open(match read_only_file {
             true => path.clone(),
             false => folder.path().join("probe"),

@@ -7,7 +7,7 @@ fn document_of(value: &Value) -> AutoCommit {
     document
 }
 
-/// Two replicas of one document make an edit each at once; what both hold then.
+/// Two replicas of one document make one edit each, concurrently. Returns the merged content.
 #[track_caller]
 fn at_once(base: &Value, left: &Value, right: &Value) -> Value {
     let mut one = document_of(base);
@@ -55,7 +55,7 @@ fn maps_in_lists_merge_field_by_field() {
         |id: &str, title: &str, done| map([("id", scalar(id)), ("title", text(title)), ("done", Value::Bool(done))]);
     let list = |items: &[Value]| map([("cards", Value::List(items.to_vec()))]);
     let base = list(&[card("1", "milk", false), card("2", "tea", false)]);
-    // One removes the first and renames the second, the other ticks the second and adds a third.
+    // One removes the first card and renames the second; the other ticks the second and adds a third.
     let left = list(&[card("2", "black tea", false)]);
     let right = list(&[card("1", "milk", false), card("2", "tea", true), card("3", "jam", false)]);
     assert_exactly(&at_once(&base, &left, &right), &list(&[card("2", "black tea", true), card("3", "jam", false)]));
@@ -69,7 +69,7 @@ fn concurrent_insertions_into_a_list_all_survive() {
 }
 
 #[test]
-fn a_field_the_app_does_not_know_survives() {
+fn a_field_that_the_app_does_not_know_survives() {
     let mut document = document_of(&map([
         ("title", text("a")),
         ("new", map([("x", Value::Int(1))])),
@@ -94,7 +94,7 @@ fn a_field_the_app_does_not_know_survives() {
 }
 
 #[test]
-fn a_field_the_app_no_longer_writes_is_removed() {
+fn a_field_that_the_app_no_longer_writes_is_removed() {
     let mut document = document_of(&map([("a", Value::Int(1)), ("b", Value::Int(2))]));
     let edited =
         format::edit(&mut document, &map([("a", Value::Int(1)), ("b", Value::Int(2))]), &map([("b", Value::Int(2))]))
@@ -105,7 +105,7 @@ fn a_field_the_app_no_longer_writes_is_removed() {
 }
 
 #[test]
-fn the_reserved_fields_are_left_alone() {
+fn an_edit_does_not_change_the_reserved_fields() {
     let mut document = AutoCommit::new();
     document.put(ROOT, "id", "card-1").unwrap();
     document.put(ROOT, "deleted", true).unwrap();
@@ -117,7 +117,7 @@ fn the_reserved_fields_are_left_alone() {
 }
 
 #[test]
-fn what_is_equal_in_other_words_is_not_written() {
+fn an_equal_value_in_another_form_is_not_written() {
     let mut document = AutoCommit::new();
     document.put(ROOT, "text", "a").unwrap();
     document.put(ROOT, "number", 3).unwrap();
@@ -139,32 +139,32 @@ fn what_is_equal_in_other_words_is_not_written() {
 }
 
 #[test]
-fn a_scalar_string_becomes_a_text_when_it_changes_as_one() {
+fn a_scalar_string_becomes_a_text_when_it_is_edited_as_a_text() {
     let mut document = AutoCommit::new();
     document.put(ROOT, "t", "a").unwrap();
     let edited = format::edit(&mut document, &map([("t", text("a"))]), &map([("t", text("ab"))])).unwrap();
     assert!(edited.set.contains("t"));
     assert_exactly(&format::read(&document), &map([("t", text("ab"))]));
-    // And the other way round.
+    // And in the other direction.
     format::edit(&mut document, &map([("t", scalar("ab"))]), &map([("t", scalar("b"))])).unwrap();
     assert_exactly(&format::read(&document), &map([("t", scalar("b"))]));
 }
 
 #[test]
-fn a_number_stays_the_kind_that_other_apps_rely_on() {
+fn a_counter_and_a_timestamp_keep_their_kind_when_edited_as_plain_numbers() {
     let mut document = AutoCommit::new();
     document.put(ROOT, "time", ScalarValue::Timestamp(3)).unwrap();
     document.put(ROOT, "count", ScalarValue::counter(3)).unwrap();
     let of = |number| map([("time", Value::Float(number)), ("count", Value::Int(number as i64))]);
     format::edit(&mut document, &of(3.0), &of(5.0)).unwrap();
     assert_exactly(&format::read(&document), &map([("count", Value::Counter(5)), ("time", Value::Timestamp(5))]));
-    // A fraction is neither.
+    // A fraction fits neither kind.
     format::edit(&mut document, &of(5.0), &map([("time", Value::Float(0.5)), ("count", Value::Int(5))])).unwrap();
     assert_exactly(&format::read(&document), &map([("count", Value::Counter(5)), ("time", Value::Float(0.5))]));
 }
 
 #[test]
-fn a_counter_is_put_where_there_was_none_and_where_the_difference_overflows() {
+fn a_counter_is_written_anew_if_it_is_missing_or_the_difference_overflows() {
     let mut document = AutoCommit::new();
     document.put(ROOT, "n", -2).unwrap();
     format::edit(&mut document, &map([("n", Value::Counter(-2))]), &map([("n", Value::Counter(-3))])).unwrap();
@@ -175,7 +175,7 @@ fn a_counter_is_put_where_there_was_none_and_where_the_difference_overflows() {
 }
 
 #[test]
-fn what_is_there_in_another_shape_is_replaced_whole() {
+fn a_value_in_another_form_is_replaced_as_a_whole() {
     let shapes = [
         Value::Null,
         Value::Int(1),
@@ -202,16 +202,16 @@ fn what_is_there_in_another_shape_is_replaced_whole() {
 }
 
 #[test]
-fn a_list_that_an_app_sees_in_another_order_is_edited_item_by_item() {
+fn a_list_that_an_app_shows_in_another_order_is_edited_item_by_item() {
     let list = |items: &[&str]| map([("l", Value::List(items.iter().map(|item| scalar(item)).collect()))]);
     let mut document = document_of(&list(&["b", "a", "b"]));
-    // A sorted set sees two items, sorted.
+    // A sorted set has two items, sorted.
     format::edit(&mut document, &list(&["a", "b"]), &list(&["b"])).unwrap();
     assert_exactly(&format::read(&document), &list(&["b"]));
 }
 
 #[test]
-fn a_list_is_edited_where_it_differs_and_nowhere_else() {
+fn only_the_changed_part_of_a_list_is_edited() {
     let list = |items: std::ops::Range<i64>| map([("l", Value::List(items.map(Value::Int).collect()))]);
     let mut document = document_of(&list(0..1000));
     let size = |document: &mut AutoCommit| {
@@ -225,7 +225,7 @@ fn a_list_is_edited_where_it_differs_and_nowhere_else() {
 }
 
 #[test]
-fn a_very_long_list_or_text_that_is_all_new_takes_no_quadratic_time() {
+fn replacing_a_very_long_list_or_text_does_not_take_quadratic_time() {
     let of = |from: i64| {
         let items = (from..from + 5_000).map(Value::Int).collect();
         let letters = (from..from + 20_000).map(|n| char::from(b'a' + (n * n % 25) as u8)).collect();
@@ -237,7 +237,7 @@ fn a_very_long_list_or_text_that_is_all_new_takes_no_quadratic_time() {
 }
 
 #[test]
-fn letters_of_any_width_are_edited_where_they_are() {
+fn letters_of_any_width_are_edited_at_their_place() {
     let of = |t: &str| map([("t", text(t))]);
     for (from, to) in [("🥛🥛", "🥛é🥛"), ("e\u{301}x", "ex"), ("👩‍👩‍👧", "👩‍👧"), ("", "🥛"), ("🥛", "")]
     {
@@ -248,7 +248,7 @@ fn letters_of_any_width_are_edited_where_they_are() {
 }
 
 #[test]
-fn an_enum_that_two_apps_switch_at_once_is_one_variant_for_both() {
+fn an_enum_that_two_apps_switch_concurrently_is_one_variant_for_both() {
     #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
     enum Shape {
         Circle { radius: u8 },
@@ -267,14 +267,14 @@ fn an_enum_that_two_apps_switch_at_once_is_one_variant_for_both() {
     other.merge(&mut one).unwrap();
     assert!([Shape::Line(2), Shape::Square { side: 2 }].contains(&shown(&one)));
     assert_eq!(shown(&other), shown(&one));
-    // The next switch holds, whatever was left.
+    // The next switch is kept, whatever content was left.
     let seen = of(&shown(&one));
     format::edit(&mut one, &seen, &of(&Shape::Circle { radius: 3 })).unwrap();
     assert_exactly(&format::read(&one), &of(&Shape::Circle { radius: 3 }));
 }
 
 #[test]
-fn values_set_at_once_stay_readable_as_a_conflict() {
+fn concurrently_set_values_stay_readable_as_a_conflict() {
     let base = map([("a", Value::Int(0)), ("b", Value::Int(0))]);
     let mut one = document_of(&base);
     let mut other = one.fork().with_actor(ActorId::random());
@@ -290,13 +290,13 @@ fn values_set_at_once_stay_readable_as_a_conflict() {
 }
 
 #[test]
-fn what_is_no_map_is_no_document() {
+fn a_value_that_is_not_a_map_is_refused_as_a_document() {
     assert!(format::edit(&mut AutoCommit::new(), &map([]), &Value::Int(1)).is_err());
     assert!(format::edit(&mut AutoCommit::new(), &Value::Null, &map([])).is_err());
 }
 
 #[test]
-fn an_edit_that_is_refused_has_written_nothing() {
+fn a_refused_edit_writes_nothing() {
     let mut document = document_of(&map([("a", Value::Int(1))]));
     let heads = document.get_heads();
     let deep = (0..NESTING).fold(Value::Null, |inner, _| Value::List(vec![inner]));
@@ -326,7 +326,7 @@ fn a_scalar_of_a_later_automerge_survives() {
 }
 
 #[test]
-fn a_tree_made_at_an_earlier_version_is_whole() {
+fn a_tree_made_at_an_earlier_version_is_complete() {
     let base = map([("l", Value::List(vec![Value::Int(1)]))]);
     let mut document = document_of(&base);
     let heads = document.get_heads();

@@ -1,4 +1,4 @@
-//! The JSON text that the store caches.
+//! The JSON that the store caches.
 
 use bevy_convex_replicate::format::Value;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn ordinary_values_are_ordinary_json() {
 }
 
 #[test]
-fn what_json_lacks_is_tagged() {
+fn values_of_types_that_json_lacks_are_tagged() {
     for (value, text) in [
         (Value::Scalar("a".into()), r#"{"$scalar":"a"}"#),
         (Value::Bytes(vec![0, 255]), r#"{"$bytes":"AP8="}"#),
@@ -35,7 +35,7 @@ fn what_json_lacks_is_tagged() {
 }
 
 #[test]
-fn a_key_of_the_app_is_never_taken_for_a_tag() {
+fn a_key_of_the_app_is_never_read_as_a_tag() {
     for key in ["$", "$$", "$scalar", "$$scalar", "$bytes", "a$"] {
         let value = map([(key, Value::Text("AP8=".into()))]);
         assert_eq!(Value::from_json_text(&value.to_json_text()).unwrap(), value, "{key}");
@@ -43,7 +43,7 @@ fn a_key_of_the_app_is_never_taken_for_a_tag() {
 }
 
 #[test]
-fn a_text_that_is_no_cached_value_is_refused() {
+fn json_that_is_not_a_cached_value_is_refused() {
     for text in [
         "",
         "{",
@@ -85,7 +85,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn every_value_comes_back_of_the_same_kind(value in value()) {
+    fn every_value_is_read_back_with_the_same_kind(value in value()) {
         let back = Value::from_json_text(&value.to_json_text()).unwrap();
         prop_assert_eq!(std::format!("{back:?}"), std::format!("{value:?}"));
     }

@@ -1,4 +1,4 @@
-//! Ordered items with identity.
+//! Lists whose items have an identity.
 
 use bevy_convex_replicate::format::{ItemKey, KeyedList};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn card(title: &str) -> Card {
     Card { title: title.into(), votes: Counter(0) }
 }
 
-/// What one app has of a board: the document, and what it shows.
+/// The board of one app: its document, and the value that it shows.
 struct App {
     document: AutoCommit,
 }
@@ -47,7 +47,7 @@ impl App {
         format::from_document::<Board<T>>(&format::read(&self.document)).unwrap().cards
     }
 
-    /// Changes the list, and writes what differs.
+    /// Changes the list and writes the difference.
     fn edit<T: Serialize + DeserializeOwned>(&mut self, change: impl FnOnce(&mut KeyedList<T>)) -> Edited {
         let mut cards = self.cards::<T>();
         let view = format::to_value(&Board { cards: self.cards::<T>() }).unwrap();
@@ -60,7 +60,7 @@ impl App {
     }
 }
 
-/// Both have what the other did; they agree.
+/// Exchanges the changes of both apps and checks that they agree.
 #[track_caller]
 fn merged(a: &mut App, b: &mut App) -> Vec<String> {
     a.document.merge(&mut b.document).unwrap();
@@ -87,14 +87,14 @@ fn a_list_is_a_map_of_items_with_positions() {
             ("b", map([("position", position("b")), ("value", format::to_value(&card("two")).unwrap())])),
         ]),
     );
-    assert!(matches!(position("a"), Value::Scalar(_)), "a position is replaced whole");
+    assert!(matches!(position("a"), Value::Scalar(_)), "a position is replaced as a whole");
     assert!(position("a").as_str() < position("b").as_str());
     comes_back(list, value);
     comes_back(KeyedList::<u8>::new(), map([]));
 }
 
 #[test]
-fn a_list_goes_through_json() {
+fn a_list_is_read_back_from_json() {
     let list = KeyedList::from_iter([card("one"), card("two"), card("three")]);
     let json = serde_json::to_string(&list).unwrap();
     assert_eq!(serde_json::from_str::<KeyedList<Card>>(&json).unwrap(), list);
@@ -104,7 +104,7 @@ fn a_list_goes_through_json() {
 }
 
 #[test]
-fn lists_made_with_the_same_keys_are_the_same() {
+fn lists_made_with_the_same_keys_are_equal() {
     let make = || format::to_value(&KeyedList::with_keys([("todo", 1), ("doing", 2), ("done", 3)])).unwrap();
     assert_exactly(&make(), &make());
 }
@@ -118,11 +118,11 @@ fn a_move_writes_one_position() {
     a.document.commit();
     let operations: usize = a.document.get_changes(&before).iter().map(|change| change.len()).sum();
     assert_eq!((a.titles(), operations), (["c", "a", "b"].map(String::from).to_vec(), 1));
-    assert!(a.edit::<Card>(|cards| assert!(cards.move_to("c", 0))).is_empty(), "it is there already");
+    assert!(a.edit::<Card>(|cards| assert!(cards.move_to("c", 0))).is_empty(), "the item is already there");
 }
 
 #[test]
-fn items_inserted_at_one_place_are_both_there() {
+fn two_items_inserted_at_one_place_are_both_in_the_list() {
     let (mut a, mut b) = two(&["first", "last"]);
     a.edit::<Card>(|cards| {
         cards.insert(1, card("of a"));
@@ -132,7 +132,7 @@ fn items_inserted_at_one_place_are_both_there() {
     });
     let titles = merged(&mut a, &mut b);
     assert_eq!((titles.len(), titles[0].as_str(), titles[3].as_str()), (4, "first", "last"));
-    // A third one fits between the two, and neither of them is written.
+    // A third item fits between the two, and neither of them is written.
     a.document.commit();
     let before = a.document.get_heads();
     a.edit::<Card>(|cards| {
@@ -144,7 +144,7 @@ fn items_inserted_at_one_place_are_both_there() {
 }
 
 #[test]
-fn an_item_that_two_move_is_there_once() {
+fn an_item_that_two_apps_move_is_in_the_list_once() {
     let (mut a, mut b) = two(&["a", "b", "c", "d"]);
     a.edit::<Card>(|cards| assert!(cards.move_to("a", 3)));
     b.edit::<Card>(|cards| assert!(cards.move_to("a", 1)));
@@ -153,7 +153,7 @@ fn an_item_that_two_move_is_there_once() {
 }
 
 #[test]
-fn two_who_sort_differently_have_each_item_once() {
+fn two_apps_that_sort_differently_have_each_item_once() {
     let (mut a, mut b) = two(&["c", "a", "d", "b", "e"]);
     a.edit::<Card>(|cards| cards.sort_by(|a, b| a.title.cmp(&b.title)));
     assert_eq!(a.titles(), ["a", "b", "c", "d", "e"]);
@@ -165,7 +165,7 @@ fn two_who_sort_differently_have_each_item_once() {
 }
 
 #[test]
-fn a_moved_item_keeps_what_others_edit_in_it() {
+fn a_moved_item_keeps_the_edits_of_others() {
     let (mut a, mut b) = two(&["milk", "bread", "salt"]);
     a.edit::<Card>(|cards| assert!(cards.move_to("salt", 0)));
     b.edit::<Card>(|cards| {
@@ -179,7 +179,7 @@ fn a_moved_item_keeps_what_others_edit_in_it() {
 }
 
 #[test]
-fn an_item_that_one_removes_and_another_moves_or_edits_is_removed() {
+fn an_item_that_one_app_removes_and_another_moves_or_edits_is_removed() {
     let (mut a, mut b) = two(&["a", "b", "c"]);
     a.edit::<Card>(|cards| {
         cards.remove("a");
@@ -212,7 +212,7 @@ fn unknown_fields_survive_moves_and_edits_of_an_older_version() {
 }
 
 #[test]
-fn entries_without_a_position_stand_last_and_those_without_a_value_are_passed_over() {
+fn entries_without_a_position_are_last_and_entries_without_a_value_are_skipped() {
     let item =
         |position: &str, title: &str| map([("position", scalar(position)), ("value", map([("title", text(title))]))]);
     let root = map([(
@@ -222,15 +222,15 @@ fn entries_without_a_position_stand_last_and_those_without_a_value_are_passed_ov
             ("odd", map([("value", map([("title", text("odd"))]))])),
             ("odd too", map([("value", map([("title", text("odd too"))]))])),
             ("second", item("a1", "second")),
-            ("third", item("not one of ours!", "third")),
-            ("third too", item("not one of ours!", "third too")),
+            ("third", item("not a position!", "third")),
+            ("third too", item("not a position!", "third too")),
             ("first", item("Zz", "first")),
         ]),
     )]);
     let mut app = App { document: AutoCommit::new() };
     format::edit(&mut app.document, &map([]), &root).unwrap();
     assert_eq!(app.titles(), ["first", "second", "third", "third too", "odd", "odd too"]);
-    assert!(app.edit::<Card>(|_| ()).is_empty(), "reading it is no edit");
+    assert!(app.edit::<Card>(|_| ()).is_empty(), "reading the list is not an edit");
     for index in 0..7 {
         let mut expected = app.titles();
         expected.insert(index, "new".into());
@@ -241,11 +241,11 @@ fn entries_without_a_position_stand_last_and_those_without_a_value_are_passed_ov
         assert_eq!(document.titles(), expected);
     }
     let root = format::read(&app.document);
-    assert!(root.get("cards").unwrap().get("moved").is_some(), "what is passed over is not removed");
+    assert!(root.get("cards").unwrap().get("moved").is_some(), "skipped entries are not removed");
 }
 
 #[test]
-fn an_index_beyond_the_end_is_the_end() {
+fn an_index_beyond_the_end_means_the_end() {
     let mut list = KeyedList::new();
     let a = list.insert(7, 'a');
     let b = list.insert(7, 'b');
@@ -258,7 +258,7 @@ fn an_index_beyond_the_end_is_the_end() {
 }
 
 #[test]
-fn ten_thousand_items_appended_have_short_positions() {
+fn ten_thousand_appended_items_have_short_positions() {
     let list: KeyedList<u32> = (0..10_000).collect();
     let Value::Map(items) = format::to_value(&list).unwrap().into_plain() else { panic!("a list is a map") };
     assert!(items.values().all(|item| item.get("position").and_then(Value::as_str).unwrap().len() <= 6));
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_list_does_what_a_vec_does(steps in prop::collection::vec(step(), 0..60)) {
+    fn a_list_behaves_like_a_vec(steps in prop::collection::vec(step(), 0..60)) {
         let (mut list, mut model) = (KeyedList::new(), Vec::new());
         for step in steps {
             take(&mut list, &mut model, step);
@@ -339,7 +339,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_two_do_at_once_they_agree_and_have_each_item_once(
+    fn two_apps_agree_after_any_concurrent_edits_and_have_each_item_once(
         start in prop::collection::vec(any::<u8>(), 0..8),
         ours in prop::collection::vec(step(), 0..12),
         theirs in prop::collection::vec(step(), 0..12),
@@ -363,7 +363,7 @@ proptest! {
         let read = |document: &AutoCommit| format::from_document::<Board<u8>>(&format::read(document)).unwrap().cards;
         let merged = read(&a);
         prop_assert_eq!(&read(&b), &merged);
-        // There is what both have and what one of them added.
+        // The list has the items of both and those that one of them added.
         let known = |key: &ItemKey| model.iter().any(|(known, _)| known == key);
         let mut expected: Vec<&ItemKey> = of_a.0.keys().chain(of_b.0.keys())
             .filter(|key| !known(key) || of_a.0.contains_key(key) && of_b.0.contains_key(key))

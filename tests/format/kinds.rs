@@ -19,7 +19,7 @@ struct Card {
 }
 
 #[test]
-fn a_struct_is_a_map() {
+fn a_struct_becomes_a_map() {
     comes_back(
         Card {
             title: "Buy milk".into(),
@@ -58,7 +58,7 @@ enum External {
 }
 
 #[test]
-fn an_externally_tagged_enum_is_a_scalar_or_a_map_of_one() {
+fn an_externally_tagged_enum_becomes_a_scalar_or_a_map_with_one_key() {
     comes_back(External::Unit, scalar("Unit"));
     comes_back(External::New("a".into()), map([("New", text("a"))]));
     comes_back(External::Tuple(1, "a".into()), map([("Tuple", Value::List(vec![Value::Int(1), text("a")]))]));
@@ -81,7 +81,7 @@ struct Point {
 }
 
 #[test]
-fn the_tag_of_an_enum_is_a_scalar_string() {
+fn the_tag_of_an_enum_becomes_a_scalar_string() {
     comes_back(Internal::Unit, map([("kind", scalar("Unit"))]));
     comes_back(Internal::New(Point { x: 2.0 }), map([("kind", scalar("New")), ("x", Value::Float(2.0))]));
     comes_back(Internal::Map(BTreeMap::from([("a".into(), 1)])), map([("kind", scalar("Map")), ("a", Value::Int(1))]));
@@ -101,7 +101,7 @@ enum Adjacent {
 }
 
 #[test]
-fn an_adjacently_tagged_enum_is_a_map_of_two() {
+fn an_adjacently_tagged_enum_becomes_a_map_with_two_keys() {
     comes_back(Adjacent::Unit, map([("t", scalar("Unit"))]));
     comes_back(Adjacent::New("a".into()), map([("t", scalar("New")), ("c", text("a"))]));
     comes_back(
@@ -117,19 +117,19 @@ enum Untagged {
     Small { number: u8 },
     Float { number: f64 },
     List(Vec<Option<bool>>),
-    // Before the string: serde takes bytes that happen to be UTF-8 for one.
+    // Before the string variant, because serde reads bytes that happen to be UTF-8 as a string.
     Bytes(Bytes),
     Scalar(Scalar<String>),
 }
 
 #[test]
-fn an_untagged_enum_is_its_content() {
+fn an_untagged_enum_becomes_its_content() {
     comes_back(Untagged::Small { number: 1 }, map([("number", Value::Int(1))]));
     comes_back(Untagged::Float { number: 0.5 }, map([("number", Value::Float(0.5))]));
     comes_back(Untagged::Scalar("a".into()), scalar("a"));
     comes_back(Untagged::List(vec![None, Some(true)]), Value::List(vec![Value::Null, Value::Bool(true)]));
     comes_back(Untagged::Bytes(Bytes(vec![1])), Value::Bytes(vec![1]));
-    // Also where a float is whole.
+    // Also if a float is whole.
     comes_back(Untagged::Float { number: 7.0 }, map([("number", Value::Float(7.0))]));
     let counted = map([("number", Value::Counter(300))]);
     assert_eq!(format::from_value::<Untagged>(&counted).unwrap(), Untagged::Float { number: 300.0 });
@@ -152,7 +152,7 @@ enum Value2 {
 }
 
 #[test]
-fn flattened_fields_stand_side_by_side() {
+fn flattened_fields_become_fields_of_the_outer_map() {
     comes_back(
         Flattened {
             a: 1,
@@ -168,7 +168,7 @@ fn flattened_fields_stand_side_by_side() {
 }
 
 #[test]
-fn a_letter_and_what_is_formatted_are_replaced_whole() {
+fn letters_and_formatted_values_become_scalar_strings() {
     comes_back('x', scalar("x"));
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     let value = format::to_value(&address).unwrap();
@@ -177,7 +177,7 @@ fn a_letter_and_what_is_formatted_are_replaced_whole() {
 }
 
 #[test]
-fn scalar_reaches_into_what_it_wraps() {
+fn scalar_applies_to_the_wrapped_value() {
     comes_back(Scalar(Some("a".to_owned())), scalar("a"));
     comes_back(Scalar(None::<String>), Value::Null);
     comes_back(Some(Counter(1)), Value::Counter(1));
@@ -198,7 +198,7 @@ fn keys_are_written_as_text() {
 }
 
 #[test]
-fn a_key_that_is_no_text_is_refused() {
+fn a_key_without_a_text_form_is_refused() {
     let error = format::to_value(&BTreeMap::from([((1, 2), 3)])).unwrap_err();
     assert_eq!(
         error.to_string(),

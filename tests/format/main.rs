@@ -1,4 +1,4 @@
-//! What a component is as a document, rule by rule.
+//! The conversion of components to documents, rule by rule.
 
 mod editing;
 mod json;
@@ -33,7 +33,7 @@ fn scalar(text: &str) -> Value {
     Value::Scalar(text.into())
 }
 
-/// A document holds the two in the same words; they are not only equal.
+/// A document holds both values in the same form. Equality alone would not show this.
 #[track_caller]
 fn assert_exactly(value: &Value, expected: &Value) {
     let words = |value: &Value| format!("{:?}", value.clone().into_plain());
@@ -45,7 +45,7 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(component: T,
     let value = format::to_value(&component).unwrap();
     assert_exactly(&value, &expected);
     assert_eq!(format::from_value::<T>(&value).unwrap(), component);
-    // Also where it is a part of something, as it was written.
+    // Also as a part of another value, in the form in which it was written.
     let whole = format::to_value(&BTreeMap::from([("it", &component)])).unwrap();
     assert_eq!(format::from_value::<BTreeMap<String, T>>(&whole).unwrap()["it"], component);
     let mut document = AutoCommit::new();

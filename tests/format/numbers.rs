@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn big_ones_are_kept_or_refused_but_never_cut() {
+fn large_numbers_are_kept_or_refused_but_never_truncated() {
     comes_back(i64::MIN, Value::Int(i64::MIN));
     comes_back(u64::MAX, Value::Uint(u64::MAX));
     comes_back(7i128, Value::Int(7));
@@ -11,7 +11,7 @@ fn big_ones_are_kept_or_refused_but_never_cut() {
 }
 
 #[test]
-fn they_are_read_as_any_type_they_fit() {
+fn numbers_are_read_as_any_type_that_they_fit() {
     for value in [Value::Int(3), Value::Uint(3), Value::Float(3.0), Value::Timestamp(3), Value::Counter(3)] {
         assert_eq!(format::from_value::<u8>(&value).unwrap(), 3);
         assert_eq!(format::from_value::<i64>(&value).unwrap(), 3);
@@ -24,7 +24,7 @@ fn they_are_read_as_any_type_they_fit() {
 }
 
 #[test]
-fn they_are_refused_where_they_would_lose() {
+fn numbers_that_do_not_fit_without_loss_are_refused() {
     assert!(format::from_value::<u8>(&Value::Int(256)).is_err());
     assert!(format::from_value::<u8>(&Value::Float(-1.0)).is_err());
     assert!(format::from_value::<u8>(&Value::Float(0.5)).is_err());
@@ -37,7 +37,7 @@ fn they_are_refused_where_they_would_lose() {
 }
 
 #[test]
-fn they_are_equal_if_they_count_the_same() {
+fn numbers_with_the_same_numeric_value_are_equal() {
     assert_eq!(Value::Int(3), Value::Float(3.0));
     assert_eq!(Value::Int(3), Value::Counter(3));
     assert_eq!(Value::Float(f64::NAN), Value::Float(f64::NAN));

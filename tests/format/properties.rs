@@ -1,4 +1,4 @@
-//! What holds for every value and every document.
+//! Properties of all values and all documents.
 
 use std::collections::BTreeMap;
 
@@ -53,14 +53,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn a_document_reads_as_it_was_written(value in root()) {
+    fn a_document_reads_as_the_value_that_was_written(value in root()) {
         let mut document = document_of(&value);
         prop_assert_eq!(&format::read(&document), &value);
         prop_assert_eq!(&reloaded(&mut document), &value);
     }
 
     #[test]
-    fn it_does_so_whether_or_not_it_was_blank(value in root(), next in root()) {
+    fn a_document_with_content_reads_as_the_value_that_was_written_next(value in root(), next in root()) {
         let mut blank = AutoCommit::new();
         format::edit(&mut blank, &nothing(), &value).unwrap();
         blank.put(ROOT, "id", "x").unwrap();
@@ -68,7 +68,7 @@ proptest! {
         named.put(ROOT, "id", "x").unwrap();
         format::edit(&mut named, &nothing(), &value).unwrap();
         for document in [&mut blank, &mut named] {
-            // In one change with what made it.
+            // In the same change that made it.
             let edited = format::edit(document, &value, &next).unwrap();
             prop_assert_eq!(edited.is_empty(), value == next);
             let mut expected = next.as_map().unwrap().clone();
@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn an_edit_turns_what_was_into_what_is(old in root(), new in root()) {
+    fn an_edit_turns_the_old_value_into_the_new_one(old in root(), new in root()) {
         let mut document = document_of(&old);
         let edited = format::edit(&mut document, &old, &new).unwrap();
         prop_assert_eq!(&format::read(&document), &new);
@@ -99,7 +99,7 @@ proptest! {
         document.commit();
         let heads = document.get_heads();
         prop_assert!(format::edit(&mut document, &new, &new).unwrap().is_empty());
-        // Nor does one that does not know what is there.
+        // An edit that has not seen the content writes nothing either.
         prop_assert!(format::edit(&mut document, &nothing(), &new).unwrap().is_empty());
         document.commit();
         prop_assert_eq!(document.get_heads(), heads);

@@ -9,7 +9,7 @@ struct Card {
 }
 
 #[test]
-fn a_missing_key_is_none_or_the_default() {
+fn a_missing_key_is_read_as_none_or_the_default() {
     let card: Card = format::from_value(&map([("title", scalar("a")), ("unknown", Value::Null)])).unwrap();
     assert_eq!(card, Card { title: "a".into(), note: None, votes: Counter(0) });
     let error = format::from_value::<Card>(&map([])).unwrap_err();
@@ -17,7 +17,7 @@ fn a_missing_key_is_none_or_the_default() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_by_its_place() {
+fn a_reading_error_names_its_place() {
     #[derive(Deserialize, Debug)]
     struct Board {
         #[allow(dead_code)]
@@ -32,21 +32,21 @@ fn what_does_not_fit_is_named_by_its_place() {
 }
 
 #[test]
-fn what_cannot_be_written_is_named_by_its_place() {
+fn a_writing_error_names_its_place() {
     let board =
         BTreeMap::from([("columns", vec![BTreeMap::from([("size", 1u128)]), BTreeMap::from([("size", u128::MAX)])])]);
     assert_eq!(format::to_value(&board).unwrap_err().path, "columns[1].size");
 }
 
 #[test]
-fn the_reserved_keys_are_not_shown_to_a_component_that_takes_all() {
+fn a_component_that_accepts_all_keys_does_not_get_the_reserved_ones() {
     let root = map([("id", scalar("a")), ("deleted", Value::Bool(false)), ("x", Value::Int(1))]);
     let component: BTreeMap<String, u8> = format::from_document(&root).unwrap();
     assert_eq!(component, BTreeMap::from([("x".into(), 1)]));
 }
 
 #[test]
-fn a_document_of_another_shape_is_an_error() {
+fn a_document_of_another_form_is_refused() {
     for value in [Value::Null, Value::Int(1), text("a"), Value::List(vec![]), Value::Bytes(vec![1])] {
         assert!(format::from_value::<Card>(&value).is_err());
         assert!(format::from_document::<Card>(&value).is_err());
@@ -54,15 +54,15 @@ fn a_document_of_another_shape_is_an_error() {
     }
     assert!(format::from_value::<String>(&Value::Bytes(b"text".to_vec())).is_err());
     assert!(format::from_value::<(u8, u8)>(&Value::List(vec![Value::Int(1)])).is_err());
-    // A newer version of a tuple has more items: an older one reads those that it knows.
+    // A newer version of a tuple has more items, and an older version reads the items that it knows.
     assert_eq!(format::from_value::<(u8, u8)>(&Value::List((1..=3).map(Value::Int).collect())).unwrap(), (1, 2));
-    // Bytes do for a list of numbers, and the other way round.
+    // Bytes are accepted for a list of numbers, and a list of numbers for bytes.
     assert_eq!(format::from_value::<Vec<u8>>(&Value::Bytes(vec![1, 2])).unwrap(), [1, 2]);
     assert_eq!(format::from_value::<Bytes>(&Value::List(vec![Value::Int(1)])).unwrap(), Bytes(vec![1]));
 }
 
 #[test]
-fn a_document_nested_without_end_is_cut() {
+fn a_document_nested_too_deeply_is_truncated() {
     let mut document = AutoCommit::new();
     let mut inner = ROOT;
     for _ in 0..20_000 {
@@ -79,7 +79,7 @@ fn a_document_nested_without_end_is_cut() {
 }
 
 #[test]
-fn a_value_as_deep_as_allowed_goes_through_and_a_deeper_one_is_refused() {
+fn a_value_of_the_maximum_depth_is_accepted_and_a_deeper_one_is_refused() {
     #[derive(Serialize, Deserialize)]
     struct Nested(Option<BTreeMap<String, Nested>>);
     let nested =
@@ -90,13 +90,13 @@ fn a_value_as_deep_as_allowed_goes_through_and_a_deeper_one_is_refused() {
     assert_exactly(&format::read(&document), &value);
     assert_exactly(&Value::from_json_text(&value.to_json_text()).unwrap(), &value);
     let error = format::to_value(&nested(NESTING + 1)).unwrap_err();
-    assert_eq!(error.message, "nested deeper than 64 levels, which is the most that can be sent");
+    assert_eq!(error.message, "nested deeper than 64 levels, which is the maximum");
     let error = format::edit(&mut document, &map([]), &map([("a", value)])).unwrap_err();
-    assert_eq!(error.message, "nested deeper than 64 levels, which is the most that can be sent");
+    assert_eq!(error.message, "nested deeper than 64 levels, which is the maximum");
 }
 
 #[test]
-fn a_tombstone_is_a_document_whose_deleted_is_true() {
+fn a_document_whose_field_deleted_is_true_is_a_tombstone() {
     assert!(map([("deleted", Value::Bool(true))]).is_deleted());
     assert!(!map([("deleted", Value::Bool(false))]).is_deleted());
     assert!(!map([("deleted", text("true"))]).is_deleted());
@@ -104,7 +104,7 @@ fn a_tombstone_is_a_document_whose_deleted_is_true() {
 }
 
 #[test]
-fn to_convex_everything_is_plain() {
+fn to_convex_gives_plain_values() {
     let value = map([
         ("text", text("a")),
         ("scalar", scalar("b")),

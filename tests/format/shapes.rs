@@ -12,7 +12,7 @@ struct Named {
 }
 
 #[test]
-fn a_struct_has_its_fields() {
+fn the_shape_of_a_struct_lists_its_fields() {
     assert_eq!(format::shape::<Named>().unwrap().fields.unwrap(), ["firstName", "age"]);
     #[derive(Deserialize)]
     #[allow(dead_code)]
@@ -32,7 +32,7 @@ fn a_struct_has_its_fields() {
 }
 
 #[test]
-fn what_only_a_value_tells_is_left_open() {
+fn fields_that_only_a_value_shows_are_left_open() {
     #[derive(Deserialize)]
     #[serde(tag = "kind")]
     #[allow(dead_code)]
@@ -64,7 +64,7 @@ fn refused<T: DeserializeOwned>(why: &str) {
 }
 
 #[test]
-fn what_cannot_be_a_document_is_refused_with_what_to_do() {
+fn a_type_that_cannot_be_a_document_is_refused_with_advice() {
     #[derive(Deserialize)]
     struct Unit;
     #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! Messages into the embedded backend's socket: it answers or closes that connection, and serves the others as before.
+//! Hostile messages to the socket of the embedded backend. It answers or closes that connection, and continues to serve
+//! the others.
 
 use std::sync::LazyLock;
 
@@ -14,10 +15,10 @@ use crate::{
     peer::{self, Peer},
 };
 
-/// What a case may take: messages are small here, so nothing near a frame's 16 MiB.
+/// The memory that a case may use. The messages are small, far below a frame's 16 MiB.
 const PEAK: usize = 32 * 1024 * 1024;
 
-/// One for all cases: what one of them spoils would be seen by the next.
+/// One backend for all cases: if a case damages it, the next case fails.
 pub static BACKEND: LazyLock<Backend> =
     LazyLock::new(|| Backend::start(BackendConfig::new()).expect("a backend in memory starts"));
 
@@ -74,7 +75,7 @@ fn valid() -> Vec<Json> {
     ]
 }
 
-/// Values that do not belong where they are put.
+/// Values that are not valid where they are put.
 pub fn odd() -> impl Strategy<Value = Json> {
     prop_oneof![
         Just(Json::Null),
@@ -94,7 +95,7 @@ pub fn odd() -> impl Strategy<Value = Json> {
     ]
 }
 
-/// Puts `odd` in the place of the `which`th value within a message.
+/// Puts `odd` in the place of the value with index `which` in a message.
 pub fn replaced(message: &Json, which: usize, odd: Json) -> Json {
     fn count(value: &Json) -> usize {
         1 + match value {
@@ -144,7 +145,7 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// Says all of it in one connection, and sees that the backend is well after it.
+/// Sends all messages on one connection, and checks that the backend works afterwards.
 fn survives(messages: Vec<Message>) {
     let given: usize = messages.iter().map(Message::len).sum();
     let before = panics::ours().len();
@@ -156,13 +157,13 @@ fn survives(messages: Vec<Message>) {
         for message in messages {
             is_open = is_open && hostile.send(message).await;
         }
-        // It is answered, or closed: nothing hangs.
+        // The connection is answered or closed; nothing hangs.
         if is_open {
             hostile.mutate("tasks:deleteDocument", json!({ "collectionName": "tasks", "documentId": "nobody" })).await;
         }
         drop(hostile);
         let taken = peak.bytes();
-        // What that stores stays, and makes tables grow in steps: it is not this case's.
+        // The rows that this stores stay and make tables grow in steps. This memory does not belong to the case.
         peer::is_well(backend).await;
         assert!(taken < PEAK + 64 * given, "{taken} bytes for {given}");
     });
@@ -173,7 +174,7 @@ proptest! {
     #![proptest_config(crate::cases(60, "tests/hostile/proptest-regressions/backend.txt"))]
 
     #[test]
-    fn whatever_is_said_is_answered_or_ends_the_connection(said in prop::collection::vec(said(), 1..6)) {
+    fn any_message_is_answered_or_ends_the_connection(said in prop::collection::vec(said(), 1..6)) {
         let _alone = memory::alone();
         panics::watch();
         let valid = valid();
@@ -195,7 +196,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_said_before_is_survived() {
+fn messages_of_the_corpus_are_survived() {
     let _alone = memory::alone();
     panics::watch();
     if std::env::var_os("HOSTILE_KEEP").is_some() {
@@ -210,7 +211,7 @@ fn what_was_said_before_is_survived() {
 }
 
 #[test]
-fn a_path_that_is_cut_within_a_letter_panics_nowhere() {
+fn a_path_that_is_cut_within_a_letter_does_not_panic() {
     let _alone = memory::alone();
     panics::watch();
     let path = format!("x{}:pullDeltas", "é".repeat(60));
@@ -223,7 +224,7 @@ fn a_path_that_is_cut_within_a_letter_panics_nowhere() {
 }
 
 #[test]
-fn an_endless_path_or_scope_is_not_kept() {
+fn a_very_long_path_or_scope_is_not_kept() {
     let _alone = memory::alone();
     panics::watch();
     peer::run(async {
@@ -243,7 +244,7 @@ proptest! {
     #![proptest_config(crate::cases(100, "tests/hostile/proptest-regressions/log.txt"))]
 
     #[test]
-    fn a_mutated_change_is_taken_or_refused_and_its_neighbour_accepted(
+    fn a_mutated_change_is_accepted_or_refused_and_its_neighbour_is_accepted(
         which in any::<usize>(), mutations in mutate::mutations(3), with_fields: bool, whole: bool,
     ) {
         let _alone = memory::alone();
@@ -273,7 +274,7 @@ proptest! {
                 answer
             };
             assert!(answer.is_some(), "the connection stays open");
-            // A later change to it is answered, too, whatever became of the first.
+            // A later change is answered too, whether the first was accepted or not.
             assert!(peer.mutate("tasks:deleteDocument", json!({ "collectionName": "tasks", "documentId": id })).await.is_some());
         });
         assert_eq!(panics::ours().len(), before, "{:?}", panics::ours().last());
@@ -281,7 +282,7 @@ proptest! {
 }
 
 #[test]
-fn a_log_that_took_hostile_changes_opens_again() {
+fn a_log_with_hostile_changes_can_be_opened_again() {
     let _alone = memory::alone();
     panics::watch();
     let before = panics::ours().len();
@@ -297,7 +298,7 @@ fn a_log_that_took_hostile_changes_opens_again() {
             let answer = peer.mutate("tasks:pushChanges", arguments).await.expect("an answer");
             accepted += usize::from(answer["result"]["results"][0]["status"] == "accepted");
         }
-        // A counter that overflows: sealed well, and every part of it in order.
+        // A counter that overflows: the chunk is valid, and each part of it is in order.
         let mut document = chunks::counter(i64::MAX - 1);
         automerge::transaction::Transactable::increment(&mut document, automerge::ROOT, "count", i64::MAX)
             .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Automerge chunks: valid ones, and such as look valid.
+//! Automerge chunks: valid ones, and ones that look valid.
 
 use automerge::{
     ActorId, AutoCommit, ObjType, ROOT, ScalarValue,
@@ -14,7 +14,7 @@ pub const DOCUMENT: u8 = 0;
 pub const CHANGE: u8 = 1;
 pub const COMPRESSED: u8 = 2;
 
-/// A chunk with this inside, and the length and checksum that it should have.
+/// A chunk with this content and a correct length and checksum.
 pub fn seal(kind: u8, data: &[u8]) -> Vec<u8> {
     let mut sealed = vec![kind];
     sealed.extend(leb(data.len() as u64));
@@ -26,12 +26,12 @@ pub fn seal(kind: u8, data: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// Whether [`open`] can be asked of it.
+/// Whether [`open`] can read the chunk.
 pub fn is_chunk(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC) && bytes.iter().skip(9).any(|byte| byte & 0x80 == 0)
 }
 
-/// What is inside of a chunk, and of what kind it is.
+/// The kind and the content of a chunk.
 pub fn open(chunk: &[u8]) -> (u8, &[u8]) {
     let mut start = 9;
     while chunk[start] & 0x80 != 0 {
@@ -44,7 +44,7 @@ pub fn actor(number: u8) -> ActorId {
     ActorId::from([number; 16])
 }
 
-/// A document with one of everything, change by change.
+/// A document with a value of every kind, one change for each.
 pub fn everything() -> AutoCommit {
     let mut document = AutoCommit::new().with_actor(actor(1));
     document.put(ROOT, "count", ScalarValue::counter(3)).unwrap();
@@ -73,7 +73,7 @@ pub fn everything() -> AutoCommit {
     document
 }
 
-/// A document of which nothing is hostile, with a counter that has room for one more.
+/// A document without hostile content, with a counter that can still be incremented once.
 pub fn counter(count: i64) -> AutoCommit {
     let mut document = AutoCommit::new().with_actor(actor(2));
     document.put(ROOT, "count", ScalarValue::counter(count)).unwrap();
@@ -86,14 +86,14 @@ pub fn changes(document: &mut AutoCommit) -> Vec<Vec<u8>> {
     document.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect()
 }
 
-/// A change of so many operations in a few dozen bytes: all of them set the same key.
+/// A change with this many operations in a few dozen bytes: all of them set the same key.
 pub fn bomb(operations: u64) -> Vec<u8> {
     let mut document = AutoCommit::new().with_actor(actor(3));
     document.put(ROOT, "key", 0).unwrap();
     document.commit();
     let change = changes(&mut document).remove(0);
     let (_, data) = open(&change);
-    // The header as it is: no dependencies, actor, numbers, message, other actors.
+    // The header: no dependencies, actor, numbers, message, other actors.
     let header = 1 + 1 + 16 + 1 + 1 + time_length(&data[20..]) + 1 + 1;
     let mut bomb = data[..header].to_vec();
     let run = |value: &[u8]| [signed(operations as i64), value.to_vec()].concat();
@@ -117,7 +117,7 @@ fn time_length(bytes: &[u8]) -> usize {
     1 + bytes.iter().take_while(|byte| **byte & 0x80 != 0).count()
 }
 
-/// A signed number as Automerge writes it.
+/// A signed number in Automerge's encoding.
 pub fn signed(mut value: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Small files that are tried in every run: made from valid messages, or found.
+//! Small files that every run tries: made from valid messages, or found in earlier runs.
 
 use std::{fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ pub fn files(kind: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Keeps a case that was found. The next run tries it.
+/// Stores a case that was found. The next run tries it.
 pub fn keep(kind: &str, name: &str, bytes: &[u8]) {
     fs::create_dir_all(folder(kind)).unwrap();
     fs::write(folder(kind).join(name), bytes).unwrap();

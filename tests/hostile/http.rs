@@ -1,4 +1,4 @@
-//! Bytes into the embedded backend's port: HTTP, nearly HTTP, and nothing of the kind.
+//! Hostile bytes to the port of the embedded backend: HTTP, invalid HTTP, and other data.
 
 use proptest::prelude::*;
 use tokio::{
@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{backend::BACKEND, corpus, memory, mutate, panics, peer};
 
-/// What a case may take.
+/// The memory that a case may use.
 const PEAK: usize = 32 * 1024 * 1024;
 
 fn post(path: &str, body: &str) -> Vec<u8> {
@@ -29,20 +29,20 @@ fn valid() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Sends the bytes and half-closes. It is answered or closed, and others are served.
+/// Sends the bytes and half-closes the connection. It must be answered or closed, and other clients must be served.
 fn survives(bytes: &[u8]) {
     let before = panics::ours().len();
     peer::run(async {
         let peak = memory::Peak::start();
         let mut stream = TcpStream::connect(BACKEND.address()).await.expect("the backend takes connections");
-        // It may close while we write.
+        // The backend may close the connection while the test writes.
         let _ = stream.write_all(bytes).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
         let _ = peer::within("an answer or the end", stream.read_to_end(&mut answer)).await;
         drop(stream);
         let taken = peak.bytes();
-        // What that stores stays, and makes tables grow in steps: it is not this case's.
+        // The rows that this stores stay and make tables grow in steps. This memory does not belong to the case.
         peer::is_well(&BACKEND).await;
         assert!(taken < PEAK + 64 * bytes.len(), "{taken} bytes for {}", bytes.len());
     });
@@ -64,7 +64,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_requested_before_is_survived() {
+fn requests_of_the_corpus_are_survived() {
     let _alone = memory::alone();
     panics::watch();
     if std::env::var_os("HOSTILE_KEEP").is_some() {

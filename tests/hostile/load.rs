@@ -1,4 +1,5 @@
-//! Many connections, some of them up to no good. How fast it goes is for `benches/load.rs`; here is what holds at any speed.
+//! Many connections, some of them hostile. `benches/load.rs` measures the speed; these tests check properties that hold
+//! at any speed.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::{
     peer::{self, DEADLINE, Peer, within},
 };
 
-/// Short enough to wait for, long enough for a healthy client on a slow machine to answer a ping.
+/// Short enough to wait for, and long enough for a healthy client on a slow machine to answer a ping.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn start() -> Backend {
@@ -27,14 +28,14 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     memory::alone()
 }
 
-/// A document of so many bytes.
+/// A document with this many bytes.
 fn large(bytes: usize) -> Vec<Vec<u8>> {
     let mut document = automerge::AutoCommit::new();
     automerge::transaction::Transactable::put(&mut document, automerge::ROOT, "raw", vec![7_u8; bytes]).unwrap();
     chunks::changes(&mut document)
 }
 
-/// Waits until so many connections are open.
+/// Waits until this many connections are open.
 async fn connections(backend: &Backend, count: usize) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while backend.stats().connections != count {
@@ -48,7 +49,7 @@ async fn connections(backend: &Backend, count: usize) {
 }
 
 #[test]
-fn a_reader_that_stops_is_let_go_and_costs_little_until_then() {
+fn a_reader_that_stops_is_disconnected_and_uses_little_memory_until_then() {
     let _alone = alone();
     let backend = start();
     peer::run(async {
@@ -56,7 +57,7 @@ fn a_reader_that_stops_is_let_go_and_costs_little_until_then() {
         for _ in 0..8 {
             let mut peer = Peer::connect(&backend).await;
             assert!(peer.subscribe("tasks", None).await);
-            // The first result is read, what follows is not.
+            // The client reads the first result and nothing after it.
             peer.next().await.expect("the first result");
             slow.push(peer);
         }
@@ -65,14 +66,14 @@ fn a_reader_that_stops_is_let_go_and_costs_little_until_then() {
         let mut pushed = 0;
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while backend.stats().connections > 1 {
-            assert!(tokio::time::Instant::now() < deadline, "the slow ones are still there");
+            assert!(tokio::time::Instant::now() < deadline, "the slow connections are still open");
             pushed += 1;
             assert!(
                 healthy.push("tasks", None, &format!("d{pushed}"), &large(100_000)).await,
                 "a healthy push is accepted"
             );
         }
-        // The log itself grows; beside it there are two results for each slow reader, as values, as JSON and as text.
+        // The log itself grows. In addition there are two results for each slow reader, as values, as JSON and as text.
         let taken = peak.bytes() - (pushed * 120_000).min(peak.bytes());
         assert!(taken < 8 * 24 * 1024 * 1024, "{taken} bytes beside {pushed} documents");
         assert_eq!(backend.rows("tasks").len(), pushed);
@@ -81,11 +82,12 @@ fn a_reader_that_stops_is_let_go_and_costs_little_until_then() {
 }
 
 #[test]
-fn connections_that_are_gone_without_a_word_are_noticed() {
+fn connections_that_end_without_a_message_are_detected() {
     let _alone = alone();
     let backend = start();
     peer::run(async {
-        // Connected, and from then on neither read nor written, by one whose kernel still acknowledges what comes, and by one that is gone with it.
+        // These connections neither read nor write after connecting. For one, the kernel still acknowledges packets;
+        // for the other, it does not.
         let mut half_open = Vec::new();
         for number in 0..6 {
             let peer = Peer::connect(&backend).await;
@@ -96,7 +98,7 @@ fn connections_that_are_gone_without_a_word_are_noticed() {
         }
         connections(&backend, 6).await;
         connections(&backend, 0).await;
-        // One that is only quiet answers pings while it is listened to, and stays.
+        // A client that only is quiet answers pings while it is read, and stays connected.
         let mut quiet = Peer::connect(&backend).await;
         let mut watching = Peer::connect(&backend).await;
         assert!(quiet.subscribe("tasks", None).await);
@@ -128,7 +130,7 @@ fn a_socket_that_does_not_finish_its_request_is_closed() {
         halfway.write_all(b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{").await.unwrap();
         let mut trickling = TcpStream::connect(backend.address()).await.unwrap();
         let mut trickle = async || {
-            // A header a letter at a time: never too long, never done.
+            // One letter of a header at a time: the header is never too long and never complete.
             while trickling.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -149,7 +151,7 @@ fn an_oversized_message_ends_its_connection_unread() {
     peer::run(async {
         let mut peer = Peer::connect(&backend).await;
         let peak = memory::Peak::start();
-        // The header of a frame of a gigabyte, and little of it.
+        // The header of a frame of a gigabyte, and a small part of the frame.
         let mut raw = TcpStream::connect(backend.address()).await.unwrap();
         raw.write_all(b"GET /api/sync HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").await.unwrap();
         raw.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]).await.unwrap();
@@ -180,7 +182,7 @@ fn more_queries_than_a_connection_may_have_end_it() {
 }
 
 #[test]
-fn floods_are_held_back_and_every_healthy_write_arrives() {
+fn floods_are_slowed_down_and_every_healthy_write_arrives() {
     const HEALTHY: usize = 40;
     const WRITES: i64 = 10;
     let _alone = alone();
@@ -194,7 +196,7 @@ fn floods_are_held_back_and_every_healthy_write_arrives() {
                 let event = json!({ "type": "Event", "eventType": "x", "event": {} }).to_string();
                 let push = json!({ "type": "Mutation", "requestId": number, "udfPath": "flood:pushChanges", "args": [peer::pushed(None, &format!("f{number}"), &large(200_000))] }).to_string();
                 let mut sent = 0_usize;
-                // As fast as it is taken, and without ever reading an answer.
+                // Writes as fast as the backend accepts, and never reads an answer.
                 loop {
                     let message = if number % 2 == 0 { event.clone() } else { push.clone() };
                     if !peer.try_say(message).await {
@@ -215,7 +217,7 @@ fn floods_are_held_back_and_every_healthy_write_arrives() {
                     let change = chunks::changes(&mut chunks::counter(write));
                     assert!(peer.push("tasks", Some(&scope), &format!("{number}-{write}"), &change).await);
                 }
-                // All of its own, and nobody else's. A result repeats what the one before had.
+                // The result has all rows of its own scope and no others. It repeats the rows of the one before.
                 let mut reader = peer;
                 loop {
                     assert!(reader.subscribe("tasks", Some(&scope)).await);

@@ -1,4 +1,4 @@
-//! What is left of a document that was edited for long. `examples/soak` does it for 100,000 edits, and for hours.
+//! The size of a document after a long time of editing. `examples/soak` does this with 100,000 edits, and for hours.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ use crate::{
     peer::{self, DEADLINE, Peer},
 };
 
-/// Enough to be compacted many times, few enough for every run.
+/// Enough changes for many compactions, and few enough for every run.
 const EDITS: usize = 4_000;
-/// Stored bytes per byte of the document's snapshot, at most.
+/// The largest ratio of stored bytes to the bytes of the document's snapshot.
 const MOST: u64 = 20;
 
-/// A document with that many changes, and the bytes of its snapshot.
+/// A document with this many changes, and the bytes of its snapshot.
 fn edited() -> (AutoCommit, u64) {
     let mut document = AutoCommit::new().with_actor(chunks::actor(8));
     document.put(ROOT, "count", ScalarValue::counter(0)).unwrap();
@@ -47,7 +47,7 @@ fn size(path: &Path) -> u64 {
 }
 
 #[test]
-fn a_log_holds_a_long_document_in_little_more_than_its_snapshot_and_opens_with_all_of_it() {
+fn a_log_stores_a_long_document_in_little_more_than_its_snapshot_and_reopens_completely() {
     let _alone = memory::alone();
     panics::watch();
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn a_log_holds_a_long_document_in_little_more_than_its_snapshot_and_opens_with_a
         .unwrap();
     drop(connection);
     assert!((stored as u64) < MOST * snapshot, "{stored} bytes for a snapshot of {snapshot}");
-    // It knows every change that it ever took in, by what the snapshot holds.
+    // It recognises every change that it ever accepted, by the content of the snapshot.
     let backend = open();
     assert_eq!(backend.stats().changes, EDITS);
     peer::run(async {
@@ -87,14 +87,14 @@ fn a_log_holds_a_long_document_in_little_more_than_its_snapshot_and_opens_with_a
 }
 
 #[test]
-fn a_log_with_a_snapshot_in_parts_opens_again() {
+fn a_log_with_a_snapshot_in_parts_can_be_opened_again() {
     let _alone = memory::alone();
     panics::watch();
     let folder = tempfile::tempdir().unwrap();
     let open = || Backend::start(BackendConfig::new().data(folder.path())).expect("the log opens");
     let backend = open();
     let mut document = AutoCommit::new().with_actor(chunks::actor(8));
-    // What no compression makes smaller, so that the snapshot takes several rows.
+    // Data that cannot be compressed, so that the snapshot takes several rows.
     let mut noise = [7_u8; 32];
     for number in 0..700_i64 {
         let bytes: Vec<u8> = (0..32)
@@ -161,7 +161,7 @@ fn a_store_gives_back_the_space_that_compaction_frees() {
     assert!(store.compact("tasks", &id, remote).unwrap());
     assert!(store.reclaim().unwrap());
     let stored = size(&path);
-    // Beside the snapshot there are SQLite's pages and indices.
+    // In addition to the snapshot there are SQLite's pages and indices.
     assert!(stored < MOST * snapshot + 128 * 1024, "{stored} bytes for a snapshot of {snapshot}");
     drop(store);
     let store = Store::open(&path).unwrap();

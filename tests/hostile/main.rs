@@ -1,11 +1,12 @@
-//! What strangers may send, and what it may do to us: nothing.
+//! Hostile input must have no effect on anyone else.
 //!
-//! Bytes from the network into the client, bytes from clients into the embedded backend, chunks into the replica, rows into the store: all mutated
-//! from valid ones, many of them sealed again with right lengths and checksums so that they get past the door. Nothing may panic (but for
-//! what is contained within Automerge, see `panics`), take memory beyond a stated bound, or stop what is beside it from working.
+//! The input is bytes from the network to the client, bytes from clients to the embedded backend, chunks to the
+//! replica, and rows in the store. All are mutated from valid ones, and many have correct lengths and checksums again,
+//! so that they pass the first checks. Nothing may panic (except inside Automerge, where panics are contained; see
+//! `panics`), use memory beyond a stated bound, or stop other work.
 //!
-//! `HOSTILE_CASES=100000 cargo test --test hostile` tries more than the few that run by default. What is in `corpus` is tried in every run, and so is
-//! what proptest found before (`proptest-regressions`).
+//! `HOSTILE_CASES=100000 cargo test --test hostile` tries more than the default number of cases. Every run tries the
+//! files in `corpus` and the failures that proptest found before (`proptest-regressions`).
 
 mod backend;
 mod chunks;
@@ -37,7 +38,8 @@ use proptest::{
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-/// How many cases a property tries: `HOSTILE_CASES`, or as many as it says itself. `found` is where it keeps those that failed.
+/// The configuration of a property: `HOSTILE_CASES` cases, or `cases` by default. `found` is the file that keeps its
+/// failed cases.
 fn cases(few: u32, found: &'static str) -> proptest::prelude::ProptestConfig {
     let cases = std::env::var("HOSTILE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few);
     let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(found)) as Box<_>);
@@ -50,10 +52,10 @@ fn cases(few: u32, found: &'static str) -> proptest::prelude::ProptestConfig {
     }
 }
 
-/// Cases and bytes that each property was fed so far.
+/// The cases and bytes that each property has received so far.
 static FED: Mutex<BTreeMap<&'static str, (u64, u64)>> = Mutex::new(BTreeMap::new());
 
-/// Counts a case, and prints the sums at every hundredth.
+/// Counts a case, and prints the sums for every hundredth case.
 fn fed(property: &'static str, bytes: usize) {
     let mut all = FED.lock().unwrap_or_else(PoisonError::into_inner);
     let (cases, sum) = all.entry(property).or_default();
@@ -82,7 +84,7 @@ fn a_case_that_fails_is_kept_and_tried_first_in_the_next_run() {
     assert!(kept.lines().any(|line| line.starts_with("cc ")), "{kept}");
     let (result, second) = run(cases(100, found));
     assert!(result.is_err());
-    // It is kept as what it was made from, and shrunk anew.
+    // The seed is stored, and the case is shrunk again.
     let failing = first.iter().find(|number| **number > 1_000);
     assert!(failing.is_some_and(|failing| second.first() == Some(failing) || second[0] == 1_001), "{second:?}");
 }

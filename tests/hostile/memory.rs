@@ -1,4 +1,4 @@
-//! Counts what is allocated, so that a case's peak can be compared with what it was given.
+//! Counts allocated bytes, so that the peak of a case can be compared with the size of its input.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -12,7 +12,7 @@ static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// The system's allocator, counting.
+/// The system's allocator with counters.
 pub struct Counting;
 
 fn grown(bytes: usize) {
@@ -20,23 +20,23 @@ fn grown(bytes: usize) {
     PEAK.fetch_max(now, Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; what is counted beside it is not part of any memory.
+// SAFETY: every call is forwarded to the system's allocator without change; the counters are separate from the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of the forwarded call.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of the forwarded call.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of the forwarded call.
         unsafe { System.dealloc(pointer, layout) }
     }
 
@@ -46,17 +46,17 @@ unsafe impl GlobalAlloc for Counting {
         } else {
             NOW.fetch_sub(layout.size() - size, Relaxed);
         }
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller keeps the contract of the forwarded call.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// Tests of this binary run one at a time, so that what is counted is the one's that counts.
+/// Held by the running test. The tests of this program run one at a time, so that each measures only its own memory.
 pub fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most bytes that were allocated at once since this was made, beyond those that were then.
+/// The largest number of bytes allocated at one time since this was made, beyond those allocated before.
 pub struct Peak(usize);
 
 impl Peak {

@@ -1,8 +1,8 @@
-//! Makes hostile bytes of valid ones.
+//! Makes hostile bytes from valid ones.
 
 use proptest::prelude::*;
 
-/// One thing done to some bytes. Places are shares of the length, so that shrinking keeps them where they were.
+/// One mutation of bytes. Places are fractions of the length, so that shrinking does not move them.
 #[derive(Clone, Debug)]
 pub enum Mutation {
     Set {
@@ -29,7 +29,7 @@ pub enum Mutation {
     Truncate {
         place: u16,
     },
-    /// A number of up to ten bytes that says it is huge.
+    /// A number of up to ten bytes that encodes a huge value.
     Number {
         place: u16,
         value: u64,
@@ -91,7 +91,7 @@ pub fn apply(bytes: &[u8], mutations: &[Mutation]) -> Vec<u8> {
     bytes
 }
 
-/// An unsigned number as Automerge writes it.
+/// An unsigned number in Automerge's encoding.
 pub fn leb(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

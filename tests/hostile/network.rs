@@ -1,7 +1,8 @@
-//! Bytes from the network into the whole client: a server that talks nonsense once, and sense from then on.
+//! Hostile bytes from the network to the whole client: a server that sends invalid messages on the first connection and
+//! valid ones on later connections.
 //!
-//! The client is the real one: worker, store, transport and the official library. Whatever it was told, it goes on, keeps what was edited, and has what
-//! a sane server says as soon as there is one.
+//! The client is the real one: worker, store, transport and the official library. After any message it continues to
+//! run, keeps its edits, and receives the data of a valid server as soon as there is one.
 
 use std::{
     net::SocketAddr,
@@ -25,29 +26,29 @@ use crate::{
     memory, mutate, panics,
 };
 
-/// What a case may take: a client with its store, beside what it was sent.
+/// The memory that a case may use: a client with its store, in addition to the bytes that it receives.
 const PEAK: usize = 64 * 1024 * 1024;
 
 const ZERO: &str = "AAAAAAAAAAA=";
 
-/// What the first connection is told.
+/// The hostile message of the first connection.
 #[derive(Clone, Debug)]
 enum Nonsense {
-    /// The answer to its subscriptions, with another value at some place.
+    /// The answer to the client's subscriptions, with another value at some place.
     Page {
         place: usize,
         odd: Json,
     },
-    /// The same, with other bytes.
+    /// The answer to the client's subscriptions, with mutated bytes.
     PageBytes(Vec<mutate::Mutation>),
     /// The answer to a push, with another value at some place.
     Answer {
         place: usize,
         odd: Json,
     },
-    /// The same, with other bytes.
+    /// The answer to a push, with mutated bytes.
     AnswerBytes(Vec<mutate::Mutation>),
-    /// Something else entirely.
+    /// Another message.
     Text(String),
     Binary(Vec<u8>),
 }
@@ -81,7 +82,7 @@ struct Server {
 }
 
 impl Server {
-    /// One connection: the first is told nonsense and closed.
+    /// Serves one connection. The first connection receives the hostile message and is closed.
     async fn serve(&self, stream: TcpStream) -> Option<()> {
         let mut socket = accept_async(stream).await.ok()?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +147,7 @@ fn mutated(message: &Json, mutations: &[mutate::Mutation]) -> Message {
     Message::text(String::from_utf8_lossy(&mutate::apply(message.to_string().as_bytes(), mutations)).into_owned())
 }
 
-/// Says it with a transition after it, which lets a mutation's answer take effect, and closes.
+/// Sends the message and a transition, which makes an answer to a mutation take effect, and closes the connection.
 async fn end(mut socket: WebSocketStream<TcpStream>, nonsense: Message) -> Option<()> {
     crate::fed("server messages", nonsense.len());
     socket.send(nonsense).await.ok()?;
@@ -156,7 +157,7 @@ async fn end(mut socket: WebSocketStream<TcpStream>, nonsense: Message) -> Optio
     socket.close(None).await.ok()
 }
 
-/// What a sane server says to a modification.
+/// The answer of a valid server to a modification.
 fn answer(asked: &Json, epoch: &str) -> Json {
     let query_id = &asked["queryId"];
     if asked["type"] == "Remove" {
@@ -185,12 +186,12 @@ fn answer(asked: &Json, epoch: &str) -> Json {
 
 use sha2::Digest as _;
 
-/// A small int64 as Convex encodes it.
+/// A small int64 in Convex's encoding.
 fn convex_integer(number: u8) -> Json {
     Json::from(convex::Value::Int64(i64::from(number)))["$integer"].clone()
 }
 
-/// Tells a client this, and sees that it is well with a sane server after it.
+/// Sends a client this message, and checks that the client works with a valid server afterwards.
 fn survives(nonsense: Nonsense) {
     let before = panics::ours().len();
     let folder = tempfile::tempdir().unwrap();
@@ -226,7 +227,7 @@ proptest! {
     #![proptest_config(crate::cases(24, "tests/hostile/proptest-regressions/network.txt"))]
 
     #[test]
-    fn a_client_that_was_told_nonsense_goes_on_with_a_sane_server(nonsense in nonsense()) {
+    fn a_client_that_received_hostile_messages_continues_with_a_valid_server(nonsense in nonsense()) {
         let _alone = memory::alone();
         panics::watch();
         survives(nonsense);
@@ -234,7 +235,7 @@ proptest! {
 }
 
 #[test]
-fn what_servers_said_before_is_survived() {
+fn answers_of_the_corpus_are_survived() {
     let _alone = memory::alone();
     panics::watch();
     if std::env::var_os("HOSTILE_KEEP").is_some() {

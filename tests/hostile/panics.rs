@@ -1,4 +1,4 @@
-//! Counts panics, in whatever thread.
+//! Counts panics in all threads.
 
 use std::{
     panic,
@@ -6,19 +6,20 @@ use std::{
 };
 
 static WATCHING: Once = Once::new();
-/// Panics outside of Automerge.
+/// The number of panics outside Automerge.
 static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static CONTAINED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// From now on panics are counted. Those inside Automerge are expected for some documents, and contained: a case shows that by going on. They are not
-/// printed.
+/// Starts to count panics. Panics inside Automerge are expected for some documents and are contained: the case shows
+/// this by continuing. They are not printed.
 pub fn watch() {
     WATCHING.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             let is_automerge = ["automerge-", "hexane-"].iter().any(|name| place.contains(name));
-            // Those of the standard library on behalf of Automerge (an index, an arithmetic overflow in a generic) bear its place.
+            // A panic of the standard library that Automerge caused (an index, an arithmetic overflow in a generic
+            // function) has a location in the standard library.
             let list = if is_automerge { &CONTAINED } else { &OURS };
             list.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{info}"));
             if !is_automerge {
@@ -28,17 +29,17 @@ pub fn watch() {
     });
 }
 
-/// Panics outside of Automerge so far.
+/// The number of panics outside Automerge so far.
 pub fn ours() -> Vec<String> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// How often Automerge has panicked so far.
+/// The number of panics inside Automerge so far.
 pub fn contained() -> usize {
     CONTAINED.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
 
-/// Where it did, each once.
+/// Their locations, each once.
 pub fn contained_places() -> Vec<String> {
     let mut places: Vec<String> = CONTAINED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     places.sort();

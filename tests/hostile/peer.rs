@@ -1,4 +1,4 @@
-//! A client of the sync protocol that says whatever it is told to.
+//! A client of the sync protocol that sends any message.
 
 use std::{future::Future, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 
 use crate::chunks;
 
-/// Long enough for any machine; tests end as soon as what they wait for is there.
+/// Long enough for any machine. A test ends as soon as its condition is true.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Peer {
@@ -24,16 +24,16 @@ pub struct Peer {
 }
 
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }
 
-/// Runs a test's client side.
+/// Runs the client side of a test.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 impl Peer {
-    /// Connects, and says so.
+    /// Connects, and sends the message `Connect`.
     pub async fn connect(backend: &Backend) -> Self {
         let mut peer = Self::silent(backend).await;
         let session = uuid::Uuid::new_v4().to_string();
@@ -42,7 +42,7 @@ impl Peer {
         peer
     }
 
-    /// Connects, and says nothing.
+    /// Connects without sending a message.
     pub async fn silent(backend: &Backend) -> Self {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let url = format!("ws://{}/api/sync", backend.address());
@@ -50,12 +50,13 @@ impl Peer {
         Self { socket: connected.expect("the backend takes connections").0, request: 0, query_set: 0 }
     }
 
-    /// Is gone without a word, as one whose machine or network is: the kernel drops every packet that comes for it, so that the backend's are
-    /// never acknowledged, and nothing ends the connection. Elsewhere than on Linux it is only silent.
+    /// Ends without a message, as a client whose machine or network fails: the kernel drops every packet that arrives
+    /// for it, so the backend's packets are never acknowledged, and nothing ends the connection. On systems other than
+    /// Linux it is only silent.
     pub fn vanish(&self) {
         #[cfg(target_os = "linux")]
         {
-            /// BPF for "of this packet keep 0 bytes".
+            /// A BPF program that keeps 0 bytes of each packet.
             const NOTHING: socket2::SockFilter = socket2::SockFilter::new(0x06, 0, 0, 0);
             let MaybeTlsStream::Plain(stream) = self.socket.get_ref() else {
                 panic!("it is a connection in the clear");
@@ -64,12 +65,12 @@ impl Peer {
         }
     }
 
-    /// Whether it could be sent.
+    /// Sends a message and returns whether that was possible.
     pub async fn say(&mut self, text: impl Into<String>) -> bool {
         self.send(Message::text(text.into())).await
     }
 
-    /// The same, however long it takes.
+    /// As above, without a deadline.
     pub async fn try_say(&mut self, text: String) -> bool {
         self.socket.send(Message::text(text)).await.is_ok()
     }
@@ -78,7 +79,7 @@ impl Peer {
         within("a message to be taken", self.socket.send(message)).await.is_ok()
     }
 
-    /// The next message that is not a ping. `None`: the connection was closed.
+    /// The next message that is not a ping; `None` if the connection was closed.
     pub async fn next(&mut self) -> Option<Json> {
         within("a message", async {
             loop {
@@ -97,7 +98,7 @@ impl Peer {
         .await
     }
 
-    /// Calls a mutation. `None`: the connection was closed.
+    /// Calls a mutation; `None` if the connection was closed.
     pub async fn mutate(&mut self, path: &str, arguments: Json) -> Option<Json> {
         self.request += 1;
         let id = 4_000_000_000 + self.request;
@@ -113,7 +114,7 @@ impl Peer {
         }
     }
 
-    /// Pushes a document of one change; true if it was accepted.
+    /// Pushes a document of one change and returns whether it was accepted.
     pub async fn push(&mut self, collection: &str, scope: Option<&str>, id: &str, changes: &[Vec<u8>]) -> bool {
         let answer = self.mutate(&format!("{collection}:pushChanges"), pushed(scope, id, changes)).await;
         answer.is_some_and(|answer| answer["result"]["results"][0]["status"] == "accepted")
@@ -144,7 +145,7 @@ pub fn pushed(scope: Option<&str>, id: &str, changes: &[Vec<u8>]) -> Json {
     arguments
 }
 
-/// A new client can do what clients do.
+/// Checks that a new client can connect and push.
 pub async fn is_well(backend: &Backend) {
     let mut peer = Peer::connect(backend).await;
     let id = uuid::Uuid::new_v4().to_string();

@@ -1,4 +1,5 @@
-//! Chunks into the replica: whatever a backend sends, the document is what it was before or what it should be, and others go on.
+//! Hostile chunks to the replica: after any input, the document is unchanged or correct, and other documents continue
+//! to work.
 
 use std::{
     collections::HashMap,
@@ -23,13 +24,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{chunks, corpus, memory, mutate, panics, plain::Plain};
 
-/// What a case may take beyond what it was given: automerge keeps some hundred bytes for an operation, and a mutated run may claim
-/// `CHANGE_OPERATIONS` of them.
+/// The memory that a case may use in addition to its input. Automerge keeps some hundred bytes for an operation, and a
+/// mutated run may claim `CHANGE_OPERATIONS` of them.
 const PEAK: usize = 1024 * 1024 * 1024;
 
 type Chunk = (ChunkKind, Arc<[u8]>);
 
-/// A replica, its store, and what it told.
+/// A replica, its store, and its reports.
 pub struct Machine {
     replica: Replica,
     stored: HashMap<DocumentId, Vec<Chunk>>,
@@ -138,7 +139,7 @@ impl Machine {
         self.shown(id)?.value.as_ref()?.get(name)
     }
 
-    /// What is stored of a document opens.
+    /// Checks that the stored chunks of a document can be opened.
     pub fn reopen(&self, id: &str) -> Option<Automerge> {
         let mut chunks = self.stored.get(&DocumentId::new(id))?.clone();
         chunks.sort_by_key(|(kind, _)| *kind == ChunkKind::Change);
@@ -152,7 +153,8 @@ fn map(fields: &[(&str, Value)]) -> Value {
     Value::Map(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
 }
 
-/// Gives a machine with a good document this, beside something for another one, and sees that all is well after it.
+/// Gives these chunks to a machine with a valid document, beside a chunk for another document, and checks that
+/// everything works afterwards.
 fn survives(hostile: Vec<(Vec<u8>, Option<Part>)>) {
     let given: usize = hostile.iter().map(|(bytes, _)| bytes.len()).sum();
     let before = panics::ours().len();
@@ -187,7 +189,7 @@ fn counted(document: &Automerge) -> i64 {
     document.get(ROOT, "count").unwrap().and_then(|(value, _)| value.as_i64()).unwrap_or_default()
 }
 
-/// Valid chunks to mutate, all of which follow on what the victim has.
+/// Valid chunks to mutate, all of which follow on the victim's changes.
 fn valid() -> Vec<Vec<u8>> {
     let mut document = chunks::everything();
     let known = document.get_heads();
@@ -213,7 +215,7 @@ proptest! {
     #![proptest_config(crate::cases(200, "tests/hostile/proptest-regressions/replica.txt"))]
 
     #[test]
-    fn a_mutated_chunk_is_taken_or_passed_over(
+    fn a_mutated_chunk_is_applied_or_skipped(
         which in 0..64_usize,
         mutations in mutate::mutations(4),
         sealed in prop::bool::weighted(0.9),
@@ -240,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn parts_with_any_numbers_are_put_together_or_passed_over(
+    fn parts_with_any_numbers_are_joined_or_skipped(
         parts in prop::collection::vec((0..4_u8, prop_oneof![0..4_u32, any::<u32>()], prop_oneof![0..5_u32, any::<u32>()], 0..300_usize), 1..40),
     ) {
         let _alone = memory::alone();
@@ -255,7 +257,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_found_before_is_survived() {
+fn chunks_of_the_corpus_are_survived() {
     let _alone = memory::alone();
     panics::watch();
     if std::env::var_os("HOSTILE_KEEP").is_some() {
@@ -271,7 +273,7 @@ fn what_was_found_before_is_survived() {
 }
 
 #[test]
-fn a_counter_that_overflows_spoils_nothing_but_its_own_change() {
+fn a_counter_that_overflows_affects_only_its_own_change() {
     let _alone = memory::alone();
     panics::watch();
     let contained = panics::contained();
@@ -294,7 +296,7 @@ fn a_counter_that_overflows_spoils_nothing_but_its_own_change() {
 }
 
 #[test]
-fn a_change_without_its_dependencies_leaves_a_document_that_opens() {
+fn a_change_without_its_dependencies_leaves_a_document_that_can_be_opened() {
     let _alone = memory::alone();
     panics::watch();
     let mut machine = Machine::new();
@@ -321,7 +323,7 @@ fn a_change_with_a_wrong_checksum_is_not_stored() {
 }
 
 #[test]
-fn a_change_that_reuses_a_sequence_number_takes_no_other_with_it() {
+fn a_change_that_reuses_a_sequence_number_does_not_affect_others() {
     let _alone = memory::alone();
     panics::watch();
     let mut machine = Machine::new();
@@ -341,7 +343,7 @@ fn a_change_that_reuses_a_sequence_number_takes_no_other_with_it() {
 }
 
 #[test]
-fn operations_numbered_up_to_the_last_are_refused() {
+fn operations_with_the_largest_possible_numbers_are_refused() {
     let _alone = memory::alone();
     panics::watch();
     let mut machine = Machine::new();
@@ -368,7 +370,7 @@ fn a_snapshot_that_inflates_without_bound_is_refused_before_it_does() {
         encoder.write_all(&zeros).unwrap();
     }
     let column = encoder.finish().unwrap();
-    // No actors, no heads, one compressed column of changes, none of operations.
+    // No actors, no heads, one compressed column of changes, no column of operations.
     let mut data = vec![0, 0, 1];
     data.extend(mutate::leb(0b1011));
     data.extend(mutate::leb(column.len() as u64));
@@ -386,14 +388,14 @@ fn a_snapshot_that_inflates_without_bound_is_refused_before_it_does() {
     assert!(machine.failures[0].2.contains("inflates"), "{:?}", machine.failures);
     // The buffer may double when it grows.
     assert!(taken < 3 * bevy_convex_replicate::limits::INFLATED_BYTES, "{taken}");
-    // A compressed change is not what a log holds.
+    // A log never contains a compressed change.
     let mut machine = Machine::new();
     machine.pull("victim", vec![chunks::seal(chunks::COMPRESSED, &[1, 2, 3])]);
     assert_eq!(machine.failures[0].0, FailureKind::Damaged);
 }
 
 #[test]
-fn a_few_bytes_that_claim_many_operations_take_no_more_than_their_bound() {
+fn a_few_bytes_that_claim_many_operations_stay_within_the_memory_bound() {
     let _alone = memory::alone();
     panics::watch();
     for operations in [bevy_convex_replicate::limits::CHANGE_OPERATIONS + 1, 1 << 40, u64::MAX >> 1] {
@@ -416,7 +418,7 @@ fn a_few_bytes_that_claim_many_operations_take_no_more_than_their_bound() {
 }
 
 #[test]
-fn parts_that_never_become_whole_do_not_pile_up() {
+fn parts_of_chunks_that_are_never_completed_do_not_accumulate() {
     let _alone = memory::alone();
     panics::watch();
     let mut machine = Machine::new();

@@ -1,4 +1,5 @@
-//! Rows into the store, written past its schema: opened, it says what is wrong with them, keeps the rest, and changes nothing it was not asked to.
+//! Hostile rows in the store, written past its schema: the opened store reports the damage, keeps the rest, and changes
+//! nothing that it was not asked to change.
 
 use std::path::Path;
 
@@ -12,10 +13,10 @@ use rusqlite::{Connection, types::Value as Sql};
 
 use crate::{chunks, front::Front, memory, mutate, panics};
 
-/// What a case may take: a worker, its store, and SQLite's caches.
+/// The memory that a case may use: a worker, its store, and SQLite's caches.
 const PEAK: usize = 64 * 1024 * 1024;
 
-/// A store with two documents.
+/// Makes a store with two documents.
 fn make(path: &Path) {
     let mut front = Front::open(path, None);
     front.put("good", 1, &[("n", Value::Int(1))]);
@@ -80,7 +81,7 @@ enum Damage {
         column: usize,
         value: Sql,
     },
-    /// The victim's first chunk, sealed again.
+    /// The victim's first chunk, with its bytes mutated and its checksum correct.
     Chunk(Vec<mutate::Mutation>),
     Delete {
         table: usize,
@@ -95,7 +96,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// Writes it where `victim` is. What SQLite itself refuses is not written.
+/// Writes the damage to the row of `victim`. Damage that SQLite itself refuses is not written.
 fn write(path: &Path, damage: &Damage) {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;").unwrap();
@@ -117,7 +118,7 @@ fn write(path: &Path, damage: &Damage) {
             let first = format!("SELECT id, bytes FROM chunk WHERE document = {victim} ORDER BY id LIMIT 1");
             let first: Result<(i64, Vec<u8>), _> =
                 connection.query_row(&first, [], |row| Ok((row.get(0)?, row.get(1)?)));
-            // What was damaged before may be no chunk any more.
+            // After earlier damage, this may no longer be a chunk.
             first.ok().filter(|(_, bytes)| chunks::is_chunk(bytes)).map_or(Ok(0), |(id, bytes)| {
                 let (kind, data) = chunks::open(&bytes);
                 let bytes = chunks::seal(kind, &mutate::apply(data, mutations));
@@ -134,7 +135,7 @@ proptest! {
     #![proptest_config(crate::cases(40, "tests/hostile/proptest-regressions/rows.txt"))]
 
     #[test]
-    fn a_store_with_odd_rows_is_opened_or_says_why_not(damages in prop::collection::vec(damage(), 1..3)) {
+    fn a_store_with_hostile_rows_is_opened_or_reports_the_reason(damages in prop::collection::vec(damage(), 1..3)) {
         let _alone = memory::alone();
         panics::watch();
         let before = panics::ours().len();
@@ -153,7 +154,7 @@ proptest! {
                     prop_assert!(good.is_some_and(|good| good.value.get("n") == Some(&Value::Int(1))));
                 }
                 let victim = DocumentId::new("victim");
-                // Each says what it can, or why it cannot.
+                // Each reports its result or an error.
                 let _ = store.document("tasks", &victim).map_err(|error| error.to_string());
                 let _ = store.documents("tasks", None, 100).map_err(|error| error.to_string());
                 let _ = store.unsent("tasks", remote, 100).map_err(|error| error.to_string());
@@ -167,7 +168,7 @@ proptest! {
             }
             Err(error) => prop_assert!(matches!(error, StoreError::Damaged { .. }), "{error}"),
         }
-        // A whole client on it works, edits and ends.
+        // A complete client with this store starts, edits and ends.
         let mut front = Front::open(&path, Some("http://127.0.0.1:9".into()));
         front.until("the store is read or refused", |front| front.ready || !front.failures.is_empty());
         if front.ready && front.status.as_ref().is_some_and(|status| status.store_open) {
@@ -186,7 +187,7 @@ proptest! {
 }
 
 #[test]
-fn a_checkpoint_that_no_log_gives_out_is_none() {
+fn a_checkpoint_that_no_log_can_return_is_ignored() {
     let _alone = memory::alone();
     panics::watch();
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +201,7 @@ fn a_checkpoint_that_no_log_gives_out_is_none() {
 }
 
 #[test]
-fn chunks_without_their_document_do_not_keep_a_store_from_synchronising() {
+fn chunks_without_their_document_do_not_stop_a_store_from_synchronising() {
     let _alone = memory::alone();
     panics::watch();
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! An app: a replica, driven by hand, and the entity that shows the document.
+//! An app without a world: a replica that the test drives, and the value that the entity shows.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ pub struct Log(Vec<(DocumentId, Vec<u8>)>);
 
 struct Version(Shape);
 
-/// What a type makes of a document.
+/// Reads a document as a type.
 pub fn decode(shape: &Shape, document: &Value) -> Result<Typed, String> {
     as_shape(shape, || format::from_document::<Typed>(document)).map_err(|error| error.to_string())
 }
 
-/// What a type writes.
+/// Writes a value as its type does.
 pub fn encode(typed: &Typed) -> Value {
     format::to_value(typed).expect("a value can be written")
 }
@@ -50,10 +50,10 @@ pub struct App {
     replica: Replica,
     pub shape: Shape,
     pub id: DocumentId,
-    /// All that its store has, as a document.
+    /// The content of the app's store as a document.
     pub document: AutoCommit,
     chunks: Vec<Arc<[u8]>>,
-    /// What the entity shows.
+    /// The value that the entity shows.
     pub shown: Option<Typed>,
     generation: u64,
     captures: u64,
@@ -61,7 +61,7 @@ pub struct App {
     delivered: Vec<Delta>,
     read: usize,
     pub failures: Vec<String>,
-    /// How many changes it has made.
+    /// The number of changes that the app made.
     pub made: usize,
 }
 
@@ -137,7 +137,7 @@ impl App {
         DocumentKey { collection: COLLECTION, id: self.id.clone() }
     }
 
-    /// The entity holds this now, and it is captured.
+    /// Sets the entity's component to this value and captures it.
     pub fn put(&mut self, typed: Typed) {
         self.captures += 1;
         let put = if self.captures == 1 && self.generation == 0 { Put::Spawned } else { Put::Edited };
@@ -147,7 +147,7 @@ impl App {
         self.handle(Event::Edit(Edit { number: capture, document, generation, capture, change }));
     }
 
-    /// Sends all that is unsent.
+    /// Sends everything that is unsent.
     pub fn push(&mut self, log: &mut Log) {
         while let Some(push) = (!self.pushes.is_empty()).then(|| self.pushes.remove(0)) {
             let mut results = Vec::new();
@@ -160,7 +160,7 @@ impl App {
         }
     }
 
-    /// Takes in what is new in the log.
+    /// Reads the new part of the log.
     pub fn pull(&mut self, log: &Log) {
         let at = |index: usize| Position { ts: index as i64, ordinal: 0 };
         let deltas = (self.read..log.0.len()).map(|index| {
@@ -180,7 +180,7 @@ impl App {
         self.handle(Event::Page(page));
     }
 
-    /// The world shows what it was given.
+    /// Applies the delivered versions to the entity.
     pub fn apply(&mut self) {
         for delta in std::mem::take(&mut self.delivered) {
             if delta.seen < self.captures {
@@ -197,7 +197,7 @@ impl App {
         }
     }
 
-    /// The version does not fit: the entity goes on to show what it showed.
+    /// The version does not fit, so the entity keeps the value that it shows.
     fn keep(&mut self, from: u64) {
         if self.shown.is_some() {
             let (document, generation) = (self.key(), self.generation);

@@ -1,13 +1,13 @@
-//! The laws of merging, for random types in several versions, random documents and random concurrent edits.
+//! Checks the laws of merging with random types in several versions, random documents and random concurrent edits.
 //!
-//! A case is a function of its seed. `LAWS_CASES` sets how many are tried (the default takes some seconds), `LAWS_SEED`
-//! with which seed they begin: `LAWS_SEED=1234 LAWS_CASES=1` tries one again. What fails is made smaller before it is
-//! told. `LAWS_FAILURES` sets after how many failures the run ends, `LAWS_START` that documents begin in one way only
-//! (0 to 2: shared, the same from all, different from each).
+//! A case is a function of its seed. `LAWS_CASES` is the number of cases (the default takes some seconds) and
+//! `LAWS_SEED` the first seed: `LAWS_SEED=1234 LAWS_CASES=1` runs one case again. A failing case is shrunk before it is
+//! reported. `LAWS_FAILURES` is the number of failures after which the run ends. `LAWS_START` selects one way in which
+//! documents begin (0 to 2: shared, equal in all apps, different in each app).
 //!
-//! The laws are not asked for where they do not hold by design; `oracle.rs` names each case: a tuple, or a struct that
-//! leaves fields out, that two apps make at one place at once is one of the two; an item of a `Vec` that is moved may
-//! lose what another edits in it; a field that two versions begin under its two names stays two.
+//! Some laws do not hold in some cases by design, and are not checked there. `oracle.rs` names each case: if two apps
+//! make a tuple, or a struct that omits fields, at one place, one of the two wins; an item of a `Vec` that is moved may
+//! lose concurrent edits inside it; a field that two versions begin under its two names stays two fields.
 
 mod app;
 mod oracle;
@@ -28,31 +28,31 @@ use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use shape::{Fresh, Shape, Struct};
 use value::{Typed, Val};
 
-/// How the document comes to be.
+/// How the apps make the document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Start {
-    /// One app makes it, and the others get it.
+    /// One app makes it, and the others receive it.
     Shared,
-    /// Every app makes the same under one name.
+    /// Every app makes the same document under one name.
     Same,
-    /// Every app makes its own under one name.
+    /// Every app makes a different document under one name.
     Different,
 }
 
 #[derive(Clone, Debug)]
 struct Edit {
     app: usize,
-    /// Which root field.
+    /// The id of the root field.
     field: usize,
     seed: u64,
-    /// Names it, so that it makes the same letters if others are left out.
+    /// Identifies the edit, so that it makes the same letters when other edits are left out.
     number: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Round {
     edits: Vec<Edit>,
-    /// This app has what the others have made before it edits, and does not show it yet.
+    /// This app has received the others' changes before it edits, but does not show them yet.
     late: Option<usize>,
     order: u64,
 }
@@ -87,7 +87,7 @@ impl Case {
             .collect();
         let mut apps = apps;
         if start != Start::Different {
-            // The oldest app makes it, mostly: then its names stay.
+            // Usually the oldest app makes the document, so that its names stay.
             apps[0] = if rng.random_bool(0.8) { 0 } else { apps[0] };
         }
         let mut actors: Vec<u8> = (1..=count as u8).collect();
@@ -103,7 +103,7 @@ impl Case {
                 if let Some(last) = edits.last()
                     && rng.random_bool(0.5)
                 {
-                    // Another app does something at the same place.
+                    // Another app edits the same place.
                     let app = (last.app + 1) % count;
                     edit = Edit { app, field: last.field, seed: last.seed, number };
                 }
@@ -120,7 +120,7 @@ impl Case {
         Shape::Struct(Arc::new(self.versions[self.apps[app]].clone()))
     }
 
-    /// What an app makes. A field has the same value in all versions that have it.
+    /// The value that an app makes. A field has the same value in all versions that have it.
     fn first(&self, version: usize, variation: u64) -> Typed {
         let version = &self.versions[version];
         let items = version.fields.iter().map(|field| {
@@ -147,7 +147,7 @@ impl Case {
         }
     }
 
-    /// Cases with a little less in them.
+    /// Cases with slightly less content.
     fn smaller(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         let mut add = |change: &dyn Fn(&mut Case)| {
@@ -196,7 +196,7 @@ impl Case {
     }
 }
 
-/// A law that did not hold.
+/// A law that was broken.
 #[derive(Debug)]
 struct Violation {
     law: String,
@@ -219,14 +219,14 @@ struct Run<'a> {
     apps: Vec<App>,
     log: Log,
     story: String,
-    /// An app that makes the document when others have edited theirs.
+    /// An app that makes the document after others have edited theirs.
     postponed: Option<usize>,
 }
 
 impl<'a> Run<'a> {
     fn new(case: &'a Case) -> Self {
         let name = match case.start {
-            // As `DocumentId::random` makes them.
+            // A name in the form that `DocumentId::random` makes.
             Start::Shared => "018bcfe5-6800-7000-8000-000000000001",
             _ => "settings",
         };
@@ -239,7 +239,7 @@ impl<'a> Run<'a> {
         Violation { law: law.into(), what: what.to_string(), story: std::mem::take(&mut self.story) }
     }
 
-    fn tell(&mut self, what: fmt::Arguments) {
+    fn record(&mut self, what: fmt::Arguments) {
         let _ = writeln!(self.story, "  {what}");
     }
 
@@ -257,7 +257,7 @@ impl<'a> Run<'a> {
         for app in makers {
             let variation = if self.case.start == Start::Different { app as u64 } else { 0 };
             let first = self.case.first(self.case.apps[app], variation);
-            self.tell(format_args!("app {app} makes {:?}", first.val));
+            self.record(format_args!("app {app} makes {:?}", first.val));
             self.apps[app].put(first.clone());
             self.checked(app, &first, true)?;
             if self.case.start != Start::Different {
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What was put is in the document, or refused.
+    /// Checks that the document contains the value that was put.
     fn checked(&mut self, app: usize, put: &Typed, is_tip: bool) -> Result<(), Violation> {
         let document = self.apps[app].value();
         if let Some(failure) = self.apps[app].failures.pop() {
@@ -287,11 +287,11 @@ impl<'a> Run<'a> {
             Ok(read) if written(&read) == written(put) => Ok(()),
             Ok(read) => {
                 let what = format!("app {app} put {:?}\n    and reads {:?}\n    of {document:?}", put.val, read.val);
-                Err(self.fail("7: what was put is not what is read", what))
+                Err(self.fail("7: the value read differs from the value put", what))
             }
             Err(error) => {
                 let what = format!("app {app} put {:?}: {error}\n    of {document:?}", put.val);
-                Err(self.fail("7: what was put cannot be read", what))
+                Err(self.fail("7: the value put cannot be read", what))
             }
         }
     }
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
     fn round(&mut self, round: &Round, base: Option<Value>) -> Result<(), Violation> {
         let mut edits: Vec<&Edit> = round.edits.iter().collect();
         if let Some(late) = round.late {
-            // All others first, so that there is something to be late for.
+            // All other apps edit first, so that this app can be late.
             edits.sort_by_key(|edit| edit.app == late);
         }
         let mut is_late = false;
@@ -318,7 +318,7 @@ impl<'a> Run<'a> {
                 self.apps[app].pull(&self.log);
             }
             let first = self.case.first(self.case.apps[app], 0);
-            self.tell(format_args!("app {app} makes {:?}", first.val));
+            self.record(format_args!("app {app} makes {:?}", first.val));
             self.apps[app].put(first);
         }
         let documents: Vec<Option<Value>> = (0..self.apps.len())
@@ -326,12 +326,12 @@ impl<'a> Run<'a> {
             .collect();
         let mut documents = documents;
         if let Some(app) = postponed {
-            // What it has made.
+            // The state that this app made.
             documents[app] = base.clone();
         }
         let shown: Vec<Option<Typed>> = self.apps.iter().map(|app| app.shown.clone()).collect();
         self.sync(round.order);
-        // An app that makes an edit and takes it back has written something, which is not seen from its values.
+        // An edit that an app makes and takes back writes changes, although its values do not show them.
         let mut known = std::collections::BTreeSet::new();
         let is_making = base.is_none();
         let again = round.edits.iter().filter(|edit| is_making || !known.insert((edit.app, edit.field)));
@@ -357,7 +357,7 @@ impl<'a> Run<'a> {
                     before.val,
                     self.apps[app].value()
                 );
-                return Err(self.fail("2: a value that is shown is written", what));
+                return Err(self.fail("2: putting the shown value again writes something", what));
             }
             self.apps[app].failures.clear();
         }
@@ -367,13 +367,13 @@ impl<'a> Run<'a> {
                 shape::mutate(&root.fields[index].shape, &items[index], rng, &mut Fresh::of_edit(edit.number));
         }
         let late = if is_late { ", late" } else { "" };
-        self.tell(format_args!("app {app}{late}: {:?}\n      becomes {:?}", before.val, after.val));
+        self.record(format_args!("app {app}{late}: {:?}\n      becomes {:?}", before.val, after.val));
         let fits = decode(&before.shape, &was).is_ok_and(|read| written(&read) == written(&before));
         self.apps[app].put(after.clone());
         let now = self.apps[app].value();
         let known = oracle::two_names(&was);
         let begun = oracle::two_names(&now).into_iter().find(|name| {
-            // An older app does not know of the other name.
+            // An older app does not know the other name.
             !known.contains(name) && root.to_string().contains(&format!("#[alias = {name}]"))
         });
         if begun.is_some() && !is_late {
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
                     "{}: app {app} changed {app_difference:?}\n    {was:?}\n    became {now:?}",
                     path.join(".")
                 );
-                return Err(self.fail("2: what was not changed is written", what));
+                return Err(self.fail("2: an edit writes a part that it did not change", what));
             }
         }
         let (seen, put) = (encode(&before).into_plain(), encode(&after).into_plain());
@@ -403,9 +403,10 @@ impl<'a> Run<'a> {
             && let Some(path) = oracle::ignored(&was, &seen, &put, &now)
         {
             let what = format!("{path}: app {app} edits {was:?}\n    which stays {now:?}");
-            return Err(self.fail("7: an edit of what does not fit is lost", what));
+            return Err(self.fail("7: an edit of a document that does not fit is lost", what));
         }
-        // A field that two versions began under two names is still there under one when it is removed under the other.
+        // Two versions began a field under two names, so after its removal under one name it is still there under the
+        // other.
         let has_two_names = root.to_string().contains("#[alias") && oracle::is_renamed(&was);
         if !fits || has_two_names {
             self.apps[app].failures.clear();
@@ -414,7 +415,7 @@ impl<'a> Run<'a> {
         self.checked(app, &after, !is_late)
     }
 
-    /// All have what anyone has made.
+    /// Exchanges all changes between all apps.
     fn sync(&mut self, order: u64) {
         let rng = &mut SmallRng::seed_from_u64(order);
         let mut turns: Vec<usize> = (0..self.apps.len()).collect();
@@ -450,7 +451,7 @@ impl<'a> Run<'a> {
             return Err(self.fail("converges", format!("app {app} has other changes than app 0")));
         }
         let is_renamed = documents.iter().flatten().chain(&base).chain([&merged]).any(oracle::is_renamed);
-        // Those who made it must be of one version, or their defaults would be of several.
+        // The apps that made the document must have one version; otherwise it has the defaults of several versions.
         let versions = if base.is_none() { 1 } else { self.case.versions.len() };
         for version in 0..versions {
             let root = self.case.versions[version].clone();
@@ -464,7 +465,7 @@ impl<'a> Run<'a> {
             };
             let finals: Option<Vec<Typed>> = (0..self.apps.len())
                 .map(|app| match &documents[app] {
-                    // One that has not made it.
+                    // An app that has not made the document.
                     Some(Value::Map(fields)) if fields.is_empty() => base.clone(),
                     Some(document) => decode(&shape, document).ok(),
                     None => shown[app].clone().filter(|_| self.case.apps[app] == version),
@@ -473,7 +474,7 @@ impl<'a> Run<'a> {
             let read = decode(&shape, &merged);
             let Some(finals) = finals else { continue };
             match &read {
-                // Fields that were begun under two names by two versions stay two.
+                // Fields that two versions began under two names stay two fields.
                 Ok(_) if is_renamed && root.to_string().contains("#[alias") => {}
                 Ok(read) => {
                     let finals: Vec<&Val> = finals.iter().map(|typed| &typed.val).collect();
@@ -502,7 +503,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The smallest case like this that fails.
+/// The smallest case found that breaks the same law.
 fn shrunk(mut case: Case, mut violation: Violation) -> (Case, Violation) {
     'again: for _ in 0..40 {
         for smaller in case.smaller() {
@@ -523,7 +524,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn the_laws_hold_for_random_types_and_edits() {
+fn the_laws_of_merging_hold_for_random_types_and_edits() {
     let (first, cases) = (setting("LAWS_SEED", 0), setting("LAWS_CASES", 3_000));
     let most = setting("LAWS_FAILURES", 1);
     let starts = setting("LAWS_START", 3);

@@ -1,4 +1,4 @@
-//! What a merge may come to, by the laws.
+//! The results of a merge that the laws allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,46 +9,46 @@ use crate::{
     value::{Typed, Val},
 };
 
-/// Whether `merged` keeps the laws, where it started from `base` (`None`: there was nothing, or something that everyone
-/// has by default) and apps came to `finals` each by itself. Says what does not.
+/// Checks that `merged` keeps the laws. The apps edited `base` concurrently and ended with `finals`. `base` is `None`
+/// if the document was empty or all apps had the same default value. Returns a description of the violation.
 pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
     let changed: Vec<&Val> = finals.iter().copied().filter(|val| Some(*val) != base).collect();
     let wrong = |law: &str| Err(format!(": {law}\n    base   {base:?}\n    finals {finals:?}\n    merged {merged:?}"));
     match changed.as_slice() {
         [] if base.is_none_or(|base| base == merged) => return Ok(()),
-        [] => return wrong("nobody changed it"),
-        // An equal step by all is one step.
+        [] => return wrong("no app changed it"),
+        // Equal changes by all apps count as one change.
         [first, rest @ ..] if rest.iter().all(|val| val == first) && !counts(shape) => {
             if first == &merged {
                 return Ok(());
             }
             if rest.is_empty() {
-                return wrong("what one changed is lost or changed");
+                return wrong("the change of one app is lost or altered");
             }
         }
         _ => {}
     }
     let whole = || match changed.contains(&merged) {
         true => Ok(()),
-        false => wrong("it is not one of those that were set"),
+        false => wrong("it is none of the values that were set"),
     };
     match (shape, merged) {
         (Shape::Counter, Val::Int(count)) => {
             let of = |val: &Val| if let Val::Int(count) = val { *count } else { 0 };
             let start = base.map_or(0, of);
             let sum: i64 = start + finals.iter().map(|val| of(val) - start).sum::<i64>();
-            // Two who make a counter with the same count make one.
+            // Two apps that make a counter with the same count make one counter.
             let counts: BTreeSet<i64> = finals.iter().map(|val| of(val)).collect();
             match sum == *count || base.is_none() && counts.iter().sum::<i64>() == *count {
                 true => Ok(()),
-                false => wrong(&format!("both counted, which makes {sum}")),
+                false => wrong(&format!("the sum of both increments is {sum}")),
             }
         }
         (Shape::Text, Val::Text(_)) => {
             let letters = |val: &Val| -> Vec<String> {
                 if let Val::Text(text) = val { text.chars().map(String::from).collect() } else { Vec::new() }
             };
-            additions(base.map(letters), finals.iter().map(|val| letters(val)).collect(), letters(merged))
+            additions(base.map(letters), finals.iter().map(|val| letters(val)).collect(), letters(merged), 0)
                 .or_else(|what| wrong(&what))
         }
         (Shape::List(inner), Val::List(items)) => {
@@ -65,7 +65,8 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             };
             let Some(all) = finals.iter().map(|val| names(val)).collect::<Option<Vec<_>>>() else { return Ok(()) };
             let (before, mut after) = (base.and_then(names), names(merged).unwrap_or_default());
-            // An item of a `Vec` that is moved is another item in the document: what was edited in it may be lost.
+            // Moving an item of a `Vec` makes a new item in the document, so concurrent edits of the moved item may be
+            // lost.
             let places = |val: &Val, of: &[String]| -> Vec<String> {
                 names(val).unwrap_or_default().into_iter().filter(|name| of.contains(name)).collect()
             };
@@ -77,10 +78,12 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             };
             let is_any_moved = finals.iter().any(is_moved);
             if is_any_moved && let Some(before) = &before {
-                // So it may outlast that another app removed it.
+                // So the item may survive its removal by another app.
                 after.retain(|item| !before.contains(item) || all.iter().all(|all| all.contains(item)));
             }
-            additions(base.map(|_| before.unwrap_or_default()), all, after).or_else(|what| wrong(&what))?;
+            let in_place =
+                if matches!(&**inner, Shape::Int) { replaced_by_several(before.as_deref(), &all) } else { 0 };
+            additions(base.map(|_| before.unwrap_or_default()), all, after, in_place).or_else(|what| wrong(&what))?;
             if matches!(&**inner, Shape::Int) || is_any_moved {
                 return Ok(());
             }
@@ -115,24 +118,24 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             }
             let somes: Vec<&Val> = finals.iter().filter_map(|val| inside(val)).collect();
             match held {
-                // Somebody who made it none wins over all.
+                // An app that set it to none wins.
                 None if finals.iter().any(|val| inside(val).is_none() && Some(*val) != base) => Ok(()),
-                None => wrong("nobody made it none"),
+                None => wrong("no app set it to none"),
                 Some(held) => merge(inner, base.and_then(inside), &somes, held),
             }
         }
-        // A tuple that two apps make at once is one of the two.
+        // If two apps make a tuple at the same time, one of the two wins.
         (Shape::Tuple(_), _) if base.is_none_or(is_blank) && finals.contains(&merged) => Ok(()),
         (Shape::Tuple(shapes), Val::List(items)) => shapes.iter().enumerate().try_for_each(|(index, shape)| {
             let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), &items[index]);
-            // And so is what two put into an empty place of it.
+            // The same is true of two values put into an empty place of it.
             let is_put = base == Some(&Val::Option(None)) && finals.contains(&merged);
             merge(shape, base, &finals, merged)
                 .or_else(|what| if is_put { Ok(()) } else { Err(format!(".{index}{what}")) })
         }),
         (Shape::Newtype(inner), _) => merge(inner, base, finals, merged),
-        // So is a struct of which one app leaves fields out: it may be all scalars to that one, and is written as one
-        // then.
+        // The same is true of a struct from which one app omits fields: without those fields it may contain only
+        // scalars and is then written as a struct of scalars.
         (Shape::Struct(inner), _) if base.is_none() && leaves_out(inner) && finals.contains(&merged) => Ok(()),
         (Shape::Struct(inner), Val::List(_)) => fields(inner, base, finals, merged, &[]),
         (Shape::Enum(inner), Val::Variant(variant, items)) => {
@@ -143,7 +146,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
             let was = base.filter(|base| of(base));
             let alike: Vec<&Val> = finals.iter().copied().filter(of).collect();
             if alike.is_empty() {
-                return wrong("nobody made it this variant");
+                return wrong("no app switched to this variant");
             }
             let content = |val: &Val| if let Val::Variant(_, items) = val { items.clone() } else { Vec::new() };
             let base_items = was.map(content);
@@ -163,7 +166,7 @@ pub fn merge(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -
     }
 }
 
-/// Whether equal steps by two make more than one.
+/// Whether equal changes by two apps have more effect than one change.
 fn counts(shape: &Shape) -> bool {
     match shape {
         Shape::Counter => true,
@@ -197,7 +200,7 @@ fn leaves_out(shape: &Struct) -> bool {
     shape.fields.iter().any(|field| field.skip_if)
 }
 
-/// The same for the fields of a struct, but for those that are not looked at.
+/// Checks the fields of a struct, except those that are skipped.
 pub fn fields(
     shape: &Struct,
     base: Option<&Val>,
@@ -208,15 +211,16 @@ pub fn fields(
     let is_looked_at = |field: &Field| !field.skip && !without.contains(&field.id);
     for (index, field) in shape.fields.iter().enumerate().filter(|(_, field)| is_looked_at(field)) {
         let (base, finals, merged) = (base.map(|base| at(base, index)), all_at(finals, index), at(merged, index));
-        // Apps of two versions may have begun it under its two names.
+        // Apps of two versions may have begun the field under its two names.
         let is_unnamed = base.is_none_or(|base| Some(base) == field.default.as_ref());
         if field.alias.is_some() && is_unnamed {
             continue;
         }
-        // What is left out is not seen: all of it is new to an app that changes a part.
+        // An omitted field is not visible to an app, so an app that changes a part of it writes all of it.
         let base = base.filter(|base| !field.skip_if || Some(*base) != field.default.as_ref());
         let result = merge(&field.shape, base, &finals, merged);
-        // An app that shows the default of a field may have written it or, if its version does not know the field, not.
+        // An app that shows the default of a field may have written it. If its version does not know the field, it has
+        // not.
         let written: Vec<&Val> = finals.into_iter().filter(|val| Some(*val) != field.default.as_ref()).collect();
         let result = match base {
             None if written.is_empty() => Ok(()),
@@ -228,18 +232,35 @@ pub fn fields(
     Ok(())
 }
 
-/// There is what one added, and not what one removed, and each once.
-fn additions(base: Option<Vec<String>>, finals: Vec<Vec<String>>, merged: Vec<String>) -> Result<(), String> {
+/// The number of list items that may be lost because several apps replace the same scalar: replacing a scalar is an
+/// edit of that item, and one of the edits wins.
+fn replaced_by_several(base: Option<&[String]>, finals: &[Vec<String>]) -> usize {
+    let base = base.unwrap_or_default();
+    let adds = |all: &&Vec<String>| all.iter().any(|item| !base.contains(item));
+    let adding: Vec<&Vec<String>> = finals.iter().filter(adds).collect();
+    let replacing = |item: &String| adding.iter().filter(|all| !all.contains(item)).count();
+    base.iter().map(|item| replacing(item).saturating_sub(1)).sum()
+}
+
+/// Checks that `merged` has every added item and no removed item, each once. At most `may_lack` additions may be
+/// missing.
+fn additions(
+    base: Option<Vec<String>>,
+    finals: Vec<Vec<String>>,
+    merged: Vec<String>,
+    may_lack: usize,
+) -> Result<(), String> {
     let base: BTreeSet<String> = base.unwrap_or_default().into_iter().collect();
     let finals: Vec<BTreeSet<String>> = finals.into_iter().map(|all| all.into_iter().collect()).collect();
-    let added = finals.iter().flatten().filter(|item| !base.contains(*item));
+    let added: BTreeSet<&String> = finals.iter().flatten().filter(|item| !base.contains(*item)).collect();
     let kept = base.iter().filter(|item| finals.iter().all(|all| all.contains(*item)));
-    let expected: BTreeSet<&String> = added.chain(kept).collect();
+    let expected: BTreeSet<&String> = added.iter().copied().chain(kept).collect();
     let mut seen = BTreeSet::new();
     if let Some(double) = merged.iter().find(|item| !seen.insert(*item)) {
         return Err(format!("{double} is there twice"));
     }
-    match expected == seen {
+    let missing: BTreeSet<&String> = expected.difference(&seen).copied().collect();
+    match seen.is_subset(&expected) && missing.is_subset(&added) && missing.len() <= may_lack {
         true => Ok(()),
         false => Err(format!("it should hold {expected:?}")),
     }
@@ -264,7 +285,7 @@ fn keyed(
             Err(format!("[{key}]: {law}\n    base {was:?}\n    finals {finals:?}\n    merged {:?}", merged.get(key)))
         };
         match merged.get(key) {
-            Some(_) if there.is_empty() => return wrong("nobody has it"),
+            Some(_) if there.is_empty() => return wrong("no app has it"),
             Some(_) if is_removed && !is_changed => return wrong("it was removed"),
             Some(val) => merge_entry(shape, was, &there, val).map_err(|what| format!("[{key}]{what}"))?,
             None if is_removed => {}
@@ -274,13 +295,14 @@ fn keyed(
     Ok(())
 }
 
-/// An entry that all have added, or some have changed and others not.
+/// Checks an entry that all apps added, or that some apps changed.
 fn merge_entry(shape: &Shape, base: Option<&Val>, finals: &[&Val], merged: &Val) -> Result<(), String> {
     merge(shape, base, finals, merged)
 }
 
-/// Where two documents differ, by names that are the same in all versions. Lists are told as a whole if their lengths
-/// differ.
+/// The paths at which two documents differ, with names that are the same in all versions. Items with ids are compared
+/// with the items with the same ids, and their order is compared separately. Other lists are reported as a whole if
+/// their lengths differ.
 pub fn difference(a: &Value, b: &Value) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     differ(&mut found, &mut Vec::new(), Some(a), Some(b));
@@ -297,6 +319,26 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
                 path.pop();
             }
         }
+        (Some(Value::List(a)), Some(Value::List(b))) if let (Some(a), Some(b)) = (by_id(a), by_id(b)) => {
+            let ids: BTreeSet<&String> = a.iter().chain(&b).map(|(id, _)| id).collect();
+            let find = |items: &[(String, Value)], id| {
+                items.iter().find(|(other, _)| other == id).map(|(_, item)| item.clone())
+            };
+            for id in ids {
+                path.push(id.clone());
+                differ(found, path, find(&a, id).as_ref(), find(&b, id).as_ref());
+                path.pop();
+            }
+            let common = |items: &[(String, Value)], others: &[(String, Value)]| -> Vec<String> {
+                let is_common = |id: &&String| others.iter().any(|(other, _)| other == *id);
+                items.iter().map(|(id, _)| id).filter(is_common).cloned().collect()
+            };
+            if common(&a, &b) != common(&b, &a) {
+                path.push("order".into());
+                found.insert(path.clone());
+                path.pop();
+            }
+        }
         (Some(Value::List(a)), Some(Value::List(b))) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {
                 path.push(index.to_string());
@@ -304,20 +346,35 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
                 path.pop();
             }
         }
-        // Also where they are equal in another form: nothing that was not changed is written.
+        // Equal values in different forms count as a difference: an edit must not write a part that it did not change.
         (a, b) if format!("{a:?}") == format!("{b:?}") => {}
         _ => drop(found.insert(path.clone())),
     }
 }
 
-/// A place of the document that differs, though nothing differs there, above or below in what the app wrote.
+/// The items of a list by id, if all have a unique id.
+fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
+    let with_ids: Option<Vec<(String, Value)>> =
+        items.iter().map(|item| Some((format!("{:?}", item.get("id")?), item.clone()))).collect();
+    let with_ids = with_ids?;
+    let ids: BTreeSet<&String> = with_ids.iter().map(|(id, _)| id).collect();
+    (ids.len() == with_ids.len()).then_some(with_ids)
+}
+
+/// A path at which the document differs although the app's values do not differ at, above or below it.
 pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
-    let is_called_for = |path: &Vec<String>| app.iter().any(|other| path.starts_with(other) || other.starts_with(path));
+    // A switch of the variant removes the content of the former variant, even if the app does not know that variant.
+    let is_switched = |path: &Vec<String>, other: &Vec<String>| {
+        other.split_last().is_some_and(|(last, parent)| last == "tag" && path.starts_with(parent))
+    };
+    let is_called_for = |path: &Vec<String>| {
+        app.iter().any(|other| path.starts_with(other) || other.starts_with(path) || is_switched(path, other))
+    };
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
-/// A field of an item with an id that the app does not know, and that the item has lost by the app's edit, wherever in
-/// the list it stands now.
+/// A field of an item with an id that the app does not know and that the item lost by the app's edit, at whatever index
+/// the item is now.
 pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     match (was, seen, now) {
         (Value::Map(was), Value::Map(seen), Value::Map(now)) => {
@@ -341,8 +398,7 @@ pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     }
 }
 
-/// A scalar that the document held as the app showed it, that the app has changed, and that the document holds as
-/// before.
+/// A scalar that the app showed as the document held it and changed, but that the document still holds unchanged.
 pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Option<String> {
     match (was, before, after, now) {
         (Value::Map(was), Value::Map(before), Value::Map(after), Value::Map(now)) => {
@@ -356,7 +412,7 @@ pub fn ignored(was: &Value, before: &Value, after: &Value, now: &Value) -> Optio
     }
 }
 
-/// Whether it has a field under a later version's name.
+/// Whether a value has a field under a later version's name.
 pub fn is_renamed(value: &Value) -> bool {
     match value {
         Value::Map(fields) => fields.iter().any(|(key, value)| first_name(key) != key || is_renamed(value)),
@@ -365,7 +421,7 @@ pub fn is_renamed(value: &Value) -> bool {
     }
 }
 
-/// The fields that it has under two names.
+/// The fields that a value has under two names.
 pub fn two_names(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Map(fields) => {
@@ -378,7 +434,7 @@ pub fn two_names(value: &Value) -> BTreeSet<String> {
     }
 }
 
-/// What is compared of a value: fields that are not written are as they are.
+/// The part of a value that is compared: fields that are not written are ignored.
 pub fn written(typed: &Typed) -> Val {
     fn plain(shape: &Shape, val: &Val) -> Val {
         match (shape, val) {

@@ -7,7 +7,7 @@ use rand::{Rng, seq::IndexedRandom};
 
 use crate::value::{Typed, Val, as_shape};
 
-/// What serde's derive makes of a type.
+/// The types that serde's derive supports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     Bool,
@@ -35,20 +35,20 @@ pub enum Shape {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Struct {
     pub fields: Vec<Field>,
-    /// As serde's derive gives them.
+    /// The representations of serde's derive.
     pub names: &'static [&'static str],
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
-    /// The same in all versions.
+    /// Identifies the field in all versions.
     pub id: usize,
     pub name: &'static str,
     pub alias: Option<&'static str>,
     pub shape: Shape,
     /// `#[serde(default = "..")]`.
     pub default: Option<Val>,
-    /// `#[serde(skip_serializing_if = "..")]`: not written if it is the default.
+    /// `#[serde(skip_serializing_if = "..")]`: not written if it equals the default.
     pub skip_if: bool,
     /// `#[serde(skip)]`
     pub skip: bool,
@@ -67,7 +67,7 @@ pub struct Enum {
     pub repr: Repr,
     pub variants: Vec<Variant>,
     pub names: &'static [&'static str],
-    /// The last variant, a unit, has `#[serde(other)]`.
+    /// Whether the last variant, a unit, has `#[serde(other)]`.
     pub other: bool,
 }
 
@@ -105,12 +105,12 @@ const FIELDS: [[&str; 2]; 12] = [
 ];
 const VARIANTS: [&str; 5] = ["One", "Two", "Three", "Four", "Five"];
 
-/// The name in the first version of a field.
+/// The name of a field in the first version.
 pub fn first_name(name: &str) -> &str {
     name.strip_suffix("_new").unwrap_or(name)
 }
 
-/// serde asks for names that live for ever. There are few different lists of them.
+/// serde needs names with the lifetime `'static`. There are few different lists of them.
 fn leaked(names: Vec<&'static str>) -> &'static [&'static str] {
     use std::sync::Mutex;
     static KNOWN: Mutex<BTreeMap<Vec<&'static str>, &'static [&'static str]>> = Mutex::new(BTreeMap::new());
@@ -137,13 +137,13 @@ impl Enum {
     }
 }
 
-/// Where letters and numbers come from: no two are the same in one case, so that each can be found again.
+/// The source of letters and numbers. Each is unique in a case, so that it can be found again.
 pub struct Fresh {
     next: u32,
 }
 
 impl Fresh {
-    /// Those of one edit. `0` is for what is there first.
+    /// The source for one edit. `0` is for the initial document.
     pub fn of_edit(edit: usize) -> Self {
         Self { next: edit as u32 * 64 }
     }
@@ -164,7 +164,8 @@ impl Fresh {
     }
 }
 
-/// A random shape. `inside`: how deep others may be in it. `plain`: it is buffered by serde, which takes no bytes.
+/// A random shape. `inside` is the number of further levels. `plain` means that serde buffers the value, which excludes
+/// bytes.
 pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     let leaf = inside == 0 || rng.random_bool(0.35);
     if leaf {
@@ -184,7 +185,7 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     let deeper = inside - 1;
     match rng.random_range(0..15) {
         0 | 1 => match shape(rng, deeper, plain) {
-            // serde does not tell two options apart.
+            // serde cannot distinguish nested options.
             inner if is_nullable(&inner) => inner,
             inner => Shape::Option(Arc::new(inner)),
         },
@@ -200,7 +201,7 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
         9 => Shape::Newtype(Arc::new(shape(rng, deeper, plain))),
         10 | 11 => Shape::Struct(Arc::new(structure(rng, deeper, plain, 3))),
         12 => Shape::Whole(Arc::new(match shape(rng, deeper.min(1), plain) {
-            // A counter counts.
+            // A counter merges by adding up.
             Shape::Counter | Shape::Option(_) | Shape::Newtype(_) => Shape::Text,
             inner => inner,
         })),
@@ -209,7 +210,7 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     }
 }
 
-/// A struct with an `id`, as lists have them.
+/// A struct with an `id`, as items of lists have it.
 fn item(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     let mut fields = structure(rng, inside, plain, 2).fields;
     fields.insert(0, field(11, "id", Shape::Scalar));
@@ -220,14 +221,15 @@ pub fn field(id: usize, name: &'static str, shape: Shape) -> Field {
     Field { id, name, alias: None, shape, default: None, skip_if: false, skip: false }
 }
 
-/// A struct of up to `most` fields.
+/// A struct with up to `most` fields.
 pub fn structure(rng: &mut impl Rng, inside: usize, plain: bool, most: usize) -> Struct {
     let fields = (0..rng.random_range(1..=most)).map(|id| {
         let mut field = field(id, FIELDS[id][0], shape(rng, inside, plain));
         field.skip = rng.random_bool(0.05);
         if field.skip || rng.random_bool(0.4) {
             field.default = Some(default(rng, &field.shape));
-            // What is left out is not seen, so it has to be nothing: `Vec::is_empty`, `Option::is_none`.
+            // An omitted field is not visible, so its default must be empty, as with `Vec::is_empty` and
+            // `Option::is_none`.
             field.skip_if = field.default.as_ref().is_some_and(is_blank) && rng.random_bool(0.5);
         }
         field
@@ -235,12 +237,12 @@ pub fn structure(rng: &mut impl Rng, inside: usize, plain: bool, most: usize) ->
     Struct::new(fields.collect())
 }
 
-/// A default: empty, or sometimes not.
+/// A default value, which is usually empty.
 fn default(rng: &mut impl Rng, shape: &Shape) -> Val {
     if rng.random_bool(0.3) { generate(shape, rng, &mut Fresh::of_edit(0)) } else { empty(shape) }
 }
 
-/// Whether there is nothing in it.
+/// Whether a value is empty.
 pub fn is_blank(val: &Val) -> bool {
     match val {
         Val::Bool(yes) => !yes,
@@ -256,7 +258,7 @@ pub fn is_blank(val: &Val) -> bool {
     }
 }
 
-/// Whether it may be written as null.
+/// Whether a value may be written as null.
 fn is_nullable(shape: &Shape) -> bool {
     match shape {
         Shape::Option(_) => true,
@@ -325,7 +327,7 @@ fn enumeration(rng: &mut impl Rng, inside: usize, plain: bool) -> Enum {
                 }
                 1 => Content::Tuple((0..2).map(|_| shape(rng, inside, buffered)).collect()),
                 2 => match shape(rng, inside, buffered) {
-                    // A missing content would be `None`.
+                    // A missing content would be read as `None`.
                     Shape::Option(inner) => Content::Newtype((*inner).clone()),
                     inner => Content::Newtype(inner),
                 },
@@ -341,7 +343,7 @@ fn enumeration(rng: &mut impl Rng, inside: usize, plain: bool) -> Enum {
     Enum::new(repr, variants, other)
 }
 
-/// A later version of a struct: fields are added or renamed, defaults changed, variants added.
+/// A later version of a struct, with fields added or renamed, defaults changed and variants added.
 pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
     let mut fields: Vec<Field> = old
         .fields
@@ -376,7 +378,7 @@ pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
     Struct::new(fields)
 }
 
-/// What a later version of a type makes of a value.
+/// The value of a later version that corresponds to a value of an earlier one.
 fn carried(old: &Shape, val: &Val, new: &Shape) -> Val {
     let document = format::to_value(&Typed { shape: old.clone(), val: val.clone() });
     let read = document.and_then(|document| as_shape(new, || format::from_value::<Typed>(&document)));
@@ -457,7 +459,7 @@ pub fn generate(shape: &Shape, rng: &mut impl Rng, fresh: &mut Fresh) -> Val {
             Val::List(inner.fields.iter().map(of).collect())
         }
         Shape::Enum(inner) => {
-            // Nobody makes the variant that stands for what is not known.
+            // No app makes the variant that stands for unknown variants.
             let variants = inner.variants.len() - usize::from(inner.other);
             let variant = rng.random_range(0..variants);
             Val::Variant(variant, content(&inner.variants[variant].content, &mut |shape| generate(shape, rng, fresh)))
@@ -571,7 +573,7 @@ fn mutate_fields(shape: &Struct, items: &mut [Val], rng: &mut impl Rng, fresh: &
     }
 }
 
-/// As Rust would spell it.
+/// The type as Rust spells it.
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = |items: &[Shape]| items.iter().map(Shape::to_string).collect::<Vec<_>>().join(", ");

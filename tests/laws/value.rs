@@ -16,18 +16,18 @@ use serde::{
 
 use crate::shape::{CONTENT, Content, Enum, Repr, Shape, Struct, TAG};
 
-/// A value. Its shape says what it is.
+/// A value. Its shape gives its type.
 #[derive(Clone, PartialEq)]
 pub enum Val {
     Bool(bool),
-    /// A counter and a timestamp, too.
+    /// Also a counter or a timestamp.
     Int(i64),
     Float(f64),
-    /// A letter and a scalar string, too.
+    /// Also a letter or a scalar string.
     Text(String),
     Bytes(Vec<u8>),
     Option(Option<Box<Val>>),
-    /// Tuples, and structs with their fields in order, too.
+    /// Also a tuple, or a struct with its fields in order.
     List(Vec<Val>),
     Map(BTreeMap<String, Val>),
     Variant(usize, Vec<Val>),
@@ -59,7 +59,7 @@ pub struct Typed {
 }
 
 thread_local! {
-    /// What the next [`Typed`] is read as: a `Deserialize` has no other way to know.
+    /// The shape of the next [`Typed`] that is read. A `Deserialize` has no other way to receive it.
     static CURRENT: RefCell<Vec<Shape>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -133,7 +133,7 @@ impl Serialize for Of<'_> {
                 fields.end()
             }
             (Shape::Enum(inner), Val::Variant(variant, content)) => write_enum(serializer, inner, *variant, content),
-            (shape, val) => Err(serde::ser::Error::custom(format_args!("{val:?} is no {shape}"))),
+            (shape, val) => Err(serde::ser::Error::custom(format_args!("{val:?} is not a value of {shape}"))),
         }
     }
 }
@@ -154,7 +154,7 @@ fn write_fields<S: SerializeStruct>(to: &mut S, shape: &Struct, items: &[Val]) -
     Ok(())
 }
 
-/// A variant's content by itself.
+/// The content of a variant.
 struct ContentOf<'a>(&'a Content, &'a [Val]);
 
 impl Serialize for ContentOf<'_> {
@@ -176,7 +176,7 @@ impl Serialize for ContentOf<'_> {
     }
 }
 
-/// The tag of an adjacently tagged enum. The format knows it by the name that serde gives to this type.
+/// The tag of an adjacently tagged enum. The format recognises it by the name that serde gives this type.
 struct AdjacentlyTaggedEnumVariant(u32, &'static str);
 
 impl Serialize for AdjacentlyTaggedEnumVariant {
@@ -401,7 +401,7 @@ fn variant<E: de::Error>(shape: &Enum, name: &str) -> Result<usize, E> {
     }
 }
 
-/// The content of a variant, from what serde has buffered. Here JSON does for it.
+/// The content of a variant from serde's buffer. JSON serves as the buffer here.
 fn read_content<E: de::Error>(content: &Content, buffered: serde_json::Value) -> Result<Vec<Val>, E> {
     let d = buffered.into_deserializer();
     match content {
@@ -422,7 +422,7 @@ fn read_enum<'de, D: Deserializer<'de>>(d: D, shape: &Enum) -> Result<Val, D::Er
         Repr::External => d.deserialize_enum("Enum", shape.names, EnumVisitor(shape)),
         Repr::Internal | Repr::Adjacent => {
             let serde_json::Value::Object(mut fields) = serde_json::Value::deserialize(d)? else {
-                return Err(D::Error::custom("a tagged enum is a map"));
+                return Err(D::Error::custom("a tagged enum must be a map"));
             };
             let tag = fields.remove(TAG).ok_or_else(|| D::Error::missing_field(TAG))?;
             let index = variant::<D::Error>(shape, tag.as_str().unwrap_or_default())?;

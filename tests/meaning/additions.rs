@@ -1,4 +1,4 @@
-//! What both add survives, also where both are the first to use a place.
+//! Law 3: concurrent additions survive, even if both apps are the first to use a place.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn sorted(mut tags: Vec<Scalar>) -> Vec<Scalar> {
 }
 
 #[test]
-fn both_use_a_field_that_an_update_added_for_the_first_time() {
+fn additions_of_both_apps_survive_in_a_field_that_neither_has_used_before() {
     let (mut old, mut one, mut log) = versions::<Before, After>(Before { name: "n".into() });
     let mut other = App::<After>::new(3, "thing");
     meet(&mut one, &mut other, &mut log);
@@ -97,7 +97,7 @@ fn both_use_a_field_that_an_update_added_for_the_first_time() {
 }
 
 #[test]
-fn a_default_that_is_not_empty_is_there_once() {
+fn a_default_with_content_exists_once_after_both_apps_edit_it() {
     fn untitled() -> String {
         "Untitled".into()
     }
@@ -139,7 +139,7 @@ fn a_default_that_is_not_empty_is_there_once() {
 }
 
 #[test]
-fn none_becomes_some_for_both() {
+fn both_apps_setting_none_to_some_merge_its_content() {
     let fill = |tag: &'static str| {
         move |optional: &mut Optional| {
             optional.tags = Some(vec![scalar(tag)]);
@@ -157,7 +157,7 @@ fn none_becomes_some_for_both() {
 }
 
 #[test]
-fn what_was_taken_away_can_be_used_again_by_both() {
+fn a_removed_container_can_be_used_again_by_both_apps() {
     let (mut one, mut other, mut log) = pair(Optional::default());
     for round in 0..3 {
         one.edit(|optional| optional.tags = Some(vec![scalar("a")]));
@@ -175,7 +175,7 @@ fn what_was_taken_away_can_be_used_again_by_both() {
 }
 
 #[test]
-fn what_one_adds_survives_that_the_other_has_emptied_the_container() {
+fn an_addition_survives_when_the_other_app_empties_the_container() {
     let start = Skipped {
         tags: vec![scalar("old")],
         notes: "old".into(),
@@ -199,7 +199,46 @@ fn what_one_adds_survives_that_the_other_has_emptied_the_container() {
 }
 
 #[test]
-fn a_key_of_a_map_that_both_use_first_holds_what_both_add() {
+fn an_addition_inside_a_struct_survives_when_the_other_app_omits_the_struct() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Holder {
+        #[serde(default, skip_serializing_if = "is_default")]
+        inner: Inner,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct Inner {
+        tags: Vec<Scalar>,
+        deep: Deep,
+        number: u8,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    #[serde(default)]
+    struct Deep {
+        votes: Counter,
+    }
+    fn is_default(inner: &Inner) -> bool {
+        *inner == Inner::default()
+    }
+    let inner = Inner { tags: vec![scalar("old")], deep: Deep { votes: Counter(5) }, number: 1 };
+    let merged = at_once(
+        Holder { inner, note: Some("note".into()) },
+        // The type distinguishes an empty note from a missing one, so the note is deleted. The struct beside it is
+        // still emptied.
+        |holder| *holder = Holder::default(),
+        |holder| {
+            holder.inner.tags.push(scalar("new"));
+            holder.inner.deep.votes += 2;
+        },
+    );
+    let inner = Inner { tags: vec![scalar("new")], deep: Deep { votes: Counter(2) }, number: 0 };
+    assert_eq!(merged, Holder { inner, note: None });
+}
+
+#[test]
+fn a_new_map_key_holds_the_additions_of_both_apps() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Board {
         players: BTreeMap<String, Player>,
@@ -224,11 +263,11 @@ fn a_key_of_a_map_that_both_use_first_holds_what_both_add() {
 }
 
 #[test]
-fn an_app_that_edits_before_it_shows_what_the_other_made_there_adds_to_it() {
+fn an_edit_adds_to_a_container_of_the_other_app_that_is_not_shown_yet() {
     let (mut one, mut other, mut log) = pair(Optional::default());
     one.edit(|optional| optional.tags = Some(vec![scalar("a")]));
     one.push(&mut log);
-    // The other app has it, and its world does not show it yet.
+    // The other app has received the change, and its world does not show it yet.
     other.pull(&log);
     other.edit(|optional| optional.tags = Some(vec![scalar("b")]));
     meet(&mut one, &mut other, &mut log);
@@ -236,7 +275,7 @@ fn an_app_that_edits_before_it_shows_what_the_other_made_there_adds_to_it() {
 }
 
 #[test]
-fn a_struct_that_leaves_fields_out_merges_with_what_another_writes_in_it() {
+fn a_struct_that_omits_fields_merges_with_fields_that_another_app_writes() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Holder {
         inner: Option<Inner>,
@@ -256,7 +295,7 @@ fn a_struct_that_leaves_fields_out_merges_with_what_another_writes_in_it() {
 }
 
 #[test]
-fn a_tuple_or_an_array_that_both_use_first_holds_what_both_add() {
+fn a_new_tuple_or_array_holds_the_additions_of_both_apps() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Board {
         #[serde(default)]

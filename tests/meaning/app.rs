@@ -1,5 +1,4 @@
-//! An app that shows one document, without a world: a replica that is driven by hand, and the value that the entity
-//! shows.
+//! An app with one document and without a world: a replica that the test drives, and the value that the entity shows.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -23,7 +22,7 @@ pub trait Component: Serialize + DeserializeOwned + Clone + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Clone + 'static> Component for T {}
 
-/// What a backend has, in order.
+/// The log of a backend, in order.
 #[derive(Default)]
 pub struct Log(Vec<Vec<u8>>);
 
@@ -42,7 +41,7 @@ impl<T: Component> Schema for Typed<T> {
 pub struct App<T> {
     replica: Replica,
     id: DocumentId,
-    /// All that the app's store has.
+    /// The content of the app's store as a document.
     document: AutoCommit,
     chunks: Vec<Arc<[u8]>>,
     shown: Option<T>,
@@ -51,9 +50,9 @@ pub struct App<T> {
     pushes: Vec<Push>,
     delivered: Vec<Delta>,
     read: usize,
-    /// What the app was told.
+    /// The messages of the failures that the app received.
     pub failures: Vec<String>,
-    /// How many changes its store has.
+    /// The number of changes in the app's store.
     pub stored: usize,
 }
 
@@ -133,24 +132,24 @@ impl<T: Component> App<T> {
         self.handle(Event::Edit(Edit { number, document, generation, capture: number, change }));
     }
 
-    /// An entity is spawned with this component and the document's name.
+    /// Spawns an entity with this component and the document's name.
     pub fn spawn(&mut self, component: T) {
         self.put(component, Put::Spawned);
     }
 
-    /// The document is made with this, if there is none.
+    /// Makes the document with this component if it does not exist.
     pub fn ensure(&mut self, component: T) {
         self.put(component, Put::Ensured);
     }
 
-    /// A system changes the component that the entity shows.
+    /// Changes the component that the entity shows, as a system does.
     pub fn edit(&mut self, edit: impl FnOnce(&mut T)) {
         let mut component = self.shown().clone();
         edit(&mut component);
         self.put(component, Put::Edited);
     }
 
-    /// What the entity shows.
+    /// The component that the entity shows.
     #[track_caller]
     pub fn shown(&self) -> &T {
         self.shown.as_ref().expect("the entity shows the document")
@@ -161,7 +160,7 @@ impl<T: Component> App<T> {
         self.shown.is_some()
     }
 
-    /// What the document holds.
+    /// The content of the document.
     pub fn value(&self) -> Value {
         format::read(&self.document)
     }
@@ -171,7 +170,7 @@ impl<T: Component> App<T> {
         format::conflicts(&self.document, field)
     }
 
-    /// Sends what is unsent.
+    /// Sends everything that is unsent.
     pub fn push(&mut self, log: &mut Log) {
         while !self.pushes.is_empty() {
             let push = self.pushes.remove(0);
@@ -185,7 +184,7 @@ impl<T: Component> App<T> {
         }
     }
 
-    /// Takes in what is new in the log.
+    /// Reads the new part of the log.
     pub fn pull(&mut self, log: &Log) {
         let at = |index: usize| Position { ts: index as i64, ordinal: 0 };
         let deltas = (self.read..log.0.len()).map(|index| PulledChunk {
@@ -207,7 +206,7 @@ impl<T: Component> App<T> {
         self.handle(Event::Page(page));
     }
 
-    /// The world shows what it was given.
+    /// Applies the delivered versions to the entity.
     pub fn apply(&mut self) {
         for delta in std::mem::take(&mut self.delivered) {
             if delta.seen < self.captures {
@@ -229,7 +228,7 @@ impl<T: Component> App<T> {
     }
 }
 
-/// Two apps come to have the same: each sends, then takes in and shows what the other has sent.
+/// Exchanges all changes between two apps: each app sends its own, and then reads and shows those of the other.
 pub fn meet<A: Component, B: Component>(one: &mut App<A>, other: &mut App<B>, log: &mut Log) {
     one.push(log);
     other.push(log);
@@ -245,7 +244,7 @@ pub fn pair<T: Component>(start: T) -> (App<T>, App<T>, Log) {
     versions(start)
 }
 
-/// Two apps, the second with another version of the type, that both show what the first has made.
+/// Two apps, the second with another version of the type, that both show the document that the first app made.
 pub fn versions<A: Component, B: Component>(start: A) -> (App<A>, App<B>, Log) {
     let (mut one, mut other, mut log) = (App::new(1, "thing"), App::new(2, "thing"), Log::default());
     one.spawn(start);
@@ -253,7 +252,7 @@ pub fn versions<A: Component, B: Component>(start: A) -> (App<A>, App<B>, Log) {
     (one, other, log)
 }
 
-/// Both edit `start` at once; what both show then.
+/// Both apps edit `start` concurrently. Returns the value that both show afterwards.
 #[track_caller]
 pub fn at_once<T: Component + PartialEq + std::fmt::Debug>(
     start: T,
@@ -266,6 +265,6 @@ pub fn at_once<T: Component + PartialEq + std::fmt::Debug>(
     meet(&mut one, &mut other, &mut log);
     assert_eq!(one.shown(), other.shown(), "both show the same");
     let fits = format::from_document::<T>(&one.value()).expect("the merged document fits");
-    assert_eq!(*one.shown(), fits, "what is shown is what is held");
+    assert_eq!(*one.shown(), fits, "the entity shows the content of the document");
     one.shown().clone()
 }

@@ -1,4 +1,5 @@
-//! What a type can read before two concurrent edits of it, it can read after their merge.
+//! Law 1: if a type can read a document before two concurrent edits of that type, it can read the document after their
+//! merge.
 
 use super::*;
 
@@ -48,7 +49,7 @@ struct Holder<T> {
     value: T,
 }
 
-/// Both set a value at once: it is one of the two.
+/// Both apps set a value concurrently; the result is one of the two values.
 #[track_caller]
 fn is_one_of_two<T: app::Component + PartialEq + std::fmt::Debug>(start: T, left: T, right: T) {
     let merged =
@@ -84,7 +85,7 @@ enum Adjacent {
 }
 
 #[test]
-fn variants_that_two_switch_to_at_once_are_one_of_the_two() {
+fn of_two_concurrent_switches_of_a_variant_one_wins() {
     let circle = External::Circle { radius: 1, name: 2 };
     let square = External::Square { side: 3, name: 4 };
     is_one_of_two(External::Unit, circle.clone(), square.clone());
@@ -107,7 +108,7 @@ fn variants_that_two_switch_to_at_once_are_one_of_the_two() {
 }
 
 #[test]
-fn a_document_that_is_an_enum_is_one_variant() {
+fn a_document_that_is_an_enum_stays_one_variant_after_a_merge() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     #[serde(tag = "kind")]
     enum Shape {
@@ -136,7 +137,7 @@ fn a_document_that_is_an_enum_is_one_variant() {
 }
 
 #[test]
-fn a_longer_tuple_of_a_newer_version_is_read_by_an_older_one_and_kept() {
+fn an_older_version_reads_a_longer_tuple_and_keeps_its_other_items() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct New {
         size: [u8; 3],
@@ -190,7 +191,7 @@ fn a_renamed_field_is_read_and_written_under_the_name_that_the_document_has() {
 }
 
 #[test]
-fn a_field_that_is_there_under_both_names_is_read() {
+fn a_document_with_both_names_of_a_renamed_field_is_readable() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Named {
         #[serde(alias = "title")]

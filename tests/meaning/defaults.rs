@@ -1,4 +1,4 @@
-//! The same made twice is there once, and an edit made elsewhere is never lost to a default.
+//! Law 4: equal defaults are made once, and a default never replaces an edit.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn defaults() -> Settings {
 }
 
 #[test]
-fn two_who_make_the_same_document_have_made_it_once() {
+fn two_apps_that_make_the_same_document_make_it_once() {
     let (mut one, mut other, mut log) = (App::new(1, "settings"), App::new(2, "settings"), Log::default());
     one.spawn(defaults());
     other.spawn(defaults());
@@ -36,7 +36,7 @@ fn two_who_make_the_same_document_have_made_it_once() {
 }
 
 #[test]
-fn edits_made_elsewhere_win_over_defaults_made_later_also_over_those_of_another_version() {
+fn edits_of_another_app_win_over_defaults_made_later_by_any_version() {
     let (mut owner, mut log) = (App::new(1, "settings"), Log::default());
     owner.spawn(defaults());
     let edited = Settings {
@@ -62,7 +62,7 @@ fn edits_made_elsewhere_win_over_defaults_made_later_also_over_those_of_another_
 }
 
 #[test]
-fn a_document_is_ensured_only_where_there_is_none() {
+fn ensure_makes_a_document_only_if_it_does_not_exist() {
     let (mut one, mut log) = (App::new(1, "settings"), Log::default());
     one.ensure(defaults());
     one.edit(|settings| settings.volume = 1);
@@ -77,7 +77,7 @@ fn a_document_is_ensured_only_where_there_is_none() {
 }
 
 #[test]
-fn two_documents_of_one_name_that_differ_keep_what_both_have() {
+fn two_different_documents_with_one_name_keep_the_content_of_both() {
     let (mut one, mut other, mut log) = (App::new(1, "settings"), App::new(2, "settings"), Log::default());
     one.spawn(Settings { tags: vec![scalar("a")], visits: Counter(2), ..defaults() });
     other.spawn(Settings { tags: vec![scalar("b")], visits: Counter(3), ..defaults() });
@@ -107,7 +107,7 @@ fn fields_that_equal_their_default_are_written_when_the_document_is_made() {
 }
 
 #[test]
-fn an_edit_does_not_spell_out_other_fields_defaults() {
+fn an_edit_does_not_write_the_defaults_of_other_fields() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Old {
         name: Scalar,

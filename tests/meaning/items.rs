@@ -1,4 +1,4 @@
-//! An item of a list is one item.
+//! Law 6: an item of a list stays one item.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn start() -> List {
 }
 
 #[test]
-fn an_item_that_two_move_at_once_is_shown_once_and_the_next_edit_removes_the_other() {
+fn an_item_that_two_apps_move_is_shown_once_and_the_next_edit_removes_its_copy() {
     let (mut one, mut other, mut log) = pair(start());
     one.edit(|list| {
         let step = list.steps.remove(0);
@@ -49,7 +49,7 @@ fn an_item_that_two_move_at_once_is_shown_once_and_the_next_edit_removes_the_oth
 }
 
 #[test]
-fn a_list_with_an_item_twice_is_refused_with_the_place() {
+fn an_edit_that_adds_an_item_twice_is_refused_with_its_place() {
     let (mut one, ..) = pair(start());
     one.edit(|list| list.steps.push(step("a")));
     let told = one.failures.join("; ");
@@ -61,7 +61,7 @@ fn a_list_with_an_item_twice_is_refused_with_the_place() {
 }
 
 #[test]
-fn an_item_keeps_what_another_edits_in_it_while_others_come_and_go() {
+fn an_item_keeps_edits_inside_it_while_other_items_are_added_and_removed() {
     let merged = at_once(
         start(),
         |list| {
@@ -90,7 +90,7 @@ fn an_item_pushed_to_a_keyed_list_costs_one_change() {
         one.edit(|list| drop(list.steps.push(step("a"))));
         costs.push(one.stored - before);
     }
-    // A random key without a capital or a digit is rare, and costs more.
+    // A random key without a capital or without a digit is rare, and costs one more change.
     costs.sort_unstable();
     assert_eq!(costs[4], 1, "{costs:?}");
     assert_eq!(one.shown().steps.len(), 8);

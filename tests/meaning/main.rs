@@ -1,5 +1,5 @@
-//! What values mean when two people, or two versions of an app, edit them: the laws of docs/format.md, a file for each,
-//! with whole replicas.
+//! The meaning of a document after concurrent edits by two people or by two versions of an app. There is one file for
+//! each law of docs/format.md. The tests use complete replicas.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A register is one of two concurrent values, whole, and the other stays readable.
+//! Law 5: a register holds one of two concurrent values, never a mix, and the other value stays readable.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn thing() -> Thing {
 }
 
 #[test]
-fn two_who_set_a_part_each_leave_what_one_of_them_has_set() {
+fn a_register_whose_parts_two_apps_set_holds_the_value_of_one_app() {
     let left = Thing {
         position: Vec3(1.0, 0.0, 0.0),
         colour: Colour::Rgb { red: 1, green: 0, blue: 0 },
@@ -98,7 +98,7 @@ fn a_variant_that_holds_a_text_or_a_list_merges_inside() {
 }
 
 #[test]
-fn a_whole_counter_does_not_add_up() {
+fn a_counter_in_a_register_does_not_add_up() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Lap {
         best: Whole<Counter>,

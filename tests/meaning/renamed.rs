@@ -1,4 +1,4 @@
-//! Law 2 and 3 for fields that an update has renamed, and for what stands beside them.
+//! Laws 2 and 3 for fields that an update renamed, and for the fields beside them.
 
 use super::*;
 
@@ -32,7 +32,7 @@ struct NewInner {
 }
 
 #[test]
-fn the_first_edit_of_an_added_field_leaves_a_renamed_one_alone() {
+fn the_first_edit_of_an_added_field_does_not_change_a_renamed_one() {
     let start = Old { title: "a".into(), inner: OldInner { size: 1.5 } };
     let (mut old, mut new, mut log) = versions::<Old, New>(start.clone());
     new.edit(|new| new.steps.push(7));
@@ -79,7 +79,7 @@ fn two_versions_that_add_under_a_renamed_field_add_to_one_container() {
 }
 
 #[test]
-fn an_empty_struct_that_one_makes_takes_up_what_another_puts_into_the_same() {
+fn an_empty_struct_merges_with_the_same_struct_that_another_app_fills() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Note {
         #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -101,7 +101,7 @@ fn an_empty_struct_that_one_makes_takes_up_what_another_puts_into_the_same() {
 }
 
 #[test]
-fn a_renamed_field_that_is_left_out_while_it_is_empty_stays_one_field() {
+fn a_renamed_field_that_is_omitted_while_empty_stays_one_field() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Older {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

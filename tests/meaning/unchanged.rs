@@ -1,4 +1,4 @@
-//! An edit writes what differs from what the entity had shown, and nothing else.
+//! Law 2: an edit writes only the difference to the value that the entity had shown.
 
 use super::*;
 
@@ -30,7 +30,7 @@ struct Tag {
     colour: Scalar,
 }
 
-/// An older version: it knows no sepia, a size is a number, and a tag has no colour.
+/// An older version: it does not know sepia, its size is a number, and its tags have no colour.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Old {
     theme: OldTheme,
@@ -66,7 +66,7 @@ fn new() -> New {
 }
 
 #[test]
-fn an_older_app_that_starts_and_makes_its_defaults_changes_nothing() {
+fn an_older_app_that_makes_its_defaults_changes_nothing() {
     let (mut newer, mut older, mut log) = versions::<New, Old>(new());
     assert!(!older.is_shown(), "the document does not fit");
     older.spawn(old());
@@ -83,7 +83,7 @@ fn an_older_app_that_starts_and_makes_its_defaults_changes_nothing() {
 }
 
 #[test]
-fn an_edit_of_a_part_that_the_document_has_in_another_form_is_refused_alone() {
+fn only_the_edit_of_a_part_in_another_form_is_refused() {
     let (mut newer, mut older, mut log) = versions::<New, Old>(new());
     older.spawn(old());
     older.edit(|older| {
@@ -95,13 +95,13 @@ fn an_edit_of_a_part_that_the_document_has_in_another_form_is_refused_alone() {
     assert_eq!(*newer.shown(), New { theme: Theme::Light, ..new() });
     let told = older.failures.len();
     older.edit(|older| older.name.push('!'));
-    assert_eq!(older.failures.len(), told, "the next edit is taken in whole");
+    assert_eq!(older.failures.len(), told, "the next edit is accepted completely");
     meet(&mut newer, &mut older, &mut log);
     assert_eq!(newer.shown().name, "new!");
 }
 
 #[test]
-fn an_entity_whose_document_no_longer_fits_keeps_its_value_and_edits_what_it_showed() {
+fn an_entity_whose_document_no_longer_fits_keeps_its_value_and_stays_editable() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Both {
         theme: Theme,
@@ -130,14 +130,14 @@ fn an_entity_whose_document_no_longer_fits_keeps_its_value_and_edits_what_it_sho
     older.edit(|older| older.name = "abc!?".into());
     meet(&mut newer, &mut older, &mut log);
     assert_eq!(*newer.shown(), Both { theme: Theme::Sepia, name: "ab!?".into(), count: Counter(12) });
-    // Once it fits again, the entity shows it.
+    // The entity shows the document again as soon as it fits.
     newer.edit(|newer| newer.theme = Theme::Light);
     meet(&mut newer, &mut older, &mut log);
     assert_eq!(*older.shown(), Older { theme: OldTheme::Light, name: "ab!?".into(), count: Counter(12) });
 }
 
 #[test]
-fn values_that_an_older_type_does_not_know_pass_through_lists() {
+fn lists_keep_values_that_an_older_type_does_not_know() {
     #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
     enum Newer {
         Red,
@@ -176,7 +176,7 @@ fn values_that_an_older_type_does_not_know_pass_through_lists() {
 }
 
 #[test]
-fn fields_that_an_older_type_does_not_know_stay_with_their_items_when_a_list_is_sorted() {
+fn sorting_a_list_keeps_unknown_fields_with_their_items() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     struct Tags<T> {
         tags: Vec<T>,
@@ -212,7 +212,7 @@ fn registers_keep_the_fields_that_an_older_type_does_not_know() {
 }
 
 #[test]
-fn numbers_come_back_as_they_were() {
+fn numbers_are_read_back_with_their_kind() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     #[serde(untagged)]
     enum Number {

@@ -1,4 +1,4 @@
-//! Documents as they are, for tests of the core: no types, nothing left out.
+//! Documents for tests of the core: no types, and no omitted fields.
 
 use std::any::Any;
 
@@ -8,7 +8,7 @@ use bevy_convex_replicate::{
     worker::{Codec, Decoded, Encode},
 };
 
-/// Knows every field but those that documents have for themselves.
+/// A schema that knows every field except the reserved ones.
 pub struct Plain;
 
 impl Schema for Plain {
@@ -24,7 +24,7 @@ impl Codec for Plain {
     }
 }
 
-/// What a document holds now.
+/// The new content of a document.
 pub struct Put(pub Value);
 
 impl Encode for Put {

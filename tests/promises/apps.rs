@@ -1,4 +1,4 @@
-//! Apps to test with, and waiting for what they come to.
+//! Apps for the tests of the promises, and functions that wait for their state.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::host::{self, Host};
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any step takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -35,19 +35,19 @@ pub fn task(text: &str) -> Task {
 
 pub type Tasks = BTreeMap<DocumentId, Task>;
 
-/// A folder, and a backend for what is in it.
+/// A temporary folder, and a backend whose files are in it.
 pub struct Place {
     folder: TempDir,
     backend: Option<Deployment>,
     port: u16,
     /// Whether callers need a [`TOKEN`].
     guarded: bool,
-    /// How long an embedded backend keeps what is deleted, from its next start on.
+    /// How long the embedded backend keeps deleted documents, from its next start on.
     pub retention: Duration,
 }
 
-/// The token that a guarded backend takes: for the embedded one any word is as good as another, and `convex/host` takes it for a JSON Web
-/// Token of one who is called `ada`.
+/// The token that a guarded backend accepts. The embedded backend compares it as a string; `convex/host` reads it as a
+/// JSON Web Token of the user `ada`.
 pub const TOKEN: &str = "e30.eyJzdWIiOiJhZGEifQ.signature";
 
 enum Deployment {
@@ -60,7 +60,7 @@ impl Place {
         Self::open(false)
     }
 
-    /// One whose backend serves only those who have the [`TOKEN`].
+    /// A place whose backend serves only callers with the [`TOKEN`].
     pub fn guarded() -> Self {
         Self::open(true)
     }
@@ -72,7 +72,7 @@ impl Place {
         place
     }
 
-    /// One whose backend may stop and go on with what it had.
+    /// A place whose backend can be stopped and started again with its data.
     pub fn durable() -> Self {
         assert!(
             !host::is_wanted(),
@@ -81,7 +81,8 @@ impl Place {
         Self::new()
     }
 
-    /// So many documents as an embedded backend serves with ease, and a host that looks at each row for each query still does.
+    /// A number of documents that the backend serves quickly: fewer for `convex/host`, which reads each row for each
+    /// query.
     pub fn many(&self, number: usize) -> usize {
         match self.backend {
             Some(Deployment::Convex(_)) => number / 10,
@@ -97,7 +98,7 @@ impl Place {
         self.backend = None;
     }
 
-    /// Starts it where it was, with what it had: nothing, if that is `convex/host`.
+    /// Starts the backend at its address with its data. `convex/host` starts without data.
     pub fn start_backend(&mut self) {
         self.start_backend_with(|config| config);
     }
@@ -123,7 +124,7 @@ impl Place {
         self.backend = Some(backend);
     }
 
-    /// Starts it where it was, with nothing.
+    /// Starts the backend at its address without data.
     pub fn wipe_backend(&mut self) {
         self.stop_backend();
         if !host::is_wanted() {
@@ -132,14 +133,14 @@ impl Place {
         self.start_backend();
     }
 
-    /// Copies what a [durable](Self::durable) one has.
+    /// Copies the data of a [durable](Self::durable) backend.
     pub fn back_up_backend(&mut self) {
         self.stop_backend();
         copy(&self.folder.path().join("backend"), &self.folder.path().join("backup"));
         self.start_backend();
     }
 
-    /// Starts it with the copy in the place of what it had, as another log.
+    /// Starts the backend with the copy instead of its data, as another log.
     pub fn put_back_backend(&mut self) {
         self.stop_backend();
         let data = self.folder.path().join("backend");
@@ -148,7 +149,7 @@ impl Place {
         self.start_backend_with(BackendConfig::new_epoch);
     }
 
-    /// A device that is connected.
+    /// A connected device.
     pub fn device(&self, name: &str) -> Device {
         Device::open(self.store(name), Some(&self.url()))
     }
@@ -157,12 +158,12 @@ impl Place {
         self.folder.path().join(format!("{name}.sqlite"))
     }
 
-    /// Calls a mutation as another client would.
+    /// Calls a mutation as another client.
     pub fn call<const N: usize>(&self, function: &str, arguments: [(&str, convex::Value); N]) {
         self.ask(function, arguments, true);
     }
 
-    /// Asks a query as another client would.
+    /// Calls a query as another client.
     pub fn query<const N: usize>(&self, function: &str, arguments: [(&str, convex::Value); N]) -> convex::Value {
         self.ask(function, arguments, false)
     }
@@ -183,7 +184,7 @@ impl Place {
         }
     }
 
-    /// The backend's table.
+    /// The rows of the backend's table.
     pub fn rows(&self) -> Vec<(DocumentId, BTreeMap<String, convex::Value>)> {
         let row = |row: convex::Value| match row {
             convex::Value::Object(row) => row,
@@ -205,7 +206,7 @@ impl Place {
         }
     }
 
-    /// How many changes its log has.
+    /// The number of changes in the backend's log.
     pub fn changes(&self) -> usize {
         let version = |row: &BTreeMap<String, convex::Value>| match row["version"] {
             convex::Value::Float64(version) => version as usize,
@@ -214,7 +215,7 @@ impl Place {
         self.rows().iter().map(|(_, row)| version(row)).sum()
     }
 
-    /// The backend's table, without what is deleted.
+    /// The rows of the backend's table, without deleted documents.
     pub fn table(&self) -> Tasks {
         let mut tasks = Tasks::new();
         for (id, row) in self.rows() {
@@ -267,12 +268,12 @@ impl Device {
         Self { app, store, deployment: deployment.map(str::to_owned) }
     }
 
-    /// Ends the app. What it stored can be opened again.
+    /// Ends the app. Its store can be opened again.
     pub fn into_store(self) -> PathBuf {
         self.store
     }
 
-    /// Ends the app and starts it again on the same store.
+    /// Ends the app and starts it again with the same store.
     pub fn restart(self) -> Self {
         let Self { app, store, deployment } = self;
         drop(app);
@@ -314,7 +315,7 @@ impl Device {
         ids.iter(world).find(|(_, found)| *found == id).map(|(entity, _)| entity).expect("no such document")
     }
 
-    /// Edits as a system would.
+    /// Edits the component as a system does.
     pub fn edit(&mut self, id: &DocumentId, edit: impl FnOnce(&mut Task)) {
         let entity = self.entity(id);
         edit(&mut self.app.world_mut().get_mut::<Task>(entity).unwrap());
@@ -339,7 +340,7 @@ impl Device {
         self.app.world_mut().run_system_cached(|mut sync: SyncControl| sync.go_online()).unwrap();
     }
 
-    /// Everything it made is stored and sent, and everything there was has arrived.
+    /// Whether everything that the app made is stored and sent, and everything in the log has arrived.
     pub fn is_quiet(&self) -> bool {
         let status = self.status();
         status.is_live() && status.is_saved() && status.is_sent()
@@ -371,7 +372,7 @@ fn see(
     seen.ready |= ready.read().count() > 0;
 }
 
-/// Runs the apps, frame by frame, until something is true.
+/// Runs the apps frame by frame until `condition` is true.
 #[track_caller]
 pub fn until<const N: usize>(
     what: &str,
@@ -392,13 +393,13 @@ pub fn until<const N: usize>(
                 .map(|d| (d.count(), format!("{:?}\n{:?}", d.status(), d.seen().failures)))
                 .map(|(count, state)| format!("{count} tasks\n{state}"))
                 .collect();
-            panic!("in vain: {what}\n{}", states.join("\n"));
+            panic!("timed out waiting until {what}\n{}", states.join("\n"));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Runs the apps until all are quiet and show the same as the table, which is returned.
+/// Runs the apps until all are quiet and show the same as the table, and returns the rows.
 #[track_caller]
 pub fn settle<const N: usize>(place: &Place, devices: [&mut Device; N]) -> Tasks {
     until("all show the same", devices, |devices| {

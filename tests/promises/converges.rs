@@ -1,11 +1,11 @@
-//! Replicas holding the same changes show equal components.
+//! Replicas with the same changes show equal components.
 
 use bevy_convex_replicate::format::Counter;
 
 use crate::apps::{Place, Task, settle, task, until};
 
 #[test]
-fn an_edit_in_one_app_is_in_the_other() {
+fn an_edit_in_one_app_reaches_the_other() {
     let place = Place::new();
     let (mut one, mut two) = (place.device("one"), place.device("two"));
     let id = one.insert(task("write it down"));
@@ -16,7 +16,7 @@ fn an_edit_in_one_app_is_in_the_other() {
 }
 
 #[test]
-fn a_counter_and_a_string_edited_by_three_apps_at_once_add_up() {
+fn concurrent_edits_of_a_counter_and_a_string_by_three_apps_all_survive() {
     let place = Place::new();
     let (mut one, mut two, mut three) = (place.device("one"), place.device("two"), place.device("three"));
     let id = one.insert(task("middle"));
@@ -37,7 +37,7 @@ fn a_counter_and_a_string_edited_by_three_apps_at_once_add_up() {
 }
 
 #[test]
-fn a_deletion_reaches_everyone_and_so_does_a_restored_document() {
+fn a_deletion_and_a_restored_document_reach_every_app() {
     let place = Place::new();
     let (mut one, mut two) = (place.device("one"), place.device("two"));
     let id = one.insert(task("short-lived"));

@@ -1,4 +1,4 @@
-//! Any message may come twice, any push be retried after a crash: the result is the same.
+//! A message may be received twice, and a push may be retried after a crash: the result is the same.
 
 use crate::apps::{Place, settle, task};
 
@@ -10,7 +10,7 @@ fn a_push_interrupted_at_any_moment_is_in_the_log_once() {
     settle(&place, [&mut one, &mut two]);
     for round in 0..30 {
         one.edit(&id, |task| task.votes += 1);
-        // The connection goes a different number of frames after the edit each time: before, during and after the push.
+        // The connection ends a different number of frames after the edit each time: before, during and after the push.
         for _ in 0..round % 7 {
             one.update();
         }

@@ -1,4 +1,4 @@
-//! Reads and writes pass the backend's authorization.
+//! Every read and write is checked by the backend's authorization.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use bevy_convex_replicate::{
 
 use crate::apps::{Device, Place, TOKEN, task, until};
 
-/// Gives the token that is set, and notes whether it was asked to refresh it.
+/// Returns the token that is set, and records whether it was asked to refresh it.
 #[derive(Clone, Default)]
 struct Tokens(Arc<Mutex<(String, Vec<bool>)>>);
 
@@ -34,7 +34,7 @@ fn told(device: &Device) -> usize {
 }
 
 #[test]
-fn a_token_that_expires_in_mid_session_is_refreshed_and_a_refusal_keeps_the_edits() {
+fn a_token_that_expires_during_a_session_is_refreshed_and_a_refusal_keeps_the_edits() {
     let folder = tempfile::tempdir().unwrap();
     let config = BackendConfig::new().data(folder.path().join("backend")).token("monday");
     let backend = Backend::start(config).unwrap();
@@ -45,22 +45,22 @@ fn a_token_that_expires_in_mid_session_is_refreshed_and_a_refusal_keeps_the_edit
         plugin.auth(move |refresh| std::future::ready(Ok(Some(given.give(refresh)))))
     });
     let first = device.insert(task("on monday"));
-    until("it is in", [&mut device], |[device]| device.is_quiet());
+    until("it is connected", [&mut device], |[device]| device.is_quiet());
     assert_eq!(tokens.asked().first(), Some(&false));
 
-    // The callback has the new one when it is asked: nobody notices anything.
+    // The callback has the new token when it is asked, so the app is not interrupted.
     tokens.set("tuesday");
     let asked = tokens.asked().len();
     backend.replace_token("tuesday").unwrap();
     until("a token is asked for", [&mut device], |_| tokens.asked().len() > asked);
     let second = device.insert(task("on tuesday"));
-    until("it goes on", [&mut device], |[device]| device.is_quiet() && backend.rows("tasks").len() == 2);
+    until("it is connected again", [&mut device], |[device]| device.is_quiet() && backend.rows("tasks").len() == 2);
     assert!(tokens.asked()[asked], "it is asked to refresh the one that was refused");
 
-    // The callback has the old one only: that is told, and edits wait.
+    // The callback has only the old token: the refusal is reported, and edits wait.
     let before = told(&device);
     backend.replace_token("wednesday").unwrap();
-    until("the refusal is told", [&mut device], |[device]| told(device) > before);
+    until("the refusal is reported", [&mut device], |[device]| told(device) > before);
     device.edit(&first, |task| task.text.push_str(", edited"));
     let third = device.insert(task("on wednesday"));
     until("they are saved", [&mut device], |[device]| device.status().is_saved() && device.status().unsent == 2);
@@ -75,14 +75,14 @@ fn a_token_that_expires_in_mid_session_is_refreshed_and_a_refusal_keeps_the_edit
 }
 
 #[test]
-fn a_wrong_token_gets_nothing_and_the_right_one_everything() {
+fn a_wrong_token_receives_nothing_and_the_right_token_everything() {
     let place = Place::guarded();
     let url = place.url();
     let mut right = Device::with(place.store("right"), Some(&url), |plugin| plugin.token(TOKEN));
     let mut wrong = Device::with(place.store("wrong"), Some(&url), |plugin| plugin.token("simsalabim"));
     let secret = right.insert(task("secret"));
     let unwanted = wrong.insert(task("unwanted"));
-    until("one is in, the other is told", [&mut right, &mut wrong], |[right, wrong]| {
+    until("one is connected and the refusal of the other is reported", [&mut right, &mut wrong], |[right, wrong]| {
         let told = wrong.seen().failures.iter().any(|failure| failure.kind == FailureKind::Unauthenticated);
         right.is_quiet() && told
     });

@@ -1,4 +1,4 @@
-//! An edit that reached the store survives the end of the process, and reaches every replica.
+//! An edit that reached the store survives the end of the process and reaches every replica.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,11 +7,11 @@ use std::{
 
 use crate::apps::{Device, Place, settle, task, until};
 
-/// Set in the process that is killed: the store to write to.
+/// Set in the process that is killed: the store that it writes to.
 const VICTIM: &str = "REPLICATE_TEST_VICTIM_STORE";
 
 #[test]
-fn a_client_offline_for_a_thousand_edits_joins() {
+fn a_client_that_made_a_thousand_edits_offline_sends_all_of_them() {
     let place = Place::new();
     let mut one = place.device("one");
     let id = one.insert(task(""));
@@ -30,7 +30,7 @@ fn a_client_offline_for_a_thousand_edits_joins() {
 }
 
 #[test]
-fn what_was_reported_as_saved_survives_a_kill() {
+fn edits_reported_as_saved_survive_a_kill() {
     let place = Place::new();
     let store = place.store("victim");
     let mut saved = 0;
@@ -42,7 +42,8 @@ fn what_was_reported_as_saved_survives_a_kill() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It prints how many tasks it has made, edited and saved. After a few, it is killed in whatever it is doing.
+        // The process prints how many tasks it has made, edited and saved. After a few, it is killed at an arbitrary
+        // point.
         let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         let reports = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("saved ")?.parse::<usize>().ok());
         for count in reports {
@@ -62,7 +63,7 @@ fn what_was_reported_as_saved_survives_a_kill() {
     }
 }
 
-/// Not a test of its own: the process that [`what_was_reported_as_saved_survives_a_kill`] kills.
+/// Not a test itself: the process that [`edits_reported_as_saved_survive_a_kill`] kills.
 #[test]
 fn victim() {
     let Some(store) = std::env::var_os(VICTIM) else { return };
@@ -73,18 +74,19 @@ fn victim() {
         device.update();
         device.edit(&id, |task| task.votes += 1);
         until("it is saved", [&mut device], |[device]| device.status().is_saved());
-        // Edits, not tasks: an earlier victim may have been killed between making a task and editing it.
+        // Edits are counted, not tasks, because an earlier process may have been killed between making a task and
+        // editing it.
         let edits: i64 = device.tasks().values().map(|task| task.votes.0).sum();
         println!("saved {edits}");
     }
 }
 
-/// With backends that keep what they have when they stop.
+/// With backends that keep their data when they stop.
 mod durable {
     use super::*;
 
     #[test]
-    fn a_backend_that_is_put_back_to_a_backup_is_offered_what_it_lacks() {
+    fn a_backend_restored_from_a_backup_is_offered_the_changes_that_it_lacks() {
         let mut place = Place::durable();
         let mut one = place.device("one");
         let before = one.insert(task("before the backup"));
@@ -97,7 +99,7 @@ mod durable {
         one.update();
         place.put_back_backend();
         assert_eq!(place.table().len(), 1, "the backup has the first alone");
-        // The log goes on past all that the first device knows of it.
+        // The new log grows past the position that the first device knows.
         let mut two = place.device("two");
         for number in 0..20 {
             two.insert(task(&format!("of the other {number}")));
@@ -108,7 +110,7 @@ mod durable {
         assert_eq!(tasks.len(), 22);
         assert_eq!(tasks[&after].text, "after it");
         assert_eq!(tasks[&before].votes.0, 1);
-        // It is done once: the next start is that of the same log.
+        // The device offers everything only once: after the next start it finds the same log.
         let changes = place.changes();
         place.stop_backend();
         place.start_backend();
@@ -117,7 +119,7 @@ mod durable {
     }
 
     #[test]
-    fn the_backend_may_stop_in_the_middle() {
+    fn no_edit_is_lost_when_the_backend_stops_during_edits() {
         let mut place = Place::durable();
         let (mut one, mut two) = (place.device("one"), place.device("two"));
         let id = one.insert(task(""));

@@ -1,5 +1,5 @@
-//! The promises, kept by whole apps: real Bevy apps with real stores against a real backend over real sockets: the embedded one, or the
-//! functions for Convex (see [`host`]). A file per promise.
+//! The promises, checked with complete apps: real Bevy apps with real stores, and a real backend over real sockets. The
+//! backend is the embedded one or the functions for Convex (see [`host`]). There is one file for each promise.
 
 mod apps;
 mod converges;

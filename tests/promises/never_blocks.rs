@@ -1,4 +1,4 @@
-//! No disk, network or CRDT work on the main thread; applying stays within its budget.
+//! The main thread does no disk, network or CRDT work, and applying changes stays within its budget.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn many_documents_arrive_over_several_frames() {
         one.insert(task(&format!("task {number}")));
     }
     settle(&place, [&mut one]);
-    // A budget that no batch fits in: each frame applies the least it may.
+    // No batch fits into this budget, so each frame applies the minimum.
     let budget = Duration::ZERO;
     let mut two = Device::with(place.store("two"), Some(&place.url()), |plugin| plugin.apply_budget(budget));
     let mut frames_with_news = 0;
@@ -28,13 +28,13 @@ fn many_documents_arrive_over_several_frames() {
 }
 
 #[test]
-fn a_deployment_that_cannot_be_reached_holds_nothing_up() {
+fn an_unreachable_deployment_does_not_delay_local_work() {
     let mut place = Place::new();
     place.stop_backend();
     let mut one = place.device("one");
     let id = one.insert(task("instant"));
     assert!(one.tasks().contains_key(&id));
-    until("it is saved, and the reason is told", [&mut one], |[one]| {
+    until("it is saved, and the reason is reported", [&mut one], |[one]| {
         one.status().is_saved() && one.status().reason().is_some()
     });
 }

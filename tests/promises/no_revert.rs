@@ -1,4 +1,4 @@
-//! Concurrent edits to different fields both survive, also when both land within one frame.
+//! Concurrent edits of different fields both survive, even if both occur within one frame.
 
 use crate::apps::{Place, settle, task};
 
@@ -18,13 +18,13 @@ fn two_apps_edit_different_fields_within_the_same_frame() {
 }
 
 #[test]
-fn an_edit_on_what_is_about_to_be_replaced_survives() {
+fn an_edit_of_a_value_that_a_newer_version_is_about_to_replace_survives() {
     let place = Place::new();
     let (mut one, mut two) = (place.device("one"), place.device("two"));
     let id = one.insert(task("start"));
     settle(&place, [&mut one, &mut two]);
     for round in 0..50 {
-        // One sends; two edits in whichever frame that arrives.
+        // One app sends; the other makes two edits in the frame in which the change arrives.
         one.edit(&id, |task| task.votes += 1);
         one.update();
         two.edit(&id, |task| task.text = format!("round {round}"));

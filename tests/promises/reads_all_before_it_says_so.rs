@@ -1,4 +1,5 @@
-//! An app is told that the deployment was read, and that it is live, when its world shows all that the deployment had.
+//! An app reports that it has read the deployment, and that it is live, only when its world shows everything that the
+//! deployment had.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bevy_convex_replicate::prelude::*;
 
 use crate::apps::{Device, Place, Task, settle, task, until};
 
-/// How many tasks there were when a condition was true for the first time.
+/// The number of tasks when each condition was first true.
 #[derive(Resource, Default, Debug)]
 struct First {
     read: Option<usize>,
@@ -41,7 +42,7 @@ fn first(device: &Device) -> &First {
 }
 
 #[test]
-fn a_fresh_device_shows_everything_when_it_says_that_it_has_read_the_deployment() {
+fn a_fresh_device_shows_everything_when_it_reports_that_the_deployment_is_read() {
     let place = Place::new();
     let mut owner = place.device("owner");
     let number = place.many(600);
@@ -64,7 +65,7 @@ fn a_fresh_device_shows_everything_when_it_says_that_it_has_read_the_deployment(
 }
 
 #[test]
-fn after_a_time_offline_it_is_read_again_when_it_has_caught_up() {
+fn after_a_time_offline_the_deployment_counts_as_read_once_the_app_has_caught_up() {
     let place = Place::new();
     let (mut one, mut two) = (place.device("one"), place.device("two"));
     one.insert(task("first"));
@@ -86,7 +87,7 @@ fn after_a_time_offline_it_is_read_again_when_it_has_caught_up() {
 }
 
 #[test]
-fn without_a_deployment_the_store_is_all_there_is_to_read() {
+fn without_a_deployment_reading_the_store_is_enough() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite");
     let mut alone = Device::open(store.clone(), None);
@@ -99,7 +100,7 @@ fn without_a_deployment_the_store_is_all_there_is_to_read() {
     assert_eq!(first(&again).read, Some(1));
     assert!(!again.status().is_live());
     drop(again);
-    // A deployment that cannot be reached has something to read, and was not read.
+    // An unreachable deployment has something to read, and it was not read.
     let mut unreachable = Device::open(store, Some("http://127.0.0.1:1"));
     until("it was tried", [&mut unreachable], |[device]| device.seen().ready && device.status().reason().is_some());
     assert!(!unreachable.status().deployment_read);

@@ -1,4 +1,5 @@
-//! The table never holds up the log: what a row cannot hold is left out of it, and everyone has the document.
+//! A table row never stops the log: a value that the row cannot hold is left out of the row, and every app has the
+//! document.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use convex::Value;
 
 use crate::apps::Place;
 
-/// What no row holds whole.
+/// A value that no row can hold completely.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 struct Model {
     title: String,
@@ -66,7 +67,7 @@ fn models(app: &mut App) -> Vec<Model> {
     world.query::<&Model>().iter(world).cloned().collect()
 }
 
-/// Runs the apps until both show this, and what was made is sent.
+/// Runs the apps until both show the task and everything is sent.
 fn both_show(one: &mut App, two: &mut App, expected: &Model) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     loop {
@@ -78,13 +79,13 @@ fn both_show(one: &mut App, two: &mut App, expected: &Model) {
         }
         let failures = [&*one, &*two].map(|app| &app.world().resource::<Failures>().0);
         assert_eq!(failures, [&Vec::<String>::new(), &Vec::new()]);
-        assert!(std::time::Instant::now() < deadline, "in vain: {:?}", expected.title);
+        assert!(std::time::Instant::now() < deadline, "timed out waiting for {:?}", expected.title);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
 #[test]
-fn what_no_row_can_hold_reaches_everyone_and_is_named_in_the_row() {
+fn a_value_that_no_row_can_hold_reaches_every_app_and_is_named_in_the_row() {
     let place = Place::new();
     let (mut one, mut two) = (app(&place, "one"), app(&place, "two"));
     let entity = one.world_mut().spawn((model(), DocumentId::random())).id();
@@ -117,7 +118,7 @@ fn what_no_row_can_hold_reaches_everyone_and_is_named_in_the_row() {
     ];
     assert_eq!(*named, places.map(Value::from));
 
-    // What fits again is there again, whatever the edit sends along.
+    // A value that fits again is in the row again, whatever fields the edit sends.
     expected = Model { title: "fourth".into(), owner: 5, ..Model::default() };
     *one.world_mut().get_mut::<Model>(entity).unwrap() = expected.clone();
     both_show(&mut one, &mut two, &expected);

@@ -1,4 +1,4 @@
-//! The pull cursor is commit order with a tie-break, stored with what it covers.
+//! The pull cursor follows the commit order with a tie-break, and is stored together with the changes that it covers.
 
 use bevy_convex_replicate::limits;
 use convex::Value;
@@ -22,7 +22,7 @@ fn many_documents_of_one_commit_all_arrive_however_often_the_reader_is_interrupt
         if seen == all {
             break;
         }
-        // Ends in the middle of catching up: the checkpoint must not be ahead of what is stored.
+        // The app ends while it is catching up: the checkpoint must not be ahead of the stored changes.
         two = two.restart();
         until("the store is read", [&mut two], |[two]| two.seen().ready);
     }
@@ -46,12 +46,12 @@ fn page(place: &Place, checkpoint: &Value) -> (Vec<i64>, Value) {
 }
 
 #[test]
-fn a_commit_larger_than_a_page_arrives_whole() {
+fn a_commit_larger_than_a_page_arrives_completely() {
     let place = Place::new();
     let mut one = place.device("one");
     until("it is connected", [&mut one], |[one]| one.is_quiet());
     one.go_offline();
-    // In one push, and so in one commit.
+    // In one push, and therefore in one commit.
     let large = limits::PAGE_BYTES / 10;
     for number in 0..14 {
         one.insert(task(&format!("{number:02} {}", "x".repeat(large))));

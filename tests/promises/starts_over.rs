@@ -1,4 +1,5 @@
-//! Who was away for longer than deleted documents are kept starts over: nothing comes back, and no edit is lost without a word.
+//! A client that was away for longer than deleted documents are kept starts over: no deleted document comes back, and
+//! every lost edit is reported.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ mod durable {
     use super::*;
 
     #[test]
-    fn a_client_that_was_away_for_longer_drops_what_was_pruned_and_sends_the_rest() {
+    fn a_client_that_was_away_too_long_drops_pruned_documents_and_sends_the_rest() {
         let mut place = Place::durable();
         let (mut stays, mut away) = (place.device("stays"), place.device("away"));
         let edited = stays.insert(task("edited by one who is away"));
@@ -52,7 +53,7 @@ mod durable {
         }
         assert!(stays.seen().failures.is_empty(), "{:?}", stays.seen().failures);
 
-        // Gone from the store as well: nothing of it is shown or offered again.
+        // The document is gone from the store too: no part of it is shown or offered again.
         let mut away = away.restart();
         assert_eq!(settle(&place, [&mut away]), tasks);
         assert!(away.seen().failures.is_empty(), "{:?}", away.seen().failures);
@@ -60,7 +61,7 @@ mod durable {
     }
 
     #[test]
-    fn restoring_what_was_pruned_is_reported_and_undone() {
+    fn restoring_a_pruned_document_is_reported_and_undone() {
         let mut place = Place::durable();
         let mut device = place.device("one");
         let (id, other) = (device.insert(task("gone")), device.insert(task("other")));

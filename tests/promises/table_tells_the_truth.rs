@@ -1,4 +1,4 @@
-//! After a quiet moment a row equals the merged document, after concurrent pushes too.
+//! When nothing is left to send, a row equals the merged document, also after concurrent pushes.
 
 use crate::apps::{Place, settle, task};
 

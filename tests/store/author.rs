@@ -1,4 +1,4 @@
-//! Makes real changes of real documents, and the writes that store them.
+//! Makes changes of documents and the writes that store them.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use bevy_convex_replicate::{
     store::{ChunkKind, DocumentWrite, RemoteId, Store, StoredChunk, Write},
 };
 
-/// A document and everything that has happened to it.
+/// A document and its whole history.
 pub struct Author {
     pub collection: String,
     pub id: DocumentId,
@@ -24,13 +24,13 @@ impl Author {
         }
     }
 
-    /// Sets a field here.
+    /// Sets a field in this app.
     pub fn edit(&mut self, field: &str, value: i64) -> DocumentWrite {
         let change = set(&mut self.document, field, value);
         self.write(vec![chunk(&change, None, &[field])])
     }
 
-    /// Sets a field elsewhere, at the state that is known here, and has it arrive from a remote.
+    /// Sets a field in another app that has this app's state, and receives the change from a remote.
     pub fn receive(&mut self, remote: RemoteId, field: &str, value: i64) -> DocumentWrite {
         let mut other = self.document.fork().with_actor(ActorId::random());
         let change = set(&mut other, field, value);
@@ -52,7 +52,7 @@ impl Author {
         Write::Sent { remote, collection: self.collection.clone(), id: self.id.clone(), changes }
     }
 
-    /// Asserts that the store has this document as it is here, in its cache and in its changes.
+    /// Asserts that the store has this document in its present state, in its cache and in its changes.
     #[track_caller]
     pub fn assert_stored(&mut self, store: &Store) {
         let stored = store.document(&self.collection, &self.id).unwrap().expect("the document is stored");
@@ -80,7 +80,7 @@ fn chunk(change: &Change, remote: Option<RemoteId>, fields: &[&str]) -> StoredCh
     }
 }
 
-/// A document as its chunks make it, loaded one by one in their order.
+/// The document that the chunks make, loaded one by one in their order.
 pub fn load(store: &Store, collection: &str, id: &DocumentId) -> AutoCommit {
     let mut document = AutoCommit::new();
     for chunk in store.chunks(collection, id).unwrap() {
@@ -97,7 +97,7 @@ pub fn names(ids: &[DocumentId]) -> Vec<&str> {
     ids.iter().map(DocumentId::as_str).collect()
 }
 
-/// A folder that goes away at the end, and a store in it.
+/// A temporary folder with a store in it.
 pub fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);

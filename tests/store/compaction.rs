@@ -6,7 +6,7 @@ use bevy_convex_replicate::{
 
 use crate::author::{Author, commit, hashes, open, store};
 
-/// Edits a document often, half of it elsewhere, and sends it all.
+/// Edits a document many times, half of them in another app, and sends everything.
 fn sent_history(store: &mut Store, author: &mut Author, remote: RemoteId, changes: usize) {
     let mut batch = Vec::new();
     for number in 0..changes {
@@ -36,7 +36,7 @@ fn a_compacted_document_loads_as_before() {
     assert_eq!(store.unsent_count("tasks", Some(remote)).unwrap(), 0);
     assert!(!store.compact("tasks", &a.id, remote).unwrap());
 
-    // More changes come after the snapshot, also in a new run, and are compacted with it.
+    // More changes follow the snapshot, also in a new run, and are compacted with it.
     commit(&mut store, &a.edit("title", -1));
     drop(store);
     let mut store = open(&folder);
@@ -51,7 +51,7 @@ fn a_compacted_document_loads_as_before() {
 }
 
 #[test]
-fn what_is_unsent_is_never_compacted() {
+fn unsent_changes_are_never_compacted() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let other = store.remote("https://b.example", "1").unwrap();
@@ -77,7 +77,7 @@ fn what_is_unsent_is_never_compacted() {
 }
 
 #[test]
-fn what_builds_upon_unsent_changes_waits_for_them() {
+fn changes_that_depend_on_unsent_ones_are_not_compacted_before_them() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -93,7 +93,7 @@ fn what_builds_upon_unsent_changes_waits_for_them() {
 }
 
 #[test]
-fn a_snapshot_is_offered_to_another_remote_as_a_whole() {
+fn a_snapshot_is_offered_to_another_remote_as_one_chunk() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -114,7 +114,7 @@ fn a_snapshot_is_offered_to_another_remote_as_a_whole() {
 }
 
 #[test]
-fn changes_that_a_snapshot_covers_may_come_again() {
+fn changes_that_a_snapshot_covers_may_be_received_again() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -132,7 +132,7 @@ fn changes_that_a_snapshot_covers_may_come_again() {
 }
 
 #[test]
-fn the_same_snapshot_may_be_there_for_another_remote() {
+fn another_remote_may_hold_the_same_snapshot() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let other = store.remote("https://b.example", "1").unwrap();

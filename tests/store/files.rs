@@ -11,7 +11,7 @@ use rusqlite::{Connection, config::DbConfig};
 
 use crate::author::{Author, commit, open};
 
-/// A store with some pages, closed.
+/// A closed store with several pages.
 fn filled() -> (tempfile::TempDir, PathBuf, Vec<Author>) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder);
@@ -22,7 +22,7 @@ fn filled() -> (tempfile::TempDir, PathBuf, Vec<Author>) {
     (folder, path, authors)
 }
 
-/// Opens what must be refused, with an error that names the file, and asserts that it is left as it was.
+/// Opens a file that must be refused, and asserts that the error names the file and that the file is not changed.
 #[track_caller]
 fn refused(path: &Path) -> StoreError {
     let log = PathBuf::from(format!("{}-wal", path.display()));
@@ -41,7 +41,7 @@ fn refused_as_damaged(path: &Path) {
 }
 
 #[test]
-fn the_folder_of_a_store_is_made() {
+fn opening_a_store_makes_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("some/more/store.sqlite3");
     let store = Store::open(&path).unwrap();
@@ -50,7 +50,7 @@ fn the_folder_of_a_store_is_made() {
 }
 
 #[test]
-fn a_name_that_sqlite_would_read_as_an_address_is_a_name() {
+fn a_file_name_that_looks_like_an_sqlite_uri_is_a_file_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file:a?mode=memory%20#ü.sqlite3");
     drop(Store::open(&path).unwrap());
@@ -69,7 +69,7 @@ fn an_empty_file_becomes_a_store() {
 }
 
 #[test]
-fn a_store_that_was_half_made_is_made_again() {
+fn an_incomplete_new_store_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["store.sqlite3.new", "store.sqlite3.new-journal"] {
         fs::write(folder.path().join(name), "half").unwrap();
@@ -79,7 +79,7 @@ fn a_store_that_was_half_made_is_made_again() {
 }
 
 #[test]
-fn what_is_not_a_store_is_refused() {
+fn a_file_that_is_not_a_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite3");
     let noise: Vec<u8> = (0..10_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -108,7 +108,7 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
-fn a_newer_format_that_only_the_log_tells_of_is_refused() {
+fn a_newer_format_recorded_only_in_the_log_is_refused() {
     let (_folder, path, _) = filled();
     let newer = Connection::open(&path).unwrap();
     newer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
@@ -120,7 +120,7 @@ fn a_newer_format_that_only_the_log_tells_of_is_refused() {
 }
 
 #[test]
-fn a_store_of_format_1_goes_on_from_where_it_was_and_an_older_program_refuses_it_from_then_on() {
+fn a_store_of_format_1_is_upgraded_and_an_older_program_then_refuses_it() {
     let (_folder, path, mut authors) = filled();
     let mut store = Store::open(&path).unwrap();
     let remote = store.remote("https://one.example", "epoch").unwrap();
@@ -131,7 +131,7 @@ fn a_store_of_format_1_goes_on_from_where_it_was_and_an_older_program_refuses_it
     older.execute_batch("ALTER TABLE checkpoint DROP COLUMN pruned; PRAGMA user_version = 1").unwrap();
     drop(older);
 
-    // What was heard of pruning was not kept then.
+    // Version 1 did not store information about pruning.
     let expected = Some(far.position.into());
     for _ in 0..2 {
         let mut store = Store::open(&path).unwrap();
@@ -162,7 +162,7 @@ fn a_truncated_store_is_refused() {
 fn a_store_with_a_damaged_page_is_refused() {
     let (_folder, path, mut authors) = filled();
     let whole = fs::read(&path).unwrap();
-    // The first 100 bytes of the file are its header, which says what it is.
+    // The first 100 bytes of the file are its header, which identifies it as a database.
     for start in (0..whole.len()).step_by(4096).map(|start| start.max(100)) {
         let mut damaged = whole.clone();
         damaged[start..start + 200].fill(0xa5);
@@ -193,7 +193,7 @@ fn a_store_without_its_tables_or_with_impossible_rows_is_refused() {
     }
 }
 
-// A flipped bit in the text of the schema made writing fail "in an unexpected way".
+// Before this was checked, a flipped bit in the text of the schema made writing fail "in an unexpected way".
 #[test]
 fn a_schema_that_does_not_fit_together_is_damage() {
     let (_folder, path, mut authors) = filled();
@@ -212,7 +212,7 @@ fn a_schema_that_does_not_fit_together_is_damage() {
 }
 
 #[test]
-fn a_log_without_its_store_is_not_thrown_away() {
+fn a_log_without_its_store_is_not_deleted() {
     let (_folder, path, _) = filled();
     for suffix in ["-wal", "-journal"] {
         let log = PathBuf::from(format!("{}{suffix}", path.display()));
@@ -227,14 +227,14 @@ fn a_log_without_its_store_is_not_thrown_away() {
 }
 
 #[test]
-fn a_folder_is_not_a_store() {
+fn a_folder_is_refused_as_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let error = refused(folder.path());
     assert!(matches!(error, StoreError::IsAFolder { .. }), "{error}");
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn the_error_names_a_folder_that_cannot_be_made() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

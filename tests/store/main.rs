@@ -1,4 +1,4 @@
-//! The store, on real files.
+//! The store on real files.
 
 mod author;
 mod compaction;

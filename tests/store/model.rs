@@ -1,4 +1,4 @@
-//! Any sequence of writes leaves in the store what it leaves in a simple model of it.
+//! After any sequence of writes, the store has the same content as a simple model of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,13 +24,13 @@ enum Step {
         document: usize,
         remote: usize,
     },
-    /// The first so many unsent changes of a document reach a remote.
+    /// A remote receives this many unsent changes of a document.
     Send {
         document: usize,
         remote: usize,
         changes: usize,
     },
-    /// A document write of before comes once more, maybe from a remote.
+    /// An earlier document write is repeated, possibly from a remote.
     Repeat {
         write: usize,
         remote: Option<usize>,
@@ -41,9 +41,9 @@ enum Step {
         position: (i64, u32),
         pruned: Option<i64>,
     },
-    /// The batch so far is committed.
+    /// The batch is committed.
     Commit,
-    /// The batch so far fails.
+    /// The batch fails.
     Fail,
     Compact {
         document: usize,
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A chunk, as far as anyone can tell from outside.
+/// A chunk as the store's interface shows it.
 #[derive(Clone, Debug, PartialEq)]
 struct ModelChunk {
     hash: ChangeHash,
@@ -120,7 +120,7 @@ struct Run {
     store: Option<Store>,
     authors: Vec<Author>,
     remotes: Vec<RemoteId>,
-    /// What is committed, and what will be with the batch.
+    /// The committed state, and the state after the batch.
     committed: Model,
     next: Model,
     batch: Vec<Write>,
@@ -194,7 +194,7 @@ impl Run {
                     return;
                 }
                 let (document, mut write) = self.written[write % self.written.len()].clone();
-                // What a snapshot covers comes from remotes only: here it is known.
+                // Changes that a snapshot covers come only from remotes; here they are known.
                 let known = |hash| self.next.documents[&document].iter().any(|chunk| chunk.hash == hash);
                 if !hashes(&write).into_iter().all(known) {
                     return;
@@ -244,7 +244,7 @@ impl Run {
         let before = self.committed.documents.get(&document).cloned().unwrap_or_default();
         let (held, others): (Vec<_>, Vec<_>) = before.into_iter().partition(|chunk| chunk.holder == Some(remote));
         let done = self.store().compact(&collection, &id, remote).unwrap();
-        // What is held may build upon what is not.
+        // A chunk that the remote holds may depend on one that it does not hold.
         assert!(!done || held.len() > 1);
         assert!(done || held.len() < 2 || !others.is_empty());
         if done {
@@ -310,11 +310,11 @@ impl Run {
 }
 
 proptest! {
-    // Each case is some dozens of synchronised commits.
+    // Each case makes some dozens of synchronised commits.
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_store_does_what_its_model_does(steps in proptest::collection::vec(step(), 1..40)) {
+    fn a_store_behaves_like_its_model(steps in proptest::collection::vec(step(), 1..40)) {
         let mut run = Run::new();
         for step in steps {
             run.carry_out(step);

@@ -12,13 +12,13 @@ use bevy_convex_replicate::store::{Store, StoreError, Write};
 
 use crate::author::{Author, commit, load};
 
-/// Names the store to the process that a test starts: itself, once more.
+/// Names the store to the process that a test starts, which runs the same program.
 const STORE: &str = "REPLICATE_TEST_STORE";
 /// The number of its first write.
 const START: &str = "REPLICATE_TEST_START";
-/// Starts what that process tells.
+/// The prefix of the lines that the process reports.
 const TELLS: &str = "told: ";
-/// Far longer than anything here takes.
+/// Far longer than any step of these tests takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn is_child() -> Option<PathBuf> {
@@ -26,14 +26,14 @@ fn is_child() -> Option<PathBuf> {
 }
 
 fn tell(what: impl std::fmt::Display) {
-    // The pipe takes a line whole.
+    // A pipe takes a line at once.
     let line = format!("\n{TELLS}{what}\n");
     let mut out = std::io::stdout();
     out.write_all(line.as_bytes()).unwrap();
     out.flush().unwrap();
 }
 
-/// A test that runs in another process. Killed when dropped.
+/// A test that runs in another process. The process is killed when this is dropped.
 struct Process {
     child: Child,
     told: Receiver<String>,
@@ -66,10 +66,10 @@ impl Process {
     }
 
     fn next(&self) -> String {
-        self.told.recv_timeout(DEADLINE).expect("the other process tells something")
+        self.told.recv_timeout(DEADLINE).expect("the other process reports a line")
     }
 
-    /// Kills it (on Unix with SIGKILL) and returns what else it told.
+    /// Kills the process (on Unix with SIGKILL) and returns the remaining lines that it reported.
     fn kill(&mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -94,7 +94,7 @@ fn a_store_belongs_to_one_process_until_that_ends() {
     if let Some(path) = is_child() {
         let _store = Store::open(&path).unwrap();
         tell("open");
-        // Ends with the process that started this one at the latest.
+        // Ends at the latest when the process that started it ends.
         let _ = std::io::stdin().read(&mut [0]);
         return;
     }
@@ -113,7 +113,7 @@ fn a_store_belongs_to_one_process_until_that_ends() {
 
     owner.kill();
     let store = Store::open(&path).unwrap();
-    // Now it is this process's, and it says so.
+    // This process now owns the lock, and its errors say so.
     let error = Store::open(&path).map(drop).unwrap_err();
     assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
     drop(store);
@@ -122,7 +122,7 @@ fn a_store_belongs_to_one_process_until_that_ends() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_has_one_lock_whatever_path_leads_to_it() {
+fn a_store_has_one_lock_for_all_paths_that_lead_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite3");
     let _store = Store::open(&path).unwrap();
@@ -135,7 +135,7 @@ fn a_store_has_one_lock_whatever_path_leads_to_it() {
     }
 }
 
-/// The two documents of every batch, of which a reader must find both or none.
+/// The two documents of every batch. A reader must find both or neither.
 const PAIR: [&str; 2] = ["left", "right"];
 
 fn commit_forever(path: &Path, started: i64) {
@@ -154,7 +154,7 @@ fn commit_forever(path: &Path, started: i64) {
 }
 
 #[test]
-fn what_was_committed_outlives_a_killed_process() {
+fn committed_writes_survive_a_killed_process() {
     if let Some(path) = is_child() {
         commit_forever(&path, env::var(START).unwrap().parse().unwrap());
         return;
@@ -163,9 +163,8 @@ fn what_was_committed_outlives_a_killed_process() {
     let path = folder.path().join("store.sqlite3");
     let mut stored = -1_i64;
     for wait_for in [1, 40, 3, 150, 17] {
-        // Each round goes on after what the last one left.
-        let mut writer =
-            Process::start_at("processes::what_was_committed_outlives_a_killed_process", &path, stored + 1);
+        // Each round continues with the state that the last one left.
+        let mut writer = Process::start_at("processes::committed_writes_survive_a_killed_process", &path, stored + 1);
         assert_eq!(writer.next(), "open");
         let mut told: Vec<String> = (0..wait_for).map(|_| writer.next()).collect();
         told.extend(writer.kill());
@@ -180,11 +179,11 @@ fn what_was_committed_outlives_a_killed_process() {
             i64::try_from(chunks.len()).unwrap() - 1
         });
         assert_eq!(numbers[0], numbers[1], "a batch was torn");
-        // One more may have been committed and not told.
+        // One more batch may have been committed but not reported.
         assert!(numbers[0] == last || numbers[0] == last + 1, "told {last}, stored {}", numbers[0]);
         assert_eq!(store.unsent_count("tasks", None).unwrap(), 2);
         stored = numbers[0];
-        // And it goes on as if nothing had happened.
+        // The store can be used as before.
         let mut other = Author::new("notes", "a");
         commit(&mut store, &other.edit("title", stored));
     }

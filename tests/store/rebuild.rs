@@ -1,4 +1,4 @@
-//! A damaged store is set aside, and a new one made of what can be read.
+//! A damaged store is set aside, and a new one is made from the readable data.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn shell(path: &Path, sql: &str) {
     Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }
 
-/// Sets it aside, and asserts that its files are as they were, under other names.
+/// Sets a store aside, and asserts that its files are unchanged under their new names.
 #[track_caller]
 fn set_aside(path: &Path) -> SetAside {
     let before: Vec<_> = ["", "-wal"].iter().map(|part| fs::read(beside(path, part)).ok()).collect();
@@ -35,7 +35,7 @@ fn set_aside(path: &Path) -> SetAside {
     done
 }
 
-/// Authors of documents that a remote has, each with an edit that it does not have.
+/// Authors of documents that a remote has, each with one edit that the remote does not have.
 fn written(store: &mut Store, count: usize) -> Vec<Author> {
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut authors: Vec<Author> = (0..count).map(|n| Author::new("tasks", &format!("{n:03}"))).collect();
@@ -50,7 +50,7 @@ fn written(store: &mut Store, count: usize) -> Vec<Author> {
 }
 
 #[test]
-fn everything_of_a_whole_store_is_in_the_new_one_and_unsent() {
+fn the_new_store_has_everything_of_an_undamaged_one_and_all_of_it_is_unsent() {
     let (folder, mut store) = store();
     let mut authors = written(&mut store, 20);
     let remote = store.last_remote("https://a.example").unwrap().unwrap();
@@ -72,7 +72,7 @@ fn everything_of_a_whole_store_is_in_the_new_one_and_unsent() {
 }
 
 #[test]
-fn a_second_one_gets_the_next_name() {
+fn a_second_damaged_store_gets_the_next_name() {
     let (folder, store) = store();
     drop(store);
     for number in 1..=3 {
@@ -86,7 +86,7 @@ fn a_second_one_gets_the_next_name() {
 fn commits_that_are_only_in_the_log_are_read_too() {
     let (folder, mut store) = store();
     let mut authors = written(&mut store, 5);
-    // As a kill leaves it: the log was not moved into the file.
+    // The state after a kill: the log was not copied into the file.
     let copy = tempfile::tempdir().unwrap();
     for part in ["", "-wal"] {
         fs::copy(beside(&file(&folder), part), beside(&file(&copy), part)).unwrap();
@@ -99,7 +99,7 @@ fn commits_that_are_only_in_the_log_are_read_too() {
 }
 
 #[test]
-fn a_page_that_cannot_be_read_costs_only_what_was_on_it() {
+fn an_unreadable_page_loses_only_the_rows_on_it() {
     let (folder, mut store) = store();
     let mut authors = written(&mut store, 300);
     drop(store);
@@ -107,7 +107,7 @@ fn a_page_that_cannot_be_read_costs_only_what_was_on_it() {
     let whole = fs::read(&path).unwrap();
     let pages = whole.len() / 4096;
     let mut most_lost = 0;
-    // The first page has the schema: without that nothing can be read, see below.
+    // The first page contains the schema, without which nothing can be read; see below.
     for page in 1..pages {
         let mut damaged = whole.clone();
         damaged[page * 4096..(page + 1) * 4096].fill(0xa5);
@@ -121,7 +121,7 @@ fn a_page_that_cannot_be_read_costs_only_what_was_on_it() {
         let store = open(&folder);
         let lost = 600 - done.chunks;
         most_lost = most_lost.max(lost);
-        assert!(lost == 0 || !done.lost.is_empty(), "page {page}: {lost} changes are missing and nobody is told");
+        assert!(lost == 0 || !done.lost.is_empty(), "page {page}: {lost} changes are missing and no loss is reported");
         assert!(done.lost.iter().all(|lost| lost.to_string().contains("store.sqlite3.damaged-1")), "{done}");
         let documents = store.documents("tasks", None, 1_000).unwrap();
         assert!(store.take_damaged().is_empty(), "page {page}");
@@ -131,14 +131,14 @@ fn a_page_that_cannot_be_read_costs_only_what_was_on_it() {
             assert!(stored.heads == heads || done.chunks < 600, "page {page}: {} is another", stored.id);
         }
     }
-    // An inner page of the table of changes, or the root of a small table, holds more than one page.
-    assert!(most_lost > 0, "no page mattered");
+    // An inner page of the table of changes, or the root of a small table, affects more than one page.
+    assert!(most_lost > 0, "no damaged page lost a change");
     fs::write(&path, &whole).unwrap();
     Store::open(&path).unwrap();
 }
 
 #[test]
-fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
+fn changes_that_depend_on_a_lost_one_stay_unsent_until_it_comes_back() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
@@ -152,14 +152,14 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
     commit(&mut store, &more);
     drop(store);
     let path = file(&folder);
-    // Of `a` all that was sent is damaged; of `b` nothing.
+    // Everything of `a` that was sent is damaged; nothing of `b` is.
     shell(&path, "UPDATE chunk SET bytes = zeroblob(length(bytes)) WHERE id = 1");
     let done = set_aside(&path);
     assert_eq!((done.documents, done.chunks, done.lost.len()), (2, 3, 2), "{done}");
     assert!(done.lost[0].to_string().contains("tasks/a"), "{done}");
 
     let mut store = open(&folder);
-    // Nothing of it can be shown, and it is no error: it is on its way.
+    // Nothing of the document can be shown. This is not an error, because the missing change is on its way.
     let documents = store.documents("tasks", None, 10).unwrap();
     assert_eq!(documents.len(), 2);
     assert!(documents[0].heads.is_empty() && !documents[1].heads.is_empty());
@@ -169,7 +169,7 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
     assert_eq!(offered.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     assert!(!offered.complete);
     b.assert_stored(&store);
-    // The deployment sends what was lost.
+    // The deployment sends the lost change.
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut back = a.write(sent.chunks);
     back.chunks[0].remote = Some(remote);
@@ -179,14 +179,15 @@ fn what_needs_a_change_that_is_lost_is_kept_unsent_until_that_comes_back() {
 }
 
 #[test]
-fn a_change_whose_row_names_another_document_stays_where_it_was() {
+fn a_change_whose_row_names_another_document_stays_with_its_document() {
     let (folder, mut store) = store();
     let mut authors = written(&mut store, 4);
     drop(store);
     let path = file(&folder);
     let mut bytes = fs::read(&path).unwrap();
-    // A row of a change begins with its header: its length, then the types of the columns. Here `id` (NULL), `document` (one byte),
-    // `collection` (the constant 1), `hash` (32 bytes). The first value after it is the document's number.
+    // A row of a change begins with its header: the header's length, then the types of the columns. Here these are `id`
+    // (NULL), `document` (one byte), `collection` (the constant 1) and `hash` (32 bytes). The first value after the
+    // header is the document's number.
     let owner = (0..bytes.len() - 100)
         .filter(|at| bytes[at + 1..at + 5] == [0, 1, 9, 76])
         .map(|at| at + usize::from(bytes[at]))
@@ -194,7 +195,7 @@ fn a_change_whose_row_names_another_document_stays_where_it_was() {
         .expect("a change of the second document");
     bytes[owner] ^= 1;
     fs::write(&path, bytes).unwrap();
-    // Two indices know better.
+    // Two indices contradict the row.
     let done = set_aside(&path);
     assert_eq!((done.chunks, done.lost.len()), (8, 0), "{done}");
     let store = open(&folder);
@@ -202,7 +203,7 @@ fn a_change_whose_row_names_another_document_stays_where_it_was() {
 }
 
 #[test]
-fn what_was_interrupted_is_finished_by_the_next() {
+fn an_interrupted_rebuild_is_completed_at_the_next_opening() {
     for (moved, log_moved) in [(false, false), (true, false), (true, true)] {
         let (folder, mut store) = store();
         let mut authors = written(&mut store, 3);
@@ -210,7 +211,7 @@ fn what_was_interrupted_is_finished_by_the_next() {
         let path = file(&folder);
         fs::write(beside(&path, "-wal"), "log").unwrap();
         let old = fs::read(&path).unwrap();
-        // A new one that is whole, as it is before it gets its name.
+        // A complete new store, as it is before it is renamed.
         fs::copy(&path, beside(&path, ".rebuilt")).unwrap();
         if moved {
             fs::write(&path, "damaged").unwrap();
@@ -249,7 +250,7 @@ fn a_store_that_is_in_use_or_newer_is_not_set_aside() {
 }
 
 #[test]
-fn what_is_no_store_any_more_is_kept_and_nothing_is_read() {
+fn a_file_that_is_no_longer_a_store_is_kept_and_not_read() {
     for content in [&b"x"[..], b"SQLite format 3\0", &[0; 8192]] {
         let folder = tempfile::tempdir().unwrap();
         let path = file(&folder);
@@ -266,7 +267,7 @@ fn what_is_no_store_any_more_is_kept_and_nothing_is_read() {
 }
 
 #[test]
-fn an_open_store_can_ask_for_it() {
+fn an_open_store_can_request_its_rebuild() {
     let (folder, store) = store();
     let path = file(&folder);
     assert!(!Store::wants_rebuild(&path));

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::author::{Author, commit, open, store};
 
-/// What a person could do with the sqlite3 shell.
+/// A statement that a person could run in the sqlite3 shell.
 fn shell(folder: &tempfile::TempDir, sql: &str) {
     let path: &Path = folder.path();
     Connection::open(path.join("store.sqlite3")).unwrap().execute_batch(sql).unwrap();
@@ -33,12 +33,12 @@ fn rows(folder: &tempfile::TempDir, id: &DocumentId) -> i64 {
 }
 
 #[test]
-fn a_value_that_does_not_belong_to_the_heads_is_computed_anew() {
+fn a_cached_value_that_does_not_match_its_heads_is_computed_again() {
     for damage in [
         "UPDATE document SET value_heads = NULL",
         "UPDATE document SET value_heads = zeroblob(32), value = 'null'",
         "UPDATE document SET value = '{'",
-        // One letter: it still is a value.
+        // One letter is changed, and the value is still valid JSON.
         "UPDATE document SET value = replace(value, '1', '3')",
         "UPDATE document SET heads = zeroblob(32)",
         "UPDATE document SET value = CAST(x'ff' AS TEXT)",
@@ -53,7 +53,7 @@ fn a_value_that_does_not_belong_to_the_heads_is_computed_anew() {
         drop(store);
         shell(&folder, damage);
         let store = open(&folder);
-        // Whoever reads it first repairs it.
+        // The first reader repairs it.
         let unsent = store.unsent_changes("tasks", &authors[1].id, Some(remote)).unwrap();
         assert_eq!(unsent.heads, authors[1].document.get_heads());
         let documents = store.documents("tasks", None, 10).unwrap();
@@ -68,7 +68,7 @@ fn a_value_that_does_not_belong_to_the_heads_is_computed_anew() {
 }
 
 #[test]
-fn a_document_that_cannot_be_read_keeps_no_other_from_being_read() {
+fn an_unreadable_document_does_not_stop_others_from_being_read() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut authors: Vec<Author> = ["a", "b", "c", "d", "e"].iter().map(|name| Author::new("tasks", name)).collect();
@@ -108,7 +108,7 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_read() {
         let id = authors[name].id.clone();
         let error = store.unsent_changes("tasks", &id, None).unwrap_err();
         assert!(matches!(error, StoreError::DamagedDocument { .. }), "{error}");
-        // What is there is left as it is.
+        // The damaged rows are not changed.
         let before = rows(&folder, &id);
         store.compact("tasks", &id, remote).unwrap_or(false);
         assert_eq!(rows(&folder, &id), before);
@@ -117,7 +117,7 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_read() {
     authors[3].assert_stored(&store);
 }
 
-/// The SQL of `docs/store.md` that has this in it.
+/// The SQL block of `docs/store.md` that contains `part`.
 fn documented(part: &str) -> &'static str {
     include_str!("../../docs/store.md")
         .split("```sql\n")
@@ -128,7 +128,7 @@ fn documented(part: &str) -> &'static str {
 }
 
 #[test]
-fn what_the_documentation_says_about_looking_into_a_store_is_so() {
+fn the_documented_queries_of_a_store_give_what_the_documentation_says() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
@@ -136,15 +136,17 @@ fn what_the_documentation_says_about_looking_into_a_store_is_so() {
     let batch = [Write::Document(a.edit("title", 1)), Write::Document(b.receive(remote, "title", 1)), checkpoint];
     store.commit(&batch).unwrap();
     let shell = Connection::open(folder.path().join("store.sqlite3")).unwrap();
-    let statements: Vec<&str> =
-        documented("What has not been sent").split_inclusive(';').filter(|sql| !sql.trim().is_empty()).collect();
+    let statements: Vec<&str> = documented("Changes that have not been sent")
+        .split_inclusive(';')
+        .filter(|sql| !sql.trim().is_empty())
+        .collect();
     let rows: Vec<usize> =
         statements.iter().map(|sql| shell.prepare(sql).unwrap().query_map([], |_| Ok(())).unwrap().count()).collect();
-    // Two documents, one unsent, one checkpoint, two by their size.
+    // Two documents, one unsent change, one checkpoint, and two documents by size.
     assert_eq!(rows, [2, 1, 1, 2]);
 }
 
-/// What `.dump` and `sed` do when nothing is damaged: rows and tables, nothing else.
+/// Does what `.dump` and `sed` do to an undamaged store: copies its tables and rows and nothing else.
 #[test]
 fn rows_put_into_a_new_file_become_a_store_as_documented() {
     let (folder, mut store) = store();
@@ -172,7 +174,7 @@ fn rows_put_into_a_new_file_become_a_store_as_documented() {
     for table in ["remote", "collection", "document", "chunk", "checkpoint"] {
         new.execute_batch(&format!("INSERT INTO {table} SELECT * FROM old.{table}")).unwrap();
     }
-    // As if the page with them had been damaged.
+    // As if the page that contains these rows were damaged.
     new.execute_batch(
         "PRAGMA foreign_keys = OFF;
          DELETE FROM document WHERE name = 'a';

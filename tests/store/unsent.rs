@@ -12,7 +12,7 @@ fn unsent(store: &Store, remote: Option<RemoteId>) -> Vec<String> {
 }
 
 #[test]
-fn what_nobody_has_is_unsent_until_the_remote_has_all_of_it() {
+fn a_document_is_unsent_until_the_remote_has_all_of_its_changes() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -42,7 +42,7 @@ fn what_nobody_has_is_unsent_until_the_remote_has_all_of_it() {
 }
 
 #[test]
-fn what_came_from_a_remote_is_not_sent_back_to_it() {
+fn changes_from_a_remote_are_not_sent_back_to_it() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -72,7 +72,7 @@ fn switching_to_another_remote_and_back_offers_everything_each_time() {
 
     let two = store.remote("https://a.example", "2").unwrap();
     assert_eq!(unsent(&store, Some(two)), ["a", "b", "c"]);
-    // What another remote once told is known no better than what it held: the fields of b are not.
+    // The fields that another remote reported are not known for the chunks that it sent: those of b are unknown.
     let fields = |name| {
         let document = store.unsent_changes("tasks", &DocumentId::new(name), Some(two)).unwrap();
         document.changes[0].fields.clone()
@@ -88,7 +88,7 @@ fn switching_to_another_remote_and_back_offers_everything_each_time() {
 }
 
 #[test]
-fn before_any_remote_is_known_everything_is_unsent() {
+fn everything_is_unsent_before_any_remote_is_known() {
     let (_folder, mut store) = store();
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
     commit(&mut store, &a.edit("title", 1));
@@ -105,7 +105,7 @@ fn documents_with_the_oldest_unsent_change_come_first() {
     let one = store.remote("https://a.example", "1").unwrap();
     let two = store.remote("https://a.example", "2").unwrap();
     let mut authors: Vec<Author> = ["d", "a", "c", "b", "e"].iter().map(|name| Author::new("tasks", name)).collect();
-    // Holders mixed, and a second change that is younger.
+    // The holders are mixed, and each document has a second, newer change.
     for (index, author) in authors.iter_mut().enumerate() {
         let write = if index % 2 == 0 { author.edit("title", 1) } else { author.receive(one, "title", 1) };
         commit(&mut store, &write);
@@ -116,7 +116,7 @@ fn documents_with_the_oldest_unsent_change_come_first() {
     let all = ["d", "a", "c", "b", "e"];
     assert_eq!(unsent(&store, Some(two)), all);
     assert_eq!(unsent(&store, None), all);
-    // For the first remote the ones it gave count by their second change.
+    // For the first remote, the documents that it sent are ordered by their second change.
     assert_eq!(unsent(&store, Some(one)), ["d", "c", "e", "b", "a"]);
     for limit in 0..=all.len() {
         assert_eq!(names(&store.unsent("tasks", Some(two), limit).unwrap()), all[..limit]);
@@ -127,14 +127,14 @@ fn documents_with_the_oldest_unsent_change_come_first() {
 }
 
 #[test]
-fn a_document_that_is_not_stored_has_nothing_unsent() {
+fn a_document_that_is_not_stored_has_no_unsent_changes() {
     let (_folder, store) = store();
     let document = store.unsent_changes("tasks", &DocumentId::new("a"), None).unwrap();
     assert!(document.changes.is_empty() && document.heads.is_empty());
 }
 
 #[test]
-fn a_log_without_a_name_is_the_one_that_gets_it() {
+fn a_log_without_a_name_is_the_same_log_when_it_gets_one() {
     let (_folder, mut store) = store();
     let nameless = store.remote("https://a.example", "").unwrap();
     let elsewhere = store.remote("https://b.example", "").unwrap();
@@ -143,12 +143,12 @@ fn a_log_without_a_name_is_the_one_that_gets_it() {
     assert_eq!(store.remote("https://a.example", "1").unwrap(), nameless);
     assert!(unsent(&store, Some(nameless)).is_empty());
     assert_eq!(store.remote("https://b.example", "").unwrap(), elsewhere, "another deployment's has none still");
-    // Wiped, and written to again: another log.
+    // The deployment was wiped and written to again, so it has another log.
     let wiped = store.remote("https://a.example", "").unwrap();
     assert_ne!(wiped, nameless);
     assert_eq!(store.remote("https://a.example", "2").unwrap(), wiped);
     assert_eq!(unsent(&store, Some(wiped)), ["a"]);
-    // Restored from a backup: the first again.
+    // The deployment was restored from a backup, so it has the first log again.
     store.remote("https://a.example", "").unwrap();
     assert_eq!(store.remote("https://a.example", "1").unwrap(), nameless);
     assert!(unsent(&store, Some(nameless)).is_empty());

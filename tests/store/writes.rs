@@ -6,12 +6,12 @@ use bevy_convex_replicate::{
 
 use crate::author::{Author, commit, hashes, open, store};
 
-/// A place in a log that was pruned, told of by all of it.
+/// A position in a log that was pruned, for which all pages agree.
 fn at(ts: i64, ordinal: u32) -> Checkpoint {
     Checkpoint { position: Position { ts, ordinal }, pruned: Some(ts / 2) }
 }
 
-/// Everything a store tells of a collection, as text.
+/// Everything that a store returns for a collection, as text.
 fn contents(store: &Store, collection: &str, remotes: &[RemoteId]) -> String {
     let documents = store.documents(collection, None, usize::MAX).unwrap();
     let chunks: Vec<_> = documents.iter().map(|document| store.chunks(collection, &document.id).unwrap()).collect();
@@ -22,7 +22,7 @@ fn contents(store: &Store, collection: &str, remotes: &[RemoteId]) -> String {
 }
 
 #[test]
-fn reopening_resumes_exactly() {
+fn a_reopened_store_has_exactly_the_committed_state() {
     let (folder, mut store) = store();
     let here = store.remote("https://one.example", "epoch").unwrap();
     let there = store.remote("https://two.example", "epoch").unwrap();
@@ -51,7 +51,7 @@ fn reopening_resumes_exactly() {
 }
 
 #[test]
-fn a_remote_is_a_deployment_and_an_epoch_and_the_last_one_asked_for_is_remembered() {
+fn a_remote_is_a_deployment_and_an_epoch_and_the_last_one_used_is_remembered() {
     let (_folder, mut store) = store();
     assert_eq!(store.last_remote("https://a.example").unwrap(), None);
     let first = store.remote("https://a.example", "1").unwrap();
@@ -65,7 +65,7 @@ fn a_remote_is_a_deployment_and_an_epoch_and_the_last_one_asked_for_is_remembere
 }
 
 #[test]
-fn a_batch_committed_twice_is_there_once() {
+fn a_batch_committed_twice_is_stored_once() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -86,7 +86,7 @@ fn a_batch_committed_twice_is_there_once() {
 }
 
 #[test]
-fn an_old_write_that_comes_again_does_not_bring_back_the_old_value() {
+fn a_repeated_old_write_does_not_restore_the_old_value() {
     let (_folder, mut store) = store();
     let mut a = Author::new("tasks", "a");
     let old = a.edit("title", 1);
@@ -97,7 +97,7 @@ fn an_old_write_that_comes_again_does_not_bring_back_the_old_value() {
 }
 
 #[test]
-fn a_chunk_that_is_there_only_learns_who_holds_it() {
+fn writing_a_stored_chunk_again_only_sets_its_holder() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
@@ -113,13 +113,13 @@ fn a_chunk_that_is_there_only_learns_who_holds_it() {
     assert_eq!(chunks[0].remote, Some(remote));
     assert_eq!(chunks[0].bytes, made.chunks[0].bytes);
     assert_eq!(chunks[0].fields, ["title"]);
-    // That nobody is said to hold it takes nothing back.
+    // A write without a holder does not remove a known one.
     commit(&mut store, &made);
     assert_eq!(store.chunks("tasks", &a.id).unwrap()[0].remote, Some(remote));
 }
 
 #[test]
-fn the_same_change_in_two_documents_is_sent_for_one_at_a_time() {
+fn the_same_change_in_two_documents_is_sent_separately_for_each() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let (mut a, b) = (Author::new("tasks", "a"), Author::new("notes", "a"));
@@ -133,22 +133,22 @@ fn the_same_change_in_two_documents_is_sent_for_one_at_a_time() {
 }
 
 #[test]
-fn writes_are_carried_out_in_order() {
+fn writes_are_applied_in_order() {
     let (_folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let mut a = Author::new("tasks", "a");
     let made = a.edit("title", 1);
     let sent = a.sent(remote, hashes(&made));
     let checkpoint = |checkpoint| Write::Checkpoint { remote, collection: "tasks".into(), checkpoint };
-    // Told as sent before it is written: that says nothing of what is written later.
+    // A report of sending before the write has no effect on later writes.
     store.commit(&[sent, Write::Document(made), checkpoint(at(9, 9)), checkpoint(at(2, 0))]).unwrap();
     assert_eq!(store.unsent_count("tasks", Some(remote)).unwrap(), 1);
-    // The last one counts, also if it goes back: a client may have to start over.
+    // The last write counts, even if it goes back, because a client may have to start over.
     assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(at(2, 0)));
 }
 
 #[test]
-fn a_batch_is_written_whole_or_not_at_all() {
+fn a_batch_is_written_completely_or_not_at_all() {
     let (folder, mut store) = store();
     let remote = store.remote("https://a.example", "1").unwrap();
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("new collection", "b"));
@@ -172,7 +172,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
         assert_eq!(contents(&store, "tasks", &[remote]), before);
         assert!(store.documents("new collection", None, 10).unwrap().is_empty());
     }
-    // The store can be used as before, and nothing of it comes up later.
+    // The store can be used as before, and no part of the failed batch appears later.
     drop(store);
     let mut store = open(&folder);
     assert_eq!(contents(&store, "tasks", &[remote]), before);
@@ -182,7 +182,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_document_with_an_impossible_name_is_refused_by_name() {
+fn the_error_for_a_document_with_an_invalid_name_contains_the_name() {
     let (_folder, mut store) = store();
     for name in ["", &"x".repeat(129), &"ü".repeat(65)] {
         let error = store.commit(&[Write::Document(Author::new("tasks", name).edit("title", 1))]).unwrap_err();
@@ -195,7 +195,7 @@ fn a_document_with_an_impossible_name_is_refused_by_name() {
 }
 
 #[test]
-fn documents_come_in_pages_by_name() {
+fn documents_are_read_in_pages_ordered_by_name() {
     let (_folder, mut store) = store();
     let mut names: Vec<String> = (0..25).map(|number| format!("{:02}", number * 7 % 25)).collect();
     names.push("é\0'%".to_owned());
@@ -228,7 +228,7 @@ fn documents_come_in_pages_by_name() {
 }
 
 #[test]
-fn a_forgotten_document_is_gone_and_where_others_have_it_it_is_asked_for_again() {
+fn a_forgotten_document_is_removed_and_pulled_again_from_remotes_that_have_it() {
     let (folder, mut store) = store();
     let here = store.remote("https://one.example", "epoch").unwrap();
     let there = store.remote("https://two.example", "epoch").unwrap();
@@ -264,7 +264,7 @@ fn a_forgotten_document_is_gone_and_where_others_have_it_it_is_asked_for_again()
         assert_eq!(store.checkpoint(there, "tasks").unwrap(), None, "the other may");
         assert_eq!(store.checkpoint(there, "other").unwrap(), Some(far));
         assert!(!store.holds_any(there, "tasks").unwrap());
-        // Again, and of one that never was: nothing happens.
+        // Forgetting it again, or forgetting a document that does not exist, has no effect.
         store.commit(std::slice::from_ref(&forget)).unwrap();
         drop(store);
         store = open(&folder);

@@ -1,4 +1,4 @@
-//! Whole apps without a window: a real worker, a real store, and what they are told.
+//! Complete apps without a window: a real worker, a real store, and the failures that the app received.
 #![allow(dead_code)]
 
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use bevy_convex_replicate::{
     worker::{Failure, FailureKind},
 };
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than any step takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// All that [`SyncFailed`] told.
+/// All failures that [`SyncFailed`] reported.
 #[derive(Resource, Default)]
 struct Failures(Vec<Failure>);
 
-/// An app that `build` adds plugins and collections to.
+/// An app to which `build` adds plugins and collections.
 pub fn app(build: impl FnOnce(&mut App)) -> App {
     let mut app = App::new();
     app.add_plugins(MinimalPlugins).init_resource::<Failures>().add_systems(
@@ -35,7 +35,7 @@ pub fn status(app: &App) -> &SyncStatus {
     app.world().resource::<SyncStatus>()
 }
 
-/// Connected, and nothing is left to save, send or take in.
+/// Whether the app is connected and has nothing to save, send or apply.
 pub fn is_quiet(app: &App) -> bool {
     let status = status(app);
     status.is_live() && status.is_saved() && status.is_sent()
@@ -50,13 +50,13 @@ pub fn failed(app: &App, kind: FailureKind) -> Option<&Failure> {
     failures(app).iter().find(|failure| failure.kind == kind)
 }
 
-/// Runs an app until it was told of such a failure.
+/// Runs an app until it has received a failure of this kind.
 #[track_caller]
 pub fn told(app: &mut App, kind: FailureKind) -> Failure {
     until("a failure", &mut [app], |apps| failed(apps[0], kind).cloned())
 }
 
-/// Runs all apps until something is so.
+/// Runs all apps until `look` returns a value.
 #[track_caller]
 pub fn until<T>(what: &str, apps: &mut [&mut App], mut look: impl FnMut(&mut [&mut App]) -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
@@ -69,13 +69,13 @@ pub fn until<T>(what: &str, apps: &mut [&mut App], mut look: impl FnMut(&mut [&m
         }
         if Instant::now() > deadline {
             let states: Vec<_> = apps.iter().map(|app| (status(app), failures(app))).collect();
-            panic!("in vain: {what}; {states:#?}");
+            panic!("timed out waiting until {what}; {states:#?}");
         }
         std::thread::yield_now();
     }
 }
 
-/// Runs an app until this is true of it.
+/// Runs an app until `condition` is true.
 #[track_caller]
 pub fn until_it(what: &str, app: &mut App, mut condition: impl FnMut(&mut App) -> bool) {
     until(what, &mut [app], |apps| condition(apps[0]).then_some(()));

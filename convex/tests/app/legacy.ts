@@ -6,7 +6,7 @@ import {
   insertDocumentHelper,
   pullChangesHelper,
   updateDocumentHelper,
-} from "../../client/index.js";
+} from "../../src/client/index.js";
 import { components } from "./_generated/api.js";
 import { mutation, query } from "./_generated/server.js";
 

@@ -1,5 +1,5 @@
 import { ConvexError } from "convex/values";
-import { defineReplicate } from "../../client/index.js";
+import { defineReplicate } from "../../src/client/index.js";
 import { components } from "./_generated/api.js";
 import type { DataModel } from "./_generated/dataModel.js";
 

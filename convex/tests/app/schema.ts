@@ -1,7 +1,7 @@
 /** Collections with rules of each kind, for the tests. */
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
-import { replicatedTable } from "../../client/index.js";
+import { replicatedTable } from "../../src/client/index.js";
 
 const open = () => defineTable(v.any()).index("by_user_id", ["id"]).index("by_timestamp", ["timestamp"]);
 

@@ -1,7 +1,7 @@
 /** Patterns of conformance cases. */
 import * as Automerge from "@automerge/automerge";
 import { convexToJson, type JSONValue } from "convex/values";
-import { materialize } from "../../component/materialize";
+import { materialize } from "../../src/component/materialize";
 
 export type Bindings = Map<string, JSONValue>;
 

@@ -16,7 +16,7 @@ import {
   stream,
   use,
 } from "./cases";
-import { CHANGE_BYTES, CHANGE_PARTS } from "../../component/limits";
+import { CHANGE_BYTES, CHANGE_PARTS } from "../../src/component/limits";
 import { base } from "./documents";
 
 const CHUNK = 256 * 1024;

@@ -1,6 +1,6 @@
 //! Which cards of a column are shown, and where.
 //!
-//! What is needed of the cards out of sight is their height, which is laid out once, some each frame, and kept.
+//! Cards out of sight only need a height. It is laid out once, for some cards in each frame, and kept.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,12 +22,12 @@ pub struct ColumnLayout {
     revision: u64,
     pub width: f32,
     pub search: String,
-    /// Those that the search finds.
+    /// The cards that the search finds.
     pub cards: Vec<Arc<CardView>>,
     pub heights: Vec<f32>,
     /// Whether a height is laid out and not estimated.
     exact: Vec<bool>,
-    /// How many are, from the top.
+    /// How many heights from the top are exact.
     exact_until: usize,
     /// Where each card starts; one more for the end.
     pub tops: Vec<f32>,

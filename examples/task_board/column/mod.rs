@@ -137,7 +137,7 @@ pub fn show(ui: &mut Ui, look: &Palette, column: &ColumnView, lane: Rect, desk: 
     desk.layouts.insert(column.id.clone(), layout);
 }
 
-/// How fast to scroll for a pointer at `at`: within 48 points of an end, the nearer the faster.
+/// The speed of scrolling for a pointer at `at`: within 48 points of an end, it rises towards the end.
 pub fn edge_speed(at: f32, low: f32, high: f32) -> f32 {
     const EDGE: f32 = 48.0;
     const FASTEST: f32 = 14.0;

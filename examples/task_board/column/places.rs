@@ -1,4 +1,4 @@
-//! What does not stand where a column's layout has it, while a card is carried or edited.
+//! The cards that are not where the column's layout has them, while a card is carried or edited.
 
 use bevy_egui::egui::Rangef;
 
@@ -9,15 +9,15 @@ use crate::{
     view::ColumnView,
 };
 
-/// Cards higher than this are not looked for above a pointer: one that is has its place a little late.
+/// The search above a pointer ignores cards higher than this: a higher card gets its place a little late.
 const HIGHEST_CARD: f32 = 800.0;
 
-/// What is in the hand has left its place, and gets one where it hovers; what is edited is higher or lower than it was.
+/// A carried card has left its place and gets one where it hovers. An edited card is higher or lower than before.
 #[derive(Clone, Copy, Default)]
 pub struct Places {
     /// The card in the hand, if it is of this column, and its height with the gap below it.
     pub gone: Option<(usize, f32)>,
-    /// Before which of the others a card would land here, and its height.
+    /// The other card before which a card would land here, and its height.
     pub landing: Option<(usize, f32)>,
     /// The card that is edited, and how much higher it is for that.
     pub edited: Option<(usize, f32)>,
@@ -42,7 +42,7 @@ impl Places {
         layout.cards.len() == usize::from(self.gone.is_some()) && self.landing.is_none()
     }
 
-    /// How high all is.
+    /// The height of all cards together.
     pub fn height(&self, layout: &ColumnLayout) -> f32 {
         let edited = self.edited.map_or(0.0, |(_, extra)| extra);
         layout.tops.last().copied().unwrap_or(0.0) - self.gone_height() + self.landing_height() + edited
@@ -65,7 +65,7 @@ impl Places {
         self.edited.is_some_and(|(edited, _)| edited == i)
     }
 
-    /// How far a card makes way for the one in the hand.
+    /// The distance that a card moves for the carried one.
     pub fn shift(&self, i: usize) -> f32 {
         let closes = if self.is_below_gone(i) { self.gone_height() } else { 0.0 };
         let opens = if self.landing.is_some_and(|(index, _)| index <= self.among_others(i)) {
@@ -76,7 +76,7 @@ impl Places {
         opens - closes
     }
 
-    /// How far a card is lower, and how much higher it is, for the one that is edited.
+    /// The distance that a card moves down for the edited one, and its additional height.
     pub fn stretch(&self, i: usize) -> (f32, f32) {
         match self.edited {
             Some((edited, extra)) if edited < i => (extra, 0.0),
@@ -93,7 +93,8 @@ impl Places {
         Some((layout.tops[shown.min(layout.tops.len() - 1)] - closed, height))
     }
 
-    /// Before which of the others a card would land whose middle is at `middle`: in the gap that is nearest to it, were there one between any two.
+    /// Before which of the others a card would land whose middle is at `middle`: in the gap that is nearest to it,
+    /// were there one between any two.
     pub fn nearest_gap(&self, layout: &ColumnLayout, drag: &Drag, middle: f32) -> usize {
         let is_passed = |i: usize| {
             let closed = if self.is_below_gone(i) { self.gone_height() } else { 0.0 };

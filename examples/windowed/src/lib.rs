@@ -1,1 +1,1 @@
-//! Carries the examples that open a window. See `examples/task_board.rs`.
+//! This package contains the examples that open a window. See `examples/task_board.rs`.

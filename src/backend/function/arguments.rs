@@ -11,8 +11,8 @@ use crate::{
         log::{Chunk, PushChanges, PushedDocument},
         validator::Validator,
     },
+    chunk::Part,
     limits::SCOPE_BYTES,
-    replica::Part,
 };
 
 /// Arguments travel as an array of one object.

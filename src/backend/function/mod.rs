@@ -16,7 +16,7 @@ use super::{
     log::{Log, PullDeltas, PushChanges, PutDocument},
     validator::{Validator, array, object, optional, required},
 };
-use crate::replica::Position;
+use crate::record::Position;
 
 /// Why a call has no answer.
 #[derive(Clone, Debug)]

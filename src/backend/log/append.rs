@@ -18,10 +18,10 @@ use super::{
 use crate::{
     DocumentId,
     backend::failure::Failure,
+    chunk::inspect,
     format::NOT_IN_ROW,
-    inspect,
     limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
-    replica::Position,
+    record::Position,
 };
 
 /// A commit in the making.

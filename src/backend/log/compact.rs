@@ -11,9 +11,9 @@ use crate::{
         failure::Failure,
         limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
     },
-    inspect,
+    chunk::inspect,
     limits::{CHANGE_BYTES, ORDINAL_STEP},
-    replica::Position,
+    record::Position,
 };
 
 impl Log {

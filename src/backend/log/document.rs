@@ -9,7 +9,7 @@ use automerge::{ActorId, Change, ChangeHash};
 use convex::Value;
 
 use super::record::{Covered, DocumentRecord};
-use crate::{DocumentId, backend::failure::Failure, replica::Position};
+use crate::{DocumentId, backend::failure::Failure, record::Position};
 
 /// A document: which changes it has, where their bytes are in the log, and its row.
 #[derive(Clone, Debug)]

@@ -15,10 +15,9 @@ use crate::{
         failure::Failure,
         limits::{MERGED_BYTES, MERGED_DOCUMENTS},
     },
+    chunk::{inspect::guarded, sound},
     format,
-    inspect::guarded,
     limits::{DOCUMENT_BYTES, ROW_NESTING},
-    replica::sound,
 };
 
 /// Documents that were merged lately. Each is exactly what the log has of it, or is not here.

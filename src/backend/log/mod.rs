@@ -48,10 +48,7 @@ use std::{
 use convex::Value;
 
 use self::{document::Document, merge::Merged, prune::Pruned};
-use crate::{
-    DocumentId,
-    replica::{Part, Position},
-};
+use crate::{DocumentId, chunk::Part, record::Position};
 
 pub(super) use self::{
     original::{DocumentPage, PutDocument, StreamState},

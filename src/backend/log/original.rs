@@ -13,7 +13,7 @@ use super::{
 use crate::{
     DocumentId,
     backend::failure::Failure,
-    inspect,
+    chunk::inspect,
     limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
 };
 

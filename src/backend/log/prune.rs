@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Collection, Log, Record};
-use crate::{DocumentId, backend::failure::Failure, replica::Position};
+use crate::{DocumentId, backend::failure::Failure, record::Position};
 
 /// What a collection remembers of the documents that it has forgotten.
 #[derive(Default)]

@@ -6,8 +6,9 @@ use super::{Log, LogRow};
 use crate::{
     DocumentId,
     backend::failure::Failure,
+    chunk::Part,
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
-    replica::{Part, Position},
+    record::Position,
 };
 
 /// The arguments of `pullDeltas`.

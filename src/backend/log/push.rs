@@ -11,8 +11,8 @@ use super::{
 use crate::{
     DocumentId,
     backend::failure::Failure,
+    chunk::Part,
     limits::{DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
-    replica::Part,
 };
 
 /// The arguments of `pushChanges`.

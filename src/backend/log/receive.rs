@@ -8,8 +8,8 @@ use super::{Log, Record, Waiting, append::Commit, push::Chunk};
 use crate::{
     DocumentId,
     backend::{failure::Failure, limits::WAITING_BYTES},
+    chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES},
-    replica::Part,
 };
 
 /// A chunk's bytes as log rows: one, or its parts.

@@ -9,8 +9,8 @@ use super::document::covered;
 use crate::{
     DocumentId,
     backend::failure::Failure,
-    inspect::guarded,
-    replica::{Part, Position},
+    chunk::{Part, inspect::guarded},
+    record::Position,
 };
 
 /// One thing to persist. The records of one mutation belong into one transaction, in order.

@@ -7,7 +7,7 @@ use super::{
     compact::rows_worth_compacting,
     document::{Document, Snapshot, covered},
 };
-use crate::{DocumentId, inspect};
+use crate::{DocumentId, chunk::inspect};
 
 /// What does not fit together in what was read.
 #[derive(Debug, thiserror::Error)]

@@ -10,13 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, config::DbConfig};
+use rusqlite::{Connection, config::DbConfig};
 
 use self::schema::FORMAT;
 use super::{
     error::BackendError,
     log::{Damage, Log, Record},
 };
+use crate::sqlite;
 
 const FILE: &str = "log.sqlite";
 const LOCK: &str = "lock";
@@ -41,8 +42,7 @@ impl Store {
 
     /// Makes records durable, all or none.
     pub fn write(&mut self, records: &[Record]) -> rusqlite::Result<()> {
-        #[cfg(feature = "simulation")]
-        crate::simulation::disk_takes_a_write()?;
+        sqlite::disk_takes_a_write()?;
         let transaction = self.connection.transaction()?;
         for record in records {
             row::write(&transaction, record)?;
@@ -59,7 +59,7 @@ impl Store {
 
     /// Gives back the space that compaction has freed, if that is half of the file.
     pub fn reclaim(&self) -> rusqlite::Result<bool> {
-        crate::store::reclaim(&self.connection)
+        sqlite::reclaim(&self.connection)
     }
 
     /// Gives the log another name, durably.
@@ -105,9 +105,7 @@ impl Problem {
             Self::Damaged(problem) => BackendError::Damaged { path, problem },
             Self::Newer(found) => BackendError::Newer { path, found, known: FORMAT },
             Self::Sqlite(source) => match source.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
-                    BackendError::Damaged { path, problem: source.to_string() }
-                }
+                Some(code) if sqlite::is_damage(code) => BackendError::Damaged { path, problem: source.to_string() },
                 // A column does not hold what the schema says, or the schema is not ours.
                 None if !matches!(source, rusqlite::Error::InvalidPath(_)) => {
                     BackendError::Damaged { path, problem: source.to_string() }
@@ -144,7 +142,7 @@ fn lock(directory: &Path) -> Result<File, BackendError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::is_durable;
+    use crate::sqlite::is_durable;
 
     #[test]
     fn a_commit_returns_when_it_is_on_the_disk() {

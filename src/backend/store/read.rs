@@ -10,7 +10,8 @@ use super::{Problem, row::is_as_written};
 use crate::{
     DocumentId,
     backend::log::{Covered, DocumentRecord, Log, Record, Restore, Row},
-    replica::{Part, Position},
+    chunk::Part,
+    record::Position,
 };
 
 pub(super) fn log(connection: &Connection) -> Result<Log, Problem> {

@@ -1,14 +1,14 @@
 //! The tables of the file, and how an older file gets them.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, config::DbConfig};
 
 use super::{Problem, read, row};
+use crate::sqlite;
 
 /// Marks the file as this program's: `bcrb`.
 const APPLICATION: i64 = 0x6263_7262;
@@ -57,9 +57,8 @@ CREATE TABLE document (
 
 /// Opens the file, which is made if need be. `epoch` names a log that is new.
 pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
-    if length(path) == 0 && ["-wal", "-journal"].iter().any(|part| length(&beside(path, part)) > 0) {
-        // SQLite would make a new file, and delete the journal.
-        return Err(Problem::Damaged("the file is missing or empty while its journal is there".into()));
+    if sqlite::has_orphaned_journal(path) {
+        return Err(Problem::Damaged(sqlite::NO_FILE.into()));
     }
     let mut connection = Connection::open(path)?;
     // Until all of it was read, closing must not move its journal into it.
@@ -75,13 +74,12 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         if format > FORMAT {
             return Err(Problem::Newer(format));
         }
-        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if check != "ok" {
-            return Err(Problem::Damaged(check));
+        if let Some(problem) = sqlite::quick_check(&connection)? {
+            return Err(Problem::Damaged(problem));
         }
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    crate::store::sync_commits(&connection)?;
+    sqlite::sync_commits(&connection)?;
     if is_new {
         make(&mut connection, epoch)?;
     } else {
@@ -137,15 +135,4 @@ fn to_format_2(connection: &mut Connection) -> Result<(), Problem> {
     transaction.execute_batch("DROP TABLE part_1")?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(transaction.commit()?)
-}
-
-/// 0 if there is no such file.
-fn length(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -1,31 +1,32 @@
-//! Which containers an edit adds to that the document does not have.
+//! Finds the containers that an edit adds to and that the document does not have.
 
 use std::collections::{BTreeMap, HashSet};
 
 use automerge::{AutoCommit, ObjId, ObjType, ReadDoc};
 
-use super::kind::{Kind, adds, emptied};
+use super::kind::{Kind, emptied, merges};
 use crate::{
     format::{ItemKey, Merge, RESERVED, Value, edit::Options, list::Plan, read, register::is_register},
     limits::NESTING,
 };
 
-/// A container that an edit is about to add to, and that the document does not have.
+/// A container that an edit adds to and that the document does not have.
 pub(super) struct Missing {
-    /// The root field.
+    /// The root field that contains the container.
     pub(super) field: String,
     pub(super) object: ObjId,
     pub(super) key: String,
     pub(super) kind: Kind,
-    /// Of a list of fixed length, what is in it when it is made: lists of other forms are other lists.
+    /// For a list of fixed length, its initial content as JSON: lists with different initial content are different
+    /// lists.
     pub(super) form: String,
-    /// What is in the container when it is made: what the app shows there by default.
+    /// The initial content of the container: the default value that the app shows there.
     pub(super) shown: Option<Value>,
-    /// What is there instead, which is nothing or null.
+    /// The null values at the place, which the container replaces. Empty if there is nothing at the place.
     pub(super) held: Vec<ObjId>,
 }
 
-/// Looks for missing containers.
+/// Searches an edit for missing containers.
 pub(super) struct Search<'a> {
     pub(super) document: &'a AutoCommit,
     pub(super) options: &'a Options<'a>,
@@ -48,8 +49,7 @@ impl Search<'_> {
         }
     }
 
-    /// What the document calls a field that the app shows: another version of the app may have made it under another
-    /// name.
+    /// The name of a field in the document. Another version of the app may have written it under an alias.
     fn name<'k>(&self, object: &ObjId, key: &'k str, seen: Option<&BTreeMap<String, Value>>) -> &'k str
     where
         Self: 'k,
@@ -75,7 +75,7 @@ impl Search<'_> {
             _ => {
                 let Some(kind) = Kind::of_shown(seen, value) else { return };
                 if value.merge() == Some(&Merge::Item) && ItemKey::is_random(key) {
-                    // No other app makes an item of this key.
+                    // The key is random, so no other app makes an item with this key.
                     return;
                 }
                 if self.given_up.contains(&(object.to_string(), key.to_owned())) {
@@ -102,9 +102,9 @@ impl Search<'_> {
         }
     }
 
-    /// Looks in a container that is there.
+    /// Searches a container that the document has.
     fn inside(&mut self, id: &ObjId, kind: ObjType, field: &str, seen: Option<&Value>, value: &Value) {
-        if is_register(value, seen, &Err(kind)) || !adds(value) {
+        if is_register(value, seen, &Err(kind)) || !merges(value) {
             return;
         }
         match (kind, value.plain()) {

@@ -1,5 +1,6 @@
 //! The replica driven by hand: the test is the world, the store and the backend.
 
+mod forged;
 mod pruning;
 mod reading;
 mod sending;

@@ -42,7 +42,7 @@ use super::{
 use crate::{
     CollectionIndex,
     limits::or_tiny,
-    replica::{Push, Refusal},
+    record::{Push, Refusal},
 };
 
 /// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.

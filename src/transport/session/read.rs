@@ -8,7 +8,7 @@ use super::{Output, Session, Subscription};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    replica::Refusal,
+    record::Refusal,
     transport::{
         Notice,
         follow::{Follow, OPEN_BYTES, Outcome},

@@ -7,7 +7,7 @@ use automerge::ChangeHash;
 use super::*;
 use crate::{
     DocumentId,
-    replica::{Checkpoint, Position, PushNumber, PushedDocument},
+    record::{Checkpoint, Position, PushNumber, PushedDocument},
 };
 
 const TASKS: CollectionIndex = CollectionIndex(0);

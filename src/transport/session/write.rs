@@ -6,7 +6,7 @@ use convex::FunctionResult;
 
 use super::{Mutation, Output, Session, unknown_collection};
 use crate::{
-    replica::{Push, Refusal},
+    record::{Push, Refusal},
     transport::{
         Notice,
         outgoing::{Heard, Next, Outgoing},

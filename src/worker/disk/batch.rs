@@ -7,8 +7,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{DiskAnswer, failure};
 use crate::{
     DocumentId,
+    record::{DocumentWrite, Write},
     replica::WriteId,
-    store::{DocumentWrite, Store, StoreError, Write},
+    store::{Store, StoreError},
 };
 
 /// What is told to someone whose edit the store has refused for good.

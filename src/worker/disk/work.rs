@@ -13,8 +13,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{DiskAnswer, DiskRequest, batch::Batch, failure};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey, limits,
-    replica::{self, Event, Position, RemoteState, UnsentChange, UnsentDocument},
-    store::{ChunkKind, RemoteId, Store, StoreError},
+    record::{ChunkKind, Position, RemoteId},
+    replica::{self, Event, RemoteState, UnsentChange, UnsentDocument},
+    store::{Store, StoreError},
 };
 
 /// Documents read at once when the world is filled: the first of them are shown while the next are read.

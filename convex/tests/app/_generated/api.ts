@@ -24,5 +24,5 @@ export const api: FilterApi<typeof fullApi, FunctionReference<any, "public">> = 
 export const internal: FilterApi<typeof fullApi, FunctionReference<any, "internal">> = anyApi as any;
 
 export const components = componentsGeneric() as unknown as {
-  replicate: import("../../../component/_generated/component.js").ComponentApi<"replicate">;
+  replicate: import("../../../src/component/_generated/component.js").ComponentApi<"replicate">;
 };

@@ -1,10 +1,12 @@
-//! Whether a screenshot shows something: `check-picture FILE`. Exits with 1, after saying why, if it does not.
+//! Checks that a screenshot is not blank: `check-picture FILE`. If it is, the program prints the reason and exits
+//! with 1.
 
 use std::{collections::HashMap, process::ExitCode};
 
-/// A board has text with smooth edges, so many shades; a blank window has one, an error screen a few.
+/// The least number of colours. A board has text with smooth edges, so it has many shades; a blank window has one,
+/// and an error screen a few.
 const COLOURS: usize = 100;
-/// The background may take most of the picture, but not all of it.
+/// The largest share of the most frequent colour. The background may fill most of the picture, but not all of it.
 const BACKGROUND: f64 = 0.97;
 
 fn main() -> ExitCode {

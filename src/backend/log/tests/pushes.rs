@@ -5,7 +5,7 @@ use crate::limits::DOCUMENT_BYTES;
 
 #[test]
 fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
-    use crate::replica::sound::tests::{document_and_edits, forgeries, without_automerge_panics};
+    use crate::chunk::sound::tests::{document_and_edits, forgeries, without_automerge_panics};
     without_automerge_panics();
     let (mut base, edits) = document_and_edits();
     let first = base.get_changes(&[]);

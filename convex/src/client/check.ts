@@ -1,0 +1,94 @@
+/** The check that follows a push: rows say what their merged documents do, and nothing in a log makes no sense. */
+import type { GenericDataModel, GenericMutationCtx } from "convex/server";
+import type { Value } from "convex/values";
+import { LOG_ROWS, MERGE_BYTES } from "../component/limits.js";
+import { rowOf } from "../component/materialize.js";
+import type { Merged, Refusal } from "../component/shapes.js";
+import { readRow, saysTheSame, writeRow } from "./row.js";
+import type { AppTable, Target } from "./append.js";
+
+type Ctx = GenericMutationCtx<GenericDataModel>;
+
+/** What a check found. `later` and `repair` are left to calls of their own: one transaction cannot read it all. */
+export type Checked = { corrected: number; later: string[]; repair: string[] };
+
+/** A document with this many bytes is tried, taken apart, and tried again within one transaction's reads; a larger one in two. */
+const REPAIR_AT_ONCE = MERGE_BYTES / 2;
+
+/** Compares rows with their merged documents, and corrects them. */
+export async function checkRows(ctx: Ctx, target: AppTable, ids: string[]): Promise<Checked> {
+  const { component, collection } = target;
+  const { now, bytes } = await first(ctx, target, ids);
+  const checked: Checked = { corrected: 0, later: ids.filter((id) => !now.includes(id)), repair: [] };
+  const preview = async (some: string[]) => {
+    const documents = some.map((id) => ({ id, changes: [] }));
+    return await ctx.runQuery(component.merge.preview, { collection, documents });
+  };
+  for (let found of await preview(now)) {
+    const { id } = found;
+    if (found.status === "refused" && found.code === "invalidChange") {
+      if (bytes > REPAIR_AT_ONCE) {
+        checked.repair.push(id);
+        continue;
+      }
+      if (await repair(ctx, target, id)) found = (await preview([id]))[0]!;
+    }
+    if (await correct(ctx, target, found)) checked.corrected += 1;
+  }
+  return checked;
+}
+
+/** Takes what makes no sense out of a document's log. Answers whether that changed anything; its row is to be checked then. */
+export async function repair(ctx: Ctx, { component, collection }: Target, id: string): Promise<boolean> {
+  const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
+  if (left === null || left.removed.length === 0) return false;
+  console.error(`${collection}/${id}: taken out of the log: senseless ${left.removed.join(", ")}`);
+  return true;
+}
+
+/** Those that one transaction can load, and their bytes: their logs may have grown since the check was scheduled. */
+async function first(ctx: Ctx, { component, collection }: Target, ids: string[]) {
+  const documents = ids.map((id) => ({ id, changes: [] }));
+  const { results } = await ctx.runQuery(component.log.examine, { collection, documents });
+  const now: string[] = [];
+  let [bytes, rows] = [0, 0];
+  for (const found of results) {
+    const log = found.status === "accepted" ? found : { bytes: 0, rows: 0 };
+    if (now.length > 0 && (bytes + log.bytes > MERGE_BYTES || rows + log.rows > LOG_ROWS)) continue;
+    now.push(found.id);
+    bytes += log.bytes;
+    rows += log.rows;
+  }
+  return { now, bytes };
+}
+
+/** Makes a row say what its merged document does. Answers whether it did not. */
+async function correct(
+  ctx: Ctx,
+  { component, collection, table }: AppTable,
+  found: Merged | Refusal,
+): Promise<boolean> {
+  const { id } = found;
+  const row = await readRow(ctx, table, id);
+  if (found.status === "refused") {
+    // Its row went with it.
+    if (found.code === "pruned") return false;
+    console.error(`${collection}/${id}: the row cannot be checked: ${found.message}`);
+    return false;
+  }
+  if (found.version === 0) {
+    // Nothing that made sense was ever written to it.
+    if (row !== null) await ctx.db.delete(row._id);
+    return false;
+  }
+  const { version, leftOut } = found;
+  const fields = found.fields as Record<string, Value>;
+  const whole = rowOf({ fields, leftOut }, { id, version, timestamp: 0 });
+  const isWhole = row !== null && row.version === version && saysTheSame(row, whole);
+  // The row lacks fields that the schema refuses. Writing the row again shows which.
+  const written = isWhole ? null : await writeRow(ctx, table, row, id, version, { fields, leftOut });
+  const deleted = fields.deleted === true;
+  await ctx.runMutation(component.log.checked, { collection, id, version, deleted });
+  if (row === null || written === null) return !isWhole && row !== written;
+  return row.version !== version || !saysTheSame(row, written);
+}

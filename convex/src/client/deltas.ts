@@ -1,0 +1,99 @@
+/** The functions of clients that push and pull single changes. */
+import { v } from "convex/values";
+import { refuse } from "../component/errors.js";
+import { PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS } from "../component/limits.js";
+import { chunk, type CompactionPolicy, part, position, refusal } from "../component/shapes.js";
+import type { AppTable } from "./append.js";
+import { mutation, query, sibling } from "./builders.js";
+import type { Rules } from "./rules.js";
+import { pushDocuments, type PushedDocument } from "./write.js";
+
+/** `checkAfter` is when `checkRows` compares rows that a push wrote with the merged documents, in milliseconds. */
+export function deltaFunctions(
+  target: AppTable,
+  rules: Rules,
+  { checkAfter, compact }: { checkAfter: number; compact: CompactionPolicy },
+) {
+  const { component, collection } = target;
+
+  const pushChanges = mutation({
+    args: {
+      documents: v.array(
+        v.object({
+          id: v.string(),
+          changes: v.array(chunk),
+          fields: v.optional(v.any()),
+          removed: v.optional(v.array(v.string())),
+        }),
+      ),
+      scope: v.optional(v.string()),
+    },
+    returns: v.object({
+      epoch: v.string(),
+      results: v.array(v.union(v.object({ id: v.string(), status: v.literal("accepted") }), refusal)),
+    }),
+    handler: async (ctx, { documents, scope }) => {
+      checkPush(documents);
+      await rules.checkSignedIn(ctx);
+      const pushed = await pushDocuments(ctx, target, documents, {
+        ...(scope === undefined ? {} : { scope }),
+        mayWrite: (id, home, row) => rules.mayWrite(ctx, "push", id, home, row),
+        compact,
+        checkDue: Date.now() + checkAfter,
+      });
+      if (pushed.unchecked.length > 0) {
+        const check = await sibling(ctx, "checkRows");
+        for (const ids of pushed.unchecked) await ctx.scheduler.runAfter(checkAfter, check, { ids });
+      }
+      return { epoch: pushed.epoch, results: pushed.results };
+    },
+  });
+
+  const pullDeltas = query({
+    args: {
+      checkpoint: position,
+      limit: v.optional(v.number()),
+      scope: v.optional(v.string()),
+      pruned: v.optional(v.int64()),
+    },
+    returns: v.object({
+      deltas: v.array(
+        v.object({
+          id: v.string(),
+          ts: v.int64(),
+          ordinal: v.number(),
+          bytes: v.bytes(),
+          part: v.optional(part),
+        }),
+      ),
+      checkpoint: position,
+      hasMore: v.boolean(),
+      epoch: v.string(),
+      pruned: v.optional(v.int64()),
+    }),
+    handler: async (ctx, args) => {
+      await rules.checkRead(ctx, args.scope);
+      return await ctx.runQuery(component.pages.pullDeltas, { collection, ...args });
+    },
+  });
+
+  return { pushChanges, pullDeltas };
+}
+
+/** A push over a limit fails as a whole: nothing of it could be told apart cheaply. */
+function checkPush(documents: PushedDocument[]): void {
+  const changes = documents.reduce((sum, document) => sum + document.changes.length, 0);
+  const bytes = documents.reduce(
+    (sum, document) => document.changes.reduce((all, { bytes }) => all + bytes.byteLength, sum),
+    0,
+  );
+  const over = (what: string, limit: number) =>
+    refuse({
+      code: "pushTooLarge",
+      message: `A push has at most ${limit} ${what}; send it in several.`,
+      limit,
+    });
+  if (documents.length > PUSH_DOCUMENTS) throw over("documents", PUSH_DOCUMENTS);
+  if (changes > PUSH_CHANGES) throw over("changes", PUSH_CHANGES);
+  if (bytes > PUSH_BYTES) throw over("bytes of chunks", PUSH_BYTES);
+}

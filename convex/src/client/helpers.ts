@@ -1,0 +1,94 @@
+/**
+ * The dual-storage helpers of convex-replicate 0.2, with its call shapes: log and table are written together. New modules
+ * use `defineReplicate`, which exports everything these do and the delta functions beside it.
+ */
+import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
+import type { ComponentApi } from "../component/_generated/component.js";
+import { RETENTION } from "../component/limits.js";
+import { pruneDocuments } from "./prune.js";
+import { ReplicateStorage } from "./storage.js";
+import { deleteDocument, writeDocument } from "./whole.js";
+
+/** The app's `components`. */
+export type Components = { replicate: ComponentApi };
+
+type QueryCtx<DataModel extends GenericDataModel> = Pick<GenericQueryCtx<DataModel>, "runQuery">;
+type MutationCtx<DataModel extends GenericDataModel> = GenericMutationCtx<DataModel>;
+
+/** A document as a client of the original API sends it. Only `id` and `crdtBytes` are believed. */
+export type DocumentArgs = {
+  id: string;
+  crdtBytes: ArrayBuffer;
+  materializedDoc?: unknown;
+  version?: number;
+};
+
+/** Merges a whole document into log and table. */
+export async function insertDocumentHelper<DataModel extends GenericDataModel>(
+  ctx: MutationCtx<DataModel>,
+  components: Components,
+  tableName: string,
+  args: DocumentArgs,
+): Promise<{ success: boolean }> {
+  const target = { component: components.replicate, collection: tableName, table: tableName };
+  await writeDocument(plain(ctx), target, args.id, args.crdtBytes);
+  return { success: true };
+}
+
+/** The same as {@link insertDocumentHelper}: a repeat is a merge. */
+export const updateDocumentHelper = insertDocumentHelper;
+
+/** Marks a document as deleted in log and table. */
+export async function deleteDocumentHelper<DataModel extends GenericDataModel>(
+  ctx: MutationCtx<DataModel>,
+  components: Components,
+  tableName: string,
+  args: { id: string },
+): Promise<{ success: boolean }> {
+  const target = { component: components.replicate, collection: tableName, table: tableName };
+  await deleteDocument(plain(ctx), target, args.id);
+  return { success: true };
+}
+
+/** Whole documents modified at or after the checkpoint, oldest first. */
+export async function pullChangesHelper<DataModel extends GenericDataModel>(
+  ctx: QueryCtx<DataModel>,
+  components: Components,
+  tableName: string,
+  args: { checkpoint: { lastModified: number }; limit?: number },
+) {
+  return await new ReplicateStorage(components.replicate, tableName).pullChanges(
+    ctx,
+    args.checkpoint,
+    args.limit,
+  );
+}
+
+/** When the collection last changed and how many documents it has. */
+export async function changeStreamHelper<DataModel extends GenericDataModel>(
+  ctx: QueryCtx<DataModel>,
+  components: Components,
+  tableName: string,
+) {
+  return await new ReplicateStorage(components.replicate, tableName).changeStream(ctx);
+}
+
+/**
+ * Drops documents that were deleted longer ago than `retention` (milliseconds, 90 days unless given) from log and table, as many as one
+ * transaction can: to be called by a cron, and again while there is more. Answers their ids. The original library never forgets any.
+ */
+export async function pruneHelper<DataModel extends GenericDataModel>(
+  ctx: MutationCtx<DataModel>,
+  components: Components,
+  tableName: string,
+  args: { retention?: number } = {},
+): Promise<{ pruned: string[]; hasMore: boolean }> {
+  const target = { component: components.replicate, collection: tableName, table: tableName };
+  const { pruned, hasMore } = await pruneDocuments(plain(ctx), target, args.retention ?? RETENTION);
+  return { pruned, hasMore };
+}
+
+/** Tables are named at run time here, so the app's data model is of no help. */
+function plain<DataModel extends GenericDataModel>(ctx: MutationCtx<DataModel>) {
+  return ctx as unknown as GenericMutationCtx<GenericDataModel>;
+}

@@ -1,0 +1,222 @@
+/** The row that an app's table holds for a document. */
+import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
+import { type GenericId, getConvexSize, type Value } from "convex/values";
+import type { Target } from "./append.js";
+import { placeName, type Plain, rowOf, withPlaces } from "../component/materialize.js";
+
+/** Any row of any table. */
+export type Row = Record<string, Value> & { _id: GenericId<string>; _creationTime: number };
+
+type Reader = Pick<GenericQueryCtx<GenericDataModel>, "db">;
+type Writer = Pick<GenericMutationCtx<GenericDataModel>, "db">;
+
+const MICROSECONDS = 1_000;
+
+/** The row of a document, or null. */
+export async function readRow(ctx: Reader, table: string, id: string): Promise<Row | null> {
+  const row: unknown = await ctx.db
+    .query(table)
+    .withIndex("by_user_id", (q) => q.eq("id", id))
+    .unique();
+  return row as Row | null;
+}
+
+/** What a rule is shown of a document: its row, or what that would say. */
+export type Shown = Row | Record<string, Value>;
+
+/** The row's fields without what Convex adds. */
+export function ownFields(row: Shown): Record<string, Value> {
+  const { _id, _creationTime, ...fields } = row;
+  return fields;
+}
+
+/**
+ * The row that a document would have if the app's schema took it; null for a document that the log does not know. A rule
+ * is given this row: without one, it would take the document for a new one, which anybody may write.
+ */
+export async function documentAsRow(
+  ctx: Pick<GenericMutationCtx<GenericDataModel>, "runQuery">,
+  { component, collection }: Pick<Target, "component" | "collection">,
+  id: string,
+): Promise<Record<string, Value> | null> {
+  const [found] = await ctx.runQuery(component.merge.preview, {
+    collection,
+    documents: [{ id, changes: [] }],
+  });
+  if (found === undefined || found.status === "refused" || found.version === 0) return null;
+  const plain = { fields: found.fields as Record<string, Value>, leftOut: found.leftOut };
+  return rowOf(plain, { id, version: found.version, timestamp: 0 });
+}
+
+/**
+ * Makes the row say what the document does, as far as the app's schema takes it, and answers the row as it is now.
+ * Where the schema refuses the row without what it refuses, too (what it wants is not in the document), there is none:
+ * null.
+ *
+ * Nothing here refuses a document. A write that the schema refuses fails before anything is written, and can be caught:
+ * Convex validates first (`insert_pending_document` and `replace_inner` in `crates/database/src/transaction.rs` of
+ * get-convex/convex-backend).
+ */
+export async function writeRow(
+  ctx: Writer,
+  table: string,
+  current: Row | null,
+  id: string,
+  version: number,
+  plain: Plain,
+): Promise<Record<string, Value> | null> {
+  const whole = rowOf(plain, { id, version, timestamp: Date.now() * MICROSECONDS });
+  let written = current?._id;
+  let taken: Record<string, Value> | null = null;
+  let reason = "";
+  const write = async (row: Record<string, Value>): Promise<string | null> => {
+    try {
+      if (written === undefined) written = await ctx.db.insert(table, row);
+      else await ctx.db.replace(written, row);
+      taken = row;
+      return null;
+    } catch (error) {
+      const refusal = error instanceof Error ? error.message : String(error);
+      reason ||= refusal;
+      return refusal;
+    }
+  };
+  if ((await write(whole)) === null) return whole;
+  const lacking = await writeWhatFits(write, whole, attemptsFor(current));
+  if (lacking === null) {
+    if (written !== undefined) await ctx.db.delete(written);
+    console.error(
+      `${table}/${id}: no row, since the schema takes none without what the document lacks: ${reason}`,
+    );
+  } else if (lacking.length > 0) {
+    console.warn(
+      `${table}/${id}: the schema does not take ${lacking.join(", ")}, which the row lacks: ${reason}`,
+    );
+  }
+  return taken;
+}
+
+/** Columns that are no field of the document. */
+const COLUMNS = new Set(["id", "version", "timestamp", "deleted", "notInRow"]);
+
+/** How often a row is tried that the schema refuses. */
+const ATTEMPTS = { least: 6, most: 48 };
+/** What that reads of the row that is there, which each replacement reads again: a transaction may read 16 MiB. */
+const ATTEMPTED_BYTES = 256 * 1024;
+
+function attemptsFor(current: Row | null): number {
+  const most = current === null ? ATTEMPTS.most : Math.floor(ATTEMPTED_BYTES / getConvexSize(current));
+  return Math.min(ATTEMPTS.most, Math.max(ATTEMPTS.least, most));
+}
+
+/** Writes a row. Answers null, or why the schema refuses it. */
+type Write = (row: Record<string, Value>) => Promise<string | null>;
+
+/**
+ * Finds fields without which the schema takes a row, and leaves the last row that it took written. Answers their names;
+ * null where it took none. The functions do not know the schema, so rows are tried: a schema says of each field by
+ * itself whether it takes it, unless it is a union.
+ */
+async function writeWhatFits(
+  write: Write,
+  whole: Record<string, Value>,
+  attempts: number,
+): Promise<string[] | null> {
+  const names = Object.keys(whole).filter((name) => !COLUMNS.has(name));
+  const { notInRow = [], ...rest } = whole;
+  // A table made by hand may have no column to say it in.
+  let ways = [true, false];
+  let refusal = "";
+  const without = (kept: ReadonlySet<string>) => names.filter((name) => !kept.has(name));
+  const takes = async (kept: ReadonlySet<string>) => {
+    const entries = Object.entries(rest).filter(([name]) => kept.has(name) || COLUMNS.has(name));
+    const row = Object.fromEntries(entries);
+    const lacking = without(kept).map((name) => placeName([name]));
+    for (const told of ways) {
+      if (attempts-- <= 0) return false;
+      const refused = await write(told ? withPlaces(row, [...(notInRow as string[]), ...lacking]) : row);
+      if (refused === null) {
+        ways = [told];
+        return true;
+      }
+      refusal = refused;
+    }
+    return false;
+  };
+
+  // First `null`, which Rust's `None` is, where the schema has `v.optional`; then what Convex says, until it says
+  // nothing of use.
+  const all = new Set(names);
+  const set = new Set(names.filter((name) => whole[name] !== null));
+  for (const from of set.size < all.size ? [all, set] : [all]) if (await takes(from)) return without(from);
+  for (const enough = attempts / 2; attempts > enough;) {
+    const name = refusedField(refusal);
+    if (name === undefined || !set.delete(name)) break;
+    if (await takes(set)) return without(set);
+  }
+
+  let kept = new Set<string>();
+  if (await takes(kept)) {
+    // Halves, and halves of those that are refused: what is refused is mostly little.
+    const add = async (some: string[]): Promise<void> => {
+      const more = new Set([...kept, ...some]);
+      if (more.size === kept.size) return;
+      if (await takes(more)) kept = more;
+      else if (some.length > 1) {
+        const middle = some.length >> 1;
+        await add(some.slice(0, middle));
+        await add(some.slice(middle));
+      }
+    };
+    await add([...set]);
+    await add(names.filter((name) => !set.has(name)));
+    return without(kept);
+  }
+  // Something is required. One of the others may be what is refused.
+  for (const name of set) {
+    kept = new Set(set);
+    kept.delete(name);
+    if (await takes(kept)) return without(kept);
+  }
+  return null;
+}
+
+/** The root field that a refusal names, if it does: `Path: .title` or, without a path, an extra field. */
+function refusedField(refusal: string): string | undefined {
+  const path = /Path: \.([A-Za-z][A-Za-z0-9_]*)/.exec(refusal);
+  return (path ?? /(?:extra|Unexpected) field `([^`]+)`/.exec(refusal))?.[1];
+}
+
+/** Deletes the rows of documents that the log has dropped. */
+export async function deleteRows(ctx: Writer, table: string, ids: string[]): Promise<void> {
+  for (const id of ids) {
+    const row = await readRow(ctx, table, id);
+    if (row !== null) await ctx.db.delete(row._id);
+  }
+}
+
+/** Whether a row says what the merged document does; when it was written does not count. */
+export function saysTheSame(row: Row, merged: Record<string, Value>): boolean {
+  const shown = comparable(ownFields(row));
+  const wanted = comparable(merged);
+  return JSON.stringify(shown) === JSON.stringify(wanted);
+}
+
+function comparable(fields: Record<string, Value>): unknown {
+  const { id: _id, version: _version, timestamp: _timestamp, deleted, ...rest } = fields;
+  return sorted(deleted === true ? { ...rest, deleted } : rest);
+}
+
+/** A value in which equal things are written equally. */
+function sorted(value: Value): unknown {
+  if (value instanceof ArrayBuffer) return { $bytes: [...new Uint8Array(value)] };
+  if (typeof value === "bigint") return { $integer: value.toString() };
+  if (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))) {
+    return { $float: Object.is(value, -0) ? "-0" : String(value) };
+  }
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return entries.map(([name, field]) => [name, sorted(field as Value)]);
+}

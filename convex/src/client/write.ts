@@ -1,0 +1,297 @@
+/**
+ * Writing log and row of a document together.
+ *
+ * A push asks the log what its changes would do, writes the rows, and then appends: three calls for the whole push, not two
+ * per document, for a call into a component starts a JavaScript context of its own. What could be refused is refused before
+ * the log is touched, and a row refuses nothing: it holds what the app's schema takes.
+ */
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { getConvexSize, type Value } from "convex/values";
+import { isComing } from "../component/due.js";
+import { Refused } from "../component/errors.js";
+import { LOG_ROWS, MERGE_BYTES, PUSH_READ_BYTES, ROW_BYTES } from "../component/limits.js";
+import { isObject, lacksSomething, materialize, notFields, type Plain } from "../component/materialize.js";
+import type {
+  Chunk,
+  CompactionPolicy,
+  DocumentChanges,
+  Examined,
+  Merged,
+  Refusal,
+} from "../component/shapes.js";
+import { append, type Target } from "./append.js";
+import type { MutationCtx } from "./builders.js";
+import { documentAsRow, ownFields, readRow, type Row, type Shown, writeRow } from "./row.js";
+
+/** The changes of one document in a push, and what they do to its row. */
+export type PushedDocument = {
+  id: string;
+  changes: Chunk[];
+  fields?: unknown;
+  removed?: string[];
+};
+
+/** What became of one document of a push. */
+export type PushResult = { id: string; status: "accepted" } | Refusal;
+
+/** Decides about one document; `row` is null where it is new. */
+export type MayWrite = (id: string, scope: string | undefined, row: Shown | null) => Promise<boolean>;
+
+export type Pushed = {
+  epoch: string;
+  results: PushResult[];
+  /** Documents whose rows are the writer's word, or not merged yet: to be checked together by a scheduled function. */
+  unchecked: string[][];
+};
+
+/** What a push is told besides. */
+export type PushOptions = {
+  scope?: string;
+  mayWrite?: MayWrite;
+  compact?: CompactionPolicy;
+  /** When the caller will have those rows checked, in milliseconds since the epoch. Absent: never, so that all are merged at once. */
+  checkDue?: number;
+};
+
+/** Pushes documents, each accepted or refused on its own. */
+export async function pushDocuments(
+  ctx: MutationCtx,
+  target: Target,
+  documents: PushedDocument[],
+  options: PushOptions = {},
+): Promise<Pushed> {
+  const pushed: Pushed = { epoch: "", results: [], unchecked: [] };
+  const reads: Reads = { bytes: 0, merged: { bytes: 0, rows: 0, documents: 0 } };
+  for (const batch of distinct(documents)) await pushBatch(ctx, target, batch, options, pushed, reads);
+  return pushed;
+}
+
+/** Cuts a push where a document comes again, so that it sees what its first entry did. */
+function distinct(documents: PushedDocument[]): PushedDocument[][] {
+  const batches: PushedDocument[][] = [[]];
+  let seen = new Set<string>();
+  for (const entry of documents) {
+    if (seen.has(entry.id)) {
+      batches.push([]);
+      seen = new Set();
+    }
+    seen.add(entry.id);
+    batches.at(-1)!.push(entry);
+  }
+  return batches;
+}
+
+/** A document of a push that the log would take. */
+type Plan = {
+  entry: PushedDocument;
+  /** What the log is told of it from now on. */
+  changes: DocumentChanges;
+  examined: Examined;
+  row: Row | null;
+  way: Way;
+  /** Whether a check of its row is to be scheduled. */
+  unchecked: boolean;
+  /** Whether it is a tombstone afterwards; absent: as before. */
+  deleted?: boolean;
+};
+
+/**
+ * How a row comes to say what the changes do: `none` where nothing enters the log; from the `fields` sent along, which are compared with the
+ * merged document later; from the `merged` document; or `later`, by the check.
+ */
+type Way = "none" | "fields" | "merged" | "later";
+
+/** What a push reads, as far as that is bounded: bytes in all, and of them what is merged. */
+type Reads = { bytes: number; merged: { bytes: number; rows: number; documents: number } };
+
+async function pushBatch(
+  ctx: MutationCtx,
+  target: Target,
+  batch: PushedDocument[],
+  { scope, mayWrite, compact, checkDue }: PushOptions,
+  pushed: Pushed,
+  reads: Reads,
+): Promise<void> {
+  const { component, collection, table } = target;
+  const examined = await ctx.runQuery(component.log.examine, { collection, documents: batch.map(changesOf) });
+  pushed.epoch = examined.epoch;
+
+  const results = new Map<string, PushResult>();
+  const plans: Plan[] = [];
+  // What was put together has been read already, and is read again when its parts are deleted.
+  for (const found of examined.results) reads.bytes += assembledBy(found);
+  for (const [i, entry] of batch.entries()) {
+    const found = examined.results[i]!;
+    const first = pushed.results.length === 0 && i === 0;
+    if (!first && reads.bytes + assembledBy(found) + 2 * ROW_BYTES > PUSH_READ_BYTES) {
+      results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
+      continue;
+    }
+    reads.bytes += assembledBy(found);
+    const row = table === null ? null : await readRow(ctx, table, entry.id);
+    // To replace it is to read it again.
+    if (row !== null) reads.bytes += 2 * getConvexSize(row);
+    const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
+    // One whose row is still to be written counts as new, as it does to the check.
+    const hidden =
+      row === null && found.status === "accepted" && found.bytes > 0 && found.checkDue === undefined;
+    const shown = hidden && table !== null ? await documentAsRow(ctx, target, entry.id) : row;
+    if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, shown))) {
+      results.set(
+        entry.id,
+        new Refused("notAuthorized", "You may not write this document.").toResult(entry.id),
+      );
+    } else if (entry.fields !== undefined && !isObject(entry.fields)) {
+      results.set(entry.id, notFields.toResult(entry.id));
+    } else if (found.status === "refused") {
+      results.set(entry.id, found);
+    } else {
+      const changes = completedBy(entry, found);
+      const checked = table !== null && checkDue !== undefined;
+      const way = wayOf(entry, found, row, checked, reads, first);
+      if (way === null) {
+        results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
+        continue;
+      }
+      const unchecked = (way === "fields" || way === "later") && !isComing(found.checkDue, Date.now());
+      plans.push({ entry, changes, examined: found, row, way, unchecked });
+    }
+  }
+
+  const written = await writeRows(ctx, target, plans, results);
+  const appended = written.filter(
+    ({ entry, examined: { changed } }) => changed || entry.changes.some((chunk) => chunk.part !== undefined),
+  );
+  if (appended.length > 0) {
+    const documents = appended.map(({ changes, unchecked, deleted }) => ({
+      ...changes,
+      deleted,
+      checkDue: unchecked ? checkDue : undefined,
+    }));
+    pushed.epoch = await append(ctx, target, { scope, documents, compact });
+  }
+  pushed.unchecked.push(...checksOf(appended));
+  pushed.results.push(...batch.map(({ id }) => results.get(id) ?? { id, status: "accepted" as const }));
+}
+
+/** Writes the rows of what changes, if there is a table. Answers the plans that hold; the others' refusals are in `results`. */
+async function writeRows(
+  ctx: MutationCtx,
+  { component, collection, table }: Target,
+  plans: Plan[],
+  results: Map<string, PushResult>,
+): Promise<Plan[]> {
+  const slow = plans.filter(({ way }) => way === "merged");
+  const previews =
+    slow.length === 0
+      ? []
+      : await ctx.runQuery(component.merge.preview, {
+          collection,
+          documents: slow.map((plan) => plan.changes),
+        });
+
+  const written: Plan[] = [];
+  for (const plan of plans) {
+    const { entry, examined, row, way } = plan;
+    const preview = way === "merged" ? previews[slow.indexOf(plan)]! : null;
+    if (preview?.status === "refused") {
+      results.set(entry.id, preview);
+      continue;
+    }
+    if (way === "fields" || preview !== null) {
+      const plain = preview === null ? sentFields(entry, row) : plainOf(preview);
+      plan.deleted = plain.fields.deleted === true;
+      if (table !== null) await writeRow(ctx, table, row, entry.id, examined.version, plain);
+    }
+    written.push(plan);
+  }
+  return written;
+}
+
+/** Plans how a row is written; `checked` says whether a check follows. Answers null where the document has to wait for a transaction of its own. */
+function wayOf(
+  entry: PushedDocument,
+  examined: Examined,
+  row: Row | null,
+  checked: boolean,
+  reads: Reads,
+  first: boolean,
+): Way | null {
+  if (!examined.changed) return "none";
+  if (checked && takesFields(entry, examined, row)) return "fields";
+  const { merged } = reads;
+  const bytes = merged.bytes + examined.bytes;
+  const rows = merged.rows + examined.rows;
+  const fits = reads.bytes + examined.bytes <= PUSH_READ_BYTES;
+  const few = merged.documents === 0 || (bytes <= MERGE_BYTES && rows <= LOG_ROWS);
+  if (first || (fits && few)) {
+    reads.bytes += examined.bytes;
+    reads.merged = { bytes, rows, documents: merged.documents + 1 };
+    return "merged";
+  }
+  // The check can repair what makes no sense, but not in a log that is long.
+  return checked && !examined.long ? "later" : null;
+}
+
+function assembledBy(found: Examined | Refusal): number {
+  return found.status === "accepted" ? found.assembled : 0;
+}
+
+/**
+ * The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. What
+ * is left out of a row may fit again with the next change, which only the merged document tells.
+ */
+function takesFields(entry: PushedDocument, examined: Examined, row: Row | null): boolean {
+  const isNew = examined.bytes === 0;
+  const isComplete = row === null ? isNew : !lacksSomething(row);
+  return entry.fields !== undefined && examined.direct && !examined.long && isComplete;
+}
+
+const tooMuchAtOnce = new Refused(
+  "tooLarge",
+  "Too much to read and merge together with the other documents of this push. Send it again by itself.",
+  PUSH_READ_BYTES,
+);
+
+function sentFields(entry: PushedDocument, row: Row | null): Plain {
+  const fields = row === null ? {} : ownFields(row);
+  for (const name of entry.removed ?? []) delete fields[name];
+  return materialize({ ...fields, ...(entry.fields as object) });
+}
+
+function plainOf({ fields, leftOut }: Merged): Plain {
+  return { fields: fields as Record<string, Value>, leftOut };
+}
+
+/** The documents to be checked, in groups that one transaction can load. */
+function checksOf(plans: Plan[]): string[][] {
+  const groups: string[][] = [];
+  let room = 0;
+  for (const { entry, examined, unchecked } of plans) {
+    if (!unchecked) continue;
+    const size = examined.bytes + entry.changes.reduce((sum, chunk) => sum + chunk.bytes.byteLength, 0);
+    if (groups.length === 0 || size > room) {
+      groups.push([]);
+      room = MERGE_BYTES;
+    }
+    groups.at(-1)!.push(entry.id);
+    room -= size;
+  }
+  return groups;
+}
+
+function changesOf({ id, changes }: PushedDocument): DocumentChanges {
+  return { id, changes };
+}
+
+/** The same with the changes that became whole in place of their last parts, and without their others: each would be read again. */
+function completedBy(entry: PushedDocument, { completed }: Examined): DocumentChanges {
+  const whole = new Map(completed.map(({ at, change }) => [at, change]));
+  const hashes = new Set(completed.map(({ change }) => change.hash));
+  const changes = entry.changes.flatMap<DocumentChanges["changes"][number]>((chunk, at) => {
+    const change = whole.get(at);
+    if (change !== undefined) return [change];
+    return chunk.part !== undefined && hashes.has(bytesToHex(new Uint8Array(chunk.part.hash))) ? [] : [chunk];
+  });
+  return { id: entry.id, changes };
+}

@@ -1,0 +1,239 @@
+/** Writing: what enters the log, and in what order. */
+import { v } from "convex/values";
+import { internalMutation, mutation, type MutationCtx, query } from "./_generated/server.js";
+import { ChangedDocuments, PENDING_TS } from "./commit.js";
+import { addToCount, shardOf } from "./counts.js";
+import { readDocument } from "./documents.js";
+import { ensureEpoch, readEpoch, writeEpoch } from "./epoch.js";
+import { Refused } from "./errors.js";
+import { examineDocument } from "./examine.js";
+import type { Incoming, NewChange } from "./incoming.js";
+import { ORDINAL_STEP } from "./limits.js";
+import { cut } from "./parts.js";
+import { scheduleCompaction } from "./schedule.js";
+import {
+  compactionPolicy,
+  documentChanges,
+  type DocumentChanges,
+  examined,
+  type Examined,
+  refusal,
+} from "./shapes.js";
+import { isLong, logOf } from "./size.js";
+import { storeParts } from "./waiting.js";
+
+/** What a push would do, one result per document; nothing is written. */
+export const examine = query({
+  args: { collection: v.string(), documents: v.array(documentChanges) },
+  returns: v.object({ epoch: v.string(), results: v.array(v.union(examined, refusal)) }),
+  handler: async (ctx, { collection, documents }) => {
+    const results = [];
+    const changed = await ChangedDocuments.read(ctx, collection);
+    const assembling = { bytes: 0 };
+    for (const document of documents) {
+      try {
+        const incoming = await examineDocument(ctx, collection, document, assembling);
+        if (incoming.changes.length > 0) changed.add(document.id, logOf(incoming));
+        results.push(verdict(document.id, incoming));
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        results.push(error.toResult(document.id));
+      }
+    }
+    return { epoch: (await readEpoch(ctx)) ?? "", results };
+  },
+});
+
+/**
+ * Appends changes to the log. Everything is checked again, and a document that may not enter fails the whole call: an app
+ * asks `examine` first, within the same transaction.
+ */
+export const append = mutation({
+  args: {
+    collection: v.string(),
+    scope: v.optional(v.string()),
+    documents: v.array(
+      documentChanges.extend({
+        /** Whether the document is a tombstone now; absent: as before. */
+        deleted: v.optional(v.boolean()),
+        /** When a check of its row that the caller schedules is to run, in milliseconds; absent: as before. */
+        checkDue: v.optional(v.number()),
+      }),
+    ),
+    compact: v.optional(compactionPolicy),
+  },
+  returns: v.object({
+    epoch: v.string(),
+    /** Documents whose logs are long: compaction is scheduled, and better done at once where the transaction has room. */
+    long: v.array(v.string()),
+  }),
+  handler: async (ctx, { collection, scope, documents, compact }) => {
+    const epoch = await ensureEpoch(ctx);
+    const created = new Map<number, number>();
+    const long: string[] = [];
+    let ordinal = await nextOrdinal(ctx, collection);
+    const changed = await ChangedDocuments.read(ctx, collection);
+    for (const entry of documents) {
+      const incoming = await examineOrFail(ctx, collection, entry, changed);
+      await storeParts(ctx, collection, entry.id, incoming);
+      if (incoming.changes.length === 0) continue;
+      const home = incoming.document === null ? scope : incoming.document.scope;
+      const { rows, bytes, next } = await storeChanges(
+        ctx,
+        collection,
+        entry.id,
+        home,
+        incoming.changes,
+        ordinal,
+      );
+      ordinal = next;
+      const state = {
+        ts: ctx.db.vars.commitTs,
+        heads: incoming.heads,
+        headOps: incoming.headOps,
+        version: (incoming.document?.version ?? 0) + incoming.changes.length,
+        rows: (incoming.document?.rows ?? 0) + rows,
+        bytes: (incoming.document?.bytes ?? 0) + bytes,
+        operations: logOf(incoming).operations,
+        deleted: entry.deleted ?? incoming.document?.deleted ?? false,
+        checkDue: entry.checkDue ?? incoming.document?.checkDue,
+        compactDue: incoming.document?.compactDue,
+      };
+      if (isLong(state)) long.push(entry.id);
+      state.compactDue = await scheduleCompaction(ctx, { collection, id: entry.id, ...state }, compact);
+      if (incoming.document === null) {
+        await ctx.db.insert("documents", { collection, id: entry.id, scope, pruned: false, ...state });
+        const shard = shardOf(entry.id);
+        created.set(shard, (created.get(shard) ?? 0) + 1);
+      } else {
+        await ctx.db.patch(incoming.document._id, state);
+      }
+    }
+    for (const [shard, count] of created) await addToCount(ctx, collection, shard, count);
+    return { epoch, long };
+  },
+});
+
+/** Notes that a document's row has been compared with the merged document of this version. */
+export const checked = mutation({
+  args: { collection: v.string(), id: v.string(), version: v.number(), deleted: v.boolean() },
+  returns: v.null(),
+  handler: async (ctx, { collection, id, version, deleted }) => {
+    const document = await readDocument(ctx, collection, id);
+    if (document === null || document.pruned || document.version !== version) return null;
+    if (document.checkDue !== undefined || document.deleted !== deleted) {
+      await ctx.db.patch(document._id, { checkDue: undefined, deleted });
+    }
+    return null;
+  },
+});
+
+/** What is known of a document; null where the log does not know it. */
+export const status = query({
+  args: { collection: v.string(), id: v.string() },
+  returns: v.union(
+    v.null(),
+    v.object({
+      scope: v.optional(v.string()),
+      version: v.number(),
+      heads: v.array(v.string()),
+      deleted: v.boolean(),
+      pruned: v.boolean(),
+    }),
+  ),
+  handler: async (ctx, { collection, id }) => {
+    const found = await readDocument(ctx, collection, id);
+    if (found === null) return null;
+    const { scope, version, heads, deleted, pruned } = found;
+    return { scope, version, heads, deleted, pruned };
+  },
+});
+
+/** Gives the log a new id. To be run once after a backup was restored: what it lacks is then offered again by all. */
+export const renewEpoch = mutation({
+  args: {},
+  returns: v.string(),
+  handler: async (ctx) => await writeEpoch(ctx),
+});
+
+/** The same for `npx convex run --component replicate log:restored`. */
+export const restored = internalMutation({
+  args: {},
+  returns: v.string(),
+  handler: async (ctx) => await writeEpoch(ctx),
+});
+
+function verdict(id: string, incoming: Incoming): Examined {
+  return {
+    id,
+    status: "accepted",
+    changed: incoming.changes.length > 0,
+    direct: incoming.direct,
+    version: (incoming.document?.version ?? 0) + incoming.changes.length,
+    bytes: incoming.document?.bytes ?? 0,
+    rows: incoming.document?.rows ?? 0,
+    assembled: incoming.usedBytes,
+    long: logOf(incoming).long,
+    scope: incoming.document?.scope,
+    checkDue: incoming.document?.checkDue,
+    completed: incoming.completed,
+  };
+}
+
+async function examineOrFail(
+  ctx: MutationCtx,
+  collection: string,
+  entry: DocumentChanges,
+  changed: ChangedDocuments,
+): Promise<Incoming> {
+  try {
+    const incoming = await examineDocument(ctx, collection, entry);
+    if (incoming.changes.length > 0) changed.add(entry.id, logOf(incoming));
+    return incoming;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    throw error.toError(entry.id);
+  }
+}
+
+/** The first ordinal that this transaction has not used in the collection: it may append more than once. */
+async function nextOrdinal(ctx: MutationCtx, collection: string): Promise<number> {
+  const last = await ctx.db
+    .query("chunks")
+    .withIndex("by_position", (q) => q.eq("collection", collection).eq("ts", PENDING_TS))
+    .order("desc")
+    .first();
+  return (last === null ? 0 : last.ordinal) + ORDINAL_STEP;
+}
+
+async function storeChanges(
+  ctx: MutationCtx,
+  collection: string,
+  id: string,
+  scope: string | undefined,
+  changes: NewChange[],
+  ordinal: number,
+): Promise<{ rows: number; bytes: number; next: number }> {
+  const ts = ctx.db.vars.commitTs;
+  let next = ordinal;
+  let rows = 0;
+  let bytes = 0;
+  for (const { hash, actor, seq, lastOp, whole, bytes: raw } of changes) {
+    for (const piece of cut(raw)) {
+      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal: next, ...piece });
+      next += ORDINAL_STEP;
+      rows += 1;
+    }
+    await ctx.db.insert("changes", {
+      collection,
+      id,
+      hash,
+      actor,
+      seq,
+      lastOp,
+      ...(whole === undefined ? {} : { whole }),
+    });
+    bytes += raw.length;
+  }
+  return { rows, bytes, next };
+}

@@ -1,0 +1,232 @@
+/** Everything that needs Automerge itself: merged documents as rows, whole documents taken apart, deletes. */
+import { hexToBytes } from "@noble/hashes/utils.js";
+import type { Doc } from "@automerge/automerge/slim";
+import { v } from "convex/values";
+import { query, type QueryCtx } from "./_generated/server.js";
+import { loadAutomerge } from "./automerge.js";
+import { checkChunks, NotAChange } from "./chunk.js";
+import { readDocument } from "./documents.js";
+import { Refused } from "./errors.js";
+import { examineDocument } from "./examine.js";
+import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } from "./limits.js";
+import { cut } from "./parts.js";
+import { materialize } from "./materialize.js";
+import { readBytes } from "./pages.js";
+import { release, savedIfSound } from "./sound.js";
+import { type Chunk, chunk, documentChanges, merged, type Merged, type Refusal, refusal } from "./shapes.js";
+import { logOf, tooManyOperations } from "./size.js";
+
+type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
+type Fields = Record<string, unknown>;
+
+/** The documents as they would be with these changes. Several in one call: loading Automerge costs more than most merges. */
+export const preview = query({
+  args: { collection: v.string(), documents: v.array(documentChanges) },
+  returns: v.array(v.union(merged, refusal)),
+  handler: async (ctx, { collection, documents }) => {
+    const automerge = await loadAutomerge();
+    const results = [];
+    for (const entry of documents) {
+      results.push(
+        await orRefusal(entry.id, async (): Promise<Merged> => {
+          const incoming = await examineDocument(ctx, collection, entry);
+          const { changes, document } = incoming;
+          const plain = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
+            const pushed = apply(
+              automerge,
+              doc,
+              changes.map((change) => change.bytes),
+            );
+            const log = logOf(incoming);
+            checkSound(automerge, pushed, changes.length === 0 ? 0 : log.bytes);
+            const plain = materialize(automerge.toJS(pushed));
+            if (changes.length > 0) checkOperations(log.operations, plain.fields);
+            return plain;
+          });
+          const version = (document?.version ?? 0) + changes.length;
+          return { id: entry.id, status: "merged", ...plain, version };
+        }),
+      );
+    }
+    return results;
+  },
+});
+
+/** Takes a whole document, or any concatenation of chunks, apart into the changes that the log lacks. */
+export const split = query({
+  args: { collection: v.string(), id: v.string(), crdtBytes: v.bytes() },
+  returns: v.union(
+    refusal,
+    v.object({
+      status: v.literal("split"),
+      changes: v.array(chunk),
+      fields: v.any(),
+      leftOut: v.array(v.string()),
+      version: v.number(),
+    }),
+  ),
+  handler: async (ctx, { collection, id, crdtBytes }) => {
+    const automerge = await loadAutomerge();
+    return await orRefusal(id, async () => {
+      const { document } = await examineDocument(ctx, collection, { id, changes: [] });
+      if (crdtBytes.byteLength > CHANGE_BYTES) {
+        throw new Refused(
+          "tooLarge",
+          `A document of ${crdtBytes.byteLength} bytes; at most ${CHANGE_BYTES} in one call.`,
+          CHANGE_BYTES,
+        );
+      }
+      checkWhole(new Uint8Array(crdtBytes));
+      return await withDocument(ctx, automerge, collection, id, (doc) => {
+        const before = automerge.getHeads(doc);
+        const after = apply(automerge, doc, [new Uint8Array(crdtBytes)]);
+        const changes = automerge.getChangesSince(after, before);
+        const added = changes.reduce((sum, change) => sum + change.length, 0);
+        checkSound(automerge, after, added === 0 ? 0 : (document?.bytes ?? 0) + added);
+        if (changes.length > DOCUMENT_CHANGES) {
+          throw new Refused(
+            "tooLarge",
+            `${changes.length} new changes; at most ${DOCUMENT_CHANGES} in one call.`,
+            DOCUMENT_CHANGES,
+          );
+        }
+        const plain = materialize(automerge.toJS(after));
+        if (changes.length > 0) checkOperations(automerge.stats(after).numOps, plain.fields);
+        const version = (document?.version ?? 0) + changes.length;
+        return { status: "split" as const, changes: changes.flatMap(toChunks), ...plain, version };
+      });
+    });
+  },
+});
+
+/** The change that deletes a document, or none where it is deleted already. */
+export const deletion = query({
+  args: { collection: v.string(), id: v.string(), actor: v.string() },
+  returns: v.union(
+    v.null(),
+    refusal,
+    v.object({
+      status: v.literal("split"),
+      changes: v.array(chunk),
+      fields: v.any(),
+      leftOut: v.array(v.string()),
+      version: v.number(),
+    }),
+  ),
+  handler: async (ctx, { collection, id, actor }) => {
+    const document = await readDocument(ctx, collection, id);
+    if (document === null || document.pruned) return null;
+    const automerge = await loadAutomerge();
+    return await orRefusal(id, async () =>
+      withDocument(ctx, automerge, collection, id, (doc) => {
+        if (doc.deleted === true) {
+          const plain = materialize(automerge.toJS(doc));
+          return { status: "split" as const, changes: [], ...plain, version: document.version };
+        }
+        const mine = automerge.clone(doc, { actor });
+        const after = automerge.change(mine, (draft) => {
+          draft.deleted = true;
+        });
+        const changes = automerge.getChangesSince(after, automerge.getHeads(doc)).flatMap(toChunks);
+        const plain = materialize(automerge.toJS(after));
+        return { status: "split" as const, changes, ...plain, version: document.version + 1 };
+      }),
+    );
+  },
+});
+
+/** Loads what the log has of a document, and lets go of it afterwards: WASM memory is not collected by itself. */
+async function withDocument<T>(
+  ctx: QueryCtx,
+  automerge: Automerge,
+  collection: string,
+  id: string,
+  use: (doc: Doc<Fields>) => T,
+): Promise<T> {
+  const bytes = await readBytes(ctx, collection, id);
+  const doc = open(automerge, id, bytes);
+  try {
+    return use(doc);
+  } finally {
+    release(automerge, doc);
+  }
+}
+
+function open(automerge: Automerge, id: string, bytes: Uint8Array): Doc<Fields> {
+  if (bytes.length === 0) return automerge.init<Fields>();
+  try {
+    return automerge.load<Fields>(bytes);
+  } catch (error) {
+    throw new Refused("invalidChange", `The log of the document ${id} does not open: ${messageOf(error)}.`);
+  }
+}
+
+/** What is cut off or damaged would be left out, without a word, by what adds it to a document. */
+function checkWhole(bytes: Uint8Array): void {
+  try {
+    checkChunks(bytes);
+  } catch (error) {
+    if (!(error instanceof NotAChange)) throw error;
+    throw new Refused("invalidChange", `These bytes are no saved document, nor changes: ${error.message}.`);
+  }
+}
+
+function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Doc<Fields> {
+  let after = doc;
+  for (const piece of pieces) {
+    try {
+      after = automerge.loadIncremental(after, piece);
+    } catch (error) {
+      const message = messageOf(error);
+      const code = message.includes("duplicate seq") ? "reusedSequence" : "invalidChange";
+      throw new Refused(code, `Automerge does not take these bytes: ${message}.`);
+    }
+  }
+  const missing = automerge.getMissingDeps(after, []);
+  if (missing.length > 0) {
+    throw new Refused(
+      "missingDependencies",
+      `The log lacks the change ${missing[0]}, which another depends on.`,
+    );
+  }
+  return after;
+}
+
+/** `logged` is how many bytes of changes its log would have; only what could be too large is measured. */
+function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): void {
+  const saved = savedIfSound(automerge, doc);
+  if (saved === null) {
+    throw new Refused("invalidChange", "A change makes no sense in this document: it could not be saved.");
+  }
+  if (logged > DOCUMENT_BYTES && saved.length > DOCUMENT_BYTES) {
+    throw new Refused(
+      "tooLarge",
+      `The document would have ${saved.length} bytes; at most ${DOCUMENT_BYTES} fit. Move some of it to another.`,
+      DOCUMENT_BYTES,
+    );
+  }
+}
+
+/** Nothing but a deletion enters a document whose history is full. */
+function checkOperations(operations: number, fields: Fields): void {
+  if (operations > DOCUMENT_OPERATIONS && fields.deleted !== true) throw tooManyOperations(operations);
+}
+
+function toChunks(change: Uint8Array): Chunk[] {
+  return cut(change).map(({ bytes, part }) =>
+    part === undefined ? { bytes } : { bytes, part: { ...part, hash: hexToBytes(part.hash).buffer } },
+  );
+}
+
+async function orRefusal<T>(id: string, work: () => Promise<T>): Promise<T | Refusal> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Refused) return error.toResult(id);
+    throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,58 @@
+/** How long a document's log becomes with what a push adds, and whether it may. */
+import { operationsOf } from "./chunk.js";
+import { Refused } from "./errors.js";
+import type { Incoming } from "./incoming.js";
+import {
+  CHUNK_BYTES,
+  COMPACT_ROWS,
+  DELETION_OPERATIONS,
+  DOCUMENT_BYTES,
+  DOCUMENT_OPERATIONS,
+  LOG_BYTES,
+  LOG_ROWS,
+} from "./limits.js";
+
+/** A document's log with what is new. Into one that is `long` nothing enters that was not tried on the document. */
+type Log = { rows: number; bytes: number; operations: number; long: boolean };
+
+export function logOf({ document, changes }: Incoming): Log {
+  let rows = document?.rows ?? 0;
+  let bytes = document?.bytes ?? 0;
+  let operations = document?.operations ?? 0;
+  for (const change of changes) {
+    operations += operationsOf(change);
+    rows += Math.ceil(change.bytes.length / CHUNK_BYTES);
+    bytes += change.bytes.length;
+  }
+  const long = isLong({ rows, bytes }) || operations > DOCUMENT_OPERATIONS;
+  return { rows, bytes, operations, long };
+}
+
+/** Whether a log is to be compacted at once, lest it outgrow what a transaction can load. */
+export function isLong({ rows, bytes }: { rows: number; bytes: number }): boolean {
+  return rows > COMPACT_ROWS || bytes > DOCUMENT_BYTES;
+}
+
+/** What could not be loaded in one transaction may not enter. Compaction makes room again. */
+export function checkLog(incoming: Incoming): void {
+  if (incoming.changes.length === 0) return;
+  const { rows, bytes, operations } = logOf(incoming);
+  const over = (what: string, limit: number) =>
+    new Refused(
+      "tooLarge",
+      `The document's log would have ${what}; at most ${limit} fit before it is compacted. Send this again later.`,
+      limit,
+    );
+  if (rows > LOG_ROWS) throw over(`${rows} rows`, LOG_ROWS);
+  if (bytes > LOG_BYTES) throw over(`${bytes} bytes`, LOG_BYTES);
+  if (operations > DOCUMENT_OPERATIONS + DELETION_OPERATIONS) throw tooManyOperations(operations);
+}
+
+/** What has a longer history takes too long to merge. It can be deleted all the same. */
+export function tooManyOperations(operations: number): Refused {
+  return new Refused(
+    "tooLarge",
+    `The document would have ${operations} operations in its history; at most ${DOCUMENT_OPERATIONS} can be merged in time. Go on in a new document.`,
+    DOCUMENT_OPERATIONS,
+  );
+}

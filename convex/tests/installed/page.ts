@@ -1,0 +1,12 @@
+/** What a page rendered on a server shows: the texts of the tasks of the deployment at `url`. */
+import { loadCollection } from "bevy-convex-replicate/ssr";
+import { ConvexHttpClient } from "convex/browser";
+import { api } from "./convex/_generated/api";
+
+type Task = { id: string; text?: string };
+
+export async function texts(url: string): Promise<(string | undefined)[]> {
+  const client = new ConvexHttpClient(url);
+  const tasks = await loadCollection<Task>(client, { api: api.tasks, collection: "tasks" });
+  return tasks.map(({ text }) => text);
+}

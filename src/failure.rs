@@ -1,0 +1,67 @@
+//! What went wrong, as every room reports it and as an app is told.
+
+use crate::id::DocumentId;
+
+/// What did not work, with what it concerns and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", self.place())]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// The collection, if one is concerned.
+    pub collection: Option<String>,
+    /// The document, if one is concerned.
+    pub document: Option<DocumentId>,
+    /// What happened and what to do, in words.
+    pub message: String,
+}
+
+impl Failure {
+    pub(crate) fn place(&self) -> String {
+        match (&self.collection, &self.document) {
+            (Some(collection), Some(document)) => format!("{collection}/{document}: "),
+            (Some(collection), None) => format!("{collection}: "),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The store cannot be opened, read or written. Edits are kept in memory and tried again.
+    Store,
+    /// The store, or a document in it, is damaged. [`Command::RebuildStore`](crate::worker::Command::RebuildStore)
+    /// makes a new one of what can be read and of what the deployment has. Until then edits are kept in memory.
+    DamagedStore,
+    /// A damaged store was set aside, as the app asked; this failure says what could not be read.
+    SetAside,
+    /// The deployment refused a document's changes. They are kept, and offered again with the next edit of the
+    /// document: at once the first time, and after a while if that was refused as well. The same refusal of the same
+    /// document is reported once.
+    Refused,
+    /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still
+    /// to be sent. The deployment cannot take them any more, so the document and these edits are gone here too. The
+    /// removal of its components comes after this failure: an observer of that removal reads them for the last time,
+    /// and can put what should stay into a document of another id.
+    Pruned,
+    /// The deployment does not let us read a collection.
+    Unreadable,
+    /// The deployment refused the token, or the app's callback gave none.
+    Unauthenticated,
+    /// The deployment's URL is invalid.
+    Deployment,
+    /// A document does not fit the component, or the component's own code failed on it. What is stored stays as it is.
+    Misfit,
+    /// An edit was refused here: it cannot be written as a document, read back by its own type, or sent. The document
+    /// stays without it, the entity goes on holding the value, and later edits are taken as usual.
+    Unwritable,
+    /// A chunk from the deployment is damaged.
+    Damaged,
+    /// A collection or a component was not registered.
+    Registration,
+    /// An entity cannot be the document it names, or there is no such document.
+    Identity,
+    /// The embedded backend does not run.
+    Host,
+}

@@ -1,0 +1,121 @@
+//! What a client and a backend's log exchange: positions, pages of rows, pushes and their answers.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use automerge::ChangeHash;
+
+use crate::{
+    chunk::Part,
+    format::Value,
+    id::{CollectionIndex, DocumentId},
+};
+
+/// A place in a backend's log, in commit order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The commit, in nanoseconds since 1970.
+    pub ts: i64,
+    /// The row within the commit.
+    pub ordinal: u32,
+}
+
+/// How far a collection of a backend's log has been read, and what the backend must be told with the next question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here is taken in.
+    pub position: Position,
+    /// How far the log was pruned, if every page from its beginning up to `position` said the same; otherwise `None`,
+    /// as for a log that was never pruned. A backend refuses a position from before its last pruning, unless the
+    /// question names that pruning: then nothing that this client has read can have been pruned since.
+    pub pruned: Option<i64>,
+}
+
+impl From<Position> for Checkpoint {
+    fn from(position: Position) -> Self {
+        Self { position, pruned: None }
+    }
+}
+
+/// One chunk as a backend's log gives it.
+#[derive(Clone, Debug)]
+pub struct PulledChunk {
+    /// The document.
+    pub id: DocumentId,
+    /// Where in the log.
+    pub position: Position,
+    /// A change or a snapshot, or a part of one.
+    pub bytes: Vec<u8>,
+    /// Which part.
+    pub part: Option<Part>,
+}
+
+/// A page of a backend's log.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// The checkpoint it was asked from.
+    pub from: Position,
+    /// What came after, in order.
+    pub deltas: Vec<PulledChunk>,
+    /// The position of the last of them.
+    pub checkpoint: Position,
+    /// Whether there is more already.
+    pub has_more: bool,
+    /// The id of the log.
+    pub epoch: String,
+    /// How far the log was pruned when it gave out this page: documents deleted up to there are gone from it.
+    pub pruned: Option<i64>,
+}
+
+/// A document's changes on their way to a backend.
+#[derive(Clone, Debug)]
+pub struct PushedDocument {
+    /// The document.
+    pub id: DocumentId,
+    /// Its changes, dependencies first, each whole (the transport makes parts) and with its hash.
+    pub changes: Vec<(ChangeHash, Arc<[u8]>)>,
+    /// The root fields they set and their values now; `None` leaves it to the backend to merge.
+    pub fields: Option<BTreeMap<String, Value>>,
+    /// The root fields they delete.
+    pub removed: Vec<String>,
+}
+
+/// Names a push of this run. Numbers are not used again, so that a late answer to a push that was given up is not taken
+/// for the answer to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PushNumber(pub u64);
+
+/// A batch on its way to a backend. One is in flight at a time.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Its number. Every report about this push repeats it.
+    pub number: PushNumber,
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// At most [`PUSH_DOCUMENTS`](crate::limits::PUSH_DOCUMENTS), together at most
+    /// [`PUSH_BYTES`](crate::limits::PUSH_BYTES) unless a single change is larger.
+    pub documents: Vec<PushedDocument>,
+}
+
+/// A backend's answer to a push.
+#[derive(Clone, Debug)]
+pub struct PushAnswer {
+    /// Which push.
+    pub number: PushNumber,
+    /// The collection.
+    pub collection: CollectionIndex,
+    /// The id of the log that has them now.
+    pub epoch: String,
+    /// Per document: accepted, or why not.
+    pub results: Vec<(DocumentId, Result<(), Refusal>)>,
+}
+
+/// Why a document was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The wire's code, e.g. `missingDependencies`.
+    pub code: String,
+    /// What the backend said.
+    pub message: String,
+}

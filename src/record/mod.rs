@@ -1,0 +1,12 @@
+//! The records that cross from one room to another: the rows of a log, what a store keeps, the versions of a document.
+//!
+//! Types only. The replica decides what to write and to send, the store and the transport carry it out, and the world's
+//! side shows the result; none of them needs another's code to name what passes between them.
+
+mod log;
+mod stored;
+mod version;
+
+pub use log::*;
+pub use stored::*;
+pub use version::*;

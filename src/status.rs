@@ -1,0 +1,61 @@
+//! How saving and synchronising go: what the worker reports, and why there may be no connection.
+
+/// How saving and synchronising go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The connection.
+    pub connection: Connection,
+    /// How many edits, counted from the first of the run, need no more work by the store: each of them is durable,
+    /// changed nothing, or is lost.
+    pub saved: u64,
+    /// How many of those the store refused for good: they are in the world, and sent, but not on this disk.
+    pub lost: u64,
+    /// Documents with changes that the deployment does not have.
+    pub unsent: usize,
+    /// Whether the store is open.
+    pub store_open: bool,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Connection {
+    /// There is no deployment, or the app asked for no connection, or the transport waits before it tries again.
+    Offline {
+        /// Why; `None` without a deployment, or before the first attempt.
+        reason: Option<Reason>,
+    },
+    /// Trying.
+    Connecting {
+        /// From 1; since the last time it was connected.
+        attempt: u32,
+        /// Why the last connection or attempt ended.
+        reason: Option<Reason>,
+    },
+    /// Connected; what happened meanwhile is still arriving.
+    CatchingUp {
+        /// Documents here.
+        received: u64,
+        /// Documents there, if known.
+        total: Option<u64>,
+    },
+    /// Connected, and everything that the deployment had has been reported, except collections that it does not let
+    /// this app read.
+    Live,
+}
+
+/// Why there is no connection. The worker gives [`Store`](Self::Store), the transport all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The app asked for it.
+    Asked,
+    /// Nobody answers at that address; with the operating system's words.
+    Unreachable(String),
+    /// The connection was closed.
+    Lost(String),
+    /// The token was refused, or the callback had none; with the words of either.
+    Unauthenticated(String),
+    /// The URL is invalid.
+    BadUrl(String),
+    /// The store is not open, and changes that cannot be stored are neither sent nor taken in; with the store's words.
+    Store(String),
+}
