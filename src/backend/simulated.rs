@@ -1,4 +1,5 @@
-//! The embedded backend without threads and sockets: the writer, the log and its store, and a session per connection, in virtual time.
+//! The embedded backend without threads and sockets: the writer, the log and its store, and a session per connection,
+//! in virtual time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -28,9 +28,9 @@ const STATES: usize = 16;
 
 /// A connection that is up: the official client, and what was asked of it.
 ///
-/// The client connects again on its own, sends again what was in flight, and goes on without a token where it cannot have one. None of it is
-/// wanted: the first end is the end, and dropping this is what closes it. Nothing is sent meanwhile, for the token that the
-/// client needs first never comes.
+/// The client connects again on its own, sends again what was in flight, and goes on without a token where it cannot
+/// have one. None of it is wanted: the first end is the end, and dropping this is what closes it. Nothing is sent
+/// meanwhile, for the token that the client needs first never comes.
 pub(super) struct Connection {
     client: ConvexClient,
     states: mpsc::Receiver<WebSocketState>,
@@ -122,7 +122,8 @@ impl Connection {
                 Some(WebSocketState::Connected) => Told::Nothing,
                 Some(WebSocketState::Connecting) | None => Told::Ended(End::Lost("the connection was closed".into())),
             },
-            // A deployment that refuses a token need not close the connection, and the client, which waits for another, would not.
+            // A deployment that refuses a token need not close the connection, and the client, which waits for another,
+            // would not.
             Some(()) = self.again.recv() => Told::Ended(End::Lost("the connection was given up after the token was sent".into())),
             Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
             results = self.watch.next() => match results {
@@ -216,8 +217,8 @@ async fn handshake(states: &mut mpsc::Receiver<WebSocketState>) -> bool {
     false
 }
 
-/// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends everything without a token if it is
-/// given none; so it is left waiting until it is dropped, and `again` is told.
+/// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends
+/// everything without a token if it is given none; so it is left waiting until it is dropped, and `again` is told.
 fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
     Box::new(move |is_again| {
         let (token, again) = (token.clone(), again.clone());

@@ -1,21 +1,25 @@
 //! The official `convex` client: the only room that touches the network.
 //!
-//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It is told what to do by
-//! [`Request`]s and says what happened in [`Notice`]s; it decides on its own about backing off, advancing
+//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It is told what to
+//! do by [`Request`]s and says what happened in [`Notice`]s; it decides on its own about backing off, advancing
 //! subscriptions and refreshing a token.
 //!
 //! # How it works
 //!
-//! `session` decides everything and knows neither clock nor socket nor thread: it takes inputs and gives outputs. Its parts:
+//! `session` decides everything and knows neither clock nor socket nor thread: it takes inputs and gives outputs. Its
+//! parts:
 //!
-//! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
-//! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
+//! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which
+//!   pause.
+//! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way
+//!   to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the wire's values, believed only after a look.
 //!
-//! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the network. The official client
-//! connects again on its own for ever, piles up mutations meanwhile and sends them all later; so it is used only while it is connected,
-//! dropped with its first connection, and a new one is built for the next.
+//! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the
+//! network. The official client connects again on its own for ever, piles up mutations meanwhile and sends them all
+//! later; so it is used only while it is connected, dropped with its first connection, and a new one is built for the
+//! next.
 
 mod backoff;
 mod connection;
@@ -40,8 +44,8 @@ use crate::{
 // Re-exported for this room's callers.
 pub use crate::status::Reason;
 
-/// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
-/// should be refreshed. `Ok(None)` goes without.
+/// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost,
+/// so a cached one should be refreshed. `Ok(None)` goes without.
 pub type AuthToken =
     Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
 
@@ -52,10 +56,11 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Starts to connect, in a task on the current tokio runtime (which needs its IO and time drivers), unless the first
-    /// [`Request`] is `Online(false)`.
+    /// Starts to connect, in a task on the current tokio runtime (which needs its IO and time drivers), unless the
+    /// first [`Request`] is `Online(false)`.
     ///
-    /// The notices end when the transport is dropped. They are few at a time: one who does not take them keeps pages from being read, but nothing else.
+    /// The notices end when the transport is dropped. They are few at a time: one who does not take them keeps pages
+    /// from being read, but nothing else.
     ///
     /// # Panics
     ///
@@ -75,12 +80,14 @@ impl Transport {
     }
 }
 
-/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter: format!("debug,{LOG_FILTER}"), .. }`, or the same
-/// words at the end of `RUST_LOG`. It is a directive of `tracing_subscriber::EnvFilter`.
+/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter:
+/// format!("debug,{LOG_FILTER}"), .. }`, or the same words at the end of `RUST_LOG`. It is a directive of
+/// `tracing_subscriber::EnvFilter`.
 ///
-/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket library
-/// beneath it at `trace`: neither can be asked not to, other than by the app's own filter. The client is silenced altogether, because it also logs every
-/// failed attempt to connect as an error, which [`Notice::Disconnected`] tells as well.
+/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
+/// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
+/// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
+/// [`Notice::Disconnected`] tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// What to talk to.
@@ -99,7 +106,8 @@ pub struct TransportConfig {
 /// What a transport is asked to do.
 #[derive(Debug)]
 pub enum Request {
-    /// Follow a collection's log from a checkpoint on, in this connection and all later ones. Replaces what it followed before.
+    /// Follow a collection's log from a checkpoint on, in this connection and all later ones. Replaces what it followed
+    /// before.
     Subscribe {
         /// The collection.
         collection: CollectionIndex,

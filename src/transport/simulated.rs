@@ -1,5 +1,5 @@
-//! Drives a [`Session`] in virtual time. In place of the official client is the state machine that is inside it, and in place of its socket a queue.
-//! Decides nothing.
+//! Drives a [`Session`] in virtual time. In place of the official client is the state machine that is inside it, and in
+//! place of its socket a queue. Decides nothing.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -140,7 +140,8 @@ impl Line {
         }
     }
 
-    /// The deployment said something. A transition may bring results and an answer at once: which of them is seen first is left to chance.
+    /// The deployment said something. A transition may bring results and an answer at once: which of them is seen first
+    /// is left to chance.
     pub(crate) fn hear(&mut self, message: ServerMessage<Value>, answer_first: bool) {
         let Link::Open(client) = &mut self.link else { return };
         if let ServerMessage::MutationResponse { request_id, .. } = &message

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::backend::limits::{BYTES_AT_ONCE, BYTES_PER_SECOND, MESSAGES_AT_ONCE, MESSAGES_PER_SECOND};
 
-/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the end makes
-/// its sender wait; nothing is thrown away. Time is a [`Duration`] since a moment that the caller has chosen.
+/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the
+/// end makes its sender wait; nothing is thrown away. Time is a [`Duration`] since a moment that the caller has chosen.
 pub(super) struct Allowance {
     messages: f64,
     bytes: f64,

@@ -56,7 +56,8 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
         }
         let due = origin + session.poll_timeout();
         tokio::select! {
-            // What was asked of the session before what is asked next: answers, then frames, then messages of the client.
+            // What was asked of the session before what is asked next: answers, then frames, then messages of the
+            // client.
             biased;
             Ok(_) = stopping.wait_for(|stopping| *stopping) => session.handle(Input::Stopping, origin.elapsed()),
             Ok(()) = token.changed() => {
@@ -92,8 +93,8 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     let _ = writing.await;
 }
 
-/// Tells of news that concern a connection. A task of its own, because of all that is committed most connections have to do with little: this looks, and
-/// the connection, with all that it waits for, sleeps on.
+/// Tells of news that concern a connection. A task of its own, because of all that is committed most connections have
+/// to do with little: this looks, and the connection, with all that it waits for, sleeps on.
 async fn watch(server: Arc<Server>, queries: Queries, news: Arc<Notify>) {
     let mut published = server.published.clone();
     while published.changed().await.is_ok() {
@@ -112,8 +113,8 @@ impl Drop for Watching {
     }
 }
 
-/// Sends messages until there are no more, or the other side does not take them. Now and then a WebSocket's ping follows, which the other side
-/// answers by itself.
+/// Sends messages until there are no more, or the other side does not take them. Now and then a WebSocket's ping
+/// follows, which the other side answers by itself.
 async fn write(
     mut sink: impl Sink<Message> + Unpin,
     mut messages: mpsc::Receiver<Message>,

@@ -1,6 +1,7 @@
 //! The client's session: every decision of a transport, without a socket, a thread or a clock.
 //!
-//! A session stands above the official client, or above whatever else can subscribe to queries and call mutations. A driver runs it:
+//! A session stands above the official client, or above whatever else can subscribe to queries and call mutations. A
+//! driver runs it:
 //!
 //! ```text
 //!   replica ── Request ──>  ┌─────────┐  ── Output ──>  ┌────────┐
@@ -12,14 +13,16 @@
 //!
 //! 1. Give the session one [`Input`] with the present time: [`Session::handle`].
 //! 2. Carry out every [`Output`] that [`Session::poll`] returns, in order.
-//! 3. Take notices with [`Session::next_notice`] while the replica has room for them, and poll again: a page may have waited for the room.
+//! 3. Take notices with [`Session::next_notice`] while the replica has room for them, and poll again: a page may have
+//!    waited for the room.
 //! 4. Wait for the next input. At [`Session::poll_timeout`] the input is [`Input::Timer`].
 //!
-//! Time is a [`Duration`] since a moment that the driver chooses once and that never goes back. Randomness comes from the seed. So a test, the
-//! simulator and an event loop of a browser can drive a session as tokio does in [`Task`](super::task::Task).
+//! Time is a [`Duration`] since a moment that the driver chooses once and that never goes back. Randomness comes from
+//! the seed. So a test, the simulator and an event loop of a browser can drive a session as tokio does in
+//! [`Task`](super::task::Task).
 //!
-//! Inside, `reconnect` decides when to connect and what a failure means, `follow` from where each collection is read, and `outgoing` which
-//! mutations a push takes. `read` and `write` connect these parts with the inputs and outputs.
+//! Inside, `reconnect` decides when to connect and what a failure means, `follow` from where each collection is read,
+//! and `outgoing` which mutations a push takes. `read` and `write` connect these parts with the inputs and outputs.
 
 mod read;
 mod write;
@@ -48,11 +51,12 @@ use crate::{
 /// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that do not fit wait at the
-/// deployment.
+/// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that
+/// do not fit wait at the deployment.
 const NOTICES: usize = 8;
 
-/// Names a subscription of a connection. A name is not used again within a session, except a count's in a later connection.
+/// Names a subscription of a connection. A name is not used again within a session, except a count's in a later
+/// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subscription {
     /// How many documents a collection has.
@@ -161,8 +165,8 @@ enum State {
 }
 
 impl Session {
-    /// A session that has not begun. It begins with the first input, by connecting, unless that is a request to be offline. `has_auth`: there is
-    /// a token callback. `seed` is for the jitter of the pauses.
+    /// A session that has not begun. It begins with the first input, by connecting, unless that is a request to be
+    /// offline. `has_auth`: there is a token callback. `seed` is for the jitter of the pauses.
     pub(crate) fn new(url: String, collections: Vec<String>, has_auth: bool, seed: u64) -> Self {
         Self {
             url,

@@ -11,14 +11,15 @@
 //! 1. Give the session one [`Input`] with the present time: [`Session::handle`].
 //! 2. Carry out every [`Output`] that [`Session::poll`] returns.
 //! 3. While the socket has room, send what [`Session::next_frame`] returns, which is made at that moment.
-//! 4. Wait for the next input. The socket is read only while [`Session::reads`]. At [`Session::poll_timeout`] the input is [`Input::Timer`].
+//! 4. Wait for the next input. The socket is read only while [`Session::reads`]. At [`Session::poll_timeout`] the input
+//!    is [`Input::Timer`].
 //! 5. Once the session is [not open](Session::is_open) any more, send the remaining frames and stop.
 //!
 //! Time is a [`Duration`] since a moment that the driver chooses once and that never goes back.
 //!
-//! The client keeps a version (of its query set, its identity, and the data), and takes only transitions that start at it. So exactly one
-//! place makes them: [`Session::next_frame`], from the newest commit that is published. What happens meanwhile is not queued: a connection that
-//! reads slowly gets fewer, later transitions.
+//! The client keeps a version (of its query set, its identity, and the data), and takes only transitions that start at
+//! it. So exactly one place makes them: [`Session::next_frame`], from the newest commit that is published. What happens
+//! meanwhile is not queued: a connection that reads slowly gets fewer, later transitions.
 
 mod queries;
 
@@ -131,7 +132,8 @@ enum State {
 }
 
 impl Session {
-    /// A new connection's. `token` is what is asked for, if anything; `patience` is how long the client may say nothing.
+    /// A new connection's. `token` is what is asked for, if anything; `patience` is how long the client may say
+    /// nothing.
     pub fn new(token: Option<Token>, patience: Duration, now: Duration) -> Self {
         Self {
             state: State::Open,

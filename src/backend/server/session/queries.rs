@@ -21,8 +21,8 @@ use crate::{
     limits::{DOCUMENT_PAGE_BYTES, or_tiny},
 };
 
-/// The queries of a connection. A clone is another handle to the same: whoever watches the log asks it [whether there is
-/// news](Self::are_due), and leaves the session alone where there is none.
+/// The queries of a connection. A clone is another handle to the same: whoever watches the log asks it [whether there
+/// is news](Self::are_due), and leaves the session alone where there is none.
 #[derive(Clone, Default)]
 pub(in crate::backend) struct Queries(Arc<Mutex<BTreeMap<QueryId, OpenQuery>>>);
 
@@ -98,8 +98,8 @@ impl Queries {
         }
     }
 
-    /// Runs those that are due, and gives the results that the client does not have, with the commit they are of. Large results are left for
-    /// the next call.
+    /// Runs those that are due, and gives the results that the client does not have, with the commit they are of. Large
+    /// results are left for the next call.
     pub(super) fn run(
         &self,
         log: &Shared,
