@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Everything a contributor must pass. Stops at the first failure.
+# Runs all the tests that a change must pass. Stops at the first failure.
 #
-#   ./test.sh             all of it
-#   ./test.sh --install   first installs the Debian packages it needs (as root or with sudo)
-#   ./test.sh rust        one part: rust, simulation, board, headless, convex, deny
+#   ./test.sh             runs all parts
+#   ./test.sh --install   first installs the Debian packages that the tests need (as root or with sudo)
+#   ./test.sh rust        runs one part: rust, simulation, board, headless, convex, deny
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# What a machine with Rust and Node lacks: to build the windowed examples, and to draw them without a screen.
+# Debian packages, beside Rust and Node, to build the windowed examples and to draw them without a screen.
 packages=(build-essential pkg-config libwayland-dev libxkbcommon-dev xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libxrandr2)
 
 say() { printf '\n== %s\n' "$*"; }
 
-# What could not be tried here: the end of the last line.
+# The end of the last line: the checks that could not run here.
 except=""
 
 install() {
@@ -22,23 +22,23 @@ install() {
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${packages[@]}" >/dev/null
 }
 
-# Says what is missing before half an hour has gone by.
+# Reports missing programs at the start, and not after half an hour.
 prepared() {
     local missing=()
     command -v cargo >/dev/null || missing+=("Rust 1.95 or newer (cargo)")
     { command -v npm && node -e 'process.exit(+(parseInt(process.versions.node) < 20))'; } >/dev/null || missing+=("Node 20 or newer, with npm")
-    [ "$(uname)" != Linux ] || pkg-config --exists wayland-client xkbcommon 2>/dev/null || missing+=("the windowed examples' libraries")
+    [ "$(uname)" != Linux ] || pkg-config --exists wayland-client xkbcommon 2>/dev/null || missing+=("the libraries of the windowed examples")
     command -v xvfb-run >/dev/null || missing+=("xvfb-run, which draws the board without a screen")
     [ ${#missing[@]} -gt 0 ] || return 0
     printf 'missing: %s\n' "${missing[@]}" >&2
-    echo "on Debian: apt-get install ${packages[*]}   (or ./test.sh --install). It installs neither Rust nor Node" >&2
+    echo "on Debian: apt-get install ${packages[*]}   (or ./test.sh --install). This installs neither Rust nor Node" >&2
     exit 1
 }
 
 rust() {
     say "format"
-    cargo fmt --check
-    say "clippy: library, its core without Bevy, windowed examples"
+    cargo fmt --all --check
+    say "clippy: the library with and without Bevy, the windowed examples"
     cargo clippy -q -p bevy_convex_replicate --all-targets --all-features -- -D warnings
     cargo clippy -q -p bevy_convex_replicate --no-default-features -- -D warnings
     cargo clippy -q -p bevy_convex_replicate --no-default-features --features bevy -- -D warnings
@@ -49,18 +49,20 @@ rust() {
     cargo test -q -p bevy_convex_replicate
     cargo test -q -p bevy_convex_replicate --no-default-features --lib --test core
     cargo test -q -p windowed-examples --examples
-    say "the tests that docs/testing.md names for bugs that were found"
+    say "every test that docs/testing.md names for a bug exists"
     local name missing=0
     for name in $(sed -n '/^## Bugs that were found/,$s/^|[^|]*|//p' docs/testing.md | grep -oE '`[a-z0-9_]+`' | tr -d '`'); do
-        grep -rqE "fn $name\(" src tests || { echo "there is no $name" >&2; missing=1; }
+        grep -rqE "fn $name\(" src tests || { echo "docs/testing.md names the test $name, which does not exist" >&2; missing=1; }
     done
     [ $missing = 0 ]
     say "documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc -q -p bevy_convex_replicate --no-deps
+    say "the crate as it is published, and the README's guide in an empty project"
+    tests/package.sh
 }
 
 simulation() {
-    say "500 schedules of many apps with faults"
+    say "500 schedules of the simulator: many apps, with faults"
     tests/simulation/mutations.sh --fit
     SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test schedules -- --nocapture
     say "20,000 cases of the laws of merging"
@@ -83,7 +85,7 @@ headless() {
     folder=$(mktemp -d)
     cargo run -q --release -p bevy_convex_replicate --example headless -- --clients 4 --seconds 5 | tee "$folder/said"
     tail -n 1 "$folder/said" | grep -Eqx 'headless: clients=4 edits=[1-9][0-9]* converged=true lost=0 echoed=0'
-    say "the smallest example, twice: the second time it has both tasks"
+    say "the smallest example, twice: the second run has both tasks"
     cargo build -q -p bevy_convex_replicate --example minimal
     HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy milk" | grep '^1 tasks'
     HOME=$folder XDG_DATA_HOME=$folder/data target/debug/examples/minimal "Buy bread" | grep '^2 tasks'
@@ -127,19 +129,19 @@ convex() {
 }
 
 deny() {
-    say "licences and sources of what we depend on"
+    say "licences and sources of the dependencies"
     if ! cargo deny --version >/dev/null 2>&1; then
-        echo "installing cargo-deny, which takes a few minutes and is done once"
-        # Not optimised: that would take longer than it ever saves here.
+        echo "installing cargo-deny: this takes a few minutes, once"
+        # Without optimization, whose compile time is longer than the time that it saves here.
         cargo install -q cargo-deny --locked --profile dev
     fi
     cargo deny --locked check licenses bans sources
-    say "known vulnerabilities of what we depend on"
+    say "known vulnerabilities of the dependencies"
     if cargo deny fetch db; then
         cargo deny --locked --offline check advisories
     else
-        echo "NOT LOOKED FOR: the database of advisories cannot be fetched from here"
-        except=", except: known vulnerabilities were not looked for"
+        echo "NOT CHECKED: the database of advisories cannot be fetched from here"
+        except=", except: known vulnerabilities were not checked"
     fi
 }
 

@@ -1,4 +1,4 @@
-//! Working with documents by name, for those who do not work with entities: [`Collection`] and the document commands.
+//! Documents by name: [`Collection`], references between documents, and the document commands.
 
 mod commands;
 mod param;

@@ -1,47 +1,39 @@
-//! How documents and collections are named.
+//! The names of documents and collections.
 
 use std::{fmt, sync::Arc};
 
 #[cfg(feature = "bevy")]
-use bevy::reflect::{ReflectDeserialize, ReflectSerialize};
+use bevy::{
+    ecs::reflect::ReflectComponent,
+    reflect::{ReflectDeserialize, ReflectSerialize},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::limits::DOCUMENT_ID_BYTES;
 
 /// The name of a document within its collection: any text of 1 to
-/// [`DOCUMENT_ID_BYTES`](crate::limits::DOCUMENT_ID_BYTES) bytes of UTF-8. New ones are UUIDs of version 7, which sort by
-/// the time they were made.
+/// [`DOCUMENT_ID_BYTES`](crate::limits::DOCUMENT_ID_BYTES) bytes of UTF-8. New ones are UUIDs of version 7, which sort
+/// by the time they were made.
 ///
-/// In a Bevy app it is also the component that makes an entity a document: spawned beside a component of a collection it
-/// makes a new document there, and removed (or despawned) it hides the document from this world without deleting it. It cannot
-/// be changed in place, and cloning an entity does not clone it: the clone is no document.
+/// In a Bevy app it is also the component that makes an entity a document. Spawned beside a component of a collection,
+/// it makes a new document there. Removing it, or despawning the entity, hides the document from this world without
+/// deleting it. It cannot be changed in place. A clone of an entity does not get it, so the clone is no document.
 ///
-/// As a field of a component it names another document, and serde writes it as a string, which is replaced whole when
-/// two apps change it. A name that no document can have, an empty or a longer one, is neither written nor read. To
-/// reach the other document's entity, a Bevy app uses `DocumentRef`.
+/// As a field of a component it names another document. serde writes it as a string, which is replaced whole when two
+/// apps change it. serde neither writes nor reads a name that no document can have: an empty one, or one that is too
+/// long. A Bevy app that needs the other document's entity uses `DocumentRef` instead.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "bevy", derive(bevy::ecs::component::Component, bevy::reflect::Reflect))]
-#[cfg_attr(feature = "bevy", reflect(opaque, Clone, Debug, PartialEq, Hash, Serialize, Deserialize))]
-#[cfg_attr(
-    feature = "bevy",
-    component(
-        immutable,
-        clone_behavior = Ignore,
-        on_add = crate::ecs::identity::on_add,
-        on_insert = crate::ecs::identity::on_insert,
-        on_discard = crate::ecs::identity::on_discard,
-        on_remove = crate::ecs::identity::on_remove
-    )
-)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
+#[cfg_attr(feature = "bevy", reflect(opaque, Component, Clone, Debug, PartialEq, Hash, Serialize, Deserialize))]
 pub struct DocumentId(Arc<str>);
 
 impl DocumentId {
-    /// The document of that name.
+    /// The document called `id`.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 
-    /// A name that no other document has.
+    /// A new name, which no other document has.
     pub fn random() -> Self {
         Self::new(uuid::Uuid::now_v7().hyphenated().to_string())
     }
@@ -51,7 +43,7 @@ impl DocumentId {
         &self.0
     }
 
-    /// Why no document can be called so; `None` if one can.
+    /// Returns why no document can have this name; `None` if one can.
     pub(crate) fn fault(&self) -> Option<String> {
         fault(&self.0)
     }
@@ -59,7 +51,7 @@ impl DocumentId {
 
 fn fault(name: &str) -> Option<String> {
     (name.is_empty() || name.len() > DOCUMENT_ID_BYTES)
-        .then(|| format!("a document's name has 1 to {DOCUMENT_ID_BYTES} bytes, this has {}", name.len()))
+        .then(|| format!("a document's name has 1 to {DOCUMENT_ID_BYTES} bytes, but this one has {}", name.len()))
 }
 
 impl Serialize for DocumentId {
@@ -125,7 +117,7 @@ impl fmt::Debug for DocumentId {
     }
 }
 
-/// A collection, by the order in which the app registered it.
+/// The place of a collection in the order in which the app registered them, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CollectionIndex(pub u16);
 

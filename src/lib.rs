@@ -1,7 +1,8 @@
 //! Local-first, collaborative collections for Bevy.
 //!
-//! Add [`ReplicatePlugin`](plugin::ReplicatePlugin), name your collections, and edit components as always: entities become documents that are durable at once,
-//! merge without conflicts, and synchronise through Convex or the embedded backend whenever there is a network.
+//! Add [`ReplicatePlugin`](plugin::ReplicatePlugin), register collections, and edit components as usual. Entities
+//! become documents: each edit is saved on this machine, merges with the edits of others, and is sent to Convex or to
+//! the embedded backend when there is a network.
 //!
 //! # Quick start
 //!
@@ -23,7 +24,7 @@
 //!     .add_systems(Update, (complete_all, announce))
 //!     .run();
 //!
-//! // Editing a component is editing the document. Nothing else to call.
+//! // Editing a component edits the document. There is nothing else to call.
 //! fn complete_all(mut tasks: Query<&mut Task>) {
 //!     for mut task in &mut tasks {
 //!         if !task.done {
@@ -32,7 +33,7 @@
 //!     }
 //! }
 //!
-//! // What changed this frame, and who changed it.
+//! // The documents that changed this frame, and where the change comes from.
 //! fn announce(mut changes: MessageReader<DocumentChanged<Task>>) {
 //!     for change in changes.read() {
 //!         println!("{:?} {} by {:?}", change.kind, change.id, change.origin);
@@ -42,7 +43,8 @@
 //!
 //! # Documents
 //!
-//! A component is a document by its serde form alone. Spawn one with a name and it is one; delete it explicitly:
+//! A component needs serde's `Serialize` and `Deserialize` to be part of a document. An entity with such a component
+//! and a [`DocumentId`] is a document. Deleting one is explicit:
 //!
 //! ```
 //! # use bevy::prelude::*;
@@ -52,47 +54,56 @@
 //! fn keep(mut commands: Commands, old: Query<Entity, With<Task>>) {
 //!     commands.spawn((Task { text: "write it down".into() }, DocumentId::random()));
 //!     for entity in &old {
-//!         // Despawning would only hide it: leaving a level must not wipe it.
+//!         // Despawning would only hide the document: leaving a level must not delete it.
 //!         commands.entity(entity).delete_document();
 //!     }
 //! }
 //! ```
 //!
-//! [`Collection<T>`](collection::Collection) gives the calls that web users know: `insert`, `update`, `delete`, `get`. A
-//! document may hold several components: [`replicate_bundle`](plugin::ReplicateAppExt::replicate_bundle).
+//! [`Collection<T>`](collection::Collection) has the operations that web users know: `insert`, `update`, `delete`,
+//! `get`. A document may hold several components:
+//! [`replicate_components`](plugin::ReplicateAppExt::replicate_components).
 //!
-//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that names another document, where an `Entity` would mean
-//! something in one app alone. [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's
-//! `ChildOf` in step with the documents.
+//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that refers to another document. An `Entity` cannot do
+//! that, because it has a meaning in one app only.
+//! [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the
+//! documents.
 //!
-//! Strings merge letter by letter. [`Counter`](format::Counter) adds up what several people count, [`Scalar`](format::Scalar) keeps a string that is
-//! replaced whole, and [`Timestamp`](format::Timestamp) and [`Bytes`](format::Bytes) are what their names say. All documents can be read and written by Automerge's
-//! JavaScript library.
+//! Strings merge letter by letter. [`Counter`](format::Counter) adds up the counts of several people.
+//! [`Scalar`](format::Scalar) is a string that is replaced whole. [`Timestamp`](format::Timestamp) and
+//! [`Bytes`](format::Bytes) are times and bytes. Automerge's JavaScript library can read and write all documents.
 //!
-//! # What happens when
+//! # In a frame
 //!
-//! [`ReplicateSystems`](ecs::ReplicateSystems) orders it: what arrived is applied in `PreUpdate`, within a time budget,
-//! and what you changed is captured in `Last`. Neither does any disk, network or CRDT work.
-//! [`DocumentChanged`](message::DocumentChanged), [`CollectionReady`](message::CollectionReady),
-//! [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
-//! [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read) and
-//! [`sync_live`](ecs::sync_live) are run conditions; [`SyncStatus`](message::SyncStatus) tells whether we are offline,
-//! catching up or live, and what waits.
+//! [`ReplicateSystems`](ecs::ReplicateSystems) are the sets to order systems by. Changes from elsewhere are applied in
+//! `PreUpdate`, within a time budget, and your edits are captured in `Last`. Neither does any disk, network or CRDT
+//! work.
 //!
-//! # A map of the rooms
+//! - [`DocumentChanged`](message::DocumentChanged), [`CollectionReady`](message::CollectionReady),
+//!   [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
+//!   [`DocumentEvent`](message::DocumentEvent) is `DocumentChanged` for observers.
+//! - [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read),
+//!   [`sync_live`](ecs::sync_live) and [`sync_offline`](ecs::sync_offline) are run conditions.
+//! - [`SyncStatus`](message::SyncStatus) says whether the app is offline, catching up or live, and how much waits to be
+//!   saved and sent.
 //!
-//! | room | what is there |
+//! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
+//! with `SyncFailed`, and the app continues. `testing` connects two apps for an app's own tests.
+//!
+//! # Modules
+//!
+//! | module | what is there |
 //! | --- | --- |
 //! | [`plugin`], [`collection`], [`message`] | what a Bevy app uses |
-//! | [`ecs`] | the world's side: capture, apply, which entity is which document |
+//! | [`ecs`] | replication in the world: capture, apply, and the entities that show documents |
 //! | [`mod@format`] | serde values as Automerge documents |
-//! | [`replica`] | documents, merging, what is unsent, checkpoints; without clock, disk or socket |
+//! | [`replica`] | documents, merging, unsent changes, checkpoints; without clock, disk or socket |
 //! | [`store`] | SQLite |
 //! | [`transport`] | the official Convex client |
-//! | [`worker`] | the thread that drives them; the front door without Bevy |
+//! | [`worker`] | the thread that drives them; the entry point without Bevy |
 //! | [`backend`] | the embedded Convex-compatible backend |
 //!
-//! With `default-features = false` there is no Bevy in the build.
+//! With `default-features = false` the build has no Bevy.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "backend")]
@@ -118,12 +129,19 @@ pub mod simulation;
 mod sqlite;
 mod status;
 pub mod store;
+#[cfg(all(feature = "bevy", feature = "backend"))]
+pub mod testing;
 pub mod transport;
+#[cfg_attr(
+    not(any(feature = "backend", test)),
+    expect(dead_code, reason = "the half of the wire that only a backend speaks")
+)]
+mod wire;
 pub mod worker;
 
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
 
-/// What an app imports: `use bevy_convex_replicate::prelude::*;`.
+/// The common imports of an app: `use bevy_convex_replicate::prelude::*;`.
 pub mod prelude {
     #[cfg(all(feature = "bevy", feature = "backend"))]
     pub use crate::plugin::EmbeddedBackend;
@@ -137,8 +155,10 @@ pub mod prelude {
             Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents,
             SyncControl,
         },
-        ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live},
-        message::{ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, Misfit, SyncFailed, SyncStatus},
+        ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live, sync_offline},
+        message::{
+            ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
+        },
         plugin::{ReplicateAppExt, ReplicatePlugin},
         replica::Origin,
         worker::{Connection, FailureKind},

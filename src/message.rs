@@ -1,4 +1,5 @@
-//! What an app reads: which documents changed, when a collection is complete, what went wrong and how the connection is.
+//! Messages, events and status for the app: documents that changed, collections that are complete, failures, and the
+//! connection.
 
 use std::{fmt, marker::PhantomData, time::SystemTime};
 
@@ -12,27 +13,107 @@ use crate::{
     status::{Connection, Reason, Status},
 };
 
-/// A document's `T` changed in this world.
+/// A document's `T` changed in this world: a message. Observers use [`DocumentEvent`].
 ///
-/// Changes from elsewhere are told when they are applied, in
-/// [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that this app inserts is told when it
-/// is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the frame, so
-/// that systems of the next frame read it. An edit of this app is told when the worker has compared it with what the
-/// entity had shown, in one of the next frames: a component that was touched and not changed is not told.
+/// Changes from elsewhere are announced when they are applied, in
+/// [`ReplicateSystems::Apply`](crate::ecs::ReplicateSystems::Apply). A component that this app inserts is announced
+/// when it is captured, in [`ReplicateSystems::Capture`](crate::ecs::ReplicateSystems::Capture) at the end of the
+/// frame, so systems of the next frame read it. An edit by this app is announced when the worker has compared it with
+/// the value that the entity had shown, in one of the next frames. A component that was touched and not changed is not
+/// announced.
 #[derive(Message)]
+#[non_exhaustive]
 pub struct DocumentChanged<T: Component> {
-    /// Its collection: where `T` is in several,
-    /// [`Documents::collection_of`](crate::collection::Documents::collection_of) another component tells which it is.
+    /// Its collection. If `T` is in several, compare it with
+    /// [`Documents::collection_of`](crate::collection::Documents::collection_of) of a component that is in one alone.
     pub collection: CollectionIndex,
     /// The document.
     pub id: DocumentId,
-    /// The entity that shows it; `None` when it shows it no longer. An entity may be gone by the time this is read.
+    /// The entity that shows it; `None` if no entity shows it any more. The entity may be gone when this is read.
     pub entity: Option<Entity>,
-    /// What happened.
+    /// What happened to the document.
     pub kind: ChangeKind,
-    /// Who did it.
+    /// Where the change comes from.
     pub origin: Origin,
-    pub(crate) of: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> DocumentChanged<T> {
+    /// A message, for an app's tests of systems that read it.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::{CollectionIndex, prelude::*};
+    /// # #[derive(Component, Serialize, Deserialize, Clone)]
+    /// # struct Task { text: String }
+    /// # let mut world = World::new();
+    /// # world.init_resource::<Messages<DocumentChanged<Task>>>();
+    /// let entity = world.spawn_empty().id();
+    /// world.write_message(DocumentChanged::<Task>::new(
+    ///     CollectionIndex(0),
+    ///     "a".into(),
+    ///     Some(entity),
+    ///     ChangeKind::Updated,
+    ///     Origin::Remote,
+    /// ));
+    /// ```
+    pub fn new(
+        collection: CollectionIndex,
+        id: DocumentId,
+        entity: Option<Entity>,
+        kind: ChangeKind,
+        origin: Origin,
+    ) -> Self {
+        Self { collection, id, entity, kind, origin, of: PhantomData }
+    }
+}
+
+/// A document's `T` changed: the same as [`DocumentChanged`], as an event for observers, of one entity or of all.
+///
+/// ```
+/// # use bevy::prelude::*;
+/// # use bevy_convex_replicate::prelude::*;
+/// # #[derive(Component, Serialize, Deserialize, Clone)]
+/// # struct Task { text: String }
+/// # let mut app = App::new();
+/// app.add_observer(|event: On<DocumentEvent<Task>>, tasks: Query<&Task>| {
+///     if let Ok(task) = tasks.get(event.entity)
+///         && event.change.origin == Origin::Remote
+///     {
+///         println!("somebody else changed {}", task.text);
+///     }
+/// });
+/// ```
+///
+/// It is triggered once for each message with an entity. It is also triggered when a document is deleted, before the
+/// entity is despawned, although that message names no entity. A change of a document that no entity shows triggers
+/// nothing. An entity that the app despawns in the frame in which it was made is gone when observers run.
+#[derive(EntityEvent)]
+#[non_exhaustive]
+pub struct DocumentEvent<T: Component> {
+    /// The entity that shows the document.
+    pub entity: Entity,
+    /// What changed, as the message says it.
+    pub change: DocumentChanged<T>,
+}
+
+impl<T: Component> DocumentEvent<T> {
+    /// An event for `entity`. An app's tests of observers trigger it.
+    pub fn new(entity: Entity, change: DocumentChanged<T>) -> Self {
+        Self { entity, change }
+    }
+}
+
+impl<T: Component> Clone for DocumentEvent<T> {
+    fn clone(&self) -> Self {
+        Self { entity: self.entity, change: self.change.clone() }
+    }
+}
+
+impl<T: Component> fmt::Debug for DocumentEvent<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DocumentEvent").field("entity", &self.entity).field("change", &self.change).finish()
+    }
 }
 
 impl<T: Component> Clone for DocumentChanged<T> {
@@ -62,8 +143,9 @@ impl<T: Component> fmt::Debug for DocumentChanged<T> {
 
 /// What happened to a document's component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChangeKind {
-    /// It is there now and was not before.
+    /// The document has it now and had it not before.
     Inserted,
     /// It has another value.
     Updated,
@@ -71,25 +153,42 @@ pub enum ChangeKind {
     Removed,
 }
 
-/// Is on an entity whose document does not fit its components, for instance because a newer version of the app has
+/// Marks an entity whose document does not fit its components, for instance because a newer version of the app has
 /// changed their types.
 ///
-/// The components that do not fit stay as they were; the others go on. Edits write what differs from what the entity
-/// shows, and leave alone what the document holds in another form. The flag goes when a version arrives that fits, from
-/// here or elsewhere, or when the app starts with types that do.
-#[derive(Component, Clone, Debug, PartialEq, Eq)]
+/// The components that do not fit keep their values; the others follow the document. Edits write the difference from
+/// the values that the entity shows, and do not touch fields that the document holds in another form. The mark is
+/// removed when a version arrives that fits, or when the app starts with types that fit.
+#[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
+#[reflect(opaque, Component, Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Misfit {
-    /// What does not fit, with the place.
+    /// The fields that do not fit, with their paths.
     pub problems: Vec<FormatError>,
-    /// Since when it has been so in this run.
+    /// The time since which it has not fitted in this run.
     pub since: SystemTime,
 }
 
-/// Everything the store has of `T`'s collection is in the world. Comes once, also when the store is empty. What others
-/// have made is not in it yet: [`DeploymentRead`] tells of that.
+impl Misfit {
+    /// A mark with these problems, for an app's tests.
+    pub fn new(problems: Vec<FormatError>, since: SystemTime) -> Self {
+        Self { problems, since }
+    }
+}
+
+/// Everything the store has of `T`'s collection is in the world: a message that is written once, also if the store is
+/// empty. It does not include documents that only the deployment has; [`DeploymentRead`] does.
 #[derive(Message)]
 pub struct CollectionReady<T: Component> {
-    pub(crate) of: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> CollectionReady<T> {
+    /// A message, for an app's tests of systems that read it.
+    #[expect(clippy::new_without_default, reason = "a message is no value that has a default")]
+    pub fn new() -> Self {
+        Self { of: PhantomData }
+    }
 }
 
 impl<T: Component> Clone for CollectionReady<T> {
@@ -104,12 +203,21 @@ impl<T: Component> fmt::Debug for CollectionReady<T> {
     }
 }
 
-/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: the time to
-/// make what is missing. Comes again after each reconnect, when the collection has caught up. As a run condition, and
-/// for when it does not come: [`deployment_read`](crate::ecs::deployment_read).
+/// Everything that the deployment had of `T`'s collection when the connection was made is in the world: a message. Now
+/// an app can make the documents that are missing. It is written again after each reconnect, when the collection has
+/// caught up. [`deployment_read`](crate::ecs::deployment_read) is the run condition, and says when this message does
+/// not come.
 #[derive(Message)]
 pub struct DeploymentRead<T: Component> {
-    pub(crate) of: PhantomData<fn() -> T>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Component> DeploymentRead<T> {
+    /// A message, for an app's tests of systems that read it.
+    #[expect(clippy::new_without_default, reason = "a message is no value that has a default")]
+    pub fn new() -> Self {
+        Self { of: PhantomData }
+    }
 }
 
 impl<T: Component> Clone for DeploymentRead<T> {
@@ -124,7 +232,8 @@ impl<T: Component> fmt::Debug for DeploymentRead<T> {
     }
 }
 
-/// Something did not work, with what it concerns and what to do. Everything else goes on.
+/// Something failed: a message that says which collection and document it concerns and what to do. Everything else
+/// continues.
 #[derive(Message, Clone, Debug, PartialEq, Eq, Deref)]
 pub struct SyncFailed(pub Failure);
 
@@ -134,22 +243,24 @@ impl fmt::Display for SyncFailed {
     }
 }
 
-/// How saving and synchronising are going. Its [`Display`](fmt::Display) is a line to show a person.
+/// The state of saving and synchronising. Its [`Display`](fmt::Display) is a line for the user.
 #[derive(Resource, Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SyncStatus {
     /// The connection.
     pub connection: Connection,
-    /// Edits that are not durable on this machine yet, or come after one that is not: all but the last `unsaved` are.
+    /// How many edits are not durable on this machine yet. All earlier edits are.
     pub unsaved: u64,
-    /// Edits that the store refuses for good, which [`SyncFailed`] told of: they are in this world, and sent, and not on this machine's disk.
+    /// How many edits the store refuses for good; [`SyncFailed`] reported each. They are in this world and sent to the
+    /// deployment, but not on this machine's disk.
     pub lost: u64,
-    /// Documents with changes that the deployment does not have.
+    /// How many documents have changes that the deployment does not have.
     pub unsent: usize,
-    /// Whether the store is open. Until then edits are kept in memory.
+    /// Whether the store is open. Until then, edits are kept in memory.
     pub store_open: bool,
-    /// Everything that the deployment had when the connection was made is in the world, of all collections:
-    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. A collection that the deployment does not let
-    /// this app read keeps it false.
+    /// Whether everything that the deployment had when the connection was made is in the world, for all collections:
+    /// [`deployment_read`](crate::ecs::deployment_read) is true of each. It stays false if the deployment does not let
+    /// this app read a collection.
     pub deployment_read: bool,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
@@ -170,28 +281,28 @@ impl Default for SyncStatus {
 }
 
 impl SyncStatus {
-    /// Connected, and everything that the deployment had is in the world, but for collections that it does not let this
-    /// app read: see [`deployment_read`](Self::deployment_read).
+    /// Whether the app is connected, and everything that the deployment had is in the world. Collections that the
+    /// deployment does not let this app read do not count: see [`deployment_read`](Self::deployment_read).
     pub fn is_live(&self) -> bool {
         matches!(self.connection, Connection::Live)
     }
 
-    /// Neither connected nor about to be.
+    /// Whether the app is neither connected nor connecting.
     pub fn is_offline(&self) -> bool {
         matches!(self.connection, Connection::Offline { .. })
     }
 
-    /// Whether everything done here is durable on this machine.
+    /// Whether all edits of this app are durable on this machine.
     pub fn is_saved(&self) -> bool {
         self.unsaved == 0 && self.lost == 0
     }
 
-    /// Whether the deployment has everything done here.
+    /// Whether the deployment has all edits of this app.
     pub fn is_sent(&self) -> bool {
         self.unsent == 0
     }
 
-    /// How far catching up is, from 0 to 1; `None` when it is not catching up or nobody knows how much there is.
+    /// The progress of catching up, from 0 to 1; `None` if the app is not catching up, or the total is unknown.
     pub fn progress(&self) -> Option<f32> {
         match self.connection {
             Connection::CatchingUp { received, total: Some(total) } if total > 0 => {
@@ -201,16 +312,16 @@ impl SyncStatus {
         }
     }
 
-    /// Why there is no connection, in words; `None` if there is one or none was asked for.
+    /// Why there is no connection, in words; `None` if there is one, or the app has no deployment.
     pub fn reason(&self) -> Option<String> {
         match &self.connection {
             Connection::Offline { reason } | Connection::Connecting { reason, .. } => {
                 reason.as_ref().map(|reason| match reason {
                     Reason::Asked => "switched off".to_string(),
-                    Reason::Unreachable(why) => format!("nobody answers: {why}"),
+                    Reason::Unreachable(why) => format!("no answer: {why}"),
                     Reason::Lost(why) => format!("the connection was lost: {why}"),
                     Reason::Unauthenticated(why) => format!("not signed in: {why}"),
-                    Reason::BadUrl(why) => format!("not an address of a deployment: {why}"),
+                    Reason::BadUrl(why) => format!("the deployment URL is invalid: {why}"),
                     Reason::Store(why) => why.clone(),
                 })
             }
@@ -218,7 +329,7 @@ impl SyncStatus {
         }
     }
 
-    /// Forgets the last error, once it was shown.
+    /// Clears the last error, after it was shown to the user.
     pub fn dismiss(&mut self) {
         self.last_error = None;
     }
@@ -235,7 +346,7 @@ impl SyncStatus {
         self.store_open = status.store_open;
     }
 
-    /// Nothing is saved or sent any more.
+    /// The worker has stopped: nothing is saved or sent any more.
     pub(crate) fn stop(&mut self, why: &Failure) {
         self.connection = Connection::Offline { reason: Some(Reason::Store(why.message.clone())) };
         self.store_open = false;

@@ -10,8 +10,12 @@ use std::{path::PathBuf, time::Duration};
 use bevy::prelude::*;
 
 use crate::{
-    ecs::{self, ApplyBudget, Collections, DocumentIndex, Link, ReplicateSystems},
-    message::{SyncFailed, SyncStatus},
+    DocumentId,
+    ecs::{
+        self, ApplyBudget, Claims, Collections, DocumentIndex, Failures, Link, Outbox, Progress, ReplicateSystems,
+        Ticks,
+    },
+    message::{Misfit, SyncFailed, SyncStatus},
     transport::AuthToken,
 };
 
@@ -19,10 +23,10 @@ use crate::{
 pub use host::{EmbeddedBackend, Hosted};
 pub use register::ReplicateAppExt;
 
-/// How long applying may take in a frame unless set: an eighth of a frame at 60 per second.
+/// The default of how long apply may take in a frame: an eighth of a frame at 60 frames a second.
 const APPLY_BUDGET: Duration = Duration::from_millis(2);
 
-/// Makes the app's collections durable, and synchronises them.
+/// Saves the app's collections and synchronises them.
 ///
 /// ```no_run
 /// use bevy::prelude::*;
@@ -38,8 +42,8 @@ const APPLY_BUDGET: Duration = Duration::from_millis(2);
 ///     .run();
 /// ```
 ///
-/// Without a deployment everything is kept on this machine only. Everything starts when the app runs, so the order in which plugins and
-/// collections are added does not matter.
+/// Without a deployment, documents are kept on this machine only. The worker starts when the app runs, so plugins and
+/// collections can be added in any order.
 pub struct ReplicatePlugin {
     app: String,
     profile: String,
@@ -53,7 +57,7 @@ pub struct ReplicatePlugin {
     host: Option<config::Host>,
 }
 
-/// What is to be started, until it is.
+/// The configuration, until the worker is started.
 #[derive(Resource)]
 struct Starting(config::Config);
 
@@ -66,7 +70,8 @@ impl Plugin for ReplicatePlugin {
         }
         app.insert_resource(ApplyBudget::of(self.apply_budget))
             .insert_resource(Starting(self.config()))
-            .add_systems(PreUpdate, (start, ecs::apply).chain().in_set(ReplicateSystems::Apply))
+            .add_systems(PreStartup, start)
+            .add_systems(PreUpdate, ecs::apply.in_set(ReplicateSystems::Apply))
             .add_systems(Last, (ecs::capture, ecs::close_on_exit).chain().in_set(ReplicateSystems::Capture))
             .add_observer(ecs::check_ticks);
     }
@@ -76,19 +81,29 @@ impl Plugin for ReplicatePlugin {
     }
 }
 
-/// What registering a collection and the plugin both need, whichever comes first.
+/// Adds the resources that the plugin and the registration of collections need, whichever comes first.
 fn prepare(app: &mut App) {
     app.init_resource::<Collections>()
         .init_resource::<DocumentIndex>()
+        .init_resource::<Claims>()
+        .init_resource::<Ticks>()
+        .init_resource::<Outbox>()
+        .init_resource::<Failures>()
+        .init_resource::<Progress>()
         .init_resource::<SyncStatus>()
+        .register_type::<DocumentId>()
+        .register_type::<Misfit>()
         .add_message::<SyncFailed>();
 }
 
-/// Starts what was configured, when all collections are known. An app without a runner (a test) comes here with its first update.
+/// Starts the worker, once, when all collections are known. [`Plugin::finish`] calls it. In an app without a runner (a
+/// test), where nothing calls that, it is a system of the first frame's [`PreStartup`].
 fn start(world: &mut World) {
     let Some(Starting(config)) = world.remove_resource() else { return };
     let configs = world.resource_mut::<Collections>().seal();
-    ecs::hierarchy::check(world);
+    if let Some(fault) = ecs::hierarchy::fault(world) {
+        panic!("{fault}");
+    }
     if !world.contains_resource::<Link>() {
         let link = config.connect(world, configs);
         world.insert_resource(link);

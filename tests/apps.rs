@@ -28,13 +28,13 @@ struct Wall {
     from: (i32, i32),
 }
 
-/// What an app shows of its players.
+/// The players that an app shows.
 type Players = BTreeMap<String, (Option<Player>, Option<Position>)>;
 
 fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
     whole::app(|app| {
         app.add_plugins(configure(ReplicatePlugin::new("apps").store(store)))
-            .replicate_bundle::<(Player, Position)>("players")
+            .replicate_components::<(Player, Position)>("players")
             .replicate::<Wall>("level/walls");
     })
 }
@@ -85,7 +85,8 @@ fn the_components_of_a_document_are_edited_apart_and_come_back_together() {
     let first = all((Some(player("Ada")), Some(at(1.0, 2.0))), None);
     until("the other has all three", &mut [&mut one, &mut two], |apps| (players(apps[1]) == first).then_some(()));
 
-    // In one frame: both count, one moves her along x, the other along y and renames her, and Bob is put somewhere.
+    // In one frame, both apps raise the score; one moves Ada along x, the other along y and renames her, and Bob gets a
+    // position.
     edit::<Player>(&mut one, "ada", |ada| ada.score.0 += 2);
     edit::<Position>(&mut one, "ada", |ada| ada.x = 10.0);
     edit::<Player>(&mut two, "ada", |ada| {
@@ -113,7 +114,7 @@ fn the_components_of_a_document_are_edited_apart_and_come_back_together() {
 }
 
 #[test]
-fn a_component_removed_from_a_document_goes_everywhere_and_may_come_back() {
+fn a_component_removed_from_a_document_is_removed_everywhere_and_may_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();
     let mut one = app(&folder.path().join("one"), |plugin| plugin.deployment(backend.url()));
@@ -126,7 +127,7 @@ fn a_component_removed_from_a_document_goes_everywhere_and_may_come_back() {
         });
     };
     both_show(&mut one, &mut two, Some(at(1.0, 2.0)));
-    // The one that made it removes it, and the other one puts it back and removes it in turn.
+    // The app that made it removes it. The other app puts it back, and removes it in turn.
     one.world_mut().commands().entity(ada).remove_from_document::<Position>();
     both_show(&mut one, &mut two, None);
     let world = two.world_mut();

@@ -1,4 +1,4 @@
-//! What comes from elsewhere gets into the world, is not sent back, and reverts nothing.
+//! Versions from elsewhere enter the world, are not sent back, and revert nothing.
 
 mod common;
 
@@ -11,13 +11,13 @@ use bevy::{
 use bevy_convex_replicate::{CollectionIndex, prelude::*, worker::Report};
 use common::*;
 
-/// Frames until something is so, for at most this long.
+/// The longest that a test runs frames until a condition is true.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn until(world: &mut World1, mut what: impl FnMut(&mut World1) -> bool) {
+fn until(world: &mut World1, mut condition: impl FnMut(&mut World1) -> bool) {
     let start = Instant::now();
-    while !what(world) {
-        assert!(start.elapsed() < DEADLINE, "it does not come about");
+    while !condition(world) {
+        assert!(start.elapsed() < DEADLINE, "the condition does not become true");
         world.frame();
     }
 }
@@ -66,7 +66,7 @@ fn systems_see_what_was_applied_as_a_change() {
 }
 
 #[test]
-fn an_edit_of_what_was_just_applied_is_sent_at_its_generation() {
+fn an_edit_of_a_version_just_applied_is_sent_at_its_generation() {
     let mut world = tasks();
     world.app.add_systems(Update, |mut tasks: Query<&mut Task, Added<Task>>| {
         for mut task in &mut tasks {
@@ -115,7 +115,7 @@ fn a_version_that_lacks_a_captured_edit_waits_for_one_that_has_it() {
 }
 
 #[test]
-fn it_does_not_wait_forever() {
+fn a_version_does_not_wait_forever() {
     let mut world = tasks();
     world.shown("a", task("one"));
     world.edit("a", |task| task.text = "mine".into());
@@ -124,13 +124,13 @@ fn it_does_not_wait_forever() {
     world.deliver("a", 2, 0, Some(task("theirs")));
     until(&mut world, |world| world.get("a") == Some(task("theirs")));
     assert_eq!(world.sent(), [Sent::Applied("a".into(), 2)]);
-    // What is edited then is made at that version.
+    // The next edit is made at that version.
     world.edit("a", |task| task.done = true);
     assert_eq!(world.edits_by_frame(), [put("a", 2, 2, &Task { text: "theirs".into(), done: true })]);
 }
 
 #[test]
-fn one_who_edits_in_every_frame_sees_what_others_do() {
+fn an_app_that_edits_in_every_frame_shows_the_edits_of_others() {
     let mut world = tasks();
     world.shown("a", task(""));
     world.app.add_systems(Update, |mut tasks: Query<&mut Task>| {
@@ -297,7 +297,7 @@ fn an_observer_during_apply_may_edit_a_document_that_was_applied_before_and_one_
 }
 
 #[test]
-fn an_observer_may_despawn_what_is_applied() {
+fn an_observer_may_despawn_an_entity_that_apply_made() {
     let mut world = tasks();
     world.app.add_observer(|add: On<Add, Task>, mut commands: Commands| {
         commands.entity(add.entity).despawn();
@@ -311,10 +311,10 @@ fn an_observer_may_despawn_what_is_applied() {
 }
 
 #[test]
-fn a_collection_is_ready_when_all_that_was_stored_is_in_the_world() {
+fn a_collection_is_ready_when_everything_stored_is_in_the_world() {
     let mut world = tasks();
     world.log::<Task>();
-    // Nothing but the least is applied in a frame.
+    // Each frame applies as few documents as possible.
     world.app.add_plugins(|app: &mut App| {
         app.add_systems(Update, |ready: MessageReader<CollectionReady<Task>>, tasks: Query<&Task>| {
             assert!(ready.is_empty() || tasks.iter().len() == 1_000);

@@ -1,5 +1,4 @@
-//! What is told to be in the world is in the world: the deployment was read, everything is live, a component was
-//! changed.
+//! News is true when it is announced: the deployment was read, everything is live, a component was changed.
 
 mod common;
 
@@ -16,7 +15,7 @@ use common::*;
 const DEADLINE: Duration = Duration::from_secs(60);
 const TASKS: CollectionIndex = CollectionIndex(0);
 
-/// How often the systems ran that wait for a condition.
+/// How often the systems with a run condition ran.
 #[derive(Resource, Default, Debug, PartialEq)]
 struct Ran {
     ready: usize,
@@ -25,13 +24,13 @@ struct Ran {
     told: usize,
 }
 
-/// A world that applies as little as it can in a frame. Systems that wait for a condition look whether it is true:
-/// `full` documents are there.
+/// A world that applies as little as it can in a frame. Systems with a run condition assert that it is true:
+/// the world has `full` documents.
 fn waiting_world(full: usize) -> World1 {
     let mut world = world(|app| {
         app.replicate::<Task>("tasks").init_resource::<Ran>();
     });
-    // The harness has its plugin already; the budget is a resource of it.
+    // The plugin was added before, so the budget is set by its resource.
     world.app.insert_resource(Full(full));
     world.app.add_systems(
         Update,
@@ -78,7 +77,7 @@ fn until(world: &mut World1, mut condition: impl FnMut(&mut World1) -> bool) {
 }
 
 #[test]
-fn nothing_is_told_before_the_versions_that_came_before_it_are_in_the_world() {
+fn news_waits_until_the_versions_before_it_are_in_the_world() {
     let mut world = waiting_world(3_000);
     for n in 0..3_000 {
         world.deliver(&n.to_string(), 1, 0, Some(task("from elsewhere")));
@@ -91,16 +90,16 @@ fn nothing_is_told_before_the_versions_that_came_before_it_are_in_the_world() {
     world.frame();
     let ran = world.app.world().resource::<Ran>();
     assert!(ran.read > 0 && ran.live > 0 && ran.told == 1, "{ran:?}");
-    assert_eq!(ran.ready, 0, "the store has not told all it has");
+    assert_eq!(ran.ready, 0, "the store has not reported everything");
 }
 
 #[test]
-fn until_it_is_live_it_is_shown_to_be_catching_up() {
+fn an_app_is_catching_up_until_it_is_live() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.app.world_mut().get_mut::<Task>(entity).unwrap().done = true;
     world.frame();
-    // It lacks the edit, so it waits for one that has it.
+    // The version lacks the edit, so it waits for one that includes it.
     world.deliver("a", 2, 0, Some(task("two")));
     world.report(read(true));
     world.report(status(Connection::CatchingUp { received: 3, total: Some(4) }));
@@ -116,13 +115,13 @@ fn until_it_is_live_it_is_shown_to_be_catching_up() {
 }
 
 #[test]
-fn it_is_no_longer_read_when_the_connection_ends_and_read_again_when_it_has_caught_up() {
+fn the_deployment_counts_as_read_until_the_connection_ends_and_again_after_catching_up() {
     let mut world = waiting_world(0);
     world.report(read(true));
     world.report(status(Connection::Live));
     world.frame().frame();
     assert!(shown(&world).is_live() && shown(&world).deployment_read);
-    // The connection ends before the news of its end, and of the one after it, was looked at.
+    // The connection ends and begins again before apply takes in the news of either.
     world.report(read(false));
     world.report(status(Connection::Offline { reason: None }));
     world.frame();
@@ -145,7 +144,7 @@ fn it_is_no_longer_read_when_the_connection_ends_and_read_again_when_it_has_caug
 }
 
 #[test]
-fn all_collections_have_to_be_read_for_the_deployment_to_be() {
+fn the_deployment_is_read_when_all_collections_are() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Wall {
         height: f32,
@@ -188,7 +187,7 @@ fn a_component_that_is_touched_in_every_frame_delays_nobody_and_announces_nothin
     for capture in 1..=2 {
         world.compared("a", capture, &[]);
     }
-    // The third is on its way, and nobody has answered it.
+    // The third edit is on its way, without an answer.
     world.deliver("a", 2, 0, Some(task("from elsewhere")));
     world.frame();
     assert_eq!(world.get("a").unwrap().text, "from elsewhere");

@@ -29,7 +29,7 @@ fn at(x: f32) -> Position {
 
 fn players() -> World1 {
     let mut world = world(|app| {
-        app.replicate_bundle::<(Player, Position)>("players");
+        app.replicate_components::<(Player, Position)>("players");
     });
     world.log::<Player>().log::<Position>();
     world
@@ -49,7 +49,7 @@ fn masks(sent: &[Sent]) -> Vec<u32> {
 }
 
 #[test]
-fn an_edit_speaks_of_the_components_that_changed() {
+fn an_edit_has_the_components_that_changed() {
     let mut world = players();
     let entity = world.app.world_mut().spawn((player("Ada"), at(1.0), id("a"))).id();
     let sent = world.edits_by_frame();
@@ -69,7 +69,7 @@ fn an_edit_speaks_of_the_components_that_changed() {
 }
 
 #[test]
-fn of_two_components_that_were_touched_the_one_that_changed_is_told() {
+fn only_the_touched_component_that_changed_is_announced() {
     let mut world = players();
     let entity = world.app.world_mut().spawn((player("Ada"), at(1.0), id("a"))).id();
     world.edits_by_frame();
@@ -101,16 +101,18 @@ fn a_component_removed_from_the_document_is_an_edit() {
     world.edits_by_frame();
     world.changes::<Position>();
     world.app.world_mut().get_mut::<Position>(entity).unwrap().x = 2.0;
-    world.queue(|commands| commands.entity(entity).remove_from_document::<Position>());
+    world.queue(|commands| {
+        commands.entity(entity).remove_from_document::<Position>();
+    });
     assert_eq!(world.app.world().get::<Position>(entity), None);
     let sent = world.edits_by_frame();
     assert_eq!(masks(&sent), [0b10, 0b10], "the last edit, and the removal");
     let Sent::Put { value, .. } = &sent[1] else { panic!("{sent:?}") };
     assert_eq!(*value, bevy_convex_replicate::format::Value::Map(Default::default()));
     let told_of: Vec<_> = world.changes::<Position>().into_iter().map(|told| (told.kind, told.shown)).collect();
-    // The edit before it is told of when the worker has compared it.
+    // The edit before it is announced when the worker has compared it.
     assert_eq!(told_of, [(ChangeKind::Removed, true)]);
-    // Another one puts it back.
+    // Another app puts it back.
     world.deliver_content("a", 1, 9, content(Some(player("Ada")), Some(at(3.0))), Origin::Remote);
     world.frame();
     assert_eq!(world.get_as("a"), Some(at(3.0)));
@@ -118,9 +120,9 @@ fn a_component_removed_from_the_document_is_an_edit() {
 }
 
 #[test]
-fn what_cannot_be_removed_from_a_document_is_told() {
+fn a_removal_that_is_impossible_is_reported() {
     let mut world = world(|app| {
-        app.replicate_bundle::<(Player, Position)>("players").replicate::<Task>("tasks");
+        app.replicate_components::<(Player, Position)>("players").replicate::<Task>("tasks");
     });
     let alone = world.app.world_mut().spawn((task("one"), id("a"))).id();
     let none = world.app.world_mut().spawn(player("Ada")).id();
@@ -133,7 +135,8 @@ fn what_cannot_be_removed_from_a_document_is_told() {
     assert_eq!(world.edits_by_frame(), []);
     let messages: Vec<_> = world.failures().into_iter().map(|failure| failure.message).collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
-    for (message, part) in messages.iter().zip(["all there is", "no component of its collection", "shows no document"])
+    for (message, part) in
+        messages.iter().zip(["only component", "no component of its collection", "shows no document"])
     {
         assert!(message.contains(part), "{message}");
     }
@@ -159,7 +162,7 @@ fn a_part_of_a_document_is_applied_without_an_echo() {
     assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 1)]);
     assert_eq!(world.get_as::<Position>("a"), None);
     world.changes::<Player>();
-    // The rest comes later, and what is missing then is left alone.
+    // The rest comes later. A component that the new version lacks stays as it is.
     world.deliver_content("a", 2, 0, content(None, Some(at(2.0))), Origin::Remote);
     assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 2)]);
     assert_eq!((world.get_as("a"), world.get_as("a")), (Some(player("Ada")), Some(at(2.0))));
@@ -174,7 +177,7 @@ fn an_observer_of_a_part_that_is_inserted_loses_no_edit() {
     world.deliver_content("a", 1, 0, content(Some(player("Ada")), None), Origin::Remote);
     world.frame();
     world.sent();
-    // It edits the part that was applied just before, and the one that is inserted.
+    // It edits the component that was replaced just before, and the one that is inserted.
     world.app.add_observer(|add: On<Add, Position>, mut players: Query<(&mut Player, &mut Position)>| {
         let (mut player, mut position) = players.get_mut(add.entity).unwrap();
         player.name.push_str(" the Countess");
@@ -188,7 +191,7 @@ fn an_observer_of_a_part_that_is_inserted_loses_no_edit() {
 }
 
 #[test]
-fn a_removed_component_stays_away_and_the_other_goes_on() {
+fn a_removed_component_stays_away_and_the_other_is_updated() {
     let mut world = players();
     world.deliver_content("a", 1, 0, content(Some(player("Ada")), Some(at(1.0))), Origin::Remote);
     world.frame();
@@ -213,8 +216,8 @@ fn each_component_gives_a_collection_of_the_same_documents() {
     world.run(|players: Collection<Player>, mut positions: Collection<Position>| {
         assert_eq!((players.len(), positions.len()), (2, 1));
         assert_eq!(players.entity(&id("a")), positions.entity(&id("a")));
-        positions.update(id("a"), |position| position.y = 1.0);
-        positions.delete(id("b"));
+        positions.update(&id("a"), |position| position.y = 1.0);
+        positions.delete(&id("b"));
     });
     assert_eq!(world.edits_by_frame().len(), 2);
     assert!(world.entity("b").is_none());

@@ -1,4 +1,4 @@
-//! Every edit is sent, once, wherever in the frame it happens.
+//! Every edit is sent once, wherever in the frame it is made.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn a_spawned_document_is_sent_once() {
 }
 
 #[test]
-fn what_is_spawned_before_the_app_runs_is_sent() {
+fn a_document_spawned_before_the_app_runs_is_sent() {
     let mut world = tasks();
     world.app.add_systems(Startup, |mut commands: Commands| {
         commands.spawn((task("startup"), id("a")));
@@ -36,7 +36,7 @@ fn an_edit_in_place_is_sent_with_the_next_count() {
     world.sent();
     world.edit("a", |task| task.done = true);
     assert_eq!(world.edits_by_frame(), [put("a", 0, 2, &Task { text: "milk".into(), done: true })]);
-    assert_eq!(world.changes::<Task>(), [], "nobody knows yet whether it changed anything");
+    assert_eq!(world.changes::<Task>(), [], "the worker has not compared it yet");
     world.compared("a", 2, &["done"]);
     world.frame();
     assert_eq!(world.changes::<Task>(), [told("a", ChangeKind::Updated, Origin::Local)]);
@@ -193,9 +193,9 @@ fn only_the_documents_that_changed_are_sent() {
 fn commands_make_documents() {
     let mut world = tasks();
     world.queue(|commands| {
-        let entity = commands.insert_document(task("one")).id();
+        let entity = commands.spawn_document(task("one")).id();
         commands.entity(entity).insert(Name::new("a name"));
-        commands.insert_document(task("two"));
+        commands.spawn_document(task("two"));
     });
     let sent = world.edits_by_frame();
     assert_eq!(texts(&sent), ["one", "two"]);
@@ -207,9 +207,9 @@ fn a_collection_makes_changes_and_finds_documents() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
         tasks.insert_with_id(id("a"), task("one"));
-        tasks.update(id("a"), |task| task.done = true);
+        tasks.update(&id("a"), |task| task.done = true);
         let two = tasks.insert(task("two"));
-        assert!(tasks.get(&two).is_none(), "it is there after the system");
+        assert!(tasks.get(&two).is_none(), "the command runs after the system");
         assert!(!tasks.is_ready());
     });
     assert_eq!(texts(&world.edits_by_frame()), ["one", "two"]);
@@ -229,12 +229,12 @@ fn a_collection_makes_changes_and_finds_documents() {
 }
 
 #[test]
-fn updating_a_document_that_is_not_shown_is_told() {
+fn updating_a_document_that_is_not_shown_is_reported() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
-        tasks.update(id("nobody"), |task| task.done = true);
-        tasks.delete(id("nobody"));
-        tasks.show(id("nobody"));
+        tasks.update(&id("nobody"), |task| task.done = true);
+        tasks.delete(&id("nobody"));
+        tasks.show(&id("nobody"));
     });
     assert_eq!(world.edits_by_frame(), []);
     let failures = world.failures();
@@ -250,8 +250,8 @@ fn unsaved_edits_are_counted_until_the_worker_has_them() {
     use bevy_convex_replicate::worker::{Report, Status};
     let mut world = tasks();
     world.queue(|commands| {
-        commands.insert_document(task("one"));
-        commands.insert_document(task("two"));
+        commands.spawn_document(task("one"));
+        commands.spawn_document(task("two"));
     });
     world.frame();
     assert_eq!(world.app.world().resource::<SyncStatus>().unsaved, 2);
@@ -280,7 +280,7 @@ fn synchronising_is_switched_by_a_system() {
 }
 
 #[test]
-fn the_last_edit_before_the_app_exits_is_sent_and_the_line_is_dropped() {
+fn the_last_edit_before_the_app_exits_is_sent_and_the_link_is_closed() {
     let mut world = tasks();
     world.shown("a", task("before"));
     world.app.add_systems(Update, |mut tasks: Query<&mut Task>, mut exit: MessageWriter<AppExit>| {
@@ -292,7 +292,7 @@ fn the_last_edit_before_the_app_exits_is_sent_and_the_line_is_dropped() {
 }
 
 #[test]
-fn a_name_without_a_component_is_told_once_and_the_entity_is_a_document_when_it_gets_one() {
+fn a_name_without_a_component_is_reported_once_and_the_entity_becomes_a_document_when_it_gets_one() {
     #[derive(Component)]
     struct Local;
     let mut world = tasks();
@@ -307,7 +307,7 @@ fn a_name_without_a_component_is_told_once_and_the_entity_is_a_document_when_it_
     assert_eq!((failures[0].kind, failures[0].document.clone()), (FailureKind::Identity, Some(id("a"))));
     world.app.world_mut().entity_mut(entity).insert(task("later"));
     assert_eq!(world.edits_by_frame(), [put("a", 0, 1, &task("later"))]);
-    // One that gets its component in the next frame is no news, nor is one that goes.
+    // An entity that gets its component in the next frame is not reported, and neither is one that is despawned.
     let (first, second) = (world.app.world_mut().spawn(id("b")).id(), world.app.world_mut().spawn(id("c")).id());
     world.frame();
     world.app.world_mut().entity_mut(first).insert(task("next"));

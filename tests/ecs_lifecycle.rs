@@ -1,4 +1,4 @@
-//! What deleting, despawning, removing, cloning and showing mean.
+//! Deleting, despawning, removing, cloning and showing documents.
 
 mod common;
 
@@ -7,13 +7,15 @@ use bevy_convex_replicate::prelude::*;
 use common::*;
 
 #[test]
-fn deleting_sends_what_was_edited_and_the_deletion() {
+fn deleting_sends_the_last_edits_and_the_deletion() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.log::<Task>();
     world.changes::<Task>();
     world.edit("a", |task| task.text = "last words".into());
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     assert!(world.app.world().get_entity(entity).is_err());
     let deleted = Sent::Delete { id: "a".into(), generation: 1, capture: 2 };
     assert_eq!(world.sent_by_frame(), [put("a", 1, 1, &task("last words")), deleted]);
@@ -26,7 +28,9 @@ fn deleting_sends_what_was_edited_and_the_deletion() {
 fn a_version_from_before_the_deletion_brings_nothing_back() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     world.deliver("a", 2, 0, Some(task("edited elsewhere")));
     world.frame();
     assert_eq!(world.entity("a"), None);
@@ -42,12 +46,14 @@ fn a_deletion_can_be_taken_back() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.log::<Task>();
-    world.queue(|commands| commands.entity(entity).delete_document());
-    world.run(|mut tasks: Collection<Task>| tasks.restore(id("a")));
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
+    world.run(|mut tasks: Collection<Task>| tasks.restore(&id("a")));
     let restored = Sent::Restore { id: "a".into(), generation: 1, capture: 2 };
     assert_eq!(world.sent_by_frame().last(), Some(&restored));
     world.changes::<Task>();
-    // The version that was on its way when it was restored does not count, the one after does.
+    // A version from before the restoration is ignored; one from after it is shown.
     world.deliver("a", 2, 1, None);
     world.frame();
     world.deliver("a", 3, 2, Some(task("one")));
@@ -59,7 +65,7 @@ fn a_deletion_can_be_taken_back() {
 #[test]
 fn a_document_deleted_in_an_earlier_run_can_be_restored() {
     let mut world = tasks();
-    world.run(|mut tasks: Collection<Task>| tasks.restore(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.restore(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Restore { id: "a".into(), generation: 0, capture: 1 }]);
     world.deliver("a", 1, 1, Some(task("from long ago")));
     world.frame();
@@ -85,7 +91,7 @@ fn a_document_made_and_deleted_in_one_frame_is_both() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
         tasks.insert_with_id(id("a"), task("short"));
-        tasks.delete(id("a"));
+        tasks.delete(&id("a"));
     });
     let deleted = Sent::Delete { id: "a".into(), generation: 0, capture: 2 };
     assert_eq!(world.sent_by_frame(), [put("a", 0, 1, &task("short")), deleted]);
@@ -96,11 +102,13 @@ fn a_deletion_that_was_taken_back_can_be_made_again_before_the_document_is_back(
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.log::<Task>();
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     world.run(|mut tasks: Collection<Task>| {
-        tasks.restore(id("a"));
-        tasks.delete(id("a"));
-        tasks.delete(id("a"));
+        tasks.restore(&id("a"));
+        tasks.delete(&id("a"));
+        tasks.delete(&id("a"));
     });
     let sent = world.sent_by_frame();
     assert_eq!(
@@ -177,7 +185,7 @@ fn a_hidden_document_comes_back_when_it_is_shown() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.app.world_mut().despawn(entity);
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
     world.deliver("a", 2, 0, Some(task("as it is now")));
     world.frame();
@@ -195,11 +203,11 @@ fn a_hidden_document_that_is_spawned_again_shows_what_is_stored() {
     let again = world.app.world_mut().spawn((task("default"), id("a"))).id();
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())], "a default is no edit");
     world.edit("a", |task| task.done = true);
-    assert_eq!(world.sent_by_frame(), [], "and neither is what becomes of it before it is brought up to the document");
+    assert_eq!(world.sent_by_frame(), [], "and neither is an edit of it before the stored version is there");
     world.deliver("a", 3, 0, Some(task("edited elsewhere")));
     world.frame();
     assert_eq!((world.entity("a"), world.get("a")), (Some(again), Some(task("edited elsewhere"))));
-    // From then on it is a document like others.
+    // From now on it is a document like any other.
     world.edit("a", |task| task.done = true);
     assert_eq!(texts(&world.edits_by_frame()), ["edited elsewhere"]);
     assert_eq!(world.failures(), []);
@@ -231,7 +239,7 @@ fn removing_the_identity_hides_the_document_and_keeps_the_entity() {
     world.deliver("a", 2, 0, Some(task("edited elsewhere")));
     assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 2)]);
     assert_eq!(world.app.world().get::<Task>(entity), Some(&task("no document any more")));
-    // Given back, it is an edit at the version that was passed over.
+    // When the identity returns, the value is an edit at the version that was passed over.
     world.app.world_mut().entity_mut(entity).insert(id("a"));
     assert_eq!(world.sent_by_frame(), [put("a", 2, 2, &task("no document any more"))]);
 }
@@ -271,7 +279,7 @@ fn a_removed_component_comes_back_when_the_document_is_shown() {
     let mut world = tasks();
     let entity = world.shown("a", task("one"));
     world.app.world_mut().entity_mut(entity).remove::<Task>();
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("a")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("a")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
     world.deliver("a", 2, 0, Some(task("one")));
     assert_eq!(world.sent_by_frame(), [Sent::Applied("a".into(), 2)]);
@@ -304,7 +312,7 @@ fn a_document_is_shown_by_one_entity() {
     let failures = world.failures();
     assert_eq!(failures.len(), 1, "{failures:?}");
     assert_eq!((failures[0].kind, &failures[0].document), (FailureKind::Identity, &Some(id("a"))));
-    // It is told once, and gone is gone.
+    // It is reported once, and despawning the second entity changes nothing.
     world.app.world_mut().get_mut::<Task>(second).unwrap().done = true;
     assert_eq!(world.sent_by_frame(), []);
     world.app.world_mut().despawn(second);
@@ -320,7 +328,7 @@ fn the_second_entity_of_a_document_takes_the_place_of_the_first() {
     let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
     world.frame();
     world.app.world_mut().despawn(first);
-    // Its own value would undo what the document has: it is brought up to it instead.
+    // Its own value would revert the document, so the stored version replaces it.
     assert_eq!(world.sent_by_frame(), [Sent::Show("a".into())]);
     assert_eq!(world.entity("a"), Some(second));
     world.deliver("a", 2, 0, Some(task("as stored")));
@@ -339,7 +347,7 @@ fn the_second_entity_takes_the_place_in_the_frame_in_which_it_came() {
     world.edit("a", |task| task.text = "last words".into());
     let third = world.app.world_mut().spawn((task("two"), id("a"))).id();
     world.app.world_mut().spawn((task("three"), id("b")));
-    // As good as despawned: it is another document now.
+    // The first entity becomes another document, which has the same effect as despawning it.
     world.app.world_mut().entity_mut(first).insert((task("four"), id("c")));
     let sent = world.sent_by_frame();
     assert!(sent.contains(&put("a", 1, 1, &task("last words"))) && sent.contains(&Sent::Show("a".into())), "{sent:?}");
@@ -354,20 +362,22 @@ fn the_second_entity_of_a_deleted_document_is_left_alone() {
     let mut world = tasks();
     let first = world.shown("a", task("one"));
     let second = world.app.world_mut().spawn((task("two"), id("a"))).id();
-    world.queue(|commands| commands.entity(first).delete_document());
+    world.queue(|commands| {
+        commands.entity(first).delete_document();
+    });
     assert_eq!(world.sent_by_frame(), [Sent::Delete { id: "a".into(), generation: 1, capture: 1 }]);
     assert_eq!(world.entity("a"), None);
     assert_eq!(world.app.world().get::<Task>(second), Some(&task("two")));
 }
 
 #[test]
-fn what_this_world_never_had_can_be_restored_and_deleted_before_it_is_here() {
+fn a_document_that_this_world_never_had_can_be_restored_and_deleted() {
     let mut world = tasks();
     world.run(|mut tasks: Collection<Task>| {
-        tasks.restore(id("a"));
-        tasks.delete(id("a"));
-        tasks.restore(id("a"));
-        tasks.restore(id("b"));
+        tasks.restore(&id("a"));
+        tasks.delete(&id("a"));
+        tasks.restore(&id("a"));
+        tasks.restore(&id("b"));
     });
     let restored = |id: &str, capture| Sent::Restore { id: id.into(), generation: 0, capture };
     let deleted = Sent::Delete { id: "a".into(), generation: 0, capture: 2 };
@@ -406,12 +416,12 @@ fn children_are_hidden_with_their_parent() {
     world.app.world_mut().despawn(parent);
     assert_eq!(texts(&world.sent_by_frame()), ["last words"]);
     assert_eq!((world.entity("a"), world.entity("b"), world.entity("c")), (None, None, Some(freed)));
-    world.run(|mut tasks: Collection<Task>| tasks.show(id("b")));
+    world.run(|mut tasks: Collection<Task>| tasks.show(&id("b")));
     assert_eq!(world.sent_by_frame(), [Sent::Show("b".into())]);
 }
 
 #[test]
-fn a_name_that_cannot_be_a_documents_is_told() {
+fn a_name_that_no_document_can_have_is_reported() {
     let mut world = tasks();
     world.app.world_mut().spawn((task("one"), id("")));
     world.app.world_mut().spawn((task("two"), id(&"x".repeat(129))));
@@ -440,10 +450,12 @@ fn a_marker_of_the_apps_own_is_left_alone() {
 }
 
 #[test]
-fn deleting_what_is_no_document_is_told() {
+fn deleting_an_entity_that_is_no_document_is_reported() {
     let mut world = tasks();
     let entity = world.app.world_mut().spawn(task("one")).id();
-    world.queue(|commands| commands.entity(entity).delete_document());
+    world.queue(|commands| {
+        commands.entity(entity).delete_document();
+    });
     assert_eq!(world.sent_by_frame(), []);
     assert_eq!(world.failures().len(), 1);
     assert!(world.app.world().get_entity(entity).is_ok());

@@ -14,7 +14,7 @@ use bevy_convex_replicate::{
 };
 use common::*;
 
-/// It derives nothing but what a component needs.
+/// A component that derives no more than it needs.
 #[derive(Component)]
 struct Plain;
 
@@ -47,7 +47,7 @@ fn a_reference_is_a_string_that_is_replaced_whole() {
     assert_eq!(written.get("target"), Some(&Value::Scalar("a".into())));
     assert_eq!(written.get("owner"), Some(&Value::Scalar("me".into())));
     assert_eq!(from_value::<Turret>(&written).unwrap(), turret("a"));
-    // A web app may write a text.
+    // A web app may write it as text.
     let text = Value::Map([("owner".to_string(), Value::Text("me".into()))].into());
     assert_eq!(from_value::<Turret>(&text).unwrap(), Turret { target: None, owner: id("me") });
     let json = serde_json::to_string(&DocumentRef::<Plain>::new("a")).unwrap();
@@ -56,7 +56,7 @@ fn a_reference_is_a_string_that_is_replaced_whole() {
 }
 
 #[test]
-fn a_reference_that_can_be_none_is_not_read() {
+fn a_reference_with_an_invalid_name_is_not_read() {
     for name in [String::new(), "x".repeat(DOCUMENT_ID_BYTES + 1)] {
         assert!(from_value::<DocumentRef<Plain>>(&Value::Scalar(name.clone())).is_err());
         assert!(to_value(&DocumentRef::<Plain>::new(name)).is_err());
@@ -98,7 +98,7 @@ fn a_reference_gives_the_entity_that_shows_its_target_now() {
 }
 
 #[test]
-fn whoever_waits_for_a_target_reads_that_it_was_inserted() {
+fn a_system_that_waits_for_a_target_reads_that_it_was_inserted() {
     let mut world = turrets();
     world.app.world_mut().spawn((turret("a"), id("t")));
     world.log::<Task>();
@@ -126,7 +126,7 @@ struct Place {
 
 fn arena() -> World1 {
     world(|app| {
-        app.replicate_bundle::<(Player, Place)>("players").replicate_bundle::<(Place, Enemy)>("enemies");
+        app.replicate_components::<(Player, Place)>("players").replicate_components::<(Place, Enemy)>("enemies");
         app.replicate::<Task>("tasks");
     })
 }
@@ -160,12 +160,12 @@ fn a_component_may_be_in_several_collections() {
         world.app.world_mut().get_mut::<Place>(entity).unwrap().x += 1.0;
         assert_eq!(fields(&world.edits_by_frame()), [["x"]]);
     }
-    // It comes from elsewhere as well.
+    // A version from elsewhere is shown too.
     world.deliver_content("b", 1, 0, Some(Box::new((Some(player()), Some(Place { x: 3.0 })))), Origin::Remote);
     world.frame();
     assert_eq!(world.get_as("b"), Some(Place { x: 3.0 }));
     assert_eq!(world.app.world().resource::<DocumentIndex>().entity(CollectionIndex(1), &id("b")), None);
-    // And is removed from one of them alone.
+    // It is removed from the document of one collection only.
     world.app.world_mut().entity_mut(ada).remove::<Place>();
     world.edits_by_frame();
     world.deliver_content("a", 1, 9, Some(Box::new((Some(player()), Some(Place { x: 4.0 })))), Origin::Remote);
@@ -175,12 +175,14 @@ fn a_component_may_be_in_several_collections() {
 }
 
 #[test]
-fn what_is_told_of_a_shared_component_names_the_collection() {
+fn messages_of_a_shared_component_name_the_collection() {
     let mut world = arena();
     world.app.world_mut().spawn((player(), Place { x: 1.0 }, id("a")));
     let orc = world.app.world_mut().spawn((Enemy { rage: 9 }, Place { x: 2.0 }, id("a"))).id();
     world.frame();
-    world.queue(|commands| commands.entity(orc).delete_document());
+    world.queue(|commands| {
+        commands.entity(orc).delete_document();
+    });
     world.run(|mut told: MessageReader<DocumentChanged<Place>>, documents: Documents| {
         let of = [documents.collection_of::<Player>().unwrap(), documents.collection_of::<Enemy>().unwrap()];
         let told: Vec<_> = told.read().map(|change| (change.collection, change.kind)).collect();
@@ -191,7 +193,7 @@ fn what_is_told_of_a_shared_component_names_the_collection() {
 }
 
 #[test]
-fn the_component_that_says_where_an_entity_belongs_may_come_later() {
+fn the_component_that_decides_the_collection_may_come_later() {
     let mut world = arena();
     let entity = world.app.world_mut().spawn((Place { x: 1.0 }, id("a"))).id();
     world.app.world_mut().entity_mut(entity).insert(player());
@@ -200,7 +202,7 @@ fn the_component_that_says_where_an_entity_belongs_may_come_later() {
 }
 
 #[test]
-fn an_entity_that_could_be_of_several_collections_is_told_of_once() {
+fn an_entity_that_could_be_of_several_collections_is_reported_once() {
     let mut world = arena();
     let entity = world.app.world_mut().spawn((Place { x: 1.0 }, id("a"))).id();
     assert_eq!(world.edits_by_frame(), []);
@@ -209,17 +211,17 @@ fn an_entity_that_could_be_of_several_collections_is_told_of_once() {
     world.app.world_mut().get_mut::<Place>(entity).unwrap().x = 2.0;
     world.frame();
     assert_eq!(world.failures(), []);
-    // It belongs somewhere at last.
+    // The new component decides the collection.
     world.app.world_mut().entity_mut(entity).insert(Enemy { rage: 1 });
     assert_eq!(fields(&world.edits_by_frame()), [["rage", "x"]]);
-    // Both at once is none.
+    // With the components of both, it belongs to neither.
     world.app.world_mut().spawn((player(), Enemy { rage: 1 }, Place { x: 1.0 }, id("both")));
     assert_eq!(world.edits_by_frame(), []);
     assert_eq!(world.failures().len(), 1);
 }
 
 #[test]
-fn a_shared_component_is_nothing_to_a_third_collection() {
+fn a_shared_component_is_no_part_of_a_third_collection() {
     let mut world = arena();
     let entity = world.app.world_mut().spawn((task("one"), Place { x: 1.0 }, id("a"))).id();
     assert_eq!(fields(&world.edits_by_frame()), [["done", "text"]]);
@@ -235,7 +237,7 @@ fn a_collection_is_not_found_by_a_shared_component() {
     world.run(|mut places: Collection<Place>, players: Collection<Player>| {
         assert_eq!((places.entity(&id("a")), places.len()), (None, 1));
         assert!(players.entity(&id("a")).is_some());
-        places.delete(id("a"));
+        places.delete(&id("a"));
     });
     world.frame();
     let failures = world.failures();

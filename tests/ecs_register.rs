@@ -1,9 +1,15 @@
-//! What cannot be registered is told, and the app goes on.
+//! Registering collections: a mistake panics with what to do, as the app is built.
 
 mod common;
 
-use bevy::prelude::*;
-use bevy_convex_replicate::{ecs::Link, prelude::*, worker::Failure};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bevy::{
+    ecs::reflect::{AppTypeRegistry, ReflectComponent},
+    prelude::*,
+    reflect::GetTypeRegistration,
+};
+use bevy_convex_replicate::{ecs::Link, prelude::*};
 use common::*;
 
 #[derive(Component, Serialize, Deserialize, Clone)]
@@ -19,20 +25,18 @@ struct Place {
     x: f32,
 }
 
-/// The failure of registering, and proof that the collection `tasks` works nevertheless.
-fn refused(build: impl FnOnce(&mut App)) -> Failure {
-    let mut world = world(|app| {
-        app.replicate::<Task>("tasks");
-        build(app);
-    });
-    world.app.world_mut().spawn((task("works"), id("a")));
-    assert_eq!(texts(&world.edits_by_frame()), ["works"]);
-    let mut failures = world.failures();
-    assert_eq!(failures.len(), 1, "{failures:?}");
-    let failure = failures.remove(0);
-    assert_eq!(failure.kind, FailureKind::Registration);
-    assert!(failure.collection.is_some());
-    failure
+/// The message of the panic when `build` registers a collection. The collection `tasks` is registered before.
+fn refused(build: impl FnOnce(&mut App)) -> String {
+    let (link, ..) = Link::channels();
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, ReplicatePlugin::new("test"))).insert_resource(link).replicate::<Task>("tasks");
+    panic_of(|| build(&mut app))
+}
+
+/// The message with which `build` panics.
+fn panic_of(build: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(build)).expect_err("it panics");
+    *panic.downcast::<String>().expect("the message is formatted")
 }
 
 #[test]
@@ -40,29 +44,31 @@ fn a_component_that_is_no_document_is_refused() {
     let failure = refused(|app| {
         app.replicate::<Number>("numbers");
     });
-    assert!(failure.to_string().contains("Number"), "{failure}");
+    assert!(failure.contains("Number"), "{failure}");
 }
 
 #[test]
-fn a_name_that_is_no_modules_is_refused() {
+fn a_name_that_no_module_can_have_is_refused() {
     let failure = refused(|app| {
         app.replicate::<Other>("my tasks");
     });
-    assert!(failure.to_string().starts_with("my tasks: "), "{failure}");
+    assert!(failure.contains("\"my tasks\"") && failure.contains("module in Convex"), "{failure}");
 }
 
 #[test]
 fn a_collection_or_a_component_registered_twice_is_refused() {
-    refused(|app| {
+    let failure = refused(|app| {
         app.replicate::<Other>("tasks");
     });
+    assert!(failure.contains("another collection has that name"), "{failure}");
     let failure = refused(|app| {
         app.replicate::<Task>("others");
     });
-    assert!(failure.message.contains("Task"), "{failure}");
-    refused(|app| {
-        app.replicate_bundle::<(Other, Other)>("others");
+    assert!(failure.contains("Task"), "{failure}");
+    let failure = refused(|app| {
+        app.replicate_components::<(Other, Other)>("others");
     });
+    assert!(failure.contains("Other is listed twice"), "{failure}");
 }
 
 #[test]
@@ -72,12 +78,12 @@ fn components_with_a_field_of_the_same_name_are_refused() {
         text: String,
     }
     let failure = refused(|app| {
-        app.replicate_bundle::<(Other, Note)>("notes");
+        app.replicate_components::<(Other, Note)>("notes");
     });
-    assert!(failure.message.contains("`text`"), "{failure}");
+    assert!(failure.contains("`text`"), "{failure}");
 }
 
-/// Called as bevy's, which serde knows with bevy's feature `serialize` alone.
+/// Named like bevy's entity, which has serde only with bevy's feature `serialize`.
 mod bevy_ecs {
     pub mod entity {
         #[derive(serde::Serialize, serde::Deserialize, Clone)]
@@ -95,7 +101,7 @@ fn a_component_with_an_entity_is_refused() {
     let failure = refused(|app| {
         app.replicate::<Turret>("turrets");
     });
-    assert!(failure.message.contains("`target`") && failure.message.contains("DocumentRef"), "{failure}");
+    assert!(failure.contains("`target`") && failure.contains("DocumentRef"), "{failure}");
 }
 
 #[test]
@@ -107,11 +113,11 @@ fn a_resource_is_refused() {
     let failure = refused(|app| {
         app.insert_resource(Settings { volume: 1.0 }).replicate::<Settings>("settings");
     });
-    assert!(failure.message.contains("is a resource"), "{failure}");
+    assert!(failure.contains("is a resource"), "{failure}");
     let failure = refused(|app| {
-        app.replicate_bundle::<(Other, Settings)>("settings");
+        app.replicate_components::<(Other, Settings)>("settings");
     });
-    assert!(failure.message.contains("is a resource"), "{failure}");
+    assert!(failure.contains("is a resource"), "{failure}");
 }
 
 #[test]
@@ -121,13 +127,14 @@ fn a_marker_beside_other_components_is_refused() {
     #[derive(Component, Serialize, Deserialize, Clone)]
     struct Unit;
     let failure = refused(|app| {
-        app.replicate_bundle::<(Other, Frozen)>("others");
+        app.replicate_components::<(Other, Frozen)>("others");
     });
-    assert!(failure.message.contains("Frozen has no fields"), "{failure}");
-    refused(|app| {
-        app.replicate_bundle::<(Unit, Other)>("others");
+    assert!(failure.contains("Frozen has no fields"), "{failure}");
+    let failure = refused(|app| {
+        app.replicate_components::<(Unit, Other)>("others");
     });
-    // Alone it says all there is to say: that there is such a document.
+    assert!(failure.contains("a struct without fields"), "{failure}");
+    // Alone it needs no fields: the document itself says that it is there.
     let mut world = world(|app| {
         app.replicate::<Frozen>("frozen");
     });
@@ -139,18 +146,37 @@ fn a_marker_beside_other_components_is_refused() {
 #[test]
 fn a_collection_without_a_component_of_its_own_is_refused() {
     let failure = refused(|app| {
-        app.replicate_bundle::<(Task, Place)>("others");
+        app.replicate_components::<(Task, Place)>("others");
     });
-    assert!(failure.message.contains("every component of tasks"), "{failure}");
+    assert!(failure.contains("every component of tasks"), "{failure}");
 }
 
 #[test]
 fn a_collection_registered_when_the_app_runs_is_refused() {
     let mut world = tasks();
     world.frame();
-    world.app.replicate::<Other>("others");
-    world.frame();
-    assert_eq!(world.failures().len(), 1);
+    let failure = panic_of(|| {
+        world.app.replicate::<Other>("others");
+    });
+    assert!(failure.contains("running already"), "{failure}");
+    world.app.world_mut().spawn((task("works"), id("a")));
+    assert_eq!(texts(&world.edits_by_frame()), ["works"]);
+}
+
+#[test]
+fn a_hierarchy_without_its_component_is_refused() {
+    let started = |build: fn(&mut App)| {
+        let mut world = world(build);
+        panic_of(|| world.app.finish())
+    };
+    let failure = started(|app| {
+        app.replicate::<Task>("tasks").replicate_hierarchy::<Task>();
+    });
+    assert!(failure.contains("is in no collection"), "{failure}");
+    let failure = started(|app| {
+        app.replicate_components::<(Task, DocumentParent<Other>)>("tasks").replicate_hierarchy::<Other>();
+    });
+    assert!(failure.contains("the parents of"), "{failure}");
 }
 
 #[test]
@@ -163,7 +189,7 @@ fn an_entity_in_two_collections_is_refused() {
     assert_eq!(world.failures().len(), 1);
     assert!(world.app.world().resource::<DocumentIndex>().document(both).is_none());
 
-    // One that gets the second component later stays in the first's collection.
+    // An entity that gets the second component later stays in the collection of the first.
     let later = world.app.world_mut().spawn((task("three"), id("b"))).id();
     world.edits_by_frame();
     world.app.world_mut().entity_mut(later).insert(Other { text: "four".into() });
@@ -174,11 +200,11 @@ fn an_entity_in_two_collections_is_refused() {
 }
 
 #[test]
-fn a_component_of_no_collection_is_told_of() {
+fn a_component_of_no_collection_is_reported() {
     let mut world = tasks();
     world.run(|mut others: Collection<Other>| {
         assert!(others.is_empty() && !others.is_ready());
-        others.delete(id("a"));
+        others.delete(&id("a"));
     });
     world.frame();
     assert_eq!(world.failures()[0].kind, FailureKind::Registration);
@@ -199,6 +225,25 @@ fn collections_may_be_registered_before_the_plugin_is_added() {
     app.update();
     assert_eq!(commands.try_iter().count(), 2);
     assert_eq!(app.world().resource::<SyncStatus>().last_error, None);
+}
+
+#[test]
+fn tools_see_the_librarys_components_by_reflection() {
+    fn is_seen<T: GetTypeRegistration>(world: &World, entity: Entity) -> bool {
+        let registry = world.resource::<AppTypeRegistry>().read();
+        let component = registry.get_type_data::<ReflectComponent>(std::any::TypeId::of::<T>());
+        component.expect("it is registered as a component").reflect(world.entity(entity)).is_some()
+    }
+    let mut world = world(|app| {
+        app.replicate_components::<(Task, DocumentParent<Task>)>("tasks").replicate_hierarchy::<Task>();
+    });
+    let parent = DocumentParent::<Task>::new("b");
+    let entity = world.app.world_mut().spawn((task("one"), parent, id("a"))).id();
+    world.frame();
+    let world = world.app.world();
+    assert!(is_seen::<DocumentId>(world, entity));
+    assert!(is_seen::<DocumentParent<Task>>(world, entity));
+    assert!(!is_seen::<Misfit>(world, entity), "the document fits");
 }
 
 #[test]

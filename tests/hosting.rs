@@ -3,7 +3,12 @@
 
 mod whole;
 
-use std::{collections::BTreeSet, net::TcpListener, path::Path};
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
@@ -159,7 +164,7 @@ fn an_app_that_only_hosts_is_told_that_it_cannot() {
 }
 
 #[test]
-fn an_app_hosts_one_backend_however_it_is_asked_to() {
+fn an_app_that_would_host_two_backends_panics() {
     let folder = tempfile::tempdir().unwrap();
     let by_plugin = |app: &mut App| {
         let plugin = ReplicatePlugin::new("hosting").store(folder.path().join("host.sqlite3")).host("127.0.0.1:0");
@@ -170,23 +175,15 @@ fn an_app_hosts_one_backend_however_it_is_asked_to() {
         app.add_plugins(EmbeddedBackend::new(config));
     };
     for backend_first in [false, true] {
-        let mut host = whole::app(|app| {
-            if backend_first {
-                by_backend(app);
-                by_plugin(app);
-            } else {
-                by_plugin(app);
-                by_backend(app);
-            }
-        });
-        let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
-        let told = until("it is told", &mut [&mut host], |apps| failed(apps[0], FailureKind::Host));
-        assert!(told.contains("hosts a backend at 127.0.0.1:0 already"), "{told}");
-        let guest = folder.path().join(format!("guest-{backend_first}.sqlite3"));
-        let mut guest = app(&guest, |plugin| plugin.deployment(format!("http://{address}")));
-        write(&mut guest, "by way of the first");
-        until("the host has it", &mut [&mut host, &mut guest], |apps| {
-            texts(apps[0]).contains("by way of the first").then_some(())
-        });
+        let mut app = App::new();
+        app.add_plugins(MinimalPlugins);
+        let add = |app: &mut App, is_backend: bool| if is_backend { by_backend(app) } else { by_plugin(app) };
+        add(&mut app, backend_first);
+        let panic = catch_unwind(AssertUnwindSafe(|| add(&mut app, !backend_first))).expect_err("it panics");
+        let message = panic.downcast::<String>().expect("the message is formatted");
+        assert!(
+            message.contains("hosts a backend at 127.0.0.1:0 already") && message.contains("not both"),
+            "{message}"
+        );
     }
 }

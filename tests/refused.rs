@@ -233,13 +233,13 @@ fn an_edit_of_a_reserved_field_is_refused_for_every_kind_of_type() {
     edit::<Shape>(&mut one, "shape", |shape| *shape = Shape::Named { id: "mine".into() });
     let failure = told(&mut one, 1);
     assert_eq!(failure.document, Some(DocumentId::new("shape")));
-    assert!(failure.message.contains("id: this field is the document's own"), "{failure}");
+    assert!(failure.message.contains("id: this field belongs to the document"), "{failure}");
     edit::<Open>(&mut one, "open", |open| {
         open.rest.insert("deleted".into(), true);
     });
     let failure = told(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("open")));
-    assert!(failure.message.contains("deleted: this field is the document's own"), "{failure}");
+    assert!(failure.message.contains("deleted: this field belongs to the document"), "{failure}");
 }
 
 #[test]
@@ -361,7 +361,10 @@ fn a_number_that_no_document_can_hold_is_refused_with_its_place() {
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name.clear());
     let failure = told(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("b")));
-    assert!(failure.message.contains("cannot read what it writes") && failure.message.contains("name"), "{failure}");
+    assert!(
+        failure.message.contains("cannot read its own serialized form") && failure.message.contains("name"),
+        "{failure}"
+    );
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name = "c".into());
     until_it("it is saved", &mut one, |app| status(app).is_saved());
     assert_eq!(failures(&one).len(), 2);

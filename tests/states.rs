@@ -1,4 +1,4 @@
-//! Documents that are in the world in one state of the app only, as `examples/states.rs` has it: whole apps.
+//! Documents that are in the world in one state of the app only, as in `examples/states.rs`: whole apps.
 
 #[path = "../examples/states.rs"]
 mod states;
@@ -21,7 +21,7 @@ fn app(store: &Path, url: &str) -> App {
     })
 }
 
-/// The heights of the walls that are there.
+/// The heights of the walls in the world.
 fn walls(app: &mut App) -> Vec<u32> {
     let world = app.world_mut();
     let mut heights: Vec<u32> = world.query::<&Wall>().iter(world).map(|wall| wall.height).collect();
@@ -39,7 +39,7 @@ fn quiet(apps: &mut [&mut App]) {
 }
 
 #[test]
-fn a_level_that_is_left_and_entered_again_shows_what_was_done_meanwhile() {
+fn a_level_that_is_entered_again_shows_the_edits_made_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new()).unwrap();
     let mut one = app(&folder.path().join("one"), backend.url());
@@ -55,14 +55,16 @@ fn a_level_that_is_left_and_entered_again_shows_what_was_done_meanwhile() {
     enter(&mut one, Screen::Menu);
     assert_eq!(walls(&mut one), [] as [u32; 0]);
 
-    // The other one goes on building, and tears one down.
+    // The other app goes on building, and tears a wall down.
     let world = two.world_mut();
     let found: Vec<_> =
         world.query::<(Entity, &Wall)>().iter(world).map(|(wall, Wall { height })| (wall, *height)).collect();
     for (wall, height) in found {
         match height {
             1 => two.world_mut().get_mut::<Wall>(wall).unwrap().height = 10,
-            _ => two.world_mut().commands().entity(wall).delete_document(),
+            _ => {
+                two.world_mut().commands().entity(wall).delete_document();
+            }
         }
     }
     two.world_mut().spawn((Wall { height: 3 }, DocumentId::new("c")));
@@ -75,7 +77,7 @@ fn a_level_that_is_left_and_entered_again_shows_what_was_done_meanwhile() {
     quiet(&mut [&mut one, &mut two]);
     assert_eq!(walls(&mut two), [3, 10], "leaving and entering edits nothing");
 
-    // An app that spawns its walls itself when it enters shows what is stored, not what it spawned them with.
+    // An app that spawns its walls again when it enters shows the stored documents, not the values it spawned.
     enter(&mut one, Screen::Menu);
     enter(&mut one, Screen::Level);
     one.update();

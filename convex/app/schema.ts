@@ -1,6 +1,6 @@
 /**
- * The task board's tables. Every field is optional: a document's history may arrive in several pushes, and a row shows what
- * has arrived.
+ * The task board's tables. Every field is optional: a document's history may arrive in several pushes, and a row has only
+ * the fields that have arrived.
  */
 import { defineSchema } from "convex/server";
 import { v } from "convex/values";
@@ -9,7 +9,7 @@ import { replicatedTable } from "../src/client/index.js";
 export default defineSchema({
   columns: replicatedTable({
     title: v.optional(v.string()),
-    /** Where it stands: a fractional index. */
+    /** Its place among the columns: a fractional index. */
     order: v.optional(v.string()),
     tint: v.optional(v.string()),
   }),

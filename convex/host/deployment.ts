@@ -5,19 +5,19 @@ import { makeFunctionReference } from "convex/server";
 import { convexToJson, type JSONValue, jsonToConvex, type ValidatorJSON, type Value } from "convex/values";
 import { ArgumentValidationError, validateArgs } from "./validate";
 
-/** Modules by path, each with a way to load it: what Vite's `import.meta.glob` gives. */
+/** Modules by path, each with a function that loads it, as Vite's `import.meta.glob` returns them. */
 export type Modules = Record<string, () => Promise<unknown>>;
 
 type Schema = SchemaDefinition<GenericSchema, boolean>;
 
-/** What a deployment is made of. */
+/** The parts of a deployment. */
 export type DeploymentOptions = {
   schema: Schema;
   modules: Modules;
   component: { schema: Schema; modules: Modules };
 };
 
-/** What a call comes to. `data` is there where the function threw a `ConvexError`. */
+/** The outcome of a call. `data` is present if the function threw a `ConvexError`. */
 export type Outcome = { ok: true; value: JSONValue } | { ok: false; message: string; data?: JSONValue };
 
 export type FunctionKind = "Query" | "Mutation" | "Action";
@@ -71,7 +71,10 @@ export class Deployment {
     return await this.test.query((ctx) => Promise.resolve(ctx.meta.getSnapshotTs()));
   }
 
-  /** Waits for the clock to pass the newest commit: on a deployment, commits are microseconds apart, here they may not be. */
+  /**
+   * Waits for the clock to pass the newest commit: on a deployment, commits are microseconds apart, here they may not
+   * be.
+   */
   private async passTheClock(): Promise<void> {
     const newest = await this.now();
     while (BigInt(Date.now()) * 1_000_000n <= newest) await new Promise(setImmediate);

@@ -1,4 +1,4 @@
-/** A deployment behind Convex's sync protocol and HTTP API. See the README for what it is not. */
+/** A deployment behind Convex's sync protocol and HTTP API. The README lists what it lacks. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { JSONValue } from "convex/values";
@@ -7,14 +7,14 @@ import type { Deployment, FunctionKind } from "./deployment";
 import { identityOf } from "./identity";
 import { Session } from "./session";
 
-/** What Convex takes in one message or body. */
+/** The largest message or body that Convex accepts. */
 const FRAME_BYTES = 16 * 1024 * 1024;
 /** How often a quiet connection is pinged: clients give up after 30 seconds. */
 const PING_MS = 15_000;
 /** How often the host looks whether a scheduled function has changed something. */
 const WATCH_MS = 100;
 
-/** The status that Convex answers with where a function failed. */
+/** The status of Convex's response if a function failed. */
 const FUNCTION_FAILED = 560;
 
 const KINDS: Record<string, FunctionKind> = {
@@ -54,7 +54,7 @@ export class Host {
     return host;
   }
 
-  /** Where it listens. */
+  /** The URL that it listens on. */
   get url(): string {
     const { address, port } = this.http.address() as AddressInfo;
     return `http://${address}:${port}`;

@@ -17,7 +17,7 @@ type ClientMessage =
 
 type Subscription = { path: string; args: JSONValue; sent: string | null };
 
-/** What the session tells the server: something may have changed for everyone. */
+/** A session tells the server that something may have changed for all sessions. */
 export type SessionEvents = { changed: () => void };
 
 export class Session {
@@ -36,7 +36,7 @@ export class Session {
     socket.on("message", (data: Buffer) => this.then(() => this.receive(data.toString())));
   }
 
-  /** Runs the open queries again and sends what is different. */
+  /** Runs the open queries again and sends the results that differ. */
   refresh(): void {
     if (this.refreshing) return;
     this.refreshing = true;

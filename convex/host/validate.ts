@@ -1,7 +1,7 @@
-/** Checks arguments as Convex does, with its words: `convex-test` checks them too, but says less. */
+/** Checks arguments as Convex does, with its error texts. `convex-test` checks them too, but with shorter texts. */
 import { compareValues, convexToJson, type ValidatorJSON, type Value } from "convex/values";
 
-/** Throws Convex's `ArgumentValidationError` where `args` do not match. */
+/** Throws Convex's `ArgumentValidationError` if `args` do not match. */
 export function validateArgs(validator: ValidatorJSON, args: Value): void {
   const problem = check(validator, args, "");
   if (problem !== null) throw new ArgumentValidationError(`ArgumentValidationError: ${problem}`);
@@ -10,7 +10,7 @@ export function validateArgs(validator: ValidatorJSON, args: Value): void {
 /** Arguments of the wrong shape. */
 export class ArgumentValidationError extends Error {}
 
-/** What is wrong, or null. Fields are looked at in the order of their names, as Convex does. */
+/** The first mismatch, or null. Fields are checked in the order of their names, as Convex does. */
 function check(validator: ValidatorJSON, value: Value | undefined, path: string): string | null {
   if (value === undefined) return mismatch(validator, null, path);
   switch (validator.type) {
@@ -45,7 +45,7 @@ function check(validator: ValidatorJSON, value: Value | undefined, path: string)
   }
 }
 
-/** What the scalar validators take. */
+/** The kind of value that each scalar validator accepts. */
 const SCALARS: Record<string, string> = {
   null: "null",
   number: "number",

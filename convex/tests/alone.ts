@@ -2,12 +2,15 @@ import { type GenericMutationCtx, makeFunctionReference } from "convex/server";
 import type { DataModel } from "../src/component/_generated/dataModel";
 import type { DocumentChanges } from "../src/component/shapes";
 
-/** What `convex-test` has beside its types: a transaction within a component. */
+/** A method of `convex-test` that its types lack: a transaction within a component. */
 type Place = {
   runInComponent(path: string, work: (ctx: GenericMutationCtx<DataModel>) => Promise<void>): Promise<void>;
 };
 
-/** Appends to the log of `notes` as pushes would, and keeps it as long as that makes it: what would compact it is not run. */
+/**
+ * Appends to the log of `notes` as pushes would, without the scheduled compaction, so that the log stays as long as it
+ * becomes.
+ */
 export async function appendAlone(
   place: unknown,
   documents: (DocumentChanges & { deleted?: boolean })[],

@@ -23,7 +23,7 @@ export async function compact(t: Backend, id: string, collection = "notes") {
   return await t.run(async (ctx) => await ctx.runMutation(components.replicate.compaction.compact, args));
 }
 
-/** What `convex-test` has beside its types: a look into a component's own tables. */
+/** A method of `convex-test` that its types lack: access to a component's own tables. */
 type Inside = {
   runInComponent<T>(
     path: string,
@@ -31,7 +31,7 @@ type Inside = {
   ): Promise<T>;
 };
 
-/** Looks into the log's tables, or puts there what should not have happened. */
+/** Reads the log's tables, or puts rows there that should not exist. */
 export async function inside<T>(
   t: Backend,
   look: (db: GenericDatabaseWriter<ComponentModel>) => Promise<T>,
@@ -39,7 +39,7 @@ export async function inside<T>(
   return await (t as unknown as Inside).runInComponent("replicate", async ({ db }) => await look(db));
 }
 
-/** What the log knows of a document. */
+/** The log's row of a document. */
 export async function known(t: Backend, id: string, collection = "notes") {
   return await inside(
     t,

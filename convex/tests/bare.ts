@@ -2,7 +2,7 @@ import { build } from "esbuild";
 import { fileURLToPath } from "node:url";
 import { createContext } from "node:vm";
 
-/** What Convex's default runtime has beside JavaScript, as far as these functions use it. */
+/** A context with the globals of Convex's default runtime that these functions use. */
 export function bareContext() {
   return createContext(
     {
@@ -16,14 +16,17 @@ export function bareContext() {
         getRandomValues: (array: Uint8Array) => crypto.getRandomValues(array),
       },
     },
-    // Microtasks run as part of the script: what is not done when it ends would need an event loop.
+    // Microtasks run as part of the script: work that is unfinished when it ends would need an event loop.
     { codeGeneration: { strings: false, wasm: true }, microtaskMode: "afterEvaluate" },
   );
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** The bundle of a module, which may import from `convex/` by `./`, with the options of Convex's bundler for its default runtime. */
+/**
+ * The bundle of a module, which may import from `convex/` by `./`, with the options of Convex's bundler for its default
+ * runtime.
+ */
 export async function bundle(source: string): Promise<string> {
   const { outputFiles } = await build({
     stdin: { contents: source, resolveDir: root, loader: "ts" },

@@ -59,7 +59,7 @@ test("documents that came as changes arrive, more than a page of them", async ()
   await app.close();
 });
 
-test("loadCollection gives documents without those deleted, and where to go on", async () => {
+test("loadCollection returns documents without deleted ones, and the next checkpoint", async () => {
   const http = new ConvexHttpClient(host.url, { logger: false });
   for (const id of ["a", "b", "c"]) {
     await http.mutation(api.notes.pushChanges, {
@@ -79,7 +79,7 @@ test("loadCollection gives documents without those deleted, and where to go on",
   expect(loaded.checkpoint.lastModified).toBe(stream.timestamp);
 });
 
-/** A token as an identity provider would give out, but for its signature, which the host does not look at. */
+/** A token as an identity provider would issue it, but without a right signature, which the host does not check. */
 function token(subject: string): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   return `${part({ alg: "none" })}.${part({ sub: subject, iss: "https://test" })}.`;
@@ -136,7 +136,7 @@ test("authorization: by sign-in, scope and row, for reads and writes", async () 
   ]);
 });
 
-test("the host answers as a deployment does where a call is wrong", async () => {
+test("the host answers wrong calls as a deployment does", async () => {
   const http = new ConvexHttpClient(host.url, { logger: false });
   await expect(
     http.query(api.notes.pullDeltas, { checkpoint: { ts: 0, ordinal: 0 } } as never),

@@ -1,8 +1,8 @@
 /**
- * Makes random sequences of calls and compares what this package's functions and another backend answer:
- * `npm run compare -- ../target/debug/examples/compared --runs 50 --seed 7`. The backend is a program that serves and shows its tables
- * (`tests/conformance/compared.rs`), so that rows are compared too, after each call that writes; or a URL, where they are not. A difference prints
- * the shortest sequence that shows it.
+ * Makes random sequences of calls and compares what this package's functions and another backend answer: `npm run
+ * compare -- ../target/debug/examples/compared --runs 50 --seed 7`. The backend is a program that serves and shows its
+ * tables (`tests/conformance/compared.rs`), so that rows are compared too, after each call that writes; or a URL, where
+ * they are not. A difference prints the shortest sequence that shows it.
  */
 import * as Automerge from "@automerge/automerge";
 import { convexToJson, type JSONValue, type Value } from "convex/values";
@@ -34,7 +34,7 @@ const value = fc.oneof(
   fc.string({ maxLength: 5 }),
   fc.constant(null),
 );
-/** What a row holds as it is, in part, or not. */
+/** Values that a row holds as they are, in part, or not. */
 const odd = fc.constantFrom(
   { value: 1, increment: 2 },
   { _x: 1, y: [{ "": 1 }, 2] },
@@ -42,7 +42,7 @@ const odd = fc.constantFrom(
   Array.from({ length: 20 }).reduce<object>((inner) => ({ d: inner }), {}),
 );
 const limit = fc.constantFrom(undefined, 1, 2, 5);
-/** An edit within a value that is made where it is not there. */
+/** An edit within a value, which is made first if it is absent. */
 const inner = fc.oneof(
   fc.record({ field: fc.constant("count" as const), by: fc.integer({ min: -9, max: 9 }) }),
   fc.record({ field: fc.constant("text" as const), at: fc.nat(5), insert: fc.string({ maxLength: 3 }) }),
@@ -51,7 +51,7 @@ const inner = fc.oneof(
 );
 type Inner = typeof inner extends fc.Arbitrary<infer T> ? T : never;
 
-/** What a sequence is made of. `last` pushes only the newest change, and `stale` one that is already there. */
+/** The commands of a sequence. `last` pushes only the newest change, and `stale` one that the log has already. */
 const command = fc.oneof(
   {
     weight: 5,
@@ -97,11 +97,14 @@ const command = fc.oneof(
 );
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
-/** Replicas that edit and merge; what they send goes to both backends alike. */
+/** Replicas that edit and merge. Both backends are sent the same. */
 class Replicas {
   private readonly docs = Array.from({ length: REPLICAS }, () => new Map<string, Doc>());
   private actors = 0;
-  /** Documents that the backends deleted themselves, each with a change of its own: one side's is not to be sent to the other. */
+  /**
+   * Documents that the backends deleted themselves, each with a change of its own, which must not be sent to the other
+   * side.
+   */
   readonly deleted = new Set<string>();
 
   get(replica: number, id: string): Doc {
@@ -167,7 +170,8 @@ function callOf(
       const documents = command.ids.map((id) => {
         const doc = replicas.get(command.replica, id);
         const changes = picked(command.what, Automerge.getAllChanges(doc));
-        // The fast path, where the backend takes it. What is not true is corrected by each in its own time: that is for the tests of each.
+        // The fast path, if the backend takes it. Each backend corrects wrong fields in its own time, which its own tests
+        // show.
         const fields: Record<string, JSONValue> =
           command.fields && command.what !== "half" ? { fields: sent(doc) } : {};
         return { id, changes: chunksOf(command.what, changes), ...fields };
@@ -245,7 +249,7 @@ class Side {
   constructor(
     private readonly call: Caller,
     private readonly replicas: Replicas,
-    /** The rows of the app's table; null where this backend does not show them. */
+    /** The rows of the app's table; null if this backend does not show them. */
     readonly rows: () => Promise<JSONValue[] | null>,
   ) {}
 
@@ -260,7 +264,7 @@ class Side {
     return outcome;
   }
 
-  /** An answer without what may differ: words, times and names of the log. Bytes of whole documents are opened. */
+  /** An answer without the parts that may differ: error texts, times and ids of the log. Whole documents are opened. */
   plain(value: JSONValue, name = ""): JSONValue {
     if (name === "message" || name === "epoch") return null;
     if (name === "crdtBytes") {
@@ -296,7 +300,10 @@ function shown(side: Side, outcome: Outcome): JSONValue {
   return { fails: outcome.message.split("\n")[0]! };
 }
 
-/** Rows in the order of their documents, without what Convex adds, and the time: which is each backend's clock. */
+/**
+ * Rows in the order of their documents, without the fields that Convex adds, and without times, which are each
+ * backend's own.
+ */
 function plainRows(rows: JSONValue[]): string {
   const plain = rows.map((row) => {
     const { _id, _creationTime, timestamp: _, ...fields } = row as Record<string, JSONValue>;
@@ -305,7 +312,7 @@ function plainRows(rows: JSONValue[]): string {
   return JSON.stringify(plain.sort((a, b) => ((a.id as string) < (b.id as string) ? -1 : 1)));
 }
 
-/** Runs a sequence on both sides. Throws where they differ. */
+/** Runs a sequence on both sides. Throws if they differ. */
 async function compare(commands: Command[], replicas: Replicas, mine: Side, theirs: Side): Promise<void> {
   const ending: Command[] = [
     { do: "pull", replica: 99, limit: undefined, scope: undefined },
@@ -341,7 +348,7 @@ const [other] = positionals;
 if (other === undefined)
   throw new Error("Say what the other backend is: npm run compare -- ../target/debug/examples/compared");
 
-/** The other backend: where it is, and its table of a collection where it shows that. */
+/** The other backend: its URL, and the rows of a collection's table if it shows them. */
 type Other = { url: string; rows: (collection: string) => Promise<JSONValue[] | null> };
 
 async function start(program: string): Promise<Other> {

@@ -1,6 +1,7 @@
 /**
- * Which transactions would meet. Convex runs one again when another, which committed meanwhile, has written into a range that it has read.
- * `convex-test` runs them one after the other, so the ranges are noted where they are read, and held against what another writes.
+ * Which transactions would conflict. Convex runs a transaction again if another one has written into a range that it
+ * has read and has committed meanwhile. `convex-test` runs transactions one after the other, so these tests record the
+ * ranges that one reads and compare them with the rows that another writes.
  */
 import * as Automerge from "@automerge/automerge";
 import { compareValues, jsonToConvex, type JSONValue, type Value } from "convex/values";
@@ -48,7 +49,7 @@ function note(args: string): void {
   }
 }
 
-/** What a transaction reads. */
+/** The ranges that a transaction reads. */
 async function readBy(work: () => Promise<unknown>): Promise<Range[]> {
   noted = [];
   await work();
@@ -57,7 +58,7 @@ async function readBy(work: () => Promise<unknown>): Promise<Range[]> {
   return read;
 }
 
-/** The rows that a transaction writes, as they were and as they are. */
+/** The rows that a transaction writes, as they were before and as they are after. */
 async function writtenBy(t: Backend, work: () => Promise<unknown>): Promise<Written[]> {
   const before = await everything(t);
   await work();
@@ -86,7 +87,7 @@ async function everything(t: Backend): Promise<Map<string, Written>> {
   return found;
 }
 
-/** The tables in which one transaction has written what another has read. */
+/** The tables in which one transaction has written into a range that another has read. */
 function meeting(read: Range[], written: Written[]): string[] {
   const tables = written
     .filter(({ table, row }) => read.some((range) => range.table === table && covers(range, row)))
@@ -118,7 +119,7 @@ describe("pushes", () => {
   const doc = document({ n: 0 });
   const next = edit(Automerge.clone(doc), { n: 1 });
 
-  test("to different documents do not meet, on the fast path or where they are merged", async () => {
+  test("to different documents do not conflict, on the fast path or merged", async () => {
     const t = backend();
     for (const id of ["a", "b"]) await send(t, id, doc);
     for (const fields of [{ n: 1 }, undefined]) {
@@ -134,7 +135,7 @@ describe("pushes", () => {
     }
   });
 
-  test("that bring new documents meet in the count alone, and only where they share one of its shards", async () => {
+  test("of new documents conflict in the count alone, and only if they share one of its shards", async () => {
     const t = backend();
     await send(t, "first", doc);
     const read = await readBy(() => send(t, "a", doc));
@@ -146,7 +147,7 @@ describe("pushes", () => {
     expect(meetings.length).toBeLessThan(12);
   });
 
-  test("to one document meet", async () => {
+  test("to one document conflict", async () => {
     const t = backend();
     await send(t, "a", doc);
     const read = await readBy(() => send(t, "a", next, doc, { n: 1 }));
@@ -156,7 +157,7 @@ describe("pushes", () => {
     expect(meeting(read, written)).toEqual(["documents", "notes"]);
   });
 
-  test("to another collection or scope concern no subscription", async () => {
+  test("to another collection or scope do not run a subscription again", async () => {
     const t = backend();
     const scoped = (id: string, scope: string) =>
       t.mutation(api.notes.pushChanges, { documents: [{ id, changes: changes(doc) }], scope });
@@ -172,7 +173,7 @@ describe("pushes", () => {
   });
 });
 
-test("a page and changeStream read what they return, however large the collection", async () => {
+test("a page and changeStream read only what they return, however large the collection", async () => {
   const t = backend();
   for (const size of [20, 200]) {
     const documents = Array.from({ length: Math.min(100, size) }, (_, n) => ({
@@ -188,7 +189,7 @@ test("a page and changeStream read what they return, however large the collectio
       await ctx.runQuery(api.notes.changeStream, {});
       return [page, (await read()) - page];
     });
-    // What it returns, the row after it, and the epoch's.
+    // The rows that it returns, the row after them, and the epoch's.
     expect(page).toBe(5 + 1 + 1);
     // The newest document, and the shards of the count.
     expect(stream).toBeLessThanOrEqual(1 + COUNT_SHARDS);

@@ -1,4 +1,4 @@
-/** The worst calls, each in a heap as small as Convex gives it. What does not fit dies there. */
+/** The worst calls, each in a heap as small as on Convex. A call that does not fit ends with an error. */
 import { describe, expect, test } from "vitest";
 import { appendAlone } from "./alone";
 import { type Backend, backend } from "./backend";
@@ -28,7 +28,7 @@ describe("within 64 MiB of heap", () => {
   });
 });
 
-/** Fills the log for a call, and answers its arguments. */
+/** Fills the log for a call, and returns its arguments. */
 async function prepared(t: Backend, { prepare }: Worst) {
   return await prepare(async (id, changes) => await appendAlone(t, [{ id, changes }]));
 }

@@ -1,6 +1,7 @@
 /**
- * The npm package as an app outside the repository has it: packed, installed from the tarball with the oldest `convex` of the peer range,
- * bundled by the official command line, type-checked with the bindings that it generates, and called. The other tests use the newest.
+ * The npm package as an app outside the repository has it: packed, installed from the tarball with the oldest `convex`
+ * of the peer range, bundled by the official command line, type-checked with the bindings that it generates, and
+ * called. The other tests use the newest.
  */
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -21,7 +22,7 @@ const oldest = manifest.peerDependencies.convex.replace("^", "");
 let app: string;
 let push: Push;
 
-/** Runs a command and returns what it printed; fails with it where the command does. */
+/** Runs a command and returns its output. Throws with the output if the command fails. */
 async function run(command: string[], folder: string, env: Record<string, string> = {}): Promise<string> {
   const [program = "", ...args] = command;
   const child = spawn(program, args, {
@@ -37,7 +38,7 @@ async function run(command: string[], folder: string, env: Record<string, string
   return printed;
 }
 
-/** What a deployment answers to a push, as far as the command line needs it to generate an app's bindings. */
+/** A deployment's answer to a push, as far as the command line needs it to generate an app's bindings. */
 function accepted({ componentDefinitions }: Push): Answer {
   const path = componentDefinitions[0]!.definitionPath;
   const definition = (path: string, definitionType: object, childComponents: object[]) => ({

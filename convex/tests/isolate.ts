@@ -1,16 +1,18 @@
 /**
- * Runs one function of the component as Convex does: bundled, in a JavaScript heap of its own that is bounded, and with the database
- * elsewhere, behind the system calls that the `convex` package makes. The database is `convex-test`'s.
+ * Runs one function of the component as Convex does: bundled, in a JavaScript heap of its own that is bounded, and with
+ * the database elsewhere, behind the system calls that the `convex` package makes. The database is `convex-test`'s.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Worker } from "node:worker_threads";
 import { type Value, convexToJson } from "convex/values";
 import { bundle } from "./bare";
 
-/** What Convex gives a function: 64 MiB of JavaScript heap. What lies in `ArrayBuffer`s and in WASM's memory is not part of it. */
+/**
+ * The JavaScript heap of a function on Convex: 64 MiB. `ArrayBuffer`s and WASM's memory are not part of it.
+ */
 export const HEAP_MIB = 64;
 
-/** What a call took. Bytes of buffers are the most that was seen between two system calls. */
+/** The cost of a call. Bytes of buffers are the most that was seen between two system calls. */
 export type Taken = {
   /** Milliseconds in which its thread was busy: starting the bundle, and the call. */
   startMs: number;
@@ -20,7 +22,7 @@ export type Taken = {
   wasmBytes: number;
 };
 
-/** What a call answers: its result as JSON, or the error it failed with. */
+/** The answer of a call: its result as JSON, or its error. */
 export type Answer = { taken: Taken; result: string };
 
 /** A `convex-test` backend; this part of it is not in its types. */
@@ -33,7 +35,7 @@ const MIB = 1024 * 1024;
 const YOUNG = 1 / 4;
 const MODULES = ["compaction", "log", "merge", "pages", "pruning", "quarantine"];
 
-/** The other side, in plain JavaScript: it has nothing but its heap, the bundle and the port to the database. */
+/** The worker, in plain JavaScript. It has nothing but its heap, the bundle and the port to the database. */
 const WORKER = `
 const { parentPort, workerData } = require("node:worker_threads");
 const { performance } = require("node:perf_hooks");
@@ -71,7 +73,7 @@ globalThis.Convex = {
       parentPort.postMessage({ call, op, args });
     });
   },
-  // A query starts when it is first asked for a row.
+  // A query starts when its first row is requested.
   syscall(op, args) {
     if (op === "1.0/queryCleanup") return "{}";
     if (op !== "1.0/queryStream") throw new Error(op + " is not for these functions");
@@ -94,7 +96,7 @@ async function run() {
   const wasmBytes = memory === null ? 0 : memory.buffer.byteLength;
   return { result, taken: { startMs, callMs: busy() - before, heapBytes, bufferBytes, wasmBytes } };
 }
-// What is busy is counted only once the event loop runs.
+// Busy time is counted only once the event loop runs.
 setImmediate(() => run().then(
   (answer) => { parentPort.postMessage({ answer }); parentPort.close(); },
   (error) => { parentPort.postMessage({ failed: String(error) }); parentPort.close(); },
@@ -108,8 +110,8 @@ type FromWorker =
   | { failed: string };
 
 /**
- * Calls a function of the component, in a transaction of its own. Fails where its heap is too small for it. To look at its memory at each system
- * call takes time: who wants that to be right is told nothing of memory.
+ * Calls a function of the component, in a transaction of its own. Fails if its heap is too small. Measuring its memory
+ * at each system call takes time, so `probing: false` gives right times without memory.
  */
 export async function isolated(
   t: Inside,
@@ -162,7 +164,7 @@ export async function isolated(
   });
 }
 
-/** A number of bytes, to be read. */
+/** A number of bytes as text. */
 export function mebibytes(bytes: number): string {
   return `${(bytes / MIB).toFixed(1)} MiB`;
 }

@@ -1,4 +1,7 @@
-/** The worst that one call may be asked to do, within what Convex allows a transaction: `convex-test` counts, and fails what is over. */
+/**
+ * The largest calls stay within Convex's limits for a transaction: `convex-test` counts, and fails a call that exceeds
+ * them.
+ */
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
@@ -38,7 +41,7 @@ function chunksOf(raw: Uint8Array): Chunk[] {
   }));
 }
 
-/** Pushes what `doc` has beyond `before`, at most a push at a time. Answers the last result. */
+/** Pushes the changes of `doc` since `before`, in several pushes if need be. Returns the last result. */
 async function push(t: Backend, id: string, doc: Doc, before?: Doc, fields?: Fields) {
   const raw = before === undefined ? Automerge.getAllChanges(doc) : Automerge.getChanges(before, doc);
   const chunks = raw.flatMap(chunksOf);
@@ -58,7 +61,7 @@ async function whole(t: Backend): Promise<Doc> {
   return Automerge.load<Fields>(new Uint8Array(page.changes[0]!.crdtBytes));
 }
 
-/** The documents that pages of the original API have, one page after the other. */
+/** The documents of each page of the original API, one page after the other. */
 async function allWhole(t: Backend): Promise<string[]> {
   const ids: string[] = [];
   let checkpoint = { lastModified: 0 };
@@ -71,7 +74,10 @@ async function allWhole(t: Backend): Promise<string[]> {
   return ids;
 }
 
-/** A document with the largest row and log that the largest change may come to, and that change, which leaves the row as large. */
+/**
+ * A document with the largest row and log that the largest change may come to, and that change, which leaves the row as
+ * large.
+ */
 async function largest(t: Backend, id: string): Promise<{ id: string; before: Doc; raw: Uint8Array }> {
   const before = document({ blob: noise(LOG_BYTES - CHANGE_BYTES - 10_000, 1) });
   expect(await push(t, id, before)).toEqual({ id, status: "accepted" });
@@ -103,7 +109,8 @@ const accepted = { id: "a", status: "accepted" };
 describe("a document", () => {
   test("over the limit is refused, and one with that much history is not; both stay whole", async () => {
     const t = backend();
-    // Set again and again to what compresses: much in the log, little in the document. The sent fields are taken until it is long.
+    // Set again and again to what compresses: much in the log, little in the document. The sent fields are taken until
+    // it is long.
     let doc = document({ blob: new Uint8Array(900_000) });
     expect(await push(t, "a", doc, undefined, { blob: new ArrayBuffer(900_000) })).toEqual(accepted);
     const step = async (blob: Uint8Array) => {
@@ -226,7 +233,7 @@ describe("within the limits of a transaction", () => {
       ...tooMany,
     });
 
-    // What is full takes no more on the writer's word either.
+    // A full document accepts no more fields on the writer's word either.
     const filled = Automerge.change(Automerge.clone(full), { time: 0 }, (draft) => {
       Automerge.splice(draft, ["text"], 0, 0, letters(80));
     });
@@ -255,7 +262,7 @@ describe("within the limits of a transaction", () => {
     expect(raw.length).toBeGreaterThan(CHANGE_BYTES - CHUNK_BYTES);
     const parts = chunksOf(raw);
     for (const part of parts.slice(0, -1)) await t.mutation(api.notes.pushChanges, one(id, [part]));
-    // Parts that come again are compared with those that are there.
+    // Parts that come again are compared with the stored ones.
     const { results } = await t.mutation(api.notes.pushChanges, one(id, parts.slice(-4)));
     expect(results).toEqual([accepted]);
     expect(Automerge.getHeads(await whole(t))).not.toEqual(Automerge.getHeads(before));

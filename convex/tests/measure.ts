@@ -1,6 +1,7 @@
 /**
- * What an edit, another client and an idle client cost, and what the worst calls take: `npm run measure`. Bytes are counted where they cross the
- * socket, reads and writes as `convex-test` counts them for a transaction, calls where functions ask for them. Times are this machine's.
+ * Prints the costs of an edit, of another client and of an idle client, and those of the worst calls: `npm run
+ * measure`. It counts bytes at the socket, reads and writes as `convex-test` counts them for a transaction, and calls
+ * where functions make them. Times are this machine's.
  */
 import * as Automerge from "@automerge/automerge";
 import { ConvexClient } from "convex/browser";
@@ -18,7 +19,7 @@ import { type Inside, isolated, mebibytes, type Taken } from "./isolate";
 import { type Worst, worst } from "./worst";
 
 const START = { ts: 0n, ordinal: 0 };
-/** How long an idle client is watched. */
+/** How long an idle client is measured. */
 const IDLE_MS = 5_000;
 
 const deployment = new Deployment({
@@ -31,7 +32,7 @@ const deployment = new Deployment({
 });
 const host = await Host.listen(deployment);
 
-/** A socket that counts what crosses it. */
+/** A socket that counts its bytes. */
 let counted = { sent: 0, received: 0 };
 class CountingSocket extends WebSocket {
   constructor(url: string) {
@@ -50,7 +51,10 @@ async function bytes(work: () => Promise<unknown>): Promise<string> {
   return `${counted.sent} bytes sent, ${counted.received} received`;
 }
 
-/** Calls of functions by functions, as they are asked for: `convex-test` sets this once, and looks up the test behind it at each use. */
+/**
+ * Calls of functions by functions, as they are asked for: `convex-test` sets this once, and looks up the test behind it
+ * at each use.
+ */
 const runtime = (globalThis as unknown as { Convex: Runtime }).Convex;
 type Runtime = { asyncSyscall: (op: string, args: string) => Promise<string> };
 let called = { inside: 0, scheduled: 0 };
@@ -68,7 +72,7 @@ Object.defineProperty(globalThis, "Convex", {
   }),
 });
 
-/** What a transaction reads and writes, and which functions it calls. */
+/** The reads, writes and calls of a transaction. */
 async function transaction(work: Parameters<typeof deployment.test.run>[0]): Promise<string> {
   called = { inside: 0, scheduled: 0 };
   const { bytesRead, bytesWritten, databaseQueries, documentsRead, documentsWritten } =
@@ -123,7 +127,7 @@ const args = { collectionName: "", documentId: "a", crdtBytes: save(web), materi
 console.log(`    ${await bytes(() => client.mutation(api.notes.updateDocument, args))}`);
 doc = web;
 
-// From here on nobody subscribes: what is called is called by what is measured.
+// From here on nobody subscribes, so only the measured functions make calls.
 await client.close();
 await other.close();
 await host.close();
@@ -134,7 +138,7 @@ const fast = push("a", { isDone: false });
 console.log(
   `  an edit of one field:\n    ${await transaction((ctx) => ctx.runMutation(api.notes.pushChanges, { documents: fast }))}`,
 );
-// Two that know nothing of each other: the second is merged.
+// Two concurrent edits: the second is merged.
 const [left, right] = ["oat milk", "soy milk"].map((title) => edit(Automerge.clone(doc), { title }));
 await deployment.test.mutation(api.notes.pushChanges, {
   documents: [{ id: "a", changes: changes(left!, doc), fields: { title: "oat milk" } }],
@@ -181,7 +185,7 @@ for (const { name, path, prepare } of worst.filter((found) =>
 }
 process.exit();
 
-/** What a call takes on a log of its own. */
+/** The cost of a call on a log of its own. */
 async function takenBy(path: string, prepare: Worst["prepare"], probing: boolean): Promise<Taken> {
   const { test: place } = new Deployment({
     schema,

@@ -1,4 +1,4 @@
-/** A whole Bevy app beside a web app on one collection: what either writes, the other shows. */
+/** A whole Bevy app beside a web app on one collection: each shows the other's writes. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,9 +17,9 @@ type Ask =
 
 /** The program of `tests/conformance/native.rs`. */
 class NativeApp {
-  /** What its world holds. */
+  /** The entities of its world. */
   notes: Record<string, Note> = {};
-  /** What it says of how it is, and what fails. */
+  /** Its state and its failures, as it prints them. */
   readonly complaints: string[] = [];
   private readonly child: ChildProcess;
 
@@ -48,7 +48,7 @@ class NativeApp {
   }
 }
 
-/** The tests, where `REPLICATE_NATIVE` says where the program is. */
+/** The tests, if `REPLICATE_NATIVE` gives the program's path. */
 export function testBevyApp(open: () => Promise<Place>): void {
   const program = process.env.REPLICATE_NATIVE;
   describe.runIf(program !== undefined)("a web app and a Bevy app", () => {
@@ -70,14 +70,14 @@ export function testBevyApp(open: () => Promise<Place>): void {
       await rm(folder, { recursive: true });
     });
 
-    /** As the original library writes a document: its name is in it, and whether it is deleted. */
+    /** A document as the original library writes it: with its id, and whether it is deleted. */
     const note = (id: string, text: string) => ({ id, text, isCompleted: false, deleted: false });
     const both = async (what: string, id: string, wanted: Note) => {
       await until(`${what}: in the Bevy app`, () => isSame(native.notes[id], wanted));
       await until(`${what}: in the web app`, () => isSame(web.shows(id), wanted));
     };
 
-    test("show what the other inserts and edits, and keep what the other alone knows", async () => {
+    test("show each other's inserts and edits, and keep fields that only the other knows", async () => {
       await web.insert("a", note("a", "milk"));
       native.ask({ do: "insert", id: "b", text: "bread" });
       await both("the web app's", "a", { text: "milk", isCompleted: false });
@@ -120,7 +120,7 @@ export function testBevyApp(open: () => Promise<Place>): void {
       await both("the last", "n119", { text: "119", isCompleted: false });
     });
 
-    test("catch up after either was away, with what both did meanwhile", async () => {
+    test("catch up after either was away, with the edits of both", async () => {
       await web.insert("a", note("a", "milk"));
       await both("the insert", "a", { text: "milk", isCompleted: false });
       native.ask({ do: "offline" });

@@ -1,4 +1,4 @@
-/** Forgetting what was deleted long ago: nobody is left with half, and each call stays within a transaction. */
+/** Pruning drops documents deleted long ago: no reader keeps half of one, and each call stays within a transaction. */
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test, vi } from "vitest";
 import { CHUNK_BYTES, LOG_ROWS, ORDINAL_STEP } from "../src/component/limits";
@@ -30,7 +30,7 @@ async function rows(t: Backend): Promise<Fields[]> {
   return await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
 }
 
-/** One call of the component, which schedules no other. */
+/** One call of the component's function, which schedules no other. */
 async function prune(t: Backend, before = Date.now()) {
   const args = { collection: "notes", before };
   return await t.run(async (ctx) => await ctx.runMutation(components.replicate.pruning.prune, args));
@@ -52,7 +52,7 @@ async function tick() {
   while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-/** A client that reads deltas page by page, and starts over where it is told to. */
+/** A client that reads deltas page by page, and starts over if the backend tells it to. */
 class Reader {
   startedOver = 0;
   private at: { checkpoint: Position; pruned?: bigint } = { checkpoint: START };
@@ -63,7 +63,7 @@ class Reader {
     private readonly limit: number,
   ) {}
 
-  /** Answers whether there is more. */
+  /** Returns whether there is more. */
   async read(): Promise<boolean> {
     try {
       const page = await this.t.query(api.notes.pullDeltas, { ...this.at, limit: this.limit });
@@ -128,7 +128,7 @@ describe("pruning", () => {
     expect(await t.mutation(internal.notes.prune, {})).toEqual({ pruned: [], hasMore: false });
   });
 
-  test("who begins after the pruning gets through all pages, and who was away in the middle starts over", async () => {
+  test("a reader that begins after the pruning gets all pages, and a reader that was away in the middle starts over", async () => {
     const t = backend();
     for (const id of ["a", "b", "c", "gone"]) await push(t, id, document({ title: id }));
     await t.mutation(api.notes.deleteDocument, { collectionName: "notes", documentId: "gone" });
@@ -156,7 +156,7 @@ describe("pruning", () => {
     await expect(t.query(api.notes.pullDeltas, other)).rejects.toMatchObject(refused);
   });
 
-  test("who has read a part of the commit that is pruned starts over, and who has read it all does not", async () => {
+  test("a reader that has a part of the pruned commit starts over, and a reader that has all of it does not", async () => {
     const t = backend();
     await push(t, "gone", document({ n: 1 }));
     const { ts } = (await pull(t, START)).checkpoint;
@@ -179,7 +179,7 @@ describe("pruning", () => {
     expect((await pull(t, START)).deltas.map(({ id }) => id)).toEqual(["stays"]);
   });
 
-  test("who is on the way while more of one commit is pruned starts over", async () => {
+  test("a reader between two pages starts over when more of one commit is pruned", async () => {
     const t = backend();
     const ids = Array.from({ length: 12 }, (_, i) => `d${i}`);
     const docs = ids.map((id) => ({ id, doc: document({ id }) }));
@@ -206,7 +206,7 @@ describe("pruning", () => {
     expect((await pull(t, START)).deltas).toEqual([]);
   });
 
-  test("the longest log goes in portions, and no reader is left with a document that is not deleted", async () => {
+  test("the longest log is dropped in portions, and no reader keeps the document as not deleted", async () => {
     const t = backend();
     let doc = document({ n: 0 });
     while (Automerge.getHistory(doc).length < LOG_ROWS - 1) {
@@ -241,7 +241,7 @@ describe("pruning", () => {
     expect(await stored(t)).toEqual({ chunks: 1, changes: 1, parts: 0, incomplete: 0 });
   }, 240_000);
 
-  test("a document that only its writer calls deleted is kept, and its row is made true", async () => {
+  test("a document that only its writer calls deleted is kept, and its row is corrected", async () => {
     const t = backend();
     const doc = document({ title: "milk" });
     await push(t, "lie", doc, undefined, { title: "milk", deleted: true });
@@ -265,7 +265,7 @@ describe("pruning", () => {
     expect((await pull(t, START)).deltas.map(({ id }) => id)).toEqual(["lie"]);
   });
 
-  test("large rows with small logs go in as many calls as their reads take", async () => {
+  test("large rows with small logs are dropped in as many calls as their reads need", async () => {
     const t = backend();
     const doc = document({ deleted: true });
     for (let i = 0; i < 12; i++) {
@@ -284,7 +284,7 @@ describe("pruning", () => {
     expect(await rows(t)).toEqual([]);
   }, 60_000);
 
-  test("parts that wait are left to the next call where logs were much to read", async () => {
+  test("waiting parts are left to the next call if the logs were much to read", async () => {
     const t = backend();
     const half = (id: string, change: number) => ({
       id,

@@ -48,7 +48,7 @@ describe("pushChanges", () => {
     expect(await rowOf(t, "notes", "a")).toMatchObject({ title: "oat milk", done: true, version: 3 });
   });
 
-  test("a row keeps what came between a push that is repeated and what follows it", async () => {
+  test("a row keeps the edits between a repeated push and the next one", async () => {
     const t = backend();
     const base = document({ title: "milk", done: false });
     const one = edit(Automerge.clone(base), { title: "oat milk" });
@@ -73,7 +73,7 @@ describe("pushChanges", () => {
     expect(await t.query(api.notes.changeStream, {})).toMatchObject({ count: 1 });
   });
 
-  test("a rule that throws fails the whole call with its own words, and nothing of it is written", async () => {
+  test("a rule that throws fails the whole call with its own error, and nothing is written", async () => {
     const t = backend();
     const ada = t.withIdentity({ subject: "ada" });
     const base = document({ n: 1 });
@@ -106,7 +106,7 @@ describe("pushChanges", () => {
     await expect(ada.mutation(api.rooms.deleteDocument, gone)).rejects.toMatchObject(closed);
     expect(await state()).toEqual(was);
     expect(await rowOf(t, "rooms", "new")).toBeNull();
-    // The others go in without the one that the rule has words about.
+    // The other documents are accepted without the one for which the rule throws.
     const { results } = await ada.mutation(api.rooms.pushChanges, {
       documents: documents.slice(0, 2),
       scope: "ada",
@@ -114,7 +114,7 @@ describe("pushChanges", () => {
     expect(results.map(({ status }) => status)).toEqual(["accepted", "accepted"]);
   });
 
-  test("a change of nearly 4 MiB goes in within what a transaction may read and write", async () => {
+  test("a change of nearly 4 MiB stays within what a transaction may read and write", async () => {
     const t = backend();
     const noise = new Uint8Array(15 * CHUNK_BYTES).map((_, i) => (i * 2_654_435_761) >>> 24);
     const doc = Automerge.change(document({ n: 1 }), { time: 0 }, (draft) => {
@@ -156,9 +156,9 @@ describe("pushChanges", () => {
     expect((await part(most, 0)).results).toMatchObject([
       { id: "a", status: "refused", code: "tooLarge", limit: WAITING_BYTES },
     ]);
-    // What is there may come again.
+    // Stored parts may come again.
     expect((await part(0, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
-    // With the retention over they are dropped, and there is room again.
+    // After the retention they are dropped, and there is room again.
     while ((await t.mutation(internal.notes.prune, {})).hasMore);
     expect((await part(most, 0)).results).toEqual([{ id: "a", status: "accepted" }]);
   });
@@ -209,7 +209,7 @@ describe("pushChanges", () => {
 });
 
 describe("the original API", () => {
-  test("what a delta client pushes, a whole-document client loads, and the other way round", async () => {
+  test("a whole-document client loads what a delta client pushes, and the reverse", async () => {
     const t = backend();
     const doc = document({ title: "milk" });
     await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc) }] });

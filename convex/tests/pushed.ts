@@ -1,6 +1,6 @@
 /**
- * What the official command line sends to a deployment: it bundles an app and its component and pushes them to a server that takes the push
- * down. The modules it sent can then be evaluated as a deployment does, in a context with nothing of Node.
+ * Records what the official command line sends to a deployment: it bundles an app and its component and pushes them to
+ * a server that keeps the push. The modules can then be evaluated as a deployment does, in a context without Node.
  */
 import { build, type Plugin } from "esbuild";
 import { spawn } from "node:child_process";
@@ -32,7 +32,10 @@ export type Answer = { status: number; body: unknown };
 /** Ends the command after its push. */
 export const refused: Answer = { status: 400, body: { code: "TakenDown", message: "this is no deployment" } };
 
-/** Runs the command line of the `convex` package in an app's folder, as for a self-hosted deployment, and returns what it pushed. */
+/**
+ * Runs the command line of the `convex` package in an app's folder, as for a self-hosted deployment, and returns what
+ * it pushed.
+ */
 export async function pushedBy(
   folder: string,
   command: string[],
@@ -76,7 +79,7 @@ export async function pushedBy(
   return taken;
 }
 
-/** Evaluates one of the modules that were sent, and answers what `expression` makes of its exports, `it`. */
+/** Evaluates one of the modules that were sent, and returns the value of `expression`, in which `it` is its exports. */
 export async function evaluate(modules: Module[], entry: string, expression: string): Promise<unknown> {
   const byPath = new Map(modules.map((module) => [module.path, module.source]));
   const sent: Plugin = {
@@ -93,7 +96,7 @@ export async function evaluate(modules: Module[], entry: string, expression: str
         contents: byPath.get(path)!,
         loader: "js",
       }));
-      // What a deployment puts in the place of a component that an app uses.
+      // A deployment replaces a component that an app uses with this.
       build.onLoad({ filter: /.*/, namespace: "component" }, () => ({
         contents: 'export default { componentDefinitionPath: "../src/component", defaultName: "replicate" };',
       }));
@@ -110,7 +113,7 @@ export async function evaluate(modules: Module[], entry: string, expression: str
     logLevel: "silent",
   });
   const context = bareContext();
-  // Convex has this of Node: the bindings that its command line generates for an app read it.
+  // Convex has this global of Node's. The bindings that its command line generates for an app read it.
   Object.assign(context, { process: { env: {} } });
   new Script(outputFiles[0]!.text).runInContext(context);
   return JSON.parse(new Script(`JSON.stringify(${expression})`).runInContext(context) as string);

@@ -1,4 +1,4 @@
-/** Whatever is refused, and for whatever reason, leaves every table as it was: the log's and the app's. */
+/** A refusal, for any reason, leaves every table as it was: the log's and the app's. */
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
@@ -96,7 +96,7 @@ describe("a call of the original API leaves nothing behind", () => {
     }
   });
 
-  test("of a document that is unknown", async () => {
+  test("to a document that is unknown", async () => {
     const t = backend();
     await t.mutation(api.notes.insertDocument, whole("a", save(base)));
     const before = await everything(t);

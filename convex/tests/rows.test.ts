@@ -1,4 +1,4 @@
-/** What the app's schema does not take is not in the row, and never keeps a document from the log. */
+/** A row lacks values that the app's schema refuses. They never keep a document from the log. */
 import * as Automerge from "@automerge/automerge";
 import { describe, expect, test } from "vitest";
 import { api, internal } from "./app/_generated/api";
@@ -35,7 +35,7 @@ async function rowsFor(table: "strict" | "narrow", fields: Fields): Promise<(Fie
   return found;
 }
 
-describe("a row lacks what the schema does not take", () => {
+describe("a row lacks the values that the schema refuses", () => {
   test.each<[string, "strict" | "narrow", Fields, Fields | null]>([
     ["another type", "strict", { title: 5 }, { notInRow: ["title"] }],
     ["null for v.optional", "strict", { title: null }, { notInRow: ["title"] }],
@@ -88,7 +88,7 @@ describe("a row lacks what the schema does not take", () => {
   });
 });
 
-test("the row goes and comes with what the schema requires, and other documents go on", async () => {
+test("a document has a row only while it has the required fields, and other documents are not affected", async () => {
   const t = backend();
   const first = document({ title: "x" });
   const without = edit(Automerge.clone(first), { title: 5 });
@@ -109,7 +109,7 @@ test("the row goes and comes with what the schema requires, and other documents 
   expect(await rowOf(t, "narrow")).toEqual({ title: "y" });
 });
 
-test("a rule sees what the row of a document without one would say", async () => {
+test("a rule is given the row that a document without one would have", async () => {
   const t = backend();
   // Two wrong types beside a required field: no row is found that the schema takes.
   const doc = document({ title: "locked", note: 5, settings: 6 });

@@ -1,4 +1,4 @@
-/** The functions as Convex would run them: bundled with its conditions, in a context with nothing of Node. */
+/** The functions as Convex would run them: bundled with its conditions, in a context without Node. */
 import * as Automerge from "@automerge/automerge";
 import { Script } from "node:vm";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** Changes that are sealed well and make no sense: one stops nobody. */
+/** Changes with right checksums that make no sense: such a change stops nobody. */
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
@@ -17,7 +17,7 @@ function forged(raw: Uint8Array, at: number, byte: number): Uint8Array {
   return copy;
 }
 
-/** A change that depends on another than it did. */
+/** A change with another dependency than it had. */
 function based(raw: Uint8Array, was: string, is: string): Uint8Array {
   const copy = raw.slice();
   copy.set(Buffer.from(is, "hex"), Buffer.from(raw).indexOf(Buffer.from(was, "hex")));
@@ -32,13 +32,13 @@ const left = Automerge.change(
 );
 const honest = edit(Automerge.clone(base, { actor: "03".repeat(16) }), { honest: true });
 
-/** Forgeries of an edit that a push takes for changes, of which `base` is not sound with any. */
+/** Forgeries of an edit that a push accepts as changes. With any of them, `base` is not sound. */
 async function findSenseless(): Promise<Uint8Array[]> {
   const automerge = await loadAutomerge();
   const raw = Automerge.getChanges(base, left)[0]!;
   const before = Automerge.save(base);
   const found: Uint8Array[] = [];
-  // What the operations say is at the end.
+  // The operations are at the end.
   for (let at = raw.length - 12; at < raw.length; at++) {
     for (let byte = 0; byte < 256; byte += 23) {
       const change = forged(raw, at, byte);
@@ -61,7 +61,7 @@ async function findSenseless(): Promise<Uint8Array[]> {
   return found;
 }
 
-/** They are found once: each failure costs the WASM of this process some of its stack. */
+/** They are searched for once, because each failure costs the WASM of this process some of its stack. */
 let finding: Promise<Uint8Array[]> | undefined;
 
 const push = (id: string, raw: Uint8Array[], fields?: Fields) => ({
@@ -75,7 +75,7 @@ const push = (id: string, raw: Uint8Array[], fields?: Fields) => ({
 });
 
 describe("a change that makes no sense", () => {
-  test("is refused where it is merged, and others go in", async () => {
+  test("is refused where it is merged, and other changes are accepted", async () => {
     const t = backend();
     const senseless = await (finding ??= findSenseless());
     expect(senseless.length).toBeGreaterThan(10);
@@ -91,13 +91,13 @@ describe("a change that makes no sense", () => {
     expect(results).toEqual([{ id: "a", status: "accepted" }]);
   });
 
-  test("is taken out by the check of rows where it came on the fast path, with what builds on it", async () => {
+  test("is removed by the check of rows if it came on the fast path, with the changes that depend on it", async () => {
     const [bad] = await (finding ??= findSenseless());
     const t = backend();
     await t.mutation(api.notes.pushChanges, push("a", Automerge.getAllChanges(base)));
     const accepted = [{ id: "a", status: "accepted" }];
     expect((await t.mutation(api.notes.pushChanges, push("a", [bad!], { n: 2 }))).results).toEqual(accepted);
-    // The next of its writer, which builds on it.
+    // The next change of its writer, which depends on it.
     const next = Automerge.getChanges(
       left,
       edit(Automerge.clone(left, { actor: "02".repeat(16) }), { n: 3 }),
@@ -120,7 +120,7 @@ describe("a change that makes no sense", () => {
     const rows = await t.run(async (ctx) => (await ctx.db.query("notes").collect()) as Fields[]);
     expect(rows).toMatchObject([{ id: "a", n: 1, version: 1 }]);
 
-    // It stays out, and so does what builds on it; others go on, on the fast path too.
+    // It stays out, and so do changes that depend on it; other writers go on, on the fast path too.
     for (const raw of [bad!, child]) {
       const again = await t.mutation(api.notes.pushChanges, push("a", [raw], { n: 2 }));
       expect(again.results).toMatchObject([{ status: "refused", code: "invalidChange" }]);
@@ -137,7 +137,7 @@ describe("a change that makes no sense", () => {
     );
   });
 
-  test("leaves no row where it was all there was", async () => {
+  test("leaves no row if it was the only change", async () => {
     const automerge = await loadAutomerge();
     const raw = Automerge.getAllChanges(document({ n: 1 }, "05".repeat(16)))[0]!;
     const all = Array.from({ length: 10 }, (_, i) => forged(raw, raw.length - 1 - i, 77));
@@ -160,7 +160,7 @@ describe("a change that makes no sense", () => {
     ]);
   });
 
-  test("is in no snapshot: its log is compacted once it is taken out", async () => {
+  test("is in no snapshot: its log is compacted once it is removed", async () => {
     const [bad] = await (finding ??= findSenseless());
     const t = backend();
     const accepted = [{ id: "a", status: "accepted" }];
@@ -189,10 +189,10 @@ describe("a change that makes no sense", () => {
     expect(await rows()).toBe(1);
   });
 
-  test("in a log whose compaction is due puts that off only until it is taken out", async () => {
+  test("delays the compaction of its log only until it is removed", async () => {
     const [bad] = await (finding ??= findSenseless());
     const t = backend();
-    /** Appends as a push on the fast path does. Answers when compaction is due. */
+    /** Appends as a push on the fast path does. Returns when compaction is due. */
     const append = async (raw: Uint8Array[]) => {
       const changes = raw.map((bytes) => ({ bytes: buffer(bytes) }));
       const documents = [{ id: "a", changes, checkDue: Date.now() }];
@@ -200,7 +200,7 @@ describe("a change that makes no sense", () => {
       await t.run(async (ctx) => void (await ctx.runMutation(components.replicate.log.append, args)));
       return (await known(t, "a"))?.compactDue;
     };
-    /** What is scheduled, some time later. */
+    /** Runs scheduled functions, some time later. */
     const later = async () => {
       const now = Date.now();
       while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -219,7 +219,7 @@ describe("a change that makes no sense", () => {
     expect(await later()).toEqual({ compacted: 3, hasMore: false });
   });
 
-  test("does not keep a document from being repaired, wherever it is", async () => {
+  test("does not keep a document from being repaired, wherever it is in the log", async () => {
     const automerge = await loadAutomerge();
     const senseless = await (finding ??= findSenseless());
     const [first] = Automerge.getAllChanges(base) as [Uint8Array];

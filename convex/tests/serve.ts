@@ -13,7 +13,7 @@ export async function serve(): Promise<{ host: Host; deployment: Deployment }> {
   return { host: await Host.listen(deployment), deployment };
 }
 
-/** Waits until something holds. */
+/** Waits until a condition holds. */
 export async function until<T>(what: string, look: () => T | null | undefined | false): Promise<T> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
     const found = look();

@@ -1,6 +1,6 @@
 /**
- * The web apps' tests against a backend that runs: `REPLICATE_URL=http://127.0.0.1:3210 npm run clients:remote`. It has to take any
- * collection name, as the embedded backend does: each test has one of its own.
+ * The web apps' tests against a running backend: `REPLICATE_URL=http://127.0.0.1:3210 npm run clients:remote`. It has
+ * to accept any collection name, as the embedded backend does, because each test uses a new one.
  */
 import { randomUUID } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";

@@ -18,7 +18,7 @@ async function rowOf(t: Backend, id: string): Promise<Fields | undefined> {
 describe("a collection without a table", () => {
   const storage = new ReplicateStorage<{ title: string }>(components.replicate, "drafts");
 
-  test("takes whole documents and changes, and gives both", async () => {
+  test("accepts whole documents and changes, and returns both", async () => {
     const t = backend();
     const doc = document({ title: "milk" });
     const edited = edit(Automerge.clone(doc), { title: "oat milk" });
@@ -52,7 +52,7 @@ describe("a collection without a table", () => {
     });
   });
 
-  test("deletes with a tombstone, and says where it knows no such document", async () => {
+  test("deletes with a tombstone, and fails for an unknown document", async () => {
     const t = backend();
     await t.run(async (ctx) => await storage.insertDocument(ctx, "a", save(document({ title: "milk" }))));
     await t.run(async (ctx) => {
@@ -67,7 +67,7 @@ describe("a collection without a table", () => {
   });
 });
 
-describe("what a collection without a table or a module by hand is kept by", () => {
+describe("the upkeep of a collection without a table, or with a module made by hand", () => {
   const storage = new ReplicateStorage<{ title: string }>(components.replicate, "drafts");
   const push = async (t: Backend, id: string, doc: Automerge.Doc<Fields>, before?: Automerge.Doc<Fields>) => {
     const documents = [{ id, changes: changes(doc, before) }];
@@ -79,7 +79,7 @@ describe("what a collection without a table or a module by hand is kept by", () 
     while (Date.now() <= now + 1) await new Promise((resolve) => setTimeout(resolve, 1));
   };
 
-  test("a deletion that was pushed is forgotten, and one that was taken back is not", async () => {
+  test("a pushed deletion is pruned, and a deletion that was taken back is not", async () => {
     const t = backend();
     const doc = document({ title: "milk" });
     const deleted = edit(Automerge.clone(doc), { deleted: true });
@@ -104,7 +104,7 @@ describe("what a collection without a table or a module by hand is kept by", () 
     });
   });
 
-  test("a value is what Convex can store of the document", async () => {
+  test("a document's value has what Convex can store of it", async () => {
     const t = backend();
     await push(t, "a", document({ title: "milk" }));
     const documents = [{ id: "a", changes: changes(document({ ["$title"]: 1, n: 2 })) }];
@@ -113,7 +113,7 @@ describe("what a collection without a table or a module by hand is kept by", () 
     expect(await t.run(async (ctx) => await storage.getDocument(ctx, "a"))).toEqual({ title: "milk", n: 2 });
   });
 
-  test("its log is compacted when it has grown, without the app's doing", async () => {
+  test("its log is compacted when it has grown, without a call of the app", async () => {
     const t = backend();
     let doc = document({ text: "" });
     for (let n = 1; n < COMPACT_FROM_ROWS; n++) doc = edit(doc, { text: `${n}` });
@@ -137,7 +137,7 @@ describe("what a collection without a table or a module by hand is kept by", () 
     expect(Automerge.load(new Uint8Array(whole[0]!.crdtBytes))).toEqual(doc);
   }, 120_000);
 
-  test("what a module by hand deletes is forgotten from log and table", async () => {
+  test("documents that a module made by hand deletes are pruned from log and table", async () => {
     const t = backend();
     const args = { documentId: "a", collectionName: "", materializedDoc: {}, version: 1 };
     await t.mutation(api.legacy.insertDocument, { ...args, crdtBytes: save(document({ text: "milk" })) });
@@ -187,13 +187,13 @@ describe("rules", () => {
   });
 });
 
-test("a table's own columns are not for the app's fields", () => {
+test("an app's fields may not have the names of the table's own columns", () => {
   for (const name of ["id", "version", "timestamp", "deleted"]) {
     expect(() => replicatedTable({ [name]: v.string() })).toThrow(name);
   }
 });
 
-test("a string in a row is plain, whatever its kind in the document", async () => {
+test("a string in a row is plain, whichever kind of string the document has", async () => {
   const t = backend();
   const doc = document({ name: new Automerge.ImmutableString("scalar"), text: "text" });
   await t.mutation(api.notes.pushChanges, { documents: [{ id: "a", changes: changes(doc) }] });
@@ -212,7 +212,7 @@ describe("loadCollection", () => {
     await t.mutation(api.notes.pushChanges, { documents });
   };
 
-  test("stops at its limit, and whoever goes on from its checkpoint misses nothing", async () => {
+  test("stops at its limit, and a client that goes on from its checkpoint misses nothing", async () => {
     const t = backend();
     await insert(t, "a");
     await insert(t, "b", "c", "d");

@@ -35,7 +35,7 @@ async function tick() {
 }
 
 describe("checking rows", () => {
-  test("a writer's lie is corrected, and a true row is left alone", async () => {
+  test("wrong fields of a writer are corrected, and a right row is not written", async () => {
     const t = backend();
     await push(t, "liar", document({ title: "milk" }), undefined, { title: "lies" });
     await push(t, "honest", document({ title: "milk" }), undefined, { title: "milk" });
@@ -44,7 +44,7 @@ describe("checking rows", () => {
     expect(await rows(t)).toMatchObject([{ title: "milk" }, { title: "milk" }]);
   });
 
-  test("fields removed by a sent row are gone, and those it does not name stay", async () => {
+  test("fields that a push removes are gone, and fields that it does not name stay", async () => {
     const t = backend();
     const doc = document({ a: 1, b: 2, c: "x" });
     await push(t, "d", doc, undefined, { a: 1, b: 2, c: "x" });
@@ -60,7 +60,7 @@ describe("checking rows", () => {
     expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
   });
 
-  test("what is removed and set in one push is set", async () => {
+  test("a field that one push removes and sets is set", async () => {
     const t = backend();
     const doc = document({ a: 1 });
     await push(t, "d", doc, undefined, { a: 1 });
@@ -71,7 +71,7 @@ describe("checking rows", () => {
     expect(await t.mutation(internal.notes.checkRows, { ids: ["d"] })).toBe(0);
   });
 
-  test("a row lacks what the schema refuses in the merged document, and the others are corrected", async () => {
+  test("a row lacks the fields of the merged document that the schema refuses, and the others are corrected", async () => {
     const t = backend();
     const documents = [
       { id: "misfit", changes: changes(document({ title: 5 })), fields: { title: "five" } },
@@ -86,13 +86,13 @@ describe("checking rows", () => {
     expect(await t.mutation(internal.strict.checkRows, { ids: ["misfit", "liar"] })).toBe(0);
   });
 
-  test("one that failed is scheduled again by a later push, and the row is made true", async () => {
+  test("a failed check is scheduled again by a later push, and the row is corrected", async () => {
     const t = backend();
     const doc = document({ title: "milk" });
     await push(t, "a", doc, undefined, { title: "lies" });
     const due = (await known(t, "a"))?.checkDue;
     expect(due).toBeGreaterThan(Date.now());
-    // The next push does not schedule what is coming.
+    // The next push does not schedule a check that is still to run.
     const second = edit(Automerge.clone(doc), { n: 1 });
     await push(t, "a", second, doc, { n: 1 });
     expect((await known(t, "a"))?.checkDue).toBe(due);
@@ -111,7 +111,7 @@ describe("checking rows", () => {
 });
 
 describe("compaction", () => {
-  test("nobody misses a change, and nobody up to date is sent anything", async () => {
+  test("no reader misses a change, and a reader that is up to date is sent nothing", async () => {
     const t = backend();
     let doc = document({ n: 0 });
     await push(t, "a", doc);
@@ -148,7 +148,7 @@ describe("compaction", () => {
     expect(found!.version).toBe(11);
   });
 
-  test("a scope's readers get the snapshot, and no other's do", async () => {
+  test("readers of the document's scope get the snapshot, and readers of other scopes do not", async () => {
     const t = backend();
     let doc = document({ n: 0 });
     const send = async (id: string, scope: string, pushed: ReturnType<typeof changes>) =>
@@ -172,7 +172,7 @@ describe("compaction", () => {
     expect((await read("blue")).deltas.map((delta) => delta.id)).toEqual(["b"]);
   });
 
-  test("it is scheduled where a log has grown long, and so is the check of rows", async () => {
+  test("a long log schedules its compaction, and a push the check of its row", async () => {
     const t = backend();
     let doc = document({ n: 0 });
     await t.mutation(api.tasks.pushChanges, {
@@ -197,7 +197,7 @@ describe("compaction", () => {
     ]);
   });
 
-  test("one that failed is scheduled again by a later push", async () => {
+  test("a failed compaction is scheduled again by a later push", async () => {
     const t = backend();
     let doc = document({ title: "" });
     for (let n = 1; n < COMPACT_FROM_ROWS; n++) doc = edit(doc, { title: `${n}` });
@@ -214,7 +214,7 @@ describe("compaction", () => {
     expect((await known(t, "a", "strict"))?.compactDue).toBeGreaterThanOrEqual(due!);
   });
 
-  test("a snapshot in parts takes the room before the row it ends at", async () => {
+  test("a snapshot in parts takes the positions before its last row", async () => {
     const t = backend();
     let doc = document({ n: 0 });
     await push(t, "a", doc);
@@ -241,7 +241,7 @@ describe("compaction", () => {
   });
 });
 
-test("a renewed epoch is what everyone hears", async () => {
+test("a renewed epoch is in every answer", async () => {
   const t = backend();
   await push(t, "a", document({ n: 1 }));
   const { epoch } = await pull(t, START);

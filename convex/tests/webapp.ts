@@ -1,4 +1,7 @@
-/** A web app as one written for convex-replicate 0.2 is, with the official JavaScript clients, and what has to work for it wherever it is served. */
+/**
+ * A web app as written for convex-replicate 0.2, with the official JavaScript clients, and the tests that it passes on
+ * every backend.
+ */
 import * as Automerge from "@automerge/automerge";
 import { ConvexClient, ConvexHttpClient } from "convex/browser";
 import type { FunctionReturnType } from "convex/server";
@@ -22,7 +25,7 @@ export interface Place {
   close(): Promise<void>;
 }
 
-/** How long a page waits before it asks again. */
+/** The delay before a page sends a request again. */
 const RETRY_MS = 20;
 
 /** Whether `fetch` had no answer at all; a refusal is an answer. */
@@ -30,7 +33,7 @@ function isNetworkError(error: unknown): boolean {
   return error instanceof TypeError && error.message === "fetch failed";
 }
 
-/** What a page keeps: whole documents, pulled when the stream says so, and pushed whole. */
+/** The documents of a page: pulled whole when the stream says so, and pushed whole. */
 export class WebApp {
   readonly documents = new Map<string, Automerge.Doc<Fields>>();
   private readonly socket: ConvexClient;
@@ -97,7 +100,10 @@ export class WebApp {
     });
   }
 
-  /** The next page; asked for again where the connection breaks, since the stream says only once that there is something new. */
+  /**
+   * The next page. It is requested again if the connection breaks, because the stream says only once that there is
+   * something new.
+   */
   private async page(): Promise<FunctionReturnType<Collection["pullChanges"]>> {
     for (;;) {
       try {
@@ -126,7 +132,9 @@ export class WebApp {
   }
 }
 
-/** The tests of two web apps, and of a web app and a native one, on the collection that `find` names of a place. */
+/**
+ * The tests of two web apps, and of a web app and a native one, on the collection that `find` returns for a backend.
+ */
 export function testWebApps(open: () => Promise<Place>, find: (place: Place) => Collection): void {
   let place: Place;
   let apps: WebApp[] = [];
@@ -181,7 +189,7 @@ export function testWebApps(open: () => Promise<Place>, find: (place: Place) => 
     expect(right.shows("d159")).toEqual({ text: "159", isCompleted: false });
   });
 
-  test("a client that lost its connection catches up, and sends what it did meanwhile", async () => {
+  test("a client that lost its connection catches up, and sends its edits", async () => {
     const [left, right] = [webApp(), webApp()];
     await left.insert("a", { text: "milk", isCompleted: false });
     await until("the insert arrives", () => right.shows("a"));

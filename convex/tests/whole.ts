@@ -1,8 +1,9 @@
 /**
- * The functions behind a host, for whole apps to be tested against: `tsx tests/whole.ts --listen 127.0.0.1:0 --collections tasks,notes`.
+ * The functions behind a host, for whole apps to be tested against: `tsx tests/whole.ts --listen 127.0.0.1:0
+ * --collections tasks,notes`.
  *
- * Each collection has a module that `defineReplicate` makes, for documents of any shape, and beside it `rows`, the app's table. The host
- * ends when its standard input does, so that it never outlives the test that started it.
+ * Each collection has a module that `defineReplicate` makes, for documents of any shape, and beside it `rows`, the
+ * app's table. The host ends when its standard input does, so that it never outlives the test that started it.
  */
 import {
   componentsGeneric,
@@ -26,7 +27,7 @@ const { values } = parseArgs({
   options: {
     listen: { type: "string", default: "127.0.0.1:0" },
     collections: { type: "string", default: "tasks" },
-    /** Only for those who are signed in; else for everyone. */
+    /** Whether callers have to be signed in. */
     "signed-in": { type: "boolean", default: false },
   },
 });
@@ -37,7 +38,7 @@ const names = values.collections.split(",");
 
 const open = () => defineTable(v.any()).index("by_user_id", ["id"]).index("by_timestamp", ["timestamp"]);
 
-/** A collection's module. Rows are checked soon, so that a test sees what is made of them. */
+/** A collection's module. Rows are checked soon, so that a test sees the result. */
 function module(table: string) {
   const functions = defineReplicate({
     component: components.replicate,
@@ -69,6 +70,6 @@ const host = await Host.listen(
   Number(port),
   address,
 );
-// Whoever started this reads the line to know that it is ready, and where.
+// The process that started this one reads the line to know that the host is ready, and its URL.
 console.log(`listening on ${host.url}`);
 process.stdin.resume().on("end", () => process.exit());

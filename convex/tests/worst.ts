@@ -1,4 +1,4 @@
-/** Large calls of the component, of each kind: what each needs in the log, and the call. */
+/** Large calls of the component, of each kind: the log that each needs, and the call. */
 import * as Automerge from "@automerge/automerge";
 import type { Value } from "convex/values";
 import { CHANGE_BYTES, COMPACT_ROWS, LOG_ROWS, PUSH_BYTES, PUSH_CHANGES } from "../src/component/limits";
@@ -14,7 +14,7 @@ export type Worst = {
   name: string;
   /** The function of the component. */
   path: string;
-  /** Fills the log, and answers what to call the function with. */
+  /** Fills the log, and returns the arguments of the call. */
   prepare: (append: Append) => Promise<Record<string, Value>>;
 };
 
@@ -30,7 +30,7 @@ function noise(length: number, seed: number): Uint8Array {
   return Uint8Array.from({ length }, () => (state = (state * 48271) % 0x7fffffff) >> 8);
 }
 
-/** A document with so many bytes of what does not compress, in changes of 250 KiB, and what of it is in no other. */
+/** A document with so many bytes that do not compress, in changes of 250 KiB, and the last change separately. */
 function bulky(bytes: number, before: Doc = document({ n: 0 })): Doc {
   let doc = Automerge.clone(before);
   for (let at = 0, n = 0; at < bytes; at += 250 * KIB, n++) {
@@ -63,7 +63,7 @@ function chunks(doc: Doc, before?: Doc): Chunk[] {
   return raw.map((bytes) => ({ bytes: buffer(bytes) }));
 }
 
-/** Appends all of a document, a transaction after the other. */
+/** Appends all of a document, in several transactions. */
 async function fill(append: Append, id: string, all: Chunk[]): Promise<void> {
   let [some, bytes]: [Chunk[], number] = [[], 0];
   for (const chunk of all) {
@@ -80,7 +80,7 @@ async function fill(append: Append, id: string, all: Chunk[]): Promise<void> {
 const collection = "notes";
 const one = (changes: Chunk[]) => ({ collection, documents: [{ id: "a", changes }] });
 
-/** The most that one push brings. */
+/** The largest push. */
 function push(): Chunk[] {
   const room = Math.floor(PUSH_BYTES / PUSH_CHANGES) - 200;
   let doc = document({ n: 0 });

@@ -125,8 +125,8 @@ pub fn carry_out(
                 if let Some(deleted) = board.deleted.pop() {
                     let text = format!("Brought back {}", deleted.what);
                     board.desk.toast = Some(Toast { text, can_undo: false, until: None });
-                    deleted.columns.into_iter().for_each(|id| columns.restore(id));
-                    deleted.cards.into_iter().for_each(|id| cards.restore(id));
+                    deleted.columns.iter().for_each(|id| columns.restore(id));
+                    deleted.cards.iter().for_each(|id| cards.restore(id));
                 }
             }
             Action::DismissToast => board.desk.toast = None,
@@ -163,14 +163,14 @@ pub fn carry_out(
             match edit {
                 Edit::InsertColumn(id, column) => columns.insert_with_id(id, column),
                 Edit::InsertCard(id, card) => cards.insert_with_id(id, card),
-                Edit::Column(id, change) => columns.update(id, |column| change.apply(column)),
-                Edit::Card(id, change) => cards.update(id, |card| change.apply(card)),
+                Edit::Column(id, change) => columns.update(&id, |column| change.apply(column)),
+                Edit::Card(id, change) => cards.update(&id, |card| change.apply(card)),
                 Edit::DeleteColumn(id) => {
-                    columns.delete(id.clone());
+                    columns.delete(&id);
                     deleted.columns.push(id);
                 }
                 Edit::DeleteCard(id) => {
-                    cards.delete(id.clone());
+                    cards.delete(&id);
                     deleted.cards.push(id);
                 }
             }

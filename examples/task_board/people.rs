@@ -109,7 +109,7 @@ pub fn beat(
     let me = Person { name: presence.name.clone(), tint: presence.tint, last_seen: Timestamp(clock()) };
     let id = presence.me.clone();
     if people.entity(&id).is_some() {
-        people.update(id, move |person| *person = me);
+        people.update(&id, move |person| *person = me);
     } else {
         people.insert_with_id(id, me);
     }

@@ -6,10 +6,10 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The address to listen on is none.
+    /// The address to listen on is invalid.
     #[error("cannot listen on {address:?}: {source}. An address looks like 127.0.0.1:3210")]
     Address {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
         /// The operating system's words.
         source: io::Error,
@@ -30,10 +30,10 @@ pub enum BackendError {
         /// The address.
         address: String,
     },
-    /// A token must be something that can be told from nothing.
+    /// The token is empty.
     #[error("the token is empty: choose another, or set none")]
     TokenEmpty,
-    /// Another process has the data.
+    /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {
         /// The directory.
@@ -69,7 +69,7 @@ pub enum BackendError {
         /// The newest format known here.
         known: i64,
     },
-    /// The data is another program's, or damaged.
+    /// The file is damaged, or belongs to another program.
     #[error(
         "{path} cannot be read: {problem}. The file was left as it is: restore a backup, or choose another directory"
     )]
@@ -79,7 +79,7 @@ pub enum BackendError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The operating system gives no thread, runtime or randomness.
+    /// The operating system refuses a thread, a socket or randomness.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }

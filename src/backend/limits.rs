@@ -92,3 +92,7 @@ pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub(super) const PRUNE_DOCUMENTS: usize = 64;
 /// How long the log goes without being looked after where the writer is never idle.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! The embedded Convex-compatible backend: the functions of `docs/wire.md` for every collection, over Convex's sync protocol and HTTP API.
 //!
-//! It makes an app collaborative with nothing else installed, hosts a game on a local network, and is the peer in tests. The official
-//! clients talk to it as to a self-hosted deployment or the cloud.
+//! With it an app is collaborative with nothing else installed, and can host a game on a local network. The tests use it as their backend. The
+//! official clients talk to it as to a self-hosted deployment or to the cloud.
 //!
 //! ```
 //! use bevy_convex_replicate::backend::{Backend, BackendConfig};
@@ -11,22 +11,22 @@
 //! # Ok::<(), bevy_convex_replicate::backend::BackendError>(())
 //! ```
 //!
-//! Inside: `log` is what the backend knows and does, in memory and without any input or output of its own; `writer` is the one thread
-//! that changes it and makes changes durable (`store`), by `turns`; `server` is a thin shell that turns sockets into calls (`function`).
+//! Inside, `log` holds the state and makes every decision, in memory and without input or output of its own. `writer` is the only thread that
+//! changes the log; it makes changes durable with `store`, and `turns` chooses which caller is next. `server` is a thin shell that turns
+//! messages from sockets into calls (`function`).
 
+mod capacity;
 mod config;
 mod error;
-mod failure;
 mod function;
 mod limits;
 mod log;
-mod room;
+mod refusal;
 mod server;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod store;
 mod turns;
-mod validator;
 mod writer;
 
 use std::{
@@ -51,7 +51,7 @@ use crate::DocumentId;
 /// How long connections are given to close when the backend stops.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// A running backend. Stops when dropped; everything it has acknowledged is durable then, and was before.
+/// A running backend. It stops when dropped. Whatever it has acknowledged is durable already.
 pub struct Backend {
     address: SocketAddr,
     url: String,
@@ -127,18 +127,18 @@ impl Backend {
         Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), writing: Some(writing) })
     }
 
-    /// What clients connect to, e.g. `http://127.0.0.1:3210`.
+    /// The URL that clients connect to, e.g. `http://127.0.0.1:3210`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Asks for another token from now on. Connections that were let in before are told that theirs is not valid any more, as Convex tells when
-    /// one has expired, and closed: clients ask their callback for another.
+    /// Replaces the token. Connections that were opened with the old token are told that it is not valid any more, as Convex does when a token has
+    /// expired, and are closed. Clients then ask their callback for another token.
     pub fn replace_token(&self, token: impl Into<String>) -> Result<(), BackendError> {
         let token = token.into();
         if token.is_empty() {
@@ -148,19 +148,19 @@ impl Backend {
         Ok(())
     }
 
-    /// The id of its log: stays for as long as its data do, unless they are started with [`BackendConfig::new_epoch`].
+    /// The id of its log. It stays the same as long as the data directory does, unless the backend is started with
+    /// [`BackendConfig::new_epoch`].
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// The app's table: a row per document of a collection, tombstones included, in the order of their names. All rows are of one moment,
-    /// and durable.
+    /// The app's table: one row per document of a collection, tombstones included, sorted by name. All rows are from the same moment and durable.
     pub fn rows(&self, collection: &str) -> Vec<(DocumentId, convex::Value)> {
         let collection = collection.to_owned();
         self.jobs.look(move |log| log.rows(&collection)).unwrap_or_default()
     }
 
-    /// How much it holds.
+    /// Counts what it holds.
     pub fn stats(&self) -> BackendStats {
         let (collections, documents, rows, bytes) = self.jobs.look(Log::size).unwrap_or_default();
         let changes = self.jobs.look(Log::changes).unwrap_or_default();
@@ -168,7 +168,7 @@ impl Backend {
         BackendStats { connections, collections, documents, rows, bytes, changes }
     }
 
-    /// Stops: no new connections, those open are closed, what was asked is done. Returns when all is over.
+    /// Stops the backend: it accepts no new connections, closes the open ones and finishes the mutations it has received. Returns when that is done.
     pub fn stop(mut self) {
         self.end();
     }
@@ -176,7 +176,7 @@ impl Backend {
     fn end(&mut self) {
         self.stop.send_replace(true);
         if let Some(serving) = self.serving.take() {
-            // It tells of its own end in the log.
+            // A failure of the server is logged by the server.
             let _ = serving.join();
         }
         self.jobs.stop();
@@ -194,7 +194,7 @@ impl Drop for Backend {
     }
 }
 
-/// Serves until it is told to stop, then lets connections close.
+/// Serves until it is told to stop, then gives connections time to close.
 fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Server>) -> impl FnOnce() + Send {
     move || {
         let mut stopping = server.stopping.clone();
@@ -210,7 +210,7 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
             let stopped = stopping.wait_for(|stopping| *stopping).await.map(drop);
             if stopped.is_ok() {
                 let closed = async {
-                    // Whoever cannot be waited for is cut off below.
+                    // A connection that does not close in time is cut off below.
                     let _ = serving.await;
                     let _ = server.places.acquire_many(limits::CONNECTIONS as u32).await;
                 };
@@ -221,7 +221,7 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
     }
 }
 
-/// Listens where nobody can come in who should not.
+/// Binds the listener. Refuses an address that other machines can reach if there is no token.
 fn bind(listen: &str, token: Option<&str>) -> Result<TcpListener, BackendError> {
     let bad = |source: io::Error| BackendError::Address { address: listen.to_owned(), source };
     let addresses: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs(listen).map_err(bad)?.collect();

@@ -19,13 +19,12 @@ use tokio::sync::watch;
 use super::{
     error::BackendError,
     limits::PATIENCE,
-    log::PullDeltas,
     server::session::{Frame, Input, Output, Session},
     store::Store,
     turns::Caller,
     writer::{Job, Jobs, Reply, Writer},
 };
-use crate::{DocumentId, record::Position};
+use crate::{DocumentId, record::Position, wire::PullDeltas};
 
 /// A connection, by a number that is never used again.
 pub(crate) type Client = u64;

@@ -299,33 +299,17 @@ impl<'a> Cursor<'a> {
     }
 
     fn unsigned(&mut self) -> Result<u64, ChunkError> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(invalid("a number is too large"))
+        leb128::read::unsigned(&mut self.0).map_err(number_error)
     }
 
     fn signed(&mut self) -> Result<i64, ChunkError> {
-        let mut value = 0i64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            value |= i64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                if shift < 57 && byte & 0x40 != 0 {
-                    value |= -1 << (shift + 7);
-                }
-                return Ok(value);
-            }
-        }
-        Err(invalid("a number is too large"))
+        leb128::read::signed(&mut self.0).map_err(number_error)
     }
+}
+
+fn number_error(error: leb128::read::Error) -> ChunkError {
+    invalid(match error {
+        leb128::read::Error::IoError(_) => "it ends too early",
+        leb128::read::Error::Overflow => "a number is too large",
+    })
 }

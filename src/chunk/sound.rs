@@ -98,9 +98,9 @@ fn body(raw: &[u8]) -> Option<&[u8]> {
     number(&mut rest)?; // length
     skip(&mut rest, 32)?; // dependencies
     skip(&mut rest, 1)?; // actor
-    for _ in 0..3 {
-        number(&mut rest)?; // sequence number, first operation, time (signed, but as long)
-    }
+    number(&mut rest)?; // sequence number
+    number(&mut rest)?; // first operation
+    signed(&mut rest)?; // time
     skip(&mut rest, 1)?; // message
     for _ in 0..number(&mut rest)? {
         skip(&mut rest, 1)?; // another actor
@@ -115,27 +115,12 @@ fn skip(rest: &mut &[u8], size: usize) -> Option<()> {
     Some(())
 }
 
-/// A LEB128 number.
 fn number(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+    leb128::read::unsigned(rest).ok()
 }
 
-/// A signed LEB128 number.
 fn signed(rest: &mut &[u8]) -> Option<i64> {
-    let before = rest.len();
-    let unsigned = number(&mut *rest)?;
-    let bits = 7 * (before - rest.len()) as u32;
-    // The highest bit that was written is the sign bit.
-    Some(if bits >= 64 { unsigned as i64 } else { ((unsigned << (64 - bits)) as i64) >> (64 - bits) })
+    leb128::read::signed(rest).ok()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A system parameter that mirrors what web users know of a collection.
+//! A system parameter with the operations of a collection, by document name.
 
 use std::any::TypeId;
 
@@ -7,7 +7,7 @@ use bevy::{ecs::system::SystemParam, prelude::*};
 use super::DocumentRef;
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
-    ecs::{Collections, DocumentIndex, Replicated, document},
+    ecs::{Collections, DocumentIndex, Progress, Replicated, document},
 };
 
 /// The documents of `T`'s collection, by name: a system parameter.
@@ -19,44 +19,47 @@ use crate::{
 /// # struct Task { text: String, done: bool }
 /// fn finish(mut tasks: Collection<Task>, mut done: Local<Option<DocumentId>>) {
 ///     let id = done.get_or_insert_with(|| tasks.insert(Task { text: "Buy milk".into(), done: false }));
-///     tasks.update(id.clone(), |task| task.done = true);
+///     tasks.update(id, |task| task.done = true);
 /// }
 /// ```
 ///
-/// What it changes is changed through [`Commands`], after the system; until then [`get`](Self::get) shows how things were. It reads
-/// `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]; without this parameter, `Query<(&DocumentId, &mut T)>` and
-/// [`insert_document`](super::DocumentCommandsExt::insert_document) do.
+/// Its changes are [`Commands`], which run after the system; until then [`get`](Self::get) returns the values from
+/// before. It reads `T`, so a system that also has a `Query<&mut T>` needs a [`ParamSet`]. Such a system can do without
+/// this parameter: `Query<(&DocumentId, &mut T)>` and [`spawn_document`](super::DocumentCommandsExt::spawn_document)
+/// offer the same.
 ///
-/// In a collection of several components, each of them gives a `Collection` of the same documents. A component that is
-/// in several collections does not say which is meant: its changes are refused and told with
-/// [`SyncFailed`](crate::message::SyncFailed), and nothing but [`iter`](Self::iter) gives documents, of all of them.
+/// In a collection of several components, each of them gives a `Collection` of the same documents. If a component is in
+/// several collections, its `Collection` is ambiguous: changes are refused and reported with
+/// [`SyncFailed`](crate::message::SyncFailed), and only [`iter`](Self::iter) returns documents, those of all its
+/// collections.
 #[derive(SystemParam)]
 pub struct Collection<'w, 's, T: Replicated> {
     index: Option<Res<'w, DocumentIndex>>,
+    progress: Option<Res<'w, Progress>>,
     collections: Option<Res<'w, Collections>>,
     documents: Query<'w, 's, (Entity, &'static DocumentId, &'static T)>,
     commands: Commands<'w, 's>,
 }
 
 impl<T: Replicated> Collection<'_, '_, T> {
-    /// Makes a document of `bundle`, which has a `T`, and says how it is called.
+    /// Makes a document of `bundle`, which must have a `T`, and returns its new name.
     pub fn insert(&mut self, bundle: impl Bundle) -> DocumentId {
         let id = DocumentId::random();
         self.insert_with_id(id.clone(), bundle);
         id
     }
 
-    /// Makes a document of that name. Where others may make one of the same name, both are one document in the end:
-    /// what both have put into texts, lists, maps and counters is there, once if it is the same, and other fields have
-    /// one of the two values. A document that is there already is shown instead.
+    /// Makes a document of that name. If another app makes one of the same name, the two become one document: texts,
+    /// lists, maps and counters hold the additions of both, once if they are equal, and other fields hold one of the
+    /// two values. If the document exists already, it is shown instead.
     pub fn insert_with_id(&mut self, id: DocumentId, bundle: impl Bundle) {
         self.commands.spawn((id, bundle));
     }
 
-    /// Makes a document of that name where there is none, such as an app's settings with their defaults. It may be
-    /// called at any time, also before the collection is ready and without a connection, and by many apps at once: what
-    /// several make alike is there once, and a value that somebody has edited wins over a default, whenever it arrives.
-    /// A document that was deleted stays deleted.
+    /// Makes a document of that name unless there is one, such as an app's settings with their defaults. It may be
+    /// called at any time, also before the collection is ready and without a connection, and by many apps at once:
+    /// equal content that several apps make exists once, and a value that somebody has edited wins over a default,
+    /// whenever it arrives. A document that was deleted stays deleted.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -72,27 +75,31 @@ impl<T: Replicated> Collection<'_, '_, T> {
     }
 
     /// Changes a document's `T`.
-    pub fn update(&mut self, id: DocumentId, change: impl FnOnce(&mut T) + Send + 'static) {
+    pub fn update(&mut self, id: &DocumentId, change: impl FnOnce(&mut T) + Send + 'static) {
+        let id = id.clone();
         self.queue(move |world, collection| document::update(world, collection, &id, change));
     }
 
     /// Deletes a document, on all devices, and despawns its entity.
-    pub fn delete(&mut self, id: DocumentId) {
+    pub fn delete(&mut self, id: &DocumentId) {
+        let id = id.clone();
         self.queue(move |world, collection| document::delete(world, collection, &id));
     }
 
-    /// Takes back that a document was deleted. It gets a new entity in one of the next frames.
-    pub fn restore(&mut self, id: DocumentId) {
+    /// Takes back the deletion of a document. It gets a new entity in one of the next frames.
+    pub fn restore(&mut self, id: &DocumentId) {
+        let id = id.clone();
         self.queue(move |world, collection| document::restore(world, collection, &id));
     }
 
-    /// Brings a document back into this world that was hidden by despawning its entity or removing its [`DocumentId`], and
-    /// components of it that were removed.
-    pub fn show(&mut self, id: DocumentId) {
+    /// Shows a document again that was hidden by despawning its entity or removing its [`DocumentId`], and components
+    /// of it that were removed.
+    pub fn show(&mut self, id: &DocumentId) {
+        let id = id.clone();
         self.queue(move |world, collection| document::show(world, collection, &id));
     }
 
-    /// The same for all documents of the collection.
+    /// [Shows](Self::show) all documents of the collection again.
     pub fn show_all(&mut self) {
         self.queue(document::show_all);
     }
@@ -107,13 +114,13 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.index.as_ref()?.entity(self.index_of_collection()?, id)
     }
 
-    /// The document that an entity shows, if it is one of this collection.
+    /// The document that an entity shows, if it belongs to this collection.
     pub fn id(&self, entity: Entity) -> Option<&DocumentId> {
         let DocumentKey { collection, id } = self.index.as_ref()?.document(entity)?;
         (Some(*collection) == self.index_of_collection()).then_some(id)
     }
 
-    /// The entity that shows the document that `reference` names.
+    /// The entity that shows the document named by `reference`.
     pub fn resolve(&self, reference: &DocumentRef<T>) -> Option<Entity> {
         self.entity(reference.id())
     }
@@ -133,9 +140,9 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.documents.is_empty()
     }
 
-    /// Whether everything the store has of the collection has arrived in this world.
+    /// Whether everything the store has of the collection is in this world.
     pub fn is_ready(&self) -> bool {
-        let ready = || Some(self.index.as_ref()?.is_ready(self.index_of_collection()?));
+        let ready = || Some(self.progress.as_ref()?.is_ready(self.index_of_collection()?));
         ready().unwrap_or(false)
     }
 

@@ -8,10 +8,7 @@ use bevy::{
     prelude::*,
 };
 
-use super::{
-    index::{DocumentIndex, Slot},
-    tuple::Form,
-};
+use super::form::Form;
 use crate::{CollectionIndex, worker::CollectionConfig};
 
 /// A registered collection.
@@ -20,38 +17,39 @@ pub(crate) struct Registered {
     pub form: Arc<dyn Form>,
 }
 
-/// A component type's place in its collection.
+/// A component type's place in a collection.
 #[derive(Clone, Copy)]
 pub(crate) struct Membership {
     pub collection: CollectionIndex,
     pub bit: u32,
 }
 
-/// Where an entity belongs.
+/// The collection that an entity belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Belongs {
-    /// It has no component of a collection.
+    /// To none: it has no component of a collection.
     Nowhere,
-    /// To this collection.
+    /// To this one.
     To(CollectionIndex),
-    /// Its components belong to different ones.
+    /// To none, because its components belong to these different ones.
     ToSeveral(Vec<CollectionIndex>),
-    /// All its components are in these collections (or in different ones, if it is empty), and none says in which it
-    /// is. Another one may still be inserted.
+    /// Its components are all in these collections (or in no common one, if the list is empty), so none decides. The
+    /// app may still insert one that does.
     Unclear(Vec<CollectionIndex>),
 }
 
-/// The collections, by [`CollectionIndex`].
+/// The registered collections, by [`CollectionIndex`].
 #[derive(Resource, Default)]
 pub(crate) struct Collections {
     registered: Vec<Registered>,
-    /// In which collections a component type is.
+    /// The collections that each component type is in.
     by_type: HashMap<TypeId, Vec<Membership>>,
     components: Vec<(ComponentId, Vec<CollectionIndex>)>,
     is_sealed: bool,
 }
 
 impl Collections {
+    /// Adds a collection.
     pub(crate) fn add(&mut self, name: &str, form: Arc<dyn Form>, components: &[(ComponentId, TypeId)]) {
         let collection = CollectionIndex(self.registered.len() as u16);
         self.registered.push(Registered { name: name.to_string(), form });
@@ -82,7 +80,7 @@ impl Collections {
         self.registered.iter().any(|collection| collection.name == name)
     }
 
-    /// Where a component type belongs.
+    /// A component type's places in collections.
     pub(crate) fn memberships(&self, type_id: TypeId) -> &[Membership] {
         self.by_type.get(&type_id).map(Vec::as_slice).unwrap_or_default()
     }
@@ -100,8 +98,9 @@ impl Collections {
         }
     }
 
-    /// The collection that an entity of this archetype belongs to. Its components that are in one collection alone
-    /// decide. If it has only such as are in several, it is the one that has all of them.
+    /// The collection that an entity of this archetype belongs to. The components that are in one collection alone
+    /// decide. If the entity has only components that are in several, it belongs to the collection that has all of
+    /// them.
     pub(crate) fn of(&self, archetype: &Archetype) -> Belongs {
         let mut own: Vec<CollectionIndex> = Vec::new();
         let mut shared: Option<Vec<CollectionIndex>> = None;
@@ -127,7 +126,7 @@ impl Collections {
         }
     }
 
-    /// Which collection would have no component of its own if these were those of another one, `name`.
+    /// The collection that would have no component of its own if `components` were registered as `name`.
     pub(crate) fn undecided(&self, name: &str, components: &[(ComponentId, TypeId)]) -> Option<String> {
         let is_new = |id: &ComponentId| components.iter().any(|(new, _)| new == id);
         if components.iter().all(|(_, type_id)| !self.memberships(*type_id).is_empty()) {
@@ -146,7 +145,7 @@ impl Collections {
         names.join(", ")
     }
 
-    /// What the worker needs of them. From then on there are no new ones.
+    /// Ends registration, and returns what the worker needs to know of the collections.
     pub(crate) fn seal(&mut self) -> Vec<CollectionConfig> {
         self.is_sealed = true;
         self.registered
@@ -161,10 +160,4 @@ impl Collections {
     pub(crate) fn is_sealed(&self) -> bool {
         self.is_sealed
     }
-}
-
-/// `T`'s bit in the collection of this document; `None` if it is of another collection.
-pub(super) fn bit_of<T: 'static>(world: &World, slot: Slot) -> Option<u32> {
-    let collection = world.resource::<DocumentIndex>().entry(slot).key.collection;
-    Some(world.resource::<Collections>().membership(TypeId::of::<T>(), collection)?.bit)
 }

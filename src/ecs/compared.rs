@@ -1,81 +1,64 @@
-//! What the worker found when it compared an edit with what the entity had shown: whether it was one.
+//! The worker's findings about edits: it compares each with the value that the entity had shown.
 
 use std::collections::VecDeque;
 
-use bevy::prelude::*;
+use crate::record::Capture;
 
-use super::{collections::Collections, component::Change, index::DocumentIndex};
-use crate::{
-    DocumentKey,
-    message::ChangeKind,
-    record::{Capture, Origin},
-};
-
-/// Edits of a document that are not compared yet are remembered one by one up to here. Then the newest take each
-/// other's place.
+/// Edits of a document that are not compared yet are remembered one by one up to this number. Beyond it, the newest
+/// ones share a place.
 const UNTOLD: usize = 32;
 
-/// What is known of the edits of a document.
+/// The findings about the edits of a document.
 #[derive(Default)]
 pub(crate) struct Compared {
     /// The last edit that changed something.
     changed: Capture,
-    /// The last that did not.
+    /// The last edit that changed nothing.
     unchanged: Capture,
-    /// Edits on their way, from one to another, and the components of which a change is to be told.
-    untold: VecDeque<(Capture, Capture, u32)>,
+    /// Edits that are not compared yet.
+    untold: VecDeque<Untold>,
+}
+
+/// Edits that are not compared yet, from one to another.
+struct Untold {
+    first: Capture,
+    last: Capture,
+    /// The components whose change is to be announced.
+    components: u32,
 }
 
 impl Compared {
-    /// An edit is on its way; what it changes of these components is told when that is known.
+    /// An edit was sent. If it changes one of these components, that is to be announced.
     pub(super) fn sent(&mut self, capture: Capture, mask: u32) {
         if mask == 0 {
             return;
         }
         let is_full = self.untold.len() >= UNTOLD;
         match self.untold.back_mut() {
-            Some((_, last, components)) if is_full => {
-                *last = capture;
-                *components |= mask;
+            Some(newest) if is_full => {
+                newest.last = capture;
+                newest.components |= mask;
             }
-            _ => self.untold.push_back((capture, capture, mask)),
+            _ => self.untold.push_back(Untold { first: capture, last: capture, components: mask }),
         }
     }
 
-    /// The last of `captures` edits that a version has to include to be shown. If the newest that was compared was none
-    /// (the app touches the component and changes nothing), those on their way are taken for the same: one that is an
-    /// edit after all is shown with the next version.
+    /// The last of `captures` edits that a version has to include to be shown. If the newest edit that was compared
+    /// changed nothing (the app touches the component and changes nothing), the edits after it count as the same. If
+    /// one of them is an edit after all, the next version shows it.
     pub(super) fn wanted(&self, captures: Capture) -> Capture {
         if self.unchanged > self.changed { self.changed } else { captures }
     }
 
-    /// An edit was compared. Gives the components of which a change is to be told if it was one.
-    fn compared(&mut self, capture: Capture, is_change: bool) -> u32 {
+    /// An edit was compared. Returns the components whose change is to be announced.
+    pub(super) fn compared(&mut self, capture: Capture, is_change: bool) -> u32 {
         let newest = if is_change { &mut self.changed } else { &mut self.unchanged };
         *newest = capture.max(*newest);
-        let found = self.untold.iter().find(|(first, last, _)| (*first..=*last).contains(&capture));
-        let components = found.map_or(0, |(.., components)| *components);
-        self.untold.retain(|(_, last, _)| *last > capture);
+        let found = self.untold.iter().find(|untold| (untold.first..=untold.last).contains(&capture));
+        let components = found.map_or(0, |untold| untold.components);
+        self.untold.retain(|untold| untold.last > capture);
         if is_change { components } else { 0 }
     }
-}
-
-/// The worker compared an edit: the app is told of it if it was one.
-pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Capture, fields: &[String]) {
-    let mut index = world.resource_mut::<DocumentIndex>();
-    let Some(slot) = index.find(document.collection, &document.id) else { return };
-    let entry = index.entry_mut(slot);
-    let components = entry.compared.compared(capture, !fields.is_empty());
-    // A deletion was told already, and nothing is told after it.
-    if components == 0 || entry.is_deleted() {
-        return;
-    }
-    let entity = entry.entity;
-    let Some(registered) = world.resource::<Collections>().get(document.collection) else { return };
-    let form = registered.form.clone();
-    let DocumentKey { collection, id } = document.clone();
-    let change = Change { collection, id, entity, kind: ChangeKind::Updated, origin: Origin::Local };
-    form.announce(&mut world.into(), form.owners(fields) & components, &change);
 }
 
 #[cfg(test)]
@@ -83,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_told_with_the_components_that_were_captured() {
+    fn each_change_is_announced_with_the_components_that_were_captured() {
         let mut compared = Compared::default();
         compared.sent(1, 0b01);
         compared.sent(2, 0b10);
@@ -95,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_never_answers_takes_no_more_room() {
+    fn edits_that_a_worker_never_compares_take_bounded_room() {
         let mut compared = Compared::default();
         (1..1_000).for_each(|capture| compared.sent(capture, 1 << (capture % 3)));
         assert_eq!(compared.untold.len(), UNTOLD);

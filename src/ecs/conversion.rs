@@ -1,4 +1,4 @@
-//! Documents that older versions of an app have written, made what a type reads now.
+//! Conversions of documents that other versions of an app have written.
 
 use std::{
     any::TypeId,
@@ -11,22 +11,22 @@ use bevy::prelude::*;
 
 use crate::format::Value;
 
-/// Turns a document, as a version of the app has written it, into what a type reads.
+/// Turns a document that some version of the app has written into one that a type reads.
 pub type Convert = fn(&mut Value);
 
-/// What was registered with [`convert`](crate::plugin::ReplicateAppExt::convert). The collections' types share it, so
-/// that it can be registered before and after them.
+/// The conversions that were registered with [`convert`](crate::plugin::ReplicateAppExt::convert). All collections
+/// share them, so conversions can be registered before or after collections.
 #[derive(Resource, Clone, Default)]
 pub struct Conversions(Arc<RwLock<HashMap<TypeId, Vec<Convert>>>>);
 
 impl Conversions {
-    /// Adds one for `T`, after those that there are.
+    /// Adds a conversion for `T`, which runs after those added before.
     pub(crate) fn add<T: 'static>(&self, convert: Convert) {
         let mut all = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         all.entry(TypeId::of::<T>()).or_default().push(convert);
     }
 
-    /// The document as `T` is to read it.
+    /// The document, converted for `T`.
     pub(super) fn of<'a, T: 'static>(&self, document: &'a Value) -> Cow<'a, Value> {
         let all = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         let Some(converts) = all.get(&TypeId::of::<T>()) else { return Cow::Borrowed(document) };

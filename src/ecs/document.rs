@@ -1,15 +1,22 @@
-//! What is done to a document as a whole: delete, restore, show.
+//! Operations on whole documents: ensure, delete, restore, show, update.
 
 use std::{any::TypeId, collections::BTreeMap};
 
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
 use super::{
-    apply::take_away,
-    capture::capture_now,
+    association::take_away,
+    claims::Claims,
+    coding::Replicated,
     collections::Collections,
-    component::Change,
-    index::{DocumentIndex, Life, Slot},
+    edit::{capture_now, edit},
+    entry::{Presence, Slot},
+    failures::Failures,
+    form::Change,
+    identity,
+    index::DocumentIndex,
+    outbox::Outbox,
+    version,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
@@ -20,7 +27,7 @@ use crate::{
     worker::{Captured, Command, Encode},
 };
 
-/// The collection of `T`; `None` (and a failure) if it is in none or in several.
+/// The collection of `T`; `None`, which is reported, if `T` is in none or in several.
 pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionIndex> {
     let collections = world.get_resource::<Collections>()?;
     let found = collections.memberships(TypeId::of::<T>());
@@ -33,94 +40,95 @@ pub(crate) fn collection_of<T: 'static>(world: &mut World) -> Option<CollectionI
     } else {
         let found: Vec<_> = found.iter().map(|membership| membership.collection).collect();
         format!(
-            "{name} is in several collections ({}), so it does not say which is meant; use the Collection of a component that is in one of them alone",
+            "{name} is in several collections ({}), so it is not clear which one is meant; use the Collection of a component that is in one of them alone",
             collections.names(&found)
         )
     };
-    world.get_resource_mut::<DocumentIndex>()?.fail(FailureKind::Registration, None, None, message);
+    world.get_resource_mut::<Failures>()?.add(FailureKind::Registration, None, None, message);
     None
 }
 
-/// Spawns an entity for a document, if this world knows of none of that name. The worker decides about one that it does
-/// not know of yet.
+/// Spawns an entity for a document, unless this world knows a document of that name. The worker decides if the world
+/// does not know one yet.
 pub(crate) fn ensure(world: &mut World, collection: CollectionIndex, id: DocumentId, bundle: impl Bundle) {
     let index = world.resource::<DocumentIndex>();
     if index.find(collection, &id).is_some_and(|slot| index.entry(slot).is_known()) {
         return;
     }
     let entity = world.spawn_empty().id();
-    world.resource_mut::<DocumentIndex>().ensured.insert(entity);
+    world.resource_mut::<Claims>().ensured.insert(entity);
     world.entity_mut(entity).insert((id, bundle));
 }
 
-/// Deletes a document, for everyone. Its entity, if there is one, is despawned; what was edited in it before is not lost.
+/// Deletes a document, for everyone. If an entity shows it, the entity is despawned, and its last edits are kept in the
+/// document's history.
 pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
-    let index = world.resource_mut::<DocumentIndex>();
-    let slot = match index.find(collection, id) {
-        Some(slot) if index.entry(slot).is_gone() => return,
-        Some(slot) => slot,
-        None => {
-            return fail(
-                world,
-                collection,
-                id,
-                "there is no such document in this world, so it cannot be deleted; has its collection arrived?",
-            );
-        }
+    let index = world.resource::<DocumentIndex>();
+    let Some(slot) = index.find(collection, id) else {
+        return fail(
+            world,
+            collection,
+            id,
+            "this world knows no such document, so it cannot be deleted; check whether its collection has arrived",
+        );
     };
-    let entity = index.entry(slot).entity;
-    if let Some(entity) = entity {
-        capture_now(&mut world.into(), entity);
+    match index.entry(slot).presence {
+        // Nothing is left to delete.
+        Presence::Deleted => {}
+        Presence::Absent | Presence::Hidden | Presence::Restoring => {
+            edit(&mut world.into(), slot, Captured::Delete);
+            world.resource_mut::<DocumentIndex>().entry_mut(slot).presence = Presence::Deleted;
+        }
+        Presence::Shown(shown) => {
+            capture_now(&mut world.into(), shown.entity);
+            edit(&mut world.into(), slot, Captured::Delete);
+            let Some(registered) = world.resource::<Collections>().get(collection) else { return };
+            let form = registered.form.clone();
+            let change = Change {
+                collection,
+                id: id.clone(),
+                entity: Some(shown.entity),
+                kind: ChangeKind::Removed,
+                origin: Origin::Local,
+                is_deletion: true,
+            };
+            version::despawn(world, &*form, shown.entity, change);
+        }
     }
-    let mut index = world.resource_mut::<DocumentIndex>();
-    index.edit(slot, Captured::Delete);
-    let entry = index.entry_mut(slot);
-    entry.life = Life::Deleted;
-    entry.hidden = false;
-    let Some(entity) = entity else { return };
-    index.dissociate(entity);
-    let Some(registered) = world.resource::<Collections>().get(collection) else { return };
-    let form = registered.form.clone();
-    let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
-    let change = Change { collection, id: id.clone(), entity: None, kind: ChangeKind::Removed, origin: Origin::Local };
-    form.announce(&mut DeferredWorld::from(&mut *world), present, &change);
-    super::hierarchy::release(world, entity);
-    world.despawn(entity);
 }
 
 /// Deletes the document that `entity` shows.
 pub(crate) fn delete_entity(world: &mut World, entity: Entity) {
     let Some(index) = world.get_resource::<DocumentIndex>() else { return };
     if index.slot_of(entity).is_none() && world.get::<DocumentId>(entity).is_some() {
-        // Its component may have come after its identity, in this frame.
-        super::identity::associate(&mut DeferredWorld::from(&mut *world), entity);
+        // Its component may have been inserted after its identity, in this frame.
+        identity::associate(&mut DeferredWorld::from(&mut *world), entity);
     }
-    let index = world.resource::<DocumentIndex>();
-    match index.document(entity).cloned() {
+    match world.resource::<DocumentIndex>().document(entity).cloned() {
         Some(DocumentKey { collection, id }) => delete(world, collection, &id),
         None => {
             let message =
-                format!("entity {entity} shows no document, so nothing was deleted; despawn it if that is meant");
-            world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, None, None, message);
+                format!("entity {entity} shows no document, so nothing was deleted; to remove the entity, despawn it");
+            world.resource_mut::<Failures>().add(FailureKind::Identity, None, None, message);
         }
     }
 }
 
-/// Takes back a deletion, also one made elsewhere or in an earlier run. The document comes back into the world when the worker has it.
+/// Takes back a deletion, also one made elsewhere or in an earlier run. The document gets an entity when the worker
+/// reports it.
 pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    let slot = world.resource_mut::<DocumentIndex>().slot(&DocumentKey { collection, id: id.clone() });
     let mut index = world.resource_mut::<DocumentIndex>();
-    let slot = index.slot(&DocumentKey { collection, id: id.clone() });
-    if index.entry(slot).entity.is_none() {
-        index.edit(slot, Captured::Restore);
-        let entry = index.entry_mut(slot);
-        entry.hidden = false;
-        if entry.life == Life::Deleted {
-            entry.life = Life::Restoring;
-        }
-    }
+    let presence = &mut index.entry_mut(slot).presence;
+    *presence = match *presence {
+        Presence::Shown(_) => return,
+        Presence::Absent | Presence::Hidden => Presence::Absent,
+        Presence::Deleted | Presence::Restoring => Presence::Restoring,
+    };
+    edit(&mut world.into(), slot, Captured::Restore);
 }
 
-/// Brings a hidden document back into the world, and components of it that were removed here.
+/// Shows a hidden document again, and components of it that the app removed.
 pub(crate) fn show(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
     match world.resource::<DocumentIndex>().find(collection, id) {
         Some(slot) => show_slot(world, slot),
@@ -128,12 +136,12 @@ pub(crate) fn show(world: &mut World, collection: CollectionIndex, id: &Document
             world,
             collection,
             id,
-            "there is no such document in this world, so it cannot be shown; has its collection arrived?",
+            "this world knows no such document, so it cannot be shown; check whether its collection has arrived",
         ),
     }
 }
 
-/// Brings everything in a collection back.
+/// Shows everything in a collection again.
 pub(crate) fn show_all(world: &mut World, collection: CollectionIndex) {
     let slots: Vec<Slot> = world.resource::<DocumentIndex>().of_collection(collection).collect();
     for slot in slots {
@@ -144,16 +152,17 @@ pub(crate) fn show_all(world: &mut World, collection: CollectionIndex) {
 fn show_slot(world: &mut World, slot: Slot) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
-    if entry.hidden || entry.absent != 0 {
-        entry.hidden = false;
-        entry.absent = 0;
-        let key = entry.key.clone();
-        index.send(Command::Show(key));
+    match &mut entry.presence {
+        presence @ Presence::Hidden => *presence = Presence::Absent,
+        Presence::Shown(shown) if shown.withheld != 0 => shown.withheld = 0,
+        _ => return,
     }
+    let key = entry.key.clone();
+    world.resource_mut::<Outbox>().push(Command::Show(key));
 }
 
 /// Changes a document's component, as a system would.
-pub(crate) fn update<T: super::Replicated>(
+pub(crate) fn update<T: Replicated>(
     world: &mut World,
     collection: CollectionIndex,
     id: &DocumentId,
@@ -166,18 +175,18 @@ pub(crate) fn update<T: super::Replicated>(
             world,
             collection,
             id,
-            "it is not shown in this world, or without that component, so it cannot be updated; show it first, or insert the component",
+            "no entity of this world shows it with that component, so it cannot be updated; show it first, or insert the component",
         ),
     }
 }
 
-/// Takes a component out of a document, for everyone, and from the entity that shows it.
+/// Removes a component from a document, for everyone, and from the entity that shows it.
 pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
     let Some(index) = world.get_resource::<DocumentIndex>() else { return };
     let name = std::any::type_name::<T>();
     let Some(slot) = index.slot_of(entity) else {
         let message = format!("entity {entity} shows no document, so {name} was not removed from one");
-        return world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, None, None, message);
+        return world.resource_mut::<Failures>().add(FailureKind::Identity, None, None, message);
     };
     let DocumentKey { collection, id } = index.entry(slot).key.clone();
     let collections = world.resource::<Collections>();
@@ -188,28 +197,35 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
     };
     let form = registered.form.clone();
     if form.count() == 1 {
-        let message =
-            format!("{name} is all there is of it, so it was not removed; delete the document if that is meant");
+        let message = format!(
+            "{name} is the only component of its collection, so it was not removed; to delete the document, use delete_document"
+        );
         return fail(world, collection, &id, &message);
     }
-    // Edits from before the removal are in the history.
+    // The document's history keeps the edits from before the removal.
     capture_now(&mut world.into(), entity);
     let bit = membership.bit;
     let is_there = world.get_entity(entity).is_ok_and(|shown| form.present(shown) & bit != 0);
-    let mut index = world.resource_mut::<DocumentIndex>();
-    if index.slot_of(entity) != Some(slot) {
+    if world.resource::<DocumentIndex>().slot_of(entity) != Some(slot) {
         return;
     }
-    index.edit(slot, Captured::Put(Box::new(Without(bit))));
-    index.entry_mut(slot).has &= !bit;
+    edit(&mut world.into(), slot, Captured::Put(Box::new(Without(bit))));
+    world.resource_mut::<DocumentIndex>().entry_mut(slot).has &= !bit;
     take_away(world, &*form, slot, entity, bit);
     if is_there {
-        let change = Change { collection, id, entity: Some(entity), kind: ChangeKind::Removed, origin: Origin::Local };
+        let change = Change {
+            collection,
+            id,
+            entity: Some(entity),
+            kind: ChangeKind::Removed,
+            origin: Origin::Local,
+            is_deletion: false,
+        };
         form.announce(&mut DeferredWorld::from(&mut *world), bit, &change);
     }
 }
 
-/// An edit that speaks of these components, and has none of their fields.
+/// An edit after which these components have no fields in the document.
 struct Without(u32);
 
 impl Encode for Without {
@@ -220,5 +236,5 @@ impl Encode for Without {
 
 fn fail(world: &mut World, collection: CollectionIndex, id: &DocumentId, message: &str) {
     let name = world.resource::<Collections>().get(collection).map(|registered| registered.name.clone());
-    world.resource_mut::<DocumentIndex>().fail(FailureKind::Identity, name.as_deref(), Some(id), message);
+    world.resource_mut::<Failures>().add(FailureKind::Identity, name.as_deref(), Some(id), message);
 }

@@ -1,30 +1,32 @@
-//! The line between the world and the worker.
+//! The link between the world and the worker.
 
 use bevy::{platform::cell::SyncCell, prelude::*};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::worker::{Command, Report};
 
-/// What the world talks to: takes commands and gives reports, neither of which may block.
+/// The worker's end of a [`Link`]. No call may block.
 pub trait Port: Send + 'static {
-    /// Takes a command.
+    /// Accepts a command.
     fn send(&mut self, command: Command);
     /// The next report, if there is one.
     fn try_recv(&mut self) -> Option<Report>;
 }
 
-/// The world's end of the line. While there is none, commands are kept; the app plugin lays one to a
-/// [`Worker`](crate::worker) when it starts, unless there is one already.
+/// The world's link to its worker. Commands wait while there is none.
+/// [`ReplicatePlugin`](crate::plugin::ReplicatePlugin) starts a [`Worker`](crate::worker) and inserts a link to it,
+/// unless the app has a link already.
 #[derive(Resource)]
 pub struct Link(SyncCell<Box<dyn Port>>);
 
 impl Link {
-    /// A line to `port`.
+    /// A link to `port`.
     pub fn new(port: impl Port) -> Self {
         Self(SyncCell::new(Box::new(port)))
     }
 
-    /// A line whose other end is two channels, for a front end's own worker or for a test that plays its part.
+    /// A link whose other end is two channels: for a front end with its own worker, or for a test that plays the
+    /// worker's part.
     pub fn channels() -> (Self, Receiver<Command>, Sender<Report>) {
         let (commands, taken) = unbounded();
         let (given, reports) = unbounded();
@@ -47,12 +49,12 @@ struct Channels {
 
 impl Port for Channels {
     fn send(&mut self, command: Command) {
-        // The other end being gone means that nobody wants to know any more.
+        // If the other end is gone, nobody waits for the command.
         let _ = self.commands.send(command);
     }
 
     fn try_recv(&mut self) -> Option<Report> {
-        // Nothing yet, or never again: either way there is nothing.
+        // An empty channel and a closed one both have no report.
         self.reports.try_recv().ok()
     }
 }

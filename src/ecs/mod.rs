@@ -1,61 +1,89 @@
-//! The world's side: capture (world to edits), apply (deltas to world), and which entity shows which document.
+//! Replication in the world: capture (world to edits), apply (versions to world), and the entities that show documents.
 //!
 //! # A frame
 //!
 //! ```text
-//! PreUpdate  Apply    reports of the worker come in, and versions of documents that wait are moved into the world, within a time
-//!                     budget. A document that was edited meanwhile is captured first, and waits for the version that includes the edit.
-//! ..                  your systems
-//! Last       Capture  components that changed since the last capture are cloned and sent to the worker
+//! PreUpdate  Apply    Takes in the worker's reports, and moves versions of documents into the world, within a time
+//!                     budget. If a document was edited meanwhile, the edit is captured first, and the version waits
+//!                     for one that includes the edit.
+//! ..                  Your systems.
+//! Last       Capture  Clones the components that changed since the last capture, and sends them to the worker.
 //! ```
 //!
-//! What would not live until then (a component that is removed, an entity that is despawned or that stops being a document)
-//! is captured by an observer or a hook when it goes. Nothing is serialised on the main thread.
+//! A value that would be gone by then (a component that is removed, an entity that is despawned or stops being a
+//! document) is captured by an observer or a hook when it goes. Nothing is serialised on the main thread.
+//!
+//! # The files
+//!
+//! Imports point from the later rows to the earlier ones.
+//!
+//! | files | what is there |
+//! | --- | --- |
+//! | `link`, `failures`, `outbox` | the way to the worker and to the app |
+//! | `ticks`, `claims`, `compared`, `pending`, `entry`, `index` | the state: entities, documents, known changes |
+//! | `coding`, `conversion`, `form`, `scan`, `collections` | the collections and their component types |
+//! | `edit`, `component`, `tuple`, `typed` | capture of one entity, and what is done with each component type |
+//! | `association`, `identity` | entities become documents and stop being ones |
+//! | `reference`, `parent`, `kind`, `family`, `child_of` | references between documents, and `ChildOf` |
+//! | `budget`, `version`, `answer`, `arrival`, `document` | one version, one answer, news, and one command |
+//! | `schedule`, `apply`, `capture`, `hierarchy` | the systems |
 
-use bevy::{ecs::change_detection::Tick, prelude::*};
-
+mod answer;
 mod apply;
 mod arrival;
+mod association;
+mod budget;
 mod capture;
+mod child_of;
+mod claims;
+mod coding;
 mod collections;
 mod compared;
 mod component;
 mod conversion;
 pub(crate) mod document;
+mod edit;
+mod entry;
+mod failures;
+mod family;
+mod form;
 pub(crate) mod hierarchy;
-pub(crate) mod identity;
+mod identity;
 mod index;
+mod kind;
 mod link;
+mod outbox;
+mod parent;
+mod pending;
 mod reference;
+mod scan;
+mod schedule;
+mod ticks;
 mod tuple;
+mod typed;
+mod version;
 
-pub(crate) use apply::{ApplyBudget, apply};
-pub use arrival::{Arrival, collection_ready, deployment_read, sync_live};
-#[cfg(feature = "backend")]
-pub(crate) use capture::report;
-pub(crate) use capture::{capture, check_ticks, close_on_exit};
+pub(crate) use apply::apply;
+pub(crate) use arrival::Progress;
+pub use arrival::{Arrival, collection_ready, deployment_read, sync_live, sync_offline};
+pub(crate) use budget::ApplyBudget;
+pub(crate) use capture::{capture, close_on_exit};
+pub(crate) use claims::Claims;
+pub use coding::Replicated;
 pub(crate) use collections::Collections;
 pub(crate) use component::LocalParts;
-pub use component::Replicated;
 pub(crate) use conversion::Conversions;
 pub use conversion::Convert;
-pub use hierarchy::DocumentParent;
+pub(crate) use failures::Failures;
+#[cfg(feature = "backend")]
+pub(crate) use failures::report;
 pub use index::DocumentIndex;
 pub use link::{Link, Port};
+pub(crate) use outbox::Outbox;
+pub use parent::DocumentParent;
 pub use reference::{DocumentRef, Documents};
+pub use schedule::ReplicateSystems;
+pub(crate) use ticks::{Ticks, check_ticks};
 pub use tuple::DocumentComponents;
-pub(crate) use tuple::{Typed, sealed::Tuple};
-
-/// Where replication happens in a frame. Order your own systems around these.
-#[derive(SystemSet, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ReplicateSystems {
-    /// In [`PreUpdate`]: changes from the store and from others come into the world, and messages are written.
-    Apply,
-    /// In [`Last`]: this frame's changes are sent to be saved and synchronised.
-    Capture,
-}
-
-/// Moves the world's tick on: what is written from now on is newer than what was written so far. Gives the last tick before.
-pub(crate) fn advance(world: &World) -> Tick {
-    world.as_unsafe_world_cell_readonly().increment_change_tick()
-}
+pub(crate) use tuple::sealed::Tuple;
+pub(crate) use typed::Typed;

@@ -1,4 +1,4 @@
-//! Documents that refer to others.
+//! References from one document to another.
 
 use std::{any::TypeId, fmt, hash, marker::PhantomData};
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{collections::Collections, index::DocumentIndex};
 use crate::{CollectionIndex, DocumentId, DocumentKey};
 
-/// Names a document of `T`'s collection, as a field of a component: what an [`Entity`] is between entities of one
-/// world. (An `Entity` is a number that means something in one run of one app alone; a component that has one is
-/// refused.)
+/// A reference to a document of `T`'s collection, as a field of a component. Documents refer to each other by this, as
+/// entities of one world do by [`Entity`]. (An `Entity` is a number that has a meaning in one run of one app only, so a
+/// component with one is refused.)
 ///
 /// ```
 /// # use bevy::prelude::*;
@@ -40,14 +40,14 @@ use crate::{CollectionIndex, DocumentId, DocumentKey};
 /// }
 /// ```
 ///
-/// A reference is a value and never an error: it may name a document that is not there yet, not there any more, or
-/// never was. [`Documents::entity`] gives the entity that shows it now, which costs two look-ups; so ask each time, and
-/// keep no entity. To do something when the target arrives, read
+/// A reference is a value and never an error: it may name a document that does not exist yet, exists no longer, or
+/// never existed. [`Documents::entity`] returns the entity that shows it now, which costs two look-ups; so ask each
+/// time, and do not store the entity. To react when the target arrives, read
 /// [`DocumentChanged<T>`](crate::message::DocumentChanged) of the kind
-/// [`Inserted`](crate::message::ChangeKind::Inserted), whose `id` is what [`DocumentRef::id`] gives.
+/// [`Inserted`](crate::message::ChangeKind::Inserted), and compare its `id` with [`DocumentRef::id`].
 ///
-/// serde writes it as the document's name, as it writes a [`DocumentId`]: a string that is replaced whole. `T` need not
-/// be anything; it says which collection is meant, and must be registered in one alone.
+/// serde writes it as the document's name, as it writes a [`DocumentId`]: a string that is replaced whole. `T` needs no
+/// trait; it names the collection, and must be registered in one collection alone.
 #[derive(Reflect)]
 #[reflect(opaque, Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 #[reflect(type_path = false, where T: 'static)]
@@ -72,7 +72,7 @@ impl<T> DocumentRef<T> {
         self.id
     }
 
-    /// The entity that shows the document in `world`; `None` if there is none. Systems ask [`Documents::entity`].
+    /// The entity that shows the document in `world`; `None` if there is none. Systems use [`Documents::entity`].
     pub fn entity(&self, world: &World) -> Option<Entity> {
         entity_of(world.get_resource()?, world.get_resource()?, self)
     }
@@ -160,7 +160,7 @@ impl<'de, T> Deserialize<'de> for DocumentRef<T> {
     }
 }
 
-/// By hand, because a derived one asks for `T: TypePath`.
+/// Written by hand, because a derived one requires `T: TypePath`.
 impl<T: 'static> TypePath for DocumentRef<T> {
     fn type_path() -> &'static str {
         static CELL: GenericTypePathCell = GenericTypePathCell::new();
@@ -190,8 +190,8 @@ impl<T: 'static> TypePath for DocumentRef<T> {
     }
 }
 
-/// Which entity shows which document, for all collections: a system parameter that reads no component, so that it goes
-/// with any query.
+/// The entities that show documents, for all collections: a system parameter. It reads no component, so it conflicts
+/// with no query.
 #[derive(SystemParam)]
 pub struct Documents<'w> {
     index: Option<Res<'w, DocumentIndex>>,
@@ -204,7 +204,7 @@ impl Documents<'_> {
         entity_of(self.index.as_ref()?, self.collections.as_ref()?, reference)
     }
 
-    /// A reference to the document that `entity` shows; `None` if it shows none of `T`'s collection.
+    /// A reference to the document that `entity` shows; `None` if it shows no document of `T`'s collection.
     pub fn reference<T: 'static>(&self, entity: Entity) -> Option<DocumentRef<T>> {
         let DocumentKey { collection, id } = self.index.as_ref()?.document(entity)?;
         let of_t = self.collections.as_ref()?.collection_of(TypeId::of::<T>())?;
@@ -216,8 +216,7 @@ impl Documents<'_> {
         self.collections.as_ref()?.collection_of(TypeId::of::<T>())
     }
 
-    /// The name of the collection whose document `entity` shows: where a component is in several collections, it tells
-    /// them apart.
+    /// The name of the collection whose document `entity` shows. It tells apart the collections that share a component.
     pub fn collection(&self, entity: Entity) -> Option<&str> {
         let collection = self.index.as_ref()?.document(entity)?.collection;
         Some(&self.collections.as_ref()?.get(collection)?.name)

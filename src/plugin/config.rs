@@ -1,4 +1,4 @@
-//! How a [`ReplicatePlugin`] is set up.
+//! The configuration of a [`ReplicatePlugin`].
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl ReplicatePlugin {
-    /// For the app of that name: its store is `default.sqlite3` in a folder of that name where the platform keeps apps' data
-    /// (see [`default_path`] for what a name may be).
+    /// A plugin for the app called `app`. Its store is `default.sqlite3` in a folder of that name, in the platform's
+    /// folder for apps' data. [`default_path`] says which names are valid.
     pub fn new(app: impl Into<String>) -> Self {
         Self {
             app: app.into(),
@@ -31,7 +31,8 @@ impl ReplicatePlugin {
         }
     }
 
-    /// Which of several stores of this app: another user, or another instance on the same machine. `default` unless set.
+    /// Selects one of several stores of this app: for another user, or for another instance on the same machine. The
+    /// default is `default`.
     pub fn profile(mut self, profile: impl Into<String>) -> Self {
         self.profile = profile.into();
         self
@@ -44,11 +45,11 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Asks this for a token whenever one is needed. Its argument is true when the last one was refused or the connection was lost, so that
-    /// a cached one should be refreshed; `Ok(None)` goes without.
+    /// Calls `token` whenever a token is needed. The argument is true if the last token was refused or the connection
+    /// was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
     ///
-    /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter: the official client logs tokens at
-    /// `debug`.
+    /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter, because
+    /// the official client logs tokens at `debug`.
     pub fn auth<F, R>(mut self, token: F) -> Self
     where
         F: Fn(bool) -> R + Send + Sync + 'static,
@@ -58,7 +59,7 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Authenticates with a token that stays the same.
+    /// Authenticates with a fixed token.
     pub fn token(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.auth(move |_| std::future::ready(Ok(Some(token.clone()))))
@@ -76,35 +77,41 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Sets a store that is damaged aside when the app starts, and makes a new one of what can be read of it and of what the deployment
-    /// has; without this it is refused, and edits are not saved until
-    /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents are damaged, that is done at the next start. Either way the damaged files are kept, see
-    /// [`Store::set_aside`](crate::store::Store::set_aside), and [`SyncFailed`](crate::message::SyncFailed) tells what happened.
+    /// Sets a damaged store aside when the app starts, and makes a new one with the documents that can be read from it
+    /// and those of the deployment. Without this, a damaged store is refused, and edits are not saved until
+    /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents
+    /// are damaged, the store is rebuilt at the next start. The damaged files are kept: see
+    /// [`Store::set_aside`](crate::store::Store::set_aside). [`SyncFailed`](crate::message::SyncFailed) reports what
+    /// happened.
     pub fn rebuild_damaged_store(mut self) -> Self {
         self.rebuild = true;
         self
     }
 
-    /// How long applying changes from elsewhere may take in a frame. 2 ms unless set. At least a few documents are applied in each frame,
-    /// whatever they take.
+    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a
+    /// few documents, however long they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
         self.apply_budget = budget;
         self
     }
 
-    /// Runs the embedded backend in this app and synchronises through it: others connect to this address, e.g. `127.0.0.1:3210`. Its
-    /// data are in a folder beside the store. An address that other machines can reach needs a token.
+    /// Runs the embedded backend in this app and synchronises through it. Other apps connect to the same address, e.g.
+    /// `127.0.0.1:3210`. The backend's data are in a folder beside the store. An address that other machines can reach
+    /// needs a token.
     ///
-    /// If it cannot be run, [`SyncFailed`](crate::message::SyncFailed) tells why and the app goes on; if that is because
-    /// another instance of the app hosts there already, this one joins it. An app that runs an [`EmbeddedBackend`](super::EmbeddedBackend) already hosts
-    /// no second one: it synchronises through the one it has.
+    /// If the backend cannot run, [`SyncFailed`](crate::message::SyncFailed) says why and the app continues. If the
+    /// reason is that another instance of the app hosts there already, this one joins it.
+    ///
+    /// # Panics
+    ///
+    /// When the plugin is added to an app that already runs an [`EmbeddedBackend`](super::EmbeddedBackend).
     #[cfg(feature = "backend")]
     pub fn host(mut self, listen: impl Into<String>) -> Self {
         self.host = Some(Host { listen: listen.into(), token: None });
         self
     }
 
-    /// As [`host`](Self::host), for those who know this token only.
+    /// The same as [`host`](Self::host), but only clients that know this token can connect.
     #[cfg(feature = "backend")]
     pub fn host_with_token(mut self, listen: impl Into<String>, token: impl Into<String>) -> Self {
         let token = token.into();
@@ -119,7 +126,7 @@ impl ReplicatePlugin {
         }
     }
 
-    /// Where the backend that this app hosts keeps its data.
+    /// The data folder of the backend that this app hosts.
     #[cfg(feature = "backend")]
     pub(super) fn host_folder(&self) -> Option<PathBuf> {
         Some(self.path().ok()?.with_extension("backend"))
@@ -138,7 +145,7 @@ impl ReplicatePlugin {
     }
 }
 
-/// What to host.
+/// The backend to host.
 #[cfg(feature = "backend")]
 #[derive(Clone)]
 pub(super) struct Host {
@@ -146,7 +153,7 @@ pub(super) struct Host {
     pub(super) token: Option<String>,
 }
 
-/// What to start.
+/// The worker to start, and how.
 pub(super) struct Config {
     store: Result<PathBuf, StoreError>,
     deployment: Option<String>,
@@ -158,7 +165,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Where to connect to.
+    /// The URL to connect to.
     #[cfg(feature = "backend")]
     fn url(&self, world: &mut World) -> Option<String> {
         match self.host {
@@ -167,19 +174,19 @@ impl Config {
         }
     }
 
-    /// Where to connect to.
+    /// The URL to connect to.
     #[cfg(not(feature = "backend"))]
     fn url(&self, _: &mut World) -> Option<String> {
         self.deployment.clone()
     }
 
-    /// Starts a worker, and lays a line to it.
+    /// Starts a worker, and returns a link to it.
     pub(super) fn connect(self, world: &mut World, collections: Vec<CollectionConfig>) -> Link {
         let deployment = self.url(world);
         let store = match self.store {
             Ok(store) => store,
             Err(error) => {
-                let message = format!("there is nowhere to keep this app's documents, so nothing is saved: {error}");
+                let message = format!("there is no place for this app's store, so nothing is saved: {error}");
                 return Link::new(Nowhere(Some(Failure {
                     kind: FailureKind::Store,
                     collection: None,
@@ -197,7 +204,7 @@ impl Config {
     }
 }
 
-/// Where edits go when there is nowhere to keep them. They stay unsaved.
+/// Takes the worker's place when there is no place for a store. Edits stay unsaved.
 struct Nowhere(Option<Failure>);
 
 impl Port for Nowhere {

@@ -7,12 +7,12 @@ use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::{
     backend::{Backend, BackendConfig, BackendError},
-    ecs::{DocumentIndex, ReplicateSystems, report},
+    ecs::{Failures, ReplicateSystems, report},
     failure::{Failure, FailureKind},
 };
 
-/// Runs the embedded backend in this app, for others to connect to. An app that is also a client of it uses
-/// [`ReplicatePlugin::host`](super::ReplicatePlugin::host) instead.
+/// Runs the embedded backend in this app, so that other apps can connect to it. An app that is also a client of its
+/// backend uses [`ReplicatePlugin::host`](super::ReplicatePlugin::host) instead.
 ///
 /// ```no_run
 /// use bevy::prelude::*;
@@ -24,15 +24,18 @@ use crate::{
 ///     .run();
 /// ```
 ///
-/// It starts on a thread of its own and runs until the app is dropped. If it cannot, the app goes on, and
-/// [`SyncFailed`](crate::message::SyncFailed) tells why. An app runs one backend: with [`ReplicatePlugin::host`](super::ReplicatePlugin::host) as
-/// well, that which was added first, and the other is told of and left out.
+/// It starts on a thread of its own and runs until the app is dropped. If it cannot start, the app continues, and
+/// [`SyncFailed`](crate::message::SyncFailed) says why. An app runs one backend.
+///
+/// # Panics
+///
+/// When it is added to an app that also uses [`ReplicatePlugin::host`](super::ReplicatePlugin::host).
 pub struct EmbeddedBackend {
     config: BackendConfig,
 }
 
 impl EmbeddedBackend {
-    /// A backend set up like that.
+    /// A backend with this configuration.
     pub fn new(config: BackendConfig) -> Self {
         Self { config }
     }
@@ -50,21 +53,21 @@ type Started = Result<Backend, BackendError>;
 /// The backend that this app runs.
 #[derive(Resource)]
 pub struct Hosted {
-    /// Where it was to listen.
+    /// The address at which it is to listen.
     listen: String,
     starting: Option<Receiver<Started>>,
     running: Option<Backend>,
 }
 
 impl Hosted {
-    /// Starts it elsewhere, because it reads its data first.
+    /// Starts the backend on another thread, because it reads its data first.
     fn start(config: BackendConfig) -> Self {
         let listen = config.listen.clone();
         let (sender, starting) = crossbeam_channel::bounded(1);
         let spawned = std::thread::Builder::new().name("replicate-host".into()).spawn({
             let sender = sender.clone();
             move || {
-                // An app that is gone by now needs no backend.
+                // If the app is gone by now, it needs no backend.
                 let _ = sender.send(Backend::start(config));
             }
         });
@@ -74,13 +77,13 @@ impl Hosted {
         Self { listen, starting: Some(starting), running: None }
     }
 
-    /// The backend; `None` while it does not run. Its [`url`](Backend::url) is what others connect to.
+    /// The backend; `None` while it does not run. Other apps connect to its [`url`](Backend::url).
     pub fn backend(&self) -> Option<&Backend> {
         self.running.as_ref()
     }
 
-    /// Takes note of how starting went, once. The error is for the app.
-    fn take_note(&mut self, started: Started) -> Result<(), BackendError> {
+    /// Stores the result of starting, once. The caller reports the error to the app.
+    fn finish(&mut self, started: Started) -> Result<(), BackendError> {
         self.starting = None;
         self.running = Some(started?);
         Ok(())
@@ -89,40 +92,40 @@ impl Hosted {
     fn poll(&mut self) -> Result<(), BackendError> {
         let Some(starting) = &self.starting else { return Ok(()) };
         match starting.try_recv() {
-            Ok(started) => self.take_note(started),
+            Ok(started) => self.finish(started),
             Err(TryRecvError::Empty) => Ok(()),
-            Err(TryRecvError::Disconnected) => self.take_note(Err(gone())),
+            Err(TryRecvError::Disconnected) => self.finish(Err(gone())),
         }
     }
 
-    /// Waits until it listens.
+    /// Waits until the backend listens.
     fn wait(&mut self) -> Result<(), BackendError> {
         let Some(starting) = self.starting.clone() else { return Ok(()) };
-        self.take_note(starting.recv().unwrap_or_else(|_| Err(gone())))
+        self.finish(starting.recv().unwrap_or_else(|_| Err(gone())))
     }
 }
 
 fn gone() -> BackendError {
-    std::io::Error::other("the thread that was starting it ended by a panic").into()
+    std::io::Error::other("the thread that started it panicked").into()
 }
 
-/// Starts what this app hosts, unless it hosts something already.
+/// Starts the backend that this app hosts. Panics if the app hosts one already.
 fn start(app: &mut App, config: BackendConfig) {
     if let Some(hosted) = app.world().get_resource::<Hosted>() {
-        let message = format!(
-            "this app hosts a backend at {} already, so it hosts none at {}: add EmbeddedBackend, or call ReplicatePlugin::host, not both",
+        panic!(
+            "this app hosts a backend at {} already, so it cannot host another one at {}; \
+             add EmbeddedBackend or call ReplicatePlugin::host, not both",
             hosted.listen, config.listen
         );
-        return app.world_mut().resource_mut::<DocumentIndex>().fail(FailureKind::Host, None, None, message);
     }
     app.insert_resource(Hosted::start(config)).add_systems(PreUpdate, watch_host.before(ReplicateSystems::Apply));
 }
 
-/// Sees whether the backend runs by now.
+/// Looks whether the backend has started.
 fn watch_host(mut hosted: ResMut<Hosted>, mut commands: Commands) {
-    // Looked at in every frame, changed twice.
+    // It looks in every frame, but the resource changes only twice.
     if let Err(error) = hosted.bypass_change_detection().poll() {
-        // At once: in an app without `ReplicatePlugin` nobody else would.
+        // At once, because in an app without `ReplicatePlugin` no system reports the failures that wait.
         commands.queue(move |world: &mut World| report(world, failure(&error)));
     }
 }
@@ -132,8 +135,7 @@ fn failure(error: &BackendError) -> Failure {
     Failure { kind: FailureKind::Host, collection: None, document: None, message }
 }
 
-/// Hosts a backend at `listen` for this app itself too, and gives the deployment to connect to: that address, also when someone
-/// else hosts there already.
+/// Hosts a backend at `listen` for this app and others.
 pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Option<&str>) {
     let mut config = BackendConfig::new().listen(listen);
     if let Some(data) = data {
@@ -145,7 +147,8 @@ pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Op
     start(app, config);
 }
 
-/// Where the hosting app itself connects to. Only a port that the system chooses has to be waited for.
+/// The URL at which the hosting app itself connects: `listen`, also if another app hosts there already. If the system
+/// chooses the port, this waits until it has.
 pub(super) fn deployment(world: &mut World) -> Option<String> {
     let listen = &world.get_resource::<Hosted>()?.listen;
     if !listen.ends_with(":0") {
@@ -153,12 +156,13 @@ pub(super) fn deployment(world: &mut World) -> Option<String> {
     }
     let waited = world.resource_mut::<Hosted>().wait();
     if let Err(error) = waited {
-        world.resource_mut::<DocumentIndex>().failures.push(failure(&error));
+        world.resource_mut::<Failures>().push(failure(&error));
     }
     world.resource::<Hosted>().backend().map(|backend| reachable(backend.url()))
 }
 
-/// "Every address of this machine" is one to listen on, but not everywhere one to connect to.
+/// A server can listen at "every address of this machine", but not every system lets a client connect to that: this
+/// machine's own address takes its place.
 fn reachable(url: &str) -> String {
     url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 }

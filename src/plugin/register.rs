@@ -1,4 +1,4 @@
-//! Registering collections.
+//! Registers collections.
 
 use std::{any::TypeId, sync::Arc};
 
@@ -8,67 +8,82 @@ use bevy::{
 };
 
 use super::prepare;
-use crate::{
-    ecs::{
-        Collections, Conversions, Convert, DocumentComponents, DocumentIndex, LocalParts, Replicated, Tuple, Typed,
-        hierarchy,
-    },
-    failure::FailureKind,
+use crate::ecs::{
+    Collections, Conversions, Convert, DocumentComponents, LocalParts, Replicated, Tuple, Typed, hierarchy,
 };
 
-/// The longest name of a collection: it is a module's name, and goes with every call.
+/// The longest name of a collection: it is the name of a module in Convex, and part of every call.
 const COLLECTION_NAME_BYTES: usize = 64;
 /// Indices of collections are 16 bits wide.
 const COLLECTIONS: usize = u16::MAX as usize;
 
 /// Registers collections with an [`App`].
 pub trait ReplicateAppExt {
-    /// Keeps every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of `collection`, and brings the documents that are
-    /// there or come from others into the world.
+    /// Saves and synchronises every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of
+    /// `collection`, and brings the collection's documents from the store and from other apps into the world.
     ///
-    /// A collection's name is that of its module of functions in Convex. What cannot be registered (a `T` that is no struct with named
-    /// fields, a name that is taken) is told in the log and as [`SyncFailed`](crate::message::SyncFailed), and left out; the app goes on.
+    /// A collection is called like its module of functions in Convex.
+    ///
+    /// If `T` is [`Reflect`] with `#[reflect(Component)]` and registered with the app, tools such as
+    /// bevy-inspector-egui show it. Bevy registers such types by itself with its feature `reflect_auto_register`, a
+    /// default; otherwise call `app.register_type::<T>()`.
+    ///
+    /// # Panics
+    ///
+    /// When the collection cannot be registered: `T` is no struct with named fields, the name is taken or is no name of
+    /// a module, or the app is running already. The message says what to do.
     fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self;
 
-    /// The same for documents that hold several components: `app.replicate_bundle::<(Player, Position)>("players")`. Their
-    /// fields stand side by side in the document, so no two components may have a field of the same name.
+    /// Registers a collection whose documents hold several components: `app.replicate_components::<(Player,
+    /// Position)>("players")`. Their fields are side by side in the document, so no two components may have a field of
+    /// the same name.
     ///
     /// An entity need not have all of them. It has those of which the document has at least one field.
     ///
-    /// A component type may be in several collections, `(Player, Transform)` and `(Enemy, Transform)`. The components
-    /// that are in one collection alone say to which an entity belongs, so each collection needs one. Messages of a
-    /// shared component ([`DocumentChanged`](crate::message::DocumentChanged),
-    /// [`CollectionReady`](crate::message::CollectionReady)) are those of all its collections;
-    /// [`Documents::collection`](crate::collection::Documents::collection) says which one an entity is of.
-    fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
+    /// A component type may be in several collections: `(Player, Transform)` and `(Enemy, Transform)`. The components
+    /// that are in one collection alone decide to which an entity belongs, so each collection needs one. Messages about
+    /// a shared component ([`DocumentChanged`](crate::message::DocumentChanged),
+    /// [`CollectionReady`](crate::message::CollectionReady)) are written for all its collections;
+    /// [`Documents::collection`](crate::collection::Documents::collection) returns the collection of an entity.
+    ///
+    /// # Panics
+    ///
+    /// As [`replicate`](Self::replicate), and when two components have a field of the same name, one has no fields, or
+    /// a collection would have no component of its own.
+    fn replicate_components<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
 
     /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is
     /// registered beside the children's component, as the example there shows. `T` is a component of the parents'
     /// collection.
     ///
-    /// - An app that inserts, changes or removes `ChildOf` of a document's entity edits the document, if the parent is
-    ///   a document too.
-    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. A parent that
-    ///   is not shown is no error: the document goes on naming it.
-    /// - A parent that is no document (a root of the user interface) is the app's own affair, and gives way to the
-    ///   document's parent when that is shown. Moving a document from its parent to such an entity takes it out of the
+    /// - When the app inserts, changes or removes `ChildOf` of a document's entity, that edits the document, if the
+    ///   parent is a document too.
+    /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. If the parent
+    ///   is not shown, that is no error: the document keeps naming it.
+    /// - A parent that is no document (a root of the user interface) is the app's own affair. It gives way to the
+    ///   document's parent when that is shown. Moving a document from its parent to such an entity removes it from the
     ///   parent, for everyone.
-    /// - Two people may make two documents each other's child. Of the documents in a cycle, the one with the smallest
-    ///   name is shown without a parent, in every app; nothing is written, and the next change of a parent in the cycle
+    /// - Two people may make two documents each other's child. Of the documents in a cycle, every app shows the one
+    ///   with the smallest name without a parent. Nothing is written, and the next change of a parent in the cycle
     ///   resolves it.
-    /// - A document that is deleted, here or elsewhere, does not take its children along: they lose `ChildOf` before
-    ///   bevy despawns it, and keep the reference. Despawning a parent hides the children's documents with it, as bevy
-    ///   despawns them.
+    /// - When a document is deleted, here or elsewhere, its children's entities lose `ChildOf` before bevy despawns the
+    ///   parent, and the children keep the reference. Despawning a parent hides the children's documents too, because
+    ///   bevy despawns their entities.
+    ///
+    /// # Panics
+    ///
+    /// When the app starts: if [`DocumentParent<T>`](crate::collection::DocumentParent) is in no collection, or `T` is
+    /// not in exactly one.
     fn replicate_hierarchy<T: 'static>(&mut self) -> &mut Self;
 
-    /// Reads documents that other versions of the app have written, where serde's attributes (`default`, `alias`,
-    /// `other`) cannot express how: `convert` makes a document what `T` reads. It runs on the worker, each time a
-    /// document is read, on a copy: the document itself stays as it is until somebody edits it, so that two versions of
+    /// Converts documents that other versions of the app have written, where serde's attributes (`default`, `alias`,
+    /// `other`) cannot: `convert` turns a document into one that `T` reads. The worker calls it each time it reads a
+    /// document, on a copy. The document itself stays as it is until somebody edits it, so two versions of
     /// an app can be in use at once.
     ///
-    /// It must be a pure function, must leave a document alone that it has converted already, and must not remove what
-    /// it does not know. Give what has another form a field of another name: older versions go on with the old field
-    /// then.
+    /// `convert` must be a pure function. It must not change a document that it has converted already, and must not
+    /// remove fields that it does not know. If a field takes another form, give the new form another name: older
+    /// versions then keep using the old field.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -92,9 +107,9 @@ pub trait ReplicateAppExt {
     /// ```
     fn convert<T: Replicated>(&mut self, convert: Convert) -> &mut Self;
 
-    /// Keeps what a `T` has beside its document (`#[serde(skip)]`) when a version from elsewhere replaces it: `keep` is
-    /// given the `T` that the entity shows and the one that arrives, and moves over what is local. Without it those
-    /// fields become what serde makes of them, their default.
+    /// Keeps the fields of a `T` that are not in its document (`#[serde(skip)]`) when a version from elsewhere replaces
+    /// it. `keep` gets the `T` that the entity shows and the one that arrives, and moves the local fields over. Without
+    /// it, those fields get serde's default.
     ///
     /// ```
     /// # use bevy::prelude::*;
@@ -118,7 +133,7 @@ impl ReplicateAppExt for App {
         self
     }
 
-    fn replicate_bundle<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self {
+    fn replicate_components<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self {
         register::<B>(self, collection);
         self
     }
@@ -140,23 +155,18 @@ impl ReplicateAppExt for App {
     }
 }
 
+/// Registers a collection. Panics if that is not possible, because it is a mistake in the app's code.
 fn register<B: Tuple>(app: &mut App, collection: &str) {
     prepare(app);
     if let Err(message) = try_register::<B>(app, collection) {
-        let message = format!("the collection was not registered: {message}");
-        app.world_mut().resource_mut::<DocumentIndex>().fail(
-            FailureKind::Registration,
-            Some(collection),
-            None,
-            message,
-        );
+        panic!("the collection \"{collection}\" cannot be registered: {message}");
     }
 }
 
 fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String> {
     if !is_module_name(collection) {
         return Err(format!(
-            "a name is that of a module in Convex: letters, digits and `_`, starting with a letter, folders separated by `/`, \
+            "its name must be that of a module in Convex: letters, digits and `_`, starting with a letter, folders separated by `/`, \
              and at most {COLLECTION_NAME_BYTES} bytes"
         ));
     }
@@ -167,28 +177,30 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
         return Err("the app is running already; register collections before it runs".into());
     }
     if collections.is_name(collection) {
-        return Err("there is another of that name; use replicate_bundle for several components in one document".into());
+        return Err(
+            "another collection has that name; for several components in one document, use replicate_components".into(),
+        );
     }
     if collections.len() >= COLLECTIONS {
-        return Err(format!("there are {COLLECTIONS} already, which is all there can be"));
+        return Err(format!("there are {COLLECTIONS} collections already, which is the maximum"));
     }
     let mut fields = Vec::new();
     let mut owners: Vec<(&'static str, &'static str)> = Vec::new();
     for (at, component) in components.iter().enumerate() {
         if components[..at].iter().any(|other| other.type_id == component.type_id) {
-            return Err(format!("{} is there twice", component.name));
+            return Err(format!("{} is listed twice", component.name));
         }
         let shape = component.shape.as_ref().map_err(ToString::to_string)?;
         if is_resource(app.world(), component.id) {
             return Err(format!(
-                "{} is a resource, of which a world has one, and each document is an entity of its own: a second one would be dropped by bevy. \
+                "{} is a resource. A world has one of it, but each document is an entity of its own, so bevy would drop the second document. \
                  Make it a component, spawn it with a DocumentId that all apps know, and read it with a Single",
                 component.name
             ));
         }
         if components.len() > 1 && shape.fields.as_ref().is_some_and(Vec::is_empty) {
             return Err(format!(
-                "{} has no fields, so a document could not say whether it is there; give it one, e.g. `struct Frozen {{ frozen: bool }}`",
+                "{} has no fields, so a document could not say whether it has the component; give it one, e.g. `struct Frozen {{ frozen: bool }}`",
                 component.name
             ));
         }
@@ -208,8 +220,8 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
     if let Some(undecided) = collections.undecided(collection, &ids) {
         let names: Vec<_> = components.iter().map(|component| component.name).collect();
         return Err(format!(
-            "with {} in it, every component of {undecided} is in another collection too, so none says to which an entity belongs; \
-             give it one that is in {undecided} alone",
+            "with {}, every component of {undecided} would be in another collection too, so none would decide to which an entity belongs; \
+             add a component that is in {undecided} alone",
             names.join(", ")
         ));
     }
@@ -239,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collection_is_called_like_a_module() {
+    fn a_collection_is_named_like_a_module() {
         for name in ["tasks", "a", "board_2", "games/chess"] {
             assert!(is_module_name(name), "{name}");
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::ChangeHash;
 
+use super::Refusal;
 use crate::{
     chunk::Part,
     format::Value,
@@ -109,13 +110,4 @@ pub struct PushAnswer {
     pub epoch: String,
     /// Per document: accepted, or why not.
     pub results: Vec<(DocumentId, Result<(), Refusal>)>,
-}
-
-/// Why a document was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The wire's code, e.g. `missingDependencies`.
-    pub code: String,
-    /// What the backend said.
-    pub message: String,
 }

@@ -4,9 +4,11 @@
 //! side shows the result; none of them needs another's code to name what passes between them.
 
 mod log;
+mod refusal;
 mod stored;
 mod version;
 
 pub use log::*;
+pub use refusal::{Refusal, RefusalCode};
 pub use stored::*;
 pub use version::*;

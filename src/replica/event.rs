@@ -15,7 +15,7 @@ pub use crate::{
     chunk::Part,
     record::{
         Capture, Checkpoint, Generation, Kept, Origin, Page, Position, PulledChunk, Push, PushAnswer, PushNumber,
-        PushedDocument, Refusal, Schema, StoredDocument, View,
+        PushedDocument, Refusal, RefusalCode, Schema, StoredDocument, View,
     },
 };
 

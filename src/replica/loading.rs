@@ -1,9 +1,8 @@
 //! Which documents are in memory: they are read from the store when they are needed and let go when cold.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use hashlink::LruCache;
 
 use super::{Document, Effect, Live, Replica, State, Waiting};
 use crate::{DocumentKey, chunk::inspect, failure::FailureKind, limits};
@@ -18,13 +17,19 @@ const FRESH_DOCUMENTS: usize = 256;
 const COOLED_AT_ONCE: usize = 64;
 
 /// The order in which loaded documents were used.
-#[derive(Default)]
 pub(super) struct LiveDocuments {
     pub(super) count: usize,
     /// First uses.
     fresh: VecDeque<(u64, DocumentKey)>,
-    /// Later uses.
-    uses: VecDeque<(u64, DocumentKey)>,
+    /// The last use of each document that was used more than once.
+    uses: LruCache<DocumentKey, u64>,
+}
+
+impl Default for LiveDocuments {
+    fn default() -> Self {
+        // `Replica::cool` bounds it.
+        Self { count: 0, fresh: VecDeque::new(), uses: LruCache::new_unbounded() }
+    }
 }
 
 impl Replica {
@@ -142,7 +147,7 @@ impl Replica {
             } else if is_fresh {
                 self.live.fresh.push_back((used, key));
             } else {
-                self.live.uses.push_back((used, key));
+                self.live.uses.insert(key, used);
             }
         }
     }
@@ -156,7 +161,7 @@ impl LiveDocuments {
             return Some((used, key, true));
         }
         if self.count > limits::or_tiny(LIVE_DOCUMENTS, 3) {
-            let (used, key) = self.uses.pop_front()?;
+            let (key, used) = self.uses.remove_lru()?;
             return Some((used, key, false));
         }
         None
@@ -164,17 +169,11 @@ impl LiveDocuments {
 
     pub(super) fn touch(&mut self, key: &DocumentKey, live: &mut Live, clock: &mut u64) {
         *clock += 1;
-        let queue = if live.last_used == 0 { &mut self.fresh } else { &mut self.uses };
-        queue.push_back((*clock, key.clone()));
-        live.last_used = *clock;
-        // Each use leaves an entry behind and only the last counts: without this, one document edited forever would fill the memory.
-        if self.uses.len() > 4 * LIVE_DOCUMENTS.max(self.count) {
-            let mut last = HashMap::new();
-            for (used, key) in self.uses.drain(..) {
-                last.insert(key, used);
-            }
-            let ordered: BTreeMap<u64, DocumentKey> = last.into_iter().map(|(key, used)| (used, key)).collect();
-            self.uses.extend(ordered);
+        if live.last_used == 0 {
+            self.fresh.push_back((*clock, key.clone()));
+        } else {
+            self.uses.insert(key.clone(), *clock);
         }
+        live.last_used = *clock;
     }
 }

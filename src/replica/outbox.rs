@@ -9,7 +9,7 @@ use std::{
 
 use automerge::ChangeHash;
 
-use super::event::{PushedDocument, Refusal, UnsentDocument};
+use super::event::{PushedDocument, Refusal, RefusalCode, UnsentDocument};
 use crate::{DocumentId, chunk::inspect, format::Value, limits};
 
 /// A document with more unsent changes than this keeps them in the store alone, so that a long time offline costs no memory.
@@ -302,12 +302,12 @@ impl Outbox {
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
         self.take_in_flight(id);
         let Some(outgoing) = self.documents.get_mut(id) else { return true };
-        if refusal.code == "missingDependencies" && !outgoing.history_offered {
+        if refusal.code == RefusalCode::MissingDependencies && !outgoing.history_offered {
             outgoing.history_offered = true;
             outgoing.changes = Changes::Stored { history: true };
             return false;
         }
-        if refusal.code == "tooLarge" && self.first_in_flight.as_ref() != Some(id) {
+        if refusal.code == RefusalCode::TooLarge && self.first_in_flight.as_ref() != Some(id) {
             return false;
         }
         // What was said before is not said again, until it was taken or asked for.

@@ -1,6 +1,6 @@
 //! The backend's side of pushing: one batch in flight, and what became of it.
 
-use super::{Effect, Push, PushAnswer, PushNumber, Refusal, Replica};
+use super::{Effect, Push, PushAnswer, PushNumber, Refusal, RefusalCode, Replica};
 use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::Write};
 
 impl Replica {
@@ -120,7 +120,7 @@ impl Replica {
                     let name = collection.name.clone();
                     writes.extend(self.remote.id.map(|remote| Write::Sent { remote, collection: name, id, changes }));
                 }
-                Err(refusal) if refusal.code == "pruned" => {
+                Err(refusal) if refusal.code == RefusalCode::Pruned => {
                     pruned.push((DocumentKey { collection: answer.collection, id }, refusal));
                 }
                 Err(refusal) if collection.outbox.refused(&id, &refusal, now) => refused.push((id, refusal)),
@@ -157,8 +157,8 @@ impl Replica {
         if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
             collection.paused = true;
         }
-        let kind = match &*refusal.code {
-            "unauthenticated" => FailureKind::Unauthenticated,
+        let kind = match refusal.code {
+            RefusalCode::Unauthenticated => FailureKind::Unauthenticated,
             _ => FailureKind::Refused,
         };
         let message = format!(

@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Checkpoint, Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RemoteState, Replica,
-    State,
+    Checkpoint, Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RefusalCode, RemoteState,
+    Replica, State,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -286,7 +286,7 @@ impl Replica {
     }
 
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
-        if refusal.code == "checkpointUnknown" {
+        if refusal.code == RefusalCode::CheckpointUnknown {
             // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
             self.remote.identified = false;
             let known = self.collections.get(usize::from(collection.0));
@@ -299,8 +299,8 @@ impl Replica {
             }
             return;
         }
-        let kind = match &*refusal.code {
-            "unauthenticated" => FailureKind::Unauthenticated,
+        let kind = match refusal.code {
+            RefusalCode::Unauthenticated => FailureKind::Unauthenticated,
             _ => FailureKind::Unreadable,
         };
         let message = format!("the deployment does not send this collection: {} ({})", refusal.message, refusal.code);

@@ -45,7 +45,7 @@ fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, de
         .of_collection(NOTES)
         .map(|slot| {
             let entry = index.entry(slot);
-            (entry.key.id.clone(), entry.entity, entry.is_deleted())
+            (entry.key.id.clone(), entry.entity(), entry.is_deleted())
         })
         .collect();
     all.sort();

@@ -143,7 +143,7 @@ impl World {
             .of_collection(SETTINGS)
             .filter_map(|slot| {
                 let entry = index.entry(slot);
-                let settings = world.get::<Settings>(entry.entity?)?;
+                let settings = world.get::<Settings>(entry.entity()?)?;
                 Some((entry.key.id.clone(), settings.theme.clone(), settings.volume))
             })
             .collect();
@@ -158,7 +158,7 @@ fn shown(world: &bevy::prelude::World, note: impl Fn(Entity) -> Option<Note>) ->
         .of_collection(NOTES)
         .filter_map(|slot| {
             let entry = index.entry(slot);
-            Some((entry.key.id.clone(), note(entry.entity?)?))
+            Some((entry.key.id.clone(), note(entry.entity()?)?))
         })
         .collect()
 }

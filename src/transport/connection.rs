@@ -12,9 +12,8 @@ use super::{
     endpoint::Endpoint,
     reconnect::End,
     session::{Mutation, Subscription},
-    wire,
 };
-use crate::record::Refusal;
+use crate::record::{Refusal, RefusalCode};
 
 /// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -258,10 +257,8 @@ fn check_name(function: &str) -> Result<(), Refusal> {
 }
 
 fn bad_name(function: &str, error: &impl std::fmt::Display) -> Refusal {
-    Refusal {
-        code: wire::BAD_NAME.into(),
-        message: format!(
-            "`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"
-        ),
-    }
+    Refusal::new(
+        RefusalCode::BadName,
+        format!("`{function}` cannot be a function's name ({error}): rename the collection to letters, digits and `_`"),
+    )
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use super::wire::{PageView, UNAUTHENTICATED};
+use super::wire::PageView;
 use crate::{
     CollectionIndex,
     limits::{PAGE_BYTES, or_tiny},
-    record::{Checkpoint, Page, Position, Refusal},
+    record::{Checkpoint, Page, Position, Refusal, RefusalCode},
 };
 
 /// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the
@@ -148,7 +148,7 @@ impl Follow {
 
     /// Whether the deployment wants another token for this collection.
     pub(super) fn is_unauthenticated(&self) -> bool {
-        self.refused.as_ref().is_some_and(|refusal| refusal.code == UNAUTHENTICATED)
+        self.refused.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Unauthenticated)
     }
 
     /// A subscription has a result, which may be the one it had before. `room`: whether a page can be handed on now.

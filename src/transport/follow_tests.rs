@@ -4,7 +4,7 @@ use convex::Value;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transport::wire::bad_answer;
+use crate::{record::RefusalCode, transport::wire::bad_answer};
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 
@@ -226,7 +226,7 @@ fn a_new_epoch_is_told_even_without_rows() {
 
 #[test]
 fn a_refusal_is_told_once_and_its_end_is_told_too() {
-    let refusal = |code: &str| Refusal { code: code.into(), message: "no".into() };
+    let refusal = |code: &str| Refusal::new(code, "no");
     let mut rig = Rig::new(0);
     let (key, from) = rig.open();
     assert_eq!(rig.respond(key, Err(refusal("notAuthorized")), true).refusal, Some(refusal("notAuthorized")));
@@ -252,7 +252,7 @@ fn nonsense_is_a_refusal_and_loses_no_place() {
     let (key, from) = rig.open();
     rig.answer(key, &Log::of([1]).pull(from));
     let outcome = rig.answer(key, &Log::of([]).pull(at(9)));
-    assert_eq!(outcome.refusal.unwrap().code, "badAnswer");
+    assert_eq!(outcome.refusal.unwrap().code, RefusalCode::BadAnswer);
     assert_eq!(times(&rig.answer(key, &Log::of([1, 2]).pull(from))), [2]);
 }
 

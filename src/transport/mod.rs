@@ -14,7 +14,7 @@
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way
 //!   to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
-//! - `wire`: the wire's values, believed only after a look.
+//! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
 //! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the
 //! network. The official client connects again on its own for ever, piles up mutations meanwhile and sends them all
@@ -31,7 +31,6 @@ mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
-mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -40,6 +39,7 @@ use tokio::sync::mpsc;
 use crate::{
     CollectionIndex,
     record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    wire,
 };
 // Re-exported for this room's callers.
 pub use crate::status::Reason;

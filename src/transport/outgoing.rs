@@ -5,12 +5,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Notice,
-    wire::{self, Function, Piece},
+    wire::{self, Function, FunctionName, Piece},
 };
 use crate::{
     chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
-    record::{Push, PushAnswer, Refusal},
+    record::{Push, PushAnswer, Refusal, RefusalCode},
 };
 
 /// A push on its way: which mutations it takes, and what became of its documents.
@@ -88,7 +88,7 @@ impl Outgoing {
 
     /// The function to call.
     pub(super) fn function(&self) -> Function<'_> {
-        Function { module: &self.collection, name: "pushChanges" }
+        Function { module: &self.collection, name: FunctionName::PushChanges }
     }
 
     /// What the notice is when the connection ends before this is through.
@@ -164,7 +164,7 @@ impl Outgoing {
                 }
                 Heard::GoOn
             }
-            Err(refusal) if refusal.code == wire::UNAUTHENTICATED => Heard::Unauthenticated(refusal),
+            Err(refusal) if refusal.code == RefusalCode::Unauthenticated => Heard::Unauthenticated(refusal),
             Err(refusal) => {
                 self.refuse(&documents, refusal);
                 Heard::GoOn
@@ -189,12 +189,10 @@ impl Outgoing {
 }
 
 fn too_large(bytes: usize) -> Refusal {
-    Refusal {
-        code: "tooLarge".into(),
-        message: format!(
-            "one change has {bytes} bytes, and {CHANGE_BYTES} is the most: make a large edit in several steps"
-        ),
-    }
+    Refusal::new(
+        RefusalCode::TooLarge,
+        format!("one change has {bytes} bytes, and {CHANGE_BYTES} is the most: make a large edit in several steps"),
+    )
 }
 
 /// Fills one mutation after the other.

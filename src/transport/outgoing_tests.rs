@@ -213,7 +213,7 @@ fn an_answer_about_something_else_is_a_refusal() {
     let answers = nonsense.into_iter().map(FunctionResult::Value).chain([accept(&others, "e1", &[])]);
     for answer in answers {
         let (_, notice) = run(&mut outgoing(vec![document("a", &[1])]), |_, _| answer.clone());
-        assert!(matches!(notice, Notice::Refused { refusal, .. } if refusal.code == "badAnswer"));
+        assert!(matches!(notice, Notice::Refused { refusal, .. } if refusal.code == RefusalCode::BadAnswer));
     }
 }
 

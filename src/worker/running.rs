@@ -16,7 +16,7 @@ use super::{
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
-    record::RemoteId,
+    record::{RefusalCode, RemoteId},
     replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
     status::Reason,
     transport::{Notice, Request, Transport, TransportConfig},
@@ -227,7 +227,7 @@ impl Running {
                 self.status.counted(collection, documents);
             }
             Notice::PullRefused { collection, refusal } => {
-                if refusal.code != "checkpointUnknown" {
+                if refusal.code != RefusalCode::CheckpointUnknown {
                     // What cannot be read does not keep the rest from being live.
                     self.status.caught_up(collection);
                 }

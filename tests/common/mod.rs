@@ -1,4 +1,4 @@
-//! A Bevy app whose worker is played by the test, so that every interleaving can be made exactly.
+//! A Bevy app whose worker is played by the test, which so controls every interleaving.
 #![allow(dead_code)]
 
 use std::any::Any;
@@ -27,7 +27,7 @@ pub fn id(name: &str) -> DocumentId {
     DocumentId::new(name)
 }
 
-/// What the world sent, for comparing.
+/// A command that the world sent, for comparing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sent {
     Put { id: String, generation: u64, capture: u64, value: Value, mask: u32 },
@@ -47,7 +47,8 @@ impl Sent {
     }
 }
 
-/// What an app read about documents: name, what happened, by whom, and whether an entity shows it.
+/// A message that an app read about a document: its name, the kind and origin of the change, and whether an entity
+/// shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     pub id: String,
@@ -103,7 +104,7 @@ pub fn world(build: impl FnOnce(&mut App)) -> World1 {
 }
 
 impl World1 {
-    /// Keeps what the app reads about `T`.
+    /// Records the messages that the app reads about `T`.
     pub fn log<T: Replicated>(&mut self) -> &mut Self {
         self.app.insert_resource(Log::<T> { changes: Vec::new(), ready: 0, of: std::marker::PhantomData });
         self.app.add_systems(
@@ -142,13 +143,13 @@ impl World1 {
         self
     }
 
-    /// Runs a frame, and gives what was sent in it.
+    /// Runs a frame, and returns the commands that were sent in it.
     pub fn sent_by_frame(&mut self) -> Vec<Sent> {
         self.frame();
         self.sent()
     }
 
-    /// What was sent since the last time.
+    /// The commands that were sent since the last call.
     pub fn sent(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();
         for command in self.commands.try_iter() {
@@ -202,7 +203,7 @@ impl World1 {
         self.deliver_content(id, generation, seen, task.map(|task| Box::new((Some(task),)) as Box<_>), Origin::Remote);
     }
 
-    /// Reports what an edit of a document in collection 0 changed.
+    /// Reports the root fields that an edit of a document in collection 0 changed.
     pub fn compared(&mut self, id: &str, capture: u64, fields: &[&str]) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
         let fields = fields.iter().map(|field| field.to_string()).collect();

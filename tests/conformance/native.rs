@@ -95,7 +95,9 @@ fn obey(
                 }
             }
             Ok(Ask::Delete { id }) => match notes.iter().find(|(_, found, _)| found.as_str() == id) {
-                Some((entity, ..)) => commands.entity(entity).delete_document(),
+                Some((entity, ..)) => {
+                    commands.entity(entity).delete_document();
+                }
                 None => eprintln!("there is no note {id}"),
             },
             Ok(Ask::Offline) => control.go_offline(),

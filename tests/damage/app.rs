@@ -105,7 +105,7 @@ impl Scene {
 }
 
 fn delete(In(id): In<DocumentId>, mut tasks: Collection<Task>) {
-    tasks.delete(id);
+    tasks.delete(&id);
 }
 
 fn entity(app: &mut App, id: &DocumentId) -> Entity {

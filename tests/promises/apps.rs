@@ -356,7 +356,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn restore(In(id): In<DocumentId>, mut tasks: Collection<Task>) {
-    tasks.restore(id);
+    tasks.restore(&id);
 }
 
 fn see(

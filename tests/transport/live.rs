@@ -2,7 +2,7 @@
 
 use bevy_convex_replicate::{
     CollectionIndex,
-    replica::Position,
+    replica::{Position, RefusalCode},
     transport::{Notice, Request},
 };
 
@@ -134,7 +134,7 @@ async fn a_refused_document_leaves_the_others_alone() {
         })
         .await;
     assert_eq!(results[0].1, Ok(()));
-    assert_eq!(results[1].1.as_ref().unwrap_err().code, "invalidChange");
+    assert_eq!(results[1].1.as_ref().unwrap_err().code, RefusalCode::InvalidChange);
     assert_eq!(results[2].1, Ok(()));
 }
 
@@ -149,7 +149,7 @@ async fn a_checkpoint_that_the_log_does_not_know_is_refused_and_the_start_is_not
             _ => None,
         })
         .await;
-    assert_eq!(refusal.code, "checkpointUnknown");
+    assert_eq!(refusal.code, RefusalCode::CheckpointUnknown);
     ada.subscribe(START);
     assert!(ada.page().await.deltas.is_empty());
 }
@@ -217,13 +217,13 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
         (refused.is_some() && read).then_some(())
     })
     .await;
-    assert_eq!(refused.as_deref(), Some("badName"));
+    assert_eq!(refused, Some(RefusalCode::BadName));
     ada.request_push(&[document("a", "x")]);
     let refused = |notice| match notice {
         Notice::Refused { collection: TASKS, refusal, .. } => Some(refusal.code),
         _ => None,
     };
-    assert_eq!(ada.until("a refusal", refused).await, "badName");
+    assert_eq!(ada.until("a refusal", refused).await, RefusalCode::BadName);
 }
 
 /// More than `convex/host` serves in a reasonable time: it looks at each row for each query.

@@ -1,4 +1,4 @@
-/** Who may read and write. */
+/** The requests that an app's rule decides about. */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { Value } from "convex/values";
 import { refuse } from "../component/errors.js";
@@ -15,22 +15,23 @@ export type WriteRequest = {
   /** The scope the document is in, or would enter. */
   scope: string | undefined;
   /**
-   * Its row before the write, or what that would say where the table's schema takes none; null where the document is
-   * new.
+   * Its row before the write, or the row it would have if the table's schema takes none; null if the document is new.
    */
   row: Record<string, Value> | null;
 };
 
-/** What an app's `authorize` is asked. */
+/** The argument of an app's `authorize`. */
 export type AccessRequest = ReadRequest | WriteRequest;
 
-/** Decides about a request. Answer false to refuse; throw a `ConvexError` to refuse the whole call in your own words. */
+/**
+ * Decides about a request. Return false to refuse; throw a `ConvexError` to refuse the whole call in your own words.
+ */
 export type Authorize<DataModel extends GenericDataModel> = (
   ctx: GenericQueryCtx<DataModel> | GenericMutationCtx<DataModel>,
   request: AccessRequest,
 ) => boolean | Promise<boolean>;
 
-/** Where an app gives no rule: whoever is signed in may read and write. */
+/** The rule of an app that gives none: users who are signed in may read and write. Throws for others. */
 export async function signedIn(ctx: Pick<GenericQueryCtx<GenericDataModel>, "auth">): Promise<boolean> {
   if ((await ctx.auth.getUserIdentity()) === null) {
     throw refuse({ code: "unauthenticated", message: "Sign in first: this collection is not public." });

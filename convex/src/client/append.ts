@@ -1,22 +1,22 @@
-/** Appending to the log, and keeping short what that makes long. */
+/** Appends to the log, and compacts a log that becomes long. */
 import type { ComponentApi } from "../component/_generated/component.js";
 import type { CompactionPolicy, DocumentChanges } from "../component/shapes.js";
 import type { MutationCtx } from "./builders.js";
 
-/** Where documents go: the component, the collection's name in it, and the app's table, if it has one. */
+/** Where documents are written: the component, the collection's name in it, and the app's table, if it has one. */
 export type Target = { component: ComponentApi; collection: string; table: string | null };
 
 /** A target with a table. */
 export type AppTable = Target & { table: string };
 
-/** What enters the log. See `log.append`. */
+/** The arguments of `log.append`. */
 type Entries = {
   scope?: string | undefined;
   documents: (DocumentChanges & { deleted?: boolean | undefined; checkDue?: number | undefined })[];
   compact?: CompactionPolicy | undefined;
 };
 
-/** Appends. Answers the log's epoch. */
+/** Appends. Returns the log's epoch. */
 export async function append(ctx: MutationCtx, target: Target, entries: Entries): Promise<string> {
   const { component, collection } = target;
   const { epoch, long } = await ctx.runMutation(component.log.append, { collection, ...entries });
@@ -24,12 +24,12 @@ export async function append(ctx: MutationCtx, target: Target, entries: Entries)
   return epoch;
 }
 
-/** What compaction has to have room for to be worth a call, and what it leaves. */
+/** The room that compaction needs to be worth a call, and that it leaves free. */
 const COMPACT_ROOM = 512 * 1024;
 
 /**
- * Compacts the first of these documents where that fits into this transaction: whoever makes a log long makes it short again, so that it does not
- * outgrow what a transaction can load. The others are left to what the log has scheduled.
+ * Compacts the first of these documents if that fits into this transaction: the writer that makes a log long shortens
+ * it, so that it does not outgrow what a transaction can load. The log has scheduled the compaction of the others.
  */
 async function compactNow(
   ctx: MutationCtx,
@@ -38,7 +38,7 @@ async function compactNow(
 ): Promise<void> {
   if (id === undefined) return;
   const { bytesRead, bytesWritten } = await ctx.meta.getTransactionMetrics();
-  // What is deleted is read once more.
+  // Deleting a row reads it once more.
   const bytes = Math.min(bytesRead.remaining / 2, bytesWritten.remaining) - COMPACT_ROOM;
   if (bytes < COMPACT_ROOM) return;
   await ctx.runMutation(component.compaction.compact, { collection, id, before: Date.now(), bytes });

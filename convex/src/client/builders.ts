@@ -1,6 +1,6 @@
 /**
- * The builders of the functions that an app exports. The table's name is a value here, so these functions are not typed by the app's data
- * model.
+ * The builders of the functions that an app exports. The table's name is a value here, so these functions are not typed
+ * by the app's data model.
  */
 import {
   type GenericDataModel,

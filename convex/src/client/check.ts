@@ -1,4 +1,4 @@
-/** The check that follows a push: rows say what their merged documents do, and nothing in a log makes no sense. */
+/** The check after a push: it makes rows equal their merged documents, and removes senseless changes from logs. */
 import type { GenericDataModel, GenericMutationCtx } from "convex/server";
 import type { Value } from "convex/values";
 import { LOG_ROWS, MERGE_BYTES } from "../component/limits.js";
@@ -9,10 +9,13 @@ import type { AppTable, Target } from "./append.js";
 
 type Ctx = GenericMutationCtx<GenericDataModel>;
 
-/** What a check found. `later` and `repair` are left to calls of their own: one transaction cannot read it all. */
+/** The result of a check. `later` and `repair` need calls of their own, because one transaction cannot read it all. */
 export type Checked = { corrected: number; later: string[]; repair: string[] };
 
-/** A document with this many bytes is tried, taken apart, and tried again within one transaction's reads; a larger one in two. */
+/**
+ * A document up to this size is checked, repaired and checked again within one transaction's reads; a larger one in
+ * two.
+ */
 const REPAIR_AT_ONCE = MERGE_BYTES / 2;
 
 /** Compares rows with their merged documents, and corrects them. */
@@ -38,7 +41,7 @@ export async function checkRows(ctx: Ctx, target: AppTable, ids: string[]): Prom
   return checked;
 }
 
-/** Takes what makes no sense out of a document's log. Answers whether that changed anything; its row is to be checked then. */
+/** Removes senseless changes from a document's log. Returns whether there were any; its row then needs a check. */
 export async function repair(ctx: Ctx, { component, collection }: Target, id: string): Promise<boolean> {
   const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
   if (left === null || left.removed.length === 0) return false;
@@ -46,7 +49,10 @@ export async function repair(ctx: Ctx, { component, collection }: Target, id: st
   return true;
 }
 
-/** Those that one transaction can load, and their bytes: their logs may have grown since the check was scheduled. */
+/**
+ * The documents that one transaction can load, and their bytes. Their logs may have grown since the check was
+ * scheduled.
+ */
 async function first(ctx: Ctx, { component, collection }: Target, ids: string[]) {
   const documents = ids.map((id) => ({ id, changes: [] }));
   const { results } = await ctx.runQuery(component.log.examine, { collection, documents });
@@ -62,7 +68,7 @@ async function first(ctx: Ctx, { component, collection }: Target, ids: string[])
   return { now, bytes };
 }
 
-/** Makes a row say what its merged document does. Answers whether it did not. */
+/** Corrects a row from its merged document. Returns whether it was wrong. */
 async function correct(
   ctx: Ctx,
   { component, collection, table }: AppTable,
@@ -71,13 +77,13 @@ async function correct(
   const { id } = found;
   const row = await readRow(ctx, table, id);
   if (found.status === "refused") {
-    // Its row went with it.
+    // Pruning deleted its row.
     if (found.code === "pruned") return false;
     console.error(`${collection}/${id}: the row cannot be checked: ${found.message}`);
     return false;
   }
   if (found.version === 0) {
-    // Nothing that made sense was ever written to it.
+    // It never had a change that makes sense.
     if (row !== null) await ctx.db.delete(row._id);
     return false;
   }

@@ -8,7 +8,10 @@ import { mutation, query, sibling } from "./builders.js";
 import type { Rules } from "./rules.js";
 import { pushDocuments, type PushedDocument } from "./write.js";
 
-/** `checkAfter` is when `checkRows` compares rows that a push wrote with the merged documents, in milliseconds. */
+/**
+ * `checkAfter` is the delay in milliseconds after which `checkRows` compares the rows of a push with the merged
+ * documents.
+ */
 export function deltaFunctions(
   target: AppTable,
   rules: Rules,
@@ -80,7 +83,7 @@ export function deltaFunctions(
   return { pushChanges, pullDeltas };
 }
 
-/** A push over a limit fails as a whole: nothing of it could be told apart cheaply. */
+/** A push over a limit fails as a whole: which document to refuse could not be decided cheaply. */
 function checkPush(documents: PushedDocument[]): void {
   const changes = documents.reduce((sum, document) => sum + document.changes.length, 0);
   const bytes = documents.reduce(

@@ -1,6 +1,6 @@
 /**
- * The dual-storage helpers of convex-replicate 0.2, with its call shapes: log and table are written together. New modules
- * use `defineReplicate`, which exports everything these do and the delta functions beside it.
+ * The dual-storage helpers of convex-replicate 0.2, with its signatures: they write log and table together. New modules
+ * use `defineReplicate`, which does the same and has the delta functions besides.
  */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component.js";
@@ -15,7 +15,7 @@ export type Components = { replicate: ComponentApi };
 type QueryCtx<DataModel extends GenericDataModel> = Pick<GenericQueryCtx<DataModel>, "runQuery">;
 type MutationCtx<DataModel extends GenericDataModel> = GenericMutationCtx<DataModel>;
 
-/** A document as a client of the original API sends it. Only `id` and `crdtBytes` are believed. */
+/** A document as a client of the original API sends it. Only `id` and `crdtBytes` are used. */
 export type DocumentArgs = {
   id: string;
   crdtBytes: ArrayBuffer;
@@ -74,8 +74,9 @@ export async function changeStreamHelper<DataModel extends GenericDataModel>(
 }
 
 /**
- * Drops documents that were deleted longer ago than `retention` (milliseconds, 90 days unless given) from log and table, as many as one
- * transaction can: to be called by a cron, and again while there is more. Answers their ids. The original library never forgets any.
+ * Drops documents that were deleted longer ago than `retention` (milliseconds, 90 days unless given) from log and
+ * table, as many as one transaction can. Call it from a cron, and again while `hasMore`. Returns their ids. The
+ * original library keeps deleted documents forever.
  */
 export async function pruneHelper<DataModel extends GenericDataModel>(
   ctx: MutationCtx<DataModel>,
@@ -88,7 +89,7 @@ export async function pruneHelper<DataModel extends GenericDataModel>(
   return { pruned, hasMore };
 }
 
-/** Tables are named at run time here, so the app's data model is of no help. */
+/** The table's name is a value here, so the context is not typed by the app's data model. */
 function plain<DataModel extends GenericDataModel>(ctx: MutationCtx<DataModel>) {
   return ctx as unknown as GenericMutationCtx<GenericDataModel>;
 }

@@ -1,8 +1,8 @@
 /**
- * What an app's functions import: see the README beside this folder.
+ * The functions that an app imports: see the README of this package.
  *
- * `defineReplicate` makes a collection's functions and `replicatedTable` its table; `ReplicateStorage` and the helpers are the
- * calls of convex-replicate 0.2.
+ * `defineReplicate` makes a collection's functions and `replicatedTable` its table; `ReplicateStorage` and the helpers
+ * are the calls of convex-replicate 0.2.
  */
 export type { AccessRequest, Authorize, ReadRequest, WriteRequest } from "./access.js";
 export { defineReplicate } from "./define.js";

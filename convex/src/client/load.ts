@@ -5,7 +5,7 @@ import type { DocumentChange } from "./storage.js";
 
 type Checkpoint = { lastModified: number };
 
-/** A collection's module, as far as loading it needs it. */
+/** The functions of a collection's module that loading calls. */
 export type CollectionApi = {
   pullChanges: FunctionReference<
     "query",
@@ -15,7 +15,7 @@ export type CollectionApi = {
   >;
 };
 
-/** What calls functions over HTTP: Convex's `ConvexHttpClient`. */
+/** Calls functions over HTTP: Convex's `ConvexHttpClient`. */
 export type HttpClient = {
   query(
     reference: CollectionApi["pullChanges"],
@@ -29,9 +29,9 @@ export type LoadedCollection<T> = ReadonlyArray<T> & { readonly checkpoint: Chec
 const DOCUMENTS = 100;
 
 /**
- * The documents of a collection for a page rendered on the server: the first `limit` (100 unless given) and those written in the same
- * commit as the last of them, without those deleted.
- * They are as the clients' documents say, with their `id`, and are not checked against `T`.
+ * The documents of a collection for a page rendered on the server: the first `limit` (100 unless given) and those
+ * written in the same commit as the last of them, without deleted ones. They have the fields of the clients' documents
+ * and their `id`, and are not checked against `T`.
  */
 export async function loadCollection<T extends object>(
   httpClient: HttpClient,
@@ -51,6 +51,6 @@ export async function loadCollection<T extends object>(
     }
     ({ checkpoint, hasMore } = page);
   }
-  // Not cut off: who goes on from the checkpoint would never see the rest.
+  // The page is not cut off at `limit`: a client that goes on from the checkpoint would never see the rest.
   return Object.assign([...documents.values()], { checkpoint });
 }

@@ -1,4 +1,4 @@
-/** What an app says about a collection, and what holds where it says nothing. */
+/** The options of a collection, and their defaults. */
 import type { GenericDataModel, TableNamesInDataModel } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component.js";
 import { COMPACT_AFTER, COMPACT_FROM_ROWS, RETENTION } from "../component/limits.js";
@@ -10,25 +10,25 @@ export type ReplicateOptions<DataModel extends GenericDataModel> = {
   component: ComponentApi;
   /** The app's table, made with `replicatedTable`. */
   table: TableNamesInDataModel<DataModel>;
-  /** The collection's name in the log; the table's unless given. */
+  /** The collection's name in the log. The default is the table's name. */
   collection?: string;
-  /** When a row written from a client's word is compared with the merged document, in milliseconds. */
+  /** The delay in milliseconds after which a row written from a client's word is compared with the merged document. */
   checkAfter?: number;
-  /** The log rows of one document that are worth compacting. */
+  /** From how many log rows on a document is compacted. */
   compactRows?: number;
-  /** How old log rows are before they are compacted, in milliseconds: readers that are up to date have passed them. */
+  /** The age in milliseconds at which log rows are compacted: readers that are up to date have passed them. */
   compactAfter?: number;
   /** How long a tombstone is kept, in milliseconds. A client that was away for longer starts over. */
   retention?: number;
 } & (
   | {
-      /** Who may read and write. */
+      /** The rule for reads and writes. */
       authorize: Authorize<DataModel>;
       public?: false;
     }
   | {
       authorize?: undefined;
-      /** Whether everyone may read and write everything. Unless it says so, who is signed in may, and nobody else. */
+      /** Whether everyone may read and write everything. Otherwise only users who are signed in may. */
       public?: boolean;
     }
 );

@@ -2,10 +2,13 @@ import type { Target } from "./append.js";
 import type { MutationCtx } from "./builders.js";
 import { deleteRows } from "./row.js";
 
-/** What pruning did. The rows of those `alive` say that they are deleted, and are to be checked. */
+/** The result of pruning. The rows of the documents `alive` say that they are deleted, and need a check. */
 export type Pruned = { pruned: string[]; alive: string[]; hasMore: boolean };
 
-/** Drops documents that were deleted longer ago than `retention` (milliseconds) from log and table, as many as one transaction can. */
+/**
+ * Drops documents that were deleted longer ago than `retention` (milliseconds) from log and table, as many as one
+ * transaction can.
+ */
 export async function pruneDocuments(
   ctx: MutationCtx,
   { component, collection, table }: Target,

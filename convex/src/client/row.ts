@@ -1,4 +1,4 @@
-/** The row that an app's table holds for a document. */
+/** Reads and writes the row that an app's table holds for a document. */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import { type GenericId, getConvexSize, type Value } from "convex/values";
 import type { Target } from "./append.js";
@@ -21,7 +21,7 @@ export async function readRow(ctx: Reader, table: string, id: string): Promise<R
   return row as Row | null;
 }
 
-/** What a rule is shown of a document: its row, or what that would say. */
+/** What a rule is given of a document: its row, or the row that it would have. */
 export type Shown = Row | Record<string, Value>;
 
 /** The row's fields without what Convex adds. */
@@ -31,8 +31,8 @@ export function ownFields(row: Shown): Record<string, Value> {
 }
 
 /**
- * The row that a document would have if the app's schema took it; null for a document that the log does not know. A rule
- * is given this row: without one, it would take the document for a new one, which anybody may write.
+ * The row that a document would have if the app's schema took it; null for a document that the log does not know. A
+ * rule is given this row. Without it, the rule would take the document for a new one, which it may let anybody write.
  */
 export async function documentAsRow(
   ctx: Pick<GenericMutationCtx<GenericDataModel>, "runQuery">,
@@ -49,13 +49,12 @@ export async function documentAsRow(
 }
 
 /**
- * Makes the row say what the document does, as far as the app's schema takes it, and answers the row as it is now.
- * Where the schema refuses the row without what it refuses, too (what it wants is not in the document), there is none:
- * null.
+ * Writes the document's values into its row, as far as the app's schema takes them, and returns the row as it is now.
+ * If the schema requires a field that the document lacks, the document has no row: null.
  *
- * Nothing here refuses a document. A write that the schema refuses fails before anything is written, and can be caught:
- * Convex validates first (`insert_pending_document` and `replace_inner` in `crates/database/src/transaction.rs` of
- * get-convex/convex-backend).
+ * A row never refuses a document. A write that the schema refuses fails before anything is written, and can be caught,
+ * because Convex validates first (`insert_pending_document` and `replace_inner` in `crates/database/src/transaction.rs`
+ * of get-convex/convex-backend).
  */
 export async function writeRow(
   ctx: Writer,
@@ -96,12 +95,14 @@ export async function writeRow(
   return taken;
 }
 
-/** Columns that are no field of the document. */
+/** Columns that are not fields of the document. */
 const COLUMNS = new Set(["id", "version", "timestamp", "deleted", "notInRow"]);
 
-/** How often a row is tried that the schema refuses. */
+/** How often a refused row is tried again with fewer fields. */
 const ATTEMPTS = { least: 6, most: 48 };
-/** What that reads of the row that is there, which each replacement reads again: a transaction may read 16 MiB. */
+/**
+ * The bytes that these attempts read: each replacement reads the current row again, and a transaction may read 16 MiB.
+ */
 const ATTEMPTED_BYTES = 256 * 1024;
 
 function attemptsFor(current: Row | null): number {
@@ -109,13 +110,13 @@ function attemptsFor(current: Row | null): number {
   return Math.min(ATTEMPTS.most, Math.max(ATTEMPTS.least, most));
 }
 
-/** Writes a row. Answers null, or why the schema refuses it. */
+/** Writes a row. Returns null, or the reason for which the schema refuses it. */
 type Write = (row: Record<string, Value>) => Promise<string | null>;
 
 /**
- * Finds fields without which the schema takes a row, and leaves the last row that it took written. Answers their names;
- * null where it took none. The functions do not know the schema, so rows are tried: a schema says of each field by
- * itself whether it takes it, unless it is a union.
+ * Finds fields without which the schema takes a row. The last row that it took stays written. Returns the names of
+ * these fields; null if the schema took no row. The functions do not know the schema, so they try rows. A schema
+ * decides about each field by itself, unless it is a union.
  */
 async function writeWhatFits(
   write: Write,
@@ -124,7 +125,7 @@ async function writeWhatFits(
 ): Promise<string[] | null> {
   const names = Object.keys(whole).filter((name) => !COLUMNS.has(name));
   const { notInRow = [], ...rest } = whole;
-  // A table made by hand may have no column to say it in.
+  // A table made by hand may have no column `notInRow`.
   let ways = [true, false];
   let refusal = "";
   const without = (kept: ReadonlySet<string>) => names.filter((name) => !kept.has(name));
@@ -144,8 +145,8 @@ async function writeWhatFits(
     return false;
   };
 
-  // First `null`, which Rust's `None` is, where the schema has `v.optional`; then what Convex says, until it says
-  // nothing of use.
+  // First without nulls: Rust writes `None` as null, which `v.optional` refuses. Then without the fields that Convex's
+  // errors name, as long as they name one.
   const all = new Set(names);
   const set = new Set(names.filter((name) => whole[name] !== null));
   for (const from of set.size < all.size ? [all, set] : [all]) if (await takes(from)) return without(from);
@@ -157,7 +158,7 @@ async function writeWhatFits(
 
   let kept = new Set<string>();
   if (await takes(kept)) {
-    // Halves, and halves of those that are refused: what is refused is mostly little.
+    // Adds halves, and halves of refused halves: mostly few fields are refused.
     const add = async (some: string[]): Promise<void> => {
       const more = new Set([...kept, ...some]);
       if (more.size === kept.size) return;
@@ -172,7 +173,7 @@ async function writeWhatFits(
     await add(names.filter((name) => !set.has(name)));
     return without(kept);
   }
-  // Something is required. One of the others may be what is refused.
+  // A field is required, so the empty row is refused. Perhaps a single other field is the refused one.
   for (const name of set) {
     kept = new Set(set);
     kept.delete(name);
@@ -195,7 +196,7 @@ export async function deleteRows(ctx: Writer, table: string, ids: string[]): Pro
   }
 }
 
-/** Whether a row says what the merged document does; when it was written does not count. */
+/** Whether a row has the values of the merged document; the time of writing does not count. */
 export function saysTheSame(row: Row, merged: Record<string, Value>): boolean {
   const shown = comparable(ownFields(row));
   const wanted = comparable(merged);
@@ -207,7 +208,7 @@ function comparable(fields: Record<string, Value>): unknown {
   return sorted(deleted === true ? { ...rest, deleted } : rest);
 }
 
-/** A value in which equal things are written equally. */
+/** A form in which equal values have equal JSON. */
 function sorted(value: Value): unknown {
   if (value instanceof ArrayBuffer) return { $bytes: [...new Uint8Array(value)] };
   if (typeof value === "bigint") return { $integer: value.toString() };

@@ -1,4 +1,4 @@
-/** The app's rules, asked for one collection. */
+/** The app's rule, applied to one collection. */
 import type { GenericDataModel } from "convex/server";
 import { type AccessRequest, type Authorize, notAuthorized, signedIn, type WriteRequest } from "./access.js";
 import type { AppTable } from "./append.js";
@@ -14,18 +14,18 @@ export class Rules {
     private readonly rule: Rule,
   ) {}
 
-  /** Throws where the caller may not read the collection, or the scope. */
+  /** Throws if the caller may not read the collection, or the scope. */
   async checkRead(ctx: QueryCtx, scope?: string): Promise<void> {
     const request: AccessRequest = { kind: "read", collection: this.target.collection, scope };
     if (!(await this.allows(ctx, request))) throw notAuthorized(request);
   }
 
-  /** Throws where the rule is that callers are signed in, and this one is not: its whole push fails, not each document. */
+  /** Throws if callers have to be signed in and this one is not: then the whole push fails, not each document. */
   async checkSignedIn(ctx: MutationCtx): Promise<void> {
     if (this.rule === "signedIn") await signedIn(ctx);
   }
 
-  /** Whether the caller may write a document. `row` is its row before the write, or null where the document is new. */
+  /** Whether the caller may write a document. `row` is its row before the write, or null if the document is new. */
   async mayWrite(
     ctx: MutationCtx,
     operation: WriteRequest["operation"],
@@ -38,7 +38,7 @@ export class Rules {
     return await this.allows(ctx, { kind: "write", operation, collection, document, scope, row: fields });
   }
 
-  /** Throws where the caller may not write a document. */
+  /** Throws if the caller may not write a document. */
   async checkWrite(ctx: MutationCtx, operation: WriteRequest["operation"], document: string): Promise<void> {
     const { component, collection, table } = this.target;
     const status = await ctx.runQuery(component.log.status, { collection, id: document });

@@ -25,8 +25,8 @@ export type DocumentChange = {
 export type Delta = Chunk & { id: string; ts: bigint; ordinal: number };
 
 /**
- * One collection in the component's log, without a table of the app's. What has a table uses `defineReplicate` or the
- * helpers, which keep both in step.
+ * One collection in the component's log, without a table of the app. A collection with a table uses `defineReplicate`
+ * or the helpers, which keep both in step.
  *
  * ```ts
  * const tasks = new ReplicateStorage<Task>(components.replicate, "tasks");
@@ -42,7 +42,7 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
     this.target = { component, collection, table: null };
   }
 
-  /** Merges a whole saved document into the log. `version` is not believed: the log counts. */
+  /** Merges a whole saved document into the log. `version` is ignored: the log counts. */
   async insertDocument(ctx: MutationCtx, documentId: string, crdtBytes: ArrayBuffer, _version?: number) {
     await writeDocument(ctx, this.target, documentId, crdtBytes);
     return { success: true };
@@ -53,7 +53,7 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
     return await this.insertDocument(ctx, documentId, crdtBytes, version);
   }
 
-  /** Marks a document as deleted. Fails with `unknownDocument` where the log does not know it. */
+  /** Marks a document as deleted. Fails with `unknownDocument` if the log does not know it. */
   async deleteDocument(ctx: MutationCtx, documentId: string) {
     await deleteDocument(ctx, this.target, documentId);
     return { success: true };
@@ -79,7 +79,9 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
     return await ctx.runQuery(this.component.pages.changeStream, { collection: this.collection });
   }
 
-  /** Appends changes, each document accepted or refused on its own. Each is merged to see whether it is deleted now. */
+  /**
+   * Appends changes, each document accepted or refused on its own. Each is merged, to know whether it is deleted now.
+   */
   async pushChanges(
     ctx: MutationCtx,
     documents: { id: string; changes: Chunk[] }[],
@@ -95,8 +97,8 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
   }
 
   /**
-   * Drops documents that were deleted longer ago than `retention` (milliseconds), as many as one transaction can: to be called by a cron, and again
-   * while there is more. Answers their ids.
+   * Drops documents that were deleted longer ago than `retention` (milliseconds), as many as one transaction can. Call
+   * it from a cron, and again while `hasMore`. Returns their ids.
    */
   async prune(ctx: MutationCtx, retention = RETENTION): Promise<{ pruned: string[]; hasMore: boolean }> {
     const { pruned, hasMore } = await pruneDocuments(ctx, this.target, retention);
@@ -111,7 +113,7 @@ export class ReplicateStorage<T extends object = Record<string, unknown>> {
     return await ctx.runQuery(this.component.pages.pullDeltas, { collection: this.collection, ...args });
   }
 
-  /** The merged document as plain values; null where the log does not know it. It is not checked against `T`. */
+  /** The merged document as plain values; null if the log does not know it. It is not checked against `T`. */
   async getDocument(ctx: QueryCtx, documentId: string): Promise<T | null> {
     const { collection } = this;
     const [found] = await ctx.runQuery(this.component.merge.preview, {

@@ -9,9 +9,9 @@ const columns = {
   version: v.number(),
   /** When it was last written, in microseconds. */
   timestamp: v.number(),
-  /** Present where the document is a tombstone. */
+  /** Present if the document is a tombstone. */
   deleted: v.optional(v.boolean()),
-  /** Present where the row lacks something of its document: the places of it, as JavaScript writes them. */
+  /** Present if the row lacks values of its document: their places, as JavaScript writes them. */
   notInRow: v.optional(v.array(v.string())),
 };
 
@@ -29,13 +29,14 @@ export type ReplicatedTable<Fields extends PropertyValidators> = TableDefinition
  * The table of a collection: `fields`, and the `id`, `version`, `timestamp`, `deleted`, `notInRow` and indexes that
  * replication needs.
  *
- * Give every field that not each document has as `v.optional(..)`: a tombstone may have been written by an older app.
+ * Declare every field that some documents lack as `v.optional(..)`: an older app may have written a tombstone without
+ * it.
  */
 export function replicatedTable<Fields extends PropertyValidators>(fields: Fields): ReplicatedTable<Fields> {
   for (const name of Object.keys(columns)) {
     if (name in fields) throw new Error(`replicatedTable adds the field \`${name}\`; take it out of yours.`);
   }
-  // The index methods want field names that the compiler knows, which those of a type parameter are not.
+  // The index methods take field names that the compiler knows, and it does not know those of a type parameter.
   const table = defineTable({ ...fields, ...columns }) as unknown as TableDefinition;
   return table
     .index("by_user_id", ["id"])

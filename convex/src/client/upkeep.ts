@@ -7,7 +7,7 @@ import { pruneDocuments } from "./prune.js";
 
 export function upkeepFunctions(target: AppTable, retention: number) {
   return {
-    /** Makes rows say what their merged documents do. Scheduled by `pushChanges`. */
+    /** Corrects rows from their merged documents. Scheduled by `pushChanges`. */
     checkRows: internalMutation({
       args: { ids: v.array(v.string()), repair: v.optional(v.boolean()) },
       returns: v.number(),
@@ -27,7 +27,7 @@ export function upkeepFunctions(target: AppTable, retention: number) {
       },
     }),
 
-    /** Drops documents that were deleted longer ago than the retention. For the app's crons to call. */
+    /** Drops documents that were deleted longer ago than the retention. The app's crons call it. */
     prune: internalMutation({
       args: {},
       returns: v.object({ pruned: v.array(v.string()), hasMore: v.boolean() }),

@@ -8,7 +8,7 @@ import { readRow, writeRow } from "./row.js";
 
 type Options = { scope?: string; compact?: CompactionPolicy };
 
-/** Insert and update: whatever of `crdtBytes` the log lacks is merged. */
+/** Insert and update: merges the changes of `crdtBytes` that the log lacks. */
 export async function writeDocument(
   ctx: MutationCtx,
   target: Target,
@@ -22,7 +22,7 @@ export async function writeDocument(
   await writeSplit(ctx, target, id, split, options);
 }
 
-/** Delete: a change of the server's own. */
+/** Delete: appends a change by an actor of the server's own. */
 export async function deleteDocument(
   ctx: MutationCtx,
   target: Target,
@@ -43,10 +43,10 @@ export async function deleteDocument(
   await writeSplit(ctx, target, id, split, options);
 }
 
-/** What `merge.split` and `merge.deletion` make of a call of the original API. */
+/** The result of `merge.split` and `merge.deletion`. */
 type Split = { changes: Chunk[]; fields: Record<string, unknown>; leftOut: string[]; version: number };
 
-/** Writes changes that the log has taken apart itself, and the row they make. */
+/** Writes the changes that the log has split off, and the row with them. */
 async function writeSplit(
   ctx: MutationCtx,
   target: Target,

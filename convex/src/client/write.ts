@@ -1,9 +1,9 @@
 /**
- * Writing log and row of a document together.
+ * Writes log and row of a document together.
  *
- * A push asks the log what its changes would do, writes the rows, and then appends: three calls for the whole push, not two
- * per document, for a call into a component starts a JavaScript context of its own. What could be refused is refused before
- * the log is touched, and a row refuses nothing: it holds what the app's schema takes.
+ * A push asks the log what its changes would do, writes the rows, and then appends: three calls for the whole push, not
+ * two per document, because a call into a component starts a JavaScript context of its own. Documents are refused
+ * before the log is touched. A row refuses nothing: it holds what the app's schema takes.
  */
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { getConvexSize, type Value } from "convex/values";
@@ -23,7 +23,7 @@ import { append, type Target } from "./append.js";
 import type { MutationCtx } from "./builders.js";
 import { documentAsRow, ownFields, readRow, type Row, type Shown, writeRow } from "./row.js";
 
-/** The changes of one document in a push, and what they do to its row. */
+/** The changes of one document in a push, and the fields that they set or remove in its row. */
 export type PushedDocument = {
   id: string;
   changes: Chunk[];
@@ -31,25 +31,31 @@ export type PushedDocument = {
   removed?: string[];
 };
 
-/** What became of one document of a push. */
+/** The result of a push for one document. */
 export type PushResult = { id: string; status: "accepted" } | Refusal;
 
-/** Decides about one document; `row` is null where it is new. */
+/** Decides about one document; `row` is null if it is new. */
 export type MayWrite = (id: string, scope: string | undefined, row: Shown | null) => Promise<boolean>;
 
 export type Pushed = {
   epoch: string;
   results: PushResult[];
-  /** Documents whose rows are the writer's word, or not merged yet: to be checked together by a scheduled function. */
+  /**
+   * Groups of documents whose rows are the writer's word, or not merged yet. A scheduled function has to check each
+   * group.
+   */
   unchecked: string[][];
 };
 
-/** What a push is told besides. */
+/** The options of a push. */
 export type PushOptions = {
   scope?: string;
   mayWrite?: MayWrite;
   compact?: CompactionPolicy;
-  /** When the caller will have those rows checked, in milliseconds since the epoch. Absent: never, so that all are merged at once. */
+  /**
+   * When the caller's check of those rows runs, in milliseconds since 1970. If absent, there is none, and all rows are
+   * merged at once.
+   */
   checkDue?: number;
 };
 
@@ -66,7 +72,7 @@ export async function pushDocuments(
   return pushed;
 }
 
-/** Cuts a push where a document comes again, so that it sees what its first entry did. */
+/** Divides a push where a document comes again, so that its second entry sees the effect of the first. */
 function distinct(documents: PushedDocument[]): PushedDocument[][] {
   const batches: PushedDocument[][] = [[]];
   let seen = new Set<string>();
@@ -81,27 +87,27 @@ function distinct(documents: PushedDocument[]): PushedDocument[][] {
   return batches;
 }
 
-/** A document of a push that the log would take. */
+/** How to write a document of a push that the log accepts. */
 type Plan = {
   entry: PushedDocument;
-  /** What the log is told of it from now on. */
+  /** The changes as they are passed to the log. */
   changes: DocumentChanges;
   examined: Examined;
   row: Row | null;
   way: Way;
-  /** Whether a check of its row is to be scheduled. */
+  /** Whether a check of its row has to be scheduled. */
   unchecked: boolean;
-  /** Whether it is a tombstone afterwards; absent: as before. */
+  /** Whether it is a tombstone afterwards. If absent, this does not change. */
   deleted?: boolean;
 };
 
 /**
- * How a row comes to say what the changes do: `none` where nothing enters the log; from the `fields` sent along, which are compared with the
- * merged document later; from the `merged` document; or `later`, by the check.
+ * How a row is written: not at all (`none`) if nothing enters the log; from the sent `fields`, which are compared with
+ * the merged document later; from the `merged` document; or `later`, by the check.
  */
 type Way = "none" | "fields" | "merged" | "later";
 
-/** What a push reads, as far as that is bounded: bytes in all, and of them what is merged. */
+/** What a push reads, as far as it is limited: bytes in all, and the part of them that is merged. */
 type Reads = { bytes: number; merged: { bytes: number; rows: number; documents: number } };
 
 async function pushBatch(
@@ -118,7 +124,7 @@ async function pushBatch(
 
   const results = new Map<string, PushResult>();
   const plans: Plan[] = [];
-  // What was put together has been read already, and is read again when its parts are deleted.
+  // The parts of complete changes have been read already, and are read again when they are deleted.
   for (const found of examined.results) reads.bytes += assembledBy(found);
   for (const [i, entry] of batch.entries()) {
     const found = examined.results[i]!;
@@ -129,10 +135,10 @@ async function pushBatch(
     }
     reads.bytes += assembledBy(found);
     const row = table === null ? null : await readRow(ctx, table, entry.id);
-    // To replace it is to read it again.
+    // Replacing the row reads it again.
     if (row !== null) reads.bytes += 2 * getConvexSize(row);
     const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
-    // One whose row is still to be written counts as new, as it does to the check.
+    // A document whose row is still to be written counts as new, as the check sees it.
     const hidden =
       row === null && found.status === "accepted" && found.bytes > 0 && found.checkDue === undefined;
     const shown = hidden && table !== null ? await documentAsRow(ctx, target, entry.id) : row;
@@ -174,7 +180,7 @@ async function pushBatch(
   pushed.results.push(...batch.map(({ id }) => results.get(id) ?? { id, status: "accepted" as const }));
 }
 
-/** Writes the rows of what changes, if there is a table. Answers the plans that hold; the others' refusals are in `results`. */
+/** Writes the rows, if there is a table. Returns the plans of accepted documents; refusals are added to `results`. */
 async function writeRows(
   ctx: MutationCtx,
   { component, collection, table }: Target,
@@ -208,7 +214,10 @@ async function writeRows(
   return written;
 }
 
-/** Plans how a row is written; `checked` says whether a check follows. Answers null where the document has to wait for a transaction of its own. */
+/**
+ * Plans how a row is written. `checked` says whether a check follows. Returns null if the document needs a transaction
+ * of its own.
+ */
 function wayOf(
   entry: PushedDocument,
   examined: Examined,
@@ -229,7 +238,7 @@ function wayOf(
     reads.merged = { bytes, rows, documents: merged.documents + 1 };
     return "merged";
   }
-  // The check can repair what makes no sense, but not in a log that is long.
+  // The check can remove a senseless change, but not from a long log.
   return checked && !examined.long ? "later" : null;
 }
 
@@ -238,8 +247,8 @@ function assembledBy(found: Examined | Refusal): number {
 }
 
 /**
- * The fast path: the changes build on exactly what the row shows, so the fields they carry are all that changes. What
- * is left out of a row may fit again with the next change, which only the merged document tells.
+ * Whether the fast path is right: the changes build on exactly what the row shows, so only the sent fields change. If
+ * the row lacks values, the next change may make them fit again, which only the merged document shows.
  */
 function takesFields(entry: PushedDocument, examined: Examined, row: Row | null): boolean {
   const isNew = examined.bytes === 0;
@@ -263,7 +272,7 @@ function plainOf({ fields, leftOut }: Merged): Plain {
   return { fields: fields as Record<string, Value>, leftOut };
 }
 
-/** The documents to be checked, in groups that one transaction can load. */
+/** The documents that need a check, in groups that one transaction can load. */
 function checksOf(plans: Plan[]): string[][] {
   const groups: string[][] = [];
   let room = 0;
@@ -284,7 +293,10 @@ function changesOf({ id, changes }: PushedDocument): DocumentChanges {
   return { id, changes };
 }
 
-/** The same with the changes that became whole in place of their last parts, and without their others: each would be read again. */
+/**
+ * The entry's changes with each complete change in place of its last part, and without its other parts, which would be
+ * read again.
+ */
 function completedBy(entry: PushedDocument, { completed }: Examined): DocumentChanges {
   const whole = new Map(completed.map(({ at, change }) => [at, change]));
   const hashes = new Set(completed.map(({ change }) => change.hash));

@@ -1,4 +1,4 @@
-/** Which of the changes offered the log lacks, and whether they may take their places in it. */
+/** Finds the changes that the log lacks, and checks that each may take its place in it. */
 import type { QueryCtx } from "./_generated/server.js";
 import { Refused } from "./errors.js";
 import type { Incoming, NewChange } from "./incoming.js";
@@ -6,7 +6,7 @@ import type { Incoming, NewChange } from "./incoming.js";
 /** A change that the log has. */
 type Logged = { hash: string; lastOp: number; senseless: boolean };
 
-/** Takes over from `offered` what the log lacks, in order, and checks that it fits. */
+/** Adds the changes of `offered` that the log lacks to `incoming`, in order, after checking each. */
 export async function keepNew(
   ctx: QueryCtx,
   collection: string,
@@ -16,7 +16,8 @@ export async function keepNew(
 ): Promise<void> {
   const byPlace =
     incoming.document === null ? new Map<string, Logged>() : await sequences(ctx, collection, id, offered);
-  // Changes that are known to be there, with the numbers of their last operations; those of this push are in `taken`, too.
+  // Changes that are in the log or accepted by now, with the numbers of their last operations. `taken` has those of
+  // this push.
   const present = new Map<string, number>();
   for (const [i, head] of incoming.heads.entries()) present.set(head, incoming.document?.headOps[i] ?? 0);
   const taken = new Set<string>();
@@ -45,7 +46,7 @@ export async function keepNew(
     incoming.changes.push(change);
   }
   const before = incoming.heads;
-  // With others' changes between them, the values after the first may be what those have replaced since.
+  // If other changes came between these, they may have replaced the values that the first of these set.
   const chain = offered.every(
     ({ deps }, i) => i === 0 || (deps.length === 1 && deps[0] === offered[i - 1]?.hash),
   );
@@ -54,7 +55,9 @@ export async function keepNew(
   incoming.headOps = incoming.heads.map((head) => present.get(head) ?? 0);
 }
 
-/** Whether a change may take its place: right after its actor's last one, its operations after all that it builds on. */
+/**
+ * Checks a change's place: right after its actor's last change, with operations numbered after all that it depends on.
+ */
 function checkPlace(
   change: NewChange,
   holder: Logged | undefined,
@@ -112,7 +115,9 @@ function senselessChange(hash: string): Refused {
   );
 }
 
-/** What the log has at the sequence numbers offered, and right before them: one range per actor, not one per change. */
+/**
+ * The log's changes at the offered sequence numbers and right before them. Reads one range per run, not one per change.
+ */
 async function sequences(ctx: QueryCtx, collection: string, id: string, offered: NewChange[]) {
   const byPlace = new Map<string, Logged>();
   const byActor = new Map<string, number[]>();
@@ -135,7 +140,7 @@ async function sequences(ctx: QueryCtx, collection: string, id: string, offered:
   return byPlace;
 }
 
-/** Sorts numbers into unbroken runs, first and last. */
+/** Groups numbers into unbroken runs, each given by its first and its last number. */
 function runs(numbers: number[]): [number, number][] {
   const found: [number, number][] = [];
   for (const number of [...numbers].sort((a, b) => a - b)) {

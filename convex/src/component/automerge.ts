@@ -1,7 +1,7 @@
 /**
- * Automerge, as Convex's default runtime allows it: no Node, no file system, no asynchronous compilation. Its "slim" entry
- * point leaves loading the WASM to us, but asks `WebAssembly.instantiate` for it, which answers from the event loop; so that
- * stands aside for a synchronous one while Automerge starts.
+ * Loads Automerge in Convex's default runtime, which has no Node, no file system and no asynchronous compilation.
+ * Automerge's "slim" entry point leaves loading the WASM to its user, but calls `WebAssembly.instantiate`, which needs
+ * the event loop. So a synchronous function takes its place while Automerge starts.
  *
  * Loading takes about a hundred milliseconds, so only functions that merge import this.
  */

@@ -1,14 +1,16 @@
 /**
- * Reading the header of an Automerge change without Automerge: what the log needs to know of a change is its hash, its
- * dependencies, its actor and its sequence number, and loading the WASM for that on every push would cost a hundred
- * milliseconds. The format: https://automerge.org/automerge-binary-format-spec/
+ * Reads the header of an Automerge change without Automerge. The log needs a change's hash, dependencies, actor and
+ * sequence number, and loading the WASM for them on every push would cost a hundred milliseconds. The format:
+ * https://automerge.org/automerge-binary-format-spec/
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { Refused } from "./errors.js";
 import { CHANGE_OPERATIONS, OPERATION_NUMBER } from "./limits.js";
 
-/** What the log knows of a change. Hashes and actors are lower-case hexadecimal; `startOp` and `lastOp` number its operations. */
+/**
+ * The header of a change. Hashes and actors are lower-case hexadecimal; `startOp` and `lastOp` number its operations.
+ */
 export type ChangeHeader = {
   hash: string;
   actor: string;
@@ -18,16 +20,16 @@ export type ChangeHeader = {
   deps: string[];
 };
 
-/** Why bytes are not a change. */
+/** Thrown for bytes that are not a change, with the reason. */
 export class NotAChange extends Error {}
 
 const MAGIC = [0x85, 0x6f, 0x4a, 0x83];
 const CHANGE = 1;
 const COMPRESSED_CHANGE = 2;
 const HASH_BYTES = 32;
-/** The column that has a value for each operation: what it does. */
+/** The column with the action of each operation. */
 const ACTION_COLUMN = 66;
-/** The bit of a column's specification that says its bytes are compressed; a change's never are. */
+/** The bit of a column's specification for compressed bytes. A change's columns are never compressed. */
 const COMPRESSED_COLUMN = 8;
 
 /** How many operations a change has. */
@@ -63,7 +65,7 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
   input.take(input.number()); // message
   for (let left = input.count(1); left > 0; left--) input.take(input.number()); // other actors
   const { operations, rows } = countOperations(input);
-  // Rows are at least the operations, and both are bounded.
+  // There are at least as many rows as operations, and both are bounded.
   if (startOp + rows > OPERATION_NUMBER) {
     throw new Refused(
       "tooLarge",
@@ -74,7 +76,9 @@ export function readChange(bytes: Uint8Array): ChangeHeader {
   return { hash: bytesToHex(hash), actor, seq, startOp, lastOp: startOp + operations - 1, deps };
 }
 
-/** Checks that bytes are whole chunks of any kind, one after the other, with the checksums they say. Throws {@link NotAChange}. */
+/**
+ * Checks that bytes are whole chunks of any kind, one after the other, with right checksums. Throws {@link NotAChange}.
+ */
 export function checkChunks(bytes: Uint8Array): void {
   const input = new Reader(bytes);
   do {
@@ -84,14 +88,14 @@ export function checkChunks(bytes: Uint8Array): void {
     const checksum = input.take(4);
     const kind = input.byte();
     input.take(input.number());
-    // The checksum of a compressed change is that of what is in it: Automerge checks it.
+    // The checksum of a compressed change is that of its uncompressed bytes, so Automerge checks it.
     if (kind === COMPRESSED_CHANGE) continue;
     const hash = sha256(bytes.subarray(start + 8, bytes.length - input.left()));
     if (!checksum.every((byte, i) => hash[i] === byte)) throw new NotAChange("a checksum is wrong");
   } while (input.left() > 0);
 }
 
-/** How many operations a change has, and how many rows its longest column claims. */
+/** The number of operations of a change, and of the rows that its longest column claims. */
 function countOperations(input: Reader): { operations: number; rows: number } {
   const columns: { column: number; length: number }[] = [];
   let total = 0;
@@ -119,10 +123,10 @@ function countOperations(input: Reader): { operations: number; rows: number } {
   return { operations, rows: most };
 }
 
-/** How many rows a column claims to have, by its kind: without making any of them. */
+/** How many rows a column of this kind claims to have. None of them is made. */
 function countRows(kind: number, input: Reader): number {
   switch (kind) {
-    case 0: // A group: its values say how many rows the columns grouped by it have.
+    case 0: // A group: its values are the row counts of the columns grouped by it.
       return countRuns(input, () => input.number());
     case 3:
       return countRuns(input, () => (input.skipSigned(), 1));
@@ -133,14 +137,14 @@ function countRows(kind: number, input: Reader): number {
     }
     case 5:
       return countRuns(input, () => (input.take(input.number()), 1));
-    case 7: // Raw values: as long as they are.
+    case 7: // Raw values claim no rows.
       return 0;
     default:
       return countRuns(input, () => (input.number(), 1));
   }
 }
 
-/** Rows of a run-length encoded column: at least one per value, and as many as `weigh` says if that is more. */
+/** The rows of a run-length encoded column: one per value, or `weigh` of it if that is more. */
 function countRuns(input: Reader, weigh: () => number): number {
   let rows = 0;
   while (input.left() > 0) {
@@ -181,14 +185,14 @@ class Reader {
     }
   }
 
-  /** How many things of at least `size` bytes follow. */
+  /** A count of items that follow, each of at least `size` bytes. */
   count(size: number): number {
     const value = this.number();
     if (value * size > this.left()) throw new NotAChange("the change is cut off");
     return value;
   }
 
-  /** A signed LEB128 number, as near as a float64 comes to it. */
+  /** A signed LEB128 number, rounded to a float64. */
   signed(): number {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
@@ -206,7 +210,7 @@ class Reader {
   }
 }
 
-/** Puts pieces together. */
+/** Concatenates byte arrays. */
 export function concatenate(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;

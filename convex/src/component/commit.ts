@@ -1,21 +1,21 @@
-/** What one transaction changes, as far as it is bounded for those who read it. */
+/** The limit on what one transaction changes, for the readers of whole documents. */
 import type { QueryCtx } from "./_generated/server.js";
 import { COMMIT_BYTES, COMMIT_ROWS } from "./limits.js";
 import { Refused } from "./errors.js";
 
-/** What a commit timestamp that is not known yet counts as within its own transaction: the largest int64. */
+/** The value of a pending commit timestamp in indexes, within its own transaction: the largest int64. */
 export const PENDING_TS = 2n ** 63n - 1n;
 
 type Log = { rows: number; bytes: number };
 
 /**
- * The documents of a collection that this transaction changes. The original API gives a reader all of them in one page, since its checkpoint
- * cannot be between two of them; so they have to fit into one.
+ * The documents of a collection that this transaction changes. The original API returns all of them in one page,
+ * because its checkpoint cannot be between two of them, so they have to fit into one page.
  */
 export class ChangedDocuments {
   private constructor(private readonly logs: Map<string, Log>) {}
 
-  /** Those that have been changed already. */
+  /** Reads the documents that this transaction has changed already. */
   static async read(ctx: QueryCtx, collection: string): Promise<ChangedDocuments> {
     const logs = new Map<string, Log>();
     const pending = ctx.db
@@ -25,7 +25,10 @@ export class ChangedDocuments {
     return new ChangedDocuments(logs);
   }
 
-  /** Adds a document with what its log will have. Throws {@link Refused} where it is too much beside the others; one alone always fits. */
+  /**
+   * Adds a document and the size of its log. Throws {@link Refused} if it is too much beside the others; one alone
+   * always fits.
+   */
   add(id: string, log: Log): void {
     let { rows, bytes } = log;
     let alone = true;

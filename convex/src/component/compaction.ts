@@ -1,4 +1,7 @@
-/** Keeping a document's log short: its oldest rows become one snapshot. What appends schedules it; each call is one transaction. */
+/**
+ * Keeps a document's log short: its oldest rows become one snapshot. `log.append` schedules it. Each call is one
+ * transaction.
+ */
 import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel.js";
 import { internal } from "./_generated/api.js";
@@ -12,7 +15,7 @@ import { loaded, release, savedIfSound } from "./sound.js";
 
 const NANOSECONDS_PER_MS = 1_000_000n;
 
-/** What `scheduleCompaction` schedules. `after` is how old the rows are that it compacts, in milliseconds. */
+/** Called by the schedule. `after` is the age of the rows that it compacts, in milliseconds. */
 export const compactOnce = internalMutation({
   args: { collection: v.string(), id: v.string(), after: v.number() },
   returns: v.null(),
@@ -26,9 +29,9 @@ export const compactOnce = internalMutation({
 });
 
 /**
- * Replaces the oldest rows of a document's log, up to `before` (milliseconds), by one snapshot at the position of the last
- * change it covers. One transaction, so no reader can miss a change; who has read past that position is sent nothing again, who
- * has not gets the snapshot in place of the rows. Answers whether there is more to do.
+ * Replaces the oldest rows of a document's log, up to `before` (milliseconds), by one snapshot at the position of the
+ * last change it covers. This is one transaction, so no reader can miss a change: a reader past that position is sent
+ * nothing again, and any other reader gets the snapshot in place of the rows. Returns whether there is more to do.
  */
 export const compact = mutation({
   args: {
@@ -46,7 +49,7 @@ export const compact = mutation({
   },
 });
 
-/** What {@link compact} does with a document. `room` is how many chunk bytes to read. */
+/** Compacts one document, see {@link compact}. `room` is how many chunk bytes to read. */
 export async function compactDocument(
   ctx: MutationCtx,
   document: Doc<"documents">,
@@ -68,7 +71,8 @@ export async function compactDocument(
   }
   const pieces = cut(snapshot);
   for (const [index, piece] of pieces.entries()) {
-    // The last part takes the place of the last row, and the others the room before it: who has not read that row gets all.
+    // The last part takes the last row's position, and the others the room before it: a reader before that row gets
+    // all.
     const ordinal = last.ordinal - (pieces.length - 1 - index);
     const { scope, ts } = last;
     await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece });
@@ -99,7 +103,7 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
     }
     rows.push(row);
   }
-  // A chunk cut off in the middle is left to the next time.
+  // If the last chunk is not whole, its parts are left to the next call.
   for (
     let last = rows.at(-1)?.part;
     last !== undefined && last.index !== last.count - 1;
@@ -110,11 +114,11 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
   return { rows, hasMore };
 }
 
-/** The snapshot of these rows, proven by loading it; null where it would not do or not help. */
+/** The snapshot of these rows, proven by loading it; null if it does not load or would not be shorter. */
 async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   const automerge = await loadAutomerge();
   const doc = loaded(automerge, concatenate(rows.map((row) => new Uint8Array(row.bytes))));
-  // What makes no sense is for the check of rows to take out.
+  // There is a senseless change, which the check of rows removes.
   if (doc === null) return null;
   try {
     const snapshot = savedIfSound(automerge, doc);
@@ -126,7 +130,7 @@ async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   }
 }
 
-/** A time in milliseconds as commit timestamps count. */
+/** Converts milliseconds to the nanoseconds of commit timestamps. */
 export function nanoseconds(milliseconds: number): bigint {
   return BigInt(Math.floor(milliseconds)) * NANOSECONDS_PER_MS;
 }

@@ -21,7 +21,7 @@ export async function addToCount(
   else await ctx.db.patch(row._id, { count: row.count + count });
 }
 
-/** Takes a document out of the count. */
+/** Subtracts a document from the count. */
 export async function uncount(ctx: MutationCtx, collection: string, id: string): Promise<void> {
   await addToCount(ctx, collection, shardOf(id), -1);
 }

@@ -1,4 +1,4 @@
-/** When scheduled functions run. */
+/** Whether scheduled functions are still to run. */
 import { SCHEDULED_LATE } from "./limits.js";
 
 /** Whether a function that was scheduled for `due` will still run. Both are milliseconds. */

@@ -1,7 +1,7 @@
 /** The log's id: another id means another log, so that clients offer everything again. */
 import type { MutationCtx, QueryCtx } from "./_generated/server.js";
 
-/** The log's id, or null when nothing has ever been written. */
+/** The log's id; null if nothing has ever been written. */
 export async function readEpoch(ctx: QueryCtx): Promise<string | null> {
   return (await ctx.db.query("epochs").first())?.epoch ?? null;
 }

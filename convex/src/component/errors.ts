@@ -1,8 +1,8 @@
-/** What a refused call or document fails with. */
+/** The errors of refused calls and documents. */
 import { ConvexError } from "convex/values";
 import type { ErrorData, Refusal, RefusalCode } from "./shapes.js";
 
-/** A document that may not enter, and why. */
+/** The refusal of a document. */
 export class Refused extends Error {
   constructor(
     readonly code: RefusalCode,

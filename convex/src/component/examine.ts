@@ -1,7 +1,7 @@
 /**
- * What a push brings, held against what the log has: which changes are new, and whether they may enter.
+ * Compares a push with the log: which changes are new, and whether they may enter.
  *
- * Only indexed rows of the document at hand are read, so writers of different documents do not meet.
+ * Reads only indexed rows of the one document, so that transactions on different documents do not conflict.
  */
 import type { QueryCtx } from "./_generated/server.js";
 import { keepNew } from "./admission.js";
@@ -15,8 +15,8 @@ import { checkLog } from "./size.js";
 import { checkWaiting } from "./waiting.js";
 
 /**
- * Throws {@link Refused} where the document may not enter. `assembling` counts the stored parts that a call reads to make changes whole: they
- * are read once more when they are deleted.
+ * Examines one document of a push. Throws {@link Refused} if it may not enter. `assembling` counts the bytes of stored
+ * parts that a call reads to complete changes, because deleting the parts reads them once more.
  */
 export async function examineDocument(
   ctx: QueryCtx,

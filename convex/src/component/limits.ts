@@ -1,27 +1,28 @@
-/** Every bound of the wire and the log, each with its reason. The same figures as `src/limits.rs`. */
+/** Every limit of the wire and the log, each with its reason. The figures are those of `src/limits.rs`. */
 
 /** A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document. */
 export const CHUNK_BYTES = 256 * 1024;
 /**
- * The largest Automerge change. Its parts are read when it is whole, and once more when they are deleted, which leaves half of a
- * transaction's 16 MiB for what the document had before, and its row; and what takes it apart has a second of code.
+ * The largest Automerge change. Its parts are read when it is complete, and once more when they are deleted, which
+ * leaves half of a transaction's 16 MiB for the document before it and the row. Also, splitting it has to take less
+ * than a second of code.
  */
 export const CHANGE_BYTES = 4 * 1024 * 1024;
 /** The parts of the largest change. */
 export const CHANGE_PARTS = CHANGE_BYTES / CHUNK_BYTES;
 /**
- * Operations in one change: run-length encoding lets a few bytes claim any number, which Automerge would make room for. Enough to write
- * or delete the longest text that a row may hold.
+ * Operations in one change. Run-length encoding lets a few bytes claim any number, for which Automerge would allocate
+ * memory. This is enough to write or delete the longest text that a row may hold.
  */
 export const CHANGE_OPERATIONS = 1_280 * 1024;
 /**
- * The highest number an operation may have. Automerge keeps it in 32 bits: a change that claimed the last of them would leave a document
- * that nobody can edit. This leaves as many again.
+ * The highest number of an operation. Automerge keeps it in 32 bits: after a change that used the last of them nobody
+ * could edit the document. This is half of them.
  */
 export const OPERATION_NUMBER = 2 ** 31;
 /** Bytes of parts that wait for the others, per document: two of the largest changes. */
 export const WAITING_BYTES = 2 * CHANGE_BYTES;
-/** Chunk bytes in one push: one mutation's time and writes. */
+/** Chunk bytes in one push, within one mutation's time and writes. */
 export const PUSH_BYTES = 1024 * 1024;
 /** Documents in one push. */
 export const PUSH_DOCUMENTS = 100;
@@ -41,7 +42,9 @@ export const DOCUMENT_PAGE = 100;
 export const DOCUMENT_PAGE_MAX = 1_000;
 /** Log rows behind a page of the original API: a quarter of what a query may read, and within a second of code. */
 export const DOCUMENT_PAGE_ROWS = 8_000;
-/** Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return. */
+/**
+ * Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return.
+ */
 export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
@@ -63,67 +66,81 @@ export const OBJECT_FIELDS = 1_024;
 export const ROW_FIELDS = OBJECT_FIELDS - 7;
 /** A field's name: Convex's limit (`MAX_FIELD_NAME_LENGTH` in `crates/convex/sync_types/src/identifier.rs`). */
 export const FIELD_NAME_BYTES = 1_024;
-/**
- * Values that a row names as left out of it. More are not named, so that the list takes no room from what the row can
- * hold.
- */
+/** Left-out values that a row names. More are not named, so that the list takes no room from the row's fields. */
 export const LEFT_OUT = 64;
 /** Letters of each such name, for the same reason: a key may have any length. */
 export const LEFT_OUT_LETTERS = 200;
 /**
- * A saved document. What is larger could not be loaded, saved and loaded again, as compaction does, within a second of code. Up to so many
- * bytes of changes in its log, a document is not measured.
+ * A saved document. A larger one could not be loaded, saved and loaded again within a second of code, as compaction
+ * does. A document whose log has no more bytes than this is not measured.
  */
 export const DOCUMENT_BYTES = 4 * 1024 * 1024;
 /**
- * Operations in a document's history: Automerge loads, saves and loads again some 350,000 in a second (`npm run measure`), and compaction keeps
- * them all. A letter of a text that is written is one, and one more when it is deleted.
+ * Operations in a document's history. Automerge loads, saves and loads again some 350,000 in a second (`npm run
+ * measure`), and compaction keeps them all. Writing a letter of a text is one operation, and deleting it is one more.
  */
 export const DOCUMENT_OPERATIONS = 200_000;
-/** Operations that may come on top of these in changes that delete the document: what is full can be got rid of. */
+/** Operations beyond these in changes that delete the document, so that a full document can be deleted. */
 export const DELETION_OPERATIONS = 1_000;
 /**
- * Log rows of one document that a merge loads, within a second of code and, with the rest of a push, 32,000 reads. Two of the largest calls of the
- * original API fit, one right after the other.
+ * Log rows of one document that a merge loads, within a second of code and, with the rest of a push, 32,000 reads. Two
+ * of the largest calls of the original API fit, one right after the other.
  */
 export const LOG_ROWS = 8_000;
-/** Their bytes: the largest document and one push to it. What is more could not be compacted in one transaction. */
+/** Their bytes: the largest document and one push to it. A larger log could not be compacted in one transaction. */
 export const LOG_BYTES = DOCUMENT_BYTES + PUSH_BYTES;
 /**
- * What a push plans to read: rows and parts, which are read twice, and logs that are merged. Only its first document may be more,
- * and never more than a transaction's 16 MiB.
+ * Bytes that a push plans to read: rows and parts, which are read twice, and logs that are merged. Only its first
+ * document may be more, and never more than a transaction's 16 MiB.
  */
 export const PUSH_READ_BYTES = 14 * 1024 * 1024;
-/** Stored bytes one push may load to merge rows; what is over it is merged by a scheduled function. */
+/** Stored bytes that one push may load to merge rows. A scheduled function merges the rest. */
 export const MERGE_BYTES = 4 * 1024 * 1024;
 /**
- * Bytes of the logs of all documents that one commit changes, unless it is one document: who pulls whole documents gets them in one page, which
- * cannot end between them. Half of what a query may read or return.
+ * Bytes of the logs of all documents that one commit changes, unless it is one document. A reader of whole documents
+ * gets them in one page, which cannot end between them. This is half of what a query may read or return.
  */
 export const COMMIT_BYTES = 8 * 1024 * 1024;
 /** Their rows. */
 export const COMMIT_ROWS = DOCUMENT_PAGE_ROWS;
-/** Counters that share a collection's document count, so that writers of different documents seldom meet. */
+/** Counters that share a collection's document count, so that transactions on different documents seldom conflict. */
 export const COUNT_SHARDS = 16;
 /** Log rows of one document that are worth compacting, unless the caller says otherwise. */
 export const COMPACT_FROM_ROWS = 256;
-/** How old log rows are before they are compacted, in milliseconds, unless the caller says otherwise: readers that are up to date have passed them. */
+/**
+ * The age in milliseconds at which log rows are compacted, unless the caller gives another: readers that are up to date
+ * have passed them.
+ */
 export const COMPACT_AFTER = 3_600_000;
-/** How late a scheduled function may be, in milliseconds, before it counts as lost: it failed, or a backup was restored that lacks it. */
+/**
+ * The delay in milliseconds after which a scheduled function counts as lost: it failed, or a restored backup lacks it.
+ */
 export const SCHEDULED_LATE = 60_000;
-/** Log rows one compaction reads: each is deleted by its id, which is an index range of 4,096 that a transaction may read. */
+/**
+ * Log rows that one compaction reads. Each is deleted by its id, which is one of the 4,096 index ranges that a
+ * transaction may read.
+ */
 export const COMPACT_ROWS = 2_000;
-/** Chunk bytes one compaction reads, and reads again to delete them: the largest log, and the part that a cut may leave over. */
+/**
+ * Chunk bytes that one compaction reads, and reads again to delete: the largest log, and a part that cutting may leave
+ * over.
+ */
 export const COMPACT_BYTES = LOG_BYTES + CHUNK_BYTES;
-/** How long a tombstone is kept, in milliseconds, unless the app says otherwise: who is away for longer starts over. 90 days. */
+/**
+ * How long a tombstone is kept, in milliseconds, unless the app says otherwise: 90 days. A client that is away for
+ * longer starts over.
+ */
 export const RETENTION = 90 * 24 * 3_600_000;
 /** Documents that one call of a pruning function looks at. */
 export const PRUNE_DOCUMENTS = 20;
-/** What a pruning call reads of logs and rows, each twice: the largest document compacted, and its row. */
+/** Bytes of logs and rows that a pruning call reads, each twice: the largest compacted document, and its row. */
 export const PRUNE_READ_BYTES = 2 * (DOCUMENT_BYTES + ROW_BYTES);
 /** Rows of one table that a pruning call deletes, each by its id; the rest is left to the next call. */
 export const PRUNE_ROWS = 2_000;
-/** The distance of two rows' ordinals in one commit: a snapshot in parts takes the place of one row and the room before it: enough for the parts of the largest change twice over. */
+/**
+ * The distance of two rows' ordinals in one commit. A snapshot in parts takes the position of one row and the room
+ * before it, which is enough for the parts of the largest change twice over.
+ */
 export const ORDINAL_STEP = 64;
 /** The largest ordinal: clients keep it in 32 bits. */
 export const ORDINAL_MAX = 2 ** 32 - 1;

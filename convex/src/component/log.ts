@@ -1,4 +1,4 @@
-/** Writing: what enters the log, and in what order. */
+/** Writes to the log: examines pushes, and appends their changes in order. */
 import { v } from "convex/values";
 import { internalMutation, mutation, type MutationCtx, query } from "./_generated/server.js";
 import { ChangedDocuments, PENDING_TS } from "./commit.js";
@@ -22,7 +22,7 @@ import {
 import { isLong, logOf } from "./size.js";
 import { storeParts } from "./waiting.js";
 
-/** What a push would do, one result per document; nothing is written. */
+/** Returns what a push would do, one result per document. Writes nothing. */
 export const examine = query({
   args: { collection: v.string(), documents: v.array(documentChanges) },
   returns: v.object({ epoch: v.string(), results: v.array(v.union(examined, refusal)) }),
@@ -45,8 +45,8 @@ export const examine = query({
 });
 
 /**
- * Appends changes to the log. Everything is checked again, and a document that may not enter fails the whole call: an app
- * asks `examine` first, within the same transaction.
+ * Appends changes to the log. Everything is checked again, and a document that may not enter fails the whole call: an
+ * app calls `examine` first, within the same transaction.
  */
 export const append = mutation({
   args: {
@@ -54,9 +54,11 @@ export const append = mutation({
     scope: v.optional(v.string()),
     documents: v.array(
       documentChanges.extend({
-        /** Whether the document is a tombstone now; absent: as before. */
+        /** Whether the document is a tombstone now. If absent, this does not change. */
         deleted: v.optional(v.boolean()),
-        /** When a check of its row that the caller schedules is to run, in milliseconds; absent: as before. */
+        /**
+         * When the check that the caller schedules for its row runs, in milliseconds. If absent, this does not change.
+         */
         checkDue: v.optional(v.number()),
       }),
     ),
@@ -64,7 +66,9 @@ export const append = mutation({
   },
   returns: v.object({
     epoch: v.string(),
-    /** Documents whose logs are long: compaction is scheduled, and better done at once where the transaction has room. */
+    /**
+     * Documents with long logs. Their compaction is scheduled; the caller compacts at once if its transaction has room.
+     */
     long: v.array(v.string()),
   }),
   handler: async (ctx, { collection, scope, documents, compact }) => {
@@ -114,7 +118,7 @@ export const append = mutation({
   },
 });
 
-/** Notes that a document's row has been compared with the merged document of this version. */
+/** Records that a document's row has been compared with the merged document of this version. */
 export const checked = mutation({
   args: { collection: v.string(), id: v.string(), version: v.number(), deleted: v.boolean() },
   returns: v.null(),
@@ -128,7 +132,7 @@ export const checked = mutation({
   },
 });
 
-/** What is known of a document; null where the log does not know it. */
+/** The state of a document; null if the log does not know it. */
 export const status = query({
   args: { collection: v.string(), id: v.string() },
   returns: v.union(
@@ -149,7 +153,10 @@ export const status = query({
   },
 });
 
-/** Gives the log a new id. To be run once after a backup was restored: what it lacks is then offered again by all. */
+/**
+ * Gives the log a new id. Run it once after restoring a backup: all clients then offer the changes that the backup
+ * lacks.
+ */
 export const renewEpoch = mutation({
   args: {},
   returns: v.string(),
@@ -196,7 +203,7 @@ async function examineOrFail(
   }
 }
 
-/** The first ordinal that this transaction has not used in the collection: it may append more than once. */
+/** The first ordinal that this transaction has not used in the collection: a transaction may append more than once. */
 async function nextOrdinal(ctx: MutationCtx, collection: string): Promise<number> {
   const last = await ctx.db
     .query("chunks")

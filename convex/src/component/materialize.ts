@@ -22,7 +22,7 @@ export type Plain = { fields: Record<string, Value>; leftOut: string[] };
 /** Root fields that the row holds under a meaning of its own. */
 const RESERVED = new Set(["id", "version", "timestamp", "deleted", "notInRow"]);
 
-/** What Convex can store of a document. */
+/** The part of a document that Convex can store. */
 export function materialize(document: object): Plain {
   const leftOut: string[] = [];
   const fields: Record<string, Value> = {};
@@ -38,7 +38,7 @@ export function materialize(document: object): Plain {
   return { fields, leftOut: firstPlaces(leftOut) };
 }
 
-/** What a document whose `fields` are none is refused with. */
+/** The refusal of a document whose `fields` are no object. */
 export const notFields = new Refused(
   "forbiddenField",
   "`fields` has to be an object: root fields and their new values.",
@@ -51,12 +51,12 @@ export function isObject(value: unknown): value is object {
   );
 }
 
-/** The columns that say of a row what no field of its document does. */
+/** The columns of a row that are no fields of its document. */
 export type OwnColumns = { id: string; version: number; timestamp: number };
 
 /**
- * The row of a document: its own meaning of a name wins over the document's. Where it would be too large, the largest
- * fields are left out, of those that are alike the first by name.
+ * The row of a document. The row's own columns win over the document's fields of the same names. If the row would be
+ * too large, the largest fields are left out, and of fields of one size the first by name.
  */
 export function rowOf({ fields, leftOut }: Plain, own: OwnColumns): Record<string, Value> {
   const { id: _id, version: _version, timestamp: _timestamp, deleted, notInRow: _column, ...rest } = fields;
@@ -75,14 +75,14 @@ export function rowOf({ fields, leftOut }: Plain, own: OwnColumns): Record<strin
   return withPlaces({ ...rest, ...columns }, places);
 }
 
-/** The row with the names of what it lacks, if it lacks anything. */
+/** The row with the names of the places that it lacks, if there are any. */
 export function withPlaces(row: Record<string, Value>, places: string[]): Record<string, Value> {
   if (places.length === 0) return row;
   const names = firstPlaces(places);
   return { ...row, notInRow: names.length > LEFT_OUT ? [...names.slice(0, LEFT_OUT), ".."] : names };
 }
 
-/** The first of these places in the order of their names, and one more to tell that there are more. */
+/** The first of these places by name, and one more to show that there are more. */
 function firstPlaces(places: string[]): string[] {
   return [...new Set(places)].sort(byLetter).slice(0, LEFT_OUT + 1);
 }
@@ -107,7 +107,10 @@ function object(source: object, path: Step[], depth: number, leftOut: string[]):
   return plain;
 }
 
-/** A value that is at `depth` if it is a list or a map. Undefined: it cannot be stored, which the caller notes. */
+/**
+ * Converts a value, which is at `depth` if it is a list or a map. Returns undefined if Convex cannot store it; the
+ * caller names it.
+ */
 function value(source: unknown, path: Step[], depth: number, leftOut: string[]): Value | undefined {
   switch (typeof source) {
     case "string":
@@ -132,7 +135,7 @@ function value(source: unknown, path: Step[], depth: number, leftOut: string[]):
       const made = value(item, path, depth + 1, leftOut);
       if (made === undefined) leftOut.push(placeName(path));
       path.pop();
-      // The items after it keep their places.
+      // Null keeps the items after it at their indexes.
       return made ?? null;
     });
   }
@@ -147,7 +150,9 @@ function integer(source: bigint): Value {
   return Number.isSafeInteger(number) ? number : source.toString();
 }
 
-/** Whether this is a map, which may have any keys. What Automerge makes of a counter or a scalar string has a class. */
+/**
+ * Whether this is a map, which may have any keys. Automerge represents counters and scalar strings as class instances.
+ */
 function isPlain(source: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(source);
   return prototype === Object.prototype || prototype === null;
@@ -189,8 +194,8 @@ function letters(text: string, count: number): string {
 }
 
 /**
- * The order of Unicode's code points, as the embedded backend sorts: JavaScript's own puts some letters before others
- * that need two units.
+ * Compares by Unicode code points, as the embedded backend does. JavaScript's own order compares UTF-16 units, which
+ * differs for letters that need two of them.
  */
 function byLetter(a: string, b: string): number {
   for (let i = 0; i < a.length && i < b.length; i++) {

@@ -1,4 +1,4 @@
-/** Everything that needs Automerge itself: merged documents as rows, whole documents taken apart, deletes. */
+/** The queries that need Automerge itself: merged documents as rows, whole documents split into changes, deletes. */
 import { hexToBytes } from "@noble/hashes/utils.js";
 import type { Doc } from "@automerge/automerge/slim";
 import { v } from "convex/values";
@@ -19,7 +19,10 @@ import { logOf, tooManyOperations } from "./size.js";
 type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
 type Fields = Record<string, unknown>;
 
-/** The documents as they would be with these changes. Several in one call: loading Automerge costs more than most merges. */
+/**
+ * The documents as they would be with these changes. One call takes several: loading Automerge costs more than most
+ * merges.
+ */
 export const preview = query({
   args: { collection: v.string(), documents: v.array(documentChanges) },
   returns: v.array(v.union(merged, refusal)),
@@ -52,7 +55,7 @@ export const preview = query({
   },
 });
 
-/** Takes a whole document, or any concatenation of chunks, apart into the changes that the log lacks. */
+/** Splits a whole document, or any concatenation of chunks, into the changes that the log lacks. */
 export const split = query({
   args: { collection: v.string(), id: v.string(), crdtBytes: v.bytes() },
   returns: v.union(
@@ -99,7 +102,7 @@ export const split = query({
   },
 });
 
-/** The change that deletes a document, or none where it is deleted already. */
+/** The change that deletes a document; no change if it is deleted already. */
 export const deletion = query({
   args: { collection: v.string(), id: v.string(), actor: v.string() },
   returns: v.union(
@@ -135,7 +138,7 @@ export const deletion = query({
   },
 });
 
-/** Loads what the log has of a document, and lets go of it afterwards: WASM memory is not collected by itself. */
+/** Loads a document from the log, and frees it afterwards: WASM memory is not collected by itself. */
 async function withDocument<T>(
   ctx: QueryCtx,
   automerge: Automerge,
@@ -161,7 +164,7 @@ function open(automerge: Automerge, id: string, bytes: Uint8Array): Doc<Fields> 
   }
 }
 
-/** What is cut off or damaged would be left out, without a word, by what adds it to a document. */
+/** Checks that chunks are whole: Automerge's `loadIncremental` would skip a damaged chunk silently. */
 function checkWhole(bytes: Uint8Array): void {
   try {
     checkChunks(bytes);
@@ -192,7 +195,10 @@ function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Do
   return after;
 }
 
-/** `logged` is how many bytes of changes its log would have; only what could be too large is measured. */
+/**
+ * Checks that a document saves and loads. `logged` is the size of its log; only a document that could be too large is
+ * measured.
+ */
 function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): void {
   const saved = savedIfSound(automerge, doc);
   if (saved === null) {
@@ -207,7 +213,7 @@ function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): voi
   }
 }
 
-/** Nothing but a deletion enters a document whose history is full. */
+/** Refuses all changes but a deletion if the document's history is full. */
 function checkOperations(operations: number, fields: Fields): void {
   if (operations > DOCUMENT_OPERATIONS && fields.deleted !== true) throw tooManyOperations(operations);
 }

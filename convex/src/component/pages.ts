@@ -1,4 +1,4 @@
-/** Reading: pages of the log, pages of whole documents, and whether anything is new. */
+/** Reads: pages of the log, pages of whole documents, and whether anything is new. */
 import { hexToBytes } from "@noble/hashes/utils.js";
 import { v } from "convex/values";
 import type { CommitTsPlaceholder } from "convex/values";
@@ -21,7 +21,7 @@ import { readEpoch } from "./epoch.js";
 import { part, position, type Position } from "./shapes.js";
 
 const NANOSECONDS = 1_000n;
-/** The latest time that a commit timestamp can be, in microseconds, to the next lower double. */
+/** The largest commit timestamp in microseconds, rounded down to a double. */
 const LATEST = 2 ** 63 / 1_000 - 1_024;
 
 const delta = v.object({
@@ -32,7 +32,7 @@ const delta = v.object({
   part: v.optional(part),
 });
 
-/** The log rows after a checkpoint, in commit order. Reads what it returns, and the row after it. */
+/** The log rows after a checkpoint, in commit order. It reads the rows that it returns, and the row after them. */
 export const pullDeltas = query({
   args: {
     collection: v.string(),
@@ -101,7 +101,7 @@ export const pullDocuments = query({
         .gte("ts", BigInt(start) * NANOSECONDS),
     );
     const page: Doc<"documents">[] = [];
-    // Those of one microsecond: a page has all of them or none, for a checkpoint cannot be between them.
+    // The documents of one microsecond. A page has all of them or none, because a checkpoint cannot be between them.
     let group: Doc<"documents">[] = [];
     let [counted, bytes, rows] = [0, 0, 0];
     let hasMore = false;
@@ -117,7 +117,7 @@ export const pullDocuments = query({
         break;
       }
       group.push(document);
-      // What was modified within the checkpoint's microsecond may have been returned before: it does not count.
+      // Documents of the checkpoint's microsecond may have been returned before, so they do not count.
       if (timestamp > lastModified) counted += 1;
     }
     page.push(...group);
@@ -131,8 +131,9 @@ export const pullDocuments = query({
 });
 
 /**
- * Where a reader of whole documents goes on: at the last one's microsecond, in which there may be another commit yet; after it where
- * that is over, or a large document would come again and again and leave no room for the next one.
+ * The next checkpoint of a reader of whole documents. At the end of the log it is the last document's microsecond, in
+ * which another commit may come yet. If more follows, that microsecond is over, and the checkpoint is after it: else a
+ * large document would fill each page.
  */
 function nextAfter(changes: { timestamp: number }[], asked: number, hasMore: boolean): number {
   const last = changes.at(-1);
@@ -160,7 +161,7 @@ export const changeStream = query({
   },
 });
 
-/** A document's chunks, in the order in which `Automerge.load` takes them. */
+/** A document's chunks, in the order of the log, as `Automerge.load` takes them. */
 export async function readBytes(ctx: QueryCtx, collection: string, id: string) {
   const pieces = [];
   const rows = ctx.db
@@ -170,7 +171,7 @@ export async function readBytes(ctx: QueryCtx, collection: string, id: string) {
   return concatenate(pieces);
 }
 
-/** A commit timestamp as read outside of the transaction that writes it. */
+/** The commit timestamp of a row that another transaction wrote. */
 export function committed(ts: bigint | CommitTsPlaceholder): bigint {
   if (typeof ts === "bigint") return ts;
   throw new Error("a commit timestamp is not known within its own transaction");
@@ -211,15 +212,19 @@ async function* rowsAfter(
 }
 
 /**
- * A checkpoint from before the newest row pruned may have missed a delete, also one of the same commit: unless it is that of a page
- * which was given out since, as its reader says who began after the pruning and is on the way.
+ * Refuses a checkpoint from before the newest pruned row: its reader may have missed a delete, also one of the same
+ * commit. A reader that began after the pruning and has not got so far yet sends the mark's stamp as `known`, and is
+ * let through.
  */
 function checkNotPruned(checkpoint: Position, mark: Doc<"pruned"> | null, known: bigint | undefined): void {
   if (checkpoint.ts === 0n || mark === null || known === mark.stamp) return;
   if (comparePositions(checkpoint, mark) < 0) throw unknownCheckpoint("is older than the log remembers");
 }
 
-/** A checkpoint after the newest row is of another log. Asked only where nothing follows it, so that it reads no more. */
+/**
+ * Refuses a checkpoint after the newest row: it is from another log. Called only if nothing follows it, to read no
+ * more.
+ */
 async function checkNotAhead(
   ctx: QueryCtx,
   collection: string,
@@ -241,14 +246,14 @@ async function checkNotAhead(
     .order("desc")
     .first();
   if (newest !== null && comparePositions(checkpoint, positionOf(newest)) <= 0) return;
-  // The newest row may have been pruned, and was the newest all the same.
+  // The newest row may have been pruned.
   const mark = await readPruned(ctx, collection);
   if (mark === null || checkpoint.ts > mark.ts) throw unknownCheckpoint("is ahead of the log");
 }
 
 const START: Position = { ts: 0n, ordinal: 0 };
 
-/** Below zero where `a` comes first, above it where `b` does. */
+/** Negative if `a` comes first, positive if `b` does. */
 export function comparePositions(a: Position, b: Position): number {
   if (a.ts === b.ts) return a.ordinal - b.ordinal;
   return a.ts < b.ts ? -1 : 1;
@@ -264,7 +269,7 @@ function checkPosition({ ts, ordinal }: Position): void {
   }
 }
 
-/** How far a log is pruned; null where nothing is. */
+/** The mark up to which a log is pruned; null if nothing is. */
 export async function readPruned(ctx: QueryCtx, collection: string) {
   return await ctx.db
     .query("pruned")

@@ -1,4 +1,4 @@
-/** Chunks of a push: those in parts wait until all parts are there, and are put together. */
+/** Reads the chunks of a push. A chunk in parts waits until all parts are there, and is then put together. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import type { Doc, Id } from "./_generated/dataModel.js";
@@ -10,7 +10,7 @@ import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES } from "./limits.js";
 import type { Assembled, Chunk } from "./shapes.js";
 import { readIncomplete, readWaiting, total } from "./waiting.js";
 
-/** The change in a chunk, or null where other parts are missing or the log has it already. */
+/** The change in a chunk; null if other parts are missing or the log has it already. */
 export async function readChunk(
   ctx: QueryCtx,
   collection: string,
@@ -37,7 +37,7 @@ export async function readChunk(
     .first();
   if (known !== null) return null;
 
-  // Only what is asked for is read: all parts together would be up to 8 MiB, for each part of a push.
+  // Reads only the one part: all of them would be up to 8 MiB, for each part of a push.
   const incomplete = await readIncomplete(ctx, collection, id, hash);
   const here = incoming.parts.filter((other) => other.hash === hash);
   const announced = (incomplete ?? here[0])?.count ?? count;
@@ -86,7 +86,10 @@ export async function readChunk(
   return taken;
 }
 
-/** What this transaction could not read, and read again to delete it, is left for another; before it is read. */
+/**
+ * Refuses a change before its parts are read, if this transaction could not read them twice: deleting them reads them
+ * again.
+ */
 async function checkAssembling(
   ctx: QueryCtx,
   collection: string,
@@ -148,7 +151,7 @@ function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {
   return left.length === right.length && left.every((byte, i) => byte === right[i]);
 }
 
-/** A chunk as the rows that hold it. */
+/** Cuts a chunk into the log rows that hold it. */
 export function cut(raw: Uint8Array): Pick<Doc<"chunks">, "bytes" | "part">[] {
   const piece = (from: number, to: number) => raw.slice(from, to).buffer;
   if (raw.length <= CHUNK_BYTES) return [{ bytes: piece(0, raw.length) }];

@@ -1,4 +1,4 @@
-/** Forgetting documents that were deleted long ago, and parts of changes that never became whole. */
+/** Drops documents that were deleted long ago, and parts of changes that were never completed. */
 import { v } from "convex/values";
 import type { Doc } from "./_generated/dataModel.js";
 import { mutation, type MutationCtx } from "./_generated/server.js";
@@ -21,17 +21,18 @@ import { isDeleted, loaded, release } from "./sound.js";
 import { addWaiting } from "./waiting.js";
 
 /**
- * Drops the logs of documents deleted before `before` (milliseconds), some in each call. Their names are kept, so that a client that was
- * away for longer cannot bring them back; a checkpoint from before the newest row that is gone is refused from now on.
+ * Drops the logs of documents deleted before `before` (milliseconds), some in each call. Their ids are kept, so that a
+ * client that was away for longer cannot bring them back. A checkpoint from before the newest dropped row is refused
+ * from now on.
  *
- * A document goes whole, in one transaction, so that nobody reads half of it. One whose log is too long for that is compacted first, a
- * portion in each call.
+ * A document is dropped whole, in one transaction, so that nobody reads half of it. If its log is too long for that, it
+ * is compacted first, a portion in each call.
  */
 export const prune = mutation({
   args: { collection: v.string(), before: v.number() },
   returns: v.object({
     pruned: v.array(v.string()),
-    /** Documents that count as deleted no longer: it was their writers' word, and is not so. Their rows are to be checked. */
+    /** Documents that their writers called deleted and that are not. The caller has to check their rows. */
     alive: v.array(v.string()),
     hasMore: v.boolean(),
   }),
@@ -51,7 +52,7 @@ export const prune = mutation({
     if (first !== undefined && !fits(first.rows, costOf(first))) {
       const { compacted } = await compactDocument(ctx, first, before, COMPACT_BYTES);
       if (compacted > 0) return { pruned: [], alive: [], hasMore: true };
-      // What cannot be compacted makes no sense, and the log of such a document does not grow beyond what fits.
+      // A log that cannot be compacted has a senseless change. Such a log does not grow beyond what fits.
     }
     const pruned: string[] = [];
     let [bytes, rows] = [0, 0];
@@ -71,10 +72,12 @@ export const prune = mutation({
   },
 });
 
-/** What a call may have read before it sweeps: sweeping reads the parts of the largest change, twice, which is 8 MiB. */
+/**
+ * The bytes that a call may read and still sweep: sweeping reads the parts of the largest change twice, which is 8 MiB.
+ */
 const SWEEP_BESIDE = 3 * ROW_BYTES;
 
-/** What it reads to delete a document: its log and the row in the app's table, each twice. */
+/** The bytes read to delete a document: its log and its row in the app's table, each twice. */
 function costOf({ bytes }: Doc<"documents">): number {
   return 2 * (bytes + ROW_BYTES);
 }
@@ -84,8 +87,8 @@ function fits(rows: number, bytes: number): boolean {
 }
 
 /**
- * Looks into documents that are deleted by their writers' word alone, as many as fit. Notes what they are; what cannot be opened is kept.
- * Answers those that are not deleted.
+ * Opens documents that are deleted by their writers' word alone, as many as fit, and records whether they are. A
+ * document that does not open is kept. Returns the ids of those that are not deleted.
  */
 async function findAlive(ctx: MutationCtx, doubtful: Doc<"documents">[]): Promise<string[]> {
   const automerge = await loadAutomerge();
@@ -129,7 +132,9 @@ async function pruneDocument(ctx: MutationCtx, document: Doc<"documents">): Prom
   if (last !== null) await moveMark(ctx, collection, last);
 }
 
-/** Notes how far the log is gone, under a stamp that it has not had: who reads while more is pruned has to notice. */
+/**
+ * Records up to where the log is pruned, with a new stamp: a reader between two pages has to notice that more is gone.
+ */
 async function moveMark(ctx: MutationCtx, collection: string, last: Position): Promise<void> {
   const mark = await readPruned(ctx, collection);
   if (mark === null) {
@@ -142,8 +147,9 @@ async function moveMark(ctx: MutationCtx, collection: string, last: Position): P
 }
 
 /**
- * Deletes what nothing refers to any more: the change rows of pruned documents and parts that never became whole. A pruned
- * document counts as `deleted` until its change rows are gone. Answers whether all was done.
+ * Deletes rows that nothing refers to any more: the change rows of pruned documents, and parts of changes that were
+ * never completed. A pruned document counts as `deleted` until its change rows are gone. Returns whether nothing is
+ * left to do.
  */
 async function sweep(ctx: MutationCtx, collection: string, limit: bigint): Promise<boolean> {
   let left = PRUNE_ROWS;
@@ -164,7 +170,7 @@ async function sweep(ctx: MutationCtx, collection: string, limit: bigint): Promi
   return (await sweepParts(ctx, collection, limit)) && pruned.length < PRUNE_DOCUMENTS;
 }
 
-/** Drops changes whose last part came before `limit`, as many as one transaction can read. */
+/** Drops incomplete changes whose newest part came before `limit`, as many as one transaction can read. */
 async function sweepParts(ctx: MutationCtx, collection: string, limit: bigint): Promise<boolean> {
   const incomplete = await ctx.db
     .query("incomplete")

@@ -1,4 +1,4 @@
-/** Documents that a senseless change has made unreadable. */
+/** Repairs documents that a senseless change has made unreadable. */
 import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
@@ -9,9 +9,9 @@ import { cut } from "./parts.js";
 import { repair } from "./sound.js";
 
 /**
- * Takes the changes that make no sense, and what builds on them, out of a document's log: its rows become one snapshot of what is
- * left, at the place of the last of them, so that no reader has to start over. The changes are refused from now on. Answers
- * what was removed; null where nothing could be done.
+ * Removes senseless changes, and the changes that depend on them, from a document's log. Its rows become one snapshot
+ * of the rest, at the position of the last row, so that no reader has to start over. The removed changes are refused
+ * from now on. Returns their hashes; null if the document cannot be repaired.
  */
 export const isolate = mutation({
   args: { collection: v.string(), id: v.string() },

@@ -1,4 +1,4 @@
-/** Functions to be run later, once each as long as they are run at all. */
+/** Schedules compaction, so that at most one call waits for a document. */
 import type { Doc } from "./_generated/dataModel.js";
 import { internal } from "./_generated/api.js";
 import type { MutationCtx } from "./_generated/server.js";
@@ -9,7 +9,9 @@ import { isLong } from "./size.js";
 
 const USUAL_POLICY = { rows: COMPACT_FROM_ROWS, after: COMPACT_AFTER };
 
-/** Schedules a document's compaction where its log is worth it, unless that is scheduled already. Answers when it is due. */
+/**
+ * Schedules a document's compaction if its log is long enough and no call is scheduled already. Returns when it is due.
+ */
 export async function scheduleCompaction(
   ctx: MutationCtx,
   { collection, id, rows, bytes, compactDue: due }: LogState,

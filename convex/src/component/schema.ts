@@ -2,14 +2,14 @@ import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
 
 /**
- * The log. `ts` is the commit timestamp of the transaction that wrote a row, so an index on it is in the order of commits;
- * `ordinal` tells the rows of one commit apart. Hashes and actors are lower-case hexadecimal.
+ * The log's tables. `ts` is the commit timestamp of the transaction that wrote a row, so an index on it is in the order
+ * of commits. `ordinal` orders the rows of one commit. Hashes and actors are lower-case hexadecimal.
  */
 export default defineSchema({
-  /** The log's id: one row, written by the first push. Another id means another log: clients offer everything again. */
+  /** The log's id: one row, written by the first push. If the id changes, clients offer everything again. */
   epochs: defineTable({ epoch: v.string() }),
 
-  /** What is known of a document without reading its changes. */
+  /** The state of each document, so that its changes need not be read. */
   documents: defineTable({
     collection: v.string(),
     id: v.string(),
@@ -27,11 +27,13 @@ export default defineSchema({
     /** Operations in its history. */
     operations: v.number(),
     deleted: v.boolean(),
-    /** Its log has been dropped, long after it was deleted; only the name is kept, so that nothing brings it back. */
+    /** Its log has been dropped, long after it was deleted. Only its id is kept, so that nothing brings it back. */
     pruned: v.boolean(),
-    /** When a scheduled function is to compare its row with the merged document, in milliseconds. Absent: the row and `deleted` are true. */
+    /**
+     * When its row is checked against the merged document, in milliseconds. If absent, the row and `deleted` are right.
+     */
     checkDue: v.optional(v.number()),
-    /** When a scheduled function is to compact it, in milliseconds. */
+    /** When a scheduled function compacts it, in milliseconds. */
     compactDue: v.optional(v.number()),
   })
     .index("by_document", ["collection", "id"])
@@ -59,11 +61,11 @@ export default defineSchema({
     hash: v.string(),
     actor: v.string(),
     seq: v.number(),
-    /** The number of its last operation: those of what follows are higher. */
+    /** The number of its last operation. Changes that depend on it have higher numbers. */
     lastOp: v.number(),
-    /** SHA-256 of the whole chunk, where it came in parts: a late repeat of a part is recognised. */
+    /** SHA-256 of the whole chunk if it came in parts, so that a late repeat of a part is recognised. */
     whole: v.optional(v.string()),
-    /** It was taken out of the log, since it makes no sense where it is applied or builds on one that does not. */
+    /** It was removed from the log, because it makes no sense where it is applied, or depends on such a change. */
     senseless: v.optional(v.boolean()),
   })
     .index("by_hash", ["collection", "id", "hash"])
@@ -80,34 +82,34 @@ export default defineSchema({
     bytes: v.bytes(),
   }).index("by_part", ["collection", "id", "hash", "index"]),
 
-  /** How many parts of a change are in `parts`: to read those to count them would cost all their bytes. No row: none. */
+  /** How many parts of a change are in `parts`: counting them would read all their bytes. No row if there are none. */
   incomplete: defineTable({
     collection: v.string(),
     id: v.string(),
     hash: v.string(),
     count: v.number(),
     have: v.number(),
-    /** When one of them came last, for the first time or again. */
+    /** When a part came last, for the first time or again. */
     ts: v.commitTs(),
   })
     .index("by_chunk", ["collection", "id", "hash"])
     .index("by_ts", ["collection", "ts"]),
 
-  /** How many bytes of a document's changes wait in `parts`. No row: none. */
+  /** How many bytes of a document's changes are in `parts`. No row if there are none. */
   waiting: defineTable({ collection: v.string(), id: v.string(), bytes: v.number() }).index("by_document", [
     "collection",
     "id",
   ]),
 
-  /** The document count, tombstones included, spread over shards: writers of different documents seldom meet. */
+  /** The document count with tombstones, in shards so that transactions on different documents seldom conflict. */
   counts: defineTable({ collection: v.string(), shard: v.number(), count: v.number() }).index("by_shard", [
     "collection",
     "shard",
   ]),
 
   /**
-   * The newest log row that was pruned: a checkpoint before it may have missed a delete. `stamp` is what readers are told: near its time,
-   * and another one whenever more is pruned.
+   * The newest log row that was pruned: a reader with a checkpoint before it may have missed a delete. Readers are
+   * given `stamp`, which is near the row's time and changes whenever more is pruned.
    */
   pruned: defineTable({
     collection: v.string(),

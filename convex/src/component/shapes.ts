@@ -1,11 +1,11 @@
-/** The validators of what crosses between an app and the component, and the types they stand for. */
+/** The validators of arguments and results between an app and the component, and their types. */
 import { type Infer, v } from "convex/values";
 
 /** A place in the log. */
 export const position = v.object({ ts: v.int64(), ordinal: v.number() });
 export type Position = Infer<typeof position>;
 
-/** Where a chunk over 256 KiB was cut: `hash` is the SHA-256 of the whole chunk. */
+/** The place of a part in its chunk. `hash` is the SHA-256 of the whole chunk. */
 export const part = v.object({ hash: v.bytes(), index: v.number(), count: v.number() });
 
 /** An Automerge chunk, or a part of one. */
@@ -13,15 +13,15 @@ export const chunk = v.object({ bytes: v.bytes(), part: v.optional(part) });
 export type Chunk = Infer<typeof chunk>;
 
 /**
- * A change that came in parts, once they are all there. `log.examine` puts it together, and what else is asked within the
- * transaction is given it: to read its parts again and again would be more than a transaction may read.
+ * A change that came in parts and is complete. `log.examine` puts it together, and the caller passes it to the other
+ * functions within the transaction: reading its parts each time would be more than a transaction may read.
  */
 export const assembled = v.object({
   /** The SHA-256 of the whole. */
   hash: v.string(),
   /** Its bytes, in pieces. */
   pieces: v.array(v.bytes()),
-  /** The stored parts it was made of, and their bytes. */
+  /** The ids of its stored parts, and their bytes. */
   parts: v.array(v.string()),
   stored: v.number(),
 });
@@ -31,7 +31,7 @@ export type Assembled = Infer<typeof assembled>;
 export const documentChanges = v.object({ id: v.string(), changes: v.array(v.union(chunk, assembled)) });
 export type DocumentChanges = Infer<typeof documentChanges>;
 
-/** Why one document of a push was refused. */
+/** The reasons for which a document is refused. */
 export const refusalCode = v.union(
   v.literal("missingDependencies"),
   v.literal("invalidChange"),
@@ -57,7 +57,7 @@ export type Refusal = Infer<typeof refusal>;
 export const examined = v.object({
   id: v.string(),
   status: v.literal("accepted"),
-  /** Whether changes enter the log: not when it has them all, or when a part waits for others. */
+  /** Whether changes enter the log: not if it has them all, or if a part waits for others. */
   changed: v.boolean(),
   /** Whether the changes build on exactly the document's heads. */
   direct: v.boolean(),
@@ -69,17 +69,19 @@ export const examined = v.object({
   rows: v.number(),
   /** Bytes of stored parts that were read to make changes whole. */
   assembled: v.number(),
-  /** Whether its log would be long: nothing enters it that was not tried on the document. */
+  /** Whether its log would be long: a change then enters it only after it was merged with the document. */
   long: v.boolean(),
   scope: v.optional(v.string()),
-  /** When a scheduled check of the row is to come, in milliseconds; absent where it needs none. */
+  /** When a scheduled check of the row runs, in milliseconds; absent if the row needs none. */
   checkDue: v.optional(v.number()),
-  /** Changes that are complete with the chunks at these places of the push: to be passed on in their stead. */
+  /**
+   * Changes that the chunks at these indexes of the push complete. The caller passes them on in place of these chunks.
+   */
   completed: v.array(v.object({ at: v.number(), change: assembled })),
 });
 export type Examined = Infer<typeof examined>;
 
-/** From how many log rows on a document is compacted, and how old they are before that, in milliseconds. */
+/** From how many log rows on a document is compacted, and the age of these rows in milliseconds. */
 export const compactionPolicy = v.object({ rows: v.number(), after: v.number() });
 export type CompactionPolicy = Infer<typeof compactionPolicy>;
 
@@ -88,7 +90,7 @@ export const merged = v.object({
   id: v.string(),
   status: v.literal("merged"),
   fields: v.any(),
-  /** The names of places that Convex does not store, and which `fields` lack. */
+  /** The names of the places that `fields` lack, because Convex cannot store them. */
   leftOut: v.array(v.string()),
   version: v.number(),
 });

@@ -1,4 +1,4 @@
-/** How long a document's log becomes with what a push adds, and whether it may. */
+/** The size of a document's log with the changes of a push, and its limits. */
 import { operationsOf } from "./chunk.js";
 import { Refused } from "./errors.js";
 import type { Incoming } from "./incoming.js";
@@ -12,7 +12,10 @@ import {
   LOG_ROWS,
 } from "./limits.js";
 
-/** A document's log with what is new. Into one that is `long` nothing enters that was not tried on the document. */
+/**
+ * The size of a document's log with its new changes. A change enters a `long` log only after it was merged with the
+ * document.
+ */
 type Log = { rows: number; bytes: number; operations: number; long: boolean };
 
 export function logOf({ document, changes }: Incoming): Log {
@@ -28,12 +31,12 @@ export function logOf({ document, changes }: Incoming): Log {
   return { rows, bytes, operations, long };
 }
 
-/** Whether a log is to be compacted at once, lest it outgrow what a transaction can load. */
+/** Whether a log has to be compacted at once, before it outgrows what a transaction can load. */
 export function isLong({ rows, bytes }: { rows: number; bytes: number }): boolean {
   return rows > COMPACT_ROWS || bytes > DOCUMENT_BYTES;
 }
 
-/** What could not be loaded in one transaction may not enter. Compaction makes room again. */
+/** Refuses changes that would make the log too large to load in one transaction. Compaction makes room again. */
 export function checkLog(incoming: Incoming): void {
   if (incoming.changes.length === 0) return;
   const { rows, bytes, operations } = logOf(incoming);
@@ -48,7 +51,7 @@ export function checkLog(incoming: Incoming): void {
   if (operations > DOCUMENT_OPERATIONS + DELETION_OPERATIONS) throw tooManyOperations(operations);
 }
 
-/** What has a longer history takes too long to merge. It can be deleted all the same. */
+/** The refusal of a document whose history would take too long to merge. Such a document can still be deleted. */
 export function tooManyOperations(operations: number): Refused {
   return new Refused(
     "tooLarge",

@@ -1,9 +1,10 @@
 /**
- * Whether a document is sound: a change may be sealed well and still make no sense where it is applied. Automerge then fails in
- * the middle, or takes it in and saves a document that nobody can load.
+ * Whether a document is sound. A change may have a right checksum and still make no sense where it is applied:
+ * Automerge then fails while applying it, or accepts it and saves a document that nobody can load.
  *
- * Each failure in the middle costs the WASM some of its stack, for as long as the context lives. A call into a component has a
- * context of its own on Convex, so that it takes hundreds within one call to matter: what is tried here is bounded.
+ * Each such failure costs the WASM some of its stack, for as long as the context lives. On Convex a call into a
+ * component has a context of its own, so only hundreds of failures within one call matter. The attempts made here are
+ * bounded.
  */
 import type { Doc } from "@automerge/automerge/slim";
 import type { loadAutomerge } from "./automerge.js";
@@ -26,7 +27,7 @@ export function savedIfSound(automerge: Automerge, doc: Doc<Fields>): Uint8Array
   }
 }
 
-/** The document in these bytes; null where Automerge does not open them. */
+/** The document in these bytes; null if Automerge does not open them. */
 export function loaded(automerge: Automerge, bytes: Uint8Array): Doc<Fields> | null {
   try {
     return automerge.load<Fields>(bytes);
@@ -35,7 +36,7 @@ export function loaded(automerge: Automerge, bytes: Uint8Array): Doc<Fields> | n
   }
 }
 
-/** Whether a document is a tombstone; one that Automerge fails on is none. */
+/** Whether a document is a tombstone; false if Automerge fails to read it. */
 export function isDeleted(automerge: Automerge, doc: Doc<Fields>): boolean {
   try {
     return automerge.toJS(doc).deleted === true;
@@ -44,7 +45,9 @@ export function isDeleted(automerge: Automerge, doc: Doc<Fields>): boolean {
   }
 }
 
-/** Lets go of a document: WASM memory is not collected by itself. One that Automerge failed on may not be let go of. */
+/**
+ * Frees a document: WASM memory is not collected by itself. A document that Automerge failed on may not be freeable.
+ */
 export function release(automerge: Automerge, doc: Doc<Fields>): void {
   try {
     automerge.free(doc);
@@ -53,20 +56,20 @@ export function release(automerge: Automerge, doc: Doc<Fields>): void {
   }
 }
 
-/** What is left of a document without the changes that make no sense. */
+/** A document without its senseless changes. */
 export type Remainder = {
   saved: Uint8Array;
   heads: string[];
-  /** Hashes of what was left out: what makes no sense, and what builds on it. */
+  /** Hashes of the changes left out: the senseless ones, and those that depend on them. */
   removed: string[];
   /** How many operations those have. */
   operations: number;
 };
 
-/** Repairs are given up after so many senseless changes: each costs up to a dozen failures. */
+/** How many senseless changes a repair removes at most: each costs up to a dozen failures. */
 const REPAIRS = 4;
 
-/** Leaves out what makes no sense; null where that does not help. `chunks` are in the order of the log. */
+/** Leaves out senseless changes; null if that does not help. `chunks` are in the order of the log. */
 export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | null {
   let left = chunks;
   const removed: string[] = [];
@@ -74,7 +77,7 @@ export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | 
   for (let tries = 0; tries <= REPAIRS; tries++) {
     const whole = tried(automerge, left);
     if (whole !== null) return { ...whole, removed, operations };
-    // The longest prefix that is sound, and the change after it. No prefix without it is the document's fault.
+    // Finds the longest sound prefix. The change after it is the senseless one.
     let [sound, broken] = [0, left.length];
     while (broken - sound > 1) {
       const middle = (sound + broken) >> 1;
@@ -85,7 +88,7 @@ export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | 
     const kept = left.slice(0, broken - 1);
     for (const [i, chunk] of left.slice(broken - 1).entries()) {
       const header = headerOf(chunk);
-      if (header === null) return null; // A snapshot: it was proven when it was made.
+      if (header === null) return null; // A snapshot, which was proven when it was made.
       if (i > 0 && !header.deps.some((hash) => gone.has(hash))) {
         kept.push(chunk);
         continue;

@@ -1,10 +1,10 @@
-/** Parts of changes that wait for the others: storing them, counting them, and letting go of them. */
+/** Parts of changes that are incomplete: stored until the others arrive, counted, and deleted afterwards. */
 import type { MutationCtx, QueryCtx } from "./_generated/server.js";
 import { Refused } from "./errors.js";
 import type { Incoming } from "./incoming.js";
 import { WAITING_BYTES } from "./limits.js";
 
-/** How many parts of a change wait; null for none. */
+/** The row that counts a change's stored parts; null if it has none. */
 export async function readIncomplete(ctx: QueryCtx, collection: string, id: string, hash: string) {
   return await ctx.db
     .query("incomplete")
@@ -12,7 +12,7 @@ export async function readIncomplete(ctx: QueryCtx, collection: string, id: stri
     .unique();
 }
 
-/** How many bytes of a document's changes wait for other parts. */
+/** The row that counts the bytes of a document's stored parts; null if it has none. */
 export async function readWaiting(ctx: QueryCtx, collection: string, id: string) {
   return await ctx.db
     .query("waiting")
@@ -20,7 +20,7 @@ export async function readWaiting(ctx: QueryCtx, collection: string, id: string)
     .unique();
 }
 
-/** Throws where more would wait than may. */
+/** Throws if the stored parts would exceed their limit. */
 export async function checkWaiting(
   ctx: QueryCtx,
   collection: string,
@@ -54,7 +54,7 @@ export async function storeParts(
   await addWaiting(ctx, collection, id, total(incoming.parts) - incoming.usedBytes);
 }
 
-/** Counts parts of a change that are there, or no longer, and notes when. */
+/** Adds to the count of a change's stored parts, and sets the time of the newest. */
 async function addIncomplete(
   ctx: MutationCtx,
   collection: string,
@@ -70,7 +70,7 @@ async function addIncomplete(
   else if (row !== null) await ctx.db.delete(row._id);
 }
 
-/** Counts bytes that wait for their missing parts, or no longer do. */
+/** Adds to the count of a document's stored bytes. */
 export async function addWaiting(
   ctx: MutationCtx,
   collection: string,

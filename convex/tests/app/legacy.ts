@@ -1,4 +1,4 @@
-/** A module as an app written for convex-replicate 0.2 has it. */
+/** A module as in an app written for convex-replicate 0.2. */
 import { v } from "convex/values";
 import {
   changeStreamHelper,

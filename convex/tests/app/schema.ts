@@ -12,7 +12,7 @@ export default defineSchema({
   tasks: open(),
   /** Public, with a schema. */
   strict: replicatedTable({ title: v.optional(v.string()) }),
-  /** Public, with what an app's own table may want: what is required, a map, and no column to say what a row lacks. */
+  /** Public, as an app's own table may be: a required field, a map, and no column `notInRow`. */
   narrow: defineTable({
     id: v.string(),
     version: v.number(),
@@ -27,7 +27,7 @@ export default defineSchema({
     .index("by_timestamp", ["timestamp"]),
   /** For those signed in. */
   members: open(),
-  /** Whose scope is named like the caller, and documents that say they are not locked. */
+  /** For callers whose subject is the scope, and for documents that are not locked. */
   rooms: open(),
   /** Written with the helpers of the original library. */
   legacy: replicatedTable({ text: v.optional(v.string()), isCompleted: v.optional(v.boolean()) }),

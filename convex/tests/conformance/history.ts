@@ -23,7 +23,8 @@ import { forged, one, resealed } from "./forged";
 /** A change with another sequence number or first operation, both below 128, and the checksum that fits. */
 function renumbered(raw: Uint8Array, { seq, startOp }: { seq?: number; startOp?: number }): Uint8Array {
   const { actor, deps } = Automerge.decodeChange(raw);
-  // Magic, checksum, type and a length of one or two bytes; the count of dependencies, and they; the actor, after its length.
+  // Magic, checksum, type and a length of one or two bytes; the count of dependencies, and they; the actor, after its
+  // length.
   const length = raw[9]! < 128 ? 1 : 2;
   const at = 9 + length + 1 + 32 * deps.length + 1 + actor.length / 2;
   const made = resealed(

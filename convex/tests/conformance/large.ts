@@ -1,4 +1,7 @@
-/** Documents near the limits. They are sent through the original API, which takes them compressed: a few kilobytes here stand for megabytes. */
+/**
+ * Documents near the limits. They are sent through the original API, which takes them compressed: a few kilobytes here
+ * stand for megabytes.
+ */
 import {
   accepted,
   any,
@@ -24,7 +27,10 @@ import {
 } from "./cases";
 
 const MIB = 1024 * 1024;
-/** What the row of the document `a` has beside a field `blob` and its bytes, as Convex counts: names, ids, times and markers. */
+/**
+ * What the row of the document `a` has beside a field `blob` and its bytes, as Convex counts: names, ids, times and
+ * markers.
+ */
 const BESIDE_BLOB = 112;
 /** What `deleted: true` adds to it. */
 const DELETED = 9;

@@ -60,8 +60,8 @@ export function newSuffix(): string {
 }
 
 /**
- * A backend behind Convex's HTTP API. Its collections outlive a case, so each caller gets some of its own: `notes` here is
- * `notes1x17` there.
+ * A backend behind Convex's HTTP API. Its collections outlive a case, so each caller gets some of its own: `notes` here
+ * is `notes1x17` there.
  */
 export function remote(url: string, suffix = newSuffix()): Caller {
   return async (kind, path, args) => {

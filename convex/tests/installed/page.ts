@@ -1,4 +1,4 @@
-/** What a page rendered on a server shows: the texts of the tasks of the deployment at `url`. */
+/** The texts of the tasks of the deployment at `url`, for a page rendered on a server. */
 import { loadCollection } from "bevy-convex-replicate/ssr";
 import { ConvexHttpClient } from "convex/browser";
 import { api } from "./convex/_generated/api";

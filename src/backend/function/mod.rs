@@ -1,35 +1,30 @@
-//! The functions every collection has: their arguments, and their answers as Convex values.
+//! Calls of the functions that every collection has, as what the log is asked for. [`wire`] has their shapes.
 
 mod answer;
-mod arguments;
-
-use std::sync::LazyLock;
 
 use convex::Value;
 use convex_sync_types::UdfPath;
 
-pub(super) use self::answer::{Answer, push_answer, success};
-use self::arguments::{check_scope, checked, push_changes, whole};
-use super::{
-    failure::Failure,
-    limits::PATH_BYTES,
-    log::{Log, PullDeltas, PushChanges, PutDocument},
-    validator::{Validator, array, object, optional, required},
+pub(super) use self::answer::Answer;
+use super::{limits::PATH_BYTES, log::Log};
+use crate::{
+    limits::SCOPE_BYTES,
+    record::Refusal,
+    wire::{self, FunctionName, PullChanges, PullDeltas, PushChanges, PutDocument},
 };
-use crate::record::Position;
 
 /// Why a call has no answer.
 #[derive(Clone, Debug)]
 pub(super) enum CallError {
     /// A `ConvexError`: the application refused.
-    Refused(Failure),
+    Refused(Refusal),
     /// Any other: a wrong call, a disk that is full.
     Message(String),
 }
 
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        Self::Refused(failure)
+impl From<Refusal> for CallError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -38,8 +33,8 @@ impl CallError {
     pub fn into_parts(self) -> (String, Option<Value>) {
         match self {
             Self::Message(message) => (message, None),
-            Self::Refused(failure) => {
-                let data = failure.data();
+            Self::Refused(refusal) => {
+                let data = wire::error_data(&refusal);
                 (format!("Uncaught ConvexError: {}", serde_json::Value::from(data.clone())), Some(data))
             }
         }
@@ -58,7 +53,7 @@ pub(super) enum Mutation {
 #[derive(Clone, Debug)]
 pub(super) enum Query {
     PullDeltas(PullDeltas),
-    PullChanges { checkpoint: f64, limit: Option<f64> },
+    PullChanges(PullChanges),
     ChangeStream,
 }
 
@@ -72,10 +67,10 @@ impl Query {
     }
 
     /// What the query answers now. Building the value is left to the caller, who may have let go of the log by then.
-    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Failure> {
+    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Refusal> {
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
-            Self::PullChanges { checkpoint, limit } => {
+            Self::PullChanges(PullChanges { checkpoint, limit }) => {
                 Answer::Documents(log.pull_changes(collection, *checkpoint, *limit))
             }
             Self::ChangeStream => {
@@ -86,102 +81,56 @@ impl Query {
     }
 }
 
-struct Validators {
-    push_changes: Validator,
-    pull_deltas: Validator,
-    put_document: Validator,
-    delete_document: Validator,
-    pull_changes: Validator,
-    change_stream: Validator,
-}
-
-static VALIDATORS: LazyLock<Validators> = LazyLock::new(|| {
-    use Validator::{Any, Bytes, Float64, Int64, String};
-    let part = object([required("hash", Bytes), required("index", Float64), required("count", Float64)]);
-    let chunk = object([required("bytes", Bytes), optional("part", part)]);
-    let document = object([
-        required("id", String),
-        required("changes", array(chunk)),
-        optional("fields", Any),
-        optional("removed", array(String)),
-    ]);
-    Validators {
-        push_changes: object([required("documents", array(document)), optional("scope", String)]),
-        pull_deltas: object([
-            required("checkpoint", object([required("ts", Int64), required("ordinal", Float64)])),
-            optional("limit", Float64),
-            optional("scope", String),
-            optional("pruned", Int64),
-        ]),
-        put_document: object([
-            required("collectionName", String),
-            required("documentId", String),
-            required("crdtBytes", Bytes),
-            required("materializedDoc", Any),
-            required("version", Float64),
-        ]),
-        delete_document: object([required("collectionName", String), required("documentId", String)]),
-        pull_changes: object([
-            required("collectionName", String),
-            required("checkpoint", object([required("lastModified", Float64)])),
-            optional("limit", Float64),
-        ]),
-        change_stream: object([optional("collectionName", String)]),
-    }
-});
-
 /// A mutation of a collection, by its path.
 pub(super) fn mutation(path: &UdfPath, args: &str) -> Result<(String, Mutation), CallError> {
-    let (collection, name) = split(path);
-    let mutation = match name {
-        "pushChanges" => Mutation::Push(push_changes(checked(args, &VALIDATORS.push_changes)?)?),
-        "insertDocument" | "updateDocument" => {
-            let mut args = checked(args, &VALIDATORS.put_document)?;
-            Mutation::Put(PutDocument { id: args.string("documentId"), bytes: args.bytes("crdtBytes") })
+    let (collection, function) = split(path)?;
+    let args = || wire::arguments(function, args).map_err(CallError::Message);
+    let mutation = match function {
+        FunctionName::PushChanges => {
+            let push = PushChanges::decode(args()?);
+            check_scope(push.scope.as_deref())?;
+            Mutation::Push(push)
         }
-        "deleteDocument" => Mutation::Delete { id: checked(args, &VALIDATORS.delete_document)?.string("documentId") },
-        "pullDeltas" | "pullChanges" | "changeStream" => {
+        FunctionName::InsertDocument | FunctionName::UpdateDocument => Mutation::Put(PutDocument::decode(args()?)),
+        FunctionName::DeleteDocument => Mutation::Delete { id: wire::document_to_delete(args()?) },
+        FunctionName::PullDeltas | FunctionName::PullChanges | FunctionName::ChangeStream => {
             return Err(wrong_kind(path, "Mutation", "Query"));
         }
-        _ => return Err(unknown(path)),
     };
     Ok((collection, mutation))
 }
 
 /// A query of a collection, by its path.
 pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallError> {
-    let (collection, name) = split(path);
-    let query = match name {
-        "pullDeltas" => {
-            let mut args = checked(args, &VALIDATORS.pull_deltas)?;
-            let mut checkpoint = args.fields("checkpoint");
-            let ts = checkpoint.int64("ts");
-            let checkpoint =
-                whole(checkpoint.float64("ordinal")).filter(|_| ts >= 0).map(|ordinal| Position { ts, ordinal });
-            Query::PullDeltas(PullDeltas {
-                checkpoint,
-                limit: args.optional_float64("limit"),
-                scope: check_scope(args.optional_string("scope"))?,
-                pruned: args.optional_int64("pruned"),
-            })
+    let (collection, function) = split(path)?;
+    let args = || wire::arguments(function, args).map_err(CallError::Message);
+    let query = match function {
+        FunctionName::PullDeltas => {
+            let pull = PullDeltas::decode(args()?);
+            check_scope(pull.scope.as_deref())?;
+            Query::PullDeltas(pull)
         }
-        "pullChanges" => {
-            let mut args = checked(args, &VALIDATORS.pull_changes)?;
-            Query::PullChanges {
-                checkpoint: args.fields("checkpoint").float64("lastModified"),
-                limit: args.optional_float64("limit"),
-            }
-        }
-        "changeStream" => {
-            checked(args, &VALIDATORS.change_stream)?;
+        FunctionName::PullChanges => Query::PullChanges(PullChanges::decode(args()?)),
+        FunctionName::ChangeStream => {
+            args()?;
             Query::ChangeStream
         }
-        "pushChanges" | "insertDocument" | "updateDocument" | "deleteDocument" => {
-            return Err(wrong_kind(path, "Query", "Mutation"));
-        }
-        _ => return Err(unknown(path)),
+        FunctionName::PushChanges
+        | FunctionName::InsertDocument
+        | FunctionName::UpdateDocument
+        | FunctionName::DeleteDocument => return Err(wrong_kind(path, "Query", "Mutation")),
     };
     Ok((collection, query))
+}
+
+/// A scope becomes part of every document in it, and of every open query.
+fn check_scope(scope: Option<&str>) -> Result<(), CallError> {
+    match scope {
+        Some(scope) if scope.len() > SCOPE_BYTES => {
+            Err(Refusal::too_large(format!("the scope has {} bytes", scope.len()), SCOPE_BYTES).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a path can be one, before it is parsed.
@@ -195,17 +144,19 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `tasks:pushChanges` is a function of the collection `tasks`.
-fn split(path: &UdfPath) -> (String, &str) {
+/// The collection and the function of a path: `tasks:pushChanges` is a function of the collection `tasks`.
+fn split(path: &UdfPath) -> Result<(String, FunctionName), CallError> {
     let module = path.module().as_str();
     let collection = module.strip_suffix(".js").unwrap_or(module);
-    (collection.to_owned(), path.function_name().map_or("default", |name| name))
+    let function = path.function_name().and_then(|name| FunctionName::parse(name)).ok_or_else(|| unknown(path))?;
+    Ok((collection.to_owned(), function))
 }
 
 fn unknown(path: &UdfPath) -> CallError {
     CallError::Message(format!(
-        "Could not find public function for '{}'. This backend has, for every collection: pushChanges, pullDeltas, \
+        "{} for '{}'. This backend has, for every collection: pushChanges, pullDeltas, \
          insertDocument, updateDocument, deleteDocument, pullChanges and changeStream.",
+        wire::NO_FUNCTION,
         path.clone().canonicalize().strip()
     ))
 }

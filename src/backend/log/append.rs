@@ -1,53 +1,27 @@
 //! A commit: new changes of documents become rows of the log, and their fields rows of the table.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::Change;
 use convex::Value;
 
 use super::{
-    Committed, Document, Log, LogRow, Record, Row,
-    document::{History, Overlay},
+    commit::Commit,
+    document::Document,
+    history::{History, Overlay},
     merge::{self, Tried},
-    receive::{Pieces, Whole},
+    pieces::{Pieces, Whole},
+    record::{Record, Row},
     row::TableRow,
+    state::{Log, LogRow},
 };
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     chunk::inspect,
     format::NOT_IN_ROW,
-    limits::{COMMIT_BYTES, DOCUMENT_BYTES, ORDINAL_STEP},
-    record::Position,
+    limits::{DOCUMENT_BYTES, ORDINAL_STEP},
+    record::{Position, Refusal},
 };
-
-/// A commit in the making.
-pub(super) struct Commit {
-    pub ts: i64,
-    /// The last row's.
-    pub ordinal: u32,
-    pub records: Vec<Record>,
-    /// The documents that it changes, with the bytes of their logs.
-    pub changed: HashMap<DocumentId, usize>,
-}
-
-impl Commit {
-    /// Whether a document whose log will have so many bytes may be changed beside the others. One alone always may.
-    fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Failure> {
-        let others = self.changed.iter().filter(|(other, _)| *other != id);
-        let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));
-        if count > 0 && all > COMMIT_BYTES {
-            return Err(Failure::too_large(
-                "the documents of one commit would be too large to be pulled together: send this one again by itself",
-                COMMIT_BYTES,
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// The document that changes are for.
 #[derive(Clone, Copy)]
@@ -60,9 +34,9 @@ pub(super) struct Target<'a> {
 
 /// What new changes do to a document's row.
 pub(super) enum NewRow {
-    /// The writer says what the fields are now.
+    /// The pushed fields are used as they were sent.
     Sent { fields: BTreeMap<String, Value>, removed: Vec<String> },
-    /// The row is to be read from the merged document.
+    /// The row is computed from the merged document.
     Merged,
 }
 
@@ -70,7 +44,7 @@ pub(super) enum NewRow {
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
-    /// What its parts called it, if it came in parts.
+    /// The hash that its parts announced, if it came in parts.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -81,20 +55,6 @@ impl NewChange {
 }
 
 impl Log {
-    /// Begins a commit.
-    pub(super) fn begin(&self, now: i64) -> Commit {
-        Commit { ts: self.next_ts(now), ordinal: 0, records: Vec::new(), changed: HashMap::new() }
-    }
-
-    /// Ends a commit. One that wrote no row is none, and takes no time.
-    pub(super) fn end<T>(&mut self, collection: &Arc<str>, commit: Commit, answer: T) -> Committed<T> {
-        if commit.ordinal > 0 {
-            self.last = commit.ts;
-            self.collections.entry(collection.clone()).or_default().last = commit.ts;
-        }
-        Committed { answer, ts: self.last, records: commit.records }
-    }
-
     /// Appends the changes among `chunks` that the log lacks, and sets the row. Changes nothing if any of them is refused.
     pub(super) fn append(
         &mut self,
@@ -102,7 +62,7 @@ impl Log {
         chunks: Vec<Whole>,
         new_row: NewRow,
         commit: &mut Commit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let mut changes = Vec::with_capacity(chunks.len());
         for Whole { bytes, pieces, hash } in chunks {
             changes.push(NewChange { change: inspect::change(&bytes)?, bytes: pieces, hash });
@@ -117,12 +77,12 @@ impl Log {
         changes: Vec<NewChange>,
         new_row: NewRow,
         commit: &mut Commit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let Target { collection, id, .. } = target;
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
-        // With others' changes between them, the values after the first may be what those have replaced since.
+        // If changes of others came between them, those may have replaced values that the earlier changes set.
         let is_chain = changes.windows(2).all(|pair| pair[1].change.deps() == [pair[0].change.hash()]);
         let mut new = Vec::new();
         for change in changes {
@@ -141,9 +101,9 @@ impl Log {
             NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,
             NewRow::Merged => false,
         };
-        // Tried before they are accepted: what does not fit would leave everyone with a document that cannot be loaded.
+        // The changes are tried before they are accepted. A change that does not fit would leave a document that nobody can load.
         let stored = self.collections.get(collection).zip(existing);
-        let cached = self.merged.take(collection, id);
+        let cached = self.cache.take(collection, id);
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
         let (row, merged) = match new_row {
             NewRow::Sent { fields, removed } if fast => {
@@ -157,7 +117,7 @@ impl Log {
             if bytes > DOCUMENT_BYTES {
                 merge::check_size(&document)?;
             }
-            self.merged.put(collection, id, *document, bytes);
+            self.cache.put(collection, id, *document, bytes);
         }
         commit.changed.insert(id.clone(), bytes);
         self.write(target, new, row, merged, commit);
@@ -216,7 +176,7 @@ impl Log {
     }
 }
 
-/// The row as the writer says it is now.
+/// The row with the fields as they were sent.
 fn sent_row(
     existing: Option<&Document>,
     id: &DocumentId,

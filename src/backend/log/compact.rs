@@ -4,16 +4,19 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use automerge::{Automerge, ChangeHash};
 
-use super::{Log, LogRow, Record, Row, document::Snapshot, merge, receive, row::TableRow};
+use super::{
+    document::Snapshot,
+    merge, pieces,
+    record::{Record, Row},
+    row::TableRow,
+    state::{Log, LogRow},
+};
 use crate::{
     DocumentId,
-    backend::{
-        failure::Failure,
-        limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
-    },
+    backend::limits::{COMPACT_BYTES_PER_ROW, COMPACT_ROWS, COMPACT_TAIL},
     chunk::inspect,
     limits::{CHANGE_BYTES, ORDINAL_STEP},
-    record::Position,
+    record::{Position, Refusal},
 };
 
 impl Log {
@@ -24,7 +27,7 @@ impl Log {
             let Some((name, id)) = self.unchecked.pop_first() else {
                 break;
             };
-            let cached = self.merged.take(&name, &id);
+            let cached = self.cache.take(&name, &id);
             let Some(known) = self.collections.get(&name) else {
                 continue;
             };
@@ -36,17 +39,17 @@ impl Log {
             }
             let merged = match cached.map_or_else(|| merge::load(known, document), Ok) {
                 Ok(merged) => merged,
-                Err(failure) => {
-                    warn(&name, &id, &failure);
+                Err(refusal) => {
+                    warn(&name, &id, &refusal);
                     continue;
                 }
             };
             let row = merge::fields(&merged).map(|fields| TableRow::new(fields, &id));
-            self.merged.put(&name, &id, merged, document.bytes);
+            self.cache.put(&name, &id, merged, document.bytes);
             let TableRow { fields, deleted } = match row {
                 Ok(row) => row,
-                Err(failure) => {
-                    warn(&name, &id, &failure);
+                Err(refusal) => {
+                    warn(&name, &id, &refusal);
                     continue;
                 }
             };
@@ -83,7 +86,7 @@ impl Log {
             match self.compact(&name, &id, COMPACT_TAIL) {
                 Ok(records) if records.is_empty() => {}
                 Ok(records) => return records,
-                Err(failure) => warn(&name, &id, &failure),
+                Err(refusal) => warn(&name, &id, &refusal),
             }
         }
         Vec::new()
@@ -94,7 +97,7 @@ impl Log {
     ///
     /// A snapshot in parts takes that place and those right before it, which are kept free: no reader can be between them who has not read a
     /// part of it.
-    pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Failure> {
+    pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Refusal> {
         let Some(known) = self.collections.get(name) else {
             return Ok(Vec::new());
         };
@@ -129,11 +132,11 @@ impl Log {
         let covered = document.history.covered(changes);
         let expected: BTreeSet<ChangeHash> = covered.iter().map(|covered| covered.hash).collect();
         if hashes(&prefix)? != expected || hashes(&merge::load_bytes(&snapshot, document)?)? != expected {
-            return Err(Failure::invalid_change(
+            return Err(Refusal::invalid_change(
                 "its snapshot does not hold what it should; the log keeps the changes",
             ));
         }
-        let pieces = receive::cut(&snapshot);
+        let pieces = pieces::cut(&snapshot);
         let Some(last) = document.rows.get(end - 1).copied() else {
             return Ok(Vec::new());
         };
@@ -198,13 +201,13 @@ fn places(last: Position, count: usize) -> Option<Vec<Position>> {
     Some((first..=last.ordinal).map(|ordinal| Position { ts: last.ts, ordinal }).collect())
 }
 
-fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Failure> {
+fn hashes(document: &Automerge) -> Result<BTreeSet<ChangeHash>, Refusal> {
     Ok(inspect::guarded("read", || document.get_changes(&[]).iter().map(automerge::Change::hash).collect())?)
 }
 
-fn warn(collection: &str, document: &DocumentId, failure: &Failure) {
+fn warn(collection: &str, document: &DocumentId, refusal: &Refusal) {
     tracing::warn!(
         target: "bevy_convex_replicate::backend",
-        collection, %document, %failure, "a document cannot be looked after"
+        collection, %document, %refusal, "a document cannot be looked after"
     );
 }

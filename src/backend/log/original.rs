@@ -3,60 +3,28 @@
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    Committed, Log,
     append::{NewChange, NewRow, Target},
-    merge, micros,
+    document::micros,
+    merge,
+    pieces::cut,
     pull::rows,
     push::check_id,
-    receive::cut,
+    record::Committed,
+    state::{Log, StreamState},
 };
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     chunk::inspect,
     limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
+    record::{Refusal, RefusalCode},
+    wire::{DocumentPage, PutDocument, WholeDocument},
 };
-
-/// The arguments of `insertDocument` and `updateDocument` that are believed.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PutDocument {
-    pub id: String,
-    pub bytes: Vec<u8>,
-}
-
-/// A page of whole documents.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct DocumentPage {
-    pub documents: Vec<WholeDocument>,
-    /// Microseconds.
-    pub checkpoint: f64,
-    pub has_more: bool,
-}
-
-/// A whole document.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct WholeDocument {
-    pub id: DocumentId,
-    pub bytes: Vec<u8>,
-    pub version: usize,
-    /// Microseconds.
-    pub timestamp: f64,
-}
-
-/// What `changeStream` tells of a collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::backend) struct StreamState {
-    /// The newest commit.
-    pub timestamp: i64,
-    /// Documents, tombstones included.
-    pub count: usize,
-}
 
 impl Log {
     /// Adds what the log lacks of a saved document.
-    pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Failure> {
+    pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Refusal> {
         check_id(&args.id)?;
-        let of = |failure: Failure| failure.of(&args.id);
+        let of = |refusal: Refusal| refusal.of(&args.id);
         self.check_remembered(collection, &args.id).map_err(of)?;
         let mut changes = Vec::new();
         for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
@@ -77,14 +45,17 @@ impl Log {
         id: &str,
         actor: [u8; 16],
         now: i64,
-    ) -> Result<Committed<()>, Failure> {
-        let of = |failure: Failure| failure.of(id);
+    ) -> Result<Committed<()>, Refusal> {
+        let of = |refusal: Refusal| refusal.of(id);
         let collection = self.name(collection);
         let name = DocumentId::new(id);
         let mut commit = self.begin(now);
         let (known, document) =
             self.collections.get(&collection).and_then(|known| Some((known, known.documents.get(&name)?))).ok_or_else(
-                || Failure::new("unknownDocument", format!("there is no document {id:?} in {collection:?}")).of(id),
+                || {
+                    Refusal::new(RefusalCode::UnknownDocument, format!("there is no document {id:?} in {collection:?}"))
+                        .of(id)
+                },
             )?;
         if !document.deleted {
             let merged = merge::load(known, document)?;
@@ -153,22 +124,22 @@ impl Log {
 }
 
 /// The change that deletes a document.
-fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<Change, Failure> {
+fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<Change, Refusal> {
     let before: Vec<ChangeHash> = document.get_heads();
     document.set_actor(ActorId::from(actor));
     document
         .transact::<_, _, automerge::AutomergeError>(|transaction| transaction.put(ROOT, "deleted", true))
-        .map_err(|failure| Failure::invalid_change(format!("the document cannot be deleted: {}", failure.error)))?;
+        .map_err(|failed| Refusal::invalid_change(format!("the document cannot be deleted: {}", failed.error)))?;
     document
         .get_changes(&before)
         .pop()
-        .ok_or_else(|| Failure::invalid_change("the document cannot be deleted: nothing changed"))
+        .ok_or_else(|| Refusal::invalid_change("the document cannot be deleted: nothing changed"))
 }
 
-fn new_change(change: Change) -> Result<NewChange, Failure> {
+fn new_change(change: Change) -> Result<NewChange, Refusal> {
     let length = change.raw_bytes().len();
     if length > CHANGE_BYTES {
-        return Err(Failure::too_large(format!("a change of {length} bytes"), CHANGE_BYTES));
+        return Err(Refusal::too_large(format!("a change of {length} bytes"), CHANGE_BYTES));
     }
     let bytes = cut(change.raw_bytes());
     let hash = bytes.first().and_then(|(_, part)| part.as_ref()).map(|part| part.hash);

@@ -1,43 +1,18 @@
 //! Forgetting documents that were deleted long ago.
 
 use std::{
-    collections::HashSet,
     ops::Bound::{Excluded, Unbounded},
     sync::Arc,
 };
 
-use super::{Collection, Log, Record};
-use crate::{DocumentId, backend::failure::Failure, record::Position};
-
-/// What a collection remembers of the documents that it has forgotten.
-#[derive(Default)]
-pub(super) struct Pruned {
-    /// Their names, so that nobody who was away for longer brings them back.
-    names: HashSet<DocumentId>,
-    /// The newest row that is gone, or a place after it: who has not read that far may have missed a delete.
-    newest: Position,
-}
-
-impl Pruned {
-    pub fn remember(&mut self, id: DocumentId, last: Position) {
-        self.names.insert(id);
-        self.newest = self.newest.max(last);
-    }
-
-    /// The place to remember a document by whose last row this was. One that is found to be deleted late goes after newer ones: readers on their way are
-    /// told by the commit of the newest how far the log was pruned, and must not be told the same when more of it goes.
-    fn beyond(&self, last: Position) -> Position {
-        match self.newest().filter(|newest| last.ts <= newest.ts) {
-            Some(newest) => Position { ts: newest.ts.saturating_add(1), ordinal: 0 },
-            None => last,
-        }
-    }
-
-    /// The newest row that is gone, if any is.
-    pub fn newest(&self) -> Option<Position> {
-        (self.newest > Position::default()).then_some(self.newest)
-    }
-}
+use super::{
+    record::Record,
+    state::{Collection, Log},
+};
+use crate::{
+    DocumentId,
+    record::{Position, Refusal, RefusalCode},
+};
 
 impl Log {
     /// What is to be forgotten: `most` documents (and the others of the last one's commit) that were deleted, and not changed since, before a time, those of one collection, oldest
@@ -46,7 +21,7 @@ impl Log {
     /// Changes nothing yet: readers would be shown what a power cut takes back. When the records are durable, [`forget`](Self::forget) takes them.
     /// Tombstones whose rows are their writers' word wait until [`check_rows`](Self::check_rows) has found that they are deleted.
     pub fn prunable(&self, before: i64, parts_before: i64, most: usize) -> Vec<Record> {
-        // What is not published yet is not old, whatever the clock says.
+        // A commit that is not published yet is not old, whatever the clock says.
         let end = before.min(self.published + 1);
         let due = self.collections.iter().map(|(name, known)| (name, tombstones(known, end, most)));
         let due = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name);
@@ -73,14 +48,14 @@ impl Log {
         records
     }
 
-    /// Takes in what was [prunable](Self::prunable), and is gone from the disk by now. `now` is the time of the commit.
+    /// Removes from memory what [`prunable`](Self::prunable) named and the disk has forgotten by now. `now` is the time of the commit.
     pub fn forget(&mut self, records: &[Record], now: i64) {
         let ts = self.next_ts(now);
         for record in records {
             match record {
                 Record::DocumentGone { collection, id, last } => {
                     self.forget_document(collection, id, *last, ts);
-                    // Readers look again: those who have not read so far have to start over.
+                    // Readers query again. Those that have not read so far start over.
                     self.last = ts;
                 }
                 Record::PartsGone { collection, document, hash } => {
@@ -91,7 +66,7 @@ impl Log {
                         known.waiting.remove(document);
                     }
                 }
-                // With their document.
+                // They go with their document.
                 _ => {}
             }
         }
@@ -115,18 +90,19 @@ impl Log {
         known.tombstones.remove(&(document.modified, id.clone()));
         known.waiting.remove(id);
         known.pruned.remember(id.clone(), last);
-        self.merged.take(name, id);
+        self.cache.take(name, id);
         self.unchecked.remove(&(name.clone(), id.clone()));
         self.compactable.remove(&(name.clone(), id.clone()));
     }
 
-    /// Refuses what was pruned: it would be a new document with an old name, of which others have a history that this log lacks.
-    pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Failure> {
+    /// Refuses a document that was pruned. It would be a new document under the name of one whose history other clients still have.
+    pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Refusal> {
         match self.has_pruned(collection, &DocumentId::new(id)) {
             false => Ok(()),
-            true => {
-                Err(Failure::new("pruned", format!("document {id:?} was deleted so long ago that its history is gone")))
-            }
+            true => Err(Refusal::new(
+                RefusalCode::Pruned,
+                format!("document {id:?} was deleted so long ago that its history is gone"),
+            )),
         }
     }
 

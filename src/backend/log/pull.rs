@@ -1,52 +1,20 @@
 //! `pullDeltas`.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
-use super::{Log, LogRow};
+use super::state::{Log, LogRow};
 use crate::{
-    DocumentId,
-    backend::failure::Failure,
-    chunk::Part,
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
-    record::Position,
+    record::{Position, Refusal, RefusalCode},
+    wire::{LogChunk, LogPage, PullDeltas},
 };
-
-/// The arguments of `pullDeltas`.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PullDeltas {
-    /// Exclusive. `None`: something that no log ever gave out.
-    pub checkpoint: Option<Position>,
-    pub limit: Option<f64>,
-    pub scope: Option<String>,
-    /// What the page before said of how far the log was pruned.
-    pub pruned: Option<i64>,
-}
-
-/// A page of the log.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct LogPage {
-    pub deltas: Vec<LogDelta>,
-    pub checkpoint: Position,
-    pub has_more: bool,
-    /// How far the log was pruned: the commit of the newest tombstone that is gone. To be repeated with the next question.
-    pub pruned: Option<i64>,
-}
-
-/// A row of a page.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct LogDelta {
-    pub position: Position,
-    pub document: DocumentId,
-    pub bytes: Arc<[u8]>,
-    pub part: Option<Part>,
-}
 
 impl Log {
     /// The published rows after a checkpoint.
-    pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Failure> {
+    pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Refusal> {
         let unknown = || {
-            Failure::new(
-                "checkpointUnknown",
+            Refusal::new(
+                RefusalCode::CheckpointUnknown,
                 "this log never gave out that checkpoint: start from the beginning and offer everything again",
             )
         };
@@ -69,8 +37,8 @@ impl Log {
         // It may have missed a delete, also later in the same commit: unless a page that was given out since ends there, as its reader says, who began after the pruning and is on
         // the way.
         if checkpoint.ts > 0 && args.pruned != pruned && gone.is_some_and(|gone| checkpoint < gone) {
-            return Err(Failure::new(
-                "checkpointUnknown",
+            return Err(Refusal::new(
+                RefusalCode::CheckpointUnknown,
                 "documents deleted since that checkpoint are gone from this log: start from the beginning and offer everything again",
             ));
         }
@@ -126,7 +94,7 @@ impl Filling {
         }
         self.bytes = bytes;
         self.page.checkpoint = position;
-        self.page.deltas.push(LogDelta {
+        self.page.deltas.push(LogChunk {
             position,
             document: row.document.clone(),
             bytes: row.bytes.clone(),

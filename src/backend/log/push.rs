@@ -5,45 +5,20 @@ use std::sync::Arc;
 use convex::Value;
 
 use super::{
-    Committed, Log,
-    append::{Commit, NewRow, Target},
+    append::{NewRow, Target},
+    commit::Commit,
+    record::Committed,
+    state::Log,
 };
 use crate::{
     DocumentId,
-    backend::failure::Failure,
-    chunk::Part,
     limits::{DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
+    record::{Refusal, RefusalCode},
+    wire::{DocumentChanges, PushChanges},
 };
 
-/// The arguments of `pushChanges`.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushChanges {
-    pub documents: Vec<PushedDocument>,
-    pub scope: Option<String>,
-}
-
-/// A document of a push.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushedDocument {
-    pub id: String,
-    pub changes: Vec<Chunk>,
-    pub fields: Option<Value>,
-    pub removed: Vec<String>,
-}
-
-/// A change, or a part of one.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct Chunk {
-    pub bytes: Arc<[u8]>,
-    /// `None` within: the part's numbers make no sense.
-    pub part: Option<Option<Part>>,
-}
-
-/// The answer to a push: one result per document, in order.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct PushAnswer {
-    pub results: Vec<(String, Result<(), Failure>)>,
-}
+/// Per document of a push, in order, whether the log has its changes.
+pub(in crate::backend) type PushResults = Vec<(String, Result<(), Refusal>)>;
 
 impl Log {
     /// Appends a batch of documents' changes.
@@ -52,7 +27,7 @@ impl Log {
         collection: &str,
         args: PushChanges,
         now: i64,
-    ) -> Result<Committed<PushAnswer>, Failure> {
+    ) -> Result<Committed<PushResults>, Refusal> {
         check_push(&args)?;
         let collection = self.name(collection);
         let scope: Option<Arc<str>> = args.scope.map(Into::into);
@@ -63,23 +38,23 @@ impl Log {
             let result = self.push_document(&collection, scope.as_ref(), document, &mut commit);
             results.push((id, result));
         }
-        Ok(self.end(&collection, commit, PushAnswer { results }))
+        Ok(self.end(&collection, commit, results))
     }
 
     fn push_document(
         &mut self,
         collection: &Arc<str>,
         scope: Option<&Arc<str>>,
-        pushed: PushedDocument,
+        pushed: DocumentChanges,
         commit: &mut Commit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         check_id(&pushed.id)?;
         self.check_remembered(collection, &pushed.id)?;
         let id = DocumentId::new(pushed.id);
         let fields = match pushed.fields {
             None => None,
             Some(Value::Object(fields)) => Some(fields),
-            Some(_) => return Err(Failure::new("forbiddenField", "`fields` is not an object")),
+            Some(_) => return Err(Refusal::new(RefusalCode::ForbiddenField, "`fields` is not an object")),
         };
         let mut parts = self.receive(collection, &id, pushed.changes, commit.ts)?;
         let new_row = match fields {
@@ -93,10 +68,10 @@ impl Log {
     }
 }
 
-fn check_push(args: &PushChanges) -> Result<(), Failure> {
-    let too_large = |what: &str, count: usize, limit: usize| Failure {
-        limit: Some(limit as u64),
-        ..Failure::new("pushTooLarge", format!("{count} {what} in one push; at most {limit} are taken"))
+fn check_push(args: &PushChanges) -> Result<(), Refusal> {
+    let too_large = |what: &str, count: usize, limit: usize| {
+        let message = format!("{count} {what} in one push; at most {limit} are taken");
+        Refusal::new(RefusalCode::PushTooLarge, message).over(limit as u64)
     };
     let changes: usize = args.documents.iter().map(|document| document.changes.len()).sum();
     let bytes: usize =
@@ -113,12 +88,12 @@ fn check_push(args: &PushChanges) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn check_id(id: &str) -> Result<(), Failure> {
+pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     if id.is_empty() {
-        return Err(Failure::invalid_change("a document's id is empty"));
+        return Err(Refusal::invalid_change("a document's id is empty"));
     }
     if id.len() > DOCUMENT_ID_BYTES {
-        return Err(Failure::too_large(format!("a document's id has {} bytes", id.len()), DOCUMENT_ID_BYTES));
+        return Err(Refusal::too_large(format!("a document's id has {} bytes", id.len()), DOCUMENT_ID_BYTES));
     }
     Ok(())
 }

@@ -2,26 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sha2::{Digest, Sha256};
-
-use super::{Log, Record, Waiting, append::Commit, push::Chunk};
+use super::{
+    commit::Commit,
+    pieces::{Whole, cut, sha256},
+    record::Record,
+    state::{Log, Waiting},
+};
 use crate::{
     DocumentId,
-    backend::{failure::Failure, limits::WAITING_BYTES},
+    backend::limits::WAITING_BYTES,
     chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES},
+    record::Refusal,
+    wire::Chunk,
 };
-
-/// A chunk's bytes as log rows: one, or its parts.
-pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
-
-/// A chunk that is complete.
-pub(super) struct Whole {
-    pub bytes: Vec<u8>,
-    pub pieces: Pieces,
-    /// What its parts called it, if it came in parts.
-    pub hash: Option<[u8; 32]>,
-}
 
 /// The chunks of a push, put together as far as possible.
 #[derive(Default)]
@@ -33,7 +27,7 @@ pub(super) struct Received {
     new: Vec<(Part, Arc<[u8]>)>,
     /// Chunks that no longer wait.
     done: Vec<[u8; 32]>,
-    /// Whether a part came that waits already.
+    /// Whether a part arrived that was waiting already.
     again: bool,
     now: i64,
 }
@@ -46,7 +40,7 @@ impl Log {
         id: &DocumentId,
         chunks: Vec<Chunk>,
         now: i64,
-    ) -> Result<Received, Failure> {
+    ) -> Result<Received, Refusal> {
         let known = self.collections.get(collection);
         let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
         let mut received = Received {
@@ -56,7 +50,7 @@ impl Log {
         };
         for chunk in chunks {
             if chunk.bytes.len() > CHUNK_BYTES {
-                return Err(Failure::too_large(
+                return Err(Refusal::too_large(
                     format!("a chunk in one piece has {} bytes; send it in parts", chunk.bytes.len()),
                     CHUNK_BYTES,
                 ));
@@ -67,23 +61,23 @@ impl Log {
                 continue;
             };
             let part =
-                part.filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
+                part.ok().filter(|part| part.index < part.count).ok_or_else(|| misfit("its numbers make no sense"))?;
             if part.count as usize > CHANGE_BYTES / CHUNK_BYTES {
-                return Err(Failure::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
+                return Err(Refusal::too_large(format!("a change in {} parts", part.count), CHANGE_BYTES));
             }
             if !whole.is_some_and(|whole| whole.contains(&part.hash)) {
                 received.add(part, chunk.bytes)?;
             }
         }
         if received.waiting.values().map(Waiting::bytes).sum::<usize>() > WAITING_BYTES {
-            return Err(Failure::too_large("too many bytes wait for their missing parts", WAITING_BYTES));
+            return Err(Refusal::too_large("too many bytes wait for their missing parts", WAITING_BYTES));
         }
         Ok(received)
     }
 }
 
 impl Received {
-    fn add(&mut self, part: Part, bytes: Arc<[u8]>) -> Result<(), Failure> {
+    fn add(&mut self, part: Part, bytes: Arc<[u8]>) -> Result<(), Refusal> {
         let waiting =
             self.waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
         if waiting.count != part.count {
@@ -108,7 +102,7 @@ impl Received {
         if sha256(&whole) != hash {
             return Err(misfit("together they are not the chunk they were announced as"));
         }
-        // However its writer cut it.
+        // The pieces do not depend on how the writer cut the chunk.
         let pieces = cut(&whole);
         self.whole.push(Whole { bytes: whole, pieces, hash: Some(hash) });
         self.new.retain(|(part, _)| part.hash != hash);
@@ -116,7 +110,7 @@ impl Received {
         Ok(())
     }
 
-    /// What waits for other parts is kept for the next push.
+    /// Keeps the parts that wait for others until the next push.
     pub fn keep(self, log: &mut Log, collection: &Arc<str>, document: DocumentId, commit: &mut Commit) {
         if self.new.is_empty() && self.done.is_empty() && !self.again {
             return;
@@ -141,21 +135,6 @@ impl Received {
     }
 }
 
-/// A chunk's bytes as log rows.
-pub(super) fn cut(bytes: &[u8]) -> Pieces {
-    if bytes.len() <= CHUNK_BYTES {
-        return vec![(bytes.into(), None)];
-    }
-    let hash = sha256(bytes);
-    let count = bytes.len().div_ceil(CHUNK_BYTES) as u32;
-    let part = |index| Part { hash, index, count };
-    bytes.chunks(CHUNK_BYTES).zip(0..).map(|(bytes, index)| (bytes.into(), Some(part(index)))).collect()
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-fn misfit(reason: &str) -> Failure {
-    Failure::invalid_change(format!("a part does not fit the others: {reason}"))
+fn misfit(reason: &str) -> Refusal {
+    Refusal::invalid_change(format!("a part does not fit the others: {reason}"))
 }

@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use automerge::{ActorId, Automerge, ChangeHash};
+use automerge::{ActorId, Automerge, Change, ChangeHash};
 use convex::Value;
 
-use super::document::covered;
 use crate::{
     DocumentId,
-    backend::failure::Failure,
     chunk::{Part, inspect::guarded},
-    record::Position,
+    record::{Position, Refusal},
 };
 
 /// One thing to persist. The records of one mutation belong into one transaction, in order.
@@ -77,10 +75,21 @@ pub(in crate::backend) struct Committed<T> {
 }
 
 impl Covered {
+    /// What is remembered of this change.
+    pub fn of(change: &Change) -> Self {
+        Self {
+            hash: change.hash(),
+            actor: change.actor_id().clone(),
+            seq: change.seq(),
+            // As `Change::max_op`, which would overflow for a change without operations that starts at 0.
+            max_op: (change.start_op().get() + change.len() as u64).saturating_sub(1),
+        }
+    }
+
     /// The changes in a snapshot of the log's own. To store them beside it would take many times its bytes, anew with each compaction.
-    pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Failure> {
+    pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Refusal> {
         let snapshot = guarded("load", || Automerge::load(bytes))?
-            .map_err(|error| Failure::invalid_change(format!("it cannot be loaded: {error}")))?;
-        Ok(guarded("read", || snapshot.get_changes(&[]).iter().map(covered).collect())?)
+            .map_err(|error| Refusal::invalid_change(format!("it cannot be loaded: {error}")))?;
+        Ok(guarded("read", || snapshot.get_changes(&[]).iter().map(Self::of).collect())?)
     }
 }

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    DocumentRecord, Log, LogRow, Record, Row, Waiting,
     compact::rows_worth_compacting,
-    document::{Document, Snapshot, covered},
+    document::{Document, Snapshot},
+    record::{Covered, DocumentRecord, Record, Row},
+    state::{Log, LogRow, Waiting},
 };
 use crate::{DocumentId, chunk::inspect};
 
@@ -121,8 +122,8 @@ impl Restore {
             };
             if let Some(bytes) = change {
                 let change =
-                    inspect::change(&bytes).map_err(|failure| damage(&name, &row.document, &failure.to_string()))?;
-                document.history.remember(&covered(&change));
+                    inspect::change(&bytes).map_err(|refusal| damage(&name, &row.document, &refusal.to_string()))?;
+                document.history.remember(&Covered::of(&change));
             }
         }
         document.rows.push(row.position);

@@ -93,7 +93,7 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
         if is_last {
             let bytes: Vec<u8> = snapshot.iter().flat_map(|row| row.bytes.iter().copied()).collect();
             let mut covers = Covered::by_snapshot(&bytes)
-                .map_err(|failure| Problem::Damaged(format!("a snapshot is unreadable: {failure}")))?;
+                .map_err(|refusal| Problem::Damaged(format!("a snapshot is unreadable: {refusal}")))?;
             for mut row in snapshot.drain(..) {
                 // With the first part.
                 row.covers = take(&mut covers);

@@ -1,4 +1,4 @@
-//! What the writer is asked for.
+//! Requests to the writer.
 
 use std::sync::{
     Arc,
@@ -14,13 +14,13 @@ use crate::backend::{
     turns::Caller,
 };
 
-/// A mutation's answer, and the commit whose effects it tells of.
+/// The answer to a mutation, and the commit that it reports.
 pub(in crate::backend) struct Reply {
     pub result: Result<Value, CallError>,
     pub ts: i64,
 }
 
-/// Asks the writer for things.
+/// Sends requests to the writer.
 #[derive(Clone)]
 pub(in crate::backend) struct Jobs {
     sender: Sender<Job>,
@@ -35,7 +35,7 @@ pub(in crate::backend) enum Job {
 
 pub(in crate::backend) struct Mutate {
     pub(super) caller: Caller,
-    /// What it came as.
+    /// The size of its message.
     pub(super) bytes: usize,
     pub(super) collection: String,
     pub(super) mutation: Mutation,
@@ -47,13 +47,13 @@ impl Jobs {
         Self { sender, callers: Arc::default() }
     }
 
-    /// Someone whose mutations keep their order, and have their turn among the other callers'.
+    /// A new caller. Its mutations keep their order and take turns with those of other callers.
     pub fn caller(&self) -> Caller {
         Caller(self.callers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Runs a mutation that came as so many bytes; `reply` is called once it is durable, in the order of the caller's calls. Dropped if the backend
-    /// has stopped.
+    /// Runs a mutation whose message had so many bytes. `reply` is called once the mutation is durable, in the order of the caller's calls. It is
+    /// dropped if the backend has stopped.
     pub fn mutate(
         &self,
         (caller, bytes): (Caller, usize),
@@ -62,11 +62,11 @@ impl Jobs {
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
         let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
-        // The writer only goes when the backend stops; `reply` is dropped then, which its other end notices.
+        // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));
     }
 
-    /// Looks at the log when everything in it is durable. Returns `None` if the backend has stopped.
+    /// Reads the log at a moment when everything in it is durable. Returns `None` if the backend has stopped.
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let look = Box::new(move |log: &Log| drop(sender.send(look(log))));
@@ -74,7 +74,7 @@ impl Jobs {
         receiver.recv().ok()
     }
 
-    /// Ends the writer after everything asked so far.
+    /// Ends the writer after the requests sent so far.
     pub fn stop(&self) {
         // It may have ended already.
         let _ = self.sender.send(Job::Stop);

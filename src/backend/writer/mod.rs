@@ -1,7 +1,7 @@
 //! The one thread that changes the log.
 //!
-//! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then are they shown to readers, and
-//! answered. Whose are next is decided by [`Turns`](super::turns).
+//! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then do readers see them, and only then
+//! are they answered. [`Turns`](super::turns) chooses which caller is next.
 
 mod jobs;
 
@@ -18,20 +18,21 @@ use tokio::sync::watch;
 use self::jobs::Mutate;
 pub(super) use self::jobs::{Job, Jobs, Reply};
 use super::{
-    function::{self, CallError, Mutation},
+    capacity::Capacity,
+    function::{CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Record},
-    room::Room,
     store::Store,
     turns::Turns,
 };
+use crate::wire;
 
 /// The log, shared with those who read it.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<RwLock<Log>>);
 
 impl Shared {
-    // The log is whole whenever no one is changing it; a panic in between is the writer's, and ends it.
+    // The log is consistent whenever the writer does not hold it. Only the writer can panic while it holds the log, and that ends the writer.
     pub fn read(&self) -> RwLockReadGuard<'_, Log> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,7 +42,7 @@ impl Shared {
     }
 }
 
-/// Starts the writer. The receiver is told the newest commit whenever readers see more than before.
+/// Starts the writer. The receiver gets the newest published commit whenever it changes.
 pub(super) fn start(
     log: Log,
     store: Option<Store>,
@@ -56,13 +57,13 @@ pub(super) fn start(
     Ok((shared, Jobs::new(sender), receiver, thread))
 }
 
-/// Tells nanoseconds since 1970.
+/// Returns nanoseconds since 1970.
 pub(super) type Clock = Box<dyn Fn() -> i64 + Send>;
 
 pub(super) struct Writer {
     log: Shared,
     store: Option<Store>,
-    room: Room,
+    capacity: Capacity,
     published: watch::Sender<i64>,
     turns: Turns<Mutate>,
     /// The log in memory may be ahead of the disk.
@@ -71,7 +72,7 @@ pub(super) struct Writer {
     cared: Instant,
     /// How long tombstones are kept.
     retention: Duration,
-    /// When the log was last searched for those that are older, and had no more.
+    /// When the last search for older tombstones found none.
     pruned: Option<Instant>,
     clock: Clock,
 }
@@ -90,7 +91,7 @@ impl Writer {
         let (published, receiver) = watch::channel(log.published());
         let writer = Self {
             log: Shared(Arc::new(RwLock::new(log))),
-            room: Room::new(max_bytes, store.as_ref()),
+            capacity: Capacity::new(max_bytes, store.as_ref()),
             store,
             published,
             turns: Turns::new(),
@@ -105,7 +106,7 @@ impl Writer {
 
     fn run(&mut self, jobs: &Receiver<Job>) {
         loop {
-            // In this order: what has come before the end is done.
+            // Jobs received before `Stop` are done first.
             let stops = jobs.try_iter().any(|job| self.take_in(job));
             if stops {
                 while self.group(None) {}
@@ -134,7 +135,7 @@ impl Writer {
         }
     }
 
-    /// Does a job, or lets it wait for its turn. Tells whether it is the last.
+    /// Does a job, or queues it for its turn. Returns whether it was the last job.
     fn take_in(&mut self, job: Job) -> bool {
         match job {
             Job::Mutate(mutate) => self.turns.push(mutate.caller, mutate.bytes, mutate, Instant::now()),
@@ -148,7 +149,7 @@ impl Writer {
         !self.doubtful && self.log.read().needs_care()
     }
 
-    /// Waits for a job, until one who rests may go on, or until it is time to prune. Looks after the log when there was none for a while.
+    /// Waits for a job, until a resting caller may go on, or until it is time to prune. If no job comes for a while, looks after the log.
     fn wait(&mut self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         let now = Instant::now();
         let due = self.turns.due(now);
@@ -161,7 +162,7 @@ impl Writer {
         if idle != Some(until) {
             return Err(timeout);
         }
-        // Quiet: go on until it is not, or all is done.
+        // Idle: go on until a job comes or nothing is left to do.
         while jobs.is_empty()
             && self.turns.due(Instant::now()).is_none_or(|due| due > Instant::now())
             && self.needs_care()
@@ -184,7 +185,7 @@ impl Writer {
         }
     }
 
-    /// How long it is until tombstones are looked for again.
+    /// How long it is until the next search for old tombstones.
     fn until_pruning(&self) -> Duration {
         let every = PRUNE_EVERY.min(self.retention).max(IDLE);
         self.pruned.map_or(Duration::ZERO, |pruned| every.saturating_sub(pruned.elapsed()))
@@ -213,7 +214,7 @@ impl Writer {
         }
         self.tell();
         if records.is_empty() || self.doubtful {
-            // All, or none for now.
+            // Nothing is left, or nothing can be pruned for now.
             self.pruned = Some(Instant::now());
             self.reclaim();
         }
@@ -231,7 +232,8 @@ impl Writer {
         }
     }
 
-    /// Runs the mutations whose turn it is, as one transaction; without a time those who rest, too. Tells whether there were any.
+    /// Runs the mutations whose turn it is, as one transaction. Without a time, resting callers have their turn too. Returns whether there were
+    /// any mutations.
     fn group(&mut self, now: Option<Instant>) -> bool {
         let group = match now {
             Some(now) => self.turns.next(now),
@@ -245,7 +247,7 @@ impl Writer {
         let reloaded = self.reload();
         for Mutate { bytes, collection, mutation, reply, .. } in group.mutations {
             let admitted = match &reloaded {
-                Ok(()) => self.room.take(bytes, self.store.as_ref()).map_err(CallError::from),
+                Ok(()) => self.capacity.take(bytes, self.store.as_ref()).map_err(CallError::from),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
             let result = admitted
@@ -258,7 +260,7 @@ impl Writer {
                 *reply = Reply { result: Err(CallError::Message(problem.clone())), ts: 0 };
             }
         }
-        // Answers before news: a connection sends its answer, then the transition that tells of the same commit.
+        // Answers go first: a connection sends its answer, then the transition of the same commit.
         for (reply, answer) in answers {
             reply(answer);
         }
@@ -294,13 +296,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells connections that there is news, if there is.
+    /// Tells connections if there is a newer published commit.
     fn tell(&self) {
         let published = self.log.read().published();
         self.published.send_if_modified(|newest| std::mem::replace(newest, published) != published);
     }
 
-    /// After a failed write: goes back to what is on disk.
+    /// After a failed write, reads the log from the disk again.
     fn reload(&mut self) -> Result<(), String> {
         let Some(store) = self.store.as_ref().filter(|_| self.doubtful) else {
             return Ok(());
@@ -312,7 +314,7 @@ impl Writer {
     }
 }
 
-/// What the simulator does in place of the thread.
+/// The simulator calls these in place of the thread.
 #[cfg(feature = "simulation")]
 impl Writer {
     pub(super) fn log(&self) -> RwLockReadGuard<'_, Log> {
@@ -328,10 +330,11 @@ impl Writer {
         self.turns.len() + jobs.len()
     }
 
-    /// Runs the mutations whose turn it is, as one transaction. All come at the same moment, and nobody rests: there is no clock.
+    /// Runs the mutations whose turn it is, as one transaction. The simulator has no clock here, so all mutations come at the same moment and no
+    /// caller rests.
     pub(super) fn run_group(&mut self, jobs: &Receiver<Job>) {
         for job in jobs.try_iter() {
-            // Only mutations are asked for.
+            // The simulator sends no other jobs.
             if let Job::Mutate(mutate) = job {
                 self.turns.push(mutate.caller, mutate.bytes, mutate, self.cared);
             }
@@ -339,7 +342,7 @@ impl Writer {
         self.group(None);
     }
 
-    /// Looks after the log as if the thread was idle.
+    /// Looks after the log as the thread does when it is idle.
     pub(super) fn look_after(&mut self) {
         if !self.doubtful && self.log.read().needs_care() {
             self.care();
@@ -371,20 +374,20 @@ fn mutate(
     Ok(match mutation {
         Mutation::Push(args) => {
             let (answer, ts) = taken(log.push_changes(collection, args, now)?, records);
-            (function::push_answer(answer, log.epoch()), ts)
+            (wire::push_results(log.epoch(), answer), ts)
         }
         Mutation::Put(args) => {
             let ((), ts) = taken(log.put_document(collection, args, now)?, records);
-            (function::success(), ts)
+            (wire::success(), ts)
         }
         Mutation::Delete { id } => {
             let ((), ts) = taken(log.delete_document(collection, &id, rand::random(), now)?, records);
-            (function::success(), ts)
+            (wire::success(), ts)
         }
     })
 }
 
-/// Nanoseconds since 1970. The log copes with a clock that is wrong.
+/// Nanoseconds since 1970. The log stays in order if the clock is wrong.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX / 2)

@@ -10,10 +10,12 @@ use crate::format::position::DIGITS;
 /// The length of a random key. 16 letters are 95 bits, so keys do not collide in practice.
 const KEY_LETTERS: usize = 16;
 
-/// The key that identifies an item in a [`KeyedList`]. It does not change when the item is moved or edited.
+/// The key that identifies an item in a [`KeyedList`](super::KeyedList). It does not change when the item is moved or
+/// edited.
 ///
-/// The list makes random keys. An app may choose its own keys ([`KeyedList::insert_with_key`]). They should be
-/// printable ASCII and start with a letter or a digit, because Convex stores no other field names.
+/// The list makes random keys. An app may choose its own keys
+/// ([`KeyedList::insert_with_key`](super::KeyedList::insert_with_key)). They should be printable ASCII and start with a
+/// letter or a digit, because Convex stores no other field names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemKey(Arc<str>);
 

@@ -254,7 +254,7 @@ impl Peer {
 
     fn refuse(&mut self, code: &str) {
         let push = self.pushes.last().expect("nothing was pushed").clone();
-        let refusal = Refusal { code: code.into(), message: "no".into() };
+        let refusal = Refusal::new(code, "no");
         let results = push.documents.iter().map(|document| (document.id.clone(), Err(refusal.clone()))).collect();
         self.handle(Event::Answered(PushAnswer {
             number: push.number,

@@ -4,7 +4,7 @@ use super::*;
 
 /// The refusal of a checkpoint from before what was pruned.
 fn starts_over() -> Event {
-    let refusal = Refusal { code: "checkpointUnknown".into(), message: "what was deleted since is gone".into() };
+    let refusal = Refusal::new("checkpointUnknown", "what was deleted since is gone");
     Event::PullRefused { collection: TASKS, refusal }
 }
 
@@ -142,7 +142,7 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
     peer.put("a", 0, &task("one"));
     peer.accept();
     peer.handle(Event::Page(page(0, 9, &[])));
-    let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
+    let refusal = Refusal::new("checkpointUnknown", "ahead of the log");
     peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
     // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked for.
     let mut other = Peer::connected(2);

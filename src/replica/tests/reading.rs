@@ -54,7 +54,7 @@ fn a_log_that_went_back_is_pulled_from_the_start_and_offered_everything() {
     peer.accept();
     peer.handle(Event::Page(page(0, 9, &[])));
     peer.subscribed.clear();
-    let refusal = Refusal { code: "checkpointUnknown".into(), message: "ahead of the log".into() };
+    let refusal = Refusal::new("checkpointUnknown", "ahead of the log");
     peer.handle(Event::PullRefused { collection: TASKS, refusal });
     assert_eq!(peer.subscribed, [Checkpoint::default()]);
     peer.handle(Event::Page(page(0, 0, &[])));

@@ -40,12 +40,11 @@ use super::{
     endpoint::Endpoint,
     follow::{Follow, Key},
     reconnect::{End, ReconnectPolicy},
-    wire,
 };
 use crate::{
     CollectionIndex,
     limits::or_tiny,
-    record::{Push, Refusal},
+    record::{Push, Refusal, RefusalCode},
 };
 
 /// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.
@@ -372,10 +371,10 @@ impl Session {
 }
 
 fn unknown_collection(collection: CollectionIndex) -> Refusal {
-    Refusal {
-        code: wire::BAD_NAME.into(),
-        message: format!("there is no collection number {}: name it in the transport's configuration", collection.0),
-    }
+    Refusal::new(
+        RefusalCode::BadName,
+        format!("there is no collection number {}: name it in the transport's configuration", collection.0),
+    )
 }
 
 /// What the simulator asks.

@@ -8,12 +8,12 @@ use super::{Output, Session, Subscription};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    record::Refusal,
+    record::{Refusal, RefusalCode},
     transport::{
         Notice,
         follow::{Follow, OPEN_BYTES, Outcome},
         reconnect::{End, Source, Verdict},
-        wire::{self, Function, PageView},
+        wire::{self, Function, FunctionName, PageView},
     },
 };
 
@@ -48,7 +48,7 @@ impl Session {
             self.counts.insert(collection);
             self.outputs.push_back(Output::Subscribe {
                 subscription: Subscription::Count(collection),
-                function: Function { module: name, name: "changeStream" }.to_string(),
+                function: Function { module: name, name: FunctionName::ChangeStream }.to_string(),
                 arguments: wire::count_arguments(name),
             });
         }
@@ -113,7 +113,7 @@ impl Session {
             self.notices.push_back(Notice::Page(page));
         }
         let Some(refusal) = outcome.refusal else { return };
-        if refusal.code != wire::UNAUTHENTICATED {
+        if refusal.code != RefusalCode::Unauthenticated {
             self.reconnect.proved();
             self.notices.push_back(Notice::PullRefused { collection, refusal });
         } else if let Some(refusal) = self.unauthenticated(Source::Pull(collection), refusal, now) {
@@ -139,5 +139,5 @@ impl Session {
 
 fn pull_function(collections: &[String], collection: CollectionIndex) -> Function<'_> {
     let module = collections.get(usize::from(collection.0)).map_or("", String::as_str);
-    Function { module, name: "pullDeltas" }
+    Function { module, name: FunctionName::PullDeltas }
 }

@@ -51,7 +51,7 @@ fn accepted(epoch: &str, ids: &[&str]) -> FunctionResult {
 }
 
 fn unauthenticated() -> FunctionResult {
-    let data = object([("code", wire::UNAUTHENTICATED.into()), ("message", "who are you".into())]);
+    let data = object([("code", "unauthenticated".into()), ("message", "who are you".into())]);
     FunctionResult::ConvexError(convex::ConvexError { message: "refused".into(), data })
 }
 

@@ -202,7 +202,7 @@ fn who_pushed_to_a_log_that_was_empty_when_it_was_read_starts_over_once_it_was_p
     app.handle(Event::Page(begins()));
     assert_eq!(app.asked, [Checkpoint::default(), Checkpoint::default()]);
     app.handle(Event::Page(begins()));
-    app.answer(Err(Refusal { code: "pruned".into(), message: "gone".into() }));
+    app.answer(Err(Refusal::new("pruned", "gone")));
     assert_eq!(app.documents(), ["b"]);
     assert_eq!(app.failures, [], "it had no edits that were not sent");
 }

@@ -6,11 +6,17 @@ mod pushes;
 mod rows;
 mod snapshots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, transaction::Transactable};
 
-use super::*;
+use super::{state::StreamState, *};
+use crate::{
+    DocumentId,
+    chunk::Part,
+    record::{Position, RefusalCode},
+    wire::{Chunk, DocumentChanges, LogChunk, PullDeltas, PushChanges},
+};
 
 /// A replica that writes one document.
 struct Replica {
@@ -43,13 +49,13 @@ impl Replica {
 fn push(id: &str, changes: impl IntoIterator<Item = Vec<u8>>) -> PushChanges {
     let changes = changes.into_iter().map(|bytes| Chunk { bytes: bytes.into(), part: None }).collect();
     PushChanges {
-        documents: vec![PushedDocument { id: id.into(), changes, fields: None, removed: Vec::new() }],
+        documents: vec![DocumentChanges { id: id.into(), changes, fields: None, removed: Vec::new() }],
         scope: None,
     }
 }
 
 /// Pulls everything after a checkpoint, in pages as large as `limits` says, over and over.
-fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<pull::LogDelta> {
+fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<LogChunk> {
     let mut all = Vec::new();
     let mut limits = limits.iter().cycle();
     loop {
@@ -110,7 +116,7 @@ fn noise(replica: &mut Replica, seed: u64) -> PushChanges {
 }
 
 /// Puts a reader's rows together.
-fn assembled(deltas: &[pull::LogDelta]) -> Automerge {
+fn assembled(deltas: &[LogChunk]) -> Automerge {
     let bytes: Vec<u8> = deltas.iter().flat_map(|delta| delta.bytes.iter().copied()).collect();
     Automerge::load(&bytes).unwrap()
 }

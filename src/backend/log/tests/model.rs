@@ -52,7 +52,7 @@ proptest! {
                 Step::Edit(replica, value) => {
                     let args = replicas[usize::from(replica)].edit(value);
                     let committed = log.push_changes("c", args, now).unwrap();
-                    prop_assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
+                    prop_assert!(committed.answer[0].1.is_ok(), "{:?}", committed.answer);
                     records.extend(committed.records);
                 }
                 Step::Merge(replica) => {

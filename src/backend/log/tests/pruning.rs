@@ -7,10 +7,10 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
     let mut log = Log::new("epoch");
     let send = |log: &mut Log, id: &str, index: u32, now: i64| {
         let part = Part { hash: [id.len() as u8; 32], index, count: 3 };
-        let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Some(part)) };
-        let document = PushedDocument { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
+        let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Ok(part)) };
+        let document = DocumentChanges { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
         let committed = log.push_changes("c", PushChanges { documents: vec![document], scope: None }, now).unwrap();
-        assert!(committed.answer.results[0].1.is_ok(), "{:?}", committed.answer);
+        assert!(committed.answer[0].1.is_ok(), "{:?}", committed.answer);
         committed.records
     };
     let mut records = send(&mut log, "old", 0, 100);
@@ -76,7 +76,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     let mut lie = late.edit(2);
     let fields = [("value".to_owned(), convex::Value::Float64(2.0))];
     lie.documents[0].fields = Some(convex::Value::Object(fields.into()));
-    assert!(log.push_changes("c", lie, 200).unwrap().answer.results[0].1.is_ok());
+    assert!(log.push_changes("c", lie, 200).unwrap().answer[0].1.is_ok());
     let mut sure = Replica::new(2);
     let mut made = sure.edit(1);
     made.documents[0].id = "sure".into();
@@ -101,7 +101,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     gone.extend(prune(&mut log, 700));
     assert!(log.has_pruned("c", &DocumentId::new("d")) && log.has_pruned("c", &DocumentId::new("sure")));
     let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
-    assert_eq!(refused.code, "checkpointUnknown");
+    assert_eq!(refused.code, RefusalCode::CheckpointUnknown);
 
     // Whoever begins now is told something else, and so after a restart.
     let begins = ask(&log, Position::default(), None).unwrap();

@@ -24,11 +24,14 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
             let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
             let opened = Automerge::load(&whole.bytes).unwrap();
             let again = Automerge::load(&opened.save()).unwrap();
-            match &answer.results[0].1 {
+            match &answer[0].1 {
                 Ok(()) => assert_eq!(again.get_heads(), [hash]),
-                Err(failure) => {
+                Err(refusal) => {
                     refused += 1;
-                    assert!(["invalidChange", "forbiddenField"].contains(&failure.code), "{failure:?}");
+                    assert!(
+                        [RefusalCode::InvalidChange, RefusalCode::ForbiddenField].contains(&refusal.code),
+                        "{refusal:?}"
+                    );
                     assert_eq!(again.get_heads(), base.get_heads());
                     let convex::Value::Object(row) = &log.rows("c")[0].1 else { panic!("a row is an object") };
                     assert_eq!(row["version"], convex::Value::Float64(1.0));
@@ -120,7 +123,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     };
     for value in 0..40 {
         let answer = log.push_changes("c", rewritten(&mut history, value), i64::from(value)).unwrap().answer;
-        assert_eq!(answer.results, [("d".to_owned(), Ok(()))], "{value}");
+        assert_eq!(answer, [("d".to_owned(), Ok(()))], "{value}");
     }
     let bytes = log.size().3;
     assert!(bytes > DOCUMENT_BYTES, "{bytes}");
@@ -129,12 +132,12 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     let mut replica = Replica::new(2);
     let mut accepted = 0;
     let refused = (1..60).find_map(|seed| {
-        let result = log.push_changes("c", noise(&mut replica, seed), seed as i64).unwrap().answer.results.remove(0).1;
+        let result = log.push_changes("c", noise(&mut replica, seed), seed as i64).unwrap().answer.remove(0).1;
         accepted += usize::from(result.is_ok());
         result.err()
     });
     let refused = refused.expect("what does not compress is over the limit at some time");
-    assert_eq!((refused.code, refused.limit), ("tooLarge", Some(DOCUMENT_BYTES as u64)));
+    assert_eq!((refused.code, refused.limit), (RefusalCode::TooLarge, Some(DOCUMENT_BYTES as u64)));
     assert_eq!(accepted, DOCUMENT_BYTES / 150_100, "as many as fit");
     // What was there is whole, and takes what is small.
     log.publish();
@@ -143,5 +146,5 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     let mut other = Replica::new(3);
     other.merge(&log);
     let answer = log.push_changes("c", other.edit(1), 100).unwrap().answer;
-    assert_eq!(answer.results, [("d".to_owned(), Ok(()))]);
+    assert_eq!(answer, [("d".to_owned(), Ok(()))]);
 }

@@ -17,7 +17,7 @@ fn row_of(write: impl FnOnce(&mut Transaction<'_>)) -> BTreeMap<String, Value> {
     let changes = document.get_changes(&[]);
     let pushed = push("d", changes.iter().map(|change| change.raw_bytes().to_vec()));
     let answer = log.push_changes("c", pushed, 0).unwrap().answer;
-    assert!(answer.results[0].1.is_ok(), "{answer:?}");
+    assert!(answer[0].1.is_ok(), "{answer:?}");
     log.publish();
     let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
     assert_eq!(Automerge::load(&whole.bytes).unwrap().get_heads(), document.get_heads());

@@ -38,11 +38,11 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
         // What is known of the replaced changes stays known.
         for args in &pushes {
             let repeated = log.push_changes("c", args.clone(), 0).unwrap();
-            assert!(repeated.answer.results[0].1.is_ok() && repeated.records.is_empty());
+            assert!(repeated.answer[0].1.is_ok() && repeated.records.is_empty());
         }
         let mut impostor = Replica::new(1);
         let refused = log.push_changes("c", impostor.edit(99), 0).unwrap();
-        assert_eq!(refused.answer.results[0].1.as_ref().unwrap_err().code, "reusedSequence");
+        assert_eq!(refused.answer[0].1.as_ref().unwrap_err().code, RefusalCode::ReusedSequence);
         assert_eq!(pull(log, Position::default(), &[4]).len(), 4);
     }
 }

@@ -39,11 +39,11 @@ use serde_json::Value as Json;
 pub(in crate::backend) use self::queries::Queries;
 use super::{Token, allowance::Allowance};
 use crate::backend::{
-    failure::Failure,
     function::{self, CallError, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
     writer::{Reply, Shared},
 };
+use crate::record::{Refusal, RefusalCode};
 
 /// What happened outside of the session.
 pub(in crate::backend) enum Input<'a> {
@@ -430,7 +430,7 @@ pub(super) fn ping_every(patience: Duration) -> Duration {
 
 /// A call by someone who has not shown the token.
 pub(super) fn unauthenticated() -> CallError {
-    CallError::Refused(Failure::new("unauthenticated", "this backend asks for a token"))
+    CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
 }
 
 /// The library's parser panics at a long path that is cut within a letter; and open queries keep theirs.

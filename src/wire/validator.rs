@@ -6,7 +6,7 @@ use convex::Value;
 
 /// A type of value, written as in Convex: `v.string()`, `v.array(v.bytes())`, ..
 #[derive(Clone, Debug)]
-pub(super) enum Validator {
+pub(crate) enum Validator {
     Any,
     Bytes,
     Float64,

@@ -1,4 +1,4 @@
-//! What the worker is told of a collection's types.
+//! How a collection's types decode and encode documents.
 
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ fn a_document_is_all_of_its_components() {
 }
 
 #[test]
-fn a_component_of_which_nothing_is_there_is_no_problem() {
+fn a_missing_component_is_no_problem() {
     let (parts, problems) = decoded(&document(&[name("Ada"), ("score", Value::Int(1))]));
     assert_eq!(parts, (Some(Player { name: "Ada".into() }), None));
     assert_eq!(problems, []);
@@ -82,7 +82,7 @@ fn a_view_is_what_the_components_asked_for_would_write() {
 }
 
 #[test]
-fn what_is_encoded_says_which_components_it_speaks_of() {
+fn an_encoded_edit_names_its_components() {
     let parts = (None, Some(Position { x: 1.0, y: 2.0 }));
     let taken = Captured::<(Player, Position)> { parts, fields: players().fields };
     assert_eq!(taken.encode().unwrap(), (document(&[("x", Value::Int(1)), ("y", Value::Int(2))]), 0b10));
@@ -103,7 +103,7 @@ fn a_component_that_takes_all_fields_takes_none_of_another_one() {
     assert_eq!(content.parts, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
     // Its view is its own fields, so an edit of it leaves the others alone.
     assert_eq!(typed.view(&held, 0b10).value, document(&[("score", Value::Int(3))]));
-    // It cannot write what another one does.
+    // It cannot write a field of another component.
     let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
     for position in [Some(Position { x: 1.0, y: 2.0 }), None] {
         let parts = (position, Some(clash.clone()));
@@ -115,15 +115,19 @@ fn a_component_that_takes_all_fields_takes_none_of_another_one() {
 }
 
 #[test]
-fn a_version_says_which_components_it_has_nothing_of() {
+fn a_version_names_the_components_it_lacks() {
     let lacks = |held: &Value| {
         let content = players().decode(held).content;
         players().lacks(&*content)
     };
     assert_eq!(lacks(&document(&[name("Ada"), ("x", Value::Int(1)), ("y", Value::Int(2))])), 0);
     assert_eq!(lacks(&document(&[name("Ada")])), 0b10);
-    assert_eq!(lacks(&document(&[name("Ada"), ("x", Value::Bool(true))])), 0, "what does not fit is there");
+    assert_eq!(
+        lacks(&document(&[name("Ada"), ("x", Value::Bool(true))])),
+        0,
+        "a component that does not fit is not lacking"
+    );
     assert_eq!(lacks(&document(&[])), 0b11);
     let alone = Typed::<(Player,)>::new(vec![Some(vec!["name"])]);
-    assert_eq!(alone.lacks(&*alone.decode(&document(&[])).content), 0, "it is all that the document is");
+    assert_eq!(alone.lacks(&*alone.decode(&document(&[])).content), 0, "the only component is never lacking");
 }

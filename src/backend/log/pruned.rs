@@ -1,0 +1,35 @@
+//! What is left of documents that were deleted long ago.
+
+use std::collections::HashSet;
+
+use crate::{DocumentId, record::Position};
+
+/// What a collection remembers of the documents that it has forgotten.
+#[derive(Default)]
+pub(super) struct Pruned {
+    /// Their names, so that a client that was away for longer does not bring them back.
+    pub(super) names: HashSet<DocumentId>,
+    /// The newest row that is gone, or a place after it. A client that has not read that far may have missed a deletion.
+    newest: Position,
+}
+
+impl Pruned {
+    pub fn remember(&mut self, id: DocumentId, last: Position) {
+        self.names.insert(id);
+        self.newest = self.newest.max(last);
+    }
+
+    /// The position to remember for a document whose last row was `last`. A document that is found to be deleted late gets a position after the
+    /// newest one. Pages name a pruning by the commit of its newest position, so each pruning needs another one.
+    pub(super) fn beyond(&self, last: Position) -> Position {
+        match self.newest().filter(|newest| last.ts <= newest.ts) {
+            Some(newest) => Position { ts: newest.ts.saturating_add(1), ordinal: 0 },
+            None => last,
+        }
+    }
+
+    /// The newest row that is gone, if any is.
+    pub fn newest(&self) -> Option<Position> {
+        (self.newest > Position::default()).then_some(self.newest)
+    }
+}

@@ -1,0 +1,175 @@
+//! What the log knows: its collections, and per collection documents, rows and what waits.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use convex::Value;
+
+use super::{cache::DocumentCache, document::Document, pruned::Pruned};
+use crate::{DocumentId, chunk::Part, record::Position};
+
+/// What `changeStream` tells of a collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::backend) struct StreamState {
+    /// The newest commit.
+    pub timestamp: i64,
+    /// Documents, tombstones included.
+    pub count: usize,
+}
+
+/// All collections. See the documentation of `log`.
+pub(in crate::backend) struct Log {
+    pub(super) epoch: Arc<str>,
+    /// The newest commit.
+    pub(super) last: i64,
+    /// The newest commit that readers see.
+    pub(super) published: i64,
+    pub(super) collections: HashMap<Arc<str>, Collection>,
+    pub(super) cache: DocumentCache,
+    /// Documents whose rows were taken as sent and not compared with the merged document yet.
+    pub(super) unchecked: BTreeSet<(Arc<str>, DocumentId)>,
+    /// Documents with enough rows for a snapshot.
+    pub(super) compactable: BTreeSet<(Arc<str>, DocumentId)>,
+}
+
+#[derive(Default)]
+pub(super) struct Collection {
+    pub(super) documents: HashMap<DocumentId, Document>,
+    pub(super) rows: BTreeMap<Position, LogRow>,
+    pub(super) scopes: HashMap<Arc<str>, Scope>,
+    /// Documents by the commit of their last change.
+    pub(super) modified: BTreeSet<(i64, DocumentId)>,
+    /// The part of `modified` whose rows say that the document is deleted.
+    pub(super) tombstones: BTreeSet<(i64, DocumentId)>,
+    /// Chunks of which parts are missing.
+    pub(super) waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
+    pub(super) pruned: Pruned,
+    /// The newest commit here.
+    pub(super) last: i64,
+    /// What `changeStream` answers: as of the newest published commit.
+    pub(super) stream: StreamState,
+}
+
+pub(super) struct LogRow {
+    pub(super) document: DocumentId,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) part: Option<Part>,
+}
+
+/// The part of a collection that one scope sees.
+#[derive(Default)]
+pub(super) struct Scope {
+    pub(super) rows: BTreeSet<Position>,
+    pub(super) last: i64,
+}
+
+/// The parts of a chunk that have arrived.
+#[derive(Clone, Default)]
+pub(super) struct Waiting {
+    pub(super) count: u32,
+    pub(super) parts: BTreeMap<u32, Arc<[u8]>>,
+    /// When a part last arrived, new or repeated.
+    pub(super) since: i64,
+}
+
+impl Waiting {
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.values().map(|part| part.len()).sum()
+    }
+}
+
+impl Log {
+    /// An empty log with a name that no other log has.
+    pub fn new(epoch: impl Into<Arc<str>>) -> Self {
+        Self {
+            epoch: epoch.into(),
+            last: 0,
+            published: 0,
+            collections: HashMap::new(),
+            cache: DocumentCache::default(),
+            unchecked: BTreeSet::new(),
+            compactable: BTreeSet::new(),
+        }
+    }
+
+    /// The log's name.
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Gives the log another name. To readers it is another log from then on, so call this before there are readers.
+    pub fn renew_epoch(&mut self, epoch: impl Into<Arc<str>>) {
+        self.epoch = epoch.into();
+    }
+
+    /// The newest commit that readers see.
+    pub fn published(&self) -> i64 {
+        self.published
+    }
+
+    /// Lets readers see all commits made so far. The writer calls it when their records are durable.
+    pub fn publish(&mut self) {
+        if self.published == self.last {
+            return;
+        }
+        for collection in self.collections.values_mut().filter(|collection| collection.last > self.published) {
+            let timestamp = collection.modified.last().map_or(0, |(modified, _)| *modified);
+            collection.stream = StreamState { timestamp, count: collection.documents.len() };
+        }
+        self.published = self.last;
+    }
+
+    /// The newest commit that touched a collection, or one scope of it. May be one that is not published yet.
+    pub fn touched(&self, collection: &str, scope: Option<&str>) -> i64 {
+        let Some(collection) = self.collections.get(collection) else {
+            return 0;
+        };
+        match scope {
+            None => collection.last,
+            Some(scope) => collection.scopes.get(scope).map_or(0, |scope| scope.last),
+        }
+    }
+
+    /// The app's table: a row per document, in the order of their names.
+    pub fn rows(&self, collection: &str) -> Vec<(DocumentId, Value)> {
+        let Some(collection) = self.collections.get(collection) else {
+            return Vec::new();
+        };
+        let mut rows: Vec<_> =
+            collection.documents.values().map(|document| (document.id.clone(), document.row())).collect();
+        rows.sort_by(|(left, _), (right, _)| left.cmp(right));
+        rows
+    }
+
+    /// Counts of collections, documents, log rows and chunk bytes.
+    pub fn size(&self) -> (usize, usize, usize, usize) {
+        self.collections.values().fold(
+            (self.collections.len(), 0, 0, 0),
+            |(collections, documents, rows, bytes), of| {
+                (
+                    collections,
+                    documents + of.documents.len(),
+                    rows + of.rows.len(),
+                    bytes + of.rows.values().map(|row| row.bytes.len()).sum::<usize>(),
+                )
+            },
+        )
+    }
+
+    /// How many changes it has taken in, those in snapshots included.
+    pub fn changes(&self) -> usize {
+        self.collections.values().flat_map(|of| of.documents.values()).map(|document| document.history.len()).sum()
+    }
+
+    /// The time of the next commit: later than all before it.
+    pub(super) fn next_ts(&self, now: i64) -> i64 {
+        now.max(self.last + 1)
+    }
+
+    /// The name by which a collection is kept, so that rows share one copy of it.
+    pub(super) fn name(&self, collection: &str) -> Arc<str> {
+        self.collections.get_key_value(collection).map_or_else(|| collection.into(), |(name, _)| name.clone())
+    }
+}

@@ -1,0 +1,22 @@
+//! How long apply may take, and how long a version waits.
+
+use std::time::Duration;
+
+use bevy::prelude::*;
+
+/// A version without the newest local edit waits at least this long for a newer version.
+const TIME_TO_WAIT: Duration = Duration::from_millis(100);
+
+/// How long apply may take in a frame, and how long a version waits for a newer one.
+#[derive(Resource, Clone, Copy)]
+pub(crate) struct ApplyBudget {
+    pub frame: Duration,
+    pub wait: Duration,
+}
+
+impl ApplyBudget {
+    /// A budget of `frame` for each frame.
+    pub(crate) fn of(frame: Duration) -> Self {
+        Self { frame, wait: TIME_TO_WAIT }
+    }
+}

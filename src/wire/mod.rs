@@ -1,0 +1,46 @@
+//! What clients and backends say to each other: the arguments and the answers of each function, as Convex values.
+//!
+//! `docs/wire.md` describes them. Every shape is in one file, in both directions: a client encodes arguments and decodes answers, a
+//! backend decodes arguments and encodes answers. Round-trip tests hold the two directions of each shape together.
+//!
+//! - A backend checks arguments against a validator first, as Convex does (`validator`), and then takes them apart (`arguments`).
+//! - A client trusts no answer. Its decoders look at every value they use, and refuse an answer where such a value is missing or of another
+//!   shape. They ignore fields that they do not know, so that a backend may say more than a client reads.
+//!
+//! This room knows no connection, no log and no replica. Others decide what the values lead to.
+
+mod answer;
+mod arguments;
+mod call;
+mod chunk;
+mod function;
+mod original;
+mod pull;
+mod push;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod validator;
+mod value;
+
+// What a client uses.
+pub(crate) use self::{
+    answer::{bad_answer, outcome},
+    chunk::Piece,
+    function::{Function, FunctionName},
+    original::{count_arguments, document_count},
+    pull::{PageView, pull_arguments},
+    push::{push_answer, push_arguments, pushed_document},
+};
+
+// What a backend uses.
+#[cfg(any(feature = "backend", test))]
+pub(crate) use self::{
+    answer::NO_FUNCTION,
+    call::arguments,
+    chunk::Chunk,
+    original::{DocumentPage, PullChanges, PutDocument, WholeDocument, change_stream, document_to_delete, success},
+    pull::{LogChunk, LogPage, PullDeltas},
+    push::{DocumentChanges, PushChanges, push_results},
+    refusal::error_data,
+};
