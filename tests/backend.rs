@@ -1,4 +1,4 @@
-//! The embedded backend, over real sockets, with the official client.
+//! The embedded backend over real sockets, with the official client.
 #![cfg(feature = "backend")]
 
 #[path = "backend/support.rs"]

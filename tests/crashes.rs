@@ -51,12 +51,12 @@ fn notes(app: &mut App) -> BTreeMap<DocumentId, Note> {
 
 /// The edits that the apps reported, by name.
 #[derive(Default)]
-struct Told {
+struct Reported {
     tried: BTreeSet<String>,
     saved: BTreeSet<String>,
 }
 
-impl Told {
+impl Reported {
     fn take(&mut self, lines: Vec<String>) {
         for line in lines {
             match line.split_once(' ') {
@@ -82,7 +82,7 @@ fn edits_reported_as_saved_survive_kills_of_the_apps_and_the_backend() {
     let mut backend = BackendProcess::new(&folder.path().join("backend"));
     let mut apps: Vec<AppProcess> =
         ["a", "b"].iter().map(|name| AppProcess::new(name, &folder.path().join(format!("{name}.sqlite3")))).collect();
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let started = Instant::now();
     let mut kills = [0_u32, 0];
     for round in 0..rounds {
@@ -103,7 +103,7 @@ fn edits_reported_as_saved_survive_kills_of_the_apps_and_the_backend() {
             if victim == 2 {
                 backend.kill();
             } else {
-                told.take(apps[victim].kill());
+                reported.take(apps[victim].kill());
             }
             // All of them ran.
             kills[usize::from(victim == 2)] += 1;
@@ -112,7 +112,7 @@ fn edits_reported_as_saved_survive_kills_of_the_apps_and_the_backend() {
     }
     for app in &mut apps {
         kills[0] += u32::from(app.is_running());
-        told.take(app.kill());
+        reported.take(app.kill());
     }
     backend.start();
     println!("crashes: rounds took {:?}", started.elapsed());
@@ -121,12 +121,12 @@ fn edits_reported_as_saved_survive_kills_of_the_apps_and_the_backend() {
         "crashes: rounds={rounds} kills of apps={} kills of the backend={} edits saved={} documents={}",
         kills[0],
         kills[1],
-        told.saved.len(),
+        reported.saved.len(),
         world.len()
     );
-    find_everything(&told, &world, seed);
+    find_everything(&reported, &world, seed);
     // Otherwise the test has shown nothing.
-    assert!(told.saved.len() as u32 > rounds, "only {} edits were saved", told.saved.len());
+    assert!(reported.saved.len() as u32 > rounds, "only {} edits were saved", reported.saved.len());
 }
 
 /// Starts both apps once more, and one with an empty store, and runs them until all show the same.
@@ -158,7 +158,7 @@ fn everyone_agrees(
 }
 
 /// Checks that every edit that was reported as saved exists, and that none exists twice.
-fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
+fn find_everything(reported: &Reported, world: &BTreeMap<DocumentId, Note>, seed: u64) {
     let mut missing = Vec::new();
     let mut texts: BTreeMap<&str, u32> = BTreeMap::new();
     for note in world.values() {
@@ -167,10 +167,12 @@ fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
         }
     }
     missing.extend(
-        Told::of_kind(&told.saved, "insert").into_iter().filter(|id| !world.contains_key(&DocumentId::new(*id))),
+        Reported::of_kind(&reported.saved, "insert")
+            .into_iter()
+            .filter(|id| !world.contains_key(&DocumentId::new(*id))),
     );
-    missing.extend(Told::of_kind(&told.saved, "write").into_iter().filter(|word| !texts.contains_key(word)));
-    let kept: Vec<_> = Told::of_kind(&told.saved, "delete")
+    missing.extend(Reported::of_kind(&reported.saved, "write").into_iter().filter(|word| !texts.contains_key(word)));
+    let kept: Vec<_> = Reported::of_kind(&reported.saved, "delete")
         .into_iter()
         .filter(|id| world.contains_key(&DocumentId::new(*id)))
         .collect();
@@ -179,7 +181,8 @@ fn find_everything(told: &Told, world: &BTreeMap<DocumentId, Note>, seed: u64) {
     let twice: Vec<_> = texts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "seed {seed}: written once but present twice: {twice:?}");
     let votes = world.values().map(|note| note.votes.0).sum::<i64>();
-    let (saved, tried) = (Told::of_kind(&told.saved, "vote").len(), Told::of_kind(&told.tried, "vote").len());
+    let (saved, tried) =
+        (Reported::of_kind(&reported.saved, "vote").len(), Reported::of_kind(&reported.tried, "vote").len());
     let counted = usize::try_from(votes).unwrap();
     assert!((saved..=tried).contains(&counted), "seed {seed}: {saved} votes saved, {tried} tried, {votes} counted");
 }

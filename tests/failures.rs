@@ -12,7 +12,7 @@ use bevy_convex_replicate::{
     prelude::*,
     worker::FailureKind,
 };
-use whole::{is_quiet, status, told, until_it};
+use whole::{is_quiet, reported, status, until_it};
 
 #[derive(Component, Serialize, Deserialize, Clone, Default)]
 struct Task {
@@ -47,7 +47,7 @@ fn an_invalid_deployment_url_is_reported_and_the_app_works_offline() {
     let store = folder.path().join("store.sqlite");
     let mut board = app(&store, |plugin| plugin.deployment("nowhere at all"));
     write(&mut board, "a", "made here");
-    let failure = told(&mut board, FailureKind::Deployment);
+    let failure = reported(&mut board, FailureKind::Deployment);
     assert!(failure.to_string().contains("the deployment's address is not usable"), "{failure}");
     until_saved(&mut board);
     drop(board);
@@ -75,7 +75,7 @@ fn a_store_of_a_newer_format_is_reported_and_not_changed() {
 
     let mut older = app(&store, |plugin| plugin);
     write(&mut older, "b", "in memory");
-    let failure = told(&mut older, FailureKind::Store).to_string();
+    let failure = reported(&mut older, FailureKind::Store).to_string();
     assert!(failure.contains("store.sqlite") && failure.contains("99"), "{failure}");
     assert_eq!(texts(&mut older), ["in memory"]);
     assert!(!status(&older).is_saved());
@@ -102,7 +102,7 @@ fn a_value_that_cannot_be_written_is_reported_with_its_document_and_the_others_a
             task.grid.insert(vec![1, 2], 3);
         }
     }
-    let failure = told(&mut board, FailureKind::Unwritable);
+    let failure = reported(&mut board, FailureKind::Unwritable);
     assert_eq!(failure.collection.as_deref(), Some("tasks"));
     assert_eq!(failure.document.as_ref().map(DocumentId::as_str), Some("bad"));
     until_saved(&mut board);
@@ -147,13 +147,13 @@ fn edits_wait_while_the_disk_is_full_and_are_saved_when_there_is_space() {
     shell(&store, FULL);
     edit(&mut board, "a", "on a full disk");
     write(&mut board, "b", "on a full disk");
-    let failure = told(&mut board, FailureKind::Store).to_string();
+    let failure = reported(&mut board, FailureKind::Store).to_string();
     assert!(failure.contains("store.sqlite is full") && failure.contains("free some space"), "{failure}");
     edit(&mut board, "b", "and once more");
     assert_eq!((texts(&mut board).len(), status(&board).unsaved, status(&board).lost), (2, 3, 0));
     shell(&store, "DROP TRIGGER planted_full; DROP TABLE planted");
     until_saved(&mut board);
-    assert_eq!(whole::failures(&board).len(), 1, "it is told once");
+    assert_eq!(whole::failures(&board).len(), 1, "it is reported once");
     drop(board);
     let mut again = app(&store, |plugin| plugin);
     until_it("the stored documents are shown", &mut again, |app| texts(app).len() == 2);
@@ -178,7 +178,7 @@ fn a_change_that_the_store_refuses_does_not_count_as_saved_and_is_pulled_again_l
          BEGIN SELECT RAISE(ABORT, 'planted'); END",
     );
     edit(&mut board, "a", "refused");
-    let failure = told(&mut board, FailureKind::Store);
+    let failure = reported(&mut board, FailureKind::Store);
     assert_eq!(failure.collection.as_deref(), Some("tasks"));
     assert_eq!(failure.document.as_ref().map(DocumentId::as_str), Some("a"));
     assert!(failure.to_string().contains("planted"), "{failure}");
@@ -190,7 +190,7 @@ fn a_change_that_the_store_refuses_does_not_count_as_saved_and_is_pulled_again_l
     assert_eq!(status(&board).lost, 2);
     assert!(!status(&board).is_saved());
     assert!(status(&board).to_string().contains("2 edits cannot be saved"), "{}", status(&board));
-    assert_eq!(whole::failures(&board).len(), 1, "it is told once: {:?}", whole::failures(&board));
+    assert_eq!(whole::failures(&board).len(), 1, "it is reported once: {:?}", whole::failures(&board));
     drop(board);
 
     shell(&store, "DROP TRIGGER planted");
@@ -230,7 +230,7 @@ fn an_app_without_a_path_for_its_store_reports_this_as_long_as_it_runs() {
         app.add_plugins(ReplicatePlugin::new(name).deployment("http://127.0.0.1:1")).replicate::<Task>("tasks");
     });
     write(&mut lost, "a", "in memory");
-    let failure = told(&mut lost, FailureKind::Store).to_string();
+    let failure = reported(&mut lost, FailureKind::Store).to_string();
     assert!(failure.contains("nothing is saved"), "{failure}");
     lost.update();
     assert!(status(&lost).reason().is_some_and(|reason| reason.contains("nothing is saved")), "{}", status(&lost));

@@ -1,4 +1,4 @@
-//! Apps that host the backend they synchronise through.
+//! Apps that host the backend through which they synchronise.
 #![cfg(all(feature = "bevy", feature = "backend"))]
 
 mod whole;
@@ -43,7 +43,7 @@ fn failed(app: &App, kind: FailureKind) -> Option<String> {
     whole::failed(app, kind).map(ToString::to_string)
 }
 
-/// Where an app hosts, once it does.
+/// The URL at which an app hosts, once it does.
 fn hosted_at(app: &App) -> Option<String> {
     Some(app.world().resource::<Hosted>().backend()?.address().to_string())
 }
@@ -57,7 +57,7 @@ fn until_all_have(expected: &[&str], apps: &mut [&mut App]) {
 }
 
 #[test]
-fn an_app_hosts_for_itself_and_for_others() {
+fn an_app_hosts_a_backend_for_itself_and_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut host = app(&folder.path().join("host.sqlite3"), |plugin| plugin.host("127.0.0.1:0"));
     let address = until("it hosts", &mut [&mut host], |apps| hosted_at(apps[0]));
@@ -69,7 +69,7 @@ fn an_app_hosts_for_itself_and_for_others() {
 }
 
 #[test]
-fn one_that_would_host_where_another_does_joins_it_and_says_so() {
+fn an_app_whose_address_already_has_a_backend_connects_to_it_and_reports_this() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = app(&folder.path().join("first.sqlite3"), |plugin| plugin.host("127.0.0.1:0"));
     let address = until("it hosts", &mut [&mut first], |apps| hosted_at(apps[0]));
@@ -77,21 +77,21 @@ fn one_that_would_host_where_another_does_joins_it_and_says_so() {
     write(&mut first, "of the first");
     write(&mut second, "of the second");
     until_all_have(&["of the first", "of the second"], &mut [&mut first, &mut second]);
-    let told = until("it is told", &mut [&mut second], |apps| failed(apps[0], FailureKind::Host));
-    assert!(told.contains(&address) && told.contains("in use"), "{told}");
+    let reported = until("the failure is reported", &mut [&mut second], |apps| failed(apps[0], FailureKind::Host));
+    assert!(reported.contains(&address) && reported.contains("in use"), "{reported}");
     assert!(hosted_at(&second).is_none());
 }
 
 #[test]
-fn edits_are_kept_where_another_program_has_the_port() {
+fn edits_are_kept_while_another_program_uses_the_port() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.sqlite3");
-    // It takes connections and never says a word.
+    // It accepts connections and never sends a message.
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let mut alone = app(&store, |plugin| plugin.host(&address));
     write(&mut alone, "made alone");
-    until("it is told, and saved", &mut [&mut alone], |apps| {
+    until("the failure is reported, and the edit is saved", &mut [&mut alone], |apps| {
         let status = status(apps[0]);
         (status.is_saved() && !status.is_sent() && failed(apps[0], FailureKind::Host).is_some()).then_some(())
     });
@@ -108,7 +108,7 @@ fn edits_are_kept_where_another_program_has_the_port() {
 }
 
 #[test]
-fn who_hosts_with_a_token_serves_those_who_have_it() {
+fn a_host_with_a_token_serves_only_clients_with_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let mut host =
         app(&folder.path().join("host.sqlite3"), |plugin| plugin.host_with_token("127.0.0.1:0", "open sesame"));
@@ -119,24 +119,24 @@ fn who_hosts_with_a_token_serves_those_who_have_it() {
         app(&folder.path().join("stranger.sqlite3"), |plugin| plugin.deployment(&url).token("open barley"));
     write(&mut host, "for friends");
     until_all_have(&["for friends"], &mut [&mut host, &mut guest]);
-    let told = until("the stranger is told", &mut [&mut stranger, &mut host], |apps| {
+    let reported = until("the refusal of the stranger is reported", &mut [&mut stranger, &mut host], |apps| {
         failed(apps[0], FailureKind::Unauthenticated)
     });
-    assert!(!told.contains("open"), "the token is repeated: {told}");
+    assert!(!reported.contains("open"), "the token is repeated: {reported}");
     assert_eq!(texts(&mut stranger), BTreeSet::new());
 }
 
 #[test]
-fn an_address_that_others_reach_is_not_hosted_at_without_a_token() {
+fn a_public_address_is_not_hosted_without_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let mut open = app(&folder.path().join("store.sqlite3"), |plugin| plugin.host("0.0.0.0:0"));
-    let told = until("it is told", &mut [&mut open], |apps| failed(apps[0], FailureKind::Host));
-    assert!(told.contains("without a token"), "{told}");
+    let reported = until("the failure is reported", &mut [&mut open], |apps| failed(apps[0], FailureKind::Host));
+    assert!(reported.contains("without a token"), "{reported}");
     assert!(hosted_at(&open).is_none());
 }
 
 #[test]
-fn an_app_may_host_and_have_no_documents_of_its_own() {
+fn an_app_without_documents_can_host() {
     let folder = tempfile::tempdir().unwrap();
     let config = BackendConfig::new().listen("127.0.0.1:0").data(folder.path().join("data"));
     let mut server = whole::app(|app| {
@@ -150,7 +150,7 @@ fn an_app_may_host_and_have_no_documents_of_its_own() {
 }
 
 #[test]
-fn an_app_that_only_hosts_is_told_that_it_cannot() {
+fn an_app_that_only_hosts_receives_the_failure_to_host() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();

@@ -96,7 +96,7 @@ fn all<const N: usize>(texts: [(&str, &str); N]) -> BTreeMap<String, String> {
 
 /// Runs an app until it has received this many failures, and returns the last one.
 #[track_caller]
-fn told(app: &mut App, number: usize) -> Failure {
+fn failure_number(app: &mut App, number: usize) -> Failure {
     until_it("the failures", app, |app| failures(app).len() >= number);
     assert_eq!(failures(app).len(), number, "{:?}", failures(app));
     failures(app).last().unwrap().clone()
@@ -117,7 +117,7 @@ fn an_edit_that_its_type_cannot_write_or_read_back_is_refused_and_the_next_valid
 
     for (number, bad) in ["write panics", "write fails", "read panics", "read fails"].into_iter().enumerate() {
         edit::<Moody>(&mut one, "a", |note| note.text = bad.into());
-        let failure = told(&mut one, number + 1);
+        let failure = failure_number(&mut one, number + 1);
         assert_eq!(failure.kind, FailureKind::Unwritable);
         assert_eq!(failure.document, Some(DocumentId::new("a")));
         assert!(failure.message.contains("planted"), "{failure}");
@@ -157,11 +157,11 @@ fn a_document_on_which_its_type_panics_is_reported_and_kept_and_the_others_are_s
         until_it("everything is sent", &mut reader, |app| is_quiet(app) && failures(app).len() == 2);
         assert_eq!(texts(&mut reader), all([("good", "fits")]));
         assert!(status(&reader).deployment_read);
-        let mut told: Vec<_> =
+        let mut misfits: Vec<_> =
             failures(&reader).iter().map(|failure| (failure.kind, failure.document.clone())).collect();
-        told.sort_by_key(|(_, id)| id.as_ref().map(ToString::to_string));
+        misfits.sort_by_key(|(_, id)| id.as_ref().map(ToString::to_string));
         let misfit = |id: &str| (FailureKind::Misfit, Some(DocumentId::new(id)));
-        assert_eq!(told, [misfit("bad"), misfit("late")]);
+        assert_eq!(misfits, [misfit("bad"), misfit("late")]);
         edit::<Moody>(&mut reader, "good", |note| note.text = format!("edited {start}"));
         until_it("the others are edited", &mut reader, |app| is_quiet(app));
         edit::<Moody>(&mut reader, "good", |note| note.text = "fits".into());
@@ -193,7 +193,7 @@ fn a_counter_beyond_its_range_is_refused_with_its_place() {
         *ada += i64::MAX;
         *ada += 1;
     });
-    let failure = told(&mut one, 1);
+    let failure = failure_number(&mut one, 1);
     assert_eq!(failure.kind, FailureKind::Unwritable);
     assert!(failure.message.contains("points.ada: a counter ranges from"), "{failure}");
     edit::<Score>(&mut one, "a", |score| {
@@ -231,13 +231,13 @@ fn an_edit_of_a_reserved_field_is_refused_for_every_kind_of_type() {
     one.update();
     until_it("they are saved", &mut one, |app| status(app).is_saved());
     edit::<Shape>(&mut one, "shape", |shape| *shape = Shape::Named { id: "mine".into() });
-    let failure = told(&mut one, 1);
+    let failure = failure_number(&mut one, 1);
     assert_eq!(failure.document, Some(DocumentId::new("shape")));
     assert!(failure.message.contains("id: this field belongs to the document"), "{failure}");
     edit::<Open>(&mut one, "open", |open| {
         open.rest.insert("deleted".into(), true);
     });
-    let failure = told(&mut one, 2);
+    let failure = failure_number(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("open")));
     assert!(failure.message.contains("deleted: this field belongs to the document"), "{failure}");
 }
@@ -261,7 +261,7 @@ fn an_edit_that_is_nested_too_deeply_is_refused_and_the_next_edit_is_kept() {
     one.update();
     until_it("it is saved", &mut one, |app| status(app).is_saved());
     edit::<Nest>(&mut one, "a", |nest| *nest = deep(100));
-    assert_eq!(told(&mut one, 1).kind, FailureKind::Unwritable);
+    assert_eq!(failure_number(&mut one, 1).kind, FailureKind::Unwritable);
     edit::<Nest>(&mut one, "a", |nest| *nest = deep(20));
     until_it("it is saved", &mut one, |app| status(app).is_saved());
     drop(one);
@@ -288,7 +288,7 @@ fn an_edit_that_is_too_large_is_refused_and_later_edits_are_sent_without_a_retry
     until_it("it is sent", &mut one, |app| is_quiet(app) && backend.stats().documents == 1);
     let made = backend.stats().changes;
     edit::<Picture>(&mut one, "a", |picture| picture.data = Bytes(vec![7; limits::CHANGE_BYTES + 1]));
-    let failure = told(&mut one, 1);
+    let failure = failure_number(&mut one, 1);
     assert_eq!(failure.kind, FailureKind::Unwritable);
     assert!(failure.message.contains("make it in several edits"), "{failure}");
     edit::<Picture>(&mut one, "a", |picture| picture.data = Bytes(vec![7; 1_000]));
@@ -355,11 +355,11 @@ fn a_number_that_no_document_can_hold_is_refused_with_its_place() {
     one.update();
     until_it("they are saved", &mut one, |app| status(app).is_saved());
     edit::<Big>(&mut one, "a", |big| big.numbers.push(u128::MAX));
-    let failure = told(&mut one, 1);
+    let failure = failure_number(&mut one, 1);
     assert!(failure.message.contains("numbers[2]"), "{failure}");
     // The type omits the field while it is empty, and cannot read a document without the field.
     edit::<Forgetful>(&mut one, "b", |forgetful| forgetful.name.clear());
-    let failure = told(&mut one, 2);
+    let failure = failure_number(&mut one, 2);
     assert_eq!(failure.document, Some(DocumentId::new("b")));
     assert!(
         failure.message.contains("cannot read its own serialized form") && failure.message.contains("name"),
@@ -402,16 +402,16 @@ fn an_edit_after_repeated_refusals_is_sent_without_further_action() {
 #[test]
 fn touching_a_component_is_not_a_change() {
     #[derive(Resource, Default)]
-    struct Told(Vec<(ChangeKind, Origin)>);
+    struct Changes(Vec<(ChangeKind, Origin)>);
     let folder = tempfile::tempdir().unwrap();
     let mut one = app(
         &folder.path().join("one"),
         |plugin| plugin,
         |app| {
-            app.replicate::<Note>("notes").init_resource::<Told>().add_systems(
+            app.replicate::<Note>("notes").init_resource::<Changes>().add_systems(
                 Update,
-                |mut changes: MessageReader<DocumentChanged<Note>>, mut told: ResMut<Told>| {
-                    told.0.extend(changes.read().map(|change| (change.kind, change.origin)));
+                |mut changes: MessageReader<DocumentChanged<Note>>, mut seen: ResMut<Changes>| {
+                    seen.0.extend(changes.read().map(|change| (change.kind, change.origin)));
                 },
             );
         },
@@ -424,8 +424,8 @@ fn touching_a_component_is_not_a_change() {
     until_it("all is saved", &mut one, |app| status(app).is_saved());
     edit::<Note>(&mut one, "a", |note| note.text = "two".into());
     until_it("the change is reported", &mut one, |app| {
-        app.world().resource::<Told>().0.last() == Some(&(ChangeKind::Updated, Origin::Local))
+        app.world().resource::<Changes>().0.last() == Some(&(ChangeKind::Updated, Origin::Local))
     });
-    let told = &one.world().resource::<Told>().0;
-    assert_eq!(told[..], [(ChangeKind::Inserted, Origin::Local), (ChangeKind::Updated, Origin::Local)]);
+    let seen = &one.world().resource::<Changes>().0;
+    assert_eq!(seen[..], [(ChangeKind::Inserted, Origin::Local), (ChangeKind::Updated, Origin::Local)]);
 }

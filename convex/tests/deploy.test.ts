@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
+import replicate from "../src/test";
 import { evaluate, type Function, functionsOf, type Push, pushedBy, refused } from "./pushed";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -97,9 +98,10 @@ test("the schemas and definitions are what a deployment reads", async () => {
 test("the component's functions are all there, and every call of an app reaches one", async () => {
   const { functions } = push.componentDefinitions[0]!;
   const found: Record<string, string[]> = {};
-  for (const module of ["compaction", "log", "merge", "pages", "pruning", "quarantine"]) {
-    const exported = await functionsOf(functions, `${module}.js`);
-    found[module] = Object.keys(exported).sort();
+  for (const { path } of functions.filter(({ path }) => !path.includes("/"))) {
+    const exported = await functionsOf(functions, path);
+    const module = path.replace(".js", "");
+    if (Object.keys(exported).length > 0) found[module] = Object.keys(exported).sort();
     for (const [name, { args, returns }] of Object.entries(exported)) {
       expect(args, `${module}:${name}`).toMatchObject({ type: "object" });
       expect(returns, `${module}:${name}`).not.toMatchObject({ type: "any" });
@@ -113,6 +115,12 @@ test("the component's functions are all there, and every call of an app reaches 
     pruning: ["prune"],
     quarantine: ["isolate"],
   });
+  const registered = Object.keys(replicate.modules).map((path) => path.replace("./component/", ""));
+  expect(registered.filter((path) => !path.includes("/")).sort(), "what `./test` registers").toEqual(
+    Object.keys(found)
+      .map((module) => `${module}.js`)
+      .sort(),
+  );
 });
 
 test("crons prune every collection", async () => {

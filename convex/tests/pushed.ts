@@ -124,7 +124,7 @@ export async function functionsOf(modules: Module[], path: string): Promise<Reco
   return (await evaluate(
     modules,
     path,
-    `Object.fromEntries(Object.entries(it).filter(([, f]) => typeof f.exportArgs === "function").map(([name, f]) => [name, {
+    `Object.fromEntries(Object.entries(it ?? {}).filter(([, f]) => typeof f.exportArgs === "function").map(([name, f]) => [name, {
       type: f.isQuery ? "query" : f.isMutation ? "mutation" : "action",
       visibility: f.isPublic ? "public" : f.isInternal ? "internal" : "none",
       args: JSON.parse(f.exportArgs()),

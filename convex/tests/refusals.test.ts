@@ -61,7 +61,7 @@ describe("a push leaves nothing behind", () => {
     ],
     ["to a document without a name", "invalidChange", one(edited!.bytes, "")],
     ["to one with too long a name", "tooLarge", one(edited!.bytes, "x".repeat(129))],
-    ["of fields that are none", "forbiddenField", [[{ id: "a", changes: [edited!], fields: 5 }]]],
+    ["of fields that are not an object", "forbiddenField", [[{ id: "a", changes: [edited!], fields: 5 }]]],
   ])("%s", async (_, code, pushes) => {
     const t = backend();
     await t.mutation(api.notes.pushChanges, {

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use super::limits::{LOG_BYTES, PATIENCE, RETENTION};
 
-/// How a backend is set up: in memory, on any free port of this machine, unless told otherwise.
+/// How a backend is set up. Unless configured otherwise it keeps its data in memory and listens on a free port of this machine.
 #[derive(Clone)]
 pub struct BackendConfig {
     pub(crate) listen: String,
@@ -18,7 +18,7 @@ pub struct BackendConfig {
 }
 
 impl BackendConfig {
-    /// In memory, on any free port of this machine, for everyone on it.
+    /// A backend that keeps its data in memory, on any free port of this machine, for every program on it.
     pub fn new() -> Self {
         Self {
             listen: "127.0.0.1:0".into(),
@@ -38,44 +38,44 @@ impl BackendConfig {
         Self { listen: address.into(), ..self }
     }
 
-    /// Keeps its data in this directory, which is made if need be, and which no other process may use meanwhile.
+    /// Keeps its data in this directory. The directory is created if necessary, and no other process may use it meanwhile.
     pub fn data(self, directory: impl Into<PathBuf>) -> Self {
         Self { data: Some(directory.into()), ..self }
     }
 
-    /// Gives the log in its directory a new id at the start: to be done once, at the first start after a backup was put back. Clients then read it
-    /// from its beginning, and offer again what they have and it lacks. Otherwise one whose checkpoint the log has since passed again would not notice
-    /// that it is another, and what it had sent before would stay missing.
+    /// Gives the log in its directory a new id at the start. Use it once, for the first start after a backup was restored. Clients then read the log
+    /// from its beginning and send again what it lacks. Without a new id, a client would not notice the older log once that has grown past the
+    /// client's checkpoint, and the changes it had sent before would stay missing.
     pub fn new_epoch(self) -> Self {
         Self { new_epoch: true, ..self }
     }
 
-    /// Serves only those who know the token: as the user token of the sync protocol, or after `Authorization: Bearer`.
+    /// Serves only clients that send this token: as the user token of the sync protocol, or after `Authorization: Bearer`.
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
     }
 
-    /// How long a client may say nothing at all, or take nothing of what is sent to it, before its connection is closed; and how long a
-    /// request may take to come in. 60 seconds unless set. Clients are pinged four times in that time, which they answer by themselves, so
-    /// this is how long a connection outlives a network that broke.
+    /// How long a client may send nothing at all, or read nothing, before its connection is closed; and how long a request may take to arrive.
+    /// 60 seconds unless set. The backend pings clients four times in that time, and they answer by themselves. So this is how long a connection
+    /// outlives a broken network.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// How long deleted documents are kept: 90 days unless set. Then all but their names is dropped, and a client that was away for longer
-    /// starts over: it drops them too, instead of bringing them back.
+    /// How long deleted documents are kept: 90 days unless set. After that the backend keeps only their names. A client that was away for longer
+    /// starts over, and drops them too instead of bringing them back.
     pub fn retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
     }
 
-    /// How large the log may become: 2 GiB unless set. All of it is held in memory, so this bounds memory, too, by about twice as much. Pushes
-    /// beyond it are refused with the code `logFull` and stay with their clients, who go on reading what is there.
+    /// How large the log may become: 2 GiB unless set. The log is held in memory, where it takes up to about twice as much. Pushes beyond the limit
+    /// are refused with the code `logFull`. Their clients keep them and go on reading.
     pub fn max_log_bytes(self, bytes: u64) -> Self {
         Self { max_log_bytes: bytes, ..self }
     }
 
-    /// Serves web pages of this origin, e.g. `http://localhost:5173`. Others are refused: any page a browser shows could otherwise reach a
-    /// backend on the same machine.
+    /// Serves web pages of this origin, e.g. `http://localhost:5173`. Pages of other origins are refused, because any page in a browser could otherwise
+    /// reach a backend on the same machine.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self

@@ -1,16 +1,16 @@
-//! Whose mutations are next, so that nobody's flood comes before the others' few.
+//! Chooses which caller's mutations run next, so that a flood from one caller does not delay the few mutations of the others.
 //!
-//! Each caller has a queue of its own, and pays for what is run by its bytes. Whoever has paid least is next (start-time fair queueing:
-//! <https://doi.org/10.1109/90.649569>): one who comes now and then has paid less than one who always waits, and is next at once. A group is
-//! what is made durable together; it is bounded in bytes, so that who comes next waits for little.
+//! Each caller has a queue of its own, and pays for each mutation by its bytes. The caller that has paid least is next (start-time fair queueing:
+//! <https://doi.org/10.1109/90.649569>). A caller that sends now and then has paid less than one that always waits, so its turn comes at once.
+//! The mutations of a group are made durable together. A group is bounded in bytes, so that the next caller waits for little.
 //!
-//! Turns alone leave a disk and a processor that are always busy with someone's flood. So a caller who lately asked for much is *heavy*, and
-//! after a group of heavy callers all of them rest for several times as long as it took, and leave that time to the others. Only while there
-//! are others: a large import that is alone, or beside other imports, never rests. Who waits is not read from, so that resting also holds
-//! back what their messages cost before they come here. And their groups are theirs alone, and small: of those who come at any moment, as many wait for a
-//! heavy group as the share of the time that it is running, so that the slowest of them wait for as long as one takes.
+//! Turns alone would leave the disk and the processor busy with floods all the time. So a caller that has sent much recently is *heavy*. After a
+//! group of heavy callers, all heavy callers rest for several times as long as the group took, and leave that time to the others. They rest only
+//! while there are others: a large import that is alone, or beside other imports, never rests. The server does not read from the socket of a
+//! caller that waits, so resting also holds back the cost of reading its messages. A group has either heavy callers or others, and heavy groups
+//! are small: another caller that arrives during a heavy group waits until the group is done.
 //!
-//! No clock here: the time is an argument.
+//! This file has no clock: the time is an argument.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -22,47 +22,47 @@ use super::limits::{
 };
 use crate::limits::or_tiny;
 
-/// Someone who asks for mutations: a connection, or all that speak HTTP.
+/// The sender of mutations: a connection, or all callers over HTTP together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Caller(pub u64);
 
-/// What waits, and who has paid how much. `T` is a mutation.
+/// The mutations that wait, and how much each caller has paid. `T` is a mutation.
 pub(super) struct Turns<T> {
     queues: HashMap<Caller, Queue<T>>,
-    /// Those with something waiting, by what they have paid.
+    /// Callers with waiting mutations, by what they have paid: those that are not heavy, and those that are.
     light: BTreeSet<(u64, Caller)>,
     heavy: BTreeSet<(u64, Caller)>,
-    /// What the one who was next last had paid. Who comes new, or back, starts from there: turns are not saved up.
+    /// What the caller served last had paid. A caller that is new, or comes back, starts from there: turns are not saved up.
     level: u64,
     most_paid: u64,
-    /// The newest mutation of one who is not heavy.
+    /// The newest mutation of a caller that is not heavy.
     others: Option<(Caller, Instant)>,
-    /// Until when the heavy ones rest.
+    /// Until when heavy callers rest.
     rest: Option<Instant>,
-    /// How many queues there are before those of no meaning are dropped.
+    /// From this many queues on, those that no longer matter are dropped.
     most_queues: usize,
 }
 
 struct Queue<T> {
     waiting: VecDeque<(u64, T)>,
     paid: u64,
-    /// What it asked for lately: what comes is added, and [`HEAVY_BYTES`] are taken off in each [`LATELY`].
+    /// The bytes it has sent recently: each mutation adds its bytes, and [`HEAVY_BYTES`] are taken off in each [`LATELY`].
     asked: f64,
     asked_at: Instant,
     is_heavy: bool,
 }
 
-/// What is to run together.
+/// Mutations that run together.
 pub(super) struct Group<T> {
     pub mutations: Vec<T>,
-    /// What they cost.
+    /// The bytes they cost.
     pub bytes: u64,
-    /// Whether they are heavy callers'.
+    /// Whether they come from heavy callers.
     pub is_heavy: bool,
 }
 
 impl<T> Queue<T> {
-    /// Takes in that it asks for so much more, and tells whether it is heavy now.
+    /// Adds the cost of a mutation, and decides anew whether the caller is heavy.
     fn ask(&mut self, cost: u64, now: Instant) {
         self.asked = self.asked_lately(now) + cost as f64;
         self.asked_at = now;
@@ -99,7 +99,7 @@ impl<T> Turns<T> {
         self.queues.values().map(|queue| queue.waiting.len()).sum()
     }
 
-    /// Adds a mutation that came as so many bytes, behind its caller's others.
+    /// Adds a mutation whose message had so many bytes, behind the others of its caller.
     pub fn push(&mut self, caller: Caller, bytes: usize, mutation: T, now: Instant) {
         self.forget(now);
         let cost = (bytes as u64).max(MUTATION_BYTES);
@@ -121,7 +121,7 @@ impl<T> Turns<T> {
         queue.waiting.push_back((cost, mutation));
         if queue.is_heavy {
             self.heavy.insert(place);
-            // It was not another, then.
+            // It is heavy now, so it does not count as one of the others.
             self.others.take_if(|(other, _)| *other == caller);
         } else {
             self.light.insert(place);
@@ -129,18 +129,18 @@ impl<T> Turns<T> {
         }
     }
 
-    /// The next group. `None`: nobody waits, or only those who rest.
+    /// The next group. `None`: no caller waits, or only callers that rest.
     pub fn next(&mut self, now: Instant) -> Option<Group<T>> {
         let rests = self.rest.is_some_and(|rest| rest > now);
         self.group(!rests, if self.has_others(now) { HEAVY_GROUP_BYTES } else { GROUP_BYTES })
     }
 
-    /// The next group, also of those who rest. `None`: nobody waits.
+    /// The next group, also of callers that rest. `None`: no caller waits.
     pub fn next_at_once(&mut self) -> Option<Group<T>> {
         self.group(true, GROUP_BYTES)
     }
 
-    /// When [`next`](Self::next) is worth asking again, if nothing comes. `None`: nobody waits.
+    /// When to call [`next`](Self::next) again if no mutation comes. `None`: no caller waits.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         match (self.light.is_empty(), self.heavy.is_empty()) {
             (true, true) => None,
@@ -149,20 +149,20 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Tells that a group of heavy callers, of so many bytes, has taken so long, until now.
+    /// Notes that a group of heavy callers with so many bytes took so long and has just ended.
     pub fn ran_heavy(&mut self, bytes: u64, took: Duration, now: Instant) {
-        // One large mutation is what others wait for longest, and it fills the disk: it costs rest for its bytes, too.
+        // Others wait longest for one large mutation, and it fills the disk. So its bytes add to the rest.
         let times = u32::try_from(bytes / HEAVY_GROUP_BYTES).unwrap_or(u32::MAX).max(1);
         let rest = took.min(REST_MOST).saturating_mul(RESTS.saturating_mul(times));
         self.rest = self.has_others(now).then(|| now + rest.min(REST_MOST));
     }
 
-    /// Whether someone who is not heavy was there lately.
+    /// Whether a caller that is not heavy sent something recently.
     fn has_others(&self, now: Instant) -> bool {
         self.others.is_some_and(|(_, at)| now.saturating_duration_since(at) < LATELY)
     }
 
-    /// Of heavy callers, or of others: never of both.
+    /// A group of heavy callers or of others, never of both.
     fn group(&mut self, with_heavy: bool, heavy_bytes: u64) -> Option<Group<T>> {
         let mut group = Group { mutations: Vec::new(), bytes: 0, is_heavy: false };
         while group.mutations.len() < or_tiny(GROUP, 2) {
@@ -191,13 +191,13 @@ impl<T> Turns<T> {
             }
         }
         if self.is_empty() {
-            // Nobody is behind any more.
+            // No caller is behind any more.
             self.level = self.level.max(self.most_paid);
         }
         (!group.mutations.is_empty()).then_some(group)
     }
 
-    /// Drops the queues of those who are as good as new, when there are many.
+    /// When there are many queues, drops those whose callers would start in the same state if they were new.
     fn forget(&mut self, now: Instant) {
         if self.queues.len() < self.most_queues {
             return;

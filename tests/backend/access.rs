@@ -1,4 +1,4 @@
-//! Who comes in, and the HTTP API.
+//! Access control, and the HTTP API.
 
 use std::{
     io::{Read, Write},
@@ -15,7 +15,7 @@ fn guarded() -> Backend {
     Backend::start(BackendConfig::new().token("open sesame").allow_origin("http://localhost:5173")).unwrap()
 }
 
-/// One HTTP request; the answer's status and everything after its head.
+/// Makes one HTTP request. Returns the status and everything after the head of the answer.
 fn http(backend: &Backend, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(backend.address()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -50,7 +50,7 @@ async fn connect(backend: &Backend, token: Option<&'static str>) -> ConvexClient
 }
 
 #[tokio::test]
-async fn a_token_opens_the_door_and_nothing_else_does() {
+async fn only_a_valid_token_gives_access() {
     let backend = guarded();
     let mut stranger = connect(&backend, None).await;
     let data = refused(query(&mut stranger, "tasks:pullDeltas", [("checkpoint", start())]).await);
@@ -68,7 +68,7 @@ async fn a_token_opens_the_door_and_nothing_else_does() {
 }
 
 #[test]
-fn only_loopback_goes_without_a_token() {
+fn only_a_loopback_address_may_be_served_without_a_token() {
     for address in ["0.0.0.0:0", "[::]:0"] {
         let error = Backend::start(BackendConfig::new().listen(address)).err().unwrap();
         assert!(matches!(error, BackendError::TokenNeeded { .. }), "{error}");
@@ -87,7 +87,7 @@ fn only_loopback_goes_without_a_token() {
 }
 
 #[test]
-fn web_pages_come_in_only_from_where_they_are_allowed() {
+fn web_pages_have_access_only_from_allowed_origins() {
     let backend = guarded();
     let upgrade = [
         ("connection", "upgrade"),
@@ -109,7 +109,7 @@ fn web_pages_come_in_only_from_where_they_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_web_page_that_is_allowed_may_use_the_socket_and_needs_the_token() {
+async fn an_allowed_web_page_may_use_the_socket_but_needs_the_token() {
     use tokio_tungstenite::tungstenite::{client::IntoClientRequest, http::HeaderValue};
     let backend = guarded();
     let url = format!("ws://{}/api/1.24.0/sync", backend.address());
@@ -124,7 +124,7 @@ async fn a_web_page_that_is_allowed_may_use_the_socket_and_needs_the_token() {
         let connected = tokio_tungstenite::connect_async(request).await;
         assert_eq!(connected.is_ok(), is_allowed, "{origin}");
     }
-    // Being allowed opens no door: without the token nothing is told.
+    // An allowed origin is not enough: without the token the request is refused.
     let asked = json!({ "path": "tasks:changeStream", "args": {} });
     let origin = [("origin", "http://localhost:5173")];
     let answer = call(&backend, "/api/query", &origin, asked);
@@ -132,7 +132,7 @@ async fn a_web_page_that_is_allowed_may_use_the_socket_and_needs_the_token() {
 }
 
 #[test]
-fn preflights_and_calls_of_other_web_pages_are_refused() {
+fn preflights_and_calls_from_other_origins_are_refused() {
     let backend = guarded();
     let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
     let evil = [("origin", "http://evil.example"), ("authorization", "Bearer open sesame")];
@@ -147,15 +147,15 @@ fn preflights_and_calls_of_other_web_pages_are_refused() {
         assert_eq!(status, 403, "{method} {path}: {answer}");
         assert!(!head.contains("access-control-allow"), "{head}");
     }
-    // A backend that allows nobody allows nobody.
+    // A backend without allowed origins allows none.
     let closed = crate::support::backend();
     let (status, ..) = http(&closed, "POST", "/api/query", &[("origin", "http://localhost:5173")], &asked);
     assert_eq!(status, 403);
 }
 
-/// Runs the program at its most talkative, and returns what it printed.
+/// Runs the program with its most detailed log, and returns its output.
 #[tokio::test]
-async fn a_token_is_in_no_output_however_much_is_logged() {
+async fn the_most_detailed_log_contains_no_token() {
     const SECRET: &str = "correct-horse-battery-staple";
     const WRONG: &str = "incorrect-donkey-capacitor-paperclip";
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_replicate-backend"))
@@ -203,7 +203,7 @@ async fn a_token_is_in_no_output_however_much_is_logged() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert_eq!(answer.contains(" 200 "), is_right, "{answer}");
-        // Over the socket too, word for word.
+        // The same holds over the socket, with the same words.
         let url = format!("ws://{address}/api/1.24.0/sync");
         let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         let message = json!({ "type": "Authenticate", "baseVersion": 0, "tokenType": "User", "value": token });
@@ -225,7 +225,7 @@ async fn a_token_is_in_no_output_however_much_is_logged() {
 }
 
 #[tokio::test]
-async fn http_calls_answer_as_convex_does() {
+async fn http_calls_are_answered_as_by_convex() {
     let backend = backend();
     let (status, _, version) = http(&backend, "GET", "/version", &[], "");
     assert_eq!((status, version.as_str()), (200, env!("CARGO_PKG_VERSION")));

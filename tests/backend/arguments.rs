@@ -1,11 +1,11 @@
-//! Arguments are checked as Convex does.
+//! Arguments are validated as by Convex.
 
 use convex::Value;
 
 use crate::support::*;
 
 #[tokio::test]
-async fn errors_name_the_path_the_value_and_the_validator() {
+async fn an_argument_error_names_the_path_the_value_and_the_validator() {
     let backend = backend();
     let mut client = client(&backend).await;
     let document = |fields| Value::Array(vec![Value::Object(fields)]);
@@ -55,7 +55,7 @@ async fn float64_and_int64_are_not_mixed() {
 }
 
 #[tokio::test]
-async fn an_unknown_function_and_one_of_another_kind_are_told_apart() {
+async fn an_unknown_function_and_a_function_of_another_kind_have_different_errors() {
     let backend = backend();
     let mut client = client(&backend).await;
     let message = failed(query(&mut client, "tasks:nothing", []).await);

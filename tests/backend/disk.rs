@@ -1,4 +1,4 @@
-//! What is kept, and who may have it.
+//! The data that a backend keeps, and its ownership of the directory.
 
 use std::{
     fs,
@@ -46,7 +46,7 @@ async fn a_restart_keeps_everything() {
     assert_eq!(number(field(&backend.rows("tasks")[0].1, "round")), 9.0);
 }
 
-/// The program, on this directory and any free port.
+/// Runs the program with this directory and any free port.
 struct Program {
     process: Child,
     url: String,
@@ -77,7 +77,7 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn the_program_names_a_log_anew_when_it_is_asked_to_and_keeps_the_rest() {
+async fn the_program_gives_a_log_a_new_name_on_request_and_keeps_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
     let mut task = Writer::new("t1");
@@ -95,7 +95,7 @@ async fn the_program_names_a_log_anew_when_it_is_asked_to_and_keeps_the_rest() {
 }
 
 #[tokio::test]
-async fn a_full_log_refuses_what_is_new_keeps_what_is_there_and_takes_more_with_a_higher_limit() {
+async fn a_full_log_refuses_new_changes_and_accepts_them_with_a_higher_limit() {
     const MOST: u64 = 256 * 1024;
     let directory = tempfile::tempdir().unwrap();
     let limited = |data: bool, most| {
@@ -129,11 +129,11 @@ async fn a_full_log_refuses_what_is_new_keeps_what_is_there_and_takes_more_with_
 }
 
 #[test]
-fn a_log_that_is_not_kept_is_not_named_anew() {
+fn a_log_in_memory_cannot_be_given_a_new_name() {
     let output = Command::new(env!("CARGO_BIN_EXE_replicate-backend")).arg("--new-epoch").output().unwrap();
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("--data"), "{told}");
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert!(reported.contains("--data"), "{reported}");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_directory_has_one_owner() {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_left_as_it_is() {
+fn a_file_of_another_program_is_not_changed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log.sqlite");
     open(directory.path()).unwrap().stop();

@@ -5,7 +5,7 @@ use convex::Value;
 use crate::support::*;
 
 #[tokio::test]
-async fn what_one_client_pushes_another_is_told() {
+async fn a_client_receives_the_changes_that_another_pushes() {
     let backend = backend();
     let (mut ada, mut bob) = (client(&backend).await, client(&backend).await);
     let mut news = bob.subscribe("tasks:pullDeltas", object([("checkpoint", start())])).await.unwrap();
@@ -30,7 +30,7 @@ async fn what_one_client_pushes_another_is_told() {
 }
 
 #[tokio::test]
-async fn a_batch_arrives_whole_and_concurrent_writers_lose_nothing() {
+async fn a_batch_arrives_completely_and_concurrent_writers_lose_nothing() {
     let backend = backend();
     let mut reader = client(&backend).await;
     let mut news = reader.subscribe("tasks:pullDeltas", object([("checkpoint", start())])).await.unwrap();

@@ -1,4 +1,4 @@
-//! The original API: whole documents.
+//! The original API, which sends whole documents.
 
 use automerge::{AutoCommit, ROOT, ReadDoc, transaction::Transactable};
 use convex::{ConvexClient, FunctionResult, Value};
@@ -27,7 +27,7 @@ async fn pull(client: &mut ConvexClient, from: f64, limit: f64) -> Value {
 }
 
 #[tokio::test]
-async fn whole_documents_go_up_and_come_down() {
+async fn whole_documents_can_be_pushed_and_pulled() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut document = AutoCommit::new();
@@ -38,7 +38,7 @@ async fn whole_documents_go_up_and_come_down() {
         field(&ok(put(&mut client, "insertDocument", "t1", inserted.clone()).await), "success"),
         &Value::Boolean(true)
     );
-    // A repeat is a merge.
+    // A repeated document is merged.
     ok(put(&mut client, "insertDocument", "t1", inserted).await);
     document.put(ROOT, "done", true).unwrap();
     document.commit();
@@ -52,7 +52,7 @@ async fn whole_documents_go_up_and_come_down() {
         document.get_changes(&[]).into_iter().map(|mut change| change.bytes().into_owned()).collect::<Vec<_>>();
     assert_eq!(chunks[0][8], 2);
     ok(put(&mut client, "insertDocument", "t2", chunks.concat()).await);
-    // Only what is new, as `save_incremental` gives it.
+    // Only the new changes, as `save_incremental` returns them.
     document.put(ROOT, "more", 1).unwrap();
     document.commit();
     chunks = vec![document.get_changes(&[]).last().unwrap().raw_bytes().to_vec()];
@@ -82,7 +82,7 @@ async fn whole_documents_go_up_and_come_down() {
 }
 
 #[tokio::test]
-async fn a_page_of_one_gets_further_each_time() {
+async fn each_page_of_one_document_advances_the_checkpoint() {
     let backend = backend();
     let mut client = client(&backend).await;
     for index in 0..5 {
@@ -126,7 +126,7 @@ async fn deleting_is_a_change_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_is_no_document_is_refused() {
+async fn bytes_that_are_not_a_document_are_refused() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut document = AutoCommit::new();

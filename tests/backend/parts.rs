@@ -1,4 +1,4 @@
-//! Changes over 256 KiB travel in parts.
+//! Changes over 256 KiB are sent in parts.
 
 use convex::Value;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ fn part(bytes: &[u8], hash: &[u8], index: usize, count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_change_enters_the_log_with_its_last_part_in_whatever_order_and_however_often_they_come() {
+async fn a_change_enters_the_log_with_its_last_part_in_any_order_and_despite_repeats() {
     let directory = tempfile::tempdir().unwrap();
     let config = || bevy_convex_replicate::backend::BackendConfig::new().data(directory.path());
     let backend = bevy_convex_replicate::backend::Backend::start(config()).unwrap();
@@ -83,20 +83,20 @@ async fn parts_that_do_not_fit_are_refused() {
         assert_eq!(code(&push(&mut client, "tasks", vec![wrong]).await), "invalidChange");
     }
     assert_eq!(code(&push(&mut client, "tasks", vec![part(b"x", &[1; 32], 0, 25)]).await), "tooLarge");
-    // All there, but not what they were announced as.
+    // All parts have arrived, but their content does not match the announced hash.
     accepted(&push(&mut client, "tasks", vec![part(&raw[..PART], &[9; 32], 0, 2)]).await);
     assert_eq!(
         code(&push(&mut client, "tasks", vec![part(&raw[PART..2 * PART], &[9; 32], 1, 2)]).await),
         "invalidChange"
     );
-    // The honest ones still come through.
+    // The correct parts are still accepted.
     accepted(&push(&mut client, "tasks", vec![parts[1].clone()]).await);
     accepted(&push(&mut client, "tasks", vec![parts[2].clone()]).await);
     assert_eq!(backend.rows("tasks").len(), 1);
 }
 
 #[tokio::test]
-async fn only_so_much_waits_for_missing_parts() {
+async fn the_bytes_that_wait_for_missing_parts_are_limited() {
     let backend = backend();
     let mut client = client(&backend).await;
     let bytes = vec![7; PART];

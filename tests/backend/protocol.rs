@@ -26,7 +26,7 @@ async fn send(socket: &mut Socket, message: Json) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
-/// The next message that is not a ping; `None`: it was closed, with this reason.
+/// The next message that is not a ping; `None` if the connection was closed with this reason.
 async fn next(socket: &mut Socket) -> Result<Json, String> {
     let message = tokio::time::timeout(DEADLINE, async {
         loop {
@@ -66,7 +66,7 @@ fn ts(encoded: &Json) -> u64 {
 }
 
 #[tokio::test]
-async fn transitions_follow_on_each_other_and_on_every_mutation() {
+async fn every_transition_continues_the_last_one_and_every_mutation_gets_one() {
     let backend = backend();
     let mut socket = connect(&backend, "/api/1.24.0/sync").await;
     send(&mut socket, subscribe(0, 7, "tasks")).await;
@@ -90,21 +90,21 @@ async fn transitions_follow_on_each_other_and_on_every_mutation() {
     assert!(ts(&second["endVersion"]["ts"]) >= ts(&answer["ts"]));
     assert_eq!(second["modifications"][0]["value"]["deltas"].as_array().unwrap().len(), 1);
 
-    // A repeat changes nothing, and is followed by a transition without news.
+    // A repeated mutation changes nothing, and is followed by a transition without modifications.
     send(&mut socket, push_message(1, "tasks", vec![document])).await;
     let answer = next(&mut socket).await.unwrap();
     assert_eq!((&answer["success"], &answer["requestId"]), (&json!(true), &json!(1)));
     let third = next(&mut socket).await.unwrap();
     assert_eq!((&third["startVersion"], &third["modifications"]), (&second["endVersion"], &json!([])));
 
-    // So is one that fails.
+    // The same holds for a mutation that fails.
     send(&mut socket, push_message(2, "tasks", (0..101).map(|_| pushed("t1", [], None)).collect())).await;
     let answer = next(&mut socket).await.unwrap();
     assert_eq!((&answer["success"], &answer["errorData"]["code"]), (&json!(false), &json!("pushTooLarge")));
     let fourth = next(&mut socket).await.unwrap();
     assert_eq!((&fourth["startVersion"], &fourth["modifications"]), (&third["endVersion"], &json!([])));
 
-    // Another collection is not this query's business; an unsubscribed query is removed.
+    // A change of another collection does not affect this query; an unsubscribed query is removed.
     send(
         &mut socket,
         push_message(
@@ -123,7 +123,7 @@ async fn transitions_follow_on_each_other_and_on_every_mutation() {
 }
 
 #[tokio::test]
-async fn a_query_that_fails_says_why_and_recovers() {
+async fn a_failing_query_returns_its_error_and_recovers() {
     let backend = backend();
     let mut socket = connect(&backend, "/api/sync").await;
     let args = json!([{ "checkpoint": Json::from(position(5, 0)) }]);
@@ -164,7 +164,7 @@ async fn a_wrong_token_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn nonsense_ends_the_connection_and_nothing_else() {
+async fn an_invalid_message_ends_only_its_own_connection() {
     let backend = backend();
     for nonsense in
         [json!("text"), json!({ "type": "Nothing" }), json!({ "type": "Mutation" }), subscribe(3, 0, "tasks")]
@@ -178,7 +178,7 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
     socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
     assert_eq!(next(&mut socket).await, Err("only text messages are understood".into()));
     let mut socket = connect(&backend, "/api/sync").await;
-    // The server may hang up before it has read all of it.
+    // The server may close the connection before it has read the whole message.
     let _ = socket.send(Message::text("x".repeat(17 * 1024 * 1024))).await;
     next(&mut socket).await.unwrap_err();
 
@@ -194,21 +194,21 @@ async fn nonsense_ends_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_holds_nobody_up() {
+async fn a_client_that_does_not_read_does_not_delay_others() {
     let backend = backend();
     let mut sleeper = connect(&backend, "/api/sync").await;
     send(&mut sleeper, subscribe(0, 0, "tasks")).await;
     let mut client = client(&backend).await;
     let mut writer = Writer::new("t1");
     for round in 0..60u8 {
-        // Every result is up to half a megabyte: more in all than sockets buffer.
+        // Every result has up to half a megabyte: together more than the sockets buffer.
         let mut task = Writer::new(&format!("t{round}"));
         task.put("blob", automerge::ScalarValue::Bytes(vec![round; 100_000]));
         accepted(&push(&mut client, "tasks", vec![task.document(None)]).await);
         writer.put("n", i64::from(round));
         accepted(&push(&mut client, "others", vec![writer.document(None)]).await);
     }
-    // It wakes up to a chain of transitions, the last of which has the newest.
+    // When it reads again, it receives a chain of transitions, the last of which has the newest result.
     let mut version = json!({ "querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA=" });
     let newest = 5;
     loop {
@@ -223,7 +223,7 @@ async fn a_client_that_does_not_read_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn stopping_says_goodbye() {
+async fn a_backend_that_stops_closes_its_connections_with_a_close_message() {
     let backend = backend();
     let mut socket = connect(&backend, "/api/sync").await;
     send(&mut socket, subscribe(0, 0, "tasks")).await;

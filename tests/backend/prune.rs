@@ -1,4 +1,5 @@
-//! Documents deleted longer ago than the retention: gone for good, and nobody brings them back.
+//! Documents that were deleted longer ago than the retention are removed permanently, and no client can bring them
+//! back.
 
 use std::{path::Path, time::Duration};
 
@@ -24,7 +25,7 @@ async fn page(client: &mut convex::ConvexClient, checkpoint: Value) -> FunctionR
     query(client, "tasks:pullDeltas", [("checkpoint", checkpoint)]).await
 }
 
-/// A retention of nothing prunes as soon as the writer looks.
+/// With a retention of zero, the writer prunes the next time it looks.
 async fn until_rows(backend: &Backend, ids: &[&str]) {
     let are_left = async {
         while !backend.rows("tasks").iter().map(|(id, _)| id.as_str()).eq(ids.iter().copied()) {
@@ -34,7 +35,7 @@ async fn until_rows(backend: &Backend, ids: &[&str]) {
     tokio::time::timeout(DEADLINE, are_left).await.expect("pruned in time");
 }
 
-/// Two documents, of which one is deleted. Gives the positions before that and after, and the writers.
+/// Makes two documents and deletes one. Returns the positions before and after the deletion, and the writers.
 async fn deleted(client: &mut convex::ConvexClient) -> (Value, Value, Writer, Writer) {
     let (mut gone, mut stays) = (Writer::new("gone"), Writer::new("stays"));
     accepted(&push(client, "tasks", vec![gone.put("n", 1).document(None)]).await);
@@ -46,7 +47,7 @@ async fn deleted(client: &mut convex::ConvexClient) -> (Value, Value, Writer, Wr
 }
 
 #[tokio::test]
-async fn a_tombstone_older_than_the_retention_is_gone_and_an_old_client_starts_over() {
+async fn a_tombstone_older_than_the_retention_is_removed_and_an_old_client_starts_over() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), FOREVER);
     let mut one = client(&backend).await;
@@ -54,14 +55,15 @@ async fn a_tombstone_older_than_the_retention_is_gone_and_an_old_client_starts_o
     assert_eq!(backend.rows("tasks").len(), 2, "kept for as long as was said");
     backend.stop();
 
-    // As the TypeScript functions answer: `convex/tests/upkeep.test.ts`. And so after another start, from what is on the disk.
+    // The TypeScript functions give the same answers: `convex/tests/upkeep.test.ts`. The answers are also the same
+    // after a restart, from the data on the disk.
     for round in 0..2 {
         let backend = open(directory.path(), Duration::ZERO);
         let mut one = client(&backend).await;
         until_rows(&backend, &["stays"]).await;
         let log = pull_all(&mut one, "tasks", 100.0).await;
         assert_eq!(log.iter().map(|row| text(field(row, "id"))).collect::<Vec<_>>(), ["stays"], "round {round}");
-        // Who has seen the delete goes on; who has not starts over.
+        // A client that has seen the deletion continues; a client that has not starts over.
         let at_end = ok(page(&mut one, after.clone()).await);
         assert!(array(field(&at_end, "deltas")).is_empty());
         assert_eq!(text(field(&refused(page(&mut one, before.clone()).await), "code")), "checkpointUnknown");
@@ -93,7 +95,7 @@ async fn a_tombstone_older_than_the_retention_is_gone_and_an_old_client_starts_o
 }
 
 #[tokio::test]
-async fn commits_after_the_newest_row_was_pruned_come_after_it() {
+async fn commits_after_the_pruning_of_the_newest_row_have_later_positions() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), FOREVER);
     let mut one = client(&backend).await;
@@ -106,7 +108,7 @@ async fn commits_after_the_newest_row_was_pruned_come_after_it() {
     let mut one = client(&backend).await;
     accepted(&push(&mut one, "tasks", vec![stays.put("n", 2).document(None)]).await);
     let news = ok(page(&mut one, after).await);
-    assert_eq!(array(field(&news, "deltas")).len(), 1, "who had all gets what came since");
+    assert_eq!(array(field(&news, "deltas")).len(), 1, "a client that had read everything receives the new commit");
 }
 
 #[tokio::test]
@@ -119,7 +121,7 @@ async fn a_deleted_document_that_was_restored_is_not_pruned() {
     accepted(&push(&mut one, "tasks", vec![task.put("deleted", false).document(None)]).await);
     let mut gone = Writer::new("gone");
     accepted(&push(&mut one, "tasks", vec![gone.put("deleted", true).document(None)]).await);
-    // Only its writer says so: its changes do not.
+    // Only the writer's row says that the document is deleted: its changes do not.
     let mut claimed = Writer::new("claimed");
     let fields = Value::Object(object([("n", 1.0.into()), ("deleted", true.into())]));
     accepted(&push(&mut one, "tasks", vec![claimed.put("n", 1).document(Some(fields))]).await);
@@ -131,7 +133,7 @@ async fn a_deleted_document_that_was_restored_is_not_pruned() {
 }
 
 #[tokio::test]
-async fn who_follows_from_before_a_pruned_delete_is_told_to_start_over() {
+async fn a_client_that_follows_from_before_a_pruned_delete_has_to_start_over() {
     let backend = Backend::start(BackendConfig::new().retention(Duration::ZERO)).expect("a backend in memory starts");
     let mut one = client(&backend).await;
     let mut task = Writer::new("gone");
@@ -146,12 +148,12 @@ async fn who_follows_from_before_a_pruned_delete_is_told_to_start_over() {
             }
         }
     });
-    assert_eq!(text(field(&data.await.expect("told in time"), "code")), "checkpointUnknown");
+    assert_eq!(text(field(&data.await.expect("an answer in time"), "code")), "checkpointUnknown");
     assert!(backend.rows("tasks").is_empty());
 }
 
 #[tokio::test]
-async fn who_begins_after_the_pruning_gets_through_all_pages_and_who_forgot_it_starts_over() {
+async fn a_client_that_begins_after_the_pruning_reads_all_pages_and_one_without_the_mark_starts_over() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), FOREVER);
     let mut one = client(&backend).await;
@@ -164,7 +166,8 @@ async fn who_begins_after_the_pruning_gets_through_all_pages_and_who_forgot_it_s
     assert!(!has(&before, "pruned"), "nothing has been");
     backend.stop();
 
-    // As the TypeScript functions answer: `convex/tests/upkeep.test.ts`. And so after another start, from what is on the disk.
+    // The TypeScript functions give the same answers: `convex/tests/upkeep.test.ts`. The answers are also the same
+    // after a restart, from the data on the disk.
     for _ in 0..2 {
         let backend = open(directory.path(), Duration::ZERO);
         until_rows(&backend, &["a", "b", "c", "d"]).await;
@@ -202,7 +205,7 @@ async fn one_row(client: &mut convex::ConvexClient, checkpoint: Value, pruned: O
 }
 
 #[tokio::test]
-async fn a_log_of_format_1_is_opened_with_what_waits_in_it_and_an_older_program_refuses_it_from_then_on() {
+async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_program_then_refuses_it() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), FOREVER);
     let mut one = client(&backend).await;
@@ -220,7 +223,7 @@ async fn a_log_of_format_1_is_opened_with_what_waits_in_it_and_an_older_program_
     accepted(&push(&mut one, "tasks", vec![part(first, 0)]).await);
     backend.stop();
 
-    // As format 1 was, its stamps included: those of `part` did not cover the time.
+    // The schema of format 1 with its stamps: those of `part` did not cover the time.
     let file = directory.path().join("log.sqlite");
     let older = rusqlite::Connection::open(&file).unwrap();
     let stamp = {
@@ -267,7 +270,7 @@ async fn a_log_of_format_1_is_opened_with_what_waits_in_it_and_an_older_program_
 }
 
 #[tokio::test]
-async fn who_has_read_to_the_middle_of_the_commit_of_a_pruned_delete_starts_over() {
+async fn a_client_that_has_read_to_the_middle_of_the_commit_of_a_pruned_delete_starts_over() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(directory.path(), FOREVER);
     let mut one = client(&backend).await;

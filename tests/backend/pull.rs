@@ -1,4 +1,4 @@
-//! `pullDeltas`: pages, checkpoints.
+//! `pullDeltas`: pages and checkpoints.
 
 use convex::Value;
 
@@ -24,7 +24,7 @@ async fn a_commit_of_many_rows_is_read_in_smaller_pages() {
             assert_eq!(int(field(delta, "ts")), int(field(&deltas[0], "ts")), "one commit");
         }
     }
-    // A limit outside is brought inside.
+    // A limit outside the range is set to the nearest allowed value.
     for limit in [0.0, -3.0, f64::NAN] {
         let page = ok(query(&mut client, "tasks:pullDeltas", [("checkpoint", start()), ("limit", limit.into())]).await);
         assert_eq!(array(field(&page, "deltas")).len(), 1, "{limit}");
@@ -35,7 +35,7 @@ async fn a_commit_of_many_rows_is_read_in_smaller_pages() {
 }
 
 #[tokio::test]
-async fn a_page_holds_so_many_bytes() {
+async fn the_bytes_of_a_page_are_limited() {
     let backend = backend();
     let mut client = client(&backend).await;
     for index in 0..5 {
@@ -62,7 +62,7 @@ impl PutBytes for automerge::AutoCommit {
 }
 
 #[tokio::test]
-async fn a_checkpoint_the_log_never_gave_out_is_refused() {
+async fn a_checkpoint_that_the_log_never_returned_is_refused() {
     let backend = backend();
     let mut client = client(&backend).await;
     let unknown = |result| assert_eq!(text(field(&refused(result), "code")), "checkpointUnknown");

@@ -1,4 +1,4 @@
-//! `pushChanges`: what is taken, what is refused, and what becomes of the row.
+//! `pushChanges`: accepted changes, refused changes, and the resulting row.
 
 use automerge::{ActorId, AutoCommit, Change, ROOT, transaction::Transactable};
 use convex::Value;
@@ -9,7 +9,7 @@ fn fields<const N: usize>(fields: [(&str, Value); N]) -> Option<Value> {
     Some(Value::Object(object(fields)))
 }
 
-/// A change's bytes with a checksum that fits whatever they are.
+/// The bytes of a change with a checksum that matches them.
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     use sha2::{Digest, Sha256};
     let length = (bytes[9..].iter().position(|byte| byte & 0x80 == 0).unwrap()) + 1;
@@ -22,7 +22,7 @@ fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_push_may_be_repeated_at_will() {
+async fn a_repeated_push_changes_nothing() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -37,7 +37,7 @@ async fn a_push_may_be_repeated_at_will() {
 }
 
 #[tokio::test]
-async fn fields_are_taken_as_sent_only_by_a_writer_who_saw_everything() {
+async fn fields_are_stored_as_sent_only_if_the_writer_has_seen_all_changes() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut ada = Writer::new("t1");
@@ -46,7 +46,7 @@ async fn fields_are_taken_as_sent_only_by_a_writer_who_saw_everything() {
         &push(&mut client, "tasks", vec![ada.document(fields([("text", "a".into()), ("done", false.into())]))]).await,
     );
 
-    // Not what the change says: the fast path takes the writer's word.
+    // This differs from the change: the fast path stores the fields that the writer sent.
     ada.put("text", "b");
     let mut bob = Writer::new("t1");
     bob.merge(&mut ada);
@@ -59,11 +59,11 @@ async fn fields_are_taken_as_sent_only_by_a_writer_who_saw_everything() {
     document.insert("removed".into(), Value::Array(vec!["done".into()]));
     let results = push(&mut client, "tasks", vec![Value::Object(document)]).await;
     accepted(&results);
-    // It is corrected when the log is looked after, so both are right here.
+    // The row is corrected when the log is maintained, so both values are correct here.
     let text_now = text(field(&backend.rows("tasks")[0].1, "text")).to_owned();
     assert!(text_now == "B!" || text_now == "b", "{text_now}");
 
-    // Two at the same heads: the second is merged, whatever it says.
+    // Two pushes at the same heads: the second is merged, whatever fields it sends.
     let heads = bob.document.get_heads();
     let mut carol = Writer::new("t1");
     carol.merge(&mut bob);
@@ -79,7 +79,7 @@ async fn fields_are_taken_as_sent_only_by_a_writer_who_saw_everything() {
 }
 
 #[tokio::test]
-async fn a_row_taken_as_sent_is_corrected_when_the_log_is_quiet() {
+async fn a_row_stored_as_sent_is_corrected_when_the_log_is_idle() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -94,7 +94,7 @@ async fn a_row_taken_as_sent_is_corrected_when_the_log_is_quiet() {
 }
 
 #[tokio::test]
-async fn a_tombstone_is_a_row_that_says_so() {
+async fn the_row_of_a_deleted_document_says_that_it_is_deleted() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -110,7 +110,7 @@ async fn a_tombstone_is_a_row_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_change_without_what_it_depends_on_is_refused_and_the_others_are_taken() {
+async fn a_change_without_its_dependencies_is_refused_and_the_others_are_accepted() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut orphan = Writer::new("orphan");
@@ -133,7 +133,7 @@ async fn a_change_without_what_it_depends_on_is_refused_and_the_others_are_taken
 }
 
 #[tokio::test]
-async fn a_document_is_taken_whole_or_not_at_all() {
+async fn the_changes_of_a_document_are_accepted_together_or_not_at_all() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -201,7 +201,7 @@ async fn bytes_changed_at_random_never_stop_the_backend() {
 }
 
 #[tokio::test]
-async fn a_change_that_claims_countless_operations_is_refused() {
+async fn a_change_that_claims_too_many_operations_is_refused() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -210,7 +210,7 @@ async fn a_change_that_claims_countless_operations_is_refused() {
     document.put(ROOT, "n", 1).unwrap();
     document.commit();
     let raw = document.get_changes(&[])[0].raw_bytes().to_vec();
-    // The action column holds one literal: make it a run of 2^60.
+    // The action column contains one literal: this makes it a run of 2^60.
     let literal = [0x7f, 0x01];
     let at = raw.windows(2).rposition(|window| window == literal).expect("the action column");
     let mut data = raw[..at].to_vec();
@@ -225,7 +225,7 @@ async fn a_change_that_claims_countless_operations_is_refused() {
 }
 
 #[tokio::test]
-async fn an_actor_uses_each_sequence_number_once() {
+async fn a_second_change_with_the_sequence_number_of_an_actor_is_refused() {
     let backend = backend();
     let mut client = client(&backend).await;
     let change = |text: &str| -> Change {
@@ -238,12 +238,12 @@ async fn an_actor_uses_each_sequence_number_once() {
     accepted(&push(&mut client, "tasks", vec![pushed("t1", [one.raw_bytes()], None)]).await);
     let results = push(&mut client, "tasks", vec![pushed("t1", [other.raw_bytes()], None)]).await;
     assert_eq!(code(&results), "reusedSequence");
-    // In another document it is another matter.
+    // In another document the same sequence number is allowed.
     accepted(&push(&mut client, "tasks", vec![pushed("t2", [other.raw_bytes()], None)]).await);
 }
 
 #[tokio::test]
-async fn what_convex_would_not_store_is_left_out_of_the_row() {
+async fn values_that_convex_cannot_store_are_left_out_of_the_row() {
     let backend = backend();
     let mut client = client(&backend).await;
     let mut task = Writer::new("t1");
@@ -281,7 +281,7 @@ async fn what_convex_would_not_store_is_left_out_of_the_row() {
 }
 
 #[tokio::test]
-async fn a_push_has_bounds() {
+async fn the_size_of_a_push_is_limited() {
     let backend = backend();
     let mut client = client(&backend).await;
     let documents = (0..101).map(|index| pushed(&format!("t{index}"), [], None)).collect::<Vec<_>>();
@@ -299,7 +299,7 @@ async fn a_push_has_bounds() {
 }
 
 #[tokio::test]
-async fn a_scope_sees_its_own_documents_alone() {
+async fn a_scope_has_only_its_own_documents() {
     let backend = backend();
     let mut client = client(&backend).await;
     for (id, scope) in [("t1", Some("red")), ("t2", Some("blue")), ("t3", None)] {

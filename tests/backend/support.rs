@@ -1,7 +1,7 @@
-//! What the backend's tests share: the official client, real changes, and ways to ask.
+//! The shared parts of the backend's tests: the official client, real changes, and queries.
 //!
-//! The tests run on one thread each: the official client's tasks spin, without ever yielding, if they are being polled while their channels
-//! are dropped on another, as when a runtime of several threads ends just after a connection.
+//! Each test runs on one thread. The official client's tasks spin forever if they are polled while their channels are
+//! dropped on another thread, which happens when a runtime of several threads ends just after a connection.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use bevy_convex_replicate::backend::{Backend, BackendConfig};
 use convex::{ConvexClient, FunctionResult, QuerySubscription, Value};
 use futures::StreamExt;
 
-/// Long enough for any machine; tests end as soon as what they wait for is there.
+/// Long enough for any machine. A test ends as soon as its condition is true.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 pub fn backend() -> Backend {
@@ -76,7 +76,7 @@ pub fn int(value: &Value) -> i64 {
     }
 }
 
-/// The answer, which must be one.
+/// The value of an answer that must be a success.
 pub fn ok(result: FunctionResult) -> Value {
     match result {
         FunctionResult::Value(value) => value,
@@ -84,7 +84,7 @@ pub fn ok(result: FunctionResult) -> Value {
     }
 }
 
-/// The data of the application error, which it must be.
+/// The data of an answer that must be an application error.
 pub fn refused(result: FunctionResult) -> Value {
     match result {
         FunctionResult::ConvexError(error) => error.data,
@@ -92,7 +92,7 @@ pub fn refused(result: FunctionResult) -> Value {
     }
 }
 
-/// The words of another error, which it must be.
+/// The message of an answer that must be another error.
 pub fn failed(result: FunctionResult) -> String {
     match result {
         FunctionResult::ErrorMessage(message) => message,
@@ -129,7 +129,7 @@ pub async fn until(subscription: &mut QuerySubscription, wanted: impl Fn(&Value)
     .expect("the result in time")
 }
 
-/// A document being written, and what of it was pushed.
+/// A document, and which of its changes were pushed.
 pub struct Writer {
     pub id: String,
     pub document: AutoCommit,
@@ -147,27 +147,27 @@ impl Writer {
         self
     }
 
-    /// The changes made since this was called last.
+    /// The changes made since the last call.
     pub fn changes(&mut self) -> Vec<Change> {
         let changes = self.document.get_changes(&self.pushed);
         self.pushed = self.document.get_heads();
         changes
     }
 
-    /// Merges what another has, as if it had come from the log.
+    /// Merges the changes of another writer, as if they had come from the log.
     pub fn merge(&mut self, other: &mut Self) {
         self.document.merge(&mut other.document).expect("documents merge");
         self.pushed = self.document.get_heads();
     }
 
-    /// A document of a push with these fields; `None` leaves the row to the backend.
+    /// The document's entry in a push with these fields; `None` lets the backend compute the row.
     pub fn document(&mut self, fields: Option<Value>) -> Value {
         let changes = self.changes();
         pushed(&self.id, changes.iter().map(|change| change.raw_bytes()), fields)
     }
 }
 
-/// A document of a push.
+/// A document's entry in a push.
 pub fn pushed<'a>(id: &str, changes: impl IntoIterator<Item = &'a [u8]>, fields: Option<Value>) -> Value {
     let changes = changes.into_iter().map(|bytes| Value::Object(object([("bytes", bytes.to_vec().into())])));
     let mut document = object([("id", id.into()), ("changes", Value::Array(changes.collect()))]);
@@ -177,7 +177,7 @@ pub fn pushed<'a>(id: &str, changes: impl IntoIterator<Item = &'a [u8]>, fields:
     Value::Object(document)
 }
 
-/// Pushes documents; the results.
+/// Pushes documents and returns the results.
 pub async fn push(client: &mut ConvexClient, collection: &str, documents: Vec<Value>) -> Vec<Value> {
     let answer = ok(mutate(client, &format!("{collection}:pushChanges"), [("documents", documents.into())]).await);
     array(field(&answer, "results")).to_vec()
@@ -189,7 +189,7 @@ pub fn accepted(results: &[Value]) {
     }
 }
 
-/// The one result's code.
+/// The code of the only result.
 pub fn code(results: &[Value]) -> &str {
     assert_eq!(results.len(), 1);
     assert_eq!(text(field(&results[0], "status")), "refused", "{results:?}");
@@ -204,7 +204,7 @@ pub fn start() -> Value {
     position(0, 0)
 }
 
-/// Everything in a collection's log, page by page.
+/// All rows of a collection's log, read page by page.
 pub async fn pull_all(client: &mut ConvexClient, collection: &str, limit: f64) -> Vec<Value> {
     let mut deltas = Vec::new();
     let mut checkpoint = start();

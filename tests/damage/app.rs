@@ -145,8 +145,8 @@ fn a_damaged_store_is_rebuilt_at_the_start_if_the_app_is_configured_to() {
     let mut app = app(&scene.store(), Some(scene.backend.url()), |plugin| plugin.rebuild_damaged_store());
     scene.assert_healed(&mut app);
     assert!(damaged.are_at(&crate::harm::beside(&scene.store(), ".damaged-1")));
-    let told = failed(&app, FailureKind::SetAside).unwrap().to_string();
-    assert!(told.contains("damaged-1") && told.contains("Not readable"), "{told}");
+    let reported = failed(&app, FailureKind::SetAside).unwrap().to_string();
+    assert!(reported.contains("damaged-1") && reported.contains("Not readable"), "{reported}");
 }
 
 #[test]

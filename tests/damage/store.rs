@@ -117,7 +117,7 @@ fn is_documented(harm: &str, path: &Path, error: &StoreError) {
 
 fn open_damaged(name: &str, killed: bool) {
     let (whole, truth) = filled(killed);
-    let (mut refused, mut told, mut rebuilt_whole) = (0, 0, 0);
+    let (mut refused, mut reported, mut rebuilt_whole) = (0, 0, 0);
     each(name, &whole, |harm, damaged, _| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.sqlite3");
@@ -130,7 +130,7 @@ fn open_damaged(name: &str, killed: bool) {
             }
             Ok(mut store) => {
                 let errors = use_it(harm, &mut store, &truth);
-                told += usize::from(!errors.is_empty());
+                reported += usize::from(!errors.is_empty());
                 errors.iter().for_each(|error| is_documented(harm, &path, error));
             }
         }
@@ -147,10 +147,10 @@ fn open_damaged(name: &str, killed: bool) {
             assert!(damaged.are_at(kept), "{harm}: setting aside has changed the files");
         }
         rebuilt_whole += usize::from(done.chunks >= truth.chunks);
-        let is_told = done.chunks >= truth.chunks || !done.lost.is_empty();
+        let is_reported = done.chunks >= truth.chunks || !done.lost.is_empty();
         let log_is_short = *damaged.log.as_deref().unwrap_or_default() != *whole.log.as_deref().unwrap_or_default();
         let is_gone = damaged.main.as_ref().is_none_or(Vec::is_empty);
-        assert!(is_told || log_is_short || is_gone, "{harm}: {done}");
+        assert!(is_reported || log_is_short || is_gone, "{harm}: {done}");
         let mut store = Store::open(&path).unwrap_or_else(|error| panic!("{harm}: {error}"));
         let documents = store.documents("tasks", None, 1_000).unwrap();
         assert!(documents.len() <= done.documents);
@@ -164,7 +164,7 @@ fn open_damaged(name: &str, killed: bool) {
         store.commit(&[Write::Document(write)]).unwrap();
         author.assert_stored(&store);
     });
-    println!("{name}: refused={refused} opened with errors told={told} rebuilt without loss={rebuilt_whole}");
+    println!("{name}: refused={refused} opened with reported errors={reported} rebuilt without loss={rebuilt_whole}");
     assert!(refused > 0 || whole.log.is_some());
 }
 

@@ -33,7 +33,7 @@ const ZERO: &str = "AAAAAAAAAAA=";
 
 /// The hostile message of the first connection.
 #[derive(Clone, Debug)]
-enum Nonsense {
+enum HostileMessage {
     /// The answer to the client's subscriptions, with another value at some place.
     Page {
         place: usize,
@@ -53,13 +53,13 @@ enum Nonsense {
     Binary(Vec<u8>),
 }
 
-fn nonsense() -> impl Strategy<Value = Nonsense> {
+fn hostile() -> impl Strategy<Value = HostileMessage> {
     prop_oneof![
-        5 => (any::<usize>(), odd()).prop_map(|(place, odd)| Nonsense::Page { place, odd }),
-        3 => mutate::mutations(3).prop_map(Nonsense::PageBytes),
-        2 => (any::<usize>(), odd()).prop_map(|(place, odd)| Nonsense::Answer { place, odd }),
-        1 => mutate::mutations(3).prop_map(Nonsense::AnswerBytes),
-        1 => "\\PC{0,40}".prop_map(Nonsense::Text),
+        5 => (any::<usize>(), odd()).prop_map(|(place, odd)| HostileMessage::Page { place, odd }),
+        3 => mutate::mutations(3).prop_map(HostileMessage::PageBytes),
+        2 => (any::<usize>(), odd()).prop_map(|(place, odd)| HostileMessage::Answer { place, odd }),
+        1 => mutate::mutations(3).prop_map(HostileMessage::AnswerBytes),
+        1 => "\\PC{0,40}".prop_map(HostileMessage::Text),
         1 => prop::sample::select(vec![
             json!({ "type": "FatalError", "error": "no" }),
             json!({ "type": "AuthError", "error": "no", "baseVersion": 0, "authUpdateAttempted": false }),
@@ -67,8 +67,8 @@ fn nonsense() -> impl Strategy<Value = Nonsense> {
             json!({ "type": "ActionResponse", "requestId": 0, "success": false, "result": "x", "logLines": [] }),
             json!({ "type": "TransitionChunk", "chunk": "{", "partNumber": 0, "totalParts": 4_000_000_000_u32, "transitionId": "t" }),
             json!({ "type": "Transition", "startVersion": version(9), "endVersion": version(3), "modifications": [] }),
-        ]).prop_map(|message| Nonsense::Text(message.to_string())),
-        1 => prop::collection::vec(any::<u8>(), 0..60).prop_map(Nonsense::Binary),
+        ]).prop_map(|message| HostileMessage::Text(message.to_string())),
+        1 => prop::collection::vec(any::<u8>(), 0..60).prop_map(HostileMessage::Binary),
     ]
 }
 
@@ -78,7 +78,7 @@ fn version(query_set: u64) -> Json {
 
 struct Server {
     connections: AtomicUsize,
-    nonsense: Nonsense,
+    hostile: HostileMessage,
 }
 
 impl Server {
@@ -99,18 +99,18 @@ impl Server {
                     let start = version(query_set);
                     query_set = new;
                     let transition = json!({ "type": "Transition", "startVersion": start, "endVersion": version(new), "modifications": modifications });
-                    let nonsense = match &self.nonsense {
+                    let hostile = match &self.hostile {
                         _ if number > 0 => None,
-                        Nonsense::Page { place, odd } => {
+                        HostileMessage::Page { place, odd } => {
                             Some(Message::text(replaced(&transition, *place, odd.clone()).to_string()))
                         }
-                        Nonsense::PageBytes(mutations) => Some(mutated(&transition, mutations)),
-                        Nonsense::Text(text) => Some(Message::text(text.clone())),
-                        Nonsense::Binary(bytes) => Some(Message::binary(bytes.clone())),
-                        Nonsense::Answer { .. } | Nonsense::AnswerBytes(_) => None,
+                        HostileMessage::PageBytes(mutations) => Some(mutated(&transition, mutations)),
+                        HostileMessage::Text(text) => Some(Message::text(text.clone())),
+                        HostileMessage::Binary(bytes) => Some(Message::binary(bytes.clone())),
+                        HostileMessage::Answer { .. } | HostileMessage::AnswerBytes(_) => None,
                     };
-                    if let Some(nonsense) = nonsense {
-                        return end(socket, nonsense).await;
+                    if let Some(hostile) = hostile {
+                        return end(socket, hostile).await;
                     }
                     socket.send(Message::text(transition.to_string())).await.ok()?;
                 }
@@ -122,16 +122,16 @@ impl Server {
                         .collect();
                     let result = json!({ "epoch": epoch, "results": results });
                     let answer = json!({ "type": "MutationResponse", "requestId": message["requestId"], "success": true, "result": result, "ts": ZERO, "logLines": [] });
-                    let nonsense = match &self.nonsense {
+                    let hostile = match &self.hostile {
                         _ if number > 0 => None,
-                        Nonsense::Answer { place, odd } => {
+                        HostileMessage::Answer { place, odd } => {
                             Some(Message::text(replaced(&answer, *place, odd.clone()).to_string()))
                         }
-                        Nonsense::AnswerBytes(mutations) => Some(mutated(&answer, mutations)),
+                        HostileMessage::AnswerBytes(mutations) => Some(mutated(&answer, mutations)),
                         _ => None,
                     };
-                    if let Some(nonsense) = nonsense {
-                        return end(socket, nonsense).await;
+                    if let Some(hostile) = hostile {
+                        return end(socket, hostile).await;
                     }
                     socket.send(Message::text(answer.to_string())).await.ok()?;
                     let transition = json!({ "type": "Transition", "startVersion": version(query_set), "endVersion": version(query_set), "modifications": [] });
@@ -148,9 +148,9 @@ fn mutated(message: &Json, mutations: &[mutate::Mutation]) -> Message {
 }
 
 /// Sends the message and a transition, which makes an answer to a mutation take effect, and closes the connection.
-async fn end(mut socket: WebSocketStream<TcpStream>, nonsense: Message) -> Option<()> {
-    crate::fed("server messages", nonsense.len());
-    socket.send(nonsense).await.ok()?;
+async fn end(mut socket: WebSocketStream<TcpStream>, hostile: Message) -> Option<()> {
+    crate::fed("server messages", hostile.len());
+    socket.send(hostile).await.ok()?;
     let transition =
         json!({ "type": "Transition", "startVersion": version(1), "endVersion": version(1), "modifications": [] });
     socket.send(Message::text(transition.to_string())).await.ok()?;
@@ -192,14 +192,14 @@ fn convex_integer(number: u8) -> Json {
 }
 
 /// Sends a client this message, and checks that the client works with a valid server afterwards.
-fn survives(nonsense: Nonsense) {
+fn survives(hostile: HostileMessage) {
     let before = panics::ours().len();
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (address, server): (SocketAddr, Arc<Server>) = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Arc::new(Server { connections: AtomicUsize::new(0), nonsense });
+        let server = Arc::new(Server { connections: AtomicUsize::new(0), hostile });
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -227,10 +227,10 @@ proptest! {
     #![proptest_config(crate::cases(24, "tests/hostile/proptest-regressions/network.txt"))]
 
     #[test]
-    fn a_client_that_received_hostile_messages_continues_with_a_valid_server(nonsense in nonsense()) {
+    fn a_client_that_received_hostile_messages_continues_with_a_valid_server(hostile in hostile()) {
         let _alone = memory::alone();
         panics::watch();
-        survives(nonsense);
+        survives(hostile);
     }
 }
 
@@ -252,6 +252,6 @@ fn answers_of_the_corpus_are_survived() {
     }
     for (name, bytes) in corpus::files("answers") {
         println!("answers/{name}");
-        survives(Nonsense::Text(String::from_utf8_lossy(&bytes).into_owned()));
+        survives(HostileMessage::Text(String::from_utf8_lossy(&bytes).into_owned()));
     }
 }

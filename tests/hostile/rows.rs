@@ -174,7 +174,7 @@ proptest! {
         if front.ready && front.status.as_ref().is_some_and(|status| status.store_open) {
             front.put("new", 1, &[("n", Value::Int(2))]);
             front.put("victim", 9, &[("n", Value::Int(3))]);
-            front.until("edits are saved, or told of", |front| front.saved() == 2);
+            front.until("edits are saved or reported", |front| front.saved() == 2);
             if spares_the_good {
                 prop_assert!(front.shows("good"));
             }

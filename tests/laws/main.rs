@@ -9,10 +9,12 @@
 //! make a tuple, or a struct that omits fields, at one place, one of the two wins; an item of a `Vec` that is moved may
 //! lose concurrent edits inside it; a field that two versions begin under its two names stays two fields.
 
+#[path = "../meaning/app.rs"]
 mod app;
 mod oracle;
 mod shape;
 mod value;
+mod version;
 
 use std::{
     collections::BTreeMap,
@@ -21,12 +23,13 @@ use std::{
     sync::Arc,
 };
 
-use app::{App, Log, decode, encode};
+use app::{App, Log, Version};
 use bevy_convex_replicate::{DocumentId, format::Value};
 use oracle::written;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use shape::{Fresh, Shape, Struct};
 use value::{Typed, Val};
+use version::encode;
 
 /// How the apps make the document.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,7 +219,7 @@ impl fmt::Display for Case {
 
 struct Run<'a> {
     case: &'a Case,
-    apps: Vec<App>,
+    apps: Vec<App<Shape>>,
     log: Log,
     story: String,
     /// An app that makes the document after others have edited theirs.
@@ -231,7 +234,8 @@ impl<'a> Run<'a> {
             _ => "settings",
         };
         let id = DocumentId::new(name);
-        let apps = (0..case.apps.len()).map(|app| App::new(case.actors[app], &case.shape(app), &id)).collect();
+        let apps =
+            (0..case.apps.len()).map(|app| App::of_version(case.actors[app], case.shape(app), id.clone())).collect();
         Run { case, apps, log: Log::default(), story: String::new(), postponed: None }
     }
 
@@ -258,7 +262,7 @@ impl<'a> Run<'a> {
             let variation = if self.case.start == Start::Different { app as u64 } else { 0 };
             let first = self.case.first(self.case.apps[app], variation);
             self.record(format_args!("app {app} makes {:?}", first.val));
-            self.apps[app].put(first.clone());
+            self.apps[app].set(first.clone());
             self.checked(app, &first, true)?;
             if self.case.start != Start::Different {
                 base = Some(self.apps[app].value());
@@ -283,7 +287,7 @@ impl<'a> Run<'a> {
         if !is_tip {
             return Ok(());
         }
-        match decode(&put.shape, &document) {
+        match put.shape.read(&document) {
             Ok(read) if written(&read) == written(put) => Ok(()),
             Ok(read) => {
                 let what = format!("app {app} put {:?}\n    and reads {:?}\n    of {document:?}", put.val, read.val);
@@ -319,7 +323,7 @@ impl<'a> Run<'a> {
             }
             let first = self.case.first(self.case.apps[app], 0);
             self.record(format_args!("app {app} makes {:?}", first.val));
-            self.apps[app].put(first);
+            self.apps[app].set(first);
         }
         let documents: Vec<Option<Value>> = (0..self.apps.len())
             .map(|app| (!(is_late && round.late == Some(app))).then(|| self.apps[app].value()))
@@ -349,9 +353,9 @@ impl<'a> Run<'a> {
         let rng = &mut SmallRng::seed_from_u64(edit.seed);
         let was = self.apps[app].value();
         if rng.random_bool(0.2) {
-            let made = self.apps[app].made;
-            self.apps[app].put(before.clone());
-            if self.apps[app].made != made {
+            let stored = self.apps[app].stored;
+            self.apps[app].set(before.clone());
+            if self.apps[app].stored != stored {
                 let what = format!(
                     "app {app} puts {:?}, which it shows\n    {was:?}\n    becomes {:?}",
                     before.val,
@@ -368,8 +372,8 @@ impl<'a> Run<'a> {
         }
         let late = if is_late { ", late" } else { "" };
         self.record(format_args!("app {app}{late}: {:?}\n      becomes {:?}", before.val, after.val));
-        let fits = decode(&before.shape, &was).is_ok_and(|read| written(&read) == written(&before));
-        self.apps[app].put(after.clone());
+        let fits = before.shape.read(&was).is_ok_and(|read| written(&read) == written(&before));
+        self.apps[app].set(after.clone());
         let now = self.apps[app].value();
         let known = oracle::two_names(&was);
         let begun = oracle::two_names(&now).into_iter().find(|name| {
@@ -396,10 +400,10 @@ impl<'a> Run<'a> {
             let what = format!("{field}: app {app} edits {was:?}\n    which becomes {now:?}");
             return Err(self.fail("6: an item loses a field that the app does not know", what));
         }
-        let is_told = !self.apps[app].failures.is_empty();
+        let is_reported = !self.apps[app].failures.is_empty();
         if !fits
             && !is_late
-            && !is_told
+            && !is_reported
             && let Some(path) = oracle::ignored(&was, &seen, &put, &now)
         {
             let what = format!("{path}: app {app} edits {was:?}\n    which stays {now:?}");
@@ -457,7 +461,7 @@ impl<'a> Run<'a> {
             let root = self.case.versions[version].clone();
             let shape = Shape::Struct(Arc::new(root.clone()));
             let base = match &base {
-                Some(base) => match decode(&shape, base) {
+                Some(base) => match shape.read(base) {
                     Ok(base) => Some(base),
                     Err(_) => continue,
                 },
@@ -467,11 +471,11 @@ impl<'a> Run<'a> {
                 .map(|app| match &documents[app] {
                     // An app that has not made the document.
                     Some(Value::Map(fields)) if fields.is_empty() => base.clone(),
-                    Some(document) => decode(&shape, document).ok(),
+                    Some(document) => shape.read(document).ok(),
                     None => shown[app].clone().filter(|_| self.case.apps[app] == version),
                 })
                 .collect();
-            let read = decode(&shape, &merged);
+            let read = shape.read(&merged);
             let Some(finals) = finals else { continue };
             match &read {
                 // Fields that two versions began under two names stay two fields.

@@ -1,50 +1,56 @@
 //! An app with one document and without a world: a replica that the test drives, and the value that the entity shows.
+//! `tests/laws` uses it too.
+#![allow(dead_code)]
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
-use automerge::AutoCommit;
+use automerge::{AutoCommit, ChangeHash};
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
-    format::{self, Value},
+    format::{self, FormatError, Value},
     replica::{
         Change, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push, PushAnswer, Put,
         RemoteState, Replica, Schema, View,
     },
     store::Write,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 const COLLECTION: CollectionIndex = CollectionIndex(0);
 const NOW: i64 = 1_700_000_000_000;
 
-/// A component type of one version of an app.
-pub trait Component: Serialize + DeserializeOwned + Clone + 'static {}
+/// The component type of one version of an app.
+pub trait Version: Send + Sync + 'static {
+    type Component: Serialize + Clone;
 
-impl<T: Serialize + DeserializeOwned + Clone + 'static> Component for T {}
+    /// Reads a document as the component.
+    fn read(&self, document: &Value) -> Result<Self::Component, FormatError>;
+}
 
 /// The log of a backend, in order.
 #[derive(Default)]
 pub struct Log(Vec<Vec<u8>>);
 
-struct Typed<T>(PhantomData<fn() -> T>);
+struct VersionSchema<V>(Arc<V>);
 
-impl<T: Component> Schema for Typed<T> {
+impl<V: Version> Schema for VersionSchema<V> {
     fn view(&self, document: &Value, mask: u32) -> View {
         let nothing = Value::Map(Default::default());
-        match format::from_document::<T>(document).and_then(|component| format::to_value(&component)) {
+        match self.0.read(document).and_then(|component| format::to_value(&component)) {
             Ok(value) if mask & 1 != 0 => View { value, misfits: 0 },
             fit => View { value: nothing, misfits: u32::from(fit.is_err()) & mask },
         }
     }
 }
 
-pub struct App<T> {
+pub struct App<V: Version> {
+    version: Arc<V>,
     replica: Replica,
     id: DocumentId,
     /// The content of the app's store as a document.
     document: AutoCommit,
     chunks: Vec<Arc<[u8]>>,
-    shown: Option<T>,
+    pub shown: Option<V::Component>,
     generation: u64,
     captures: u64,
     pushes: Vec<Push>,
@@ -56,13 +62,15 @@ pub struct App<T> {
     pub stored: usize,
 }
 
-impl<T: Component> App<T> {
-    pub fn new(number: u8, id: &str) -> Self {
-        let schema = Arc::new(Typed::<T>(PhantomData));
+impl<V: Version> App<V> {
+    pub fn of_version(number: u8, version: V, id: DocumentId) -> Self {
+        let version = Arc::new(version);
+        let schema = Arc::new(VersionSchema(version.clone()));
         let collections = vec![CollectionSchema { name: "things".into(), schema }];
         let mut app = Self {
             replica: Replica::new([number; 16], collections, true),
-            id: DocumentId::new(id),
+            version,
+            id,
             document: AutoCommit::new(),
             chunks: Vec::new(),
             shown: None,
@@ -124,7 +132,7 @@ impl<T: Component> App<T> {
         DocumentKey { collection: COLLECTION, id: self.id.clone() }
     }
 
-    fn put(&mut self, component: T, put: Put) {
+    fn put(&mut self, component: V::Component, put: Put) {
         self.captures += 1;
         let change = Change::Put { value: format::to_value(&component).unwrap(), mask: 1, put };
         self.shown = Some(component);
@@ -133,25 +141,31 @@ impl<T: Component> App<T> {
     }
 
     /// Spawns an entity with this component and the document's name.
-    pub fn spawn(&mut self, component: T) {
+    pub fn spawn(&mut self, component: V::Component) {
         self.put(component, Put::Spawned);
     }
 
     /// Makes the document with this component if it does not exist.
-    pub fn ensure(&mut self, component: T) {
+    pub fn ensure(&mut self, component: V::Component) {
         self.put(component, Put::Ensured);
     }
 
     /// Changes the component that the entity shows, as a system does.
-    pub fn edit(&mut self, edit: impl FnOnce(&mut T)) {
+    pub fn edit(&mut self, edit: impl FnOnce(&mut V::Component)) {
         let mut component = self.shown().clone();
         edit(&mut component);
         self.put(component, Put::Edited);
     }
 
+    /// Spawns the entity with this component or, after that, replaces its component.
+    pub fn set(&mut self, component: V::Component) {
+        let is_new = self.captures == 0 && self.generation == 0;
+        self.put(component, if is_new { Put::Spawned } else { Put::Edited });
+    }
+
     /// The component that the entity shows.
     #[track_caller]
-    pub fn shown(&self) -> &T {
+    pub fn shown(&self) -> &V::Component {
         self.shown.as_ref().expect("the entity shows the document")
     }
 
@@ -163,6 +177,11 @@ impl<T: Component> App<T> {
     /// The content of the document.
     pub fn value(&self) -> Value {
         format::read(&self.document)
+    }
+
+    /// The heads of the document.
+    pub fn heads(&mut self) -> Vec<ChangeHash> {
+        self.document.get_heads()
     }
 
     /// The concurrent values of a root field.
@@ -213,7 +232,7 @@ impl<T: Component> App<T> {
                 continue;
             }
             let from = std::mem::replace(&mut self.generation, delta.generation);
-            match delta.value.map(|value| format::from_document::<T>(&value)) {
+            match delta.value.map(|value| self.version.read(&value)) {
                 None => self.shown = None,
                 Some(Ok(component)) => self.shown = Some(component),
                 Some(Err(_)) if self.shown.is_some() => {
@@ -226,45 +245,4 @@ impl<T: Component> App<T> {
             self.handle(Event::Applied(applied));
         }
     }
-}
-
-/// Exchanges all changes between two apps: each app sends its own, and then reads and shows those of the other.
-pub fn meet<A: Component, B: Component>(one: &mut App<A>, other: &mut App<B>, log: &mut Log) {
-    one.push(log);
-    other.push(log);
-    one.pull(log);
-    other.pull(log);
-    one.apply();
-    other.apply();
-    assert_eq!(one.value(), other.value(), "both have the same document");
-}
-
-/// Two apps of one type that both show `start`.
-pub fn pair<T: Component>(start: T) -> (App<T>, App<T>, Log) {
-    versions(start)
-}
-
-/// Two apps, the second with another version of the type, that both show the document that the first app made.
-pub fn versions<A: Component, B: Component>(start: A) -> (App<A>, App<B>, Log) {
-    let (mut one, mut other, mut log) = (App::new(1, "thing"), App::new(2, "thing"), Log::default());
-    one.spawn(start);
-    meet(&mut one, &mut other, &mut log);
-    (one, other, log)
-}
-
-/// Both apps edit `start` concurrently. Returns the value that both show afterwards.
-#[track_caller]
-pub fn at_once<T: Component + PartialEq + std::fmt::Debug>(
-    start: T,
-    left: impl FnOnce(&mut T),
-    right: impl FnOnce(&mut T),
-) -> T {
-    let (mut one, mut other, mut log) = pair(start);
-    one.edit(left);
-    other.edit(right);
-    meet(&mut one, &mut other, &mut log);
-    assert_eq!(one.shown(), other.shown(), "both show the same");
-    let fits = format::from_document::<T>(&one.value()).expect("the merged document fits");
-    assert_eq!(*one.shown(), fits, "the entity shows the content of the document");
-    one.shown().clone()
 }

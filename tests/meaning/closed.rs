@@ -51,7 +51,7 @@ struct Holder<T> {
 
 /// Both apps set a value concurrently; the result is one of the two values.
 #[track_caller]
-fn is_one_of_two<T: app::Component + PartialEq + std::fmt::Debug>(start: T, left: T, right: T) {
+fn is_one_of_two<T: crate::typed::Component + PartialEq + std::fmt::Debug>(start: T, left: T, right: T) {
     let merged =
         at_once(Holder { value: start }, |holder| holder.value = left.clone(), |holder| holder.value = right.clone());
     assert!([&left, &right].contains(&&merged.value), "{merged:?}");
@@ -127,13 +127,17 @@ fn a_document_that_is_an_enum_stays_one_variant_after_a_merge() {
 
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
     #[serde(tag = "t", content = "c")]
-    enum Told {
+    enum Switched {
         Short { a: u8 },
         Long(Vec<u8>),
     }
-    let long = Told::Long((0..50).collect());
-    let merged = at_once(Told::Short { a: 1 }, |told| *told = long.clone(), |told| *told = Told::Short { a: 2 });
-    assert!([&long, &Told::Short { a: 2 }].contains(&&merged));
+    let long = Switched::Long((0..50).collect());
+    let merged = at_once(
+        Switched::Short { a: 1 },
+        |switched| *switched = long.clone(),
+        |switched| *switched = Switched::Short { a: 2 },
+    );
+    assert!([&long, &Switched::Short { a: 2 }].contains(&&merged));
 }
 
 #[test]

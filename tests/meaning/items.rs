@@ -52,8 +52,8 @@ fn an_item_that_two_apps_move_is_shown_once_and_the_next_edit_removes_its_copy()
 fn an_edit_that_adds_an_item_twice_is_refused_with_its_place() {
     let (mut one, ..) = pair(start());
     one.edit(|list| list.steps.push(step("a")));
-    let told = one.failures.join("; ");
-    assert!(told.contains("steps[4]") && told.contains("rename"), "{told}");
+    let reported = one.failures.join("; ");
+    assert!(reported.contains("steps[4]") && reported.contains("rename"), "{reported}");
     one.edit(|list| list.steps[4] = step("e"));
     assert_eq!(one.failures.len(), 1);
     let Some(Value::List(held)) = one.value().get("steps").cloned() else { panic!("it is a list") };

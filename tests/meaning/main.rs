@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Value, Whole};
 use serde::{Deserialize, Serialize};
 
-use app::{App, Log, at_once, meet, pair, versions};
+use app::Log;
+use typed::{App, at_once, meet, pair, versions};
 
 mod additions;
 mod app;
@@ -15,6 +16,7 @@ mod defaults;
 mod items;
 mod registers;
 mod renamed;
+mod typed;
 mod unchanged;
 
 fn scalar(text: &str) -> Scalar {

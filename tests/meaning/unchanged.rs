@@ -93,9 +93,9 @@ fn only_the_edit_of_a_part_in_another_form_is_refused() {
     assert!(older.failures.iter().any(|failure| failure.contains("size")), "{:?}", older.failures);
     meet(&mut newer, &mut older, &mut log);
     assert_eq!(*newer.shown(), New { theme: Theme::Light, ..new() });
-    let told = older.failures.len();
+    let reported = older.failures.len();
     older.edit(|older| older.name.push('!'));
-    assert_eq!(older.failures.len(), told, "the next edit is accepted completely");
+    assert_eq!(older.failures.len(), reported, "the next edit is accepted completely");
     meet(&mut newer, &mut older, &mut log);
     assert_eq!(newer.shown().name, "new!");
 }

@@ -2,18 +2,18 @@
 //! backend is the embedded one or the functions for Convex (see [`host`]). There is one file for each promise.
 
 mod apps;
+mod authorizes_every_call;
 mod converges;
 #[path = "../host/mod.rs"]
 mod host;
 mod idempotent;
-mod lets_no_one_in;
 mod loses_nothing;
 mod never_blocks;
 mod no_echo;
 mod no_revert;
 mod one_bad_document;
-mod reads_all_before_it_says_so;
-mod row_holds_up_nothing;
+mod read_means_shown;
+mod rows_equal_documents;
+mod rows_never_stop_the_log;
 mod skips_nothing;
 mod starts_over;
-mod table_tells_the_truth;

@@ -19,8 +19,8 @@ mod durable {
     fn a_client_that_was_away_too_long_drops_pruned_documents_and_sends_the_rest() {
         let mut place = Place::durable();
         let (mut stays, mut away) = (place.device("stays"), place.device("away"));
-        let edited = stays.insert(task("edited by one who is away"));
-        let untouched = stays.insert(task("seen by one who is away"));
+        let edited = stays.insert(task("edited by the client that is away"));
+        let untouched = stays.insert(task("seen by the client that is away"));
         let kept = stays.insert(task("kept"));
         settle(&place, [&mut stays, &mut away]);
 
@@ -40,16 +40,20 @@ mod durable {
         until("they are pruned", [&mut stays], |_| place.rows().iter().all(|(id, _)| *id == kept));
 
         let mut away = Device::open(store, Some(&place.url()));
-        until("it is told", [&mut away], |[away]| !reported(away).is_empty());
+        until("the failure is reported", [&mut away], |[away]| !reported(away).is_empty());
         let tasks = settle(&place, [&mut stays, &mut away]);
         let mut left = vec![&kept, &made];
         left.sort();
         assert_eq!(tasks.keys().collect::<Vec<_>>(), left);
         assert_eq!(tasks[&kept].text, "kept!");
-        assert_eq!(reported(&away), [edited.to_string()], "what had no edits goes without a word");
+        assert_eq!(
+            reported(&away),
+            [edited.to_string()],
+            "a document without unsent edits is dropped without a report"
+        );
         for id in [&edited, &untouched] {
             let removed = away.seen().changes.iter().any(|(of, kind, _)| of == id && *kind == ChangeKind::Removed);
-            assert!(removed, "the app is told that {id} is gone");
+            assert!(removed, "the app is notified that {id} is removed");
         }
         assert!(stays.seen().failures.is_empty(), "{:?}", stays.seen().failures);
 
@@ -73,7 +77,7 @@ mod durable {
         place.start_backend();
         until("it is pruned", [&mut device], |_| place.rows().iter().all(|(id, _)| *id == other));
         device.restore(&id);
-        until("it is told", [&mut device], |[device]| reported(device) == [id.to_string()]);
+        until("the failure is reported", [&mut device], |[device]| reported(device) == [id.to_string()]);
         device.edit(&other, |task| task.text.push('!'));
         let tasks = settle(&place, [&mut device]);
         assert_eq!(tasks.into_values().map(|task| task.text).collect::<Vec<_>>(), ["other!"]);

@@ -17,7 +17,7 @@ const STORE: &str = "REPLICATE_TEST_STORE";
 /// The number of its first write.
 const START: &str = "REPLICATE_TEST_START";
 /// The prefix of the lines that the process reports.
-const TELLS: &str = "told: ";
+const REPORT: &str = "reported: ";
 /// Far longer than any step of these tests takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -27,7 +27,7 @@ fn is_child() -> Option<PathBuf> {
 
 fn tell(what: impl std::fmt::Display) {
     // A pipe takes a line at once.
-    let line = format!("\n{TELLS}{what}\n");
+    let line = format!("\n{REPORT}{what}\n");
     let mut out = std::io::stdout();
     out.write_all(line.as_bytes()).unwrap();
     out.flush().unwrap();
@@ -36,7 +36,7 @@ fn tell(what: impl std::fmt::Display) {
 /// A test that runs in another process. The process is killed when this is dropped.
 struct Process {
     child: Child,
-    told: Receiver<String>,
+    reported: Receiver<String>,
 }
 
 impl Process {
@@ -54,19 +54,19 @@ impl Process {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let (send, told) = channel();
+        let (send, reported) = channel();
         thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
-                if let Some(line) = line.strip_prefix(TELLS) {
+                if let Some(line) = line.strip_prefix(REPORT) {
                     let _ = send.send(line.to_owned());
                 }
             }
         });
-        Self { child, told }
+        Self { child, reported }
     }
 
     fn next(&self) -> String {
-        self.told.recv_timeout(DEADLINE).expect("the other process reports a line")
+        self.reported.recv_timeout(DEADLINE).expect("the other process reports a line")
     }
 
     /// Kills the process (on Unix with SIGKILL) and returns the remaining lines that it reported.
@@ -75,7 +75,7 @@ impl Process {
         self.child.wait().unwrap();
         let mut rest = Vec::new();
         // The channel closes with the pipe.
-        while let Ok(line) = self.told.recv_timeout(DEADLINE) {
+        while let Ok(line) = self.reported.recv_timeout(DEADLINE) {
             rest.push(line);
         }
         rest
@@ -166,9 +166,9 @@ fn committed_writes_survive_a_killed_process() {
         // Each round continues with the state that the last one left.
         let mut writer = Process::start_at("processes::committed_writes_survive_a_killed_process", &path, stored + 1);
         assert_eq!(writer.next(), "open");
-        let mut told: Vec<String> = (0..wait_for).map(|_| writer.next()).collect();
-        told.extend(writer.kill());
-        let last: i64 = told.last().unwrap().parse().unwrap();
+        let mut reported: Vec<String> = (0..wait_for).map(|_| writer.next()).collect();
+        reported.extend(writer.kill());
+        let last: i64 = reported.last().unwrap().parse().unwrap();
 
         let mut store = Store::open(&path).unwrap();
         let numbers = PAIR.map(|name| {
@@ -180,7 +180,7 @@ fn committed_writes_survive_a_killed_process() {
         });
         assert_eq!(numbers[0], numbers[1], "a batch was torn");
         // One more batch may have been committed but not reported.
-        assert!(numbers[0] == last || numbers[0] == last + 1, "told {last}, stored {}", numbers[0]);
+        assert!(numbers[0] == last || numbers[0] == last + 1, "reported {last}, stored {}", numbers[0]);
         assert_eq!(store.unsent_count("tasks", None).unwrap(), 2);
         stored = numbers[0];
         // The store can be used as before.

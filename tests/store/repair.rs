@@ -93,13 +93,13 @@ fn an_unreadable_document_does_not_stop_others_from_being_read() {
         let found: Vec<_> = documents.iter().map(|document| document.id.as_str()).collect();
         assert_eq!(found, ["b", "d"][..limit.min(2)]);
         let damaged = store.take_damaged();
-        let told: Vec<_> = damaged.iter().map(ToString::to_string).collect();
-        assert!(told[0].contains("tasks/a"), "{told:?}");
+        let reported: Vec<_> = damaged.iter().map(ToString::to_string).collect();
+        assert!(reported[0].contains("tasks/a"), "{reported:?}");
         if limit > 1 {
-            assert!(told[1].contains("tasks/c"), "{told:?}");
+            assert!(reported[1].contains("tasks/c"), "{reported:?}");
         }
         if limit > 2 {
-            assert!(told[2].contains("tasks/e"), "{told:?}");
+            assert!(reported[2].contains("tasks/e"), "{reported:?}");
             assert_eq!(damaged.len(), 3);
         }
         assert!(damaged.iter().all(|error| !error.is_transient()));

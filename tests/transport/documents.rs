@@ -1,4 +1,4 @@
-//! Documents to push, and what a test makes of pages.
+//! Documents to push, and functions that check pages.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,12 +14,13 @@ use crate::rig::Rig;
 
 pub const TASKS: CollectionIndex = CollectionIndex(0);
 
-/// A new document with this text in it.
+/// A new document with this text.
 pub fn document(id: &str, text: &str) -> PushedDocument {
     with_value(id, Value::Scalar(text.into()), text.into())
 }
 
-/// A new document whose one change has more than this many bytes. They are overwritten within the change, for a row may not be as large.
+/// A new document whose only change has more than this many bytes. The text is overwritten within the change, because a
+/// row may not be that large.
 pub fn large_document(id: &str, bytes: usize) -> PushedDocument {
     let bytes: Vec<u8> = (0..bytes as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
     let mut document = with_value(id, Value::Null, ScalarValue::Bytes(bytes));
@@ -44,7 +45,7 @@ fn with_value(id: &str, field: Value, value: ScalarValue) -> PushedDocument {
     }
 }
 
-/// The bytes of a document's only change.
+/// The bytes of the document's only change.
 pub fn bytes(document: &PushedDocument) -> &[u8] {
     assert_eq!(document.changes.len(), 1);
     &document.changes[0].1
@@ -63,7 +64,7 @@ impl Rig {
         }));
     }
 
-    /// Pushes and waits until all is accepted.
+    /// Pushes documents and waits until all are accepted.
     pub async fn push(&mut self, documents: &[PushedDocument]) -> PushAnswer {
         self.request_push(documents);
         self.accepted(documents).await
@@ -105,7 +106,7 @@ impl Rig {
         self.until("a connection", |notice| matches!(notice, Notice::Connected).then_some(())).await;
     }
 
-    /// Takes pages until there are this many rows, and checks that each continues where the last ended.
+    /// Reads pages until there are this many rows, and checks that each page continues where the last one ended.
     pub async fn rows(&mut self, from: Position, count: usize) -> (Vec<PulledChunk>, Position) {
         let (mut rows, mut at) = (Vec::new(), from);
         while rows.len() < count {
@@ -120,7 +121,7 @@ impl Rig {
     }
 }
 
-/// The documents' names.
+/// The names of the documents.
 pub fn ids(rows: &[PulledChunk]) -> Vec<&str> {
     rows.iter().map(|row| row.id.as_str()).collect()
 }

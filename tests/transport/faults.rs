@@ -1,4 +1,4 @@
-//! Connections that end, backends that go away, and tokens that are refused.
+//! Connections that end, backends that stop, and tokens that are refused.
 
 use bevy_convex_replicate::{
     replica::Position,
@@ -42,7 +42,7 @@ async fn a_connection_cut_in_the_middle_of_a_push_drops_it_and_repeating_it_chan
     proxy.cut();
     assert!(matches!(ada.until("the end", reason).await, Reason::Lost(_)));
     ada.until("a drop", dropped).await;
-    // The push had arrived: it comes as a page, and pushing it again is accepted and changes nothing.
+    // The push had arrived: it is received as a page, and pushing it again is accepted and changes nothing.
     assert_eq!(ids(&ada.rows(START, 1).await.0), ["a"]);
     ada.push(&push).await;
     ada.push(&[document("b", "x")]).await;
@@ -63,7 +63,7 @@ async fn after_many_cuts_every_row_has_come_once() {
         ada.push(&[document(&format!("{round}"), "x")]).await;
         (_, at) = bob.rows(at, 1).await;
         proxy.cut();
-        // While it is away, and before or after it is back.
+        // The push is made while the backend is stopped, and before or after it starts again.
         ada.push(&[document(&format!("{round}+"), "x")]).await;
         assert!(matches!(bob.until("the end", reason).await, Reason::Lost(_)));
         let (rows, next) = bob.rows(at, 1).await;

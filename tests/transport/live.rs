@@ -1,4 +1,4 @@
-//! Against a backend that is there, whichever (see [`host`](crate::host)): pushing, following, catching up.
+//! Pushing, following and catching up with a running backend of either kind (see [`host`](crate::host)).
 
 use bevy_convex_replicate::{
     CollectionIndex,
@@ -69,7 +69,7 @@ async fn many_commits_come_once_each_while_subscriptions_give_way_to_others() {
     }
     let (rows, at) = bob.rows(START, names.len()).await;
     assert_eq!(ids(&rows), names);
-    // Quiet for long enough that the subscription is replaced by an empty one, and still nothing is missed.
+    // The log is idle long enough that the subscription is replaced by an empty one, and still no change is missed.
     let mut eve = Rig::start(&server.url(), None);
     eve.subscribe(at);
     assert!(eve.page().await.deltas.is_empty());
@@ -83,7 +83,7 @@ async fn pages_wait_at_the_deployment_until_they_are_taken() {
     let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.connected().await;
-    // Each nearly fills a page.
+    // Each document nearly fills a page.
     for index in 0..20 {
         ada.push(&[
             large_document(&format!("{index:02}"), 250 * 1024),
@@ -93,7 +93,7 @@ async fn pages_wait_at_the_deployment_until_they_are_taken() {
     }
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
-    // It goes on until there is no room for another, whose answer would let this through.
+    // The transport reads pages until there is no room for another one, whose answer would let this change through.
     ada.push(&[document("last", "x")]).await;
     let (rows, _) = bob.rows(START, 41).await;
     assert_eq!(rows.last().unwrap().id.as_str(), "last");
@@ -226,7 +226,7 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
     assert_eq!(ada.until("a refusal", refused).await, RefusalCode::BadName);
 }
 
-/// More than `convex/host` serves in a reasonable time: it looks at each row for each query.
+/// More than `convex/host` serves in a reasonable time, because it reads each row for each query.
 mod embedded {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The transport over real sockets: against addresses where nobody or nothing sensible answers, and against the embedded backend,
+//! The transport over real sockets: with addresses at which no valid deployment answers, and with the embedded backend,
 //! directly and through a proxy that cuts connections.
 #![cfg(feature = "backend")]
 

@@ -1,4 +1,4 @@
-//! A TCP proxy that can keep replies back and cut connections: a network that fails when a test wants it to.
+//! A TCP proxy that can hold back answers and cut connections: a network that fails on request.
 
 use std::{
     net::SocketAddr,
@@ -21,9 +21,9 @@ pub struct Proxy {
 }
 
 struct Network {
-    /// Raised to cut what is open.
+    /// Increased to cut the open connections.
     cuts: watch::Sender<u64>,
-    /// Whether what the server says is kept from the client.
+    /// Whether the server's messages are held back from the client.
     mute: AtomicBool,
     open: AtomicUsize,
     changed: Notify,
@@ -52,12 +52,12 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Keeps everything the server says from now on from its clients, for the life of their connections.
+    /// Holds back all later messages of the server from its clients, for as long as their connections last.
     pub fn mute(&self) {
         self.network.mute.store(true, SeqCst);
     }
 
-    /// Closes all open connections; new ones are as good as ever.
+    /// Closes all open connections. New connections work as before.
     pub fn cut(&self) {
         self.network.mute.store(false, SeqCst);
         self.network.cuts.send_modify(|cuts| *cuts += 1);

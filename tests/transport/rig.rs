@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Shared parts of the transport's tests.
 
 use std::{
     collections::VecDeque,
@@ -19,14 +19,14 @@ use tokio::sync::mpsc;
 
 use crate::host::{self, Host};
 
-/// Long enough for a machine that does ten other things; a test that fails waits this long.
+/// Long enough for a machine under heavy load. A failing test waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A transport and its notices.
 pub struct Rig {
     pub transport: Transport,
     pub notices: mpsc::Receiver<Notice>,
-    /// Pages that came while an answer was waited for.
+    /// Pages that arrived while the test waited for an answer.
     pub pages: VecDeque<Page>,
 }
 
@@ -46,7 +46,7 @@ impl Rig {
         within("a notice", self.notices.recv()).await.expect("the transport goes on")
     }
 
-    /// The first notice of which `pick` makes something; those before it are dropped.
+    /// The first result of `pick`. Earlier notices are dropped.
     pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(Notice) -> Option<T>) -> T {
         within(what, async {
             loop {
@@ -64,7 +64,7 @@ impl Rig {
     }
 }
 
-/// A backend with its data in a folder of its own, or `convex/host`, which has none.
+/// A backend with its data in its own folder, or `convex/host`, which stores nothing.
 pub struct Server {
     backend: Option<Running>,
     data: TempDir,
@@ -83,7 +83,7 @@ impl Server {
         Self::launch(None)
     }
 
-    /// Whichever backend the tests are to run against, with these collections.
+    /// The backend that the tests run against, with these collections.
     pub fn of_choice(collections: &[&str]) -> Self {
         if !host::is_wanted() {
             return Self::start();
@@ -105,7 +105,7 @@ impl Server {
         server
     }
 
-    /// Starts where it was stopped: the same address, the same data.
+    /// Starts the backend again with the same address and the same data.
     pub fn start_again(&mut self) {
         let mut config = BackendConfig::new().listen(self.address.to_string()).data(self.data.path());
         if let Some(token) = &self.token {
@@ -132,12 +132,12 @@ impl Server {
     }
 }
 
-/// Waits for something that will come.
+/// Waits for a future with a deadline.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }
 
-/// A token callback that gives these, one after the other (the last for ever), and notes what it was asked.
+/// A token callback that returns these tokens in order, then the last one again and again, and records its arguments.
 pub fn tokens(answers: Vec<Result<Option<&str>, &str>>) -> (AuthToken, Arc<Mutex<Vec<bool>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let answers: Vec<Result<Option<String>, String>> =

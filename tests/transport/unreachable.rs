@@ -1,4 +1,4 @@
-//! Where nobody answers, or not as a deployment would.
+//! Addresses at which nothing answers, or nothing that answers as a deployment does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::rig::{Rig, tokens, within};
 
 const TASKS: CollectionIndex = CollectionIndex(0);
 
-/// An address where nobody listens, and nobody else can while the socket is held.
+/// An address at which nothing listens, and at which nothing else can listen while the socket is held.
 fn closed_port() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

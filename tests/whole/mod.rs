@@ -52,7 +52,7 @@ pub fn failed(app: &App, kind: FailureKind) -> Option<&Failure> {
 
 /// Runs an app until it has received a failure of this kind.
 #[track_caller]
-pub fn told(app: &mut App, kind: FailureKind) -> Failure {
+pub fn reported(app: &mut App, kind: FailureKind) -> Failure {
     until("a failure", &mut [app], |apps| failed(apps[0], kind).cloned())
 }
 

@@ -45,7 +45,7 @@ export async function checkRows(ctx: Ctx, target: AppTable, ids: string[]): Prom
 export async function repair(ctx: Ctx, { component, collection }: Target, id: string): Promise<boolean> {
   const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
   if (left === null || left.removed.length === 0) return false;
-  console.error(`${collection}/${id}: taken out of the log: senseless ${left.removed.join(", ")}`);
+  console.error(`${collection}/${id}: removed from the log: senseless changes ${left.removed.join(", ")}`);
   return true;
 }
 

@@ -85,12 +85,10 @@ export async function writeRow(
   if (lacking === null) {
     if (written !== undefined) await ctx.db.delete(written);
     console.error(
-      `${table}/${id}: no row, since the schema takes none without what the document lacks: ${reason}`,
+      `${table}/${id}: no row, because the schema requires fields that the document lacks: ${reason}`,
     );
   } else if (lacking.length > 0) {
-    console.warn(
-      `${table}/${id}: the schema does not take ${lacking.join(", ")}, which the row lacks: ${reason}`,
-    );
+    console.warn(`${table}/${id}: the row lacks ${lacking.join(", ")}, which the schema refuses: ${reason}`);
   }
   return taken;
 }

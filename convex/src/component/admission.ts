@@ -111,7 +111,7 @@ async function readLastOp(
 function senselessChange(hash: string): Refused {
   return new Refused(
     "invalidChange",
-    `The change ${hash} makes no sense in this document, or builds on one that does not.`,
+    `The change ${hash} makes no sense in this document, or depends on such a change.`,
   );
 }
 

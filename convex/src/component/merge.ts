@@ -170,7 +170,10 @@ function checkWhole(bytes: Uint8Array): void {
     checkChunks(bytes);
   } catch (error) {
     if (!(error instanceof NotAChange)) throw error;
-    throw new Refused("invalidChange", `These bytes are no saved document, nor changes: ${error.message}.`);
+    throw new Refused(
+      "invalidChange",
+      `These bytes are neither a saved document nor changes: ${error.message}.`,
+    );
   }
 }
 
@@ -182,7 +185,7 @@ function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Do
     } catch (error) {
       const message = messageOf(error);
       const code = message.includes("duplicate seq") ? "reusedSequence" : "invalidChange";
-      throw new Refused(code, `Automerge does not take these bytes: ${message}.`);
+      throw new Refused(code, `Automerge refuses these bytes: ${message}.`);
     }
   }
   const missing = automerge.getMissingDeps(after, []);
@@ -202,7 +205,10 @@ function apply(automerge: Automerge, doc: Doc<Fields>, pieces: Uint8Array[]): Do
 function checkSound(automerge: Automerge, doc: Doc<Fields>, logged: number): void {
   const saved = savedIfSound(automerge, doc);
   if (saved === null) {
-    throw new Refused("invalidChange", "A change makes no sense in this document: it could not be saved.");
+    throw new Refused(
+      "invalidChange",
+      "A change makes no sense in this document, which cannot be saved with it.",
+    );
   }
   if (logged > DOCUMENT_BYTES && saved.length > DOCUMENT_BYTES) {
     throw new Refused(

@@ -218,7 +218,7 @@ async function* rowsAfter(
  */
 function checkNotPruned(checkpoint: Position, mark: Doc<"pruned"> | null, known: bigint | undefined): void {
   if (checkpoint.ts === 0n || mark === null || known === mark.stamp) return;
-  if (comparePositions(checkpoint, mark) < 0) throw unknownCheckpoint("is older than the log remembers");
+  if (comparePositions(checkpoint, mark) < 0) throw unknownCheckpoint("is from before the log was pruned");
 }
 
 /**
@@ -265,7 +265,7 @@ export function positionOf(row: Doc<"chunks">): Position {
 
 function checkPosition({ ts, ordinal }: Position): void {
   if (ts < 0n || !Number.isInteger(ordinal) || ordinal < 0 || ordinal > ORDINAL_MAX) {
-    throw unknownCheckpoint("is none that this log gave out");
+    throw unknownCheckpoint("was not given out by this log");
   }
 }
 

@@ -23,7 +23,7 @@ export async function readChunk(
   if (chunk.bytes.byteLength > CHUNK_BYTES) {
     throw new Refused(
       "tooLarge",
-      `A chunk of ${chunk.bytes.byteLength} bytes: cut what is over ${CHUNK_BYTES} into parts.`,
+      `A chunk has ${chunk.bytes.byteLength} bytes. Cut chunks over ${CHUNK_BYTES} bytes into parts.`,
       CHUNK_BYTES,
     );
   }
@@ -42,7 +42,10 @@ export async function readChunk(
   const here = incoming.parts.filter((other) => other.hash === hash);
   const announced = (incomplete ?? here[0])?.count ?? count;
   if (announced !== count) {
-    throw new Refused("invalidChange", `A part says that there are ${count} of it; an earlier one differs.`);
+    throw new Refused(
+      "invalidChange",
+      `A part gives ${count} as the number of parts, and an earlier one gave another number.`,
+    );
   }
   const same =
     here.find((other) => other.index === index) ??
@@ -103,7 +106,7 @@ async function checkAssembling(
   if (assembling.bytes + most > CHANGE_BYTES) {
     throw new Refused(
       "tooLarge",
-      "Too many changes become whole in one push. Send this document again by itself.",
+      "Too many changes in parts are completed in one push. Send this document again by itself.",
       CHANGE_BYTES,
     );
   }
@@ -114,7 +117,7 @@ async function checkAssembling(
 export function takeAssembled({ hash, pieces, parts, stored }: Assembled, incoming: Incoming): NewChange {
   const bytes = concatenate(pieces.map((piece) => new Uint8Array(piece)));
   if (bytesToHex(sha256(bytes)) !== hash) {
-    throw new Refused("invalidChange", "The parts do not make up the chunk that their hash names.");
+    throw new Refused("invalidChange", "The SHA-256 of the joined parts is not the hash that they give.");
   }
   incoming.parts = incoming.parts.filter((other) => other.hash !== hash);
   incoming.usedParts.push(...(parts as Id<"parts">[]));

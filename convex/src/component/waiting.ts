@@ -32,7 +32,7 @@ export async function checkWaiting(
   if (bytes > WAITING_BYTES) {
     throw new Refused(
       "tooLarge",
-      `${bytes} bytes of ${id} would wait for their missing parts; complete a change first.`,
+      `${id} would have ${bytes} bytes of incomplete changes. Complete a change first.`,
       WAITING_BYTES,
     );
   }

@@ -1,4 +1,4 @@
-/** The words that conformance cases are written with. See `tests/conformance/README.md`. */
+/** The functions that make conformance cases. See `tests/conformance/README.md`. */
 import * as Automerge from "@automerge/automerge";
 import type { JSONValue } from "convex/values";
 
@@ -58,7 +58,7 @@ export const accepted = (id: string): Json => ({ id, status: "accepted" });
 export const refused = (id: string, code: string, limit?: number): Json =>
   partial({ id, status: "refused", code, message: any("string"), ...(limit === undefined ? {} : { limit }) });
 
-/** A push and what becomes of each document. */
+/** A push and the result of each document. */
 export function push(
   documents: Json[],
   results: Json[],

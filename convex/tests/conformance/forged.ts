@@ -1,17 +1,17 @@
-/** Bytes that are no change, or claim too much. */
+/** Bytes that are not a change, or claim too much. */
 import * as Automerge from "@automerge/automerge";
 import { createHash } from "node:crypto";
 import { type Case, changesOf, chunk, pull, push, refused, START, stream } from "./cases";
 import { base, left } from "./documents";
 
-/** The same change with something changed in its bytes. */
+/** The same change with some of its bytes changed. */
 export function forged(raw: Uint8Array, change: (copy: Uint8Array) => void): Uint8Array {
   const copy = raw.slice();
   change(copy);
   return copy;
 }
 
-/** The same contents with a checksum that fits. */
+/** The same contents with the right checksum. */
 export function resealed(raw: Uint8Array): Uint8Array {
   const digest = createHash("sha256").update(raw.subarray(8)).digest();
   return forged(raw, (copy) => copy.set(digest.subarray(0, 4), 4));
@@ -69,7 +69,7 @@ export const forgeries: Case[] = [
   },
 ];
 
-/** A change by actor 1 with so many operations, which all do the same, numbered from `startOp` on. */
+/** A change by actor 1 with so many equal operations, numbered from `startOp` on. */
 function claiming(operations: number, startOp = 1): Uint8Array {
   const actions = [...leb128(operations, 64), 1];
   // No dependencies; actor, sequence number, first operation, time, message, other actors; one column, of actions.
@@ -77,7 +77,7 @@ function claiming(operations: number, startOp = 1): Uint8Array {
   return resealed(new Uint8Array([0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, data.length, ...data]));
 }
 
-/** A number as LEB128: the last byte is below 64 where it is signed, and below 128 where it is not. */
+/** A number as LEB128: the last byte is below 64 if it is signed, and below 128 if it is not. */
 function leb128(value: number, last: 64 | 128): number[] {
   return value < last ? [value] : [(value % 128) + 128, ...leb128(Math.floor(value / 128), last)];
 }

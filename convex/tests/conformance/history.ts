@@ -1,4 +1,4 @@
-/** What a change builds on: dependencies, sequence numbers and the numbers of operations. */
+/** The history of a change: dependencies, sequence numbers and the numbers of operations. */
 import * as Automerge from "@automerge/automerge";
 import {
   type Case,
@@ -20,11 +20,11 @@ import {
 import { base, left } from "./documents";
 import { forged, one, resealed } from "./forged";
 
-/** A change with another sequence number or first operation, both below 128, and the checksum that fits. */
+/** A change with another sequence number or first operation, both below 128, and the right checksum. */
 function renumbered(raw: Uint8Array, { seq, startOp }: { seq?: number; startOp?: number }): Uint8Array {
   const { actor, deps } = Automerge.decodeChange(raw);
-  // Magic, checksum, type and a length of one or two bytes; the count of dependencies, and they; the actor, after its
-  // length.
+  // Magic, checksum, type and a length of one or two bytes; the number of dependencies, and the dependencies; the length
+  // of the actor, and the actor.
   const length = raw[9]! < 128 ? 1 : 2;
   const at = 9 + length + 1 + 32 * deps.length + 1 + actor.length / 2;
   const made = resealed(

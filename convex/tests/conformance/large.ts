@@ -28,13 +28,12 @@ import {
 
 const MIB = 1024 * 1024;
 /**
- * What the row of the document `a` has beside a field `blob` and its bytes, as Convex counts: names, ids, times and
- * markers.
+ * The size of the row of the document `a` without a field `blob`, as Convex counts: names, ids, times and markers.
  */
 const BESIDE_BLOB = 112;
-/** What `deleted: true` adds to it. */
+/** The size of `deleted: true`. */
 const DELETED = 9;
-/** What a number under a name of one letter adds. */
+/** The size of a number under a name of one letter. */
 const NUMBER = 11;
 
 export const large: Case[] = [
@@ -73,7 +72,7 @@ export const large: Case[] = [
       pullWhole([whole("a")], { to: bind("one"), hasMore: true }),
       pullWhole([whole("b")], { after: use("one"), to: bind("two") }),
       save("c", rewritten(3, 5)),
-      // What follows may have been in the same microsecond: the last one comes again, and then the next.
+      // The next commit may have been in the same microsecond: the last document comes again, and then the next.
       pullWhole([whole("b")], { after: use("two"), to: bind("three"), hasMore: true }),
       pullWhole([whole("c")], { after: use("three") }),
     ],
@@ -101,7 +100,7 @@ function rewritten(n: number, times: number): Doc {
   return doc;
 }
 
-/** A document, and an edit that a backend takes as sent: it adds a number to the row. */
+/** A document, and an edit that a backend writes to the row as sent: it adds a number. */
 function grown(id: string, bytes: number, result: Json): Step[] {
   const doc = blob(bytes);
   const next = edit(doc, 2, (d) => (d.n = 1));

@@ -7,7 +7,7 @@ export type Bindings = Map<string, JSONValue>;
 
 type JsonObject = { [key: string]: JSONValue };
 
-/** `args` with what was bound before in the places that name it. */
+/** `args` with the values that earlier patterns bound, in place of their names. */
 export function fill(args: JSONValue, bindings: Bindings): JSONValue {
   if (Array.isArray(args)) return args.map((item) => fill(item, bindings));
   if (!isObject(args)) return args;
@@ -19,7 +19,7 @@ export function fill(args: JSONValue, bindings: Bindings): JSONValue {
   return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, fill(value, bindings)]));
 }
 
-/** Where a value does not match its pattern, or null. */
+/** The first place at which a value does not match its pattern, or null. */
 export function mismatch(
   pattern: JSONValue,
   value: JSONValue,

@@ -34,7 +34,7 @@ function partsOf(raw: Uint8Array, size = CHUNK): { bytes: Json; part: Record<str
   }));
 }
 
-/** What several cases use, by name. */
+/** Values that several cases use, by name. */
 export const values: Record<string, Json> = {
   head: bytes(largeBytes.subarray(0, CHUNK)),
   tail: bytes(largeBytes.subarray(CHUNK)),

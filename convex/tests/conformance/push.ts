@@ -1,4 +1,4 @@
-/** What enters the log, and in what order. */
+/** Pushes: the changes that enter the log, and their order. */
 import * as Automerge from "@automerge/automerge";
 import {
   accepted,

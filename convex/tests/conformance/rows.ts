@@ -1,4 +1,4 @@
-/** What a document is as a row of the app's table: nothing in it is refused, and what the row lacks is named in it. */
+/** Rows of the app's table: no value of a document is refused, and a row names the values that it lacks. */
 import * as Automerge from "@automerge/automerge";
 import { convexToJson } from "convex/values";
 import {
@@ -195,7 +195,7 @@ export const rows: Case[] = [
   },
 ];
 
-/** Two cases: the row of a document that is merged, and of one whose fields are sent along. */
+/** Two cases: the row of a document that is merged, and of a document whose fields are sent along. */
 function leavesOut(
   what: string,
   document: Record<string, unknown>,
@@ -220,12 +220,12 @@ function leavesOut(
   ];
 }
 
-/** Without what is undefined. */
+/** Without undefined fields. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value));
 }
 
-/** A value under so many maps. */
+/** A value within so many maps. */
 function nested(levels: number, leaf: unknown = { leaf: true }): unknown {
   return levels === 0 ? leaf : { d: nested(levels - 1, leaf) };
 }

@@ -1,4 +1,4 @@
-/** Running conformance cases against any backend. */
+/** Runs conformance cases against any backend. */
 import type { JSONValue } from "convex/values";
 import type { Outcome } from "../../host/deployment";
 import type { Case, Json } from "./cases";
@@ -7,12 +7,12 @@ import { type Bindings, fill, mismatch } from "./match";
 /** Calls a function of a backend. */
 export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
 /**
- * The rows of a table, in the order of their documents and without what Convex adds; null where this backend does not
- * show them.
+ * The rows of a table, in the order of their documents and without the fields that Convex adds; null if this backend
+ * does not show them.
  */
 export type Table = (name: string) => Promise<JSONValue[] | null>;
 
-/** Runs a case. Answers what went wrong first, or null. */
+/** Runs a case. Returns the first failure, or null. */
 export async function runCase(
   { steps }: Case,
   values: Record<string, Json>,
@@ -54,7 +54,7 @@ export async function runCase(
 
 let collections = 0;
 
-/** What makes the names of a caller's collections its own. */
+/** Makes the names of a caller's collections unique. */
 export function newSuffix(): string {
   return `${Date.now()}x${collections++}`;
 }

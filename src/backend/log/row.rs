@@ -2,7 +2,7 @@
 //!
 //! The row is a read model: it holds what Convex can store of the document, and names what it lacks in the column
 //! [`NOT_IN_ROW`]. Nothing about a row refuses a change. The TypeScript functions do the same
-//! (`convex/component/materialize.ts`), and `docs/wire.md` has the table of it.
+//! (`convex/src/component/materialize.ts`), and `docs/wire.md` has the table of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,7 +13,7 @@ use crate::apps::{Device, Place, Task, settle, task, until};
 struct First {
     read: Option<usize>,
     live: Option<usize>,
-    told: Option<usize>,
+    reported: Option<usize>,
 }
 
 fn look(device: &mut Device) {
@@ -30,7 +30,7 @@ fn look(device: &mut Device) {
             .run_if(sync_live),
             |mut first: ResMut<First>, mut read: MessageReader<DeploymentRead<Task>>, tasks: Query<&Task>| {
                 if read.read().count() > 0 {
-                    first.told.get_or_insert(tasks.iter().len());
+                    first.reported.get_or_insert(tasks.iter().len());
                 }
             },
         ),
@@ -57,10 +57,14 @@ fn a_fresh_device_shows_everything_when_it_reports_that_the_deployment_is_read()
         look(&mut device);
         until("it has read all", [&mut device], |[device]| {
             let first = first(device);
-            first.read.is_some() && first.live.is_some() && first.told.is_some()
+            first.read.is_some() && first.live.is_some() && first.reported.is_some()
         });
         let first = first(&device);
-        assert_eq!((first.read, first.live, first.told), (Some(number), Some(number), Some(number)), "device {fresh}");
+        assert_eq!(
+            (first.read, first.live, first.reported),
+            (Some(number), Some(number), Some(number)),
+            "device {fresh}"
+        );
     }
 }
 

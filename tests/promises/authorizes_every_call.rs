@@ -29,7 +29,7 @@ impl Tokens {
     }
 }
 
-fn told(device: &Device) -> usize {
+fn reported(device: &Device) -> usize {
     device.seen().failures.iter().filter(|failure| failure.kind == FailureKind::Unauthenticated).count()
 }
 
@@ -58,9 +58,9 @@ fn a_token_that_expires_during_a_session_is_refreshed_and_a_refusal_keeps_the_ed
     assert!(tokens.asked()[asked], "it is asked to refresh the one that was refused");
 
     // The callback has only the old token: the refusal is reported, and edits wait.
-    let before = told(&device);
+    let before = reported(&device);
     backend.replace_token("wednesday").unwrap();
-    until("the refusal is reported", [&mut device], |[device]| told(device) > before);
+    until("the refusal is reported", [&mut device], |[device]| reported(device) > before);
     device.edit(&first, |task| task.text.push_str(", edited"));
     let third = device.insert(task("on wednesday"));
     until("they are saved", [&mut device], |[device]| device.status().is_saved() && device.status().unsent == 2);
@@ -83,8 +83,8 @@ fn a_wrong_token_receives_nothing_and_the_right_token_everything() {
     let secret = right.insert(task("secret"));
     let unwanted = wrong.insert(task("unwanted"));
     until("one is connected and the refusal of the other is reported", [&mut right, &mut wrong], |[right, wrong]| {
-        let told = wrong.seen().failures.iter().any(|failure| failure.kind == FailureKind::Unauthenticated);
-        right.is_quiet() && told
+        let reported = wrong.seen().failures.iter().any(|failure| failure.kind == FailureKind::Unauthenticated);
+        right.is_quiet() && reported
     });
     assert!(!wrong.tasks().contains_key(&secret));
     assert!(wrong.tasks().contains_key(&unwanted), "the edit is kept");
