@@ -12,8 +12,8 @@ use std::{
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{FormatError, Value},
-    replica::Origin,
-    worker::{Captured, CollectionConfig, Command, Encode, FailureKind, Report, Status, Worker, WorkerConfig},
+    replica::{Edit, EditKind, Origin},
+    worker::{CollectionConfig, Command, Encode, FailureKind, Report, Status, Worker, WorkerConfig},
 };
 
 use plain::{Plain, Put};
@@ -82,9 +82,9 @@ impl Front {
         }
     }
 
-    fn edit(&self, id: &str, generation: u64, capture: u64, change: Captured) {
+    fn edit(&self, id: &str, generation: u64, capture: u64, kind: EditKind<Box<dyn Encode>>) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
-        self.worker.send(Command::Edit { document, generation, capture, change });
+        self.worker.send(Command::Edit(Edit { document, generation, seq: capture, kind }));
     }
 
     fn saved(&self) -> u64 {
@@ -92,9 +92,9 @@ impl Front {
     }
 }
 
-fn note(text: &str, stars: i64) -> Captured {
+fn note(text: &str, stars: i64) -> EditKind<Box<dyn Encode>> {
     let fields = [("text".to_owned(), Value::Text(text.into())), ("stars".to_owned(), Value::Int(stars))];
-    Captured::Put(Box::new(Put(Value::Map(fields.into()))))
+    EditKind::put(Box::new(Put(Value::Map(fields.into()))))
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
     front.edit("a", 0, 1, note("first", 1));
     front.edit("b", 0, 1, note("second", 2));
     front.edit("a", 0, 2, note("first, edited", 1));
-    front.edit("b", 0, 2, Captured::Delete);
+    front.edit("b", 0, 2, EditKind::Delete);
     front.until("all edits are saved", |front| front.saved() == 4);
     drop(front);
 
@@ -119,7 +119,7 @@ fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
 
     // An edit at the version that was shown, and bringing back what was deleted.
     front.edit("a", 1, 1, note("first, edited again", 1));
-    front.edit("b", 1, 1, Captured::Restore);
+    front.edit("b", 1, 1, EditKind::Restore);
     front.until("it is back", |front| front.shown.contains_key(&DocumentId::new("b")));
     assert_eq!(front.shown[&DocumentId::new("b")].0.get("stars"), Some(&Value::Int(2)));
     drop(front);
@@ -188,7 +188,7 @@ fn an_edit_that_cannot_be_written_keeps_no_later_version_waiting() {
     let mut front = Front::open(&folder.path().join("notes.sqlite"));
     front.until("the store is read", |front| front.ready);
     front.edit("a", 0, 1, note("written", 1));
-    front.edit("a", 0, 2, Captured::Put(Box::new(Unwritable)));
+    front.edit("a", 0, 2, EditKind::put(Box::new(Unwritable)));
     front.until("it is told", |front| !front.failures.is_empty());
     assert_eq!(front.failures[0].0, FailureKind::Unwritable);
     let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new("a") };
@@ -221,7 +221,7 @@ fn a_panic_of_what_is_written_is_told_of_its_document_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut front = Front::open(&folder.path().join("notes.sqlite"));
     front.until("the store is read", |front| front.ready);
-    front.edit("a", 0, 1, Captured::Put(Box::new(Panics { dropped: false })));
+    front.edit("a", 0, 1, EditKind::put(Box::new(Panics { dropped: false })));
     front.edit("b", 0, 1, note("written", 1));
     front.edit("a", 0, 2, note("after all", 1));
     front.until("all is saved", |front| front.saved() == 3);
@@ -239,7 +239,7 @@ fn a_panic_of_the_worker_is_told_and_what_was_saved_stays() {
     front.until("the store is read", |front| front.ready);
     front.edit("a", 0, 1, note("before", 1));
     front.until("it is saved", |front| front.saved() == 1);
-    front.edit("b", 0, 1, Captured::Put(Box::new(Panics { dropped: true })));
+    front.edit("b", 0, 1, EditKind::put(Box::new(Panics { dropped: true })));
     front.until("the end is told", |front| front.stopped);
     let (kind, message) = &front.failures[0];
     assert_eq!(*kind, FailureKind::Store);

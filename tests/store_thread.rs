@@ -12,8 +12,9 @@ use std::{
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::Value,
+    replica::{Edit, EditKind},
     store::Store,
-    worker::{Captured, CollectionConfig, Command, FailureKind, Report, Worker, WorkerConfig},
+    worker::{CollectionConfig, Command, Encode, FailureKind, Report, Worker, WorkerConfig},
 };
 
 use plain::{Plain, Put};
@@ -46,8 +47,9 @@ fn start(store: &std::path::Path) -> Worker {
 
 fn put(worker: &Worker, id: &str) {
     let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
-    let change = Captured::Put(Box::new(Put(Value::Map([("n".to_owned(), Value::Int(1))].into()))));
-    worker.send(Command::Edit { document, generation: 0, capture: 1, change });
+    let kind: EditKind<Box<dyn Encode>> =
+        EditKind::put(Box::new(Put(Value::Map([("n".to_owned(), Value::Int(1))].into()))));
+    worker.send(Command::Edit(Edit { document, generation: 0, seq: 1, kind }));
 }
 
 /// The first of its reports of which this is true. All before it go to `seen`.

@@ -7,12 +7,12 @@ use crate::{
     DocumentKey,
     failure::{Failure, FailureKind},
     message::ChangeKind,
-    record::{Capture, Origin},
+    record::{EditSeq, Origin},
 };
 
 /// The worker compared an edit with what the entity had shown. If the edit changed root fields, their components are
 /// announced.
-pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: Capture, fields: &[String]) {
+pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: EditSeq, fields: &[String]) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let Some(slot) = index.find(document.collection, &document.id) else { return };
     let entry = index.entry_mut(slot);

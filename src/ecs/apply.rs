@@ -173,7 +173,7 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
             world.resource_mut::<Progress>().set_read(collection, false);
             world.resource_mut::<SyncStatus>().deployment_read = false;
         }
-        Report::Compared { document, capture, fields } => answer::compared(world, &document, capture, &fields),
+        Report::Compared { document, seq, fields } => answer::compared(world, &document, seq, &fields),
         Report::Failed(failure) => {
             answer::refused(world, &failure);
             report(world, failure);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::record::Capture;
+use crate::record::EditSeq;
 
 /// Edits of a document that are not compared yet are remembered one by one up to this number. Beyond it, the newest
 /// ones share a place.
@@ -12,24 +12,24 @@ const UNTOLD: usize = 32;
 #[derive(Default)]
 pub(crate) struct Compared {
     /// The last edit that changed something.
-    changed: Capture,
+    changed: EditSeq,
     /// The last edit that changed nothing.
-    unchanged: Capture,
+    unchanged: EditSeq,
     /// Edits that are not compared yet.
     untold: VecDeque<Untold>,
 }
 
 /// Edits that are not compared yet, from one to another.
 struct Untold {
-    first: Capture,
-    last: Capture,
+    first: EditSeq,
+    last: EditSeq,
     /// The components whose change is to be announced.
     components: u32,
 }
 
 impl Compared {
     /// An edit was sent. If it changes one of these components, that is to be announced.
-    pub(super) fn sent(&mut self, capture: Capture, mask: u32) {
+    pub(super) fn sent(&mut self, capture: EditSeq, mask: u32) {
         if mask == 0 {
             return;
         }
@@ -46,12 +46,12 @@ impl Compared {
     /// The last of `captures` edits that a version has to include to be shown. If the newest edit that was compared
     /// changed nothing (the app touches the component and changes nothing), the edits after it count as the same. If
     /// one of them is an edit after all, the next version shows it.
-    pub(super) fn wanted(&self, captures: Capture) -> Capture {
+    pub(super) fn wanted(&self, captures: EditSeq) -> EditSeq {
         if self.unchanged > self.changed { self.changed } else { captures }
     }
 
     /// An edit was compared. Returns the components whose change is to be announced.
-    pub(super) fn compared(&mut self, capture: Capture, is_change: bool) -> u32 {
+    pub(super) fn compared(&mut self, capture: EditSeq, is_change: bool) -> u32 {
         let newest = if is_change { &mut self.changed } else { &mut self.unchanged };
         *newest = capture.max(*newest);
         let found = self.untold.iter().find(|untold| (untold.first..=untold.last).contains(&capture));

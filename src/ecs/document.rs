@@ -23,8 +23,8 @@ use crate::{
     failure::FailureKind,
     format::{FormatError, Value},
     message::ChangeKind,
-    record::Origin,
-    worker::{Captured, Command, Encode},
+    record::{EditKind, Origin},
+    worker::{Command, Encode},
 };
 
 /// The collection of `T`; `None`, which is reported, if `T` is in none or in several.
@@ -76,12 +76,12 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
         // Nothing is left to delete.
         Presence::Deleted => {}
         Presence::Absent | Presence::Hidden | Presence::Restoring => {
-            edit(&mut world.into(), slot, Captured::Delete);
+            edit(&mut world.into(), slot, EditKind::Delete);
             world.resource_mut::<DocumentIndex>().entry_mut(slot).presence = Presence::Deleted;
         }
         Presence::Shown(shown) => {
             capture_now(&mut world.into(), shown.entity);
-            edit(&mut world.into(), slot, Captured::Delete);
+            edit(&mut world.into(), slot, EditKind::Delete);
             let Some(registered) = world.resource::<Collections>().get(collection) else { return };
             let form = registered.form.clone();
             let change = Change {
@@ -125,7 +125,7 @@ pub(crate) fn restore(world: &mut World, collection: CollectionIndex, id: &Docum
         Presence::Absent | Presence::Hidden => Presence::Absent,
         Presence::Deleted | Presence::Restoring => Presence::Restoring,
     };
-    edit(&mut world.into(), slot, Captured::Restore);
+    edit(&mut world.into(), slot, EditKind::Restore);
 }
 
 /// Shows a hidden document again, and components of it that the app removed.
@@ -209,7 +209,7 @@ pub(crate) fn remove_component<T: 'static>(world: &mut World, entity: Entity) {
     if world.resource::<DocumentIndex>().slot_of(entity) != Some(slot) {
         return;
     }
-    edit(&mut world.into(), slot, Captured::Put(Box::new(Without(bit))));
+    edit(&mut world.into(), slot, EditKind::put(Box::new(Without(bit))));
     world.resource_mut::<DocumentIndex>().entry_mut(slot).has &= !bit;
     take_away(world, &*form, slot, entity, bit);
     if is_there {

@@ -17,17 +17,17 @@ use super::{
 use crate::{
     DocumentKey,
     message::ChangeKind,
-    record::Origin,
-    worker::{Captured, Command},
+    record::{Edit, EditKind, Origin, Put},
+    worker::{Command, Encode},
 };
 
 /// Sends an edit of a document.
-pub(super) fn edit(world: &mut DeferredWorld, slot: Slot, change: Captured) {
+pub(super) fn edit(world: &mut DeferredWorld, slot: Slot, kind: EditKind<Box<dyn Encode>>) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     entry.captures += 1;
-    let edit =
-        Command::Edit { document: entry.key.clone(), generation: entry.generation, capture: entry.captures, change };
+    let (document, generation) = (entry.key.clone(), entry.generation);
+    let edit = Command::Edit(Edit { document, generation, seq: entry.captures, kind });
     world.resource_mut::<Outbox>().push_edit(edit);
 }
 
@@ -63,14 +63,14 @@ pub(super) fn capture_at(world: &mut DeferredWorld, entity: Entity, now: Tick) {
     let is_ensured = world.resource_mut::<Claims>().ensured.remove(&entity);
     if was_deleted && !is_ensured {
         // The app made the deleted document anew.
-        edit(world, slot, Captured::Restore);
+        edit(world, slot, EditKind::Restore);
     }
-    let captured = match (is_spawned, is_ensured) {
-        (false, _) => Captured::Put(encode),
-        (true, false) => Captured::Spawn(encode),
-        (true, true) => Captured::Ensure(encode),
+    let put = match (is_spawned, is_ensured) {
+        (false, _) => Put::Edited,
+        (true, false) => Put::Spawned,
+        (true, true) => Put::Ensured,
     };
-    edit(world, slot, captured);
+    edit(world, slot, EditKind::Put { value: encode, put });
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     if let Some(shown) = entry.shown_mut() {

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use super::{compared::Compared, pending::Pending};
 use crate::{
     DocumentKey,
-    record::{Capture, Generation},
+    record::{EditSeq, Generation},
 };
 
 /// A place in [`DocumentIndex`](super::index::DocumentIndex). It is never reused: a document that is gone is remembered
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     /// The generation that is shown, or was passed over on purpose.
     pub generation: Generation,
     /// How many edits of it were sent.
-    pub captures: Capture,
+    pub captures: EditSeq,
     /// The entity that showed it when the app hid it. If that entity gets the identity back, its value is an edit.
     pub former: Option<Entity>,
     /// Components that the document has, as far as this world knows: bit `i` for the collection's `i`th.

@@ -8,7 +8,7 @@ use std::{
 use bevy::platform::cell::SyncCell;
 
 use crate::{
-    record::{Capture, Generation, Origin},
+    record::{EditSeq, Generation, Origin},
     worker::Misfit,
 };
 
@@ -19,7 +19,7 @@ const FRAMES_TO_WAIT: u32 = 8;
 pub(crate) struct Pending {
     pub(super) generation: Generation,
     /// The last local edit that the version includes.
-    pub(super) seen: Capture,
+    pub(super) seen: EditSeq,
     content: SyncCell<Option<Box<dyn Any + Send>>>,
     pub(super) misfit: Option<Box<Misfit>>,
     pub(super) origin: Origin,
@@ -33,7 +33,7 @@ impl Pending {
     /// A version as the worker reports it, to be queued. Content `None` is a deletion.
     pub(super) fn new(
         generation: Generation,
-        seen: Capture,
+        seen: EditSeq,
         content: Option<Box<dyn Any + Send>>,
         misfit: Option<Box<Misfit>>,
         origin: Origin,

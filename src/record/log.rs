@@ -55,12 +55,12 @@ pub struct PulledChunk {
 pub struct Page {
     /// The collection.
     pub collection: CollectionIndex,
-    /// The checkpoint it was asked from.
+    /// The position it was asked from. The page begins after it.
     pub from: Position,
     /// What came after, in order.
     pub deltas: Vec<PulledChunk>,
-    /// The position of the last of them.
-    pub checkpoint: Position,
+    /// The position of the last of them, or `from` if there are none.
+    pub to: Position,
     /// Whether there is more already.
     pub has_more: bool,
     /// The id of the log.

@@ -6,7 +6,7 @@ use crate::{format::Value, id::DocumentKey};
 pub type Generation = u64;
 
 /// Counts the edits of a document that the world has sent: the first is 1.
-pub type Capture = u64;
+pub type EditSeq = u64;
 
 /// What an app knows of a collection's documents.
 pub trait Schema: Send + Sync + 'static {

@@ -6,9 +6,10 @@ use crate::format::{Aliases, RESERVED, Value};
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
 /// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit
-/// makes of it once that is put there, and no other field changes by it. Where that is not known: it changes, or is missing, when the other name is taken
-/// away, and is as it was when the document has it under its own name instead. This is tried where an edit changes a
-/// field that the document lacks and the document has fields that the type does not write. That is rare.
+/// makes of it once that is put there, and no other field changes by it. Where that is not known: it changes, or is
+/// missing, when the other name is taken away, and is as it was when the document has it under its own name instead.
+/// This is tried where an edit changes a field that the document lacks and the document has fields that the type does
+/// not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -25,7 +26,7 @@ enum Step {
     Item(usize),
 }
 
-/// Whose names a path is followed by.
+/// Whether a path is followed by the document's names or by the type's.
 #[derive(Clone, Copy)]
 enum Names {
     Document,
@@ -124,7 +125,7 @@ impl Search<'_> {
     }
 }
 
-/// A place of what the type shows.
+/// The value at a place, by the type's names.
 fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| match step {
         Step::Key { seen, .. } => value.get(seen),

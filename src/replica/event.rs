@@ -14,63 +14,16 @@ use crate::{
 pub use crate::{
     chunk::Part,
     record::{
-        Capture, Checkpoint, Generation, Kept, Origin, Page, Position, PulledChunk, Push, PushAnswer, PushNumber,
-        PushedDocument, Refusal, RefusalCode, Schema, StoredDocument, View,
+        Checkpoint, Edit, EditKind, EditSeq, Generation, Kept, Origin, Page, Position, PulledChunk, Push, PushAnswer,
+        PushNumber, PushedDocument, Put, Refusal, RefusalCode, Schema, StoredDocument, View,
     },
 };
 
-/// Names a write, so that its end can be told. Counts up from 1.
+/// Names a write: the store says when it is done. Counts up from 1.
 pub type WriteId = u64;
-
-/// Why the world puts a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Put {
-    /// An entity that shows the document was changed.
-    #[default]
-    Edited,
-    /// An entity was given the document's name. A document that is there already is shown instead; a deleted one comes
-    /// back.
-    Spawned,
-    /// The app wants the document to be there. One that is there already is shown instead, and a deleted one stays
-    /// deleted.
-    Ensured,
-}
-
-/// What the world did to a document.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// It holds this now.
-    Put {
-        /// What it holds.
-        value: Value,
-        /// Which of the collection's component types the value speaks of.
-        mask: u32,
-        /// Why.
-        put: Put,
-    },
-    /// It is deleted.
-    Delete,
-    /// It is no longer deleted.
-    Restore,
-}
 
 /// Counts the edits of a run, from 1, in the order in which they were made.
 pub type EditNumber = u64;
-
-/// An edit of the world.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    /// Which of the run's edits this is.
-    pub number: EditNumber,
-    /// The document.
-    pub document: DocumentKey,
-    /// The generation the entity showed.
-    pub generation: Generation,
-    /// The count of this edit, from 1.
-    pub capture: Capture,
-    /// What happened to it.
-    pub change: Change,
-}
 
 /// A version of a document for the world.
 #[derive(Clone, Debug)]
@@ -80,21 +33,22 @@ pub struct Delta {
     /// Its number.
     pub generation: Generation,
     /// The last capture of the world it includes.
-    pub seen: Capture,
+    pub seen: EditSeq,
     /// Its root map; `None`: it is deleted.
     pub value: Option<Value>,
     /// Where it comes from.
     pub origin: Origin,
 }
 
-/// A change made here that a backend lacks.
+/// A change that was made here and that a backend lacks.
 #[derive(Clone, Debug)]
 pub struct UnsentChange {
     /// Its hash.
     pub hash: ChangeHash,
-    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is the last.
-    pub row: ChangeHash,
-    /// It, raw.
+    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is
+    /// the last.
+    pub chunk: ChangeHash,
+    /// Its raw bytes.
     pub bytes: Arc<[u8]>,
 }
 
@@ -109,23 +63,24 @@ pub struct UnsentDocument {
     pub fields: Option<std::collections::BTreeMap<String, Option<Value>>>,
 }
 
-/// What a replica knows of a backend from earlier runs.
+/// What the store knows of a backend from earlier runs.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
-    /// The backend's name in the store; `None`: there never was one.
+    /// The store's name for the backend's log; `None`: there never was one.
     pub remote: Option<RemoteId>,
     /// Per collection: everything up to here is stored.
     pub checkpoints: Vec<Checkpoint>,
     /// Per collection: the documents with changes that the backend lacks, oldest first.
     pub unsent: Vec<Vec<DocumentId>>,
-    /// Per collection: whether it is believed to have something, though its log has not been read beyond the beginning.
+    /// Per collection: whether the store marks chunks as held by the backend although the log has not been read beyond
+    /// its beginning.
     pub unread: Vec<bool>,
 }
 
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The store has these documents. All of them are told before anything else happens.
+    /// The store has these documents. All of these events come before any other event.
     Opened {
         /// The collection.
         collection: CollectionIndex,
@@ -133,29 +88,36 @@ pub enum Event {
         documents: Vec<StoredDocument>,
     },
     /// The world edited a document.
-    Edit(Edit),
-    /// The world edited a document, and the edit came to nothing before it got here: versions from here on have no more of it than they have.
+    Edit(EditNumber, Edit),
+    /// The world edited a document, and the edit failed before it reached the replica. Later versions count as
+    /// including it.
     Unwritable {
         /// The document.
         document: DocumentKey,
         /// The count of this edit.
-        capture: Capture,
+        seq: EditSeq,
     },
     /// The world shows these generations.
     Applied(Vec<(DocumentKey, Generation)>),
-    /// The world shows a version in part. Told before it is told that the version is shown.
+    /// The world shows a version in part. Comes before [`Event::Applied`] of that version.
     Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
-    /// A document's chunks, in the order to load them. Answers [`Effect::Load`].
+    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`].
     Loaded {
         /// The document.
         document: DocumentKey,
         /// Its chunks.
         chunks: Vec<Arc<[u8]>>,
     },
-    /// What is stored of a backend. Answers [`Effect::Identify`] and [`Effect::Forget`], and is told once at start with the
-    /// backend last used.
+    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`].
+    Unreadable {
+        /// The document.
+        document: DocumentKey,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// What is stored of a backend. Answers [`StoreRequest::LookUp`].
     Remote {
         /// The id of its log, if that is known.
         epoch: Option<String>,
@@ -164,9 +126,9 @@ pub enum Event {
     },
     /// All writes up to this one are on the disk.
     Written(WriteId),
-    /// The store refuses a change of this document for good: it cannot be read again as it is.
+    /// The store refused a change of this document for good, so the document in memory is the only whole copy.
     Lost(DocumentKey),
-    /// Answers [`Effect::ReadUnsent`].
+    /// Answers [`StoreRequest::ReadUnsent`].
     Unsent {
         /// The collection.
         collection: CollectionIndex,
@@ -175,13 +137,13 @@ pub enum Event {
         /// Which effect it answers.
         read: u64,
     },
-    /// The backend can be reached.
+    /// The connection to the backend is up.
     Connected,
-    /// It no longer can.
+    /// The connection has ended.
     Disconnected,
-    /// News from the backend.
+    /// The next page of a collection's log.
     Page(Page),
-    /// The backend does not give news of a collection.
+    /// The backend refuses to give a collection's log.
     PullRefused {
         /// The collection.
         collection: CollectionIndex,
@@ -199,40 +161,31 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
-    /// A push went without an answer.
+    /// A push ended without an answer.
     PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
-    /// The time has come that [`Replica::due`](super::Replica::due) told of.
+    /// The time that [`Replica::due`](super::Replica::due) returned has come.
     Due,
 }
 
 impl Effect {
     /// An edit changed nothing.
-    pub(super) fn nothing_of(document: &DocumentKey, capture: Capture) -> Self {
-        Effect::Compared { document: document.clone(), capture, fields: Vec::new() }
+    pub(super) fn nothing_of(document: &DocumentKey, seq: EditSeq) -> Self {
+        Effect::Compared { document: document.clone(), seq, fields: Vec::new() }
     }
 }
 
-/// What is to be done.
+/// What the store is asked for.
 #[derive(Debug)]
-pub enum Effect {
-    /// Give the world a version.
-    Deliver(Delta),
-    /// Read a document's chunks.
-    Load(DocumentKey),
-    /// Store something. Writes are carried out in order, and many in one transaction.
+pub enum StoreRequest {
+    /// Store something. Many writes are carried out in one transaction.
     Write(WriteId, Write),
-    /// An edit was taken in, which may be after later ones of other documents: it is durable as soon as this write is (0: at once).
-    Edited(EditNumber, WriteId),
-    /// Look up what is stored of the backend whose log has this id: [`Event::Remote`] with it.
-    Identify {
-        /// The id of its log.
-        epoch: String,
-    },
-    /// Drop the checkpoints and sent marks of a backend, then look up again: [`Event::Remote`] without an epoch.
-    Forget(RemoteId),
-    /// Read what the backend lacks of these documents; with `history`, all of their changes.
+    /// Read a document's chunks: [`Event::Loaded`] or [`Event::Unreadable`].
+    Load(DocumentKey),
+    /// Look up what is stored of a backend: [`Event::Remote`].
+    LookUp(Lookup),
+    /// Read what the backend lacks of these documents; with `history`, all of their changes: [`Event::Unsent`].
     ReadUnsent {
         /// The collection.
         collection: CollectionIndex,
@@ -240,9 +193,34 @@ pub enum Effect {
         documents: Vec<DocumentId>,
         /// For which of them all changes are asked for.
         history: Vec<bool>,
-        /// Names this effect among those of the collection: its answer repeats it.
+        /// Names this request among those of the collection: its answer repeats it.
         read: u64,
     },
+    /// Set the store aside before it is opened the next time. The replica does not ask for this.
+    Rebuild,
+}
+
+/// Which backend the store is asked about.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The one last used. Asked once, when the store has been opened.
+    LastUsed,
+    /// The one whose log has this id.
+    Epoch(String),
+    /// The one last used, after its checkpoints and sent marks are dropped. The answer has no epoch.
+    Forget(RemoteId),
+}
+
+/// What the owner of the replica must do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Give the world a version.
+    Deliver(Delta),
+    /// Ask the store for something. Requests are carried out in order.
+    Store(StoreRequest),
+    /// An edit was taken in and is durable as soon as this write is (0: at once). An edit of a document that is being
+    /// loaded is taken in after later edits of other documents.
+    Edited(EditNumber, WriteId),
     /// Follow a collection's log from here on.
     Subscribe {
         /// The collection.
@@ -252,16 +230,16 @@ pub enum Effect {
     },
     /// Send a batch.
     Push(Push),
-    /// All that the backend had of a collection is taken in: every version it led to was delivered before. Comes again
-    /// with each page that ends the log.
+    /// All that the backend had of a collection is taken in, and every version that follows from it was delivered
+    /// before. Comes again with each page that ends the log.
     Read(CollectionIndex),
-    /// What an edit of the world changed: the root fields that hold something else now. Empty if it changed nothing, or
+    /// An edit was compared with the document. `fields` are the root fields it changed: none if it changed nothing or
     /// was not taken in.
     Compared {
         /// The document.
         document: DocumentKey,
         /// The count of the edit.
-        capture: Capture,
+        seq: EditSeq,
         /// The root fields.
         fields: Vec<String>,
     },

@@ -1,21 +1,22 @@
 //! One loaded document: an Automerge document and the versions at which the world's next edits are to be made.
 //!
-//! Most documents are made, or arrive, in one change, and are let go without another. Of such a one only the change and what it
-//! holds are kept, until more is asked of it.
+//! Most documents are made, or arrive, in one change, and leave memory without another. For such a document only the
+//! change and its value are kept until more is needed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
-    event::{Change, Generation, Put, Schema, UnsentChange, WriteId},
-    opened::{Edited, Made, MadeChange, Merged, Opened, automerge_error, too_many_operations},
+    event::{EditKind, Generation, Put, Schema, UnsentChange, WriteId},
+    opened::{Edited, Merged, Opened, automerge_error, made, too_many_operations},
 };
 use crate::{
     DocumentId,
     chunk::inspect::{self, Received},
     format::{self, FirstChange, FormatError, Value},
     limits,
+    record::StoredChunk,
 };
 
 /// Per generation the version at which the world's next edit is to be made.
@@ -29,7 +30,7 @@ pub(super) struct Base {
     pub(super) shown: Vec<Shown>,
 }
 
-/// What an entity shows of some of its components, though the document says something else or does not fit them.
+/// What an entity shows of some of its components while the document holds something else or does not fit them.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) mask: u32,
@@ -63,12 +64,11 @@ pub(super) struct Live {
     pub(super) last_write: WriteId,
     /// When it was last used: a count, not a time.
     pub(super) last_used: u64,
-    /// Whether it has what the store does not.
+    /// Whether it has changes that the store refused.
     pub(super) is_kept: bool,
     /// Whether it has a change that was refused, so that it must be thrown away.
     pub(super) is_spoiled: bool,
-    /// It takes no more bytes than this, saved: the bytes of its changes, or what was measured and has come to it
-    /// since.
+    /// An upper bound of its saved size: the bytes of its changes, or the last measured size and the bytes added since.
     size: usize,
 }
 
@@ -110,12 +110,12 @@ impl Live {
         if !all.is_empty() {
             live.open()?.load(&all)?;
         }
-        // Generation 0 too: the world has made the document itself, and has not been given any other version of it.
+        // Generation 0 counts as well: then the world made the document and was given no other version of it.
         live.delivered(generation);
         Ok(live)
     }
 
-    /// The document itself.
+    /// Opens the document in Automerge, if that has not been done.
     fn open(&mut self) -> Result<&mut Opened, AutomergeError> {
         if !matches!(self.content, Content::Open(_)) {
             let mut opened = Box::new(Opened::new(&self.actor));
@@ -126,7 +126,7 @@ impl Live {
         }
         match &mut self.content {
             Content::Open(opened) => Ok(opened),
-            // It was made just now.
+            // It was opened just above.
             _ => Err(AutomergeError::Fail),
         }
     }
@@ -157,8 +157,8 @@ impl Live {
         }
     }
 
-    /// Whether the document has arrived whole. One of a plain name is made by several changes, of which the last has
-    /// its id.
+    /// Whether the document has arrived whole. A document with a plain name is made by several changes, and the last of
+    /// them sets its id.
     pub(super) fn is_whole(&mut self) -> bool {
         match &mut self.content {
             Content::Blank => false,
@@ -170,7 +170,7 @@ impl Live {
         }
     }
 
-    /// What the store keeps to fill the world at the next start: nothing of a document that has not arrived whole.
+    /// The value that fills the world at the next start: none while the document has not arrived whole.
     pub(super) fn cached(&mut self) -> Value {
         if self.is_whole() { self.value() } else { Value::Null }
     }
@@ -181,14 +181,14 @@ impl Live {
         self.bases.insert(generation, Base::at(heads));
     }
 
-    /// The world has put this before it saw the current version, and goes on to show it until it is given that.
+    /// The world put this value before it saw the current version. It shows the value until it is given that version.
     pub(super) fn put_unseen(&mut self, generation: Generation, mask: u32, value: &Value) {
         self.delivered(generation);
         let fields = value.as_map().cloned().unwrap_or_default();
         self.bases.entry(generation).or_default().shown.push(Shown { mask, fields });
     }
 
-    /// The world shows `generation` now, but for the components `kept`, which still are as in the version `from`.
+    /// The world shows `generation` now, except for the components `kept`, which are still as in the version `from`.
     pub(super) fn kept(&mut self, generation: Generation, from: Generation, kept: u32, schema: &dyn Schema) {
         let Some(before) = self.bases.range(..=from).next_back().map(|(_, base)| base.clone()) else { return };
         let mut shown: Vec<Shown> = before.shown.iter().filter(|shown| shown.mask & kept != 0).cloned().collect();
@@ -216,7 +216,7 @@ impl Live {
         self.bases = self.bases.split_off(&generation);
     }
 
-    /// Whether all that is kept of it can be had again from the store.
+    /// Whether the store has everything that is kept here.
     pub(super) fn is_idle(&mut self, written: WriteId) -> bool {
         let heads = self.heads();
         !self.is_kept
@@ -225,29 +225,30 @@ impl Live {
             && self.bases.values().all(|base| base.heads == heads && base.shown.is_empty())
     }
 
-    /// Whether the world's next edit of `generation` has a version to be made at. It has not if the world put a document
-    /// of a name that exists already, before it had seen it.
+    /// Whether there is a version at which the world's next edit of `generation` is made. There is none if the world
+    /// put a document of an existing name before it had seen that document.
     pub(super) fn has_base(&self, generation: Generation) -> bool {
         self.bases.range(..=generation).next().is_some()
     }
 
     /// Makes an edit of the world at the version it had seen.
     ///
-    /// `seconds` is the time since 1970, which Automerge notes in the change and uses for nothing else.
+    /// `seconds` is the time since 1970. Automerge notes it in the change and uses it for nothing else.
     pub(super) fn edit(
         &mut self,
         id: &DocumentId,
         generation: Generation,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
         self.forget_older_bases(generation);
         let tip = self.heads();
         if !self.is_whole()
-            && let Change::Put { value, put, .. } = change
+            && let EditKind::Put { value: (value, _), put } = kind
         {
-            // Only an entity that was just spawned can be another app's, too.
+            // Another app can make a document of the same name only if this one was just spawned under a name that both
+            // know.
             let is_blank = matches!(self.content, Content::Blank);
             let is_own = is_blank && (*put == Put::Edited || is_new_name(id, seconds));
             format::check_keepable(&Value::Map(BTreeMap::new()), value)?;
@@ -274,7 +275,7 @@ impl Live {
                 }
             };
             self.delivered(generation);
-            return Ok(Edited { made: Some(made), ..Edited::default() });
+            return Ok(Edited { made, ..Edited::default() });
         }
         let mut base = self.bases.range(..=generation).next_back().map(|(_, base)| base.clone()).unwrap_or_default();
         let is_tip = base.heads.is_empty() || base.heads == tip;
@@ -282,11 +283,11 @@ impl Live {
             base.heads = tip;
         }
         let opened = self.open().map_err(automerge_error)?;
-        let edited = opened.edit_at(&mut base, is_tip, id, change, schema, seconds);
-        if let (Ok(Edited { made: Some(made), .. }), Change::Put { .. }) = (&edited, change) {
-            for MadeChange { bytes, .. } in &made.changes {
-                if let Err(error) = self.fits(bytes.len()) {
-                    // The version that the world shows stays the one before.
+        let edited = opened.edit_at(&mut base, is_tip, id, kind, schema, seconds);
+        if let (Ok(Edited { made, .. }), EditKind::Put { .. }) = (&edited, kind) {
+            for change in made {
+                if let Err(error) = self.fits(change.bytes.len()) {
+                    // The base stays at the version before this edit.
                     self.is_spoiled = true;
                     return Err(error);
                 }
@@ -296,7 +297,7 @@ impl Live {
         edited
     }
 
-    /// Refuses what no backend would take. Deleting and restoring a document is always possible.
+    /// Refuses an edit that no backend would take. Deleting and restoring a document is always possible.
     fn fits(&mut self, change: usize) -> Result<(), FormatError> {
         fits_a_change(change)?;
         self.size += change;
@@ -310,19 +311,19 @@ impl Live {
         Err(FormatError {
             path: String::new(),
             message: format!(
-                "the document with its history has {} bytes, and {} is the most that can be sent; go on in a new document, and delete this one",
+                "the document with its history has {} bytes, and at most {} can be sent; continue in a new document, and delete this one",
                 self.size,
                 limits::DOCUMENT_BYTES
             ),
         })
     }
 
-    /// Takes the first change of all.
-    fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Made {
+    /// Takes the first change of the document.
+    fn begin(&mut self, FirstChange { change, edited, value }: FirstChange) -> Vec<StoredChunk> {
         let (hash, bytes) = (change.hash(), Arc::<[u8]>::from(change.raw_bytes()));
         self.size += bytes.len();
         self.content = Content::First { hash, bytes: Arc::clone(&bytes), value };
-        Made { changes: vec![MadeChange { hash, bytes, fields: edited.set.into_iter().collect() }] }
+        vec![made(hash, bytes, edited.set.into_iter().collect())]
     }
 
     fn forget_older_bases(&mut self, generation: Generation) {
@@ -331,12 +332,12 @@ impl Live {
         }
     }
 
-    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
-    /// told of.
+    /// Takes in chunks from elsewhere, in their order. Chunks that it has and damaged chunks are skipped; the error of
+    /// the first damaged one is returned.
     ///
     /// # Errors
     ///
-    /// If they do not fit this document. It may have taken in some of them then, and must be thrown away.
+    /// If the chunks do not fit this document. Some of them may have been applied, so the document must be thrown away.
     pub(super) fn merge(&mut self, chunks: &[Vec<u8>]) -> Result<(Merged, Option<String>), String> {
         if let [chunk] = chunks
             && let Some(hash) = self.begin_with(chunk)
@@ -348,7 +349,7 @@ impl Live {
         opened.merge(chunks)
     }
 
-    /// Takes a chunk as the first change of a document that has none, if it is one whose meaning is plain.
+    /// Takes a chunk as the first change of a document that has none, if its value can be read without Automerge.
     fn begin_with(&mut self, chunk: &[u8]) -> Option<ChangeHash> {
         if !matches!(self.content, Content::Blank) || inspect::is_snapshot(chunk) {
             return None;
@@ -368,21 +369,21 @@ fn fits_a_change(bytes: usize) -> Result<(), FormatError> {
     }
     let most = limits::CHANGE_BYTES;
     let message = format!(
-        "the edit takes {bytes} bytes, and one can have {most}; make it in several edits, or keep large data elsewhere"
+        "the edit takes {bytes} bytes, and an edit may take at most {most}; make it in several edits, or keep large data elsewhere"
     );
     Err(FormatError { path: String::new(), message })
 }
 
-/// The changes in a snapshot, dependencies first. None if it cannot be read: then its document cannot be loaded either, which is told
-/// when that is tried.
+/// The changes in a snapshot, dependencies first. Empty if it cannot be read: then loading its document fails and
+/// reports it.
 pub(crate) fn changes_of(hash: ChangeHash, snapshot: &[u8]) -> Vec<UnsentChange> {
     let Ok(Received::Snapshot(changes)) = inspect::received(snapshot) else { return Vec::new() };
     let mut changes: Vec<_> = changes
         .iter()
-        .map(|change| UnsentChange { hash: change.hash(), row: change.hash(), bytes: change.raw_bytes().into() })
+        .map(|change| UnsentChange { hash: change.hash(), chunk: change.hash(), bytes: change.raw_bytes().into() })
         .collect();
     if let Some(last) = changes.last_mut() {
-        last.row = hash;
+        last.chunk = hash;
     }
     changes
 }

@@ -1,19 +1,20 @@
-//! Which documents are in memory: they are read from the store when they are needed and let go when cold.
+//! Which documents are in memory: they are read from the store when they are needed, and dropped when they were not
+//! used for long.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use hashlink::LruCache;
 
-use super::{Document, Effect, Live, Replica, State, Waiting};
+use super::{Document, Effect, Live, Replica, State, StoreRequest, Waiting};
 use crate::{DocumentKey, chunk::inspect, failure::FailureKind, limits};
 
 /// Loaded documents kept in memory: at 18 KiB for a small one, about 36 MiB. Colder ones are read again when edited.
 const LIVE_DOCUMENTS: usize = 2_048;
 
-/// Of those, documents that were used once and may never be again, as when thousands are made or arrive: kept for a short while only, so
-/// that memory is used again while it is warm.
+/// How many of these may have been used only once. Thousands of documents that are made or arrive at once are rarely
+/// used again; dropping them early reuses memory while it is in the cache.
 const FRESH_DOCUMENTS: usize = 256;
-/// Documents looked at in one step when there are too many: more than one step can add, and little enough to go unnoticed.
+/// Documents examined in one step when too many are loaded: more than one step can add, and few enough to take no time.
 const COOLED_AT_ONCE: usize = 64;
 
 /// The order in which loaded documents were used.
@@ -41,7 +42,7 @@ impl Replica {
         if let Some(document) = self.document(key) {
             document.state = State::Loading(waiting.into_iter().collect());
             self.loading += 1;
-            self.effects.push_back(Effect::Load(key.clone()));
+            self.effects.push_back(Effect::Store(StoreRequest::Load(key.clone())));
         }
     }
 
@@ -64,51 +65,51 @@ impl Replica {
         self.load(key, None);
     }
 
-    pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Vec<Arc<[u8]>>, now: i64) {
+    /// Takes in a document's chunks, or why the store cannot read them.
+    pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Result<Vec<Arc<[u8]>>, String>, now: i64) {
         let actor = self.actor.clone();
         let Some(document) = self.document(&key) else { return };
         let State::Loading(waiting) = std::mem::take(&mut document.state) else { return };
-        let mut damaged = None;
         let generation = document.generation;
         let bases = document.bases.take();
-        match inspect::guarded("load", || Live::load(&actor, &chunks, generation)) {
-            Ok(Ok(live)) => {
-                let live = match bases {
-                    Some(bases) => live.with_bases(bases),
-                    None => live,
-                };
-                document.state = State::Live(Box::new(live));
-            }
-            Ok(Err(error)) => damaged = Some(error.to_string()),
-            Err(error) => damaged = Some(error.to_string()),
-        }
+        let loaded = chunks.and_then(|chunks| {
+            let loaded = inspect::guarded("load", || Live::load(&actor, &chunks, generation));
+            loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        });
+        let loaded = loaded.map(|live| {
+            let live = match bases {
+                Some(bases) => live.with_bases(bases),
+                None => live,
+            };
+            document.state = State::Live(Box::new(live));
+        });
         self.loading -= 1;
         for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
             page.loading.remove(&key.id);
         }
-        if let Some(error) = damaged {
-            self.unreadable(key, waiting, &error);
+        if let Err(problem) = loaded {
+            self.unreadable(key, waiting, &problem);
             return;
         }
         self.live.count += 1;
         self.touch(&key);
         for waiting in waiting {
             match waiting {
-                // One that fails has the document read again: those after it wait for that.
-                Waiting::Edit(edit) => self.edit(edit, now),
+                // An edit that fails has the document read again. The edits after it wait for that.
+                Waiting::Edit(number, edit) => self.edit(number, edit, now),
                 Waiting::Show => self.show(key.clone()),
             }
         }
     }
 
-    /// What is stored stays stored; what waited for it is told of.
+    /// The stored chunks stay as they are. The edits that waited for the document are reported as lost.
     pub(super) fn unreadable(&mut self, key: DocumentKey, waiting: Vec<Waiting>, why: &str) {
         let mut edits = 0;
         for waiting in waiting {
-            if let Waiting::Edit(edit) = waiting {
+            if let Waiting::Edit(number, edit) = waiting {
                 edits += 1;
-                self.effects.push_back(Effect::Edited(edit.number, 0));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::Edited(number, 0));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
             }
         }
         let message = format!(
@@ -125,7 +126,7 @@ impl Replica {
         }
     }
 
-    /// Lets go of the documents used longest ago.
+    /// Drops the documents used longest ago from memory.
     pub(super) fn cool(&mut self) {
         if !self.pages.is_empty() {
             return;
@@ -154,7 +155,7 @@ impl Replica {
 }
 
 impl LiveDocuments {
-    /// The use that lies longest back, if too many documents are loaded, and whether it was a first one.
+    /// The oldest use if too many documents are loaded, and whether it was the document's first use.
     fn next_to_cool(&mut self) -> Option<(u64, DocumentKey, bool)> {
         if self.fresh.len() > limits::or_tiny(FRESH_DOCUMENTS, 2) {
             let (used, key) = self.fresh.pop_front()?;

@@ -3,28 +3,30 @@
 //! # The loop
 //!
 //! A [`Replica`] is driven by one owner. Something happened: [`Replica::handle`] takes an [`Event`] and the time. Then
-//! [`Replica::poll`] is called until it returns `None`; each [`Effect`] is carried out in the order given. Whatever an
-//! effect leads to comes back as another event. The same events give the same effects, always.
+//! [`Replica::poll`] is called until it returns `None`; each [`Effect`] is carried out in the order given. The result
+//! of an effect comes back as another event. The same events always give the same effects.
 //!
 //! ```text
 //!             Edit, Applied, Show            Load, Write                 Subscribe, Push
 //!   world  ------------------------>  replica  ------------->  store     ------------------>  transport
 //!          <------------------------           <-------------            <------------------
-//!             Deliver, Failed                Opened, Loaded, Stored      Connected, Page, Answered, Dropped
+//!             Deliver, Failed               Opened, Loaded, Written     Connected, Page, Answered
 //! ```
 //!
 //! # Versions
 //!
-//! Every [`Delta`] given to the world carries a generation `g` and `seen`, the last capture of the world it includes. The world answers
-//! each edit with the `g` it had and a capture count. Per document the replica keeps `base[g]`, the heads at which the
-//! world's next edit is to be made: at first the delta's, and after each edit the heads right after that edit. So a remote change that
-//! has arrived but is not yet in the world is merged, never reverted, and successive captures need no round trip.
+//! Every [`Delta`] given to the world carries a generation `g` and `seen`, the last edit of the world that it includes.
+//! The world sends each edit with the `g` it had and the edit's count. Per document the replica keeps `base[g]`, the
+//! heads at which the world's next edit is to be made: at first the delta's, and after each edit the heads right after
+//! that edit. So a remote change that has arrived but is not yet in the world is merged, never reverted, and successive
+//! edits need no round trip.
 //!
 //! # What is sent when
 //!
-//! A change is written and sent at the same time: neither waits for the other. If the program ends after one and before the other, nothing
-//! is lost: the change is offered from the store, or pulled from the backend as anyone else's. That is safe because actors are new in each run, so
-//! that a change which never reached this disk does not have its (actor, sequence number) used again.
+//! A change is written and sent at the same time: neither waits for the other. If the program ends after one and before
+//! the other, nothing is lost: the change is offered from the store, or pulled from the backend as anyone else's. That
+//! is safe because actors are new in each run, so that a change which never reached this disk does not have its (actor,
+//! sequence number) used again.
 
 mod alias;
 mod event;
@@ -50,9 +52,9 @@ pub use event::*;
 pub(crate) use live::changes_of;
 use live::{Bases, Live};
 use loading::LiveDocuments;
-use outbox::{Outbox, OutgoingChange};
+use outbox::{Outbox, QueuedChange};
 use pull::Pull;
-use remote::{Remote, WaitingPage};
+use remote::{Remote, Stage, WaitingPage};
 
 use crate::{
     CollectionIndex, DocumentId,
@@ -69,7 +71,7 @@ pub struct CollectionSchema {
     pub schema: Arc<dyn Schema>,
 }
 
-/// Documents of several collections, merged with everyone else's. See the [module](self).
+/// Documents of several collections, merged with the changes of all other clients. See the [module](self).
 pub struct Replica {
     actor: ActorId,
     collections: Vec<Collection>,
@@ -92,22 +94,23 @@ struct Collection {
     documents: HashMap<DocumentId, Document>,
     outbox: Outbox,
     pull: Pull,
-    /// A push of this collection was refused as a whole: it waits for a new connection or [`Event::Retry`].
+    /// A push of this collection was refused as a whole. The next push waits for a new connection or for
+    /// [`Event::Retry`].
     paused: bool,
-    /// Whether the backend is believed to have something of it.
+    /// Whether the store marks chunks of it as held by the backend.
     believed: bool,
     /// How far the log was pruned when it was last read from its beginning, also if that was in an earlier run.
     pruned: Option<i64>,
-    /// What was seen of the world's edits of documents that are not here: edits of what never was, or was forgotten. There are few.
-    seen: HashMap<DocumentId, Capture>,
+    /// The last edit of the world per document that is not here: it never existed, or it was forgotten. There are few.
+    seen: HashMap<DocumentId, EditSeq>,
 }
 
 #[derive(Default)]
 struct Document {
     generation: Generation,
-    seen: Capture,
+    seen: EditSeq,
     state: State,
-    /// Of a document that is being read again: the versions the world has of it.
+    /// While a document is read again: the versions that the world has of it.
     bases: Option<Bases>,
 }
 
@@ -121,13 +124,13 @@ enum State {
 }
 
 enum Waiting {
-    Edit(Edit),
+    Edit(EditNumber, Edit),
     Show,
 }
 
 impl Replica {
-    /// A replica of these collections. `actor` must be new for each run of a program: a change that was sent but never reached the disk must
-    /// not have its place taken by another. `synchronized`: whether there is a backend at all.
+    /// A replica of these collections. `actor` must be new for each run of a program: a change that was sent but never
+    /// reached the disk must not have its place taken by another. `synchronized`: whether there is a backend at all.
     pub fn new(actor: [u8; 16], collections: Vec<CollectionSchema>, synchronized: bool) -> Self {
         let collections = collections
             .into_iter()
@@ -150,7 +153,7 @@ impl Replica {
             pages: VecDeque::new(),
             live: LiveDocuments::default(),
             loading: 0,
-            remote: Remote { wanted: synchronized, ..Remote::default() },
+            remote: Remote::new(synchronized),
             last_write: 0,
             written: 0,
             clock: 0,
@@ -162,12 +165,13 @@ impl Replica {
     pub fn handle(&mut self, event: Event, now: i64) {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
-            Event::Edit(edit) => self.edit(edit, now),
-            Event::Unwritable { document, capture } => self.saw(&document, capture),
+            Event::Edit(number, edit) => self.edit(number, edit, now),
+            Event::Unwritable { document, seq } => self.saw(&document, seq),
             Event::Applied(shown) => self.applied(shown),
             Event::Kept(kept) => self.kept(kept),
             Event::Show(document) => self.show(document),
-            Event::Loaded { document, chunks } => self.loaded(document, chunks, now),
+            Event::Loaded { document, chunks } => self.loaded(document, Ok(chunks), now),
+            Event::Unreadable { document, problem } => self.loaded(document, Err(problem), now),
             Event::Remote { epoch, state } => self.remote_known(epoch, state),
             Event::Written(write) => self.written = self.written.max(write),
             Event::Lost(document) => self.keep(&document),
@@ -197,15 +201,18 @@ impl Replica {
         self.effects.pop_front()
     }
 
-    /// When there is something to do that waits for nothing but the time, in milliseconds since 1970: [`Event::Due`] is
-    /// wanted then.
+    /// When [`Event::Due`] is to come, in milliseconds since 1970; `None` if nothing waits for a time.
     pub fn due(&self) -> Option<i64> {
         self.due
     }
 
     /// Documents with changes that the backend lacks.
     pub fn unsent(&self) -> usize {
-        if self.remote.wanted { self.collections.iter().map(|collection| collection.outbox.len()).sum() } else { 0 }
+        if self.remote.has_deployment() {
+            self.collections.iter().map(|collection| collection.outbox.len()).sum()
+        } else {
+            0
+        }
     }
 
     /// Documents here, tombstones included.
@@ -213,19 +220,19 @@ impl Replica {
         self.collections.iter().map(|collection| collection.documents.len()).sum()
     }
 
-    /// Whether something waits for the store to be read.
+    /// Whether an edit or a page waits for a document to be loaded.
     pub fn is_loading(&self) -> bool {
         self.loading > 0 || !self.pages.is_empty()
     }
 
     /// Whether pages wait until the store has told which log they are of.
     pub fn is_identifying(&self) -> bool {
-        self.remote.identifying
+        matches!(self.remote.stage, Stage::Identifying { .. })
     }
 
     fn write(&mut self, write: Write) {
         self.last_write += 1;
-        self.effects.push_back(Effect::Write(self.last_write, write));
+        self.effects.push_back(Effect::Store(StoreRequest::Write(self.last_write, write)));
     }
 
     fn fail(

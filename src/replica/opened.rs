@@ -12,7 +12,7 @@ use automerge::{
 
 use super::{
     alias::aliases,
-    event::{Change, Schema, View},
+    event::{EditKind, Schema, View},
     live::{Base, Shown},
 };
 use crate::{
@@ -23,53 +23,44 @@ use crate::{
     },
     format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
     limits,
+    record::{ChunkKind, StoredChunk},
 };
 
 pub(super) struct Opened {
     document: AutoCommit,
-    /// What was read last, and at which heads: an edit starts from where the one before it ended, and reading takes as long as a counter
-    /// has been counted up.
+    /// The value that was read last, and its heads. An edit starts where the edit before it ended, and reading a
+    /// counter takes as long as it has increments.
     shown: Option<(Vec<ChangeHash>, Value)>,
-    /// Whether the document is known to have arrived whole, as it stays then.
+    /// Whether the document is known to have arrived whole. Once true, this stays true.
     is_whole: bool,
 }
 
 /// What became of a local edit.
 #[derive(Default)]
 pub(super) struct Edited {
-    /// What it made, unless it changes nothing.
-    pub(super) made: Option<Made>,
+    /// The changes it made, dependencies first. Empty if it changes nothing.
+    pub(super) made: Vec<StoredChunk>,
     /// Parts of it that were not taken in.
     pub(super) problems: Vec<FormatError>,
 }
 
-/// What a local edit made: dependencies first.
-pub(super) struct Made {
-    pub(super) changes: Vec<MadeChange>,
+/// A change made here, with the root fields it touches.
+pub(super) fn made(hash: ChangeHash, bytes: Arc<[u8]>, fields: Vec<String>) -> StoredChunk {
+    StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields }
 }
 
-/// One change of a local edit.
-pub(super) struct MadeChange {
-    pub(super) hash: ChangeHash,
-    pub(super) bytes: Arc<[u8]>,
-    /// The root fields it touches.
-    pub(super) fields: Vec<String>,
-}
-
-impl From<PlaceChange> for MadeChange {
-    fn from(place: PlaceChange) -> Self {
-        Self { hash: place.change.hash(), bytes: place.change.raw_bytes().into(), fields: vec![place.field] }
-    }
+fn made_at(place: PlaceChange) -> StoredChunk {
+    made(place.change.hash(), place.change.raw_bytes().into(), vec![place.field])
 }
 
 /// A chunk's name, the changes in it that a document lacks, and whether it is a snapshot.
 type NewChunk = (ChangeHash, Vec<AutomergeChange>, bool);
 
-/// A change, or several, as they came.
+/// The result of merging chunks.
 pub(super) struct Merged {
     /// New changes or snapshots to store: hash, whether it is a snapshot, bytes.
     pub(super) chunks: Vec<(ChangeHash, bool, Arc<[u8]>)>,
-    /// Whether the document shows something else now.
+    /// Whether the document's heads changed.
     pub(super) moved: bool,
 }
 
@@ -87,12 +78,12 @@ impl Opened {
         self.document.get_heads()
     }
 
-    /// How many bytes it takes when it is saved.
+    /// Its size in bytes when it is saved.
     pub(super) fn saved_bytes(&mut self) -> usize {
         self.document.save().len()
     }
 
-    /// What it holds, at the heads where it is isolated if it is.
+    /// Its value, at the heads at which it is isolated if it is.
     pub(super) fn value(&mut self) -> Value {
         let heads = self.document.get_heads();
         if let Some((at, value)) = &self.shown
@@ -105,7 +96,7 @@ impl Opened {
         value
     }
 
-    /// What it held at these heads.
+    /// Its value at these heads.
     pub(super) fn value_at(&mut self, heads: &[ChangeHash]) -> Value {
         self.document.isolate(heads);
         let value = format::read(&self.document);
@@ -123,20 +114,21 @@ impl Opened {
         self.is_whole
     }
 
-    /// Takes the first changes of all. Some of them may have come from elsewhere.
-    pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Made, FormatError> {
+    /// Takes the first changes of the document. Another app may have made some of them too.
+    pub(super) fn begin(&mut self, mut changes: Vec<PlaceChange>) -> Result<Vec<StoredChunk>, FormatError> {
         changes.retain(|place| !self.document.get_missing_deps(&[place.change.hash()]).is_empty());
         self.document.apply_changes(changes.iter().map(|place| place.change.clone())).map_err(automerge_error)?;
-        Ok(Made { changes: changes.into_iter().map(MadeChange::from).collect() })
+        Ok(changes.into_iter().map(made_at).collect())
     }
 
-    /// Makes an edit at a version, which moves along with it. `is_tip`: it is the one that the document is at.
+    /// Makes an edit at the version `base`, and moves `base` to the version after it. `is_tip`: `base` is the
+    /// document's current version.
     pub(super) fn edit_at(
         &mut self,
         base: &mut Base,
         is_tip: bool,
         id: &DocumentId,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
@@ -144,7 +136,7 @@ impl Opened {
         if !is_tip {
             self.document.isolate(&base.heads);
         }
-        let edited = self.edit(base, is_tip, id, change, schema, seconds);
+        let edited = self.edit(base, is_tip, id, kind, schema, seconds);
         base.heads = self.document.get_heads();
         if !is_tip {
             self.document.integrate();
@@ -152,25 +144,25 @@ impl Opened {
         edited
     }
 
-    /// Makes an edit at the version that the document is at.
+    /// Makes an edit at the version at which the document is isolated, or at the current one.
     fn edit(
         &mut self,
         base: &mut Base,
         is_tip: bool,
         id: &DocumentId,
-        change: &Change,
+        kind: &EditKind,
         schema: &dyn Schema,
         seconds: i64,
     ) -> Result<Edited, FormatError> {
         let current = self.value();
         let mut fields = Vec::new();
         let mut changes = Vec::new();
-        let result = match change {
-            Change::Put { value, mask, .. } => {
+        let result = match kind {
+            EditKind::Put { value: (value, mask), .. } => {
                 self.put(base, is_tip, id, &current, (value, *mask), schema, &mut fields, &mut changes)
             }
-            Change::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
-            Change::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
+            EditKind::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
+            EditKind::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
         };
         let operations = self.document.pending_ops();
         let result = result.and_then(|problems| match operations as u64 > limits::CHANGE_OPERATIONS {
@@ -181,11 +173,11 @@ impl Opened {
             Ok(problems) => problems,
             Err(error) => {
                 self.document.rollback();
-                // What was made for it is in the document, and stays.
+                // The containers that were made for the edit are in the document and stay there.
                 if changes.is_empty() {
                     return Err(error);
                 }
-                return Ok(Edited { made: Some(Made { changes }), problems: vec![error] });
+                return Ok(Edited { made: changes, problems: vec![error] });
             }
         };
         let document = &mut self.document;
@@ -195,14 +187,13 @@ impl Opened {
             let Some(change) = document.get_change_by_hash(&hash) else {
                 return Err(unexpected("the change just made is not in the document"));
             };
-            changes.push(MadeChange { hash, bytes: change.raw_bytes().into(), fields });
+            changes.push(made(hash, change.raw_bytes().into(), fields));
         }
-        let made = (!changes.is_empty()).then_some(Made { changes });
-        Ok(Edited { made, problems })
+        Ok(Edited { made: changes, problems })
     }
 
-    /// Writes what differs from what the entity had shown. Gives the parts that were not written.
-    #[allow(clippy::too_many_arguments, reason = "each is another thing that an edit goes by")]
+    /// Writes the difference between `value` and what the entity had shown. Returns the parts that were not written.
+    #[allow(clippy::too_many_arguments, reason = "an edit depends on each of them")]
     fn put(
         &mut self,
         base: &mut Base,
@@ -212,7 +203,7 @@ impl Opened {
         (value, mask): (&Value, u32),
         schema: &dyn Schema,
         fields: &mut Vec<String>,
-        changes: &mut Vec<MadeChange>,
+        changes: &mut Vec<StoredChunk>,
     ) -> Result<Vec<FormatError>, FormatError> {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
@@ -220,8 +211,8 @@ impl Opened {
         let mut except = BTreeSet::new();
         let options = Options { left_out: LeftOut::Removed, misfit, aliases: &aliases };
         let heads = &mut base.heads;
-        let made = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
-        changes.extend(made.into_iter().map(MadeChange::from));
+        let prepared = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
+        changes.extend(prepared.into_iter().map(made_at));
 
         let new_id = current.get(format::ID).is_none().then_some(id.as_str());
         let outcome = loop {
@@ -235,7 +226,7 @@ impl Opened {
             if read == *value {
                 break outcome;
             }
-            // To this type an empty one is not the same as none. Each round removes more.
+            // This type tells an empty value from a missing one. Each round removes more.
             except.extend(outcome.not_left_out(&read));
             self.document.rollback();
             fields.clear();
@@ -254,7 +245,7 @@ impl Opened {
         fields: &mut Vec<String>,
     ) -> Result<format::Outcome, FormatError> {
         if current.is_deleted() {
-            // Putting a document that was deleted when the app last saw it brings it back.
+            // A put restores a document that was deleted when the app last saw it.
             mark_deleted(&mut self.document, current, false, fields)?;
         }
         let mut outcome = format::edit_with(&mut self.document, new_id, view, value, options)?;
@@ -263,8 +254,8 @@ impl Opened {
         Ok(outcome)
     }
 
-    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones; the first of them is
-    /// told of.
+    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones;
+    /// the first of them is told of.
     ///
     /// # Errors
     ///
@@ -289,7 +280,7 @@ impl Opened {
                 Err(error) => damaged = damaged.or(Some(error)),
             }
         }
-        // Those of a snapshot have been proven by loading it.
+        // The changes of a snapshot were proven when the snapshot was loaded.
         sound::apply(&before, changes, &unproven, |changes| {
             document.apply_changes(changes)?;
             Ok(document.document())
@@ -299,15 +290,15 @@ impl Opened {
     }
 }
 
-/// What the entity shows of the components in `mask`: what their types make of the document, or what it shows in place
-/// of that. Also whether the latter is the case.
+/// What the entity shows of the components in `mask`: what their types read from the document, or what the entity shows
+/// instead of that. Also returns whether it shows anything instead.
 fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dyn Schema) -> (Value, bool) {
     let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
     let View { value: view, misfits } = schema.view(current, mask & !known);
     let mut fields = view.into_map().unwrap_or_default();
     if misfits != 0 {
-        // The app gave the entity a component that the document has in a form that does not fit: what the document has
-        // stays.
+        // The app gave the entity a component that the document holds in a form that does not fit. The document keeps
+        // that form.
         let own = value.as_map().into_iter().flatten().filter(|(key, _)| !fields.contains_key(*key));
         let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
         base.shown.push(Shown { mask: misfits, fields: own });
@@ -347,8 +338,9 @@ fn mark_deleted(
     Ok(())
 }
 
-/// The chunk, if all that it depends on is here, or among `known`, to which its changes are added. A log gives dependencies first. Without
-/// them Automerge would put a change aside, and what is stored of the document could not be opened by itself.
+/// Returns the chunk if all its dependencies are in the document or among `known`, and adds its changes to `known`. A
+/// log gives dependencies first. Automerge would queue a change without them, and the stored chunks could not be opened
+/// by themselves.
 fn fits(document: &mut AutoCommit, chunk: NewChunk, known: &mut HashSet<ChangeHash>) -> Result<NewChunk, String> {
     for change in &chunk.1 {
         let missing = document.get_missing_deps(change.deps());
@@ -381,7 +373,9 @@ pub(super) fn automerge_error(error: AutomergeError) -> FormatError {
 /// Refuses a change of so many operations.
 pub(super) fn too_many_operations(operations: usize) -> FormatError {
     let most = limits::CHANGE_OPERATIONS;
-    let message = format!("the edit takes {operations} operations, and one can have {most}; make it in several edits");
+    let message = format!(
+        "the edit takes {operations} operations, and an edit may take at most {most}; make it in several edits"
+    );
     FormatError { path: String::new(), message }
 }
 

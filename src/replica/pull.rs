@@ -1,4 +1,4 @@
-//! Pages of a backend's log: parts are put together, and the checkpoint never passes a chunk that is not whole.
+//! Pages of a backend's log: parts are joined, and the checkpoint never passes a chunk of which parts are missing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,13 +45,13 @@ impl Pull {
         Checkpoint { position: self.position, pruned: self.pruned }
     }
 
-    /// Whether nothing was read yet, and this page begins.
+    /// Whether this page is the beginning of the log and nothing was read before.
     pub(super) fn begins_with(&self, page: &Page) -> bool {
         page.from == Position::default() && self.position == page.from
     }
 
-    /// Puts a page's chunks together. `None`: it does not continue what was taken in, so it belongs to a subscription that has been
-    /// replaced, and its checkpoint would pass over something.
+    /// Joins a page's chunks. `None`: the page does not continue what was taken in. It belongs to a subscription that
+    /// has been replaced, and its checkpoint would skip rows.
     pub(super) fn assemble(&mut self, page: Page) -> Option<PageChunks> {
         if page.from > self.position {
             return None;
@@ -59,10 +59,10 @@ impl Pull {
         if self.begins_with(&page) {
             self.pruned = page.pruned;
         } else if self.pruned != page.pruned {
-            // Who has not heard the same from the beginning on may have read what was pruned since.
+            // Pages disagree about pruning: rows that were read may have been pruned since, so the mark is dropped.
             self.pruned = None;
         }
-        self.position = self.position.max(page.checkpoint);
+        self.position = self.position.max(page.to);
         let mut result = PageChunks::default();
         let mut places: HashMap<DocumentId, usize> = HashMap::new();
         let mut before = page.from;
@@ -85,7 +85,7 @@ impl Pull {
             before = delta.position;
         }
         let held_back = self.partial.values().map(|partial| partial.before).min();
-        let position = held_back.map_or(page.checkpoint, |position| position.min(page.checkpoint));
+        let position = held_back.map_or(page.to, |position| position.min(page.to));
         result.checkpoint = Checkpoint { position, pruned: self.pruned };
         Some(result)
     }
@@ -99,16 +99,16 @@ impl Pull {
     ) -> Result<Option<Vec<u8>>, String> {
         let most = limits::CHANGE_BYTES.div_ceil(limits::CHUNK_BYTES) as u32;
         if part.count == 0 || part.count > most || part.index >= part.count {
-            return Err(format!("part {} of {} cannot be (at most {most} are allowed)", part.index, part.count));
+            return Err(format!("part {} of {} is invalid (a chunk has at most {most} parts)", part.index, part.count));
         }
         let key = (id.clone(), part.hash);
-        // A log has the parts of a change one after the other, so that no two should wait. A server that only ever begins would fill
-        // the memory.
+        // A log has the parts of a change one after the other, so rarely more than one chunk waits. The bound keeps a
+        // server that sends only first parts from filling the memory.
         let waiting: usize = self.partial.values().map(|partial| partial.bytes).sum();
         let is_new = !self.partial.contains_key(&key);
         if waiting + bytes.len() > limits::PARTIAL_BYTES || (is_new && self.partial.len() >= limits::PARTIAL_CHUNKS) {
             self.partial.clear();
-            return Err("too many changes wait for their missing parts: all of them are given up".into());
+            return Err("too many changes wait for missing parts: all of them are dropped".into());
         }
         let partial = self.partial.entry(key.clone()).or_insert_with(|| Partial {
             before,
@@ -131,20 +131,20 @@ impl Pull {
         }
         let whole: Vec<u8> = self.partial.remove(&key).into_iter().flat_map(|p| p.parts).flatten().flatten().collect();
         if super::chunk_hash(&whole).0 != part.hash {
-            return Err("its parts do not add up to the chunk they name".into());
+            return Err("its parts do not have the hash of the chunk they name".into());
         }
         Ok(Some(whole))
     }
 }
 
-/// Changes this run has sent and that the log has not shown yet: they are passed over when they come back, without
+/// Changes that this run has sent and that have not come back in the log yet. They are skipped when they come, without
 /// loading the document.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
     hashes: HashSet<automerge::ChangeHash>,
 }
 
-/// More echoes than this are forgotten: then a document is loaded to find that it has them.
+/// With more echoes than this all are forgotten. A change that comes back is then found by loading its document.
 const ECHOES: usize = 100_000;
 
 impl Echoes {
@@ -155,7 +155,7 @@ impl Echoes {
         self.hashes.insert(hash);
     }
 
-    /// Whether `chunk` is one, judged by the four bytes of its hash that a chunk carries and then by the whole hash.
+    /// Whether `chunk` is an expected echo, by its hash.
     pub(super) fn take(&mut self, chunk: &[u8]) -> bool {
         if self.hashes.is_empty() {
             return false;

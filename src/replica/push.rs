@@ -1,30 +1,34 @@
-//! The backend's side of pushing: one batch in flight, and what became of it.
+//! Pushing: one batch in flight, and its answer.
 
-use super::{Effect, Push, PushAnswer, PushNumber, Refusal, RefusalCode, Replica};
+use std::collections::VecDeque;
+
+use super::{Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, RefusalCode, Replica, StoreRequest, remote::Stage};
 use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::Write};
 
 impl Replica {
     pub(super) fn connected(&mut self) {
-        self.remote.connected = true;
+        if let Stage::Disconnected = self.remote.stage {
+            self.remote.stage = Stage::Connected;
+        }
         self.retry();
     }
 
     pub(super) fn disconnected(&mut self) {
-        self.remote.connected = false;
-        // The next connection may be to a wiped or restored log: its first page tells.
-        self.remote.identified = false;
-        self.remote.identifying = false;
-        // They end what the former connection told, and the next one may have more.
+        let mut held = VecDeque::new();
+        if self.remote.has_deployment() {
+            held = self.remote.stage.take_held();
+            // The next connection may be to a wiped or restored log: its first page tells.
+            self.remote.stage = Stage::Disconnected;
+        }
+        // The last page of the ended connection is not the last of the next one, which may have more.
         for page in &mut self.pages {
             page.is_last = false;
         }
-        let held = std::mem::take(&mut self.remote.held);
-        for (index, collection) in self.collections.iter().enumerate() {
+        for index in 0..self.collections.len() {
             let name = CollectionIndex(index as u16);
-            // The transport goes on after them: what they brought has to come again.
+            // The transport goes on after these pages, so their rows are asked for again.
             if held.iter().any(|page| page.collection == name) {
-                let checkpoint = collection.pull.checkpoint();
-                self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
+                self.subscribe_again(name);
             }
         }
         self.push_ended();
@@ -43,7 +47,8 @@ impl Replica {
         }
     }
 
-    /// Whether this is the push on its way. One that was given up when its connection ended may still be answered, by the next connection.
+    /// Whether this is the push in flight. A push that was given up with its connection may still be answered in the
+    /// next connection.
     fn is_in_flight(&self, number: PushNumber) -> bool {
         self.remote.in_flight.is_some_and(|(in_flight, _)| in_flight == number)
     }
@@ -61,7 +66,7 @@ impl Replica {
     }
 
     pub(super) fn push_more(&mut self) {
-        if !(self.remote.connected && self.remote.identified) || self.remote.in_flight.is_some() {
+        if !matches!(self.remote.stage, Stage::Identified) || self.remote.in_flight.is_some() {
             return;
         }
         for step in 0..self.collections.len() {
@@ -75,7 +80,12 @@ impl Replica {
             if !batch.read.is_empty() {
                 let (documents, history) = batch.read.into_iter().unzip();
                 let read = batch.number;
-                self.effects.push_back(Effect::ReadUnsent { collection: name, documents, history, read });
+                self.effects.push_back(Effect::Store(StoreRequest::ReadUnsent {
+                    collection: name,
+                    documents,
+                    history,
+                    read,
+                }));
             }
             if batch.send.is_empty() {
                 continue;
@@ -97,15 +107,15 @@ impl Replica {
         if !self.is_in_flight(answer.number) {
             return;
         }
-        let named = !answer.epoch.is_empty() && self.remote.epoch.as_deref() == Some("");
+        let named = !answer.epoch.is_empty() && self.remote.epoch() == Some("");
         if named {
             // The log had no name before it was written to.
-            self.remote.epoch = Some(answer.epoch.clone());
+            self.remote.name_log(&answer.epoch);
         }
-        if self.remote.epoch.as_deref() != Some(&*answer.epoch) {
-            // Another log has them now; the first page of it tells the rest.
+        if self.remote.epoch() != Some(&*answer.epoch) {
+            // Another log has these changes now. Its first page starts the lookup.
             self.push_ended();
-            self.remote.identified = false;
+            self.remote.stage.doubt();
             return;
         }
         self.remote.in_flight = None;
@@ -118,7 +128,7 @@ impl Replica {
                     collection.believed = true;
                     let changes = collection.outbox.accepted(&id);
                     let name = collection.name.clone();
-                    writes.extend(self.remote.id.map(|remote| Write::Sent { remote, collection: name, id, changes }));
+                    writes.extend(self.remote.id().map(|remote| Write::Sent { remote, collection: name, id, changes }));
                 }
                 Err(refusal) if refusal.code == RefusalCode::Pruned => {
                     pruned.push((DocumentKey { collection: answer.collection, id }, refusal));
@@ -134,10 +144,8 @@ impl Replica {
         for (key, refusal) in pruned {
             self.pruned(key, &refusal);
         }
-        if named {
-            self.remote.identified = false;
-            self.remote.identifying = true;
-            self.effects.push_back(Effect::Identify { epoch: answer.epoch });
+        if named && self.remote.stage.identify() {
+            self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Epoch(answer.epoch))));
         }
         for (id, refusal) in refused {
             let message = format!(

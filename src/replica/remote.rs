@@ -1,10 +1,10 @@
-//! The backend's side of pulling: which log it is, and what it tells.
+//! Pulling: which log the backend has, and the pages of it.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::{
-    Checkpoint, Delta, Document, Effect, Live, Origin, Page, Position, PushNumber, Refusal, RefusalCode, RemoteState,
-    Replica, State,
+    Checkpoint, Delta, Document, Effect, Live, Lookup, Origin, Page, Position, PushNumber, Refusal, RefusalCode,
+    RemoteState, Replica, State, StoreRequest,
     pull::{Echoes, PageChunks},
     world::deliver,
 };
@@ -19,26 +19,98 @@ use crate::{
 pub(super) struct WaitingPage {
     pub(super) collection: CollectionIndex,
     chunks: PageChunks,
-    /// The log had nothing after it, in the connection that there is.
+    /// The log had nothing after this page, in the present connection.
     pub(super) is_last: bool,
     pub(super) loading: HashSet<DocumentId>,
+}
+
+/// How far the replica has come with its backend.
+#[derive(Default)]
+pub(super) enum Stage {
+    /// The app has no deployment: nothing is unsent.
+    #[default]
+    NoDeployment,
+    Disconnected,
+    /// Connected. Nothing has told yet which log the backend has.
+    Connected,
+    /// A page or an answer named the log, and the store is asked what it knows of that log. These pages wait for the
+    /// answer.
+    Identifying {
+        held: VecDeque<Page>,
+    },
+    /// The backend has the log that [`Followed`] stands for. Changes are sent.
+    Identified,
+}
+
+impl Stage {
+    pub(super) fn take_held(&mut self) -> VecDeque<Page> {
+        match self {
+            Self::Identifying { held } => std::mem::take(held),
+            _ => VecDeque::new(),
+        }
+    }
+
+    /// The backend may have another log than the one that is followed: its next page tells.
+    pub(super) fn doubt(&mut self) {
+        if let Self::Identified = self {
+            *self = Self::Connected;
+        }
+    }
+
+    /// The store is asked what it knows of the backend's log. Returns whether that is to be done: not without a
+    /// connection.
+    pub(super) fn identify(&mut self) -> bool {
+        match self {
+            Self::NoDeployment | Self::Disconnected => return false,
+            Self::Identifying { .. } => {}
+            Self::Connected | Self::Identified => *self = Self::Identifying { held: VecDeque::new() },
+        }
+        true
+    }
+}
+
+/// The log that the checkpoints and the outboxes of the collections are about.
+#[derive(Default)]
+pub(super) enum Followed {
+    /// There never was one.
+    #[default]
+    Nothing,
+    Log(Log),
+    /// What the store has of this log is being dropped: everything is read from the beginning and offered again.
+    Forgetting(Log),
+}
+
+/// A log as the store knows it.
+pub(super) struct Log {
+    pub(super) remote: RemoteId,
+    /// The id of the log; `None` before a page has named it in this run.
+    pub(super) epoch: Option<String>,
+}
+
+impl Followed {
+    fn log(&self) -> Option<&Log> {
+        match self {
+            Self::Nothing => None,
+            Self::Log(log) | Self::Forgetting(log) => Some(log),
+        }
+    }
+
+    /// Returns whether that is news.
+    fn forget(&mut self) -> bool {
+        let (next, is_news) = match std::mem::take(self) {
+            Self::Log(log) => (Self::Forgetting(log), true),
+            before => (before, false),
+        };
+        *self = next;
+        is_news
+    }
 }
 
 /// What is known of the backend.
 #[derive(Default)]
 pub(super) struct Remote {
-    /// False without a deployment: then nothing is unsent.
-    pub(super) wanted: bool,
-    pub(super) id: Option<RemoteId>,
-    pub(super) epoch: Option<String>,
-    pub(super) connected: bool,
-    /// Whether this connection's epoch is known to be the one that `id` stands for.
-    pub(super) identified: bool,
-    pub(super) identifying: bool,
-    /// What is believed of the backend is being dropped: all it had is offered again.
-    pub(super) forgetting: bool,
-    /// Pages that wait for that.
-    pub(super) held: VecDeque<Page>,
+    pub(super) stage: Stage,
+    followed: Followed,
     /// The push on its way.
     pub(super) in_flight: Option<(PushNumber, CollectionIndex)>,
     pub(super) last_push: PushNumber,
@@ -47,28 +119,70 @@ pub(super) struct Remote {
     pub(super) turn: usize,
 }
 
-impl Replica {
-    pub(super) fn remote_known(&mut self, epoch: Option<String>, state: RemoteState) {
-        let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();
-        let mut held = std::mem::take(&mut self.remote.held);
-        if epoch.is_some() {
-            self.remote.identifying = false;
-        }
-        self.remote.identified = epoch.is_some();
-        let again = epoch.is_none() && std::mem::take(&mut self.remote.forgetting);
-        self.remote.id = state.remote;
-        self.remote.epoch = epoch;
-        if !same {
-            self.follow_anew(state, &mut held, again);
-        }
-        match self.remote.identified {
-            true => held.into_iter().for_each(|page| self.page(page)),
-            // They wait for the name of their log, which has been asked for since.
-            false => self.remote.held = held,
+impl Remote {
+    pub(super) fn new(has_deployment: bool) -> Self {
+        let stage = if has_deployment { Stage::Disconnected } else { Stage::NoDeployment };
+        Self { stage, ..Self::default() }
+    }
+
+    pub(super) fn has_deployment(&self) -> bool {
+        !matches!(self.stage, Stage::NoDeployment)
+    }
+
+    /// The store's name for the log that is followed.
+    pub(super) fn id(&self) -> Option<RemoteId> {
+        self.followed.log().map(|log| log.remote)
+    }
+
+    /// The id of the log that is followed, if the backend has told it.
+    pub(super) fn epoch(&self) -> Option<&str> {
+        self.followed.log().and_then(|log| log.epoch.as_deref())
+    }
+
+    /// The log has got its id: it had none before it was written to.
+    pub(super) fn name_log(&mut self, epoch: &str) {
+        if let Followed::Log(log) | Followed::Forgetting(log) = &mut self.followed {
+            log.epoch = Some(epoch.to_owned());
         }
     }
 
-    /// Another log than the one followed so far, or the same from another place: `again`, to which everything is offered again.
+    /// Takes what the store knows of a log. Returns whether what it had of that log was dropped before.
+    fn follow(&mut self, epoch: Option<&str>, remote: Option<RemoteId>) -> bool {
+        let before = std::mem::take(&mut self.followed);
+        let log = remote.map(|remote| Log { remote, epoch: epoch.map(str::to_owned) });
+        let is_dropped = matches!((&before, epoch), (Followed::Forgetting(_), None));
+        self.followed = match (before, log) {
+            (_, None) => Followed::Nothing,
+            // It was asked for before the store was asked to forget: that answer is still to come.
+            (Followed::Forgetting(_), Some(log)) if !is_dropped => Followed::Forgetting(log),
+            (_, Some(log)) => Followed::Log(log),
+        };
+        is_dropped
+    }
+}
+
+impl Replica {
+    pub(super) fn remote_known(&mut self, epoch: Option<String>, state: RemoteState) {
+        let same = epoch.is_some() && self.remote.id() == state.remote && state.remote.is_some();
+        let mut held = self.remote.stage.take_held();
+        let is_dropped = self.remote.follow(epoch.as_deref(), state.remote);
+        if !same {
+            self.follow_anew(state, &mut held, is_dropped);
+        }
+        let remote = &mut self.remote;
+        match (&mut remote.stage, epoch) {
+            (Stage::NoDeployment | Stage::Disconnected, _) => {}
+            (stage, Some(_)) => {
+                *stage = Stage::Identified;
+                held.into_iter().for_each(|page| self.page(page));
+            }
+            // These pages wait for the answer to a later question about their log.
+            (Stage::Identifying { held: waiting }, None) => *waiting = held,
+            (stage, None) => stage.doubt(),
+        }
+    }
+
+    /// Follows another log than before, or the same one from another place. `again`: everything is offered to it again.
     fn follow_anew(&mut self, state: RemoteState, held: &mut VecDeque<Page>, again: bool) {
         self.remote.echoes.clear();
         self.remote.in_flight = None;
@@ -83,7 +197,8 @@ impl Replica {
                 collection.pruned = checkpoint.pruned;
             }
             collection.pull.restart(checkpoint);
-            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's checkpoint.
+            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's
+            // checkpoint.
             let continues = |page: &Page| page.from == Position::default() || page.pruned == checkpoint.pruned;
             let is_wanted = |page: &Page| page.from == checkpoint.position && continues(page);
             if !held.iter().any(|page| page.collection == name && is_wanted(page)) {
@@ -94,15 +209,17 @@ impl Replica {
     }
 
     pub(super) fn page(&mut self, mut page: Page) {
-        let known = self.remote.identified && self.remote.epoch.as_deref() == Some(&*page.epoch);
-        if !known {
-            if !self.remote.identifying {
-                self.remote.identified = false;
-                self.remote.identifying = true;
-                self.effects.push_back(Effect::Identify { epoch: page.epoch.clone() });
+        match &mut self.remote.stage {
+            Stage::Identified
+                if self.remote.followed.log().is_some_and(|log| log.epoch.as_ref() == Some(&page.epoch)) => {}
+            Stage::Identifying { held } => return held.push_back(page),
+            stage @ (Stage::Connected | Stage::Identified) => {
+                self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Epoch(page.epoch.clone()))));
+                *stage = Stage::Identifying { held: VecDeque::from([page]) };
+                return;
             }
-            self.remote.held.push_back(page);
-            return;
+            // Its connection has ended. The transport goes on after it, so what it has is asked for again.
+            Stage::NoDeployment | Stage::Disconnected => return self.subscribe_again(page.collection),
         }
         let index = page.collection;
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
@@ -110,12 +227,12 @@ impl Replica {
             let is_news = page.pruned.is_some() && page.pruned != collection.pruned;
             collection.pruned = page.pruned;
             if is_news && collection.believed {
-                // What it is believed to have may be gone, and nothing that was read tells so.
+                // Documents that the backend held may have been pruned, and no page says which.
                 self.start_over();
                 return;
             }
-            if let (Some(remote), Some(_)) = (self.remote.id, page.pruned) {
-                // Before anything that is sent from now on counts as held by it.
+            if let (Some(remote), Some(_)) = (self.remote.id(), page.pruned) {
+                // This must be stored before anything sent from now on is marked as held by the backend.
                 let begins = Checkpoint { position: page.from, pruned: page.pruned };
                 let collection = collection.name.clone();
                 self.write(Write::Checkpoint { remote, collection, checkpoint: begins });
@@ -163,7 +280,7 @@ impl Replica {
                 self.pages.push_front(page);
                 return;
             }
-            let Some(remote) = self.remote.id else { continue };
+            let Some(remote) = self.remote.id() else { continue };
             let collection = self.collections[page.collection.0 as usize].name.clone();
             self.write(Write::Checkpoint { remote, collection, checkpoint: page.chunks.checkpoint });
             if page.is_last {
@@ -172,8 +289,8 @@ impl Replica {
         }
     }
 
-    /// Takes in chunks of a document. Err: they do not fit it, so that it is being read again, and these of them are to be tried then, one by one;
-    /// if it was a single one, it is told of and passed over.
+    /// Takes in chunks of a document. Err: they do not fit the document, which is now being read again; the chunks in
+    /// the error are to be tried one by one after that. A single chunk that does not fit is reported and skipped.
     fn merge(&mut self, key: &DocumentKey, chunks: Vec<Vec<u8>>) -> Result<(), Vec<Vec<u8>>> {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return Ok(()) };
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
@@ -183,7 +300,7 @@ impl Replica {
         });
         let State::Live(live) = &mut document.state else { return Ok(()) };
         self.live.touch(key, live, &mut self.clock);
-        // Reading the merged document is part of it: there, too, a panic would be this document's.
+        // The merged document is read inside the guard, because Automerge may panic there too.
         let merged = inspect::guarded("merge", || {
             live.merge(&chunks).map(|(merged, damaged)| {
                 let state = (!merged.chunks.is_empty()).then(|| (live.heads(), live.cached()));
@@ -204,7 +321,7 @@ impl Replica {
         if let Some((heads, value)) = state {
             self.last_write += 1;
             live.last_write = self.last_write;
-            let remote = self.remote.id;
+            let remote = self.remote.id();
             let chunks = merged.chunks.into_iter().map(|(hash, snapshot, bytes)| StoredChunk {
                 hash,
                 kind: if snapshot { ChunkKind::Snapshot } else { ChunkKind::Change },
@@ -219,7 +336,7 @@ impl Replica {
                 heads,
                 value,
             };
-            self.effects.push_back(Effect::Write(self.last_write, Write::Document(write)));
+            self.effects.push_back(Effect::Store(StoreRequest::Write(self.last_write, Write::Document(write))));
         }
         if merged.moved {
             deliver(&mut self.effects, key, document, Origin::Remote);
@@ -235,14 +352,14 @@ impl Replica {
         self.fail(FailureKind::Damaged, Some(collection), Some(id), message);
     }
 
-    /// The backend has forgotten a document that was deleted long ago, and so do we.
+    /// The backend has pruned a document that was deleted long ago. It is dropped here too.
     pub(super) fn pruned(&mut self, key: DocumentKey, refusal: &Refusal) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         if matches!(collection.documents.get(&key.id).map(|document| &document.state), Some(State::Loading(_))) {
-            // Edits may wait for it. It is offered again, until it has been read.
+            // Edits may wait for the document. It stays in the outbox and is offered again once it is loaded.
             return;
         }
-        let Some(remote) = self.remote.id else { return };
+        let Some(remote) = self.remote.id() else { return };
         let edited = collection.outbox.forget(&key.id);
         let name = collection.name.clone();
         let document = collection.documents.remove(&key.id);
@@ -250,7 +367,7 @@ impl Replica {
             page.chunks.documents.retain(|(id, _)| *id != key.id);
         }
         if edited {
-            // Before it is taken away: the app may want to look at it once more.
+            // The app is told before the document goes, so that it can still read its components.
             let message = format!(
                 "{} ({}). It is gone here too, and with it the edits that had not been sent: what should stay has to be put into a new document",
                 refusal.message, refusal.code
@@ -272,29 +389,40 @@ impl Replica {
         }));
     }
 
-    /// Drops what is believed of the backend: all is read from the beginning, and offered again.
+    /// Drops what is believed of the backend: everything is read from the beginning and offered again.
     fn start_over(&mut self) {
-        let Some(remote) = self.remote.id else { return };
-        self.remote.identified = false;
-        if std::mem::replace(&mut self.remote.forgetting, true) {
+        let Some(remote) = self.remote.id() else { return };
+        self.remote.stage.doubt();
+        if !self.remote.followed.forget() {
             return;
         }
-        // What is stored from now on would be believed again: pages that wait come again, and a push still on its way is repeated.
+        // A write made now would be believed after the store has forgotten. So waiting pages are dropped and pulled
+        // again, and the push in flight is repeated.
         self.pages.clear();
         self.push_ended();
-        self.effects.push_back(Effect::Forget(remote));
+        self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Forget(remote))));
+    }
+
+    /// Asks for a collection's log from where it was taken in to.
+    pub(super) fn subscribe_again(&mut self, collection: CollectionIndex) {
+        if let Some(known) = self.collections.get(usize::from(collection.0)) {
+            let checkpoint = known.pull.checkpoint();
+            self.effects.push_back(Effect::Subscribe { collection, checkpoint });
+        }
     }
 
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
         if refusal.code == RefusalCode::CheckpointUnknown {
-            // A backup was restored, or we were away for longer than tombstones are kept: what we believe of it is wrong.
-            self.remote.identified = false;
+            // A backup was restored, or this client was away for longer than tombstones are kept: what the store has of
+            // the backend is wrong.
+            self.remote.stage.doubt();
             let known = self.collections.get(usize::from(collection.0));
             let is_read = known.is_some_and(|known| known.pull.checkpoint().position > Position::default());
-            match self.remote.id {
+            match self.remote.id() {
                 Some(_) if is_read => self.start_over(),
-                // Nothing of it is believed yet: its pages waited for its name when the log was replaced. Or all starts over already, and this was said before
-                // the transport heard of it.
+                // Nothing of this log is stored yet: it replaced another while its pages waited for an answer of the
+                // store. Or the replica starts over already, and the backend refused before the transport had heard of
+                // that.
                 _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
             }
             return;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Capture, Change, Delta, Document, Edit, Effect, Generation, Kept, Live, Origin, OutgoingChange, Put, Replica,
-    State, StoredDocument, Waiting, opened::MadeChange,
+    Delta, Document, Edit, EditKind, EditNumber, EditSeq, Effect, Generation, Kept, Live, Origin, Put, QueuedChange,
+    Replica, State, StoreRequest, StoredDocument, Waiting,
 };
 use crate::{
     CollectionIndex, DocumentKey,
     chunk::inspect,
     failure::FailureKind,
     format::{FormatError, Value},
-    record::{ChunkKind, DocumentWrite, StoredChunk, Write},
+    record::{DocumentWrite, StoredChunk, Write},
 };
 
 impl Replica {
@@ -20,7 +20,7 @@ impl Replica {
         for stored in documents {
             let document = collection.documents.entry(stored.id.clone()).or_default();
             document.generation = 1;
-            // Without heads it has only changes that wait for lost ones to come back.
+            // Without heads there are only changes whose dependencies were lost and have not come back.
             let is_whole = stored.value.as_map().is_some();
             if stored.value.is_deleted() || stored.heads.is_empty() || !is_whole {
                 continue;
@@ -35,11 +35,11 @@ impl Replica {
         }
     }
 
-    pub(super) fn edit(&mut self, edit: Edit, now: i64) {
+    pub(super) fn edit(&mut self, number: EditNumber, edit: Edit, now: i64) {
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
-        if !collection.documents.contains_key(&edit.document.id) && matches!(edit.change, Change::Put { .. }) {
+        if !collection.documents.contains_key(&edit.document.id) && matches!(edit.kind, EditKind::Put { .. }) {
             let live = State::Live(Box::new(Live::new(&self.actor)));
-            // The world may have had versions of it, if it was forgotten since.
+            // The world may have been given versions of a document of this name that was pruned since.
             let document = Document { generation: edit.generation, state: live, ..Document::default() };
             collection.documents.insert(edit.document.id.clone(), document);
             self.live.count += 1;
@@ -47,44 +47,46 @@ impl Replica {
         let key = edit.document.clone();
         match collection.documents.get_mut(&key.id).map(|document| &mut document.state) {
             None => {
-                // A delete or restore of what never was.
-                self.effects.push_back(Effect::Edited(edit.number, 0));
-                self.saw(&key, edit.capture);
+                // A delete or a restore of a document that never existed.
+                self.effects.push_back(Effect::Edited(number, 0));
+                self.saw(&key, edit.seq);
             }
             Some(State::Cold) => {
-                self.load(&key, Some(Waiting::Edit(edit)));
+                self.load(&key, Some(Waiting::Edit(number, edit)));
             }
-            Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),
-            Some(State::Live(_)) => self.edit_live(edit, now),
+            Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(number, edit)),
+            Some(State::Live(_)) => self.edit_live(number, edit, now),
         }
     }
 
-    /// The versions that the world is given from now on include this edit, as far as it goes.
-    pub(super) fn saw(&mut self, key: &DocumentKey, capture: Capture) {
+    /// Versions that the world is given from now on count as including this edit.
+    pub(super) fn saw(&mut self, key: &DocumentKey, seq: EditSeq) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let seen = match collection.documents.get_mut(&key.id) {
             Some(document) => &mut document.seen,
             None => collection.seen.entry(key.id.clone()).or_default(),
         };
-        *seen = capture.max(*seen);
+        *seen = seq.max(*seen);
     }
 
-    pub(super) fn edit_live(&mut self, edit: Edit, now: i64) {
+    fn edit_live(&mut self, number: EditNumber, edit: Edit, now: i64) {
         let key = edit.document;
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let schema = collection.schema.clone();
         let Some(document) = collection.documents.get_mut(&key.id) else { return };
         let State::Live(live) = &mut document.state else { return };
         self.live.touch(&key, live, &mut self.clock);
-        document.seen = document.seen.max(edit.capture);
+        document.seen = document.seen.max(edit.seq);
 
         let mut origin = Origin::Remote;
         let mut answer = document.generation > edit.generation;
         let exists = live.is_whole();
         let mut wins = true;
-        match &edit.change {
-            // The app made a document of a name that exists already. The one that exists wins, unless it is deleted.
-            Change::Put { value, mask, put } if exists && (*put != Put::Edited || !live.has_base(edit.generation)) => {
+        match &edit.kind {
+            // The app made a document of a name that exists already. The existing document wins, unless it is deleted.
+            EditKind::Put { value: (value, mask), put }
+                if exists && (*put != Put::Edited || !live.has_base(edit.generation)) =>
+            {
                 wins = live.value().is_deleted() && *put != Put::Ensured;
                 match wins {
                     true => live.delivered(edit.generation),
@@ -92,7 +94,7 @@ impl Replica {
                 }
                 answer = true;
             }
-            Change::Restore => {
+            EditKind::Restore => {
                 origin = Origin::Local;
                 answer = true;
             }
@@ -103,15 +105,16 @@ impl Replica {
             if !wins {
                 return Ok((None, Vec::new()));
             }
-            let edited = live.edit(&key.id, edit.generation, &edit.change, &*schema, now / 1_000)?;
-            Ok((edited.made.map(|made| (made, live.heads(), live.cached())), edited.problems))
+            let edited = live.edit(&key.id, edit.generation, &edit.kind, &*schema, now / 1_000)?;
+            let made = (!edited.made.is_empty()).then(|| (edited.made, live.heads(), live.cached()));
+            Ok((made, edited.problems))
         });
         let (made, problems) = match result {
             Ok(Ok(edited)) => edited,
             Err(error) => {
                 let edited = live.last_write;
-                self.effects.push_back(Effect::Edited(edit.number, edited));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::Edited(number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
                 let message = format!("the edit was not taken in: {error}");
                 self.fail(FailureKind::Unwritable, Some(key.collection), Some(key.id.clone()), message);
                 self.reload(&key);
@@ -119,8 +122,8 @@ impl Replica {
             }
             Ok(Err(error)) if live.is_spoiled => {
                 let edited = live.last_write;
-                self.effects.push_back(Effect::Edited(edit.number, edited));
-                self.effects.push_back(Effect::nothing_of(&key, edit.capture));
+                self.effects.push_back(Effect::Edited(number, edited));
+                self.effects.push_back(Effect::nothing_of(&key, edit.seq));
                 self.refuse_edit(&key, &error);
                 self.reload(&key);
                 return;
@@ -136,26 +139,24 @@ impl Replica {
             });
         }
         let mut edited = live.last_write;
-        let mut compared = Effect::nothing_of(&key, edit.capture);
-        if let Some((made, heads, value)) = made {
+        let mut compared = Effect::nothing_of(&key, edit.seq);
+        if let Some((chunks, heads, value)) = made {
             self.last_write += 1;
             live.last_write = self.last_write;
             edited = self.last_write;
-            let mut chunks = Vec::with_capacity(made.changes.len());
-            for MadeChange { hash, bytes, fields } in made.changes {
-                if self.remote.wanted {
-                    let fields = Some(fields_of(&value, &fields));
-                    collection.outbox.add(&key.id, OutgoingChange { hash, row: hash, bytes: bytes.clone(), fields });
+            if self.remote.has_deployment() {
+                for StoredChunk { hash, bytes, fields, .. } in &chunks {
+                    let (hash, bytes, fields) = (*hash, bytes.clone(), Some(fields_of(&value, fields)));
+                    collection.outbox.add(&key.id, QueuedChange { hash, chunk: hash, bytes, fields });
                 }
-                chunks.push(StoredChunk { hash, kind: ChunkKind::Change, bytes, remote: None, fields });
             }
             let fields: BTreeSet<String> = chunks.iter().flat_map(|chunk| chunk.fields.iter().cloned()).collect();
             let fields = fields.into_iter().collect();
-            compared = Effect::Compared { document: key.clone(), capture: edit.capture, fields };
+            compared = Effect::Compared { document: key.clone(), seq: edit.seq, fields };
             let write = DocumentWrite { collection: collection.name.clone(), id: key.id.clone(), chunks, heads, value };
-            self.effects.push_back(Effect::Write(edited, Write::Document(write)));
+            self.effects.push_back(Effect::Store(StoreRequest::Write(edited, Write::Document(write))));
         }
-        self.effects.push_back(Effect::Edited(edit.number, edited));
+        self.effects.push_back(Effect::Edited(number, edited));
         self.effects.push_back(compared);
         if answer {
             deliver(&mut self.effects, &key, document, origin);

@@ -25,10 +25,10 @@ use crate::{
     DocumentId,
     backend::simulated::{Client, Down},
     format::is_place_change,
-    replica::{self, Push},
+    replica::{self, Edit, EditKind, Push, Put},
     store::ChunkKind,
     transport::{Request, simulated::Line},
-    worker::{Captured, Command, FailureKind, Report, WorkerConfig, simulated},
+    worker::{Command, FailureKind, Report, WorkerConfig, simulated},
 };
 
 /// A running app.
@@ -163,8 +163,8 @@ impl Peer {
         app.note(deeds, &self.name, oracle, trace);
         while let Some(command) = app.world.next_command() {
             trace.add(format!("{}:   {}", self.name, describe(&command)));
-            if let Command::Edit { document, change, .. } = &command {
-                app.run.sent(document, matches!(change, Captured::Put(_) | Captured::Spawn(_)));
+            if let Command::Edit(Edit { document, kind, .. }) = &command {
+                app.run.sent(document, matches!(kind, EditKind::Put { put: Put::Edited | Put::Spawned, .. }));
             }
             app.process.send(command);
         }

@@ -7,9 +7,9 @@ use convex_sync_types::{ClientMessage, QuerySetModification, ServerMessage, Stat
 use super::oracle::NAMES;
 use crate::{
     DocumentKey,
-    replica::{Position, Push},
+    replica::{Edit, EditKind, Position, Push},
     transport::Notice,
-    worker::{Captured, Command},
+    worker::Command,
 };
 
 pub(super) fn at(position: Position) -> String {
@@ -38,7 +38,7 @@ pub(super) fn told(notice: &Notice) -> String {
         Notice::Page(page) => {
             let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
             let more = if page.has_more { " and more" } else { "" };
-            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.checkpoint), rows.join(", "))
+            format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.to), rows.join(", "))
         }
         Notice::Answered(answer) => {
             let results: Vec<_> = answer
@@ -112,16 +112,16 @@ pub(super) fn heard(message: &ServerMessage<Value>) -> String {
 pub(super) fn describe(command: &Command) -> String {
     let of = |document: &DocumentKey| format!("{}/{}", NAMES[usize::from(document.collection.0)], document.id);
     match command {
-        Command::Edit { document, generation, capture, change } => {
-            let change = match change {
-                Captured::Put(value) | Captured::Spawn(value) | Captured::Ensure(value) => match value.encode() {
+        Command::Edit(Edit { document, generation, seq, kind }) => {
+            let change = match kind {
+                EditKind::Put { value, .. } => match value.encode() {
                     Ok((value, _)) => value.to_json_text(),
                     Err(error) => error.to_string(),
                 },
-                Captured::Delete => "deleted".into(),
-                Captured::Restore => "restored".into(),
+                EditKind::Delete => "deleted".into(),
+                EditKind::Restore => "restored".into(),
             };
-            format!("edit {} g{generation} c{capture} {change}", of(document))
+            format!("edit {} g{generation} c{seq} {change}", of(document))
         }
         Command::Applied(shown) => {
             let shown: Vec<_> = shown.iter().map(|(key, generation)| format!("{} g{generation}", of(key))).collect();

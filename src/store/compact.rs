@@ -1,4 +1,4 @@
-//! Many chunks of a document become one snapshot.
+//! Compaction: many chunks of a document become one snapshot.
 
 use automerge::{Automerge, ChangeHash};
 use rusqlite::{TransactionBehavior, params};
@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{DocumentId, chunk::inspect, limits::COMPACT_CHUNKS, sqlite};
 
-/// So many of a document's chunks are looked at to see whether enough are held, in the order of their hashes, which is none: a document of
-/// which less than a quarter is held is left for later, and one with a long history of unsent changes costs no more than another.
+/// How many of a document's chunks are examined to see whether the remote holds enough of them. They come in the order
+/// of their hashes, so they are a random sample: a document of which less than a quarter is held is left for later, and
+/// a long history of unsent changes costs no more time.
 const SAMPLE_CHUNKS: usize = 4 * COMPACT_CHUNKS;
 
-/// The number is part of the text, since only so SQLite sees that the index `document_long` has all that is asked for.
+/// The number is part of the text: SQLite uses the partial index `document_long` only if it sees the number.
 pub(super) fn long_and_held() -> String {
     format!(
         "SELECT collection.name, document.name FROM document \
@@ -36,8 +37,9 @@ pub(super) struct Compaction {
 }
 
 impl Store {
-    /// Replaces the chunks of a document that the remote holds by one snapshot, which it then holds. What it does not hold stays as it is, change by
-    /// change. Does nothing and returns false if it holds at most one, or not yet all that these build upon.
+    /// Replaces the chunks of a document that the remote holds by one snapshot, which the remote then holds. Other
+    /// chunks stay as they are. Does nothing and returns false if the remote holds at most one chunk, or not all
+    /// dependencies of its chunks.
     pub fn compact(&mut self, collection: &str, id: &DocumentId, remote: RemoteId) -> Result<bool, StoreError> {
         match self.make_snapshot(collection, id, remote)? {
             Some(compaction) => self.replace(&compaction),
@@ -45,8 +47,8 @@ impl Store {
         }
     }
 
-    /// Documents worth compacting, longest first, at most `limit`: the remote holds at least [`COMPACT_CHUNKS`] of their chunks, and at least
-    /// about a quarter.
+    /// Documents worth compacting, longest first, at most `limit`: the remote holds at least [`COMPACT_CHUNKS`] of
+    /// their chunks, and at least about a quarter.
     pub fn compactable(&self, remote: RemoteId, limit: usize) -> Result<Vec<(String, DocumentId)>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let find = || -> rusqlite::Result<Vec<_>> {
@@ -60,7 +62,8 @@ impl Store {
         find().map_err(|error| self.sqlite(error))
     }
 
-    /// Gives space back to the system if half of the file is free; SQLite would keep it. Takes time in proportion to what is left.
+    /// Gives space back to the system if half of the file is free; SQLite would keep it. Takes time in proportion to
+    /// the remaining size.
     pub fn reclaim(&mut self) -> Result<bool, StoreError> {
         sqlite::reclaim(&self.connection).map_err(|error| self.sqlite(error))
     }
@@ -86,13 +89,13 @@ impl Store {
         let Loaded { document: whole, missing } = repair::load(rows.iter().map(|row| &row.chunk)).map_err(damaged)?;
         if let Some(hash) = missing {
             if !is_all {
-                // The remote has told of a change before it has answered for what that builds upon.
+                // A page of the remote brought a change before the answer to the push of that change's dependencies.
                 return Ok(None);
             }
             return Err(damaged(format!("change {hash} is missing")));
         }
         let bytes = inspect::guarded("save", || whole.save()).map_err(|error| damaged(error.to_string()))?;
-        // What it replaces is deleted: it must open, and hold the same.
+        // The replaced chunks are deleted, so the snapshot must open and have the same heads.
         let again = inspect::guarded("load", || Automerge::load(&bytes))
             .map_err(|error| damaged(error.to_string()))?
             .map_err(|error| damaged(error.to_string()))?;
@@ -108,7 +111,8 @@ impl Store {
         }))
     }
 
-    /// Deletes exactly the rows that the snapshot was made from. If one of them is gone or has another holder now, nothing happens.
+    /// Deletes exactly the rows that the snapshot was made from. If one of them is gone or has another holder now,
+    /// nothing happens.
     pub(super) fn replace(&mut self, compaction: &Compaction) -> Result<bool, StoreError> {
         self.may_write()?;
         let path = &self.path;

@@ -13,7 +13,7 @@ use super::lock::Owner;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Someone has it open.
+    /// Another process, or this one, has it open.
     #[error(
         "the store {} is in use by {}: close that program, or start this one with another profile",
         path.display(),
@@ -22,7 +22,7 @@ pub enum StoreError {
     InUse {
         /// The store.
         path: PathBuf,
-        /// Who has it, if it told.
+        /// The process that has it open, if it wrote its name.
         owner: Option<Owner>,
     },
     /// The file system cannot lock files as a store needs it.
@@ -60,7 +60,7 @@ pub enum StoreError {
         /// The newest format known here.
         supported: i64,
     },
-    /// The file is a store, but not whole.
+    /// The file is a store, but damaged.
     #[error(
         "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or have it set aside and a new one made of what is readable and of what the deployment has, with Store::set_aside, ReplicatePlugin::rebuild_damaged_store or SyncControl::rebuild_store (see docs/store.md)",
         path.display()
@@ -68,14 +68,11 @@ pub enum StoreError {
     Damaged {
         /// The store.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         problem: String,
     },
     /// The stored changes of one document cannot be read. The others can.
-    #[error(
-        "{collection}/{document}: its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
-        path.display()
-    )]
+    #[error("{collection}/{document}: {}", self.message())]
     DamagedDocument {
         /// The store.
         path: PathBuf,
@@ -83,7 +80,7 @@ pub enum StoreError {
         collection: String,
         /// The document.
         document: DocumentId,
-        /// What does not hold.
+        /// What is wrong.
         problem: String,
     },
     /// Something of a damaged store that could not be carried over to the one that was made in its place.
@@ -95,7 +92,7 @@ pub enum StoreError {
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
-    #[error("{}: cannot be written to {} ({problem})", place(collection, document.as_ref()), path.display())]
+    #[error("{}: {}", place(collection, document.as_ref()), self.message())]
     Rejected {
         /// The store.
         path: PathBuf,
@@ -106,7 +103,7 @@ pub enum StoreError {
         /// Why.
         problem: String,
     },
-    /// The folder for the store cannot be made, or is none.
+    /// The folder for the store cannot be made, or its path is a file.
     #[error(
         "cannot make the folder {} for the store: {source}. Choose another path, or make the folder and let this user write to it",
         path.display()
@@ -165,7 +162,7 @@ pub enum StoreError {
     /// There is no place for an app's files.
     #[error("this user has no home folder, so there is no place for the store: give its path")]
     NoHome,
-    /// What should not happen.
+    /// An error that should not happen.
     #[error("the store {} failed in an unexpected way: {source}. Please report this", path.display())]
     Unexpected {
         /// The store.
@@ -182,8 +179,9 @@ impl StoreError {
         matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Io { .. })
     }
 
-    /// Whether the store, or a document in it, is damaged: [`Store::set_aside`](super::Store::set_aside) helps. (It helps with
-    /// [`NotAStore`](Self::NotAStore) too, if the file has been a store; but it may as well be someone else's.)
+    /// Whether the store, or a document in it, is damaged: [`Store::set_aside`](super::Store::set_aside) helps. (It
+    /// helps with [`NotAStore`](Self::NotAStore) too, if the file has been a store; but it may as well be someone
+    /// else's.)
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::DamagedDocument { .. })
     }
@@ -194,6 +192,27 @@ impl StoreError {
             Self::DamagedDocument { collection, document, .. } => Some((collection, Some(document))),
             Self::Rejected { collection, document, .. } => Some((collection, document.as_ref())),
             _ => None,
+        }
+    }
+
+    /// The text of this error without the collection and the document that [`place`](Self::place) returns.
+    pub fn message(&self) -> String {
+        match self {
+            Self::DamagedDocument { path, problem, .. } => format!(
+                "its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or \
+                 SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
+                path.display()
+            ),
+            Self::Rejected { path, problem, .. } => format!("cannot be written to {} ({problem})", path.display()),
+            other => other.to_string(),
+        }
+    }
+
+    /// What is wrong, as short as it is known.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::DamagedDocument { problem, .. } => problem.clone(),
+            other => other.message(),
         }
     }
 
@@ -211,7 +230,7 @@ impl StoreError {
         let problem = source.to_string();
         let Some(code) = source.sqlite_error_code() else {
             return match source {
-                // A column does not hold what the schema says, or a row speaks of one that is not there.
+                // A column does not hold what the schema says, or a row refers to a row that is not there.
                 Sqlite::QueryReturnedNoRows
                 | Sqlite::FromSqlConversionFailure(..)
                 | Sqlite::IntegralValueOutOfRange(..)
@@ -235,11 +254,12 @@ impl StoreError {
         }
     }
 
-    /// The same, when something of `collection` is being written: what the schema forbids is the write's fault.
+    /// The same for an error while something of `collection` is written: a violation of the schema is the write's
+    /// fault.
     pub(super) fn write(path: &Path, (collection, document): (&str, Option<&DocumentId>), source: Sqlite) -> Self {
         let problem = match source.sqlite_error() {
             Some(error) if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
-                "it speaks of a remote that this store does not know".to_owned()
+                "it refers to a remote that this store does not know".to_owned()
             }
             Some(error)
                 if matches!(

@@ -1,4 +1,4 @@
-//! Telling our files from others, and making new ones.
+//! Opening store files, making new ones, and telling them from other files.
 //!
 //! Nothing here changes a file before it is known to be a whole store of ours in a format we know. A new
 //! store is made under another name and moved into place, so a store is either whole or not there.
@@ -32,7 +32,7 @@ const TABLES: [&str; 5] = [
     "SELECT remote, collection, ts, ordinal FROM checkpoint",
 ];
 
-/// What is new in format 2: without it, reading goes on as if the log had never been pruned, or starts over.
+/// The change of format 2. Without the column, pulling goes on as if the log had never been pruned, or starts over.
 const TO_FORMAT_2: &str = "ALTER TABLE checkpoint ADD COLUMN pruned INTEGER";
 const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Whether there is nothing at `path`; what is there is refused unless its first bytes are a store's.
+/// Whether there is nothing at `path`. An existing file is refused unless its first bytes are a store's.
 pub(super) fn is_new(path: &Path) -> Result<bool, StoreError> {
     if path.is_dir() {
         return Err(StoreError::IsAFolder { path: path.to_owned() });
@@ -116,7 +116,8 @@ fn newer(path: &Path, found: i64) -> StoreError {
 
 fn create(path: &Path) -> Result<(), StoreError> {
     let draft = beside(path, ".new");
-    // What a process left that ended while making one. The lock says that nobody is at it now.
+    // A process that ended while making a store left its draft. This process has the lock, so no other uses the draft
+    // now.
     remove(&draft).map_err(|error| StoreError::io(path, error))?;
     let made = fill(&draft)
         .map_err(|error| StoreError::sqlite(path, error))
@@ -124,7 +125,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     match made {
         Ok(()) => sync_folder(path).map_err(|error| StoreError::io(path, error)),
         Err(error) => {
-            // It may take up the last of a full disk. If it cannot be removed now, the next one does.
+            // The draft may take up the last of a full disk. If it cannot be removed now, the next attempt removes it.
             let _ = remove(&draft);
             Err(error)
         }
@@ -176,17 +177,17 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
             .map_err(sqlite)?;
     // Until it is known to be ours, closing must not move its log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
-    // Plans made once: SQLite would look at the bound values and plan anew each time a document is looked up.
+    // Plans are made once. Otherwise SQLite examines the bound values and plans anew for each document.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     Ok(connection)
 }
 
-/// Refuses what is not whole, and tells its format. Reads only.
+/// Refuses a damaged store, and returns the format of a whole one. Reads only.
 fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
-    // Again, because the log may hold newer ones than the file's header.
+    // Read again, because the log may hold a newer number than the file's header.
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(sqlite);
     let found = number("user_version")?;
     if found > FORMAT {
@@ -196,7 +197,7 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
         return Err(damaged("it does not tell its format".to_owned()));
     }
     if let Some(problem) = quick_check(connection).map_err(sqlite)? {
-        // It comes in lines.
+        // SQLite's answer has several lines.
         return Err(damaged(problem.replace('\n', " ")));
     }
     for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)) {

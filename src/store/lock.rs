@@ -1,9 +1,9 @@
 //! One process owns a store.
 //!
-//! The lock is the operating system's, on an empty file beside the store (`<store>.lock`), so it is free the moment its
-//! owner ends, however that comes about. Who the owner is stands in a second file (`<store>.owner`), because Windows lets nobody
-//! read a locked one. The lock file is never deleted: a process could be about to lock the deleted one while another locks
-//! a new one.
+//! The lock is the operating system's, on an empty file beside the store (`<store>.lock`), so it is free as soon as its
+//! owner ends, in whatever way. A second file (`<store>.owner`) names the owner, because on Windows no other process
+//! can read a locked file. The lock file is never deleted: a process could be about to lock the deleted one while
+//! another locks a new one.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -15,7 +15,8 @@ use std::{
 use super::StoreError;
 use crate::sqlite::beside;
 
-/// How often a lock is tried, and how long apart, while its owner has not said who it is: it writes that right after locking.
+/// How often, and how long apart, a lock is tried while the owner file is missing: the owner writes it right after
+/// locking.
 const ATTEMPTS: u32 = 50;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
@@ -53,7 +54,7 @@ impl Owner {
     }
 }
 
-/// Held as long as a store is open.
+/// The lock of a store, held while the store is open.
 #[derive(Debug)]
 pub(super) struct Lock {
     owner: PathBuf,

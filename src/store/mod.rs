@@ -1,24 +1,24 @@
 //! SQLite: the only room that touches the disk.
 //!
-//! One file per app and profile. Changes are content-addressed rows; what is unsent and where to pull from is
-//! derived from what is stored. [`Store`] is synchronous; the worker runs it on a thread of its own and gives it everything that waits as one
-//! batch to [`Store::commit`], which is one transaction, synchronised to the disk.
+//! One file per app and profile. Changes are content-addressed rows; what is unsent and where to pull from are derived
+//! from these rows. [`Store`] is synchronous; the worker runs it on a thread of its own and gives all writes that wait
+//! as one batch to [`Store::commit`], which is one transaction that is synchronised to the disk.
 //!
 //! # What is unsent
 //!
-//! Every chunk has a holder: the remote, a (deployment, epoch), that was last known to have it. A chunk is unsent for a remote if
-//! another one holds it, or none does. So switching to another deployment, or to one that was wiped, offers everything again, and
-//! nothing needs to be reset for that.
+//! Every chunk has a holder: the remote, a (deployment, epoch), that was last known to have it. A chunk is unsent for a
+//! remote if another remote or none holds it. So another deployment, or one that was wiped, is offered everything again
+//! without a reset.
 //!
 //! # What a document is
 //!
-//! Its chunks. Its heads and its value beside them are a cache, so that a world fills at start without loading a single
-//! Automerge document; where the two do not match, the value is computed anew from the chunks.
+//! A document is its chunks. The heads and the value beside them are a cache, so that a world fills at start without
+//! loading an Automerge document. Where heads and value do not match, the value is computed anew from the chunks.
 //!
 //! # Damage
 //!
-//! A file that is not whole is refused and left as it is, and so is a document of which a chunk is not what its hash says. One call,
-//! [`Store::set_aside`], puts a new store in the place of such a file, with all that can be read of it.
+//! A damaged file is refused and left as it is, and so is a document with a chunk that does not have its hash.
+//! [`Store::set_aside`] puts a new store in the place of such a file, with everything that can be read of it.
 //!
 //! The schema, and how to inspect and repair a store by hand: `docs/store.md`.
 
@@ -40,7 +40,7 @@ pub use error::StoreError;
 pub use lock::Owner;
 pub use place::default_path;
 pub use rebuild::SetAside;
-pub use unsent::{UnsentChange, UnsentDocument};
+pub use unsent::{UnsentChunk, UnsentChunks};
 
 use std::{
     cell::RefCell,
@@ -54,11 +54,11 @@ use crate::sqlite;
 // Re-exported for this room's callers.
 pub use crate::record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write};
 
-/// An open store. Dropping it closes the file and gives up the lock.
+/// An open store. Dropping it closes the file and releases the lock.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    // Closed before the lock is given up: fields are dropped in order.
+    // Fields are dropped in order, so the file is closed before the lock is released.
     connection: Connection,
     damaged: RefCell<Vec<StoreError>>,
     _lock: lock::Lock,
@@ -82,7 +82,7 @@ impl Store {
         Ok(Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock })
     }
 
-    /// Where it is.
+    /// The path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }

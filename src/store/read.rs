@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Store {
-    /// The remote last [asked for](Self::remote) with this deployment's URL, if any: what "unsent" refers to before the
-    /// deployment has told the epoch of its log.
+    /// The remote last [asked for](Self::remote) with this deployment's URL, if any. Changes count as unsent for this
+    /// remote until the deployment has told the epoch of its log.
     pub fn last_remote(&self, deployment: &str) -> Result<Option<RemoteId>, StoreError> {
         self.connection
             .prepare_cached("SELECT id FROM remote WHERE deployment = ?1 ORDER BY used DESC LIMIT 1")
@@ -31,7 +31,7 @@ impl Store {
             .map_err(|error| self.sqlite(error))
     }
 
-    /// Where to pull a collection from: everything up to here of the remote's log is in this store.
+    /// Where to pull a collection from: the store has everything of the remote's log up to here.
     pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Checkpoint>, StoreError> {
         self.connection
             .prepare_cached(
@@ -39,10 +39,11 @@ impl Store {
                  WHERE remote = ?1 AND name = ?2",
             )
             .and_then(|mut statement| {
-                // One that no log gives out is none: pulling from the start costs time, and loses nothing.
+                // A checkpoint that no log gives out counts as none: pulling from the start costs time and loses
+                // nothing.
                 let checkpoint = |row: &Row| {
                     Ok(match (row.get(0), row.get(1)) {
-                        // Neither is anything lost without what was heard of pruning.
+                        // A missing mark of pruning loses nothing either.
                         (Ok(ts @ 0..), Ok(ordinal)) => Some(Checkpoint {
                             position: Position { ts, ordinal },
                             pruned: row.get(2).unwrap_or_default(),
@@ -56,12 +57,12 @@ impl Store {
             .map_err(|error| self.sqlite(error))
     }
 
-    /// Documents of a collection by their ids' order, tombstones included: at most `limit` of those after `after`. Fewer
-    /// than `limit` means that there are no more.
+    /// Documents of a collection by their ids' order, tombstones included: at most `limit` of those after `after`.
+    /// Fewer than `limit` means that there are no more.
     ///
-    /// A document whose cached value does not belong to its chunks gets a new one. If its chunks cannot be read either, it is left out and
-    /// [`take_damaged`](Self::take_damaged) tells of it. One without heads is there, but what its chunks depend on was lost: there is nothing to show
-    /// before the deployment has sent that.
+    /// A document whose cached value does not belong to its chunks gets a new one. If its chunks cannot be read either,
+    /// it is left out and [`take_damaged`](Self::take_damaged) returns the error. A document without heads lacks
+    /// changes that its chunks depend on. It has nothing to show until the deployment has sent these.
     pub fn documents(
         &self,
         collection: &str,
@@ -101,12 +102,13 @@ impl Store {
         Ok(entry.map(|entry| self.current(collection, entry)).transpose()?.map(|(document, _)| document))
     }
 
-    /// Documents that [`documents`](Self::documents) left out since the last call, each an error of its own.
+    /// The errors of documents that [`documents`](Self::documents) left out since the last call.
     pub fn take_damaged(&self) -> Vec<StoreError> {
         self.damaged.take()
     }
 
-    /// All chunks of a document in the order to load them, each compared with its hash. `remote` is who holds them now.
+    /// All chunks of a document in the order to load them, each compared with its hash. Their `remote` is their present
+    /// holder.
     pub fn chunks(&self, collection: &str, id: &DocumentId) -> Result<Vec<StoredChunk>, StoreError> {
         let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
             return Ok(Vec::new());
@@ -115,7 +117,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| row.chunk).collect())
     }
 
-    /// What a document is now, and whether it is complete.
+    /// A document's heads and value, and whether it is complete.
     pub(super) fn current(&self, collection: &str, entry: DocumentEntry) -> Result<(StoredDocument, bool), StoreError> {
         match entry.cached {
             Some((heads, value)) => Ok((StoredDocument { id: entry.id, heads, value }, true)),
@@ -206,7 +208,7 @@ pub(super) struct ChunkRow {
 impl ChunkRow {
     /// Reads the columns id, hash, kind, holder, fields, bytes.
     pub(super) fn read(row: &Row) -> rusqlite::Result<Self> {
-        // What cannot be read is not known.
+        // Fields that cannot be read count as not known.
         let fields: Option<Vec<String>> =
             row.get_ref(4)?.as_str().ok().and_then(|text| serde_json::from_str(text).ok());
         Ok(Self {

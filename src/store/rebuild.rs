@@ -1,8 +1,8 @@
-//! A damaged store is set aside, never deleted, and a new one is made of what can be read.
+//! A damaged store is set aside, never deleted, and a new store is made of everything that can be read.
 //!
-//! The order makes every interruption harmless. What can be read is written to a draft (`.new`), which is called `.rebuilt` once it is
-//! whole. Then the damaged files get their other names, and last `.rebuilt` gets the store's. Whoever opens the store next
-//! finishes what was interrupted.
+//! The order makes every interruption harmless. The readable rows are written to a draft (`.new`), which is renamed to
+//! `.rebuilt` once it is whole. Then the damaged files get other names, and last `.rebuilt` gets the store's name. The
+//! next process that opens the store finishes an interrupted rebuild.
 
 use std::{
     fs, io,
@@ -19,15 +19,16 @@ const REBUILT: &str = ".rebuilt";
 /// Asks for the store to be set aside before it is opened the next time.
 const WANTED: &str = ".rebuild";
 
-/// What became of a store that was set aside.
+/// The result of setting a store aside.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SetAside {
-    /// What its files are called now.
+    /// The new paths of its files.
     pub kept: Vec<PathBuf>,
-    /// Documents of which something could be read.
+    /// The number of documents of which something could be read.
     pub documents: usize,
-    /// Their changes and snapshots that could be read. The new store has them, and offers all of them to the deployment.
+    /// Their changes and snapshots that could be read. The new store has them, and offers all of them to the
+    /// deployment.
     pub chunks: usize,
     /// What could not be read; each names the file, and the document where that is known.
     pub lost: Vec<StoreError>,
@@ -49,14 +50,14 @@ impl std::fmt::Display for SetAside {
 }
 
 impl Store {
-    /// Puts a new store in the place of a damaged one, with what can be read of it, and keeps the damaged files as `NAME.damaged-1`
-    /// (or the next number that is free). Nothing is deleted, and no byte of them is changed.
+    /// Puts a new store in the place of a damaged one, with what can be read of it, and keeps the damaged files as
+    /// `NAME.damaged-1` (or the next number that is free). Nothing is deleted, and no byte of them is changed.
     ///
-    /// Every readable change is unsent in the new store, since it cannot be known what a damaged file says of that: it is offered to the
-    /// deployment, which takes what it lacks; and everything the deployment has is pulled. So what is missing afterwards is
-    /// what had not been sent and cannot be read.
+    /// Every readable change is unsent in the new store, because the marks of a damaged file cannot be trusted. All
+    /// changes are offered to the deployment, which takes those it lacks, and everything that the deployment has is
+    /// pulled. So only changes that were not sent and cannot be read are missing afterwards.
     ///
-    /// No program may have the store open. One that is of a newer version is refused, because it is not damaged.
+    /// No program may have the store open. A store of a newer version is refused, because it is not damaged.
     ///
     /// ```
     /// use bevy_convex_replicate::store::{Store, StoreError};
@@ -91,7 +92,8 @@ impl Store {
         let salvaged = match salvaged {
             Ok(salvaged) => salvaged,
             Err(error) => {
-                // It may take up the last of a full disk. If it cannot be removed now, the next one does.
+                // The draft may take up the last of a full disk. If it cannot be removed now, the next attempt removes
+                // it.
                 let _ = file::remove(&draft);
                 return Err(error);
             }
@@ -106,20 +108,21 @@ impl Store {
         Ok(SetAside { kept, documents: salvaged.documents, chunks: salvaged.chunks, lost: salvaged.lost })
     }
 
-    /// Has [`wants_rebuild`](Self::wants_rebuild) answer yes for this store until it is set aside: for one that is open
-    /// and has documents that cannot be read.
+    /// Makes [`wants_rebuild`](Self::wants_rebuild) return true for this store until it is set aside. For an open store
+    /// with documents that cannot be read.
     pub fn ask_for_rebuild(&self) -> Result<(), StoreError> {
         let wanted = beside(&self.path, WANTED);
         fs::write(&wanted, "").map_err(|error| StoreError::io(&wanted, error))
     }
 
-    /// Whether someone [asked](Self::ask_for_rebuild) for the store at `path` to be set aside before it is opened again.
+    /// Whether the store at `path` is to be set aside before it is opened again: see
+    /// [`ask_for_rebuild`](Self::ask_for_rebuild).
     pub fn wants_rebuild(path: &Path) -> bool {
         beside(path, WANTED).exists()
     }
 }
 
-/// Finishes what an earlier process did not come to the end of. The caller has the lock.
+/// Finishes a rebuild that an earlier process did not finish. The caller has the lock.
 pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::io(path, error);
     let rebuilt = beside(path, REBUILT);
@@ -127,7 +130,7 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     if path.exists() {
-        // It has not been set aside yet, so everything in the new one is still in it.
+        // The damaged store has not been moved yet, so it still has everything that is in the new one.
         return fs::remove_file(&rebuilt).map_err(io);
     }
     // Its log may have been left behind.

@@ -1,10 +1,10 @@
-//! The truth about a document is its chunks; what is cached beside them can always be had again.
+//! A document is its chunks. Heads and value are cached beside them and can be computed again.
 //!
-//! SQLite has no checksums of its own, so a flipped bit reads as another letter. Chunks are therefore compared with their hashes whenever
-//! they are read, and a cached value with its stamp: the hash of value and heads together.
+//! SQLite has no checksums of its own, so a flipped bit reads as another letter. Chunks are therefore compared with
+//! their hashes whenever they are read, and a cached value with its stamp: the hash of value and heads together.
 //!
-//! A document may be incomplete: its store was damaged, and not all of its chunks could be read from it. It shows what the others make up, is
-//! never stamped, and is whole again when the missing ones have come from a deployment.
+//! A document may be incomplete: its store was damaged, and not all of its chunks could be read. It shows the value of
+//! the chunks it has, is never stamped, and is complete again when a deployment has sent the missing chunks.
 
 use automerge::{Automerge, AutomergeError, ChangeHash, LoadOptions, OnPartialLoad, ReadDoc};
 use rusqlite::params;
@@ -23,7 +23,8 @@ use crate::{
 };
 
 impl Store {
-    /// Computes a document's heads and value from its chunks, and stores them if the document is complete. Returns whether it is.
+    /// Computes a document's heads and value from its chunks, and stores them if the document is complete. Returns
+    /// whether it is.
     pub(super) fn recompute(
         &self,
         collection: &str,
@@ -49,7 +50,7 @@ impl Store {
             Ok(_) => {
                 tracing::warn!(target: "bevy_convex_replicate::store", collection, document = %id, "computed a value anew that did not match its changes");
             }
-            // Then the next one to read it does this again.
+            // Then the next reader computes it again.
             Err(error) => {
                 tracing::warn!(target: "bevy_convex_replicate::store", collection, document = %id, %error, "cannot store a value computed anew");
             }
@@ -57,7 +58,7 @@ impl Store {
         Ok((StoredDocument { id, heads, value }, true))
     }
 
-    /// All chunks of a document, each of them whole.
+    /// All chunks of a document, each compared with its hash.
     pub(super) fn whole_rows(
         &self,
         collection: &str,
@@ -114,28 +115,28 @@ fn is_whole(chunk: &StoredChunk) -> bool {
     }
 }
 
-/// Says that a value (as JSON) and heads belong together, and are as they were stored.
+/// The hash that shows that a value (as JSON) and heads belong together and are as they were stored.
 pub(super) fn stamp(heads: &[u8], value: &str) -> [u8; 32] {
     Sha256::new().chain_update(heads).chain_update(value).finalize().into()
 }
 
-/// What chunks make up.
+/// The document of some chunks.
 pub(super) struct Loaded {
     pub(super) document: Automerge,
-    /// A change that others build upon and that is not there.
+    /// A change that others depend on and that is not there.
     pub(super) missing: Option<ChangeHash>,
 }
 
-/// The document that these chunks make up, in any order.
+/// Loads the document of these chunks, in any order.
 pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<Loaded, String> {
     let bytes: Vec<u8> = chunks.flat_map(|chunk| chunk.bytes.iter().copied()).collect();
     if bytes.is_empty() {
-        // Automerge would make an empty document of that.
+        // Automerge would load no bytes as an empty document.
         return Err("none of its changes is there".to_owned());
     }
     // The file may have been written by anyone: a panic here would end the store's thread.
     let document = inspect::guarded("load", || match Automerge::load(&bytes) {
-        // All of it was read, and some waits for what is missing.
+        // All chunks were read, and some changes lack their dependencies.
         Err(AutomergeError::MissingDeps) => {
             Automerge::load_with_options(&bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore))
         }

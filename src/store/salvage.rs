@@ -1,8 +1,8 @@
-//! Reads what can be read of a damaged store.
+//! Reads everything readable from a damaged store.
 //!
-//! Rows are found by their ids in the tables themselves, passing over pages that SQLite cannot read. A change is believed if its own
-//! checksum holds, and to be of the document that two of three places name (its row, and two indices): one that is put into another
-//! document would damage that for everyone.
+//! Rows are found by their ids in the tables themselves, passing over pages that SQLite cannot read. A change is kept
+//! if its own checksum holds, in the document that two of three places name (its row and two indices). A change in the
+//! wrong document would damage that document for all clients.
 
 use std::{cell::RefCell, collections::HashMap, fs, path::Path};
 
@@ -21,12 +21,13 @@ use crate::{
     sqlite::sync_commits,
 };
 
-/// A page holds fewer rows than this: so many ids are tried one by one after a row that cannot be read, and then ever larger steps.
+/// How many ids are tried one by one after a row that cannot be read, before the steps grow. A page holds fewer rows
+/// than this.
 const TRIED_ONE_BY_ONE: u32 = 1_024;
 /// How far beyond the last readable row it is worth looking: an app does not make more changes.
 const FARTHEST: i64 = 1 << 40;
 
-/// What was read.
+/// What was read and what was not.
 #[derive(Default)]
 pub(super) struct Salvaged {
     pub(super) documents: usize,
@@ -37,7 +38,7 @@ pub(super) struct Salvaged {
 struct Salvage<'a> {
     old: &'a Connection,
     new: &'a Connection,
-    /// What the damaged file is going to be called: what errors name.
+    /// The future name of the damaged file, for errors.
     name: &'a Path,
     lost: RefCell<Vec<StoreError>>,
 }
@@ -73,13 +74,13 @@ pub(super) fn salvage(old: &Path, name: &Path, draft: &Path) -> Result<Salvaged,
 fn look_closely(old: &Connection) -> rusqlite::Result<()> {
     old.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     old.busy_timeout(file::BUSY_TIMEOUT)?;
-    // Pages are looked at before they are believed, and a schema that is damaged in part is used in part.
+    // SQLite checks pages before it uses them, and uses the readable part of a damaged schema.
     old.pragma_update(None, "cell_size_check", true)?;
     old.pragma_update(None, "writable_schema", true)?;
     old.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
-/// Errors are those of writing. What cannot be read is noted.
+/// Returns errors of writing. Errors of reading are noted in the result.
 fn write(old: &Connection, name: &Path, draft: &Path) -> rusqlite::Result<Salvaged> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut new = Connection::open_with_flags(draft, flags)?;
@@ -201,7 +202,7 @@ impl Salvage<'_> {
         failed.map_or(Ok(has), Err)
     }
 
-    /// Whether the index finds this row by what the row says of itself. An index that cannot be read contradicts nobody.
+    /// Whether the index finds this row by the row's own values. An index that cannot be read counts as agreement.
     fn agrees(&self, sql: &str, values: impl rusqlite::Params, id: i64) -> bool {
         let found = self
             .old
@@ -210,7 +211,7 @@ impl Salvage<'_> {
         found.map_or(true, |found| found == Some(id))
     }
 
-    /// The document that a change is of: of three places that tell, two must agree.
+    /// The document of a change. Two of the three places that name it must agree.
     fn owner(&self, id: i64, told: i64, hash: &[u8; 32], collection: Option<i64>, holder: Option<i64>) -> Option<i64> {
         if self.belongs(id, told, hash) {
             return Some(told);
@@ -230,7 +231,7 @@ impl Salvage<'_> {
         self.agrees(same, params![document, hash], id)
     }
 
-    /// Whether a document's row cannot be read. One that can and says something else is not believed, and neither is the index then.
+    /// Whether a document's row cannot be read. If it can be read and disagrees with the index, neither is used.
     fn lacks_row(&self, key: i64) -> bool {
         let found = self
             .old
@@ -239,7 +240,8 @@ impl Salvage<'_> {
         !matches!(found, Ok(Some(_)))
     }
 
-    /// Returns how many rows it made: 0 or 1. Which fields a change touches is not carried over: the deployment finds out.
+    /// Returns how many rows it made: 0 or 1. The fields that a change touches are not carried over, so the deployment
+    /// merges it.
     fn keep(
         &self,
         id: i64,
@@ -259,7 +261,7 @@ impl Salvage<'_> {
         Ok(i64::from(added > 0))
     }
 
-    /// Makes the document's row. False if there is nothing to make one of.
+    /// Makes the document's row. Returns false if no chunk of it could be read.
     fn finish_document(
         &self,
         key: i64,
@@ -274,7 +276,7 @@ impl Salvage<'_> {
                 let mut heads = loaded.document.get_heads();
                 heads.sort();
                 let (heads, value) = (heads_to_blob(&heads), format::read(&loaded.document).to_json_text());
-                // One of which something is missing stays without a stamp: see `repair`.
+                // An incomplete document has no stamp: see `repair`.
                 let stamp = loaded.missing.is_none().then(|| stamp(&heads, &value));
                 self.new
                     .prepare_cached(
@@ -295,7 +297,7 @@ impl Salvage<'_> {
         self.lost.borrow_mut().push(StoreError::Lost { path: self.name.to_owned(), problem });
     }
 
-    /// Gives every readable row of a table, in the order of `id`, which is the first column.
+    /// Calls `take` with every readable row of a table, in the order of `id`, which is the first column.
     fn walk(&self, table: &str, columns: &str, mut take: impl FnMut(&Row) -> rusqlite::Result<()>) {
         let sql = format!("SELECT {columns} FROM {table} NOT INDEXED WHERE id > ?1 ORDER BY id");
         let (mut seen, mut step) = (0, 0);
@@ -325,7 +327,7 @@ impl Salvage<'_> {
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
             if id <= *seen {
-                // Ids only grow, unless pages are tied into a knot.
+                // Ids only grow, unless damaged pages link to each other in a circle.
                 return Err(rusqlite::Error::IntegralValueOutOfRange(0, id));
             }
             *seen = id;

@@ -1,4 +1,4 @@
-//! What only the inside of the room can bring about. The rest is in `tests/store`.
+//! Tests that need the inside of the room. The others are in `tests/store`.
 
 use automerge::{ActorId, AutoCommit, ChangeHash, ROOT, transaction::Transactable};
 
@@ -82,7 +82,7 @@ fn a_full_disk_loses_nothing_that_was_stored() {
         assert!(error.to_string().contains(store.path().to_str().unwrap()), "{error}");
         assert_eq!(loaded(&store), heads);
     }
-    // What still fits is taken, and once there is room again, so is the rest.
+    // A small write still fits. Once there is room again, the large one is taken.
     store.remote("https://a.example", "1").unwrap();
     store.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
     store.commit(&batch).unwrap();
@@ -135,14 +135,14 @@ fn compaction_does_nothing_when_a_row_it_read_has_changed() {
 
     store.commit(&[sent(remote)]).unwrap();
     assert!(store.replace(&snapshot).unwrap());
-    // Someone else has done it already.
+    // The rows are already replaced.
     assert!(!store.replace(&snapshot).unwrap());
     assert_eq!(store.chunks("tasks", &id).unwrap().len(), 1);
     assert_eq!(loaded(&store), document.get_heads());
 }
 
 #[test]
-fn what_is_asked_often_is_answered_by_an_index_alone() {
+fn frequent_queries_are_answered_by_an_index_alone() {
     let (_folder, store) = store();
     let plan = |sql: &str| -> String {
         let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

@@ -12,40 +12,40 @@ use crate::{DocumentId, format::Value};
 /// Runs along the index `chunk_holder` alone.
 pub(super) const BY_HOLDER: &str = "SELECT document, id FROM chunk WHERE holder IS ?1 AND collection = ?2 ORDER BY id";
 
-/// What a remote lacks of a document.
+/// The chunks of a document that a remote lacks.
 #[derive(Clone, Debug)]
-pub struct UnsentDocument {
+pub struct UnsentChunks {
     /// The document.
     pub id: DocumentId,
     /// Its heads.
     pub heads: Vec<ChangeHash>,
     /// Its root map.
     pub value: Value,
-    /// Whether that is all of it. Not so for a document of which some chunks could not be read from a damaged store, until the deployment
-    /// has sent them.
+    /// Whether the value has all changes of the document. False for a document of which some chunks could not be read
+    /// from a damaged store, until the deployment has sent them.
     pub complete: bool,
-    /// Whether `changes` are all its changes.
+    /// Whether `chunks` are all chunks of the document.
     pub whole: bool,
     /// Oldest first, so dependencies come before dependents.
-    pub changes: Vec<UnsentChange>,
+    pub chunks: Vec<UnsentChunk>,
 }
 
 /// A chunk that a remote lacks.
 #[derive(Clone, Debug)]
-pub struct UnsentChange {
+pub struct UnsentChunk {
     /// The change's hash; for a snapshot the SHA-256 of its bytes.
     pub hash: ChangeHash,
     /// What it holds.
     pub kind: ChunkKind,
     /// Raw bytes.
     pub bytes: Arc<[u8]>,
-    /// The root fields it touches; `None` where that is not known: a snapshot, or a change that came from a remote.
+    /// The root fields it touches; `None` if they are not known: for a snapshot, or a change that came from a remote.
     pub fields: Option<Vec<String>>,
 }
 
 impl Store {
-    /// Documents that have chunks the remote lacks, those with the oldest first, at most `limit`. With no remote
-    /// everything is lacking.
+    /// Documents with chunks that the remote lacks, at most `limit`, those with the oldest chunks first. Without a
+    /// remote all chunks count as lacking.
     pub fn unsent(
         &self,
         collection: &str,
@@ -60,36 +60,37 @@ impl Store {
         self.count_unsent(collection, remote).map_err(|error| self.sqlite(error))
     }
 
-    /// What the remote lacks of a document. One that is not in this store has no heads, no changes and an empty value.
-    pub fn unsent_changes(
+    /// The chunks of a document that the remote lacks. A document that is not in this store has no heads, no chunks and
+    /// an empty value.
+    pub fn unsent_chunks(
         &self,
         collection: &str,
         id: &DocumentId,
         remote: Option<RemoteId>,
-    ) -> Result<UnsentDocument, StoreError> {
+    ) -> Result<UnsentChunks, StoreError> {
         let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
-            return Ok(UnsentDocument {
+            return Ok(UnsentChunks {
                 id: id.clone(),
                 heads: Vec::new(),
                 value: Value::Map(Default::default()),
                 complete: true,
                 whole: true,
-                changes: Vec::new(),
+                chunks: Vec::new(),
             });
         };
         let rows = self.unsent_rows(entry.key, remote).map_err(|error| self.sqlite(error))?;
         let rows = self.check(collection, id, rows)?;
         let whole = i64::try_from(rows.len()) == Ok(entry.chunks);
         let (document, complete) = self.current(collection, entry)?;
-        Ok(UnsentDocument {
+        Ok(UnsentChunks {
             id: document.id,
             heads: document.heads,
             value: document.value,
             complete,
             whole,
-            changes: rows
+            chunks: rows
                 .into_iter()
-                .map(|row| UnsentChange {
+                .map(|row| UnsentChunk {
                     hash: row.chunk.hash,
                     kind: row.chunk.kind,
                     bytes: row.chunk.bytes,
@@ -99,8 +100,8 @@ impl Store {
         })
     }
 
-    /// Everyone who may hold a chunk, and nobody, but not the remote. They are few: an app has one deployment, and that is
-    /// seldom wiped.
+    /// All holders of chunks except the remote: `None`, for a chunk that no remote holds, and the other remotes. These
+    /// are few, because an app has one deployment that is seldom wiped.
     fn other_holders(&self, remote: Option<RemoteId>) -> rusqlite::Result<Vec<Option<i64>>> {
         let mut holders = vec![None];
         let mut statement = self.connection.prepare_cached("SELECT id FROM remote WHERE id IS NOT ?1")?;
@@ -139,7 +140,7 @@ impl Store {
         documents.sort_unstable();
         documents.truncate(limit);
         let mut name = self.connection.prepare_cached("SELECT name FROM document WHERE id = ?1")?;
-        // Chunks whose document's row is gone are nobody's, and hold up nothing.
+        // Chunks whose document has no row are left out.
         documents
             .into_iter()
             .filter_map(|(_, document)| {

@@ -5,10 +5,10 @@ use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, 
 use crate::{DocumentId, record::Checkpoint};
 
 impl Store {
-    /// Carries out `writes` in order, in one transaction that is on the disk when this returns. When it fails, none of them
-    /// has been carried out, and the store can be used as before.
+    /// Carries out `writes` in order, in one transaction that is on the disk when this returns. If it fails, none of
+    /// the writes is carried out and the store can be used as before.
     ///
-    /// Writing a chunk that is there changes nothing, except that it may tell who holds it.
+    /// Writing a chunk that is there changes nothing, except its holder if the write names one.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());
@@ -24,9 +24,9 @@ impl Store {
         transaction.commit().map_err(sqlite)
     }
 
-    /// The remote for a deployment's URL and the epoch of its log, made if need be. It is the deployment's
-    /// [last](Self::last_remote) one from now on. An epoch that is not empty names the remote that had an empty one, if there is one: a log
-    /// may have no name before it is written to.
+    /// The remote for a deployment's URL and the epoch of its log, made if it does not exist. From now on it is the
+    /// deployment's [last](Self::last_remote) remote. An epoch that is not empty names the remote that had an empty
+    /// one, if there is one: a log may have no name before it is written to.
     pub fn remote(&mut self, deployment: &str, epoch: &str) -> Result<RemoteId, StoreError> {
         self.may_write()?;
         let path = &self.path;
@@ -37,7 +37,7 @@ impl Store {
         Ok(remote)
     }
 
-    /// Drops what was believed of a remote: its checkpoints, and which chunks it holds. It is still the deployment's last one.
+    /// Drops a remote's checkpoints and its marks on chunks. It stays the deployment's last remote.
     pub fn forget(&mut self, remote: RemoteId) -> Result<(), StoreError> {
         self.may_write()?;
         let path = &self.path;
@@ -108,7 +108,7 @@ fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite:
             )?
             .execute(params![document, added, heads, value, stamp])?;
     }
-    // Otherwise it is a repeat, maybe of an older write: what is stored has at least its changes.
+    // Otherwise the write is a repeat, maybe of an older one: the stored document has its changes.
     Ok(())
 }
 
@@ -202,7 +202,8 @@ fn find_remote(transaction: &Transaction, deployment: &str, epoch: &str) -> rusq
     let latest: i64 =
         transaction.prepare_cached("SELECT coalesce(max(used), 0) FROM remote")?.query_row([], |row| row.get(0))?;
     if !epoch.is_empty() {
-        // A log that had not been written to had no name yet. Nothing was ever sent to it, so nothing that is known of it can be wrong.
+        // A log that was not written to has no epoch. Nothing was ever sent to it, so all that is stored of it stays
+        // true under its epoch.
         transaction
             .prepare_cached("UPDATE OR IGNORE remote SET epoch = ?2 WHERE deployment = ?1 AND epoch = ''")?
             .execute([deployment, epoch])?;

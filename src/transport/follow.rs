@@ -184,12 +184,12 @@ impl Follow {
         self.refused = None;
         self.pruned = page.pruned;
         if tells {
-            let checkpoint = self.handed.max(page.checkpoint);
+            let to = self.handed.max(page.checkpoint);
             outcome.page = Some(Page {
                 collection: self.collection,
-                from: std::mem::replace(&mut self.handed, checkpoint),
+                from: std::mem::replace(&mut self.handed, to),
                 deltas,
-                checkpoint,
+                to,
                 has_more: page.has_more,
                 epoch: page.epoch.to_owned(),
                 pruned: page.pruned,

@@ -93,7 +93,7 @@ fn only_what_is_new_in_a_result_is_handed_on() {
     let outcome = rig.answer(key, &Log::of(1..=3).pull(from));
     assert_eq!(times(&outcome), [1, 2, 3]);
     let page = outcome.page.unwrap();
-    assert_eq!((page.from, page.checkpoint, page.has_more, page.epoch.as_str()), (at(0), at(3), false, "e1"));
+    assert_eq!((page.from, page.to, page.has_more, page.epoch.as_str()), (at(0), at(3), false, "e1"));
     let outcome = rig.answer(key, &Log::of(1..=5).pull(from));
     assert_eq!(times(&outcome), [4, 5]);
     assert_eq!(outcome.page.unwrap().from, at(3));
@@ -105,7 +105,7 @@ fn the_first_result_is_told_even_if_it_is_empty_and_later_empty_ones_are_not() {
     let mut rig = Rig::new(7);
     let (key, from) = rig.open();
     let page = rig.answer(key, &Log::of([]).pull(from)).page.unwrap();
-    assert_eq!((page.from, page.checkpoint, page.deltas.len()), (at(7), at(7), 0));
+    assert_eq!((page.from, page.to, page.deltas.len()), (at(7), at(7), 0));
     assert!(rig.answer(key, &Log::of([]).pull(from)).page.is_none());
     rig.follow.disconnected();
     rig.open = None;

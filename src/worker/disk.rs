@@ -1,4 +1,4 @@
-//! The store's thread: everything that waits is written as one transaction.
+//! The store's thread: all writes that wait become one transaction.
 
 mod batch;
 #[cfg(test)]
@@ -20,67 +20,44 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) use work::DiskWork;
 
 use crate::{
-    CollectionIndex, DocumentId, DocumentKey,
+    CollectionIndex, DocumentId,
     failure::{Failure, FailureKind},
-    record::{RemoteId, Write},
-    replica::{Event, WriteId},
+    replica::{Event, StoreRequest, WriteId},
     store::{Store, StoreError},
 };
 
-/// A store that cannot be opened or written is tried again this often: the other process may end, the disk may get room.
+/// How often a store that cannot be opened or written is tried again: the other process may end, or the disk may get
+/// room.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often a store that cannot be written is tried when the app ends, before what waits is given up with an error.
+/// How often a store that cannot be written is tried when the app ends, before the waiting writes are given up with an
+/// error.
 const LAST_TRIES: u32 = 5;
-/// How long what a backend would give again may wait for more of its kind: a disk need not be synchronised for each change that comes in, least
-/// of all where it delays someone's edit.
+/// How long writes that a backend would give again may wait for more of them: the disk need not be synchronised for
+/// each change that comes in, because that delays edits.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// With nothing to do for this long, documents with many changes are compacted.
+/// After this long without a request, documents with many changes are compacted.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often documents are compacted where there is always something to do.
+/// How often documents are compacted while requests keep coming.
 pub(super) const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Documents compacted then: edits wait meanwhile.
 const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
 const COMPACT_AT_ONCE: usize = 16;
 
-/// What the store's thread is asked for.
-pub(super) enum DiskRequest {
-    Write(WriteId, Write),
-    Load(DocumentKey),
-    /// What is stored of the deployment, by its epoch if that is known.
-    Remote {
-        deployment: String,
-        epoch: Option<String>,
-    },
-    Forget {
-        deployment: String,
-        remote: RemoteId,
-    },
-    ReadUnsent {
-        collection: CollectionIndex,
-        documents: Vec<DocumentId>,
-        history: Vec<bool>,
-        remote: Option<RemoteId>,
-        read: u64,
-    },
-    /// The store is to be set aside before it is opened the next time.
-    Rebuild,
-}
-
 /// What the store's thread answers.
 pub(super) enum DiskAnswer {
     /// The store is open; its documents follow.
     Open,
-    /// Everything of a collection was told.
+    /// All documents of a collection were reported.
     Filled(CollectionIndex),
     Event(Event),
     /// Something did not work; everything else goes on.
     Failed(Failure),
-    /// The store cannot be opened or written, which is tried again until it works.
+    /// The store cannot be opened or written. It is tried again until it works.
     Stuck(Failure),
     /// It works again.
     Recovered,
-    /// The store will never take this write of a document. It counts as carried out when [`Event::Written`] says so.
+    /// The store will never take this write of a document. [`Event::Written`] counts it as carried out.
     Lost {
         write: WriteId,
         collection: String,
@@ -88,45 +65,44 @@ pub(super) enum DiskAnswer {
     },
 }
 
-/// What the app is told of an error.
+/// The failure that reports an error of the store to the app.
 fn failure(error: &StoreError) -> Failure {
     let kind = if error.is_damage() { FailureKind::DamagedStore } else { FailureKind::Store };
     let (collection, document) = error.place().unzip();
-    let mut failure = Failure {
+    Failure {
         kind,
         collection: collection.map(str::to_owned),
         document: document.flatten().cloned(),
-        message: String::new(),
-    };
-    let message = error.to_string();
-    // A failure says by itself where it was.
-    failure.message = message.strip_prefix(&failure.place()).unwrap_or(&message).to_owned();
-    failure
+        message: error.message(),
+    }
 }
 
 /// The thread's side.
 pub(super) struct Disk {
     pub(super) path: PathBuf,
     pub(super) collections: Vec<String>,
-    pub(super) requests: Receiver<DiskRequest>,
+    /// Its URL, if there is one.
+    pub(super) deployment: Option<String>,
+    pub(super) requests: Receiver<StoreRequest>,
     pub(super) answers: UnboundedSender<DiskAnswer>,
     /// Closed when the app ends.
     pub(super) open_while: Receiver<()>,
     /// True when a damaged store is to be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
-    /// [`COMPACT_EVERY`], or less where nobody wants to wait for as long.
+    /// [`COMPACT_EVERY`], or less in a test.
     pub(super) compact_every: Duration,
 }
 
 impl Disk {
-    /// Runs until the requests end, then gives what waits to the disk.
+    /// Runs until the requests end and all of them are carried out.
     pub(super) fn run(self) {
         let Some(store) = self.open() else { return };
-        let mut work = DiskWork::new(store, self.collections.clone(), self.answers.clone(), self.rebuild.clone());
+        let (names, deployment) = (self.collections.clone(), self.deployment.clone());
+        let mut work = DiskWork::new(store, names, deployment, self.answers.clone(), self.rebuild.clone());
         work.fill();
         let mut compacted = Instant::now();
         loop {
-            // An app that is never idle would grow for ever.
+            // The store of an app that is never idle would grow for ever.
             if compacted.elapsed() >= self.compact_every {
                 work.compact(COMPACT_WHILE_BUSY);
                 compacted = Instant::now();
@@ -147,7 +123,7 @@ impl Disk {
         }
     }
 
-    /// Takes what else waits, and waits for more as long as nothing of it is urgent.
+    /// Takes the requests that wait, and waits for more while none of them is urgent.
     fn collect(&self, work: &mut DiskWork) {
         let deadline = Instant::now() + PATIENCE;
         while work.has_room() {
@@ -162,7 +138,7 @@ impl Disk {
         }
     }
 
-    /// Carries out what waits, however long that takes: an edit is never given up while the app runs.
+    /// Carries out the requests, however long that takes: an edit is never given up while the app runs.
     fn carry_out(&self, work: &mut DiskWork) {
         let mut tries = 0;
         while !work.carry_out() {
@@ -237,10 +213,10 @@ impl Disk {
 
 /// Sends requests to the store's thread.
 #[derive(Clone)]
-pub(super) struct DiskHandle(pub(super) Sender<DiskRequest>);
+pub(super) struct DiskHandle(pub(super) Sender<StoreRequest>);
 
 impl DiskHandle {
-    pub(super) fn request(&self, request: DiskRequest) {
+    pub(super) fn request(&self, request: StoreRequest) {
         // The thread takes requests until this handle is dropped.
         let _ = self.0.send(request);
     }

@@ -1,14 +1,13 @@
 //! One background thread that drives replica, store and transport.
 //!
-//! A front end (the plugin, or another one with `default-features = false`) starts a [`Worker`], sends it [`Command`]s and takes
-//! [`Report`]s; neither call ever blocks. All disk, network and CRDT work happens behind it.
-
+//! A front end (the plugin, or another one with `default-features = false`) starts a [`Worker`], sends it [`Command`]s
+//! and takes [`Report`]s; neither call ever blocks. All disk, network and CRDT work happens behind it.
 //!
 //! # Threads
 //!
-//! The worker's thread runs a single-threaded tokio runtime: it owns the replica, and the transport's tasks share it. A second thread owns
-//! the store, because a synchronised write takes as long as the disk does; everything that waits for it is written as
-//! one transaction. Both end when the [`Worker`] is dropped, after every edit sent before is on the disk.
+//! The worker's thread runs a single-threaded tokio runtime: it owns the replica, and the transport's tasks share it. A
+//! second thread owns the store, because a synchronised write takes as long as the disk needs. All writes that wait
+//! become one transaction. Both end when the [`Worker`] is dropped, after every edit sent before is on the disk.
 
 mod disk;
 mod run;
@@ -34,7 +33,7 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
-    record::{Capture, Generation, Kept, Origin, Schema},
+    record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
     transport::AuthToken,
 };
 // Re-exported for this room's callers.
@@ -45,7 +44,7 @@ pub use crate::{
 
 /// What the worker needs to know of a collection's types.
 pub trait Codec: Schema {
-    /// Turns a document into what the front end shows. Parts that do not fit are left out and told of.
+    /// Turns a document into what the front end shows. Parts that do not fit are left out, and named in the result.
     fn decode(&self, document: &Value) -> Decoded;
 }
 
@@ -55,11 +54,11 @@ pub struct Decoded {
     pub content: Box<dyn Any + Send>,
     /// What did not fit.
     pub problems: Vec<FormatError>,
-    /// Bit `i` for each of the collection's component types that the document has something of which does not fit.
+    /// Bit `i` for each of the collection's component types of which the document holds a part that does not fit.
     pub misfits: u32,
 }
 
-/// What of a document does not fit its components.
+/// The parts of a document that do not fit its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// Bit `i` for each of the collection's component types.
@@ -70,23 +69,8 @@ pub struct Misfit {
 
 /// A captured value, to be serialised off the main thread.
 pub trait Encode: Send + 'static {
-    /// The value, and bit `i` for each of the collection's component types it speaks of.
+    /// The value, and a mask with bit `i` for each of the collection's component types that the value speaks of.
     fn encode(&self) -> Result<(Value, u32), FormatError>;
-}
-
-/// What the front end did to a document.
-pub enum Captured {
-    /// It holds this now.
-    Put(Box<dyn Encode>),
-    /// An entity that holds this was given the document's name. A document that is there already is shown instead; a
-    /// deleted one comes back.
-    Spawn(Box<dyn Encode>),
-    /// As [`Captured::Spawn`], but a deleted document stays deleted.
-    Ensure(Box<dyn Encode>),
-    /// It is deleted.
-    Delete,
-    /// It is no longer deleted.
-    Restore,
 }
 
 /// A collection of an app.
@@ -97,7 +81,7 @@ pub struct CollectionConfig {
     pub codec: Arc<dyn Codec>,
 }
 
-/// Where a worker works.
+/// The settings of a worker.
 pub struct WorkerConfig {
     /// The store's file. Its folder is made if need be.
     pub store: PathBuf,
@@ -114,17 +98,8 @@ pub struct WorkerConfig {
 /// What a front end asks for.
 pub enum Command {
     /// It edited a document.
-    Edit {
-        /// The document.
-        document: DocumentKey,
-        /// The generation the entity showed.
-        generation: Generation,
-        /// The count of this edit of this document, from 1.
-        capture: Capture,
-        /// What happened to it.
-        change: Captured,
-    },
-    /// It shows these generations now (or has dropped them on purpose).
+    Edit(Edit<Box<dyn Encode>>),
+    /// It shows these generations now, or has dropped them on purpose.
     Applied(Vec<(DocumentKey, Generation)>),
     /// It shows a version in part. Sent before [`Command::Applied`] of it.
     Kept(Kept),
@@ -134,8 +109,9 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
-    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside): at once if it is refused, now or later
-    /// in this run; before it is opened the next time if it is open.
+    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). A store
+    /// that cannot be opened for its damage, now or later in this run, is set aside at once; an open store when it is
+    /// opened the next time.
     RebuildStore,
 }
 
@@ -147,21 +123,21 @@ pub enum Report {
         document: DocumentKey,
         /// Its number.
         generation: Generation,
-        /// The last capture it includes.
-        seen: Capture,
+        /// The last edit it includes.
+        seen: EditSeq,
         /// What to show.
         content: Option<Box<dyn Any + Send>>,
-        /// What of it does not fit, and which component types that concerns ([`Decoded::misfits`]).
+        /// The parts that do not fit, and which component types they concern ([`Decoded::misfits`]).
         misfit: Option<Box<Misfit>>,
         /// Where it comes from.
         origin: Origin,
     },
     /// Everything the store had of this collection has been reported.
     Ready(CollectionIndex),
-    /// Everything that the deployment had of this collection when the connection was made has been reported, or (not
-    /// `read`) that is no longer so: the connection ended, or the collection is read anew. A collection that the
-    /// deployment does not give us is not read. Without a deployment there is nothing to read, and it is so as soon as
-    /// the collection is [`Ready`](Self::Ready).
+    /// `read`: everything that the deployment had of this collection when the connection was made has been reported.
+    /// Not `read`: this no longer holds, because the connection ended or the collection is read anew. A collection that
+    /// the deployment refuses to give is not read. Without a deployment a collection is read as soon as it is
+    /// [`Ready`](Self::Ready).
     Read {
         /// The collection.
         collection: CollectionIndex,
@@ -173,7 +149,7 @@ pub enum Report {
         /// The document.
         document: DocumentKey,
         /// The count of the edit.
-        capture: Capture,
+        seq: EditSeq,
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
     },
@@ -181,7 +157,7 @@ pub enum Report {
     Failed(Failure),
     /// How things are now.
     Status(Status),
-    /// The worker has ended before its time, or never began: nothing is saved or sent any more. Nothing else is reported after it.
+    /// The worker has ended early, or could not start: nothing is saved or sent any more. This is the last report.
     Stopped(Failure),
 }
 
@@ -196,7 +172,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts working. Never blocks and never fails: what goes wrong, now or later, is reported.
+    /// Starts the worker. Never blocks and never fails: errors, now or later, are reported.
     pub fn start(config: WorkerConfig) -> Self {
         let (commands, command_receiver) = crossbeam_channel::unbounded();
         let (report_sender, reports) = crossbeam_channel::unbounded();
@@ -210,7 +186,7 @@ impl Worker {
             let told = report_sender.clone();
             let ran = catch_unwind(AssertUnwindSafe(|| run::run(config, inbox, report_sender)));
             if let Err(panic) = ran {
-                // Nobody may believe that edits are still saved. The receiver may be gone.
+                // The front end must learn that edits are no longer saved. The receiver may be gone.
                 let _ = told.send(Report::Stopped(ended_by(&*panic)));
                 resume_unwind(panic);
             }
@@ -218,7 +194,7 @@ impl Worker {
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
-                let message = format!("the operating system gives no thread to work on: {error}");
+                let message = format!("the operating system cannot start the worker's thread: {error}");
                 let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
                 // The receiver is ours and alive.
                 let _ = lost.send(Report::Stopped(failure));
@@ -239,16 +215,16 @@ impl Worker {
         self.wake.notify_one();
     }
 
-    /// If the store turns out to be damaged, it is set aside, see [`Store::set_aside`](crate::store::Store::set_aside).
+    /// Sets the store aside if it turns out to be damaged, see [`Store::set_aside`](crate::store::Store::set_aside).
     pub fn rebuild_if_damaged(&self) {
         self.rebuild.store(true, Ordering::Release);
     }
 
-    /// What was reported and not yet taken.
+    /// The next report, if there is one.
     pub fn try_recv(&self) -> Option<Report> {
         let report = self.reports.try_recv().ok();
         if report.is_some() && self.reports.is_empty() {
-            // It may have been waiting for room.
+            // The worker may have stopped reading pages because too many reports waited.
             self.wake.notify_one();
         }
         report
@@ -258,8 +234,8 @@ impl Worker {
 fn ended_by(panic: &(dyn Any + Send)) -> Failure {
     let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let message = format!(
-        "the worker ended by a panic ({}); nothing is saved or sent any more. Start the app again",
-        words.unwrap_or("without words")
+        "the worker ended by a panic ({}); nothing is saved or sent any more. Restart the app",
+        words.unwrap_or("without a message")
     );
     Failure { kind: FailureKind::Store, collection: None, document: None, message }
 }
@@ -273,7 +249,7 @@ impl Drop for Worker {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!(target: "bevy_convex_replicate::worker", "the worker ended by a panic; what it had not written is lost");
+            tracing::error!(target: "bevy_convex_replicate::worker", "the worker ended by a panic; edits that were not written are lost");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The worker's thread: whatever happens next, the front end's commands, the store's answers or the network's news, has its turn.
+//! The worker's thread: takes turns between the front end's commands, the store's answers and the transport's notices.
 
 use std::{
     sync::{
@@ -14,20 +14,21 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Command, Failure, FailureKind, Report, WorkerConfig,
     disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
-    running::{Running, Surroundings},
+    running::{Environment, Running},
 };
 use crate::{replica::Event, transport::Notice};
 
-/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6 MB.
+/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6
+/// MB.
 const REPORTS_WAITING: usize = 20_000;
-/// Commands taken in before other things get their turn: at 100 us for a new document, 3 ms.
+/// Commands taken in before the other sources get their turn: at 100 us for a new document, 3 ms.
 const COMMANDS_AT_ONCE: usize = 32;
 
 /// What the worker's thread listens to.
 pub(super) struct Inbox {
     pub(super) commands: Receiver<Command>,
     pub(super) wake: Arc<Notify>,
-    /// True when the front end is gone: commands cannot tell while they are left waiting.
+    /// True when the front end is gone. The command channel does not show this while commands are left in it.
     pub(super) gone: Arc<AtomicBool>,
     /// True when a damaged store is to be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
@@ -38,7 +39,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let message = format!("the operating system gives no event loop to work in: {error}");
+            let message = format!("the operating system cannot start the worker's event loop: {error}");
             let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
             let _ = reports.send(Report::Stopped(failure));
             return;
@@ -51,6 +52,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         let disk = Disk {
             path: config.store.clone(),
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
+            deployment: config.deployment.clone(),
             requests: disk_requests,
             answers,
             open_while,
@@ -58,11 +60,11 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
             compact_every: COMPACT_EVERY,
         };
         let spawned = std::thread::Builder::new().name("replicate-store".into()).spawn(move || disk.run());
-        let mut worker = Running::new(config, reports, DiskHandle(requests), Surroundings::real());
+        let mut worker = Running::new(config, reports, DiskHandle(requests), Environment::real());
         let disk_thread: Option<JoinHandle<()>> = match spawned {
             Ok(thread) => Some(thread),
             Err(error) => {
-                worker.fail(FailureKind::Store, None, None, format!("the operating system gives no thread to write on: {error}"));
+                worker.fail(FailureKind::Store, None, None, format!("the operating system cannot start the store's thread: {error}"));
                 None
             }
         };
@@ -73,7 +75,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Sender<Report>) {
         if let Some(thread) = disk_thread
             && thread.join().is_err()
         {
-            tracing::error!(target: "bevy_convex_replicate::store", "the store's thread ended by a panic; what it had not written is lost");
+            tracing::error!(target: "bevy_convex_replicate::store", "the store's thread ended by a panic; edits that were not written are lost");
         }
     });
 }
@@ -83,7 +85,7 @@ impl Running {
     async fn work(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         loop {
             self.tell_status();
-            // Nor while the store is asked which log they are of: they would pile up here, however fast they come.
+            // Pages also wait while the store looks up their log: they would pile up in the replica.
             let take_notices = self.reports.len() < REPORTS_WAITING && !self.replica.is_identifying();
             let due = self.due();
             tokio::select! {
@@ -96,7 +98,7 @@ impl Running {
                 () = inbox.wake.notified() => {}
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.handle(Event::Due),
             }
-            // Everyone gets a turn, however much there is of one kind.
+            // Each source gets a turn, even if another has more.
             while let Ok(answer) = from_disk.try_recv() {
                 self.answered(answer);
             }
@@ -107,20 +109,21 @@ impl Running {
             if !goes_on {
                 return;
             }
-            // While there is always something to do here, the transport's tasks on this thread would wait for the end of it.
+            // The transport's tasks run on this thread and must have their turn even if this loop always has work.
             tokio::task::yield_now().await;
         }
     }
 
-    /// The store's thread ended before its time: without a store to write to there is nothing to do but to say so.
+    /// The store's thread ended early. Nothing can be stored any more, so this reports it and waits for the front end
+    /// to end.
     async fn wait_for_the_end(&mut self, inbox: &Inbox) {
-        self.stop("the store's thread has ended; nothing is saved or sent any more. Start the app again".into());
+        self.stop("the store's thread has ended; nothing is saved or sent any more. Restart the app".into());
         while !front_end_is_gone(inbox) {
             inbox.wake.notified().await;
         }
     }
 
-    /// False when the front end is gone and everything it had sent is taken in.
+    /// Returns false when the front end is gone and all of its commands are taken in.
     fn take_commands(&mut self, inbox: &Inbox) -> bool {
         for _ in 0..COMMANDS_AT_ONCE {
             match inbox.commands.try_recv() {
@@ -133,7 +136,7 @@ impl Running {
         true
     }
 
-    /// Sees to it that every edit that was sent is on the disk.
+    /// Waits until every edit that was sent is on the disk.
     async fn finish(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
         self.transport = None;
         self.notices = None;
@@ -168,7 +171,7 @@ async fn next_notice(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Not
     }
 }
 
-/// Commands stay where they are until the store has told what it has; this looks past them.
+/// Commands stay in their channel until the store has reported its documents, so the flag is asked and not the channel.
 fn front_end_is_gone(inbox: &Inbox) -> bool {
     inbox.gone.load(Ordering::Acquire)
 }

@@ -1,4 +1,4 @@
-//! A worker at work: what happens goes to the replica, and what that wants done goes to the store, the transport and the front end.
+//! A running worker: events go to the replica, and its effects go to the store, the transport and the front end.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,22 +9,22 @@ use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::{
-    Captured, CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
-    disk::{DiskAnswer, DiskHandle, DiskRequest},
+    CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
+    disk::{DiskAnswer, DiskHandle},
     status::StatusTracker,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
-    record::{RefusalCode, RemoteId},
-    replica::{Change, CollectionSchema, Delta, Edit, Effect, Event, Put, Replica},
+    record::RefusalCode,
+    replica::{CollectionSchema, Delta, Edit, Effect, Event, Lookup, Replica, StoreRequest},
     status::Reason,
     transport::{Notice, Request, Transport, TransportConfig},
 };
 
 /// What a worker is given by the program around it.
-pub(super) struct Surroundings {
-    /// New for each run of a program.
+pub(super) struct Environment {
+    /// Another one in each run of the program.
     pub(super) actor: [u8; 16],
     /// Milliseconds since 1970.
     pub(super) now: Box<dyn Fn() -> i64>,
@@ -32,39 +32,30 @@ pub(super) struct Surroundings {
     pub(super) connect: Box<dyn FnMut(TransportConfig) -> (Transport, mpsc::Receiver<Notice>)>,
 }
 
-impl Surroundings {
+impl Environment {
     pub(super) fn real() -> Self {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
         Self { actor: uuid::Uuid::new_v4().into_bytes(), now: Box::new(now), connect: Box::new(Transport::start) }
     }
 }
 
-fn put(captured: &dyn Encode, put: Put) -> Result<Change, FormatError> {
-    format::guarded_type("Encode", "the front end", || captured.encode()).map(|(value, mask)| Change::Put {
-        value,
-        mask,
-        put,
-    })
-}
-
 pub(super) struct Running {
-    surroundings: Surroundings,
+    environment: Environment,
     pub(super) replica: Replica,
     collections: Vec<CollectionConfig>,
-    deployment: Option<String>,
     disk: DiskHandle,
     pub(super) reports: Sender<Report>,
     pub(super) transport: Option<Transport>,
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
+    /// `None` without a deployment.
     transport_config: Option<TransportConfig>,
     online: bool,
-    remote: Option<RemoteId>,
     pub(super) status: StatusTracker,
-    /// Documents whose misfit was told of.
+    /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
-    /// Collections of which all that the deployment had was reported.
+    /// Collections of which everything that the deployment had was reported.
     read: BTreeSet<CollectionIndex>,
-    /// The transport is started when the store has told what it knows of the deployment.
+    /// The transport is started when the store has answered what it knows of the deployment.
     started: bool,
 }
 
@@ -73,7 +64,7 @@ impl Running {
         config: WorkerConfig,
         reports: Sender<Report>,
         disk: DiskHandle,
-        surroundings: Surroundings,
+        environment: Environment,
     ) -> Self {
         let schemas = config
             .collections
@@ -88,17 +79,15 @@ impl Running {
         });
         let status = StatusTracker::new(config.collections.len());
         Self {
-            replica: Replica::new(surroundings.actor, schemas, config.deployment.is_some()),
-            surroundings,
+            replica: Replica::new(environment.actor, schemas, config.deployment.is_some()),
+            environment,
             collections: config.collections,
-            deployment: config.deployment,
             disk,
             reports,
             transport: None,
             notices: None,
             transport_config,
             online: config.online,
-            remote: None,
             status,
             misfits: HashSet::new(),
             read: BTreeSet::new(),
@@ -108,29 +97,7 @@ impl Running {
 
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Edit { document, generation, capture, change } => {
-                let number = self.status.edit();
-                let encoded = match change {
-                    Captured::Delete => Ok(Change::Delete),
-                    Captured::Restore => Ok(Change::Restore),
-                    Captured::Put(value) => put(&*value, Put::Edited),
-                    Captured::Spawn(value) => put(&*value, Put::Spawned),
-                    Captured::Ensure(value) => put(&*value, Put::Ensured),
-                };
-                let change = match encoded {
-                    Ok(change) => change,
-                    Err(error) => {
-                        let message = format!("the edit was not taken in: {error}");
-                        let (collection, id) = (document.collection, document.id.clone());
-                        self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
-                        self.status.edited(number, 0);
-                        let nothing = Report::Compared { document: document.clone(), capture, fields: Vec::new() };
-                        self.report(nothing);
-                        return self.handle(Event::Unwritable { document, capture });
-                    }
-                };
-                self.handle(Event::Edit(Edit { number, document, generation, capture, change }));
-            }
+            Command::Edit(edit) => self.edit(edit),
             Command::Applied(shown) => self.handle(Event::Applied(shown)),
             Command::Kept(kept) => self.handle(Event::Kept(kept)),
             Command::Show(document) => self.handle(Event::Show(document)),
@@ -141,7 +108,23 @@ impl Running {
                 }
             }
             Command::Retry => self.handle(Event::Retry),
-            Command::RebuildStore => self.disk.request(DiskRequest::Rebuild),
+            Command::RebuildStore => self.disk.request(StoreRequest::Rebuild),
+        }
+    }
+
+    fn edit(&mut self, Edit { document, generation, seq, kind }: Edit<Box<dyn Encode>>) {
+        let number = self.status.edit();
+        let encode = |value: Box<dyn Encode>| format::guarded_type("Encode", "the front end", || value.encode());
+        match kind.try_map(encode) {
+            Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, seq, kind })),
+            Err(error) => {
+                let message = format!("the edit was not taken in: {error}");
+                let (collection, id) = (document.collection, document.id.clone());
+                self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
+                self.status.edited(number, 0);
+                self.report(Report::Compared { document: document.clone(), seq, fields: Vec::new() });
+                self.handle(Event::Unwritable { document, seq });
+            }
         }
     }
 
@@ -149,20 +132,20 @@ impl Running {
         match answer {
             DiskAnswer::Open => {
                 self.status.opened();
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: None });
+                if self.transport_config.is_some() {
+                    self.disk.request(StoreRequest::LookUp(Lookup::LastUsed));
                 }
             }
             DiskAnswer::Filled(collection) => {
                 self.status.filled(collection);
                 self.report(Report::Ready(collection));
-                if self.deployment.is_none() {
+                if self.transport_config.is_none() {
                     self.report(Report::Read { collection, read: true });
                 }
             }
             DiskAnswer::Failed(failure) => self.report(Report::Failed(failure)),
             DiskAnswer::Stuck(failure) => {
-                if !self.started && self.deployment.is_some() {
+                if !self.started && self.transport_config.is_some() {
                     self.status.disconnected(Reason::Store(failure.message.clone()));
                 }
                 self.report(Report::Failed(failure));
@@ -177,12 +160,8 @@ impl Running {
             DiskAnswer::Event(event) => {
                 match &event {
                     Event::Written(write) => self.status.written(*write),
-                    Event::Remote { state, .. } => self.remote = state.remote,
+                    Event::Remote { .. } if !self.started => self.start_transport(),
                     _ => {}
-                }
-                let first = matches!(event, Event::Remote { .. });
-                if first && !self.started {
-                    self.start_transport();
                 }
                 self.handle(event);
             }
@@ -193,7 +172,7 @@ impl Running {
         self.started = true;
         let Some(config) = self.transport_config.clone() else { return };
         self.status.starting();
-        let (transport, notices) = (self.surroundings.connect)(config);
+        let (transport, notices) = (self.environment.connect)(config);
         transport.request(Request::Online(self.online));
         self.transport = Some(transport);
         self.notices = Some(notices);
@@ -228,7 +207,7 @@ impl Running {
             }
             Notice::PullRefused { collection, refusal } => {
                 if refusal.code != RefusalCode::CheckpointUnknown {
-                    // What cannot be read does not keep the rest from being live.
+                    // A collection that cannot be read does not keep the connection from being live.
                     self.status.caught_up(collection);
                 }
                 self.handle(Event::PullRefused { collection, refusal });
@@ -258,14 +237,14 @@ impl Running {
         }
     }
 
-    /// How long until the replica has something to do that waits for the time.
+    /// How long until the replica wants [`Event::Due`].
     pub(super) fn due(&self) -> Option<Duration> {
-        let wait = self.replica.due()? - (self.surroundings.now)();
+        let wait = self.replica.due()? - (self.environment.now)();
         Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
     }
 
     pub(super) fn handle(&mut self, event: Event) {
-        let now = (self.surroundings.now)();
+        let now = (self.environment.now)();
         self.replica.handle(event, now);
         while let Some(effect) = self.replica.poll() {
             self.carry_out(effect);
@@ -276,23 +255,8 @@ impl Running {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Deliver(delta) => self.deliver(delta),
-            Effect::Load(document) => self.disk.request(DiskRequest::Load(document)),
-            Effect::Write(id, write) => self.disk.request(DiskRequest::Write(id, write)),
+            Effect::Store(request) => self.disk.request(request),
             Effect::Edited(edit, write) => self.status.edited(edit, write),
-            Effect::Identify { epoch } => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Remote { deployment, epoch: Some(epoch) });
-                }
-            }
-            Effect::Forget(remote) => {
-                if let Some(deployment) = self.deployment.clone() {
-                    self.disk.request(DiskRequest::Forget { deployment, remote });
-                }
-            }
-            Effect::ReadUnsent { collection, documents, history, read } => {
-                let remote = self.remote;
-                self.disk.request(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
-            }
             Effect::Subscribe { collection, checkpoint } => {
                 self.behind(collection);
                 if let Some(transport) = &self.transport {
@@ -306,8 +270,8 @@ impl Running {
                     self.report(Report::Read { collection, read: true });
                 }
             }
-            Effect::Compared { document, capture, fields } => {
-                self.report(Report::Compared { document, capture, fields });
+            Effect::Compared { document, seq, fields } => {
+                self.report(Report::Compared { document, seq, fields });
             }
             Effect::Push(push) => {
                 if let Some(transport) = &self.transport {
@@ -326,7 +290,7 @@ impl Running {
         }
     }
 
-    /// There may be more at the deployment than we know of.
+    /// The deployment may have more than has been read: no collection counts as read.
     fn unread(&mut self) {
         for collection in std::mem::take(&mut self.read) {
             self.report(Report::Read { collection, read: false });
@@ -342,7 +306,7 @@ impl Running {
         };
         let decoded = match value.map(decode).transpose() {
             Ok(decoded) => decoded,
-            // The front end goes on showing what it has.
+            // The front end goes on showing the version it has.
             Err(problem) => return self.misfit(&document, vec![problem]),
         };
         let (mut problems, mut components) = (Vec::new(), 0);
@@ -355,7 +319,7 @@ impl Running {
         self.report(Report::Delta { document, generation, seen, content, misfit, origin });
     }
 
-    /// Tells what does not fit of a version, once until one fits.
+    /// Reports the parts of a version that do not fit: once, until a version fits again.
     fn misfit(&mut self, document: &DocumentKey, problems: Vec<FormatError>) {
         if problems.is_empty() {
             self.misfits.remove(document);
@@ -367,7 +331,7 @@ impl Running {
         }
     }
 
-    /// Nothing can be kept any more, so nothing is sent or taken in.
+    /// Nothing can be stored any more, so nothing is sent or taken in.
     pub(super) fn stop(&mut self, message: String) {
         self.transport = None;
         self.notices = None;
@@ -391,7 +355,7 @@ impl Running {
         self.report(Report::Failed(Failure { kind, collection, document, message }));
     }
 
-    /// Whether the store has told all it has: only then are commands taken in.
+    /// Whether the store has reported all its documents: only then are commands taken in.
     #[cfg(feature = "simulation")]
     pub(super) fn is_filled(&self) -> bool {
         self.status.is_filled()
@@ -403,7 +367,7 @@ impl Running {
     }
 
     fn report(&self, report: Report) {
-        // Nobody listens while the app ends.
+        // The receiver is gone while the app ends.
         let _ = self.reports.send(report);
     }
 }

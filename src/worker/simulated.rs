@@ -12,17 +12,18 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Command, Report, WorkerConfig,
-    disk::{DiskAnswer, DiskHandle, DiskRequest, DiskWork},
+    disk::{DiskAnswer, DiskHandle, DiskWork},
     run::Inbox,
-    running::{Running, Surroundings},
+    running::{Environment, Running},
 };
 use crate::{
     DocumentId,
+    replica::StoreRequest,
     store::{Store, StoreError},
     transport::{Notice, Request, Transport},
 };
 
-/// What a worker asks its transport for: nothing before it is started.
+/// What a worker asks its transport for; `None` before the transport is started.
 type Asked = Rc<RefCell<Option<mpsc::UnboundedReceiver<Request>>>>;
 
 /// A run of a program: its worker, what waits between the worker's parts, and its open store.
@@ -32,16 +33,16 @@ pub(crate) struct Process {
     given: Sender<Command>,
     reports: Receiver<Report>,
     disk: DiskWork,
-    requests: Receiver<DiskRequest>,
+    requests: Receiver<StoreRequest>,
     answers: mpsc::UnboundedReceiver<DiskAnswer>,
-    /// Taken from there already, to be counted.
+    /// Answers that were taken from `answers` to be counted.
     waiting_answers: std::collections::VecDeque<DiskAnswer>,
     asked: Asked,
     _inbox: Inbox,
 }
 
 impl Process {
-    /// Starts with a store that may be there already. `now` is the time this program's computer tells.
+    /// Starts with a new or an existing store. `now` is the time of this program's computer.
     pub(crate) fn start(config: WorkerConfig, actor: [u8; 16], now: Rc<Cell<i64>>) -> Result<Self, StoreError> {
         let (given, commands) = crossbeam_channel::unbounded();
         let (report, reports) = crossbeam_channel::unbounded();
@@ -49,10 +50,10 @@ impl Process {
         let (request, requests) = crossbeam_channel::unbounded();
         let store = Store::open(&config.store)?;
         let names = config.collections.iter().map(|collection| collection.name.clone()).collect();
-        let disk = DiskWork::new(store, names, answer, Arc::default());
+        let disk = DiskWork::new(store, names, config.deployment.clone(), answer, Arc::default());
         disk.fill();
         let asked = Asked::default();
-        let surroundings = Surroundings {
+        let environment = Environment {
             actor,
             now: Box::new(move || now.get()),
             connect: Box::new({
@@ -65,7 +66,7 @@ impl Process {
                 }
             }),
         };
-        let running = Running::new(config, report, DiskHandle(request), surroundings);
+        let running = Running::new(config, report, DiskHandle(request), environment);
         let inbox = Inbox {
             commands: commands.clone(),
             wake: Arc::new(Notify::new()),
@@ -88,7 +89,7 @@ impl Process {
 
     /// The front end asks for something.
     pub(crate) fn send(&self, command: Command) {
-        // We hold the other end.
+        // The other end is held by this struct.
         let _ = self.given.send(command);
     }
 
@@ -125,7 +126,7 @@ impl Process {
         self.disk.carry_out()
     }
 
-    /// How often this run has forgotten what it believed of its deployment.
+    /// How often this run has dropped the marks of its deployment.
     pub(crate) fn forgotten(&self) -> u32 {
         self.disk.forgotten()
     }

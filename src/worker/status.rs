@@ -14,13 +14,13 @@ pub(super) struct StatusTracker {
     status: Status,
     told: Option<Status>,
     collections: usize,
-    /// Edits after those that are saved, in the order in which they were sent, and the write each waits for; none of one that waits for its
-    /// document to be read.
+    /// The edits after the saved ones, in the order in which they were sent: the write that each waits for, or `None`
+    /// while its document is being read.
     unsaved: VecDeque<Option<WriteId>>,
     written: WriteId,
-    /// Collections of which everything the store has was told.
+    /// Collections of which all stored documents were reported.
     filled: HashSet<CollectionIndex>,
-    /// Collections of which everything the deployment had when we connected has been told.
+    /// Collections of which everything that the deployment had at the time of the connection was reported.
     caught_up: HashSet<CollectionIndex>,
     /// Documents at the deployment.
     counts: HashMap<CollectionIndex, u64>,
@@ -50,7 +50,7 @@ impl StatusTracker {
         }
     }
 
-    /// The status, if it has changed since it was last asked for.
+    /// The status, if it has changed since this was last called.
     pub(super) fn news(&mut self) -> Option<Status> {
         if self.told.as_ref() == Some(&self.status) {
             return None;
@@ -69,12 +69,12 @@ impl StatusTracker {
         self.filled.insert(collection);
     }
 
-    /// Whether the store has told all it has: only then are edits taken in.
+    /// Whether the store has reported all its documents: only then are edits taken in.
     pub(super) fn is_filled(&self) -> bool {
         self.status.store_open && self.filled.len() == self.collections
     }
 
-    /// An edit was sent. Gives its number.
+    /// An edit was sent. Returns its number.
     pub(super) fn edit(&mut self) -> EditNumber {
         self.unsaved.push_back(None);
         self.status.saved + self.unsaved.len() as u64
@@ -98,7 +98,7 @@ impl StatusTracker {
         }
     }
 
-    /// The store will never take this write, which is not told to be on the disk yet.
+    /// The store will never take this write. Called before the write is reported as carried out.
     pub(super) fn lost(&mut self, write: WriteId) {
         self.status.lost += self.unsaved.iter().filter(|waiting| **waiting == Some(write)).count() as u64;
     }
@@ -134,7 +134,7 @@ impl StatusTracker {
         self.status.connection = Connection::Offline { reason: None };
     }
 
-    /// Everything a collection's log had is taken in and told (or what is missing cannot be read).
+    /// All of a collection's log is taken in and reported, or it cannot be read.
     pub(super) fn caught_up(&mut self, collection: CollectionIndex) {
         self.caught_up.insert(collection);
     }
@@ -162,7 +162,7 @@ impl StatusTracker {
             return Connection::Live;
         }
         let total: Option<u64> = (self.counts.len() == self.collections).then(|| self.counts.values().sum());
-        // There may be more here than there: what was made offline is not sent yet.
+        // There may be more documents here: those made offline are not sent yet.
         let received = total.map_or(self.documents, |total| total.min(self.documents));
         Connection::CatchingUp { received, total }
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_live_when_every_collection_has_caught_up() {
+    fn the_connection_is_live_when_every_collection_has_caught_up() {
         let mut tracker = StatusTracker::new(2);
         tracker.has(0, 7);
         tracker.connected();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_told_again() {
+    fn an_unchanged_status_is_not_reported_again() {
         let mut tracker = StatusTracker::new(1);
         assert!(tracker.news().is_some());
         assert!(tracker.news().is_none());

@@ -9,7 +9,8 @@ use bevy_convex_replicate::{
     ecs::{Link, Replicated},
     format::{Value, from_document},
     prelude::*,
-    worker::{Captured, Command, Failure, Report},
+    replica::{Edit, EditKind},
+    worker::{Command, Failure, Report},
 };
 use crossbeam_channel::{Receiver, Sender};
 
@@ -154,15 +155,15 @@ impl World1 {
         let mut sent = Vec::new();
         for command in self.commands.try_iter() {
             match command {
-                Command::Edit { document, generation, capture, change } => {
+                Command::Edit(Edit { document, generation, seq: capture, kind }) => {
                     let id = document.id.to_string();
-                    sent.push(match change {
-                        Captured::Put(encode) | Captured::Spawn(encode) | Captured::Ensure(encode) => {
-                            let (value, mask) = encode.encode().unwrap();
+                    sent.push(match kind {
+                        EditKind::Put { value, .. } => {
+                            let (value, mask) = value.encode().unwrap();
                             Sent::Put { id, generation, capture, value, mask }
                         }
-                        Captured::Delete => Sent::Delete { id, generation, capture },
-                        Captured::Restore => Sent::Restore { id, generation, capture },
+                        EditKind::Delete => Sent::Delete { id, generation, capture },
+                        EditKind::Restore => Sent::Restore { id, generation, capture },
                     });
                 }
                 Command::Applied(applied) => {
@@ -207,7 +208,7 @@ impl World1 {
     pub fn compared(&mut self, id: &str, capture: u64, fields: &[&str]) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
         let fields = fields.iter().map(|field| field.to_string()).collect();
-        self.report(Report::Compared { document, capture, fields });
+        self.report(Report::Compared { document, seq: capture, fields });
     }
 
     pub fn report(&mut self, report: Report) {

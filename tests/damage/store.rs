@@ -91,9 +91,9 @@ fn use_it(harm: &str, store: &mut Store, truth: &Truth) -> Vec<StoreError> {
             Ok(chunks) => assert!(chunks.iter().all(|chunk| truth.hashes.contains(&chunk.hash)), "{harm}: {id}"),
             Err(error) => errors.push(error),
         }
-        match store.unsent_changes("tasks", id, None) {
+        match store.unsent_chunks("tasks", id, None) {
             Ok(unsent) => {
-                assert!(unsent.changes.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
+                assert!(unsent.chunks.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
             }
             Err(error) => errors.push(error),
         }
@@ -156,8 +156,8 @@ fn open_damaged(name: &str, killed: bool) {
         assert!(documents.len() <= done.documents);
         assert!(store.take_damaged().is_empty(), "{harm}");
         for id in store.unsent("tasks", None, usize::MAX).unwrap() {
-            let offered = store.unsent_changes("tasks", &id, None).unwrap();
-            assert!(offered.changes.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
+            let offered = store.unsent_chunks("tasks", &id, None).unwrap();
+            assert!(offered.chunks.iter().all(|change| truth.hashes.contains(&change.hash)), "{harm}: {id}");
         }
         let mut author = Author::new("tasks", "new");
         let write = author.edit("title", 1);
@@ -202,7 +202,7 @@ fn a_flipped_bit_in_any_change_is_detected_when_the_document_is_read() {
         damaged[start + number % bytes.len()] ^= 1 << (number % 8);
         std::fs::write(&path, &damaged).unwrap();
         let store = Store::open(&path).expect("SQLite does not notice");
-        for error in [store.chunks("tasks", id).unwrap_err(), store.unsent_changes("tasks", id, None).unwrap_err()] {
+        for error in [store.chunks("tasks", id).unwrap_err(), store.unsent_chunks("tasks", id, None).unwrap_err()] {
             assert!(matches!(&error, StoreError::DamagedDocument { document, .. } if document == id), "{error}");
         }
         // The last value is stored separately and can still be shown.

@@ -10,7 +10,8 @@ use std::{
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::Value,
-    worker::{Captured, CollectionConfig, Command, Failure, Report, Status, Worker, WorkerConfig},
+    replica::{Edit, EditKind},
+    worker::{CollectionConfig, Command, Encode, Failure, Report, Status, Worker, WorkerConfig},
 };
 
 use crate::{
@@ -70,8 +71,8 @@ impl Front {
     pub fn put(&self, id: &str, capture: u64, fields: &[(&str, Value)]) {
         let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new(id) };
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let change = Captured::Put(Box::new(Put(Value::Map(fields))));
-        self.worker.send(Command::Edit { document, generation: 0, capture, change });
+        let kind: EditKind<Box<dyn Encode>> = EditKind::put(Box::new(Put(Value::Map(fields))));
+        self.worker.send(Command::Edit(Edit { document, generation: 0, seq: capture, kind }));
     }
 
     pub fn shows(&self, id: &str) -> bool {

@@ -13,8 +13,8 @@ use bevy_convex_replicate::{
     format::Value,
     limits::CHUNK_BYTES,
     replica::{
-        Change, Checkpoint, CollectionSchema, Delta, Edit, Effect, Event, Page, Part, Position, PulledChunk, Put,
-        RemoteState, Replica,
+        Checkpoint, CollectionSchema, Delta, Edit, EditKind, Effect, Event, Lookup, Page, Part, Position, PulledChunk,
+        RemoteState, Replica, StoreRequest,
     },
     store::{ChunkKind, RemoteId, Write},
     worker::FailureKind,
@@ -67,22 +67,22 @@ impl Machine {
                     self.deltas.push(delta);
                     None
                 }
-                Effect::Load(document) => {
+                Effect::Store(StoreRequest::Load(document)) => {
                     let mut chunks = self.stored.get(&document.id).cloned().unwrap_or_default();
                     chunks.sort_by_key(|(kind, _)| *kind == ChunkKind::Change);
                     let chunks = chunks.into_iter().map(|(_, bytes)| bytes).collect();
                     Some(Event::Loaded { document, chunks })
                 }
-                Effect::Write(_, Write::Document(write)) => {
+                Effect::Store(StoreRequest::Write(_, Write::Document(write))) => {
                     let stored = self.stored.entry(write.id).or_default();
                     stored.extend(write.chunks.into_iter().map(|chunk| (chunk.kind, chunk.bytes)));
                     None
                 }
-                Effect::Write(_, Write::Checkpoint { checkpoint, .. }) => {
+                Effect::Store(StoreRequest::Write(_, Write::Checkpoint { checkpoint, .. })) => {
                     self.checkpoint = Some(checkpoint.position);
                     None
                 }
-                Effect::Identify { epoch } => {
+                Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
                     let state = RemoteState {
                         remote: Some(RemoteId(1)),
                         checkpoints: vec![Checkpoint::default()],
@@ -113,11 +113,10 @@ impl Machine {
                 PulledChunk { id: DocumentId::new(id), position: self.last, bytes, part }
             })
             .collect();
-        let checkpoint = self.last;
-        let page =
-            Page { collection: TASKS, from, deltas, checkpoint, has_more: false, epoch: "log".into(), pruned: None };
+        let to = self.last;
+        let page = Page { collection: TASKS, from, deltas, to, has_more: false, epoch: "log".into(), pruned: None };
         self.handle(Event::Page(page));
-        checkpoint
+        to
     }
 
     pub fn pull(&mut self, id: &str, chunks: Vec<Vec<u8>>) -> Position {
@@ -127,8 +126,8 @@ impl Machine {
     pub fn edit(&mut self, id: &str, fields: Value) {
         let generation = self.shown(id).map_or(0, |delta| delta.generation);
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
-        let change = Change::Put { value: fields, mask: 1, put: Put::Edited };
-        self.handle(Event::Edit(Edit { number: 1, document, generation, capture: 1, change }));
+        let kind = EditKind::put((fields, 1));
+        self.handle(Event::Edit(1, Edit { document, generation, seq: 1, kind }));
     }
 
     pub fn shown(&self, id: &str) -> Option<&Delta> {

@@ -158,7 +158,7 @@ proptest! {
                 let _ = store.document("tasks", &victim).map_err(|error| error.to_string());
                 let _ = store.documents("tasks", None, 100).map_err(|error| error.to_string());
                 let _ = store.unsent("tasks", remote, 100).map_err(|error| error.to_string());
-                let _ = store.unsent_changes("tasks", &victim, remote).map_err(|error| error.to_string());
+                let _ = store.unsent_chunks("tasks", &victim, remote).map_err(|error| error.to_string());
                 let _ = store.chunks("tasks", &victim).map_err(|error| error.to_string());
                 if let Some(remote) = remote {
                     prop_assert!(store.checkpoint(remote, "tasks").is_ok());

@@ -9,10 +9,10 @@ use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
     replica::{
-        Change, CollectionSchema, Delta, Edit, Effect, Event, Kept, Page, Position, PulledChunk, Push, PushAnswer, Put,
-        RemoteState, Replica, Schema, View,
+        CollectionSchema, Delta, Edit, EditKind, Effect, Event, Kept, Lookup, Page, Position, PulledChunk, Push,
+        PushAnswer, Put, RemoteState, Replica, Schema, StoreRequest, View,
     },
-    store::Write,
+    store::{RemoteId, Write},
 };
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ impl<V: Version> App<V> {
                     self.pushes.push(push);
                     None
                 }
-                Effect::Write(id, write) => {
+                Effect::Store(StoreRequest::Write(id, write)) => {
                     if let Write::Document(write) = write {
                         for chunk in write.chunks {
                             self.stored += 1;
@@ -115,10 +115,16 @@ impl<V: Version> App<V> {
                     }
                     Some(Event::Written(id))
                 }
-                Effect::Load(document) => Some(Event::Loaded { document, chunks: self.chunks.clone() }),
-                Effect::Identify { epoch } => Some(Event::Remote {
+                Effect::Store(StoreRequest::Load(document)) => {
+                    Some(Event::Loaded { document, chunks: self.chunks.clone() })
+                }
+                Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => Some(Event::Remote {
                     epoch: Some(epoch),
-                    state: RemoteState { unsent: vec![Vec::new()], ..RemoteState::default() },
+                    state: RemoteState {
+                        remote: Some(RemoteId(1)),
+                        unsent: vec![Vec::new()],
+                        ..RemoteState::default()
+                    },
                 }),
                 _ => None,
             };
@@ -134,10 +140,10 @@ impl<V: Version> App<V> {
 
     fn put(&mut self, component: V::Component, put: Put) {
         self.captures += 1;
-        let change = Change::Put { value: format::to_value(&component).unwrap(), mask: 1, put };
+        let kind = EditKind::Put { value: (format::to_value(&component).unwrap(), 1), put };
         self.shown = Some(component);
         let (number, document, generation) = (self.captures, self.key(), self.generation);
-        self.handle(Event::Edit(Edit { number, document, generation, capture: number, change }));
+        self.handle(Event::Edit(number, Edit { document, generation, seq: number, kind }));
     }
 
     /// Spawns an entity with this component and the document's name.
@@ -216,7 +222,7 @@ impl<V: Version> App<V> {
             collection: COLLECTION,
             from: at(self.read),
             deltas: deltas.collect(),
-            checkpoint: at(log.0.len()),
+            to: at(log.0.len()),
             has_more: false,
             epoch: "log".into(),
             pruned: None,

@@ -78,8 +78,8 @@ mutation "the pull cursor has no tie-break" src/backend/log/pull.rs \
 mutation "an edit is made at the newest heads, not at its base" src/replica/live.rs \
     'let is_tip = base.heads.is_empty() || base.heads == tip;' 'let is_tip = true;'
 mutation "the checkpoint is stored before what it covers" src/worker/disk/work.rs \
-    'DiskRequest::Write(name, write) => self.batch.take(name, write),' \
-    'DiskRequest::Write(name, write) => {
+    'StoreRequest::Write(name, write) => self.batch.take(name, write),' \
+    'StoreRequest::Write(name, write) => {
                     if matches!(write, crate::store::Write::Checkpoint { .. }) {
                         let _ = self.store.commit(std::slice::from_ref(&write));
                     }
@@ -88,7 +88,7 @@ mutation "the checkpoint is stored before what it covers" src/worker/disk/work.r
 mutation "the outbox is dropped at a restart" src/worker/disk/work.rs \
     'state.unsent.push(store.unsent(collection, remote, usize::MAX)?)' 'state.unsent.push(Vec::new())'
 mutation "what was received is pushed" src/replica/remote.rs \
-    'let remote = self.remote.id;
+    'let remote = self.remote.id();
             let chunks' 'let remote = None;
             let chunks'
 mutation "an actor is used again in the next run" src/replica/mod.rs \
@@ -98,24 +98,25 @@ mutation "unsent changes are compacted" src/store/compact.rs \
     'AND document = ?2 AND holder IS ?3' 'AND document = ?2 AND (holder IS ?3 OR 1)'
 mutation "changes count as sent before the answer" src/replica/push.rs \
     'collection.outbox.sent(&batch.send);' 'collection.outbox.sent(&batch.send);
-            if let Some(remote) = self.remote.id {
+            if let Some(remote) = self.remote.id() {
                 for document in &batch.send {
                     self.last_write += 1;
                     let changes = document.changes.iter().map(|(hash, _)| *hash).collect();
                     let (collection, id) = (collection.name.clone(), document.id.clone());
-                    self.effects.push_back(Effect::Write(self.last_write, Write::Sent { remote, collection, id, changes }));
+                    let sent = Write::Sent { remote, collection, id, changes };
+                    self.effects.push_back(Effect::Store(StoreRequest::Write(self.last_write, sent)));
                 }
             }'
 mutation "a change of the epoch is ignored" src/replica/remote.rs \
-    'let same = epoch.is_some() && self.remote.id == state.remote && state.remote.is_some();' 'let same = self.remote.id.is_some();'
+    'let same = epoch.is_some() && self.remote.id() == state.remote && state.remote.is_some();' 'let same = self.remote.id().is_some();'
 mutation "a log that is put back keeps its epoch" src/backend/store/mod.rs \
     'UPDATE log SET epoch = ?1' 'UPDATE log SET epoch = ifnull(epoch, ?1)' src/backend/simulated.rs \
     'log.renew_epoch(epoch);' ''
 mutation "an edit is dropped while its document is read" src/replica/world.rs \
-    'Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(edit)),' 'Some(State::Loading(_)) => self.effects.push_back(Effect::Edited(edit.number, 0)),'
+    'Some(State::Loading(waiting)) => waiting.push(Waiting::Edit(number, edit)),' 'Some(State::Loading(_)) => self.effects.push_back(Effect::Edited(number, 0)),'
 mutation "an edit counts as saved before the commit" src/replica/world.rs \
-    'self.effects.push_back(Effect::Edited(edit.number, edited));
-        self.effects.push_back(compared);' 'self.effects.push_back(Effect::Edited(edit.number, 0));
+    'self.effects.push_back(Effect::Edited(number, edited));
+        self.effects.push_back(compared);' 'self.effects.push_back(Effect::Edited(number, 0));
         self.effects.push_back(compared);'
 mutation "apply overwrites what was not captured" src/ecs/version.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'

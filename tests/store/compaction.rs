@@ -63,8 +63,8 @@ fn unsent_changes_are_never_compacted() {
     assert!(store.compact("tasks", &a.id, remote).unwrap());
     let kinds: Vec<ChunkKind> = store.chunks("tasks", &a.id).unwrap().iter().map(|chunk| chunk.kind).collect();
     assert_eq!(kinds, [ChunkKind::Snapshot, ChunkKind::Change]);
-    let waiting = store.unsent_changes("tasks", &a.id, Some(remote)).unwrap();
-    assert_eq!(waiting.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
+    let waiting = store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap();
+    assert_eq!(waiting.chunks.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     drop(store);
     let mut store = open(&folder);
     a.assert_stored(&store);
@@ -102,11 +102,11 @@ fn a_snapshot_is_offered_to_another_remote_as_one_chunk() {
     let younger = a.edit("title", -1);
     commit(&mut store, &younger);
     let other = store.remote("https://a.example", "2").unwrap();
-    let document = store.unsent_changes("tasks", &a.id, Some(other)).unwrap();
-    assert_eq!(document.changes.len(), 2);
-    assert_eq!((document.changes[0].kind, &document.changes[0].fields), (ChunkKind::Snapshot, &None));
-    assert_eq!(document.changes[1].hash, hashes(&younger)[0]);
-    let all = document.changes.iter().map(|change| change.hash).collect();
+    let document = store.unsent_chunks("tasks", &a.id, Some(other)).unwrap();
+    assert_eq!(document.chunks.len(), 2);
+    assert_eq!((document.chunks[0].kind, &document.chunks[0].fields), (ChunkKind::Snapshot, &None));
+    assert_eq!(document.chunks[1].hash, hashes(&younger)[0]);
+    let all = document.chunks.iter().map(|change| change.hash).collect();
     store.commit(&[a.sent(other, all)]).unwrap();
     assert_eq!(store.unsent_count("tasks", Some(other)).unwrap(), 0);
     assert!(store.compact("tasks", &a.id, other).unwrap());
@@ -148,7 +148,7 @@ fn another_remote_may_hold_the_same_snapshot() {
     assert!(store.compact("tasks", &a.id, other).unwrap());
     let chunks = store.chunks("tasks", &a.id).unwrap();
     assert_eq!((chunks.len(), chunks[0].remote), (1, Some(other)));
-    assert!(store.unsent_changes("tasks", &a.id, Some(other)).unwrap().changes.is_empty());
+    assert!(store.unsent_chunks("tasks", &a.id, Some(other)).unwrap().chunks.is_empty());
     a.assert_stored(&store);
 }
 

@@ -298,8 +298,8 @@ impl Run {
             let expected: Vec<_> = chunks.iter().map(|chunk| (chunk.hash, chunk.kind, chunk.holder)).collect();
             assert_eq!(holders, expected);
             for remote in self.remotes.iter().copied().map(Some).chain([None]) {
-                let unsent = store.unsent_changes(&author.collection, &author.id, remote).unwrap();
-                let found: Vec<_> = unsent.changes.iter().map(|change| (change.hash, change.fields.clone())).collect();
+                let unsent = store.unsent_chunks(&author.collection, &author.id, remote).unwrap();
+                let found: Vec<_> = unsent.chunks.iter().map(|change| (change.hash, change.fields.clone())).collect();
                 let expected: Vec<_> =
                     model.unsent(*document, remote).iter().map(|chunk| (chunk.hash, chunk.fields.clone())).collect();
                 assert_eq!(found, expected);

@@ -63,9 +63,9 @@ fn the_new_store_has_everything_of_an_undamaged_one_and_all_of_it_is_unsent() {
     let store = open(&folder);
     for author in &mut authors {
         author.assert_stored(&store);
-        let unsent = store.unsent_changes("tasks", &author.id, None).unwrap();
+        let unsent = store.unsent_chunks("tasks", &author.id, None).unwrap();
         assert!(unsent.complete && unsent.whole);
-        assert!(unsent.changes.iter().all(|change| change.fields.is_none()));
+        assert!(unsent.chunks.iter().all(|change| change.fields.is_none()));
     }
     assert_eq!(store.last_remote("https://a.example").unwrap(), None, "everything is pulled again");
     assert_eq!(store.unsent_count("tasks", None).unwrap(), 20);
@@ -165,8 +165,8 @@ fn changes_that_depend_on_a_lost_one_stay_unsent_until_it_comes_back() {
     assert!(documents[0].heads.is_empty() && !documents[1].heads.is_empty());
     assert!(store.take_damaged().is_empty());
     assert_eq!(names(&store.unsent("tasks", None, 10).unwrap()), ["a", "b"]);
-    let offered = store.unsent_changes("tasks", &a.id, None).unwrap();
-    assert_eq!(offered.changes.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
+    let offered = store.unsent_chunks("tasks", &a.id, None).unwrap();
+    assert_eq!(offered.chunks.iter().map(|change| change.hash).collect::<Vec<_>>(), hashes(&unsent));
     assert!(!offered.complete);
     b.assert_stored(&store);
     // The deployment sends the lost change.
@@ -175,7 +175,7 @@ fn changes_that_depend_on_a_lost_one_stay_unsent_until_it_comes_back() {
     back.chunks[0].remote = Some(remote);
     commit(&mut store, &back);
     a.assert_stored(&store);
-    assert!(store.unsent_changes("tasks", &a.id, Some(remote)).unwrap().complete);
+    assert!(store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap().complete);
 }
 
 #[test]

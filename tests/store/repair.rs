@@ -54,7 +54,7 @@ fn a_cached_value_that_does_not_match_its_heads_is_computed_again() {
         shell(&folder, damage);
         let store = open(&folder);
         // The first reader repairs it.
-        let unsent = store.unsent_changes("tasks", &authors[1].id, Some(remote)).unwrap();
+        let unsent = store.unsent_chunks("tasks", &authors[1].id, Some(remote)).unwrap();
         assert_eq!(unsent.heads, authors[1].document.get_heads());
         let documents = store.documents("tasks", None, 10).unwrap();
         assert_eq!(documents.len(), 3);
@@ -106,7 +106,7 @@ fn an_unreadable_document_does_not_stop_others_from_being_read() {
     }
     for name in [0, 2, 4] {
         let id = authors[name].id.clone();
-        let error = store.unsent_changes("tasks", &id, None).unwrap_err();
+        let error = store.unsent_chunks("tasks", &id, None).unwrap_err();
         assert!(matches!(error, StoreError::DamagedDocument { .. }), "{error}");
         // The damaged rows are not changed.
         let before = rows(&folder, &id);

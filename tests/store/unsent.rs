@@ -22,12 +22,12 @@ fn a_document_is_unsent_until_the_remote_has_all_of_its_changes() {
     commit(&mut store, &a.receive(remote, "title", 3));
     assert_eq!(unsent(&store, Some(remote)), ["a"]);
 
-    let document = store.unsent_changes("tasks", &a.id, Some(remote)).unwrap();
-    let found: Vec<_> = document.changes.iter().map(|change| change.hash).collect();
+    let document = store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap();
+    let found: Vec<_> = document.chunks.iter().map(|change| change.hash).collect();
     assert_eq!(found, [hashes(&first), hashes(&second)].concat());
-    assert_eq!(document.changes[0].bytes, first.chunks[0].bytes);
-    assert_eq!(document.changes[0].fields.as_deref(), Some(&["title".to_owned()][..]));
-    assert_eq!(document.changes[1].fields.as_deref(), Some(&["done".to_owned()][..]));
+    assert_eq!(document.chunks[0].bytes, first.chunks[0].bytes);
+    assert_eq!(document.chunks[0].fields.as_deref(), Some(&["title".to_owned()][..]));
+    assert_eq!(document.chunks[1].fields.as_deref(), Some(&["done".to_owned()][..]));
     assert_eq!(document.heads, a.document.get_heads());
     a.assert_stored(&store);
 
@@ -35,10 +35,10 @@ fn a_document_is_unsent_until_the_remote_has_all_of_its_changes() {
     assert_eq!(unsent(&store, Some(remote)), ["a"]);
     drop(store);
     let mut store = open(&folder);
-    assert_eq!(store.unsent_changes("tasks", &a.id, Some(remote)).unwrap().changes.len(), 1);
+    assert_eq!(store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap().chunks.len(), 1);
     store.commit(&[a.sent(remote, hashes(&second))]).unwrap();
     assert!(unsent(&store, Some(remote)).is_empty());
-    assert!(store.unsent_changes("tasks", &a.id, Some(remote)).unwrap().changes.is_empty());
+    assert!(store.unsent_chunks("tasks", &a.id, Some(remote)).unwrap().chunks.is_empty());
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn switching_to_another_remote_and_back_offers_everything_each_time() {
     commit(&mut store, &authors[2].edit("title", 1));
     let send_all = |store: &mut Store, remote| {
         for id in store.unsent("tasks", Some(remote), usize::MAX).unwrap() {
-            let document = store.unsent_changes("tasks", &id, Some(remote)).unwrap();
-            let changes = document.changes.iter().map(|change| change.hash).collect();
+            let document = store.unsent_chunks("tasks", &id, Some(remote)).unwrap();
+            let changes = document.chunks.iter().map(|change| change.hash).collect();
             store.commit(&[Write::Sent { remote, collection: "tasks".into(), id, changes }]).unwrap();
         }
         assert!(unsent(store, Some(remote)).is_empty());
@@ -74,8 +74,8 @@ fn switching_to_another_remote_and_back_offers_everything_each_time() {
     assert_eq!(unsent(&store, Some(two)), ["a", "b", "c"]);
     // The fields that another remote reported are not known for the chunks that it sent: those of b are unknown.
     let fields = |name| {
-        let document = store.unsent_changes("tasks", &DocumentId::new(name), Some(two)).unwrap();
-        document.changes[0].fields.clone()
+        let document = store.unsent_chunks("tasks", &DocumentId::new(name), Some(two)).unwrap();
+        document.chunks[0].fields.clone()
     };
     assert_eq!(fields("a").as_deref(), Some(&["title".to_owned()][..]));
     assert_eq!(fields("b"), None);
@@ -96,7 +96,7 @@ fn everything_is_unsent_before_any_remote_is_known() {
     let remote = store.remote("https://a.example", "1").unwrap();
     commit(&mut store, &b.receive(remote, "title", 1));
     assert_eq!(unsent(&store, None), ["a", "b"]);
-    assert_eq!(store.unsent_changes("tasks", &b.id, None).unwrap().changes.len(), 1);
+    assert_eq!(store.unsent_chunks("tasks", &b.id, None).unwrap().chunks.len(), 1);
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn documents_with_the_oldest_unsent_change_come_first() {
 #[test]
 fn a_document_that_is_not_stored_has_no_unsent_changes() {
     let (_folder, store) = store();
-    let document = store.unsent_changes("tasks", &DocumentId::new("a"), None).unwrap();
-    assert!(document.changes.is_empty() && document.heads.is_empty());
+    let document = store.unsent_chunks("tasks", &DocumentId::new("a"), None).unwrap();
+    assert!(document.chunks.is_empty() && document.heads.is_empty());
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Rig {
         while rows.len() < count {
             let page = self.page().await;
             assert_eq!(page.from, at);
-            at = page.checkpoint;
+            at = page.to;
             rows.extend(page.deltas);
         }
         assert_eq!(rows.len(), count);

@@ -57,7 +57,7 @@ async fn after_many_cuts_every_row_has_come_once() {
     let mut ada = Rig::start(&server.url(), None);
     let mut bob = Rig::start(&proxy.url(), None);
     bob.subscribe(START);
-    let mut at = bob.page().await.checkpoint;
+    let mut at = bob.page().await.to;
     ada.connected().await;
     for round in 0..5 {
         ada.push(&[document(&format!("{round}"), "x")]).await;

@@ -20,7 +20,7 @@ async fn what_one_pushes_the_other_gets_as_a_page() {
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
     let empty = bob.page().await;
-    assert_eq!((empty.from, empty.checkpoint, empty.has_more, empty.deltas.len()), (START, START, false, 0));
+    assert_eq!((empty.from, empty.to, empty.has_more, empty.deltas.len()), (START, START, false, 0));
     ada.connected().await;
     let mut at = START;
     for text in ["one", "two", "three"] {
@@ -32,7 +32,7 @@ async fn what_one_pushes_the_other_gets_as_a_page() {
         assert_eq!((page.from, page.epoch.as_str()), (at, answer.epoch.as_str()));
         assert_eq!(ids(&page.deltas), [text]);
         assert_eq!(page.deltas[0].bytes, bytes(&document));
-        at = page.checkpoint;
+        at = page.to;
     }
 }
 
@@ -246,7 +246,7 @@ mod embedded {
         loop {
             let page = bob.page().await;
             assert_eq!(page.from, at);
-            at = page.checkpoint;
+            at = page.to;
             rows.extend(page.deltas);
             pages += 1;
             if !page.has_more {

@@ -16,7 +16,7 @@ use crate::{
     DocumentKey,
     format::{self, Counter, Value},
     limits,
-    store::RemoteId,
+    record::RemoteId,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,21 +58,21 @@ struct Peer {
     subscribed: Vec<Checkpoint>,
     failures: Vec<FailureKind>,
     edited: Vec<EditNumber>,
-    /// How often everything of the backend was told to be taken in.
+    /// How often the replica reported that everything of the backend is taken in.
     reads_told: usize,
     /// The root fields each edit changed.
     compared: Vec<Vec<String>>,
-    /// Writes are told to be durable only when this is set.
+    /// Writes are reported as durable only while this is set.
     durable: bool,
-    /// What was read of the store is kept back while this is set.
+    /// Answers to reads of the store are held back while this is set.
     reads_wait: bool,
     reads: Vec<Event>,
-    /// So is a document that is loaded.
+    /// Loaded documents are held back while this is set.
     loads_wait: bool,
     /// Milliseconds since 1970.
     now: i64,
     last_write: WriteId,
-    captures: BTreeMap<DocumentId, Capture>,
+    edits: BTreeMap<DocumentId, EditSeq>,
 }
 
 impl Peer {
@@ -97,7 +97,7 @@ impl Peer {
             loads_wait: false,
             now: 1_700_000_000_000,
             last_write: 0,
-            captures: BTreeMap::new(),
+            edits: BTreeMap::new(),
         };
         let state = RemoteState { remote: None, unsent: vec![Vec::new()], ..RemoteState::default() };
         peer.handle(Event::Remote { epoch: None, state });
@@ -129,7 +129,7 @@ impl Peer {
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
-            Effect::Load(document) => {
+            Effect::Store(StoreRequest::Load(document)) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
                 let loaded = Event::Loaded { chunks: chunks.collect(), document };
                 if self.loads_wait {
@@ -138,7 +138,7 @@ impl Peer {
                 }
                 return Some(loaded);
             }
-            Effect::Write(id, write) => {
+            Effect::Store(StoreRequest::Write(id, write)) => {
                 match write {
                     Write::Document(write) => {
                         let chunks = self.chunks.entry(write.id).or_default();
@@ -151,8 +151,8 @@ impl Peer {
                 self.last_write = id;
                 return self.durable.then_some(Event::Written(id));
             }
-            Effect::Identify { epoch } => {
-                // As the store does: a log without a name yet is the one that gets it.
+            Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
+                // As in the store, a log without an epoch is the one that gets it.
                 let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
                 let state = RemoteState {
@@ -163,13 +163,16 @@ impl Peer {
                 };
                 return Some(Event::Remote { epoch: Some(epoch), state });
             }
-            Effect::Forget(_) => {
+            Effect::Store(StoreRequest::LookUp(Lookup::Forget(_))) => {
                 self.sent.clear();
                 let unsent = vec![self.chunks.keys().cloned().collect()];
                 let state = RemoteState { remote: Some(RemoteId(1)), unsent, ..RemoteState::default() };
                 return Some(Event::Remote { epoch: None, state });
             }
-            Effect::ReadUnsent { collection, documents, read, .. } => {
+            Effect::Store(StoreRequest::LookUp(Lookup::LastUsed) | StoreRequest::Rebuild) => {
+                panic!("only the worker asks for this");
+            }
+            Effect::Store(StoreRequest::ReadUnsent { collection, documents, read, .. }) => {
                 let documents = documents.into_iter().map(|id| self.read_unsent(id)).collect();
                 let answer = Event::Unsent { collection, documents, read };
                 if self.reads_wait {
@@ -193,22 +196,22 @@ impl Peer {
         let changes = self.chunks[&id].iter();
         let changes = changes
             .map(|(bytes, _)| (change_hash(bytes).unwrap(), bytes.clone()))
-            .map(|(hash, bytes)| UnsentChange { hash, row: hash, bytes });
+            .map(|(hash, bytes)| UnsentChange { hash, chunk: hash, bytes });
         UnsentDocument { changes: changes.collect(), id, fields: None }
     }
 
     /// The world edits a document that it shows as `generation`.
-    fn edit(&mut self, id: &str, generation: Generation, change: Change) {
+    fn edit(&mut self, id: &str, generation: Generation, kind: EditKind) {
         let id = DocumentId::new(id);
-        let capture = self.captures.entry(id.clone()).or_default();
-        *capture += 1;
-        let capture = *capture;
+        let seq = self.edits.entry(id.clone()).or_default();
+        *seq += 1;
+        let seq = *seq;
         let document = DocumentKey { collection: TASKS, id };
-        self.handle(Event::Edit(Edit { number: 1, document, generation, capture, change }));
+        self.handle(Event::Edit(1, Edit { document, generation, seq, kind }));
     }
 
     fn put(&mut self, id: &str, generation: Generation, task: &Task) {
-        self.edit(id, generation, Change::Put { value: format::to_value(task).unwrap(), mask: 1, put: Put::Edited });
+        self.edit(id, generation, EditKind::put((format::to_value(task).unwrap(), 1)));
     }
 
     fn apply(&mut self, id: &str, generation: Generation) {
@@ -235,7 +238,7 @@ impl Peer {
         (!value.is_deleted()).then(|| format::from_value(&value).unwrap())
     }
 
-    fn last(&self) -> (Generation, Capture, Option<Task>) {
+    fn last(&self) -> (Generation, EditSeq, Option<Task>) {
         let delta = self.delivered.last().expect("nothing was delivered");
         let task = delta.value.as_ref().map(|value| format::from_value(value).unwrap());
         (delta.generation, delta.seen, task)
@@ -284,14 +287,14 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
         collection: TASKS,
         from: at(from),
         deltas: deltas.collect(),
-        checkpoint: at(to),
+        to: at(to),
         has_more: false,
         epoch: "epoch".into(),
         pruned: None,
     }
 }
 
-/// Gives everything one peer has sent to another, as a page.
+/// Gives everything that one peer has sent to another, as a page.
 fn relay(from: &Peer, id: &str, to: &mut Peer, start: i64, end: i64) {
     let made = from.made();
     let rows: Vec<(&str, &[u8])> = made.iter().map(|bytes| (id, &bytes[..])).collect();

@@ -9,13 +9,14 @@ fn starts_over() -> Event {
 }
 
 #[test]
-fn what_only_was_pushed_to_a_log_that_was_pruned_since_is_offered_again() {
+fn changes_only_pushed_to_a_log_that_was_pruned_since_are_offered_again() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.accept();
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
-    // Deleted by others and pruned, before a page told of it: its checkpoint is still the beginning, which no log refuses.
+    // Others deleted the document, and it was pruned before a page told of it. The checkpoint is still the beginning,
+    // which no log refuses.
     peer.subscribed.clear();
     let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
     peer.handle(Event::Page(begins.clone()));
@@ -52,7 +53,7 @@ fn a_document_that_was_forgotten_and_comes_again_includes_what_the_world_did_to_
 }
 
 #[test]
-fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
+fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
     let mut other = Peer::connected(1);
     other.put("new", 0, &task("one"));
     let mut peer = Peer::connected(2);
@@ -68,13 +69,14 @@ fn a_page_that_waits_for_a_document_while_all_starts_over_is_not_believed() {
     peer.replica.handle(starts_over(), 0);
     let key = DocumentKey { collection: TASKS, id };
     peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
-    let writes: Vec<_> =
-        std::iter::from_fn(|| peer.replica.poll()).filter(|effect| matches!(effect, Effect::Write(..))).collect();
+    let writes: Vec<_> = std::iter::from_fn(|| peer.replica.poll())
+        .filter(|effect| matches!(effect, Effect::Store(StoreRequest::Write(..))))
+        .collect();
     assert!(writes.is_empty(), "what the log has pruned meanwhile would stay for ever: {writes:?}");
 }
 
 #[test]
-fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
+fn the_answer_to_a_push_is_ignored_while_everything_starts_over() {
     let mut peer = Peer::connected(1);
     peer.handle(Event::Page(page(0, 3, &[])));
     peer.put("a", 0, &task("one"));
@@ -84,7 +86,7 @@ fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
     let results = vec![(DocumentId::new("a"), Ok(()))];
     peer.handle(Event::Answered(PushAnswer { number: push.number, collection: TASKS, epoch: "epoch".into(), results }));
     assert!(peer.sent.is_empty(), "it may have been pruned since");
-    assert!(matches!(&forget[..], [Effect::Forget(_)]), "{forget:?}");
+    assert!(matches!(&forget[..], [Effect::Store(StoreRequest::LookUp(Lookup::Forget(_)))]), "{forget:?}");
     for effect in forget {
         let event = peer.carry_out(effect).unwrap();
         peer.handle(event);
@@ -94,13 +96,16 @@ fn the_answer_to_a_push_that_comes_while_all_starts_over_counts_for_nothing() {
 }
 
 #[test]
-fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
+fn a_checkpoint_refused_again_before_the_new_start_starts_over_once() {
     let mut peer = Peer::connected(1);
     peer.handle(Event::Page(page(0, 3, &[])));
     let forgets = |peer: &mut Peer| {
         peer.replica.handle(starts_over(), 0);
         let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
-        let forgets = effects.iter().filter(|effect| matches!(effect, Effect::Forget(_))).count();
+        let forgets = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Store(StoreRequest::LookUp(Lookup::Forget(_)))))
+            .count();
         for effect in effects {
             if let Some(event) = peer.carry_out(effect) {
                 peer.replica.handle(event, 0);
@@ -108,7 +113,8 @@ fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
         }
         forgets
     };
-    // Also after it was forgotten: the connection may have ended in between, and the next have asked from the old place.
+    // A refusal may also come after the store has forgotten: the connection ended in between, and the next one asked
+    // from the old place.
     assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
     peer.handle(Event::Page(page(0, 5, &[])));
     assert_eq!(forgets(&mut peer), 1);
@@ -116,7 +122,11 @@ fn one_who_is_told_again_before_it_has_begun_anew_starts_over_once() {
     peer.replica.handle(starts_over(), 0);
     peer.replica.handle(starts_over(), 0);
     let effects = std::iter::from_fn(|| peer.replica.poll());
-    assert_eq!(effects.filter(|effect| matches!(effect, Effect::Forget(_))).count(), 1, "of two collections");
+    assert_eq!(
+        effects.filter(|effect| matches!(effect, Effect::Store(StoreRequest::LookUp(Lookup::Forget(_))))).count(),
+        1,
+        "of two collections"
+    );
 }
 
 #[test]
@@ -144,7 +154,7 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
     peer.handle(Event::Page(page(0, 9, &[])));
     let refusal = Refusal::new("checkpointUnknown", "ahead of the log");
     peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
-    // The disk takes its time: a page from the beginning comes first, as after a subscription that others have asked for.
+    // The disk is slow: a page from the beginning comes before its answer.
     let mut other = Peer::connected(2);
     other.put("b", 0, &task("two"));
     peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);

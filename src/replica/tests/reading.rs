@@ -116,7 +116,7 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     let mut second = Peer::new(2);
     second.handle(Event::Connected);
     second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
-    // The store has not told what it knows of this log yet.
+    // The store has not answered yet what it knows of this log.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
     let again = effects
@@ -139,20 +139,24 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
         let news = Page { epoch: epoch.into(), ..page(0, 9, &[("a", &made)]) };
         peer.replica.handle(Event::Page(news), 0);
         while let Some(effect) = peer.replica.poll() {
-            if !matches!(effect, Effect::Load(_))
+            if !matches!(effect, Effect::Store(StoreRequest::Load(_)))
                 && let Some(answer) = peer.carry_out(effect)
             {
                 peer.replica.handle(answer, 0);
             }
         }
-        let waiting = (peer.replica.remote.held.len(), peer.replica.pages.len());
+        let held = match &peer.replica.remote.stage {
+            remote::Stage::Identifying { held } => held.len(),
+            _ => 0,
+        };
+        let waiting = (held, peer.replica.pages.len());
         assert!(waiting.0 < 2 && waiting.1 < 2, "{waiting:?}");
     }
     assert_eq!(peer.replica.pages.len(), 1, "the newest waits");
 }
 
 #[test]
-fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
+fn a_document_with_a_change_that_the_store_refused_stays_in_memory() {
     for is_lost in [true, false] {
         let mut peer = Peer::connected(1);
         peer.put("a", 0, &task("one"));
@@ -171,7 +175,7 @@ fn a_document_that_the_store_does_not_have_as_it_is_stays_in_memory() {
 }
 
 #[test]
-fn the_backend_is_read_when_its_last_page_is_taken_in_and_not_while_documents_are_loaded() {
+fn the_backend_counts_as_read_when_its_last_page_is_taken_in_and_not_while_documents_are_loaded() {
     let (first, mut second) = pair();
     let _ = first;
     assert_eq!(second.reads_told, 2, "the empty log, and the document");
@@ -227,12 +231,12 @@ fn a_page_of_a_former_connection_does_not_count_as_all_that_there_is() {
 }
 
 #[test]
-fn an_edit_is_told_by_the_fields_it_changed_and_one_that_changed_nothing_by_none() {
+fn an_edit_is_reported_with_the_fields_it_changed() {
     let (mut peer, _) = pair();
     peer.compared.clear();
     peer.put("a", 0, &Task { done: true, ..task("start") });
     peer.put("a", 0, &Task { done: true, ..task("start") });
-    peer.edit("a", 0, Change::Put { value: Value::Null, mask: 1, put: Put::Edited });
+    peer.edit("a", 0, EditKind::put((Value::Null, 1)));
     assert_eq!(peer.compared, [vec!["done".to_owned()], vec![], vec![]]);
     assert_eq!(peer.failures, [FailureKind::Unwritable]);
 }
@@ -263,7 +267,7 @@ fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_i
     peer.apply("deep", 1);
     peer.put("deep", 1, &Task { done: true, ..task("deep") });
     peer.accept();
-    // What nobody here can show is still there.
+    // The levels that no type here reads are still there.
     let all: Vec<u8> = peer.chunks[&DocumentId::new("deep")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
     let stored = AutoCommit::load(&all).unwrap();
     let mut place = ROOT;

@@ -30,7 +30,7 @@ fn an_edit_is_sent_while_the_disk_is_still_at_work() {
     peer.durable = false;
     peer.put("a", 0, &task("mine"));
     assert_eq!(peer.pushes.len(), 1);
-    // What is marked as sent comes after what was made, in one order of writes.
+    // The mark comes after the change in the order of writes.
     peer.accept();
     assert_eq!(peer.sent.len(), 1);
     assert_eq!(peer.chunks.len(), 1);
@@ -129,7 +129,7 @@ fn a_pushed_change_carries_only_the_fields_it_touches() {
 }
 
 #[test]
-fn what_an_unanswered_push_set_is_not_set_again_over_what_others_made_of_it() {
+fn the_fields_of_an_unanswered_push_do_not_overwrite_later_edits_of_others() {
     let mut first = Peer::connected(1);
     first.put("a", 0, &task("start"));
     first.accept();
@@ -214,17 +214,17 @@ fn a_document_that_is_edited_in_every_frame_is_not_refused_in_every_frame_and_is
         }
     }
     assert!((3..10).contains(&peer.pushes.len()), "{}", peer.pushes.len());
-    assert_eq!(peer.failures.len(), 1, "what is refused for the same reason is told once");
+    assert_eq!(peer.failures.len(), 1, "the same refusal is reported once");
     let pushed = peer.pushes.len();
     peer.put("a", 0, &task("good"));
     assert_eq!(peer.pushes.len(), pushed);
-    peer.now = peer.replica.due().expect("it waits for nothing but the time");
+    peer.now = peer.replica.due().expect("it waits for a time");
     peer.handle(Event::Due);
     assert_eq!(peer.pushes.len(), pushed + 1);
     while peer.replica.unsent() > 0 {
         peer.accept();
     }
-    // What is refused for another reason, or after something was taken, is told.
+    // A refusal after an accepted push is reported.
     peer.put("a", 0, &task("bad again"));
     peer.refuse("rowRefused");
     assert_eq!(peer.failures.len(), 2);
@@ -252,8 +252,8 @@ fn a_change_that_no_backend_takes_is_not_made_and_the_next_edit_is_sent() {
     }
 }
 
-/// An edit of about so many bytes, without order, so that they are as many when they are saved.
-fn large(bytes: usize) -> Change {
+/// An edit of about so many random bytes, which do not become fewer when they are saved.
+fn large(bytes: usize) -> EditKind {
     let mut state = bytes as u64;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -261,7 +261,7 @@ fn large(bytes: usize) -> Change {
     };
     let Value::Map(mut fields) = format::to_value(&task("large")).unwrap() else { panic!("a task is a map") };
     fields.insert("picture".into(), Value::Bytes(std::iter::repeat_with(next).take(bytes).collect()));
-    Change::Put { value: Value::Map(fields), mask: 1, put: Put::Edited }
+    EditKind::put((Value::Map(fields), 1))
 }
 
 #[test]
@@ -278,19 +278,19 @@ fn a_document_that_is_full_takes_what_fits_and_its_deletion() {
     }
     assert_eq!((taken, &peer.failures[..]), (5, &[FailureKind::Unwritable][..]));
     assert_eq!(peer.stored("a"), Some(task("large")));
-    // What still fits is taken.
+    // An edit that still fits is taken.
     peer.put("a", 0, &task("small"));
     peer.accept();
     assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("small"))));
     peer.edit("a", 0, large(900_000));
     assert_eq!(peer.failures.len(), 2);
-    peer.edit("a", 0, Change::Delete);
+    peer.edit("a", 0, EditKind::Delete);
     peer.accept();
     assert_eq!((peer.failures.len(), peer.replica.unsent(), peer.stored("a")), (2, 0, None));
 }
 
 #[test]
-fn what_is_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_told_of() {
+fn a_document_too_large_only_with_others_is_sent_again_and_the_first_of_a_push_is_reported() {
     let mut peer = Peer::connected(1);
     peer.put("small", 0, &task("zero"));
     peer.put("large", 0, &task("one"));

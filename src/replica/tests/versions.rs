@@ -60,7 +60,7 @@ fn a_document_that_was_not_loaded_is_loaded_to_be_edited() {
 }
 
 #[test]
-fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
+fn an_edit_that_waits_behind_a_failing_edit_is_taken_in() {
     let (first, second) = pair();
     let mut peer = Peer::connected(3);
     peer.chunks = first.chunks.clone();
@@ -70,10 +70,10 @@ fn an_edit_that_waits_behind_one_that_fails_is_taken_in() {
     let heads = vec![automerge::ChangeHash([1; 32])];
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     for (number, mask, text) in [(1, PANICS, "lost"), (2, 1, "start over")] {
-        let change = Change::Put { value: format::to_value(&task(text)).unwrap(), mask, put: Put::Edited };
-        let edit = Edit { number, document: document.clone(), generation: 1, capture: number, change };
+        let kind = EditKind::put((format::to_value(&task(text)).unwrap(), mask));
+        let edit = Edit { document: document.clone(), generation: 1, seq: number, kind };
         // Both come before the document is read.
-        peer.replica.handle(Event::Edit(edit), 0);
+        peer.replica.handle(Event::Edit(number, edit), 0);
     }
     peer.handle(Event::Applied(Vec::new()));
     assert_eq!(peer.failures, [FailureKind::Unwritable]);
@@ -96,12 +96,12 @@ fn a_deleted_document_is_gone_everywhere_until_it_is_restored() {
     let (mut first, mut second) = pair();
     second.put("a", 1, &task("edited meanwhile"));
     let concurrent = second.made();
-    first.edit("a", 0, Change::Delete);
+    first.edit("a", 0, EditKind::Delete);
     relay(&first, "a", &mut second, 1, 2);
     assert_eq!(second.last().2, None);
     first.handle(Event::Page(page(0, 3, &[("a", &concurrent[0])])));
     assert_eq!(first.last().2, None, "an edit does not resurrect");
-    first.edit("a", 1, Change::Restore);
+    first.edit("a", 1, EditKind::Restore);
     assert_eq!(first.last().2, Some(task("edited meanwhile")));
 }
 
@@ -109,14 +109,14 @@ fn a_deleted_document_is_gone_everywhere_until_it_is_restored() {
 fn putting_a_document_that_was_deleted_brings_it_back() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
-    peer.edit("a", 0, Change::Delete);
+    peer.edit("a", 0, EditKind::Delete);
     assert_eq!(peer.stored("a"), None);
     peer.put("a", 0, &task("two"));
     assert_eq!(peer.stored("a"), Some(task("two")));
 }
 
 #[test]
-fn a_document_made_here_takes_edits_after_it_was_let_go() {
+fn a_document_made_here_takes_edits_after_it_has_left_memory() {
     let mut peer = Peer::connected(1);
     peer.put("first", 0, &task("start"));
     // More than are kept in memory.
@@ -128,27 +128,25 @@ fn a_document_made_here_takes_edits_after_it_was_let_go() {
 }
 
 #[test]
-fn an_edit_that_came_to_nothing_is_in_every_version_after_it() {
+fn an_edit_that_failed_counts_as_included_in_later_versions() {
     let (mut first, mut second) = pair();
-    let unwritable = |id: &str, capture| Event::Unwritable {
-        document: DocumentKey { collection: TASKS, id: DocumentId::new(id) },
-        capture,
-    };
+    let unwritable =
+        |id: &str, seq| Event::Unwritable { document: DocumentKey { collection: TASKS, id: DocumentId::new(id) }, seq };
     second.handle(unwritable("a", 1));
     first.put("a", 0, &task("start now"));
     relay(&first, "a", &mut second, 1, 2);
     assert_eq!(second.last().1, 1);
-    // An edit before it is not told to be there sooner than it is.
+    // An earlier edit does not count as included before it is.
     second.handle(unwritable("b", 2));
     second.put("b", 0, &task("made again"));
-    assert_eq!(second.last().1, 1, "nothing new of it");
+    assert_eq!(second.last().1, 1, "no new version of it");
 }
 
 #[test]
-fn what_is_restored_without_ever_having_been_does_not_wait_for_its_restoration_when_it_comes() {
+fn a_restore_of_an_unknown_document_does_not_hold_back_the_document_when_it_arrives() {
     let (first, _) = pair();
     let mut third = Peer::connected(3);
-    third.edit("a", 0, Change::Restore);
+    third.edit("a", 0, EditKind::Restore);
     let chunk = first.chunks[&DocumentId::new("a")][0].0.to_vec();
     third.handle(Event::Page(page(0, 2, &[("a", &chunk)])));
     assert_eq!(third.last(), (1, 1, Some(task("start"))));

@@ -1,4 +1,4 @@
-//! Writes that are to be one transaction, and those that will never be part of one.
+//! Writes that become one transaction, and writes that the store will never take.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// What is told to someone whose edit the store has refused for good.
+/// Ends the report of an edit that the store refused for good.
 const NOT_KEPT: &str = ". What is edited there from now on is sent, and not kept on this disk: see \"Edits cannot be saved\" in docs/store.md";
 
 pub(super) struct Batch {
@@ -20,10 +20,11 @@ pub(super) struct Batch {
     /// In order, and their names.
     writes: Vec<Write>,
     names: Vec<WriteId>,
-    /// The last write that was taken up, and the last that was told to be carried out.
+    /// The last write that was taken up, and the last that was reported as carried out.
     last: WriteId,
     written: WriteId,
-    /// Documents of which the store will never have some change, with their collections: those after it build on it, and are of no use there.
+    /// Documents of which the store refused a change for good, with their collections. Later changes depend on that
+    /// one, so they are not written either.
     rejected: BTreeSet<(String, DocumentId)>,
 }
 
@@ -47,7 +48,7 @@ impl Batch {
         self.add(name, write);
     }
 
-    /// Adds a write, unless it is of no use without one that was rejected.
+    /// Adds a write, unless it depends on a rejected one.
     fn add(&mut self, name: WriteId, write: Write) {
         if !self.rejected.is_empty() {
             let (collection, document) = write.place();
@@ -60,7 +61,7 @@ impl Batch {
                         return self.lose(name, document);
                     }
                 }
-                // The checkpoint stays: what is missing is read again from there, in the next run.
+                // The checkpoint stays where it is, so that the next run pulls the missing changes again.
                 None if self.rejected.iter().any(|(of, _)| of == collection) => return,
                 None => {}
             }
@@ -69,9 +70,10 @@ impl Batch {
         self.names.push(name);
     }
 
-    /// Gives all to the disk, and says whether that is news: the name of the last. An error says that the store refuses it for now; what is left waits.
+    /// Commits all writes. Returns the last write's name if it was not reported before. On an error the store refuses
+    /// them for now, and the rest waits.
     pub(super) fn commit(&mut self, store: &mut Store) -> Result<Option<WriteId>, StoreError> {
-        // One write that can never be carried out must not hold up the others: it is found by halves.
+        // A write that the store can never take must not hold up the others. Halving the batch finds it.
         let mut size = self.writes.len();
         while !self.writes.is_empty() {
             match store.commit(&self.writes[..size]) {

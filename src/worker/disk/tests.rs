@@ -9,14 +9,14 @@ use std::{
 use automerge::{AutoCommit, ROOT, transaction::Transactable};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{Disk, DiskAnswer, DiskRequest, DiskWork};
+use super::{Disk, DiskAnswer, DiskWork};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     limits::COMPACT_CHUNKS,
     replica::{
-        Change, Checkpoint, CollectionSchema, Edit, Effect, Event, Page, Position, PulledChunk, Push, PushAnswer, Put,
-        Refusal, Replica, Schema, View,
+        Checkpoint, CollectionSchema, Edit, EditKind, Effect, Event, Lookup, Page, Position, PulledChunk, Push,
+        PushAnswer, Refusal, Replica, Schema, StoreRequest, View,
     },
     store::{ChunkKind, DocumentWrite, Store, StoredChunk, Write},
     worker::FailureKind,
@@ -41,7 +41,6 @@ struct App {
     replica: Replica,
     disk: DiskWork,
     answers: UnboundedReceiver<DiskAnswer>,
-    deployment: &'static str,
     asked: Vec<Checkpoint>,
     pushes: Vec<Push>,
     failures: Vec<FailureKind>,
@@ -51,13 +50,12 @@ impl App {
     fn start(folder: &Path, run: u8, deployment: &'static str) -> Self {
         let (answer, answers) = unbounded_channel();
         let store = Store::open(&folder.join("store.sqlite3")).unwrap();
-        let disk = DiskWork::new(store, vec!["tasks".into()], answer, Arc::default());
+        let disk = DiskWork::new(store, vec!["tasks".into()], Some(deployment.into()), answer, Arc::default());
         disk.fill();
         let collection = CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) };
         let replica = Replica::new([run; 16], vec![collection], true);
-        let mut app =
-            Self { replica, disk, answers, deployment, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
-        app.disk.take(DiskRequest::Remote { deployment: deployment.into(), epoch: None });
+        let mut app = Self { replica, disk, answers, asked: Vec::new(), pushes: Vec::new(), failures: Vec::new() };
+        app.disk.take(StoreRequest::LookUp(Lookup::LastUsed));
         app.work();
         app.handle(Event::Connected);
         app
@@ -83,28 +81,20 @@ impl App {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        let deployment = self.deployment.to_owned();
-        let remote = self.disk.store().last_remote(&deployment).unwrap();
         match effect {
             Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
-            Effect::Load(document) => self.disk.take(DiskRequest::Load(document)),
-            Effect::Write(id, write) => self.disk.take(DiskRequest::Write(id, write)),
-            Effect::Identify { epoch } => self.disk.take(DiskRequest::Remote { deployment, epoch: Some(epoch) }),
-            Effect::Forget(remote) => self.disk.take(DiskRequest::Forget { deployment, remote }),
-            Effect::ReadUnsent { collection, documents, history, read } => {
-                self.disk.take(DiskRequest::ReadUnsent { collection, documents, history, remote, read });
-            }
+            Effect::Store(request) => self.disk.take(request),
         }
     }
 
     fn put(&mut self, id: &str) {
         let value = Value::Map([("n".into(), Value::Int(1))].into());
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(id) };
-        let change = Change::Put { value, mask: 1, put: Put::Edited };
-        self.handle(Event::Edit(Edit { number: 1, document, generation: 0, capture: 1, change }));
+        let kind = EditKind::put((value, 1));
+        self.handle(Event::Edit(1, Edit { document, generation: 0, seq: 1, kind }));
     }
 
     fn answer(&mut self, result: Result<(), Refusal>) {
@@ -130,18 +120,19 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
         Replica::new([99; 16], vec![CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) }], true);
     let deltas = documents.iter().map(|(id, ts)| {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
-        let change =
-            Change::Put { value: Value::Map([("n".into(), Value::Int(*ts))].into()), mask: 1, put: Put::Edited };
-        other.handle(Event::Edit(Edit { number: 1, document: document.clone(), generation: 0, capture: 1, change }), 0);
+        let kind = EditKind::put((Value::Map([("n".into(), Value::Int(*ts))].into()), 1));
+        other.handle(Event::Edit(1, Edit { document: document.clone(), generation: 0, seq: 1, kind }), 0);
         let bytes = std::iter::from_fn(|| other.poll()).find_map(|effect| match effect {
-            Effect::Write(_, crate::store::Write::Document(write)) => Some(write.chunks[0].bytes.to_vec()),
+            Effect::Store(StoreRequest::Write(_, crate::store::Write::Document(write))) => {
+                Some(write.chunks[0].bytes.to_vec())
+            }
             _ => None,
         });
         PulledChunk { id: document.id, position: at(*ts), bytes: bytes.expect("an edit is written"), part: None }
     });
     let deltas: Vec<_> = deltas.collect();
-    let checkpoint = deltas.last().map_or(from, |delta| delta.position);
-    Page { collection: TASKS, from, deltas, checkpoint, has_more, epoch: "log".into(), pruned }
+    let to = deltas.last().map_or(from, |delta| delta.position);
+    Page { collection: TASKS, from, deltas, to, has_more, epoch: "log".into(), pruned }
 }
 
 #[test]
@@ -153,7 +144,8 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     app.handle(Event::Page(page(START, &[("a", 3)], pruned, true)));
     drop(app);
 
-    // Its place is before the newest row that is gone: the log goes on from there for those alone who say what they heard of it.
+    // Its position is before the newest pruned row: the log goes on from there only for a client that names the
+    // pruning.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(3), pruned }]);
     app.handle(Event::Page(page(at(3), &[("b", 5)], pruned, true)));
@@ -164,7 +156,7 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     assert_eq!((app.documents(), app.pushes.len()), (vec!["a".to_owned(), "b".into(), "c".into()], 0));
     drop(app);
 
-    // It is another log's business.
+    // Another log has a checkpoint of its own.
     let mut app = App::start(folder.path(), 4, "http://second");
     assert_eq!(app.asked, [Checkpoint::default()]);
     drop(app);
@@ -175,11 +167,11 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_log_says_of_pruning_in_mid_pull_counts_for_nothing() {
+fn a_pruning_first_seen_in_mid_pull_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.handle(Event::Page(page(START, &[("a", 3)], None, true)));
-    // It had read as far as that. What is pruned later may be what it has read.
+    // Rows that it has read may have been pruned since.
     app.handle(Event::Page(page(at(3), &[("b", 5)], Some(2), true)));
     drop(app);
     let app = App::start(folder.path(), 2, DEPLOYMENT);
@@ -187,7 +179,7 @@ fn what_a_log_says_of_pruning_in_mid_pull_counts_for_nothing() {
 }
 
 #[test]
-fn who_pushed_to_a_log_that_was_empty_when_it_was_read_starts_over_once_it_was_pruned() {
+fn an_app_that_pushed_to_a_log_read_as_empty_starts_over_once_the_log_is_pruned() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.handle(Event::Page(page(START, &[], None, false)));
@@ -195,7 +187,7 @@ fn who_pushed_to_a_log_that_was_empty_when_it_was_read_starts_over_once_it_was_p
     app.answer(Ok(()));
     drop(app);
 
-    // Others have deleted it meanwhile, and it was pruned.
+    // Others deleted the document meanwhile, and it was pruned.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!((app.documents(), app.replica.unsent()), (vec!["a".to_owned()], 0));
     let begins = || page(START, &[("b", 12)], Some(9), true);
@@ -264,29 +256,28 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
     assert_eq!(sent, ["b"]);
 }
 
-/// How many transactions a store's log has in it: each ends with a frame that tells how large the file is by then, in the four bytes from the fourth on.
-/// <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
+/// How many transactions a store's log has in it: each ends with a frame that tells how large the file is by then, in
+/// the four bytes from the fourth on. <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>
 fn transactions(folder: &Path) -> usize {
     let log = std::fs::read(folder.join("store.sqlite3-wal")).unwrap();
     let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
     let salts = &log[16..24];
-    // Frames with other salts are of before the log was last begun anew.
+    // Frames with other salts are from before the log was last restarted.
     let frames = log[32..].chunks_exact(24 + page).take_while(|frame| frame[8..16] == *salts);
     frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
 
 #[test]
-fn what_waits_for_the_disk_is_one_transaction() {
+fn writes_that_wait_for_the_disk_become_one_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     app.put("first");
     let before = transactions(folder.path());
     for number in 0..1_000 {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(format!("{number}")) };
-        let change =
-            Change::Put { value: Value::Map([("n".into(), Value::Int(number))].into()), mask: 1, put: Put::Edited };
+        let kind = EditKind::put((Value::Map([("n".into(), Value::Int(number))].into()), 1));
         let number = number as u64 + 2;
-        app.replica.handle(Event::Edit(Edit { number, document, generation: 0, capture: 1, change }), 0);
+        app.replica.handle(Event::Edit(number, Edit { document, generation: 0, seq: 1, kind }), 0);
     }
     app.work();
     assert_eq!(app.documents().len(), 1_001);
@@ -331,6 +322,7 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
     let disk = Disk {
         path,
         collections,
+        deployment: Some(DEPLOYMENT.into()),
         requests: taken,
         answers: answer,
         open_while,
@@ -338,12 +330,12 @@ fn an_app_that_is_never_idle_compacts_what_it_edits() {
         compact_every: Duration::from_millis(100),
     };
     let thread = std::thread::spawn(move || disk.run());
-    requests.send(DiskRequest::Remote { deployment: DEPLOYMENT.into(), epoch: Some("log".into()) }).unwrap();
+    requests.send(StoreRequest::LookUp(Lookup::Epoch("log".into()))).unwrap();
     let document = DocumentKey { collection: TASKS, id };
     let deadline = Instant::now() + DEADLINE;
-    // Asked without a pause, for as long as it takes.
+    // Requests come without a pause until it is compacted.
     loop {
-        requests.send(DiskRequest::Load(document.clone())).unwrap();
+        requests.send(StoreRequest::Load(document.clone())).unwrap();
         let chunks = loop {
             if let DiskAnswer::Event(Event::Loaded { chunks, .. }) = answers.blocking_recv().unwrap() {
                 break chunks.len();

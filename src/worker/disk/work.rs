@@ -1,4 +1,4 @@
-//! What the store's thread does with a request, without the thread.
+//! How the store's thread carries out a request, without the thread.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -10,45 +10,62 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskAnswer, DiskRequest, batch::Batch, failure};
+use super::{DiskAnswer, batch::Batch, failure};
 use crate::{
     CollectionIndex, DocumentId, DocumentKey, limits,
     record::{ChunkKind, Position, RemoteId},
-    replica::{self, Event, RemoteState, UnsentChange, UnsentDocument},
+    replica::{self, Event, Lookup, RemoteState, StoreRequest, UnsentChange, UnsentDocument},
     store::{Store, StoreError},
 };
 
-/// Documents read at once when the world is filled: the first of them are shown while the next are read.
+/// Documents read at once when the world is filled: a page of them is shown while the next is read.
 const FILL_PAGE: usize = 500;
 /// Writes in one transaction: bounds how long a reader waits behind it.
 const BATCH_WRITES: usize = 4_096;
 
-/// Turns requests into transactions and answers. Knows neither thread nor clock, so that the simulator drives it as well.
+/// Turns requests into transactions and answers. It knows neither thread nor clock, so that the simulator can drive it.
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
+    /// Without one there is nothing to look up.
+    deployment: Option<String>,
     answers: UnboundedSender<DiskAnswer>,
-    waiting: VecDeque<DiskRequest>,
+    waiting: VecDeque<StoreRequest>,
+    urgency: Urgency,
     batch: Batch,
     remote_in_use: Option<RemoteId>,
-    /// The store refused something that is tried again, which was told.
-    failing: bool,
-    /// Something waits that is to be on the disk as soon as it can be.
-    urgent: bool,
-    /// What could not be answered; the newest question is the one that counts. Pages wait for what is known of a deployment, and nobody
-    /// would ask for it a second time.
-    owed: Option<DiskRequest>,
+    health: Health,
     /// True when a damaged store is to be set aside.
     rebuild: Arc<AtomicBool>,
-    /// How often all that was believed of a deployment was forgotten.
+    /// How often the marks of a deployment were dropped.
     #[cfg(feature = "simulation")]
     forgotten: u32,
+}
+
+/// How soon the waiting requests must be carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    /// They may wait for more of their kind.
+    CanWait,
+    /// One of them must be on the disk, or be answered, as soon as possible.
+    Now,
+}
+
+/// Whether the store does what it is asked for.
+enum Health {
+    Works,
+    /// It refused something that is tried again, and the app was told.
+    Fails,
+    /// It refused to answer this question, and the app was told. The newest question is the one that counts: pages wait
+    /// for what is known of a deployment, and the replica does not ask a second time.
+    Owes(Lookup),
 }
 
 impl DiskWork {
     pub(in crate::worker) fn new(
         store: Store,
         collections: Vec<String>,
+        deployment: Option<String>,
         answers: UnboundedSender<DiskAnswer>,
         rebuild: Arc<AtomicBool>,
     ) -> Self {
@@ -56,13 +73,13 @@ impl DiskWork {
         let work = Self {
             store,
             collections,
+            deployment,
             answers,
             waiting: VecDeque::new(),
+            urgency: Urgency::CanWait,
             batch,
             remote_in_use: None,
-            failing: false,
-            urgent: false,
-            owed: None,
+            health: Health::Works,
             rebuild,
             #[cfg(feature = "simulation")]
             forgotten: 0,
@@ -71,7 +88,7 @@ impl DiskWork {
         work
     }
 
-    /// Tells all documents there are.
+    /// Reports all documents in the store.
     pub(in crate::worker) fn fill(&self) {
         let page = limits::or_tiny(FILL_PAGE, 2);
         for (index, collection) in self.collections.iter().enumerate() {
@@ -100,20 +117,22 @@ impl DiskWork {
         }
     }
 
-    /// Takes a request, to be carried out after those before.
-    pub(in crate::worker) fn take(&mut self, request: DiskRequest) {
-        self.urgent |= !matches!(&request, DiskRequest::Write(_, write) if write.can_wait());
+    /// Queues a request.
+    pub(in crate::worker) fn take(&mut self, request: StoreRequest) {
+        if !matches!(&request, StoreRequest::Write(_, write) if write.can_wait()) {
+            self.urgency = Urgency::Now;
+        }
         self.waiting.push_back(request);
     }
 
-    /// Whether nothing is lost by waiting for more before what waits is carried out.
+    /// Whether the queued requests may wait for more requests.
     pub(in crate::worker) fn can_wait(&self) -> bool {
-        !self.urgent && self.owed.is_none()
+        self.urgency == Urgency::CanWait && !self.is_owing()
     }
 
-    /// Whether an answer is owed that the store could not give.
+    /// Whether a question is still to be answered.
     pub(in crate::worker) fn is_owing(&self) -> bool {
-        self.owed.is_some()
+        matches!(self.health, Health::Owes(_))
     }
 
     /// Whether more requests are worth waiting for before they are carried out.
@@ -121,16 +140,14 @@ impl DiskWork {
         self.waiting.len() < BATCH_WRITES
     }
 
-    /// Carries out what waits: writes that follow one another in one transaction. False if the store refuses that for now: what is left waits,
-    /// to be tried again.
+    /// Carries out the queued requests. Writes that follow one another become one transaction. Returns false if the
+    /// store refuses them for now: the rest stays queued, to be tried again.
     pub(in crate::worker) fn carry_out(&mut self) -> bool {
         let batch = limits::or_tiny(BATCH_WRITES, 3);
-        if let Some(request) = self.owed.take() {
-            self.answer(request);
-        }
+        self.answer_owed();
         while let Some(request) = self.waiting.pop_front() {
             match request {
-                DiskRequest::Write(name, write) => self.batch.take(name, write),
+                StoreRequest::Write(name, write) => self.batch.take(name, write),
                 other => {
                     if !self.commit() {
                         self.waiting.push_front(other);
@@ -144,11 +161,21 @@ impl DiskWork {
             }
         }
         let done = self.commit();
-        self.urgent &= !done;
+        if done {
+            self.urgency = Urgency::CanWait;
+        }
         done
     }
 
-    /// Writes what is collected, and tells when all of it is on the disk.
+    /// Tries once more to answer the question that the store refused to answer.
+    fn answer_owed(&mut self) {
+        match std::mem::replace(&mut self.health, Health::Fails) {
+            Health::Owes(question) => self.look_up(question),
+            health => self.health = health,
+        }
+    }
+
+    /// Commits the collected writes, and reports when all of them are on the disk.
     fn commit(&mut self) -> bool {
         match self.batch.commit(&mut self.store) {
             Ok(Some(last)) => {
@@ -164,15 +191,18 @@ impl DiskWork {
         true
     }
 
-    /// The store refuses what is tried again: that is told once.
+    /// The store refuses something that is tried again. The app is told once.
     fn refused(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.failing, true) {
+        if let Health::Works = self.health {
+            self.health = Health::Fails;
             self.tell(DiskAnswer::Stuck(failure(error)));
         }
     }
 
+    /// The store did what it was asked for.
     fn works(&mut self) {
-        if std::mem::take(&mut self.failing) {
+        if let Health::Fails = self.health {
+            self.health = Health::Works;
             self.tell(DiskAnswer::Recovered);
         }
     }
@@ -185,14 +215,14 @@ impl DiskWork {
         self.waiting.clear();
     }
 
-    fn answer(&mut self, request: DiskRequest) {
+    fn answer(&mut self, request: StoreRequest) {
         let answer = match request {
-            DiskRequest::Write(..) => return,
-            DiskRequest::Rebuild => return self.rebuild_next_time(),
-            DiskRequest::Load(document) => self.load(document),
-            DiskRequest::Remote { .. } | DiskRequest::Forget { .. } => return self.identify(request),
-            DiskRequest::ReadUnsent { collection, documents, history, remote, read } => self
-                .unsent(collection, documents, history, remote)
+            StoreRequest::Write(..) => return,
+            StoreRequest::Rebuild => return self.rebuild_next_time(),
+            StoreRequest::Load(document) => Ok(self.load(document)),
+            StoreRequest::LookUp(question) => return self.look_up(question),
+            StoreRequest::ReadUnsent { collection, documents, history, read } => self
+                .unsent(collection, documents, history)
                 .map(|documents| Event::Unsent { collection, documents, read }),
         };
         match answer {
@@ -201,18 +231,18 @@ impl DiskWork {
         }
     }
 
-    fn identify(&mut self, request: DiskRequest) {
-        let answer = match &request {
-            DiskRequest::Forget { deployment, remote } => self.store.forget(*remote).and_then(|()| {
+    fn look_up(&mut self, question: Lookup) {
+        let Some(deployment) = self.deployment.clone() else { return };
+        let answer = match &question {
+            Lookup::LastUsed => self.remote(&deployment, None),
+            Lookup::Epoch(epoch) => self.remote(&deployment, Some(epoch.clone())),
+            Lookup::Forget(remote) => self.store.forget(*remote).and_then(|()| {
                 #[cfg(feature = "simulation")]
                 {
                     self.forgotten += 1;
                 }
-                self.remote(deployment, None)
+                self.remote(&deployment, None)
             }),
-            DiskRequest::Remote { deployment, epoch } => self.remote(deployment, epoch.clone()),
-            // Nobody else asks.
-            _ => return,
         };
         match answer {
             Ok(event) => {
@@ -221,21 +251,21 @@ impl DiskWork {
             }
             Err(error) => {
                 self.refused(&error);
-                self.owed = Some(request);
+                self.health = Health::Owes(question);
             }
         }
     }
 
-    /// An open store is in use: what is damaged in it has to wait.
+    /// An open store is in use, so a rebuild waits until it is opened the next time.
     fn rebuild_next_time(&self) {
-        // Otherwise it was asked for while the store was refused, and has been done.
+        // If the flag is clear, the rebuild was done when the store could not be opened.
         let asked = self.rebuild.load(Ordering::Acquire);
         if asked && let Err(error) = self.store.ask_for_rebuild() {
             self.tell(DiskAnswer::Failed(failure(&error)));
         }
     }
 
-    /// Tells of a document that cannot be read.
+    /// Reports a document that cannot be read.
     fn damaged(&self, error: &StoreError) {
         self.tell(DiskAnswer::Failed(failure(error)));
         if error.is_damage() {
@@ -243,17 +273,17 @@ impl DiskWork {
         }
     }
 
-    fn load(&self, document: DocumentKey) -> Result<Event, StoreError> {
+    fn load(&self, document: DocumentKey) -> Event {
         let collection = self.name(document.collection);
         let chunks = match self.store.chunks(collection, &document.id) {
             Ok(chunks) => chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             Err(error) => {
-                // What waits for it must not wait forever.
+                // Edits that wait for the document must not wait forever.
                 self.damaged(&error);
-                vec![Arc::from(&b"unreadable"[..])]
+                return Event::Unreadable { document, problem: error.problem() };
             }
         };
-        Ok(Event::Loaded { document, chunks })
+        Event::Loaded { document, chunks }
     }
 
     fn remote(&mut self, deployment: &str, epoch: Option<String>) -> Result<Event, StoreError> {
@@ -285,14 +315,13 @@ impl DiskWork {
         collection: CollectionIndex,
         documents: Vec<DocumentId>,
         history: Vec<bool>,
-        remote: Option<RemoteId>,
     ) -> Result<Vec<UnsentDocument>, StoreError> {
         let name = self.name(collection);
         let mut unsent = Vec::with_capacity(documents.len());
         for (id, history) in documents.into_iter().zip(history) {
-            match read_unsent(&self.store, name, id, remote.filter(|_| !history)) {
+            match read_unsent(&self.store, name, id, self.remote_in_use.filter(|_| !history)) {
                 Ok(document) => unsent.push(document),
-                // The others must not wait for it.
+                // The other documents must not wait for it.
                 Err(error @ StoreError::DamagedDocument { .. }) => self.damaged(&error),
                 Err(error) => return Err(error),
             }
@@ -316,7 +345,7 @@ impl DiskWork {
         }
     }
 
-    /// Gives back free space of the file.
+    /// Gives free space of the file back to the system.
     pub(in crate::worker) fn reclaim(&mut self) {
         if let Err(error) = self.store.reclaim() {
             tracing::warn!(target: "bevy_convex_replicate::store", %error, "cannot give back free space");
@@ -355,26 +384,27 @@ impl DiskWork {
     }
 
     pub(in crate::worker) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.batch.len() == 0 && self.owed.is_none()
+        self.waiting.is_empty() && self.batch.len() == 0 && !self.is_owing()
     }
 }
 
-/// A document's changes that `remote` lacks (all of them without one), snapshots taken apart: the wire's unit is one change.
+/// A document's changes that `remote` lacks (all of them without one), snapshots taken apart: the wire's unit is one
+/// change.
 fn read_unsent(
     store: &Store,
     collection: &str,
     id: DocumentId,
     remote: Option<RemoteId>,
 ) -> Result<UnsentDocument, StoreError> {
-    let unsent = store.unsent_changes(collection, &id, remote)?;
+    let unsent = store.unsent_chunks(collection, &id, remote)?;
     let names: Option<BTreeSet<String>> = if !unsent.complete {
-        // What is missing may say something else.
+        // Missing changes may set these fields to something else.
         None
     } else if unsent.whole {
         unsent.value.as_map().map(|map| map.keys().cloned().collect())
     } else {
         unsent
-            .changes
+            .chunks
             .iter()
             .map(|change| change.fields.clone())
             .collect::<Option<Vec<_>>>()
@@ -383,10 +413,10 @@ fn read_unsent(
     let fields =
         names.map(|names| names.into_iter().map(|name| (name.clone(), unsent.value.get(&name).cloned())).collect());
     let mut changes = Vec::new();
-    for change in unsent.changes {
+    for change in unsent.chunks {
         match change.kind {
             ChunkKind::Change => {
-                changes.push(UnsentChange { hash: change.hash, row: change.hash, bytes: change.bytes })
+                changes.push(UnsentChange { hash: change.hash, chunk: change.hash, bytes: change.bytes })
             }
             ChunkKind::Snapshot => changes.extend(replica::changes_of(change.hash, &change.bytes)),
         }
