@@ -117,8 +117,6 @@ mod failure;
 pub mod format;
 mod id;
 pub mod limits;
-#[cfg(feature = "simulation")]
-mod line;
 #[cfg(feature = "bevy")]
 pub mod message;
 #[cfg(feature = "bevy")]

@@ -1,4 +1,5 @@
-//! The embedded backend without threads and sockets: the writer, the log and its store, and who is subscribed to what.
+//! The embedded backend without threads and sockets: the writer, the log and its store, and a session per connection,
+//! in virtual time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,36 +12,42 @@ use std::{
 };
 
 use automerge::ChangeHash;
-use convex::{ConvexError, FunctionResult, Value};
-use convex_sync_types::UdfPath;
+use convex::Value;
+use convex_sync_types::{ClientMessage, ServerMessage, SessionRequestSeqNumber};
+use tokio::sync::watch;
 
 use super::{
     error::BackendError,
-    function::{self, CallError, Query},
+    limits::PATIENCE,
+    server::session::{Frame, Input, Output, Session},
     store::Store,
     turns::Caller,
-    writer::{Job, Jobs, Writer},
+    writer::{Job, Jobs, Reply, Writer},
 };
-use crate::{
-    DocumentId,
-    line::{Down, Subscription, Up},
-    record::Position,
-    wire::PullDeltas,
-};
+use crate::{DocumentId, record::Position, wire::PullDeltas};
 
 /// A connection, by a number that is never used again.
 pub(crate) type Client = u64;
 
 /// What the writer has answered.
-type Answered = Arc<Mutex<VecDeque<(Client, u64, FunctionResult)>>>;
+type Answered = Arc<Mutex<VecDeque<(Client, SessionRequestSeqNumber, Reply)>>>;
+
+/// What a client is sent.
+#[derive(Debug)]
+pub(crate) enum Down {
+    Message(ServerMessage<Value>),
+    Close,
+}
 
 /// A running backend.
 pub(crate) struct Node {
     writer: Writer,
+    published: watch::Receiver<i64>,
     jobs: Jobs,
     waiting: crossbeam_channel::Receiver<Job>,
     answered: Answered,
-    clients: BTreeMap<Client, BTreeMap<Subscription, Open>>,
+    sessions: BTreeMap<Client, Session>,
+    now: Duration,
     epoch: String,
     /// What readers were shown, in order: also what compaction has replaced since.
     shown: Vec<Shown>,
@@ -54,11 +61,6 @@ pub(crate) struct Shown {
     pub(crate) document: DocumentId,
     /// The change that is whole with this row.
     pub(crate) change: Option<ChangeHash>,
-}
-
-struct Open {
-    call: Result<(String, Query), CallError>,
-    ran_at: Option<i64>,
 }
 
 impl Node {
@@ -79,10 +81,19 @@ impl Node {
         }
         let epoch = log.epoch().to_string();
         let clock = Box::new(move || now.load(Ordering::Relaxed));
-        let (writer, _) = Writer::new(log, Some(store), retention, super::limits::LOG_BYTES, clock);
+        let (writer, published) = Writer::new(log, Some(store), retention, super::limits::LOG_BYTES, clock);
         let (jobs, waiting) = Jobs::channel();
-        let answered = Answered::default();
-        Ok(Self { writer, jobs, waiting, answered, clients: BTreeMap::new(), epoch, shown })
+        Ok(Self {
+            writer,
+            published,
+            jobs,
+            waiting,
+            answered: Answered::default(),
+            sessions: BTreeMap::new(),
+            now: Duration::ZERO,
+            epoch,
+            shown,
+        })
     }
 
     /// Ends it, at once. Gives what its log had shown.
@@ -98,8 +109,30 @@ impl Node {
         &self.shown
     }
 
+    /// It is so late, counted from a moment before this was started.
+    pub(crate) fn set_time(&mut self, now: Duration) {
+        self.now = now;
+        let due = |session: &&mut Session| session.is_open() && session.poll_timeout() <= now;
+        for session in self.sessions.values_mut().filter(due) {
+            session.handle(Input::Timer, now);
+            while let Some(output) = session.poll() {
+                if let Output::Ping = output {
+                    // Sockets answer by themselves.
+                    session.handle(Input::Alive(0), now);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn connect(&mut self, client: Client) {
+        self.sessions.insert(client, Session::new(None, PATIENCE, self.now));
+    }
+
+    /// The backend notices that a client is gone.
     pub(crate) fn disconnect(&mut self, client: Client) {
-        self.clients.remove(&client);
+        if let Some(mut session) = self.sessions.remove(&client) {
+            session.handle(Input::Gone, self.now);
+        }
     }
 
     /// Mutations that wait for the disk.
@@ -107,52 +140,60 @@ impl Node {
         self.writer.waiting(&self.waiting)
     }
 
-    /// A client says something.
-    pub(crate) fn hear(&mut self, client: Client, up: Up, page_rows: Option<f64>) {
-        match up {
-            Up::Subscribe { subscription, function, arguments } => {
-                let mut call = path(&function).and_then(|path| function::query(&path, &arguments));
-                if let Ok((_, Query::PullDeltas(arguments))) = &mut call {
-                    arguments.limit = page_rows;
-                }
-                self.clients.entry(client).or_default().insert(subscription, Open { call, ran_at: None });
-            }
-            Up::Close(subscription) => {
-                if let Some(open) = self.clients.get_mut(&client) {
-                    open.remove(&subscription);
-                }
-            }
-            Up::Mutate { request, function, arguments } => {
-                let answered = self.answered.clone();
-                let answer = move |result| {
-                    let mut answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
-                    answered.push_back((client, request, function_result(result)));
-                };
-                match path(&function).and_then(|path| function::mutation(&path, &arguments)) {
-                    Ok((collection, mutation)) => {
-                        let from = (Caller(client), arguments.len());
-                        self.jobs.mutate(from, collection, mutation, move |reply| answer(reply.result))
-                    }
-                    Err(error) => answer(Err(error)),
-                }
-            }
+    /// Whether what a client says is read now.
+    pub(crate) fn reads(&self, client: Client) -> bool {
+        self.sessions.get(&client).is_some_and(Session::reads)
+    }
+
+    /// A client says something. `page_rows`: how many rows its pages are to have.
+    pub(crate) fn hear(&mut self, client: Client, message: ClientMessage, page_rows: Option<f64>) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        session.handle(Input::Text(&text(message, page_rows)), self.now);
+        while let Some(output) = session.poll() {
+            let Output::Run { request, collection, mutation, bytes } = output else { continue };
+            let answered = self.answered.clone();
+            self.jobs.mutate((Caller(client), bytes), collection, mutation, move |reply| {
+                answered.lock().unwrap_or_else(PoisonError::into_inner).push_back((client, request, reply));
+            });
         }
     }
 
-    /// The writer makes what waits durable, and answers. Gives the answers.
-    pub(crate) fn write(&mut self, collections: &[&'static str]) -> Vec<(Client, u64, FunctionResult)> {
+    /// The writer makes what waits durable, and answers. Gives how many it has answered.
+    pub(crate) fn write(&mut self, collections: &[&'static str]) -> usize {
         self.writer.run_group(&self.waiting);
         self.look(collections);
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        let answered = std::mem::take(&mut *self.answered.lock().unwrap_or_else(PoisonError::into_inner));
+        let answers = answered.len();
+        for (client, request, reply) in answered {
+            if let Some(session) = self.sessions.get_mut(&client) {
+                session.handle(Input::Answered(request, reply), self.now);
+            }
+        }
+        self.tell();
+        answers
+    }
+
+    /// Tells sessions of news that concern them, if there are any.
+    fn tell(&mut self) {
+        if !self.published.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.published.mark_unchanged();
+        let log = self.writer.shared();
+        for session in self.sessions.values_mut().filter(|session| session.queries().are_due(&log)) {
+            session.handle(Input::News, self.now);
+        }
     }
 
     /// The writer looks after the log: rows that were taken as sent, long documents.
     pub(crate) fn look_after(&mut self) {
         self.writer.look_after();
+        self.tell();
     }
 
     pub(crate) fn compact(&mut self, collection: &str, document: &DocumentId, tail: usize) {
         self.writer.compact(collection, document, tail);
+        self.tell();
         // What a snapshot stands for now comes with it, to those who do not have it yet.
         let left = self.positions(collection, document);
         for row in self.shown.iter_mut().filter(|row| row.collection == collection && row.document == *document) {
@@ -163,6 +204,7 @@ impl Node {
     /// The writer looks for what was deleted longer ago than the retention.
     pub(crate) fn prune(&mut self) {
         self.writer.prune();
+        self.tell();
         for row in &mut self.shown {
             if self.writer.log().has_pruned(row.collection, &row.document) {
                 // Nobody has to have it.
@@ -197,36 +239,18 @@ impl Node {
         positions
     }
 
-    /// The newest results of a client's subscriptions that have news; with `again` of all of them.
-    pub(crate) fn transition(&mut self, client: Client, again: bool) -> Option<Down> {
-        let log = self.writer.log();
-        let mut results = Vec::new();
-        for (subscription, open) in self.clients.get_mut(&client)? {
-            let is_due = match (&open.call, open.ran_at) {
-                (_, None) => true,
-                (Ok((collection, query)), Some(ran_at)) => log.touched(collection, query.scope()) > ran_at,
-                (Err(_), Some(_)) => false,
-            };
-            if is_due || again {
-                open.ran_at = Some(log.published());
-                let result = match &open.call {
-                    Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
-                    Err(error) => Err(error.clone()),
-                };
-                results.push((*subscription, function_result(result.map(Value::from))));
-            }
+    /// What is sent to a client next, if there is anything.
+    pub(crate) fn next_frame(&mut self, client: Client) -> Option<Down> {
+        let log = self.writer.shared();
+        match self.sessions.get_mut(&client)?.next_frame(&log)? {
+            Frame::Message(message) => ServerMessage::try_from(message).ok().map(Down::Message),
+            Frame::Close(_) => Some(Down::Close),
         }
-        (!results.is_empty()).then_some(Down::Results(results))
     }
 
-    /// Whether [`transition`](Self::transition) has something for a client.
-    pub(crate) fn has_news(&self, client: Client) -> bool {
-        let log = self.writer.log();
-        self.clients.get(&client).into_iter().flat_map(BTreeMap::values).any(|open| match (&open.call, open.ran_at) {
-            (_, None) => true,
-            (Ok((collection, query)), Some(ran_at)) => log.touched(collection, query.scope()) > ran_at,
-            (Err(_), Some(_)) => false,
-        })
+    /// Whether [`next_frame`](Self::next_frame) may have something for a client.
+    pub(crate) fn has_frames(&self, client: Client) -> bool {
+        self.sessions.get(&client).is_some_and(Session::has_frames)
     }
 
     /// The app's table.
@@ -295,14 +319,17 @@ impl Node {
     }
 }
 
-fn path(function: &str) -> Result<UdfPath, CallError> {
-    function.parse().map_err(|_| CallError::Message(format!("{function} is no function")))
-}
-
-fn function_result(result: Result<Value, CallError>) -> FunctionResult {
-    match result.map_err(CallError::into_parts) {
-        Ok(value) => FunctionResult::Value(value),
-        Err((message, None)) => FunctionResult::ErrorMessage(message),
-        Err((message, Some(data))) => FunctionResult::ConvexError(ConvexError { message, data }),
+/// A message as the socket carries it.
+fn text(message: ClientMessage, page_rows: Option<f64>) -> String {
+    // Only a token that cannot be one fails, and there are none.
+    let mut message = serde_json::Value::try_from(message).unwrap_or_default();
+    let queries = message.get_mut("modifications").and_then(serde_json::Value::as_array_mut).into_iter().flatten();
+    for query in queries {
+        let is_pull =
+            query.get("udfPath").and_then(|path| path.as_str()).is_some_and(|path| path.ends_with("pullDeltas"));
+        if let (true, Some(rows), Some(arguments)) = (is_pull, page_rows, query.pointer_mut("/args/0")) {
+            arguments["limit"] = rows.into();
+        }
     }
+    message.to_string()
 }

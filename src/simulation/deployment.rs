@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
+use convex_sync_types::ClientMessage;
+
 use super::trace::Trace;
-use crate::{
-    backend::simulated::{Client, Node, Shown},
-    transport::simulated::Up,
-};
+use crate::backend::simulated::{Client, Node, Shown};
 
 /// A deployment, and the computer it runs on.
 pub(super) struct Deployment {
@@ -30,7 +29,7 @@ pub(super) struct Deployment {
     /// Until when its disk is full, in milliseconds.
     pub(super) full_until: i64,
     /// Mutations that are still on their way, some of connections that have ended.
-    pub(super) late: VecDeque<(Client, Up)>,
+    pub(super) late: VecDeque<(Client, ClientMessage)>,
     /// How often another log took the place of one: names it, and its folder.
     logs: u32,
     backup: Option<Backup>,

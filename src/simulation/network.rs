@@ -1,25 +1,51 @@
 //! The line between apps and backends: what arrives, what is lost, what comes late.
 
+use convex_sync_types::ClientMessage;
 use rand::Rng;
 
-use super::{fault::Fault, peer::Peer, schedule::Simulation, words::said};
-use crate::{
-    backend::simulated::Client,
-    transport::simulated::{Down, Up},
+use super::{
+    fault::Fault,
+    peer::Peer,
+    schedule::Simulation,
+    words::{heard, said},
 };
+use crate::backend::simulated::{Client, Down};
 
 impl Simulation {
+    /// A time that an app's session waits for has come.
     pub(super) fn tick(&mut self, peer: usize) {
         let elapsed = self.elapsed();
-        self.app(peer, |app| app.line.tick(elapsed));
+        let Some(app) = &mut self.peers[peer].app else { return };
+        if app.is_due(elapsed) {
+            app.line.time_out();
+        }
+        self.look_at_line(peer);
     }
 
+    /// An attempt to connect succeeds.
     pub(super) fn connect(&mut self, peer: usize) {
         self.trace.add(format!("{}: connects", self.peers[peer].name));
-        self.peers[peer].client = Some(self.next_client);
+        let client = self.next_client;
         self.next_client += 1;
-        self.tick(peer);
+        self.peers[peer].client = Some(client);
+        if let Some(node) = &mut self.deployments[self.peers[peer].deployment].node {
+            node.connect(client);
+        }
         self.app(peer, |app| app.line.connect());
+    }
+
+    /// An attempt to connect fails.
+    pub(super) fn refuse(&mut self, peer: usize) {
+        self.trace.add(format!("{}: cannot connect", self.peers[peer].name));
+        self.app(peer, |app| app.line.refuse());
+    }
+
+    /// The session may have ended its connection itself.
+    pub(super) fn look_at_line(&mut self, peer: usize) {
+        let at = &self.peers[peer];
+        if at.client.is_some() && at.app.as_ref().is_none_or(|app| !app.line.is_connected()) {
+            self.disconnect(peer);
+        }
     }
 
     /// The connection ends. What is on its way to the backend is lost, or comes late.
@@ -30,16 +56,29 @@ impl Simulation {
         down.clear();
         *is_doomed = false;
         let client = client.take();
-        if let (Some(client), Some(node)) = (client, &mut self.deployments[deployment].node) {
-            node.disconnect(client);
-        }
-        let Some(app) = app else { return };
-        let sent = std::mem::take(&mut app.line.up);
-        app.line.disconnect();
-        for up in sent.into_iter().filter(|up| matches!(up, Up::Mutate { .. })) {
-            if let (true, Some(client)) = (is_late && self.rng.random_bool(0.5), client) {
-                self.deployments[deployment].late.push_back((client, up));
+        if let Some(app) = app {
+            let sent = std::mem::take(&mut app.line.up);
+            app.line.lose("it was simulated");
+            for message in sent.into_iter().filter(|message| matches!(message, ClientMessage::Mutation { .. })) {
+                if let (true, Some(client)) = (is_late && self.rng.random_bool(0.5), client) {
+                    self.deployments[deployment].late.push_back((client, message));
+                }
             }
+        }
+        if let Some(client) = client {
+            self.forget(deployment, client);
+        }
+    }
+
+    /// A backend notices that a client is gone once it has read everything that the client had sent.
+    pub(super) fn forget(&mut self, deployment: usize, client: Client) {
+        let is_there = self.peers.iter().any(|peer| peer.deployment == deployment && peer.client == Some(client));
+        let at = &mut self.deployments[deployment];
+        if !is_there
+            && !at.late.iter().any(|(late, _)| *late == client)
+            && let Some(node) = &mut at.node
+        {
+            node.disconnect(client);
         }
     }
 
@@ -47,50 +86,47 @@ impl Simulation {
     pub(super) fn up(&mut self, peer: usize) {
         let Peer { app: Some(app), client: Some(client), deployment, name, .. } = &mut self.peers[peer] else { return };
         let (client, deployment) = (*client, *deployment);
-        let Some(up) = app.line.up.pop_front() else { return };
-        self.trace.add(format!("{name}: {} arrives", said(&up)));
-        if matches!(up, Up::Mutate { .. }) && self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
-            self.deployments[deployment].late.push_back((client, up.clone()));
+        let Some(message) = app.line.up.pop_front() else { return };
+        self.trace.add(format!("{name}: {} arrives", said(&message)));
+        let is_mutation = matches!(message, ClientMessage::Mutation { .. });
+        if is_mutation && self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
+            self.deployments[deployment].late.push_back((client, message.clone()));
         }
-        self.hear(deployment, client, up);
+        self.hear(deployment, client, message);
     }
 
-    pub(super) fn hear(&mut self, deployment: usize, client: Client, up: Up) {
+    pub(super) fn hear(&mut self, deployment: usize, client: Client, message: ClientMessage) {
         let page_rows = self.page_rows;
         if let Some(node) = &mut self.deployments[deployment].node {
-            node.hear(client, up, page_rows);
+            node.hear(client, message, page_rows);
         }
     }
 
-    /// The backend sends what is new.
-    pub(super) fn transition(&mut self, peer: usize) {
-        let Peer { client: Some(client), deployment, down, .. } = &mut self.peers[peer] else { return };
-        let again = self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.1);
+    /// The backend sends the next frame, if there is one.
+    pub(super) fn send(&mut self, peer: usize) -> bool {
+        let Peer { client: Some(client), deployment, down, .. } = &mut self.peers[peer] else { return false };
         let node = self.deployments[*deployment].node.as_mut();
-        down.extend(node.and_then(|node| node.transition(*client, again)));
+        let frame = node.and_then(|node| node.next_frame(*client));
+        let sent = frame.is_some();
+        down.extend(frame);
+        sent
     }
 
-    /// A message of the backend arrives at the app: results in their order, an answer before or after them.
+    /// A message of the backend arrives at the app.
     pub(super) fn down(&mut self, peer: usize) {
         let Peer { app: Some(app), down, name, .. } = &mut self.peers[peer] else { return };
-        let at = self.rng.random_range(0..down.len());
-        let at = match down[at] {
-            Down::Answer { .. } => at,
-            Down::Results(_) => down.iter().position(|down| matches!(down, Down::Results(_))).unwrap_or(0),
-        };
-        let Some(message) = down.remove(at) else { return };
-        let what = match &message {
-            Down::Answer { request, .. } => format!("the answer to {request}"),
-            Down::Results(results) => format!("{} results", results.len()),
-        };
-        self.trace.add(format!("{name}: {what} arrive"));
-        if self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
-            app.line.hear(message.clone());
+        let Some(message) = down.pop_front() else { return };
+        match message {
+            Down::Message(message) => {
+                self.trace.add(format!("{name}: {} arrives", heard(&message)));
+                app.line.hear(message, self.rng.random());
+                if self.faults.strikes(Fault::Duplicate) && self.rng.random_bool(0.2) {
+                    app.line.repeat();
+                }
+            }
+            Down::Close => app.line.lose("the backend closed the connection"),
         }
-        app.line.hear(message);
-        if !app.line.is_connected() {
-            self.disconnect(peer);
-        }
+        self.look_at_line(peer);
     }
 
     pub(super) fn lose(&mut self, peer: usize) {
@@ -101,6 +137,7 @@ impl Simulation {
             app.line.up.pop_back();
         }
     }
+
     pub(super) fn lose_connections(&mut self, deployment: usize) {
         for peer in 0..self.peers.len() {
             if self.peers[peer].deployment == deployment && self.peers[peer].client.is_some() {

@@ -23,14 +23,11 @@ use super::{
 };
 use crate::{
     DocumentId,
-    backend::simulated::Client,
+    backend::simulated::{Client, Down},
     format::is_place_change,
     replica::{self, Edit, EditKind, Push, Put},
     store::ChunkKind,
-    transport::{
-        Request,
-        simulated::{Down, Line},
-    },
+    transport::{Request, simulated::Line},
     worker::{Command, FailureKind, Report, WorkerConfig, simulated},
 };
 
@@ -128,7 +125,7 @@ impl Peer {
         trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
         let process = simulated::Process::start(config, actor, self.clock.clone())
             .map_err(|error| format!("{}: its store does not open: {error}", self.name))?;
-        let line = Line::new(NAMES.map(String::from).to_vec());
+        let line = Line::new(&deployments[self.deployment].url, NAMES.map(String::from).to_vec(), rng.random());
         self.app = Some(App { process, world, line, run: Run::default(), forgotten: 0, reports: VecDeque::new() });
         Ok(())
     }
@@ -263,6 +260,11 @@ impl App {
             trace.add(format!("{name}:   {document} {done:?}"));
             oracle.made(&mut self.run, document, done);
         }
+    }
+
+    /// Whether its session waits for a time that has come. It runs as soon as the worker has started its transport.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.process.has_transport() && self.line.due().is_some_and(|due| due <= now)
     }
 
     pub(super) fn has_reports(&self) -> bool {

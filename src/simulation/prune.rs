@@ -34,7 +34,7 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     for peer in 0..simulation.peers.len() {
         let Some(node) = &simulation.deployments[deployment].node else { return };
         let of = &simulation.peers[peer];
-        let is_behind = of.client.is_some_and(|client| node.has_news(client)) || !of.down.is_empty();
+        let is_behind = of.client.is_some_and(|client| node.has_frames(client)) || !of.down.is_empty();
         if of.deployment == deployment && is_behind {
             simulation.disconnect(peer);
         }

@@ -62,12 +62,14 @@ fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
         if simulation.deployments[at].node.is_none() {
             let deployment = &mut simulation.deployments[at];
             deployment.start(&mut simulation.trace)?;
+            simulation.pass(0);
         }
     }
     for at in 0..simulation.peers.len() {
         if simulation.peers[at].app.is_none() {
             let peer = &mut simulation.peers[at];
             peer.start(&simulation.deployments, &simulation.faults, &mut simulation.rng, &mut simulation.trace)?;
+            simulation.pass(0);
         }
         for _ in 0..4 {
             if let Some(what) = turn(simulation, at)? {
@@ -103,11 +105,13 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         app.process.take_commands(usize::MAX);
         note("commands");
     }
-    if !app.line.is_connected() && app.process.has_transport() {
+    if app.line.is_opening() {
         simulation.connect(at);
         note("a connection");
+    } else if !app.line.is_connected() && app.process.has_transport() {
+        note("a pause before the next attempt to connect");
     }
-    while simulation.peers[at].app.as_ref().is_some_and(|app| !app.line.notices.is_empty()) {
+    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice()) {
         simulation.peers[at].notice(&mut simulation.trace);
         note("notices");
     }
@@ -123,7 +127,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         simulation.up(at);
         note("messages to the backend");
     }
-    simulation.transition(at);
+    while simulation.send(at) {}
     while !simulation.peers[at].down.is_empty() {
         simulation.down(at);
         note("messages from the backend");
@@ -134,8 +138,8 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     if app.has_reports() {
         note("reports");
     }
-    if app.line.due().is_some_and(|due| due <= elapsed) {
-        note("a subscription to replace");
+    if app.is_due(elapsed) {
+        note("a time that was waited for");
     }
     if app.process.unsent() > 0 {
         note("unsent documents");

@@ -111,11 +111,18 @@ impl Simulation {
     /// Time passes, in milliseconds.
     pub(super) fn pass(&mut self, time: i64) {
         self.now += time;
-        for peer in &self.peers {
+        let elapsed = self.elapsed();
+        for peer in &mut self.peers {
             peer.clock.set(self.now + peer.skew);
+            if let Some(app) = &mut peer.app {
+                app.line.set_time(elapsed);
+            }
         }
-        for deployment in &self.deployments {
+        for deployment in &mut self.deployments {
             deployment.set_time(self.now);
+            if let Some(node) = &mut deployment.node {
+                node.set_time(elapsed);
+            }
         }
     }
 

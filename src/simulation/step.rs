@@ -16,8 +16,9 @@ pub(super) enum Step {
     Notice(usize),
     Tick(usize),
     Connect(usize),
+    Refuse(usize),
     Up(usize),
-    Transition(usize),
+    Send(usize),
     Down(usize),
     Disconnect(usize),
     Lose(usize),
@@ -64,13 +65,15 @@ impl Simulation {
             may(Step::Disk, app.process.requests_waiting() > 0, disk);
             may(Step::Answers, app.process.answers_waiting() > 0, 50);
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
-            may(Step::Notice, !app.line.notices.is_empty(), 50);
-            may(Step::Tick, app.line.is_connected() && app.line.due().is_some_and(|due| due <= elapsed), 20);
-            may(Step::Connect, !app.line.is_connected() && app.process.has_transport() && node.is_some(), connect);
-            may(Step::Up, !app.line.up.is_empty(), network);
+            may(Step::Notice, app.line.has_notice(), 50);
+            may(Step::Tick, app.is_due(elapsed), 20);
+            may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
+            may(Step::Refuse, app.line.is_opening() && node.is_none(), 5);
+            let reads = node.zip(peer.client).is_none_or(|(node, client)| node.reads(client));
+            may(Step::Up, reads && !app.line.up.is_empty(), network);
             may(Step::Down, !peer.down.is_empty(), network);
-            let has_news = node.zip(peer.client).is_some_and(|(node, client)| node.has_news(client));
-            may(Step::Transition, has_news, network);
+            let sends = node.zip(peer.client).is_some_and(|(node, client)| node.has_frames(client));
+            may(Step::Send, sends, network);
             let cut = if peer.is_doomed { 30 } else { 3 * u32::from(has(Fault::Disconnect)) };
             may(Step::Disconnect, app.line.is_connected(), cut);
             may(Step::Lose, !peer.down.is_empty() || !app.line.up.is_empty(), 4 * u32::from(has(Fault::Loss)));
@@ -147,8 +150,11 @@ impl Simulation {
             }
             Step::Tick(peer) => self.tick(peer),
             Step::Connect(peer) => self.connect(peer),
+            Step::Refuse(peer) => self.refuse(peer),
             Step::Up(peer) => self.up(peer),
-            Step::Transition(peer) => self.transition(peer),
+            Step::Send(peer) => {
+                self.send(peer);
+            }
             Step::Down(peer) => self.down(peer),
             Step::Disconnect(peer) => self.disconnect(peer),
             Step::Lose(peer) => self.lose(peer),
@@ -172,6 +178,7 @@ impl Simulation {
                 if let Some((client, up)) = self.deployments[deployment].late.remove(at) {
                     self.trace.add(format!("{}: hears {} late", self.deployments[deployment].url, said(&up)));
                     self.hear(deployment, client, up);
+                    self.forget(deployment, client);
                 }
             }
             Step::StopBackend(deployment) => self.stop_backend(deployment),

@@ -1,12 +1,14 @@
 //! What a trace says.
 
 use automerge::ChangeHash;
+use convex::Value;
+use convex_sync_types::{ClientMessage, QuerySetModification, ServerMessage, StateModification};
 
 use super::oracle::NAMES;
 use crate::{
     DocumentKey,
     replica::{Edit, EditKind, Position, Push},
-    transport::{Notice, simulated::Up},
+    transport::Notice,
     worker::Command,
 };
 
@@ -61,11 +63,48 @@ pub(super) fn told(notice: &Notice) -> String {
 }
 
 /// A message to a backend.
-pub(super) fn said(up: &Up) -> String {
-    match up {
-        Up::Subscribe { arguments, .. } => format!("a subscription {arguments}"),
-        Up::Close(_) => "the end of a subscription".into(),
-        Up::Mutate { request, function, .. } => format!("mutation {request} {function}"),
+pub(super) fn said(message: &ClientMessage) -> String {
+    match message {
+        ClientMessage::ModifyQuerySet { modifications, .. } => {
+            let queries: Vec<_> = modifications
+                .iter()
+                .map(|modification| match modification {
+                    QuerySetModification::Add(query) => format!("{} {}", query.udf_path, query.args.get()),
+                    QuerySetModification::Remove { query_id } => format!("the end of {query_id}"),
+                })
+                .collect();
+            queries.join(", ")
+        }
+        ClientMessage::Mutation { request_id, udf_path, .. } => format!("mutation {request_id} {udf_path}"),
+        ClientMessage::Connect { .. }
+        | ClientMessage::Action { .. }
+        | ClientMessage::Authenticate { .. }
+        | ClientMessage::Event(_) => "a message".into(),
+    }
+}
+
+/// A message of a backend.
+pub(super) fn heard(message: &ServerMessage<Value>) -> String {
+    match message {
+        ServerMessage::Transition { modifications, .. } => {
+            let queries: Vec<_> = modifications
+                .iter()
+                .map(|modification| match modification {
+                    StateModification::QueryUpdated { query_id, .. } => query_id.to_string(),
+                    StateModification::QueryFailed { query_id, error_message, .. } => {
+                        format!("{query_id} ({error_message})")
+                    }
+                    StateModification::QueryRemoved { query_id } => format!("the end of {query_id}"),
+                })
+                .collect();
+            format!("a transition of {}", queries.join(", "))
+        }
+        ServerMessage::MutationResponse { request_id, .. } => format!("the answer to {request_id}"),
+        ServerMessage::FatalError { error_message } => format!("the error {error_message}"),
+        ServerMessage::AuthError { error_message, .. } => format!("the refusal {error_message}"),
+        ServerMessage::TransitionChunk { .. } | ServerMessage::ActionResponse { .. } | ServerMessage::Ping => {
+            "a message".into()
+        }
     }
 }
 

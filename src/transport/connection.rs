@@ -1,38 +1,35 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    future::Future,
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use convex::{
     AuthenticationToken, ConvexClient, ConvexClientBuilder, FunctionResult, QueryResults, QuerySetSubscription,
     QuerySubscription, Value, WebSocketState,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
-use super::{AuthToken, endpoint::Endpoint, follow::Key, reconnect::End};
-use crate::{
-    CollectionIndex,
-    record::{Refusal, RefusalCode},
-    wire::{self, Function, FunctionName},
+use super::{
+    AuthToken,
+    endpoint::Endpoint,
+    reconnect::End,
+    session::{Mutation, Subscription},
 };
+use crate::record::{Refusal, RefusalCode};
+
+/// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a token callback may take: it may talk to an identity provider, but not wait for a person.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a deployment may take over a mutation: longer than Convex lets any run.
-const MUTATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The client announces two states per connection and never waits for us to take them.
 const STATES: usize = 16;
 
 /// A connection that is up: the official client, and what was asked of it.
 ///
-/// The client connects again on its own, sends again what was in flight, and goes on without a token where it cannot have one. None of it is
-/// wanted: the first end is the end, and dropping this is what closes it. Nothing is sent meanwhile, for the token that the
-/// client needs first never comes.
+/// The client connects again on its own, sends again what was in flight, and goes on without a token where it cannot
+/// have one. None of it is wanted: the first end is the end, and dropping this is what closes it. Nothing is sent
+/// meanwhile, for the token that the client needs first never comes.
 pub(super) struct Connection {
     client: ConvexClient,
     states: mpsc::Receiver<WebSocketState>,
@@ -40,36 +37,38 @@ pub(super) struct Connection {
     again: mpsc::Receiver<()>,
     watch: QuerySetSubscription,
     /// The newest result of everything that is subscribed.
-    pub(super) results: QueryResults,
-    subscriptions: HashMap<(CollectionIndex, Key), QuerySubscription>,
-    counts: Vec<(CollectionIndex, QuerySubscription)>,
-    work: FuturesUnordered<Pin<Box<dyn Future<Output = Happening> + Send>>>,
+    results: QueryResults,
+    /// What is wanted; `None`: the client has not given it a name of its own yet.
+    subscriptions: BTreeMap<Subscription, Option<QuerySubscription>>,
+    work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Whether it was given a token.
     pub(super) token_sent: bool,
-    /// Since when it is up.
-    pub(super) since: Instant,
 }
 
 /// What a connection tells of.
-pub(super) enum Happening {
+pub(super) enum Told {
+    /// Nothing that matters.
+    Nothing,
     /// It ended.
     Ended(End),
     /// There are new results.
-    Results,
-    /// A collection's subscription is open, or its name is none.
-    Subscribed(CollectionIndex, Key, Result<QuerySubscription, Refusal>),
-    /// A count is asked for.
-    Counting(CollectionIndex, QuerySubscription),
-    /// It does not matter.
-    Nothing,
-    /// The mutation in flight was answered, or could not be called.
-    Mutated(Result<FunctionResult, Refusal>),
+    Values,
+    /// The subscription's function cannot be called.
+    Refused(Subscription, Refusal),
+    /// A mutation was answered, or cannot be called.
+    Answered(Mutation, Result<FunctionResult, Refusal>),
+}
+
+/// What became of a call to the client.
+enum Done {
+    Subscribed(Subscription, QuerySubscription),
+    Told(Told),
 }
 
 impl Connection {
     /// Reaches the deployment, gets a token and connects.
     pub(super) async fn establish(endpoint: Endpoint, auth: Option<AuthToken>, refresh: bool) -> Result<Self, End> {
-        endpoint.probe().await.map_err(End::Unreachable)?;
+        probe(&endpoint.address).await.map_err(End::Unreachable)?;
         let token = match auth {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
@@ -109,128 +108,98 @@ impl Connection {
             again,
             watch,
             results: QueryResults::default(),
-            subscriptions: HashMap::new(),
-            counts: Vec::new(),
+            subscriptions: BTreeMap::new(),
             work: FuturesUnordered::new(),
             token_sent,
-            since: Instant::now(),
         })
     }
 
     /// Waits for the next thing to happen. May be dropped and called again.
-    pub(super) async fn next(&mut self) -> Happening {
+    pub(super) async fn next(&mut self) -> Told {
         tokio::select! {
             state = self.states.recv() => match state {
-                Some(WebSocketState::Connected) => Happening::Nothing,
-                Some(WebSocketState::Connecting) | None => Happening::Ended(End::Lost("the connection was closed".into())),
+                Some(WebSocketState::Connected) => Told::Nothing,
+                Some(WebSocketState::Connecting) | None => Told::Ended(End::Lost("the connection was closed".into())),
             },
-            // A deployment that refuses a token need not close the connection, and the client, which waits for another, would not.
-            Some(()) = self.again.recv() => Happening::Ended(End::Lost("the connection was given up after the token was sent".into())),
-            Some(happening) = self.work.next(), if !self.work.is_empty() => self.note(happening),
+            // A deployment that refuses a token need not close the connection, and the client, which waits for another,
+            // would not.
+            Some(()) = self.again.recv() => Told::Ended(End::Lost("the connection was given up after the token was sent".into())),
+            Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
             results = self.watch.next() => match results {
                 Some(results) => {
                     self.results = results;
-                    Happening::Results
+                    Told::Values
                 }
-                None => Happening::Ended(End::Lost("the client stopped".into())),
+                None => Told::Ended(End::Lost("the client stopped".into())),
             },
         }
     }
 
-    fn note(&mut self, happening: Happening) -> Happening {
-        match happening {
-            Happening::Counting(collection, subscription) => {
-                self.counts.push((collection, subscription));
-                // Its result may have come before its name.
-                Happening::Results
-            }
-            other => other,
+    fn done(&mut self, done: Done) -> Told {
+        match done {
+            Done::Subscribed(name, subscription) => match self.subscriptions.get_mut(&name) {
+                Some(place) => {
+                    *place = Some(subscription);
+                    // Its result may have come before its name.
+                    Told::Values
+                }
+                None => Told::Nothing,
+            },
+            Done::Told(told) => told,
         }
     }
 
-    /// Opens a subscription to a collection's log. Ends in [`Happening::Subscribed`].
-    pub(super) fn subscribe(
-        &mut self,
-        collection: CollectionIndex,
-        key: Key,
-        function: String,
-        arguments: BTreeMap<String, Value>,
-    ) {
+    /// Opens a subscription. It is kept until [`Connection::unsubscribe`].
+    pub(super) fn subscribe(&mut self, name: Subscription, function: String, arguments: BTreeMap<String, Value>) {
+        self.subscriptions.insert(name, None);
         let mut client = self.client.clone();
         self.work.push(Box::pin(async move {
             if let Err(refusal) = check_name(&function) {
-                return Happening::Subscribed(collection, key, Err(refusal));
+                return Done::Told(Told::Refused(name, refusal));
             }
             match client.subscribe(&function, arguments).await {
-                Ok(subscription) => Happening::Subscribed(collection, key, Ok(subscription)),
-                Err(error) if is_gone(&error) => Happening::Nothing,
-                Err(error) => Happening::Subscribed(collection, key, Err(bad_name(&function, &error))),
+                Ok(subscription) => Done::Subscribed(name, subscription),
+                Err(error) if is_gone(&error) => Done::Told(Told::Nothing),
+                Err(error) => Done::Told(Told::Refused(name, bad_name(&function, &error))),
             }
         }));
-    }
-
-    /// Keeps an open subscription until [`Connection::close`].
-    pub(super) fn keep(&mut self, collection: CollectionIndex, key: Key, subscription: QuerySubscription) {
-        self.subscriptions.insert((collection, key), subscription);
     }
 
     /// Closes a subscription.
-    pub(super) fn close(&mut self, collection: CollectionIndex, key: Key) {
-        self.subscriptions.remove(&(collection, key));
+    pub(super) fn unsubscribe(&mut self, name: Subscription) {
+        self.subscriptions.remove(&name);
     }
 
-    /// The newest result of a subscription.
-    pub(super) fn result(&self, collection: CollectionIndex, key: Key) -> Option<&FunctionResult> {
-        self.results.get(self.subscriptions.get(&(collection, key))?.id())
+    /// The newest results of all subscriptions that have one.
+    pub(super) fn values(&self) -> Vec<(Subscription, &FunctionResult)> {
+        let result = |(name, subscription): (&Subscription, &Option<QuerySubscription>)| {
+            Some((*name, self.results.get(subscription.as_ref()?.id())?))
+        };
+        self.subscriptions.iter().filter_map(result).collect()
     }
 
-    /// Asks once how many documents a collection has; a deployment that does not say is as good.
-    pub(super) fn count(&mut self, collection: CollectionIndex, name: &str) {
-        let mut client = self.client.clone();
-        let function = Function { module: name, name: FunctionName::ChangeStream }.to_string();
-        let arguments = wire::count_arguments(name);
-        if check_name(&function).is_err() {
-            return;
-        }
-        self.work.push(Box::pin(async move {
-            match client.subscribe(&function, arguments).await {
-                Ok(subscription) => Happening::Counting(collection, subscription),
-                Err(_) => Happening::Nothing,
-            }
-        }));
-    }
-
-    /// Takes the counts that have arrived.
-    pub(super) fn take_counts(&mut self) -> Vec<(CollectionIndex, u64)> {
-        let mut arrived = Vec::new();
-        self.counts.retain(|(collection, subscription)| match self.results.get(subscription.id()) {
-            None => true,
-            Some(FunctionResult::Value(value)) => {
-                arrived.extend(wire::document_count(value).map(|count| (*collection, count)));
-                false
-            }
-            Some(_) => false,
-        });
-        arrived
-    }
-
-    /// Calls a mutation. Ends in [`Happening::Mutated`].
-    pub(super) fn mutate(&mut self, function: String, arguments: BTreeMap<String, Value>) {
+    /// Calls a mutation. Ends in [`Told::Answered`].
+    pub(super) fn mutate(&mut self, mutation: Mutation, function: String, arguments: BTreeMap<String, Value>) {
         let mut client = self.client.clone();
         self.work.push(Box::pin(async move {
             if let Err(refusal) = check_name(&function) {
-                return Happening::Mutated(Err(refusal));
+                return Done::Told(Told::Answered(mutation, Err(refusal)));
             }
-            match timeout(MUTATION_TIMEOUT, client.mutation(&function, arguments)).await {
-                Ok(Ok(result)) => Happening::Mutated(Ok(result)),
-                Ok(Err(error)) if is_gone(&error) => Happening::Ended(End::Lost("the client stopped".into())),
-                Ok(Err(error)) => Happening::Mutated(Err(bad_name(&function, &error))),
-                Err(_) => Happening::Ended(End::Lost(format!(
-                    "`{function}` was not answered within {} seconds",
-                    MUTATION_TIMEOUT.as_secs()
-                ))),
-            }
+            Done::Told(match client.mutation(&function, arguments).await {
+                Ok(result) => Told::Answered(mutation, Ok(result)),
+                Err(error) if is_gone(&error) => Told::Ended(End::Lost("the client stopped".into())),
+                Err(error) => Told::Answered(mutation, Err(bad_name(&function, &error))),
+            })
         }));
+    }
+}
+
+/// Whether anybody listens there; if not, why, in the operating system's words.
+async fn probe(address: &str) -> Result<(), String> {
+    match timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("{address}: {error}")),
+        Err(_) => Err(format!("{address}: no answer within {} seconds", PROBE_TIMEOUT.as_secs())),
     }
 }
 
@@ -247,8 +216,8 @@ async fn handshake(states: &mut mpsc::Receiver<WebSocketState>) -> bool {
     false
 }
 
-/// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends everything without a token if it is
-/// given none; so it is left waiting until it is dropped, and `again` is told.
+/// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends
+/// everything without a token if it is given none; so it is left waiting until it is dropped, and `again` is told.
 fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
     Box::new(move |is_again| {
         let (token, again) = (token.clone(), again.clone());

@@ -1,18 +1,12 @@
-use std::time::Duration;
-
-use tokio::{net::TcpStream, time::timeout};
 use url::Url;
-
-/// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a deployment listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// What the client is given.
     pub(super) url: String,
     /// As `TcpStream::connect` takes it.
-    address: String,
+    pub(super) address: String,
 }
 
 impl Endpoint {
@@ -44,16 +38,6 @@ impl Endpoint {
         }
         let port = parsed.port_or_known_default().ok_or_else(|| bad("names no port"))?;
         Ok(Self { address: format!("{host}:{port}"), url: parsed.into() })
-    }
-
-    /// Whether anybody listens there; if not, why, in the operating system's words.
-    pub(super) async fn probe(&self) -> Result<(), String> {
-        let address = &self.address;
-        match timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("{address}: {error}")),
-            Err(_) => Err(format!("{address}: no answer within {} seconds", PROBE_TIMEOUT.as_secs())),
-        }
     }
 }
 

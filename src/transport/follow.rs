@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::wire::PageView;
 use crate::{
@@ -23,7 +23,7 @@ const OPEN_BYTES_MIN: usize = 4 * 1024;
 
 /// Names a subscription of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) u64);
+pub(crate) struct Key(u64);
 
 /// A subscription.
 struct Open {
@@ -47,7 +47,8 @@ pub(super) struct Outcome {
 }
 
 /// Follows the log of one collection: which subscription to open from where, what of a result is new, and when a
-/// subscription gives way to the next. Knows neither clock nor socket.
+/// subscription gives way to the next. Knows neither clock nor socket: time is a
+/// [`Duration`] since a moment that the caller has chosen.
 ///
 /// Results repeat what came before. What was handed on is one position, and only rows after it are handed on. A subscription that gives
 /// way is closed as the next is opened, which begins where it ended: nothing can be missed, whichever of the two the deployment hears of
@@ -66,7 +67,7 @@ pub(super) struct Follow {
     /// Whether it has to give way.
     advance: bool,
     /// When rows came last.
-    news: Option<Instant>,
+    news: Option<Duration>,
     keys: u64,
 }
 
@@ -133,13 +134,13 @@ impl Follow {
     }
 
     /// When [`Follow::tick`] is due.
-    pub(super) fn quiet_at(&self) -> Option<Instant> {
+    pub(super) fn quiet_at(&self) -> Option<Duration> {
         let has_rows = self.open.as_ref()?.rows.is_some_and(|rows| rows > 0);
         (has_rows && !self.advance).then_some(self.news? + QUIET)
     }
 
     /// Time has passed.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Duration) {
         if self.quiet_at().is_some_and(|quiet| quiet <= now) {
             self.advance = true;
         }
@@ -156,7 +157,7 @@ impl Follow {
         key: Key,
         result: Result<PageView<'_>, Refusal>,
         room: bool,
-        now: Instant,
+        now: Duration,
     ) -> Outcome {
         let Some(from) = self.open.as_ref().filter(|open| open.key == key).map(|open| open.from) else {
             return Outcome::default();
@@ -165,7 +166,7 @@ impl Follow {
         outcome.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
-    fn page(&mut self, from: Position, page: &PageView<'_>, room: bool, now: Instant) -> Result<Outcome, Refusal> {
+    fn page(&mut self, from: Position, page: &PageView<'_>, room: bool, now: Duration) -> Result<Outcome, Refusal> {
         let same_story = self.refused.is_none()
             && self.last.as_ref().is_some_and(|(epoch, more)| epoch == page.epoch && (!more || page.has_more));
         let same_rows =

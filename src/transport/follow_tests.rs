@@ -56,12 +56,12 @@ impl Log {
 struct Rig {
     follow: Follow,
     open: Option<(Key, Position)>,
-    now: Instant,
+    now: Duration,
 }
 
 impl Rig {
     fn new(checkpoint: i64) -> Self {
-        Self { follow: Follow::new(TASKS, at(checkpoint).into()), open: None, now: Instant::now() }
+        Self { follow: Follow::new(TASKS, at(checkpoint).into()), open: None, now: Duration::ZERO }
     }
 
     fn open(&mut self) -> (Key, Position) {

@@ -1,21 +1,25 @@
 //! The official `convex` client: the only room that touches the network.
 //!
-//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It is told what to do by
-//! [`Request`]s and says what happened in [`Notice`]s; it decides on its own about backing off, advancing
+//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It is told what to
+//! do by [`Request`]s and says what happened in [`Notice`]s; it decides on its own about backing off, advancing
 //! subscriptions and refreshing a token.
 //!
 //! # How it works
 //!
-//! One task drives everything and is the only thing that waits; what it decides is decided by parts that know neither clock nor socket:
+//! `session` decides everything and knows neither clock nor socket nor thread: it takes inputs and gives outputs. Its
+//! parts:
 //!
-//! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which pause.
-//! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way to the next.
+//! - `reconnect`: when to connect, with which kind of token, and what a failure means; `backoff` says after which
+//!   pause.
+//! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way
+//!   to the next.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
-//! `endpoint` and `connection` are what touches the network. The official client connects again on its own for ever, piles
-//! up mutations meanwhile and sends them all later; so it is used only while it is connected, dropped with its first connection, and a new one is
-//! built for the next.
+//! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the
+//! network. The official client connects again on its own for ever, piles up mutations meanwhile and sends them all
+//! later; so it is used only while it is connected, dropped with its first connection, and a new one is built for the
+//! next.
 
 mod backoff;
 mod connection;
@@ -23,6 +27,7 @@ mod endpoint;
 mod follow;
 mod outgoing;
 mod reconnect;
+mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
@@ -39,14 +44,10 @@ use crate::{
 // Re-exported for this room's callers.
 pub use crate::status::Reason;
 
-/// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost, so a cached one
-/// should be refreshed. `Ok(None)` goes without.
+/// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost,
+/// so a cached one should be refreshed. `Ok(None)` goes without.
 pub type AuthToken =
     Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
-
-/// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that do not fit wait at the
-/// deployment.
-const NOTICES: usize = 8;
 
 /// A connection to a deployment, kept up in the background. Dropping it closes the connection.
 #[derive(Debug)]
@@ -55,17 +56,19 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Starts to connect, in a task on the current tokio runtime (which needs its IO and time drivers), unless the first
-    /// [`Request`] is `Online(false)`.
+    /// Starts to connect, in a task on the current tokio runtime (which needs its IO and time drivers), unless the
+    /// first [`Request`] is `Online(false)`.
     ///
-    /// The notices end when the transport is dropped. They are few at a time: one who does not take them keeps pages from being read, but nothing else.
+    /// The notices end when the transport is dropped. They are few at a time: one who does not take them keeps pages
+    /// from being read, but nothing else.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     pub fn start(config: TransportConfig) -> (Self, mpsc::Receiver<Notice>) {
         let (requests, asked) = mpsc::unbounded_channel();
-        let (sender, notices) = mpsc::channel(NOTICES);
+        // The session keeps those that wait, and bounds them.
+        let (sender, notices) = mpsc::channel(1);
         tokio::spawn(task::Task::new(config, sender).run(asked));
         (Self { requests }, notices)
     }
@@ -77,12 +80,14 @@ impl Transport {
     }
 }
 
-/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter: format!("debug,{LOG_FILTER}"), .. }`, or the same
-/// words at the end of `RUST_LOG`. It is a directive of `tracing_subscriber::EnvFilter`.
+/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter:
+/// format!("debug,{LOG_FILTER}"), .. }`, or the same words at the end of `RUST_LOG`. It is a directive of
+/// `tracing_subscriber::EnvFilter`.
 ///
-/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and so does the WebSocket library
-/// beneath it at `trace`: neither can be asked not to, other than by the app's own filter. The client is silenced altogether, because it also logs every
-/// failed attempt to connect as an error, which [`Notice::Disconnected`] tells as well.
+/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
+/// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
+/// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
+/// [`Notice::Disconnected`] tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// What to talk to.
@@ -101,7 +106,8 @@ pub struct TransportConfig {
 /// What a transport is asked to do.
 #[derive(Debug)]
 pub enum Request {
-    /// Follow a collection's log from a checkpoint on, in this connection and all later ones. Replaces what it followed before.
+    /// Follow a collection's log from a checkpoint on, in this connection and all later ones. Replaces what it followed
+    /// before.
     Subscribe {
         /// The collection.
         collection: CollectionIndex,

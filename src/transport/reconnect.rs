@@ -8,7 +8,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// How an attempt or a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// There is nothing to connect to.
     BadUrl(String),
     /// Nobody answers.

@@ -1,32 +1,23 @@
-//! A transport without a socket: the decisions of [`Follow`], [`Outgoing`] and [`wire`], and two queues in place of the official client.
-//!
-//! What [`Task`](super::task) does around them is repeated here without waiting: requests, opening subscriptions, reading
-//! results, one push at a time.
+//! Drives a [`Session`] in virtual time. In place of the official client is the state machine that is inside it, and in
+//! place of its socket a queue. Decides nothing.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use convex::{FunctionResult, Value};
-use tokio::sync::mpsc;
+use convex::{FunctionResult, QueryResults, SubscriberId, Value, base_client::BaseConvexClient};
+use convex_sync_types::{ClientMessage, ServerMessage, SessionRequestSeqNumber, UdfPath};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    NOTICES, Notice, Reason, Request, Transport,
-    follow::{Follow, Key, OPEN_BYTES, Outcome},
-    outgoing::{Heard, Next, Outgoing},
-    wire::{self, Function, FunctionName, PageView},
-};
-// Re-exported for this room's callers.
-pub(crate) use crate::line::{Down, Subscription, Up};
-use crate::{
-    CollectionIndex,
-    limits::{PAGE_BYTES, or_tiny},
-    record::Push,
+    Notice, Request, Transport,
+    reconnect::End,
+    session::{Input, Mutation, Output, Session, Subscription},
 };
 
 impl Transport {
-    /// One whose requests the simulator takes.
+    /// A transport whose requests the simulator takes.
     pub(crate) fn simulated() -> (Self, mpsc::UnboundedReceiver<Request>) {
         let (requests, asked) = mpsc::unbounded_channel();
         (Self { requests }, asked)
@@ -35,254 +26,235 @@ impl Transport {
 
 /// A client's side of the line.
 pub(crate) struct Line {
-    collections: Vec<String>,
-    follows: BTreeMap<CollectionIndex, Follow>,
-    outgoing: Option<Outgoing>,
-    waiting: VecDeque<Push>,
-    is_connected: bool,
-    /// The newest result of everything subscribed.
-    results: BTreeMap<Subscription, FunctionResult>,
-    /// Names mutations, in all connections.
-    requests: u64,
-    held: bool,
-    origin: Instant,
+    session: Session,
+    link: Link,
     now: Duration,
-    /// What is to be said.
-    pub(crate) up: VecDeque<Up>,
-    /// What the worker has not been told yet.
-    pub(crate) notices: VecDeque<Notice>,
+    /// What is on its way to the deployment.
+    pub(crate) up: VecDeque<ClientMessage>,
+}
+
+enum Link {
+    Closed,
+    Opening,
+    Open(Box<Client>),
+}
+
+/// The official client, for as long as one connection lasts.
+struct Client {
+    base: BaseConvexClient,
+    subscriptions: BTreeMap<Subscription, SubscriberId>,
+    /// The newest results, as the client tells of them.
+    results: QueryResults,
+    /// The mutation in flight.
+    called: Option<Called>,
+    /// The last mutation that was answered.
+    answered: Option<(Mutation, FunctionResult)>,
+}
+
+struct Called {
+    mutation: Mutation,
+    request: Option<SessionRequestSeqNumber>,
+    answer: oneshot::Receiver<FunctionResult>,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self {
+            base: BaseConvexClient::new(),
+            subscriptions: BTreeMap::new(),
+            results: QueryResults::default(),
+            called: None,
+            answered: None,
+        }
+    }
+
+    fn values(&self) -> Vec<(Subscription, &FunctionResult)> {
+        let result = |(name, id): (&Subscription, &SubscriberId)| Some((*name, self.results.get(id)?));
+        self.subscriptions.iter().filter_map(result).collect()
+    }
+
+    /// Takes what the client has answered of the mutation in flight.
+    fn take_answer(&mut self) -> bool {
+        let Some(called) = &mut self.called else { return false };
+        let Ok(result) = called.answer.try_recv() else { return false };
+        self.answered = Some((called.mutation, result));
+        self.called = None;
+        true
+    }
 }
 
 impl Line {
-    pub(crate) fn new(collections: Vec<String>) -> Self {
+    pub(crate) fn new(url: &str, collections: Vec<String>, seed: u64) -> Self {
         Self {
-            collections,
-            follows: BTreeMap::new(),
-            outgoing: None,
-            waiting: VecDeque::new(),
-            is_connected: false,
-            results: BTreeMap::new(),
-            requests: 0,
-            held: false,
-            // Only differences to it matter.
-            origin: Instant::now(),
+            session: Session::new(url.into(), collections, false, seed),
+            link: Link::Closed,
             now: Duration::ZERO,
             up: VecDeque::new(),
-            notices: VecDeque::new(),
         }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.is_connected
+        matches!(self.link, Link::Open(_))
+    }
+
+    /// Whether an attempt to connect is under way.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.link, Link::Opening)
     }
 
     /// Whether a push is on its way.
     pub(crate) fn is_pushing(&self) -> bool {
-        self.outgoing.is_some() || !self.waiting.is_empty()
+        self.session.is_pushing()
+    }
+
+    /// Whether there is something to tell the worker.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.session.has_notice()
+    }
+
+    /// It is so late, counted from a moment before this was made.
+    pub(crate) fn set_time(&mut self, now: Duration) {
+        self.now = now;
     }
 
     pub(crate) fn request(&mut self, request: Request) {
-        match request {
-            Request::Subscribe { collection, checkpoint } => {
-                let follow = self.follows.entry(collection).or_insert_with(|| Follow::new(collection, checkpoint));
-                let closed = follow.restart(checkpoint);
-                self.close(collection, closed);
-                self.open();
-            }
-            Request::Push(push) => {
-                if self.is_connected {
-                    self.waiting.push_back(push);
-                    if self.outgoing.is_none() {
-                        self.send();
-                    }
-                } else {
-                    self.notices.push_back(Notice::Dropped { number: push.number, collection: push.collection });
-                }
-            }
-            // The simulator connects and disconnects as it likes.
-            Request::Online(_) => {}
-        }
+        self.handle(Input::Request(request));
     }
 
+    /// The attempt to connect succeeds.
     pub(crate) fn connect(&mut self) {
-        self.is_connected = true;
-        self.notices.push_back(Notice::Connected);
-        self.open();
+        self.link = Link::Open(Box::new(Client::new()));
+        self.handle(Input::Connected { token_sent: false });
     }
 
-    /// The connection is gone, and with it what was in flight.
-    pub(crate) fn disconnect(&mut self) {
-        self.is_connected = false;
-        self.held = false;
-        self.up.clear();
-        self.results.clear();
-        let reason = Reason::Lost("it was simulated".into());
-        self.notices.push_back(Notice::Disconnected { reason, retry_in: None });
-        for follow in self.follows.values_mut() {
-            follow.disconnected();
-        }
-        if let Some(outgoing) = self.outgoing.take() {
-            self.notices.push_back(outgoing.dropped());
-        }
-        while let Some(push) = self.waiting.pop_front() {
-            self.notices.push_back(Notice::Dropped { number: push.number, collection: push.collection });
+    /// The attempt to connect fails.
+    pub(crate) fn refuse(&mut self) {
+        self.link = Link::Closed;
+        self.handle(Input::Disconnected(End::Unreachable("it was simulated".into())));
+    }
+
+    /// The connection is lost, if it has not ended already.
+    pub(crate) fn lose(&mut self, why: &str) {
+        if self.is_connected() {
+            self.handle(Input::Disconnected(End::Lost(why.into())));
         }
     }
 
-    /// The deployment said something.
-    pub(crate) fn hear(&mut self, down: Down) {
-        match down {
-            Down::Results(results) => {
-                for (subscription, result) in results {
-                    if self.is_open(subscription) {
-                        self.results.insert(subscription, result);
-                    }
-                }
-                self.read();
-            }
-            // The official client knows its requests by number: an answer that comes again is none.
-            Down::Answer { request, result } if request == self.requests => self.mutated(&result),
-            Down::Answer { .. } => {}
-        }
-    }
-
-    /// Time has passed, counted from when this was made.
-    pub(crate) fn tick(&mut self, now: Duration) {
-        self.now = now;
-        if !self.is_connected {
+    /// The deployment said something. A transition may bring results and an answer at once: which of them is seen first
+    /// is left to chance.
+    pub(crate) fn hear(&mut self, message: ServerMessage<Value>, answer_first: bool) {
+        let Link::Open(client) = &mut self.link else { return };
+        if let ServerMessage::MutationResponse { request_id, .. } = &message
+            && client.called.as_ref().and_then(|called| called.request) != Some(*request_id)
+        {
+            // Of a mutation that arrived twice, which a real line does not do.
             return;
         }
-        let now = self.origin + now;
-        for follow in self.follows.values_mut() {
-            follow.tick(now);
+        let has_results = match client.base.receive_message(message) {
+            Ok(results) => {
+                let has_results = results.is_some();
+                if let Some(results) = results {
+                    client.results = results;
+                }
+                has_results
+            }
+            Err(why) => return self.lose(&why),
+        };
+        let is_answered = client.take_answer();
+        if is_answered && answer_first {
+            self.answer();
         }
-        self.open();
-    }
-
-    /// When [`tick`](Self::tick) would do something.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        self.follows.values().filter_map(Follow::quiet_at).min().map(|at| at - self.origin)
-    }
-
-    /// The worker took a notice: a page may have waited for the room.
-    pub(crate) fn next_notice(&mut self) -> Option<Notice> {
-        let notice = self.notices.pop_front();
-        if self.held && self.has_room() {
+        if has_results {
             self.read();
         }
+        if is_answered && !answer_first {
+            self.answer();
+        }
+    }
+
+    /// What was said last is told to the session once more.
+    pub(crate) fn repeat(&mut self) {
+        self.read();
+        self.answer();
+    }
+
+    /// When [`time_out`](Self::time_out) would do something.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.session.poll_timeout()
+    }
+
+    pub(crate) fn time_out(&mut self) {
+        self.handle(Input::Timer);
+    }
+
+    /// The worker takes a notice.
+    pub(crate) fn next_notice(&mut self) -> Option<Notice> {
+        let notice = self.session.next_notice();
+        self.carry_out();
         notice
     }
 
-    fn is_open(&self, Subscription(collection, key): Subscription) -> bool {
-        self.follows.get(&collection).is_some_and(|follow| follow.key() == Some(Key(key)))
-    }
-
-    fn has_room(&self) -> bool {
-        self.notices.len() < or_tiny(NOTICES, 1)
-    }
-
-    fn open(&mut self) {
-        if !self.is_connected {
-            return;
-        }
-        let mut reserved: usize = self.follows.values().map(Follow::reserved).sum();
-        for (collection, follow) in &mut self.follows {
-            let others = reserved - follow.reserved();
-            if !follow.wants_to_open() || (others > 0 && others + PAGE_BYTES > OPEN_BYTES) {
-                continue;
-            }
-            reserved = others + PAGE_BYTES;
-            let (key, checkpoint, old) = follow.open();
-            if let Some(old) = old {
-                let subscription = Subscription(*collection, old.0);
-                self.results.remove(&subscription);
-                self.up.push_back(Up::Close(subscription));
-            }
-            self.up.push_back(Up::Subscribe {
-                subscription: Subscription(*collection, key.0),
-                function: function(&self.collections, *collection).to_string(),
-                arguments: encoded(wire::pull_arguments(checkpoint, follow.pruned())),
-            });
-        }
-    }
-
-    fn close(&mut self, collection: CollectionIndex, key: Option<Key>) {
-        if let Some(key) = key {
-            let subscription = Subscription(collection, key.0);
-            self.results.remove(&subscription);
-            if self.is_connected {
-                self.up.push_back(Up::Close(subscription));
-            }
-        }
+    fn handle(&mut self, input: Input<'_>) {
+        self.session.handle(input, self.now);
+        self.carry_out();
     }
 
     fn read(&mut self) {
-        self.held = false;
-        let open: Vec<_> = self
-            .follows
-            .iter()
-            .filter_map(|(collection, follow)| Some(Subscription(*collection, follow.key()?.0)))
-            .collect();
-        for subscription in open {
-            let Subscription(collection, key) = subscription;
-            let key = Key(key);
-            let room = self.has_room();
-            let Some(result) = self.results.get(&subscription) else { continue };
-            let Some(follow) = self.follows.get_mut(&collection) else { continue };
-            let page = wire::outcome(result, function(&self.collections, collection)).and_then(PageView::of);
-            let Outcome { page, refusal, held } = follow.answer(key, page, room, self.origin + self.now);
-            self.held |= held;
-            self.notices.extend(page.map(Notice::Page));
-            self.notices.extend(refusal.map(|refusal| Notice::PullRefused { collection, refusal }));
+        if let Link::Open(client) = &self.link {
+            self.session.handle(Input::Values(&client.values()), self.now);
+            self.carry_out();
         }
-        self.open();
     }
 
-    fn send(&mut self) {
-        loop {
-            let outgoing = match &mut self.outgoing {
-                Some(outgoing) => outgoing,
-                None => {
-                    let Some(push) = self.waiting.pop_front() else { return };
-                    let name = &self.collections[usize::from(push.collection.0)];
-                    self.outgoing.insert(Outgoing::new(push, name))
+    fn answer(&mut self) {
+        if let Link::Open(client) = &self.link
+            && let Some((mutation, result)) = &client.answered
+        {
+            self.session.handle(Input::MutationAnswered(*mutation, Ok(result)), self.now);
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Open { .. } => self.link = Link::Opening,
+                Output::Close => {
+                    self.link = Link::Closed;
+                    self.up.clear();
                 }
-            };
-            match outgoing.next() {
-                Next::Send(arguments) => {
-                    self.requests += 1;
-                    self.up.push_back(Up::Mutate {
-                        request: self.requests,
-                        function: outgoing.function().to_string(),
-                        arguments: encoded(arguments),
-                    });
-                    return;
-                }
-                Next::Done(notice) => {
-                    self.outgoing = None;
-                    self.notices.push_back(notice);
-                }
+                Output::Read => self.read(),
+                Output::Subscribe { .. } | Output::Unsubscribe(_) | Output::Mutate { .. } => self.ask(output),
             }
         }
     }
 
-    fn mutated(&mut self, result: &FunctionResult) {
-        // So that the same answer is not taken twice.
-        self.requests += 1;
-        let Some(outgoing) = &mut self.outgoing else { return };
-        match outgoing.answered(result) {
-            Heard::GoOn | Heard::Unauthenticated(_) => self.send(),
-            Heard::EpochChanged => self.disconnect(),
+    /// Asks the client for something, and takes what it has to say to the deployment.
+    fn ask(&mut self, output: Output) {
+        let Link::Open(client) = &mut self.link else { return };
+        match output {
+            Output::Subscribe { subscription, function, arguments } => {
+                // The names of the simulator's collections are names of modules.
+                let Ok(path) = function.parse::<UdfPath>() else { return };
+                client.subscriptions.insert(subscription, client.base.subscribe(path, arguments));
+            }
+            Output::Unsubscribe(subscription) => {
+                if let Some(id) = client.subscriptions.remove(&subscription) {
+                    client.base.unsubscribe(id);
+                }
+            }
+            Output::Mutate { mutation, function, arguments } => {
+                let Ok(path) = function.parse::<UdfPath>() else { return };
+                let answer = client.base.mutation(path, arguments);
+                client.called = Some(Called { mutation, request: None, answer });
+            }
+            Output::Open { .. } | Output::Close | Output::Read => {}
+        }
+        while let Some(message) = client.base.pop_next_message() {
+            if let (ClientMessage::Mutation { request_id, .. }, Some(called)) = (&message, &mut client.called) {
+                called.request = Some(*request_id);
+            }
+            self.up.push_back(message);
         }
     }
-}
-
-fn function(collections: &[String], collection: CollectionIndex) -> Function<'_> {
-    let module = collections.get(usize::from(collection.0)).map_or("", String::as_str);
-    Function { module, name: FunctionName::PullDeltas }
-}
-
-/// As the client sends arguments: an array of one object.
-fn encoded(arguments: BTreeMap<String, Value>) -> String {
-    serde_json::Value::from(Value::Array(vec![Value::Object(arguments)])).to_string()
 }

@@ -118,7 +118,7 @@ mutation "an edit counts as saved before the commit" src/replica/world.rs \
     'self.effects.push_back(Effect::Edited(number, edited));
         self.effects.push_back(compared);' 'self.effects.push_back(Effect::Edited(number, 0));
         self.effects.push_back(compared);'
-mutation "apply overwrites what was not captured" src/ecs/apply.rs \
+mutation "apply overwrites what was not captured" src/ecs/version.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
 mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \
     'let Some(last) = document.rows.get(end - 1).copied() else' 'let Some(last) = document.rows.first().copied() else'
@@ -141,5 +141,17 @@ mutation "what was pruned is taken as a new document" src/backend/log/prune.rs \
     'match self.has_pruned(collection, &DocumentId::new(id)) {' 'match self.has_pruned(collection, &DocumentId::new(id)) && false {'
 mutation "a reader on its way is refused where the log was pruned" src/backend/log/pull.rs \
     'if checkpoint.ts > 0 && args.pruned != pruned' 'if checkpoint.ts > 0'
+mutation "an answer that comes twice is taken for the next mutation's" src/transport/session/write.rs \
+    'if in_flight.called.take_if(|(called, _)| *called == mutation).is_none() {' 'if in_flight.called.take().is_none() {'
+mutation "a push in flight is not dropped with its connection" src/transport/session/mod.rs \
+    'if let Some(in_flight) = self.in_flight.take() {' 'if let Some(in_flight) = self.in_flight.take_if(|_| false) {'
+mutation "a page that waits for room is not read again" src/transport/session/mod.rs \
+    'if self.held && self.has_room() {' 'if false && self.held && self.has_room() {'
+mutation "a quiet subscription is not replaced" src/transport/session/mod.rs \
+    'follow.tick(now);' 'let _ = follow;'
+mutation "a transition starts at the version before the last" src/backend/server/session/mod.rs \
+    'std::mem::replace(&mut self.version, end)' 'self.version'
+mutation "a page with room is not run again" src/backend/server/session/queries.rs \
+    'matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more)' 'matches!(&result, Ok(Answer::Deltas(..)))'
 
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }

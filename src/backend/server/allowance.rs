@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::backend::limits::{BYTES_AT_ONCE, BYTES_PER_SECOND, MESSAGES_AT_ONCE, MESSAGES_PER_SECOND};
 
-/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the end makes
-/// its sender wait; nothing is thrown away.
+/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the
+/// end makes its sender wait; nothing is thrown away. Time is a [`Duration`] since a moment that the caller has chosen.
 pub(super) struct Allowance {
     messages: f64,
     bytes: f64,
-    at: Instant,
+    at: Duration,
 }
 
 impl Allowance {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Duration) -> Self {
         Self { messages: MESSAGES_AT_ONCE, bytes: BYTES_AT_ONCE, at: now }
     }
 
     /// Takes a message of so many bytes. Returns until when no other is to be read, if it was too much.
-    pub fn take(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
-        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
+    pub fn take(&mut self, bytes: usize, now: Duration) -> Option<Duration> {
+        let seconds = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
         self.messages = (self.messages + seconds * MESSAGES_PER_SECOND).min(MESSAGES_AT_ONCE) - 1.0;
         self.bytes = (self.bytes + seconds * BYTES_PER_SECOND).min(BYTES_AT_ONCE) - bytes as f64;
@@ -36,7 +34,7 @@ mod tests {
 
     #[test]
     fn what_comes_slowly_enough_is_never_held_back() {
-        let start = Instant::now();
+        let start = Duration::from_secs(1);
         let mut allowance = Allowance::new(start);
         for number in 0..100_000_u32 {
             let now = start + Duration::from_secs_f64(f64::from(number) / MESSAGES_PER_SECOND);
@@ -46,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_held_back_to_the_rate() {
-        let start = Instant::now();
+        let start = Duration::from_secs(1);
         let mut allowance = Allowance::new(start);
         let mut now = start;
         let messages = 4 * MESSAGES_AT_ONCE as u32;

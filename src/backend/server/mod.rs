@@ -4,7 +4,7 @@ mod allowance;
 mod connection;
 mod http;
 mod listener;
-mod session;
+pub(in crate::backend) mod session;
 
 use std::{
     sync::{
@@ -53,11 +53,17 @@ pub(super) struct Server {
 }
 
 /// What a caller must know. Never shown.
-pub(super) struct Token(String);
+#[derive(Clone)]
+pub(super) struct Token(Arc<str>);
 
 impl Token {
     pub fn new(token: String) -> Self {
-        Self(token)
+        Self(token.into())
+    }
+
+    /// Whether someone who offers this may call functions, where this token is asked for, or none.
+    fn admits(token: Option<&Self>, offered: Option<&str>) -> bool {
+        token.is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
     }
 
     /// Whether this is the token; takes as long for a wrong one as for the right one of the same length.
@@ -74,7 +80,7 @@ impl Server {
 
     /// Whether someone who offers this may call functions.
     fn admits(&self, offered: Option<&str>) -> bool {
-        self.token.borrow().as_ref().is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
+        Token::admits(self.token.borrow().as_ref(), offered)
     }
 }
 

@@ -321,6 +321,10 @@ impl Writer {
         self.log.read()
     }
 
+    pub(super) fn shared(&self) -> Shared {
+        self.log.clone()
+    }
+
     /// Mutations that wait.
     pub(super) fn waiting(&self, jobs: &Receiver<Job>) -> usize {
         self.turns.len() + jobs.len()

@@ -1,0 +1,451 @@
+//! The server's session: one connection's side of the sync protocol, without its socket, its task or a clock.
+//!
+//! ```text
+//!   client ── text ──>  ┌─────────┐  ── Output ──>  mutations for the writer, pings
+//!                       │ Session │
+//!   client <── Frame ── └─────────┘  <── Input ───  the writer's answers, news of the log, another token, the time
+//! ```
+//!
+//! The driver's whole loop:
+//!
+//! 1. Give the session one [`Input`] with the present time: [`Session::handle`].
+//! 2. Carry out every [`Output`] that [`Session::poll`] returns.
+//! 3. While the socket has room, send what [`Session::next_frame`] returns, which is made at that moment.
+//! 4. Wait for the next input. The socket is read only while [`Session::reads`]. At [`Session::poll_timeout`] the input
+//!    is [`Input::Timer`].
+//! 5. Once the session is [not open](Session::is_open) any more, send the remaining frames and stop.
+//!
+//! Time is a [`Duration`] since a moment that the driver chooses once and that never goes back.
+//!
+//! The client keeps a version (of its query set, its identity, and the data), and takes only transitions that start at
+//! it. So exactly one place makes them: [`Session::next_frame`], from the newest commit that is published. What happens
+//! meanwhile is not queued: a connection that reads slowly gets fewer, later transitions.
+
+mod queries;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    hash::RandomState,
+    time::Duration,
+};
+
+use convex::Value;
+use convex_sync_types::{
+    AuthenticationToken, ClientMessage, ErrorPayload, IdentityVersion, LogLinesMessage, QueryId, QuerySetModification,
+    QuerySetVersion, ServerMessage, SessionRequestSeqNumber, StateModification, StateVersion, Timestamp,
+};
+use serde_json::Value as Json;
+
+pub(in crate::backend) use self::queries::Queries;
+use super::{Token, allowance::Allowance};
+use crate::backend::{
+    function::{self, CallError, Mutation},
+    limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
+    writer::{Reply, Shared},
+};
+use crate::record::{Refusal, RefusalCode};
+
+/// What happened outside of the session.
+pub(in crate::backend) enum Input<'a> {
+    /// The client sent a text.
+    Text(&'a str),
+    /// The client sent so many bytes that are no text.
+    Binary(usize),
+    /// The client's socket gave a sign of life of so many bytes: a ping or a pong.
+    Alive(usize),
+    /// The client closed the connection, or the socket failed.
+    Gone,
+    /// The writer answered the first of the mutations that have no answer yet.
+    Answered(SessionRequestSeqNumber, Reply),
+    /// Something was committed that concerns an open query, as [`Queries::are_due`] tells.
+    News,
+    /// Another token is asked for from now on.
+    TokenReplaced(Option<Token>),
+    /// The backend stops.
+    Stopping,
+    /// The time of [`Session::poll_timeout`] has come.
+    Timer,
+}
+
+/// What the driver has to do.
+pub(in crate::backend) enum Output {
+    /// Hand a mutation to the writer, in this order. Ends in [`Input::Answered`].
+    Run {
+        /// Names the call.
+        request: SessionRequestSeqNumber,
+        /// Whose function it is.
+        collection: String,
+        /// The function and its arguments.
+        mutation: Mutation,
+        /// How long the message was.
+        bytes: usize,
+    },
+    /// Send a ping if there is room at once: no room means that something else is on its way.
+    Ping,
+}
+
+/// What goes to the client.
+pub(in crate::backend) enum Frame {
+    /// A message.
+    Message(Json),
+    /// The end, and why.
+    Close(String),
+}
+
+/// One connection's session. See the [module](self) for how it is driven.
+pub(in crate::backend) struct Session {
+    state: State,
+    token: Option<Token>,
+    /// What the client has.
+    version: StateVersion,
+    query_set: QuerySetVersion,
+    identity: IdentityVersion,
+    is_authenticated: bool,
+    queries: Queries,
+    removed: BTreeSet<QueryId>,
+    /// A transition is due even if no result changed.
+    is_owing: bool,
+    /// There may be something for a transition.
+    is_stale: bool,
+    /// Answers that wait for room in the socket.
+    ready: VecDeque<Json>,
+    /// The lengths of mutations whose answers are still to come. They and the answers that wait are bounded together.
+    running: VecDeque<usize>,
+    outputs: VecDeque<Output>,
+    allowance: Allowance,
+    /// Until when the socket is not read, because too much came from it.
+    held_back: Option<Duration>,
+    /// When the client was last heard.
+    heard: Duration,
+    /// How long a client may say nothing.
+    patience: Duration,
+    /// When the next ping is due.
+    ping_at: Duration,
+    hasher: RandomState,
+}
+
+enum State {
+    Open,
+    /// What is ready is still sent, then the reason.
+    Closing(String),
+    Over,
+}
+
+impl Session {
+    /// A new connection's. `token` is what is asked for, if anything; `patience` is how long the client may say
+    /// nothing.
+    pub fn new(token: Option<Token>, patience: Duration, now: Duration) -> Self {
+        Self {
+            state: State::Open,
+            is_authenticated: Token::admits(token.as_ref(), None),
+            token,
+            version: StateVersion::initial(),
+            query_set: 0,
+            identity: 0,
+            queries: Queries::default(),
+            removed: BTreeSet::new(),
+            is_owing: false,
+            is_stale: false,
+            ready: VecDeque::new(),
+            running: VecDeque::new(),
+            outputs: VecDeque::new(),
+            allowance: Allowance::new(now),
+            held_back: None,
+            heard: now,
+            patience,
+            ping_at: now + ping_every(patience),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Those that are open, now and later.
+    pub fn queries(&self) -> Queries {
+        self.queries.clone()
+    }
+
+    /// Takes in what happened. After the end nothing matters but that the client is gone.
+    pub fn handle(&mut self, input: Input<'_>, now: Duration) {
+        match (&self.state, input) {
+            (_, Input::Gone) => self.state = State::Over,
+            (State::Closing(_) | State::Over, _) => {}
+            (State::Open, Input::Text(text)) => {
+                self.hear(text.len(), now);
+                self.message(text);
+            }
+            (State::Open, Input::Binary(bytes)) => {
+                self.hear(bytes, now);
+                self.end("only text messages are understood".into());
+            }
+            (State::Open, Input::Alive(bytes)) => self.hear(bytes, now),
+            (State::Open, Input::Answered(request, reply)) => {
+                // Answers come in the order of the calls.
+                self.running.pop_front();
+                self.answer(request, reply);
+            }
+            (State::Open, Input::News) => self.is_stale = true,
+            (State::Open, Input::TokenReplaced(token)) => self.expire(token),
+            (State::Open, Input::Stopping) => self.end("the backend is stopping".into()),
+            (State::Open, Input::Timer) => self.tick(now),
+        }
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timer`] is due.
+    pub fn poll_timeout(&self) -> Duration {
+        self.held_back.map_or(self.ping_at, |held_back| held_back.min(self.ping_at))
+    }
+
+    /// Whether the socket is to be read now.
+    pub fn reads(&self) -> bool {
+        self.is_open()
+            && self.held_back.is_none()
+            && self.ready.len() + self.running.len() < WAITING_MUTATIONS
+            && self.running.iter().sum::<usize>() < WAITING_MUTATION_BYTES
+    }
+
+    /// Whether the connection goes on.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether there is nothing left to send, either.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Whether there may be something to send.
+    pub fn has_frames(&self) -> bool {
+        match self.state {
+            State::Open => !self.ready.is_empty() || self.is_stale,
+            State::Closing(_) => true,
+            State::Over => false,
+        }
+    }
+
+    /// What to send next, now that there is room for it.
+    pub fn next_frame(&mut self, log: &Shared) -> Option<Frame> {
+        if self.is_over() {
+            return None;
+        }
+        // Answers before news: a transition that tells of a mutation must not come before its answer.
+        if let Some(answer) = self.ready.pop_front() {
+            return Some(Frame::Message(answer));
+        }
+        if let State::Closing(reason) = &mut self.state {
+            let reason = std::mem::take(reason);
+            self.state = State::Over;
+            return Some(Frame::Close(reason));
+        }
+        if !self.is_stale {
+            return None;
+        }
+        let transition = self.transition(log);
+        // There may be more at once after a large one.
+        self.is_stale = transition.is_some();
+        transition.map(Frame::Message)
+    }
+
+    fn hear(&mut self, bytes: usize, now: Duration) {
+        self.heard = now;
+        self.held_back = self.allowance.take(bytes, now);
+    }
+
+    fn tick(&mut self, now: Duration) {
+        let reads = self.reads();
+        self.held_back.take_if(|held_back| *held_back <= now);
+        if self.ping_at > now {
+            return;
+        }
+        self.ping_at = now + ping_every(self.patience);
+        if !reads {
+            // It may have said much.
+            self.heard = now;
+        } else if now.saturating_sub(self.heard) > self.patience {
+            self.end(format!("nothing was heard for {} seconds", self.patience.as_secs()));
+            return;
+        }
+        self.outputs.push_back(Output::Ping);
+    }
+
+    fn end(&mut self, reason: String) {
+        self.state = State::Closing(reason);
+    }
+
+    /// A last message, and the end.
+    fn end_with(&mut self, message: ServerMessage<Value>, reason: String) {
+        self.ready.push_back(message.into());
+        self.end(reason);
+    }
+
+    fn fatal(&mut self, error_message: String) {
+        self.end_with(ServerMessage::FatalError { error_message: error_message.clone() }, error_message);
+    }
+
+    /// Takes a client's message.
+    fn message(&mut self, text: &str) {
+        let message = serde_json::from_str::<Json>(text).map_err(|error| error.to_string()).and_then(|message| {
+            check_paths(&message)?;
+            ClientMessage::try_from(message).map_err(|error| error.to_string())
+        });
+        match message {
+            Err(error) => self.fatal(format!("Received an invalid message: {error}")),
+            Ok(ClientMessage::Connect { .. } | ClientMessage::Event(_)) => {}
+            Ok(ClientMessage::ModifyQuerySet { base_version, new_version, modifications }) => {
+                self.modify(base_version, new_version, modifications);
+            }
+            Ok(ClientMessage::Mutation { request_id: request, udf_path, args, .. }) => {
+                let call = match self.is_authenticated {
+                    true => function::mutation(&udf_path, args.get()),
+                    false => Err(unauthenticated()),
+                };
+                match call {
+                    Ok((collection, mutation)) => {
+                        self.running.push_back(text.len());
+                        self.outputs.push_back(Output::Run { request, collection, mutation, bytes: text.len() });
+                    }
+                    Err(error) => self.answer(request, Reply { result: Err(error), ts: 0 }),
+                }
+            }
+            Ok(ClientMessage::Action { request_id, udf_path, .. }) => {
+                let problem = format!("Could not find public function for '{udf_path}'. This backend has no actions.");
+                let response = ServerMessage::<Value>::ActionResponse {
+                    request_id,
+                    result: Err(ErrorPayload::Message(problem)),
+                    log_lines: LogLinesMessage(Vec::new()),
+                };
+                self.ready.push_back(response.into());
+                self.is_stale = true;
+            }
+            Ok(ClientMessage::Authenticate { base_version, token }) => self.authenticate(base_version, token),
+        }
+    }
+
+    fn modify(&mut self, base: QuerySetVersion, new: QuerySetVersion, modifications: Vec<QuerySetModification>) {
+        if base != self.query_set || new <= base {
+            self.fatal(format!("Base version {base} passed up doesn't match the current version {}", self.query_set));
+            return;
+        }
+        if let Err(problem) = self.queries.modify(modifications, &mut self.removed) {
+            self.fatal(problem);
+            return;
+        }
+        self.query_set = new;
+        self.owe();
+    }
+
+    fn authenticate(&mut self, base: IdentityVersion, token: AuthenticationToken) {
+        if base != self.identity {
+            self.fatal(format!(
+                "Identity version {base} passed up doesn't match the current version {}",
+                self.identity
+            ));
+            return;
+        }
+        let offered = match &token {
+            AuthenticationToken::User(token) | AuthenticationToken::Admin(token, _) => Some(token.as_str()),
+            AuthenticationToken::None => None,
+        };
+        let admits = Token::admits(self.token.as_ref(), offered);
+        if offered.is_some() && !admits {
+            self.refuse_token("The token is wrong", true);
+            return;
+        }
+        self.is_authenticated = admits;
+        self.identity += 1;
+        self.queries.run_again();
+        self.owe();
+    }
+
+    /// Another token is asked for. A connection that was let in with the one before ends.
+    fn expire(&mut self, token: Option<Token>) {
+        self.token = token;
+        if std::mem::replace(&mut self.is_authenticated, false) {
+            self.refuse_token("The token is not valid any more", false);
+        }
+    }
+
+    fn refuse_token(&mut self, reason: &str, attempted: bool) {
+        let error = ServerMessage::AuthError {
+            error_message: reason.into(),
+            base_version: Some(self.identity),
+            auth_update_attempted: Some(attempted),
+        };
+        self.end_with(error, reason.into());
+    }
+
+    /// Answers a mutation. A transition follows, also if it failed: the client may wait for one.
+    fn answer(&mut self, request_id: SessionRequestSeqNumber, reply: Reply) {
+        let ts = reply.result.is_ok().then(|| timestamp(reply.ts));
+        let result = reply.result.map_err(|error| match error.into_parts() {
+            (message, None) => ErrorPayload::Message(message),
+            (message, Some(data)) => ErrorPayload::ErrorData { message, data },
+        });
+        let log_lines = LogLinesMessage(Vec::new());
+        self.ready.push_back(ServerMessage::MutationResponse { request_id, result, ts, log_lines }.into());
+        self.owe();
+    }
+
+    fn owe(&mut self) {
+        self.is_owing = true;
+        self.is_stale = true;
+    }
+
+    /// The transition to what is published now; `None` if the client has all of it.
+    fn transition(&mut self, log: &Shared) -> Option<Json> {
+        let (published, results) = self.queries.run(log, self.is_authenticated, &self.hasher);
+        let removed = std::mem::take(&mut self.removed).into_iter();
+        let mut modifications: Vec<_> = removed.map(|query_id| StateModification::QueryRemoved { query_id }).collect();
+        modifications.extend(results);
+        if modifications.is_empty() && !self.is_owing {
+            return None;
+        }
+        self.is_owing = false;
+        let end = StateVersion {
+            query_set: self.query_set,
+            identity: self.identity,
+            ts: self.version.ts.max(timestamp(published)),
+        };
+        let start = std::mem::replace(&mut self.version, end);
+        Some(
+            ServerMessage::Transition {
+                start_version: start,
+                end_version: end,
+                modifications,
+                client_clock_skew: None,
+                server_ts: None,
+            }
+            .into(),
+        )
+    }
+}
+
+/// How often a client is pinged.
+pub(super) fn ping_every(patience: Duration) -> Duration {
+    PING_EVERY.min(patience / PINGS).max(Duration::from_millis(1))
+}
+
+/// A call by someone who has not shown the token.
+pub(super) fn unauthenticated() -> CallError {
+    CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
+}
+
+/// The library's parser panics at a long path that is cut within a letter; and open queries keep theirs.
+fn check_paths(message: &Json) -> Result<(), String> {
+    let modifications = message.get("modifications").and_then(Json::as_array).into_iter().flatten();
+    for path in std::iter::once(message).chain(modifications).filter_map(|holder| holder.get("udfPath")?.as_str()) {
+        function::check_path(path)?;
+    }
+    Ok(())
+}
+
+fn timestamp(ts: i64) -> Timestamp {
+    // Commits come after 1970.
+    Timestamp::try_from(ts).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests;

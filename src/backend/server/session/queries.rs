@@ -1,0 +1,172 @@
+//! The open queries of a connection, and what is new in their results.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use convex::Value;
+use convex_sync_types::{LogLinesMessage, QueryId, QuerySetModification, StateModification};
+use serde_json::Value as Json;
+
+use super::unauthenticated;
+use crate::{
+    backend::{
+        function::{self, Answer, CallError, Query},
+        limits::QUERIES,
+        log::Log,
+        writer::Shared,
+    },
+    limits::{DOCUMENT_PAGE_BYTES, or_tiny},
+};
+
+/// The queries of a connection. A clone is another handle to the same: whoever watches the log asks it [whether there
+/// is news](Self::are_due), and leaves the session alone where there is none.
+#[derive(Clone, Default)]
+pub(in crate::backend) struct Queries(Arc<Mutex<BTreeMap<QueryId, OpenQuery>>>);
+
+struct OpenQuery {
+    call: Result<(String, Query), CallError>,
+    /// The newest commit when it was last run; `None`: never.
+    ran_at: Option<i64>,
+    /// Its page is full: what is committed later comes after it, on other pages.
+    is_full: bool,
+    /// Tells whether a result is the one that was sent last.
+    sent: Option<u64>,
+}
+
+impl OpenQuery {
+    fn is_due(&self, log: &Log) -> bool {
+        match (&self.call, self.ran_at) {
+            (_, None) => true,
+            (Ok(_), Some(_)) if self.is_full => false,
+            (Ok((collection, query)), Some(ran_at)) => log.touched(collection, query.scope()) > ran_at,
+            (Err(_), Some(_)) => false,
+        }
+    }
+}
+
+impl Queries {
+    // They are whole whenever nobody has them; a panic in between ends the connection.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, OpenQuery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any of them has a new result, or may have one.
+    pub fn are_due(&self, log: &Shared) -> bool {
+        match self.0.try_lock() {
+            Ok(queries) => {
+                let log = log.read();
+                queries.values().any(|query| query.is_due(&log))
+            }
+            // They are being run, perhaps on what was there before.
+            Err(_) => true,
+        }
+    }
+
+    /// Adds and removes queries. Fails if there are too many.
+    pub(super) fn modify(
+        &self,
+        modifications: Vec<QuerySetModification>,
+        removed: &mut BTreeSet<QueryId>,
+    ) -> Result<(), String> {
+        let mut queries = self.lock();
+        for modification in modifications {
+            match modification {
+                QuerySetModification::Add(query) => {
+                    if queries.len() >= QUERIES {
+                        return Err(format!("More than {QUERIES} queries are open in one connection"));
+                    }
+                    let call = function::query(&query.udf_path, query.args.get());
+                    removed.remove(&query.query_id);
+                    queries.insert(query.query_id, OpenQuery { call, ran_at: None, is_full: false, sent: None });
+                }
+                QuerySetModification::Remove { query_id } => {
+                    queries.remove(&query_id);
+                    removed.insert(query_id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All of them are to be run again, because the client may be another.
+    pub(super) fn run_again(&self) {
+        for query in self.lock().values_mut() {
+            (query.ran_at, query.is_full) = (None, false);
+        }
+    }
+
+    /// Runs those that are due, and gives the results that the client does not have, with the commit they are of. Large
+    /// results are left for the next call.
+    pub(super) fn run(
+        &self,
+        log: &Shared,
+        is_authenticated: bool,
+        hasher: &RandomState,
+    ) -> (i64, Vec<StateModification<Json>>) {
+        let mut results = Vec::new();
+        // Before the log, as everywhere.
+        let mut queries = self.lock();
+        let published = {
+            let log = log.read();
+            let published = log.published();
+            let mut bytes = 0;
+            for (id, open) in queries.iter_mut() {
+                if !open.is_due(&log) || bytes > or_tiny(DOCUMENT_PAGE_BYTES, 200) {
+                    continue;
+                }
+                open.ran_at = Some(published);
+                let result = match &open.call {
+                    Err(error) => Err(error.clone()),
+                    Ok(_) if !is_authenticated => Err(unauthenticated()),
+                    Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
+                };
+                bytes += result.as_ref().map_or(0, answer_bytes);
+                open.is_full = matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more);
+                results.push((*id, result));
+            }
+            published
+        };
+        let mut modifications = Vec::new();
+        for (id, result) in results {
+            let modification = modification(id, result);
+            let sent = Some(match &modification {
+                StateModification::QueryUpdated { value, .. } => hasher.hash_one(value),
+                StateModification::QueryFailed { error_message, error_data, .. } => {
+                    hasher.hash_one((error_message, error_data))
+                }
+                StateModification::QueryRemoved { .. } => 0,
+            });
+            if let Some(query) = queries.get_mut(&id)
+                && std::mem::replace(&mut query.sent, sent) != sent
+            {
+                modifications.push(modification);
+            }
+        }
+        (published, modifications)
+    }
+}
+
+fn answer_bytes(answer: &Answer) -> usize {
+    match answer {
+        Answer::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
+        Answer::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
+        Answer::Stream { .. } => 0,
+    }
+}
+
+fn modification(query_id: QueryId, result: Result<Answer, CallError>) -> StateModification<Json> {
+    let log_lines = LogLinesMessage(Vec::new());
+    match result {
+        Ok(answer) => {
+            StateModification::QueryUpdated { query_id, value: Value::from(answer).into(), log_lines, journal: None }
+        }
+        Err(error) => {
+            let (error_message, error_data) = error.into_parts();
+            let error_data = error_data.map(Json::from);
+            StateModification::QueryFailed { query_id, error_message, log_lines, journal: None, error_data }
+        }
+    }
+}
