@@ -4,6 +4,7 @@ use convex::{
     AuthenticationToken, ConvexClient, ConvexClientBuilder, FunctionResult, QueryResults, QuerySetSubscription,
     QuerySubscription, Value, WebSocketState,
 };
+use convex_sync_types::UdfPath;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
@@ -159,8 +160,8 @@ impl Connection {
             }
             match client.subscribe(&function, arguments).await {
                 Ok(subscription) => Done::Subscribed(name, subscription),
-                Err(error) if is_gone(&error) => Done::Told(Told::Nothing),
-                Err(error) => Done::Told(Told::Refused(name, bad_name(&function, &error))),
+                // The task of the client is gone, which the end of its results reports as well.
+                Err(_) => Done::Told(Told::Nothing),
             }
         }));
     }
@@ -187,8 +188,7 @@ impl Connection {
             }
             Done::Told(match client.mutation(&function, arguments).await {
                 Ok(result) => Told::Answered(mutation, Ok(result)),
-                Err(error) if is_gone(&error) => Told::Ended(End::Lost("the client stopped".into())),
-                Err(error) => Told::Answered(mutation, Err(bad_name(&function, &error))),
+                Err(_) => Told::Ended(End::Lost("the client stopped".into())),
             })
         }));
     }
@@ -246,14 +246,13 @@ async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String>
     }
 }
 
-/// Whether the client's own task is gone, which the end of its results tells as well.
-fn is_gone(error: &impl std::fmt::Display) -> bool {
-    error.to_string() == "channel closed"
-}
-
-/// The client's parser panics at a long name that is cut within a letter.
+/// Refuses a name that the client's parser refuses, so that every later error of the client says that its task is gone.
+/// The parser panics at a long name that is cut within a letter of several bytes.
 fn check_name(function: &str) -> Result<(), Refusal> {
-    if function.is_ascii() { Ok(()) } else { Err(bad_name(function, &"it has letters outside of ASCII")) }
+    if !function.is_ascii() {
+        return Err(bad_name(function, &"it has letters outside of ASCII"));
+    }
+    function.parse::<UdfPath>().map(drop).map_err(|error| bad_name(function, &error))
 }
 
 fn bad_name(function: &str, error: &impl std::fmt::Display) -> Refusal {
