@@ -1,4 +1,5 @@
-//! What strangers send: no value makes a decoder panic, and arguments of another shape are refused with their path.
+//! Tests of input from strangers: no value makes a decoder panic, and arguments of another shape are refused with their
+//! path.
 
 use convex::Value;
 use proptest::{collection::vec, prelude::*};

@@ -23,7 +23,7 @@ const FILL_PAGE: usize = 500;
 /// Writes in one transaction: bounds how long a reader waits behind it.
 const BATCH_WRITES: usize = 4_096;
 
-/// Turns requests into transactions and answers. It knows neither thread nor clock, so that the simulator can drive it.
+/// Turns requests into transactions and answers. It uses no thread and no clock, so that the simulator can drive it.
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
@@ -35,7 +35,7 @@ pub(in crate::worker) struct DiskWork {
     batch: Batch,
     remote_in_use: Option<RemoteId>,
     health: Health,
-    /// True when a damaged store is to be set aside.
+    /// True when a damaged store must be set aside.
     rebuild: Arc<AtomicBool>,
     /// How often the marks of a deployment were dropped.
     #[cfg(feature = "simulation")]
@@ -51,13 +51,13 @@ enum Urgency {
     Now,
 }
 
-/// Whether the store does what it is asked for.
+/// Whether the store carries out its requests.
 enum Health {
     Works,
-    /// It refused something that is tried again, and the app was told.
+    /// The store refused something that is tried again, and the app was told.
     Fails,
-    /// It refused to answer a question, and the app was told. The questions wait in order, because the replica does not
-    /// ask a second time. Of those about an epoch only the newest counts: pages wait for its answer.
+    /// The store could not answer a question, and the app was told. The questions wait in order, because the replica
+    /// does not ask a second time. Only the newest question about an epoch counts, because pages wait for its answer.
     Owes(Vec<Lookup>),
 }
 
@@ -202,7 +202,7 @@ impl DiskWork {
         true
     }
 
-    /// The store refuses something that is tried again. The app is told once.
+    /// Notes that the store refused something that is tried again. The app is told once.
     fn refused(&mut self, error: &StoreError) {
         if let Health::Works = self.health {
             self.health = Health::Fails;
@@ -210,7 +210,7 @@ impl DiskWork {
         }
     }
 
-    /// The store did what it was asked for.
+    /// Notes that the store carried out a request.
     fn works(&mut self) {
         if let Health::Fails = self.health {
             self.health = Health::Works;
@@ -344,7 +344,7 @@ impl DiskWork {
         Ok(unsent)
     }
 
-    /// Compacts at most so many of the documents with many changes.
+    /// Compacts at most `most` of the documents with many changes.
     pub(in crate::worker) fn compact(&mut self, most: usize) {
         let Some(remote) = self.remote_in_use else { return };
         let documents = match self.store.compactable(remote, most) {
