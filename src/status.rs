@@ -1,4 +1,4 @@
-//! How saving and synchronising go: what the worker reports, and why there may be no connection.
+//! The state of saving and synchronising, as the worker reports it, and the reason when there is no connection.
 
 /// How saving and synchronising go.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub enum Connection {
         /// Why the last connection or attempt ended.
         reason: Option<Reason>,
     },
-    /// Connected; what happened meanwhile is still arriving.
+    /// The connection is up, and earlier changes are still arriving.
     CatchingUp {
         /// Documents here.
         received: u64,
@@ -48,7 +48,7 @@ pub enum Connection {
 pub enum Reason {
     /// The app asked for it.
     Asked,
-    /// Nobody answers at that address; with the operating system's words.
+    /// No server answers at that address. This has the operating system's error.
     Unreachable(String),
     /// The connection was closed.
     Lost(String),

@@ -1,5 +1,5 @@
-//! The store's thread panics, and nobody is left believing that edits are saved. In a program of its own, since what makes it panic is the
-//! program's logger.
+//! The store's thread panics, and nobody is left believing that edits are saved. In a program of its own, since what
+//! makes it panic is the program's logger.
 
 mod plain;
 

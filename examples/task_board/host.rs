@@ -1,8 +1,8 @@
 //! Hosting the board for the windows of this machine.
 //!
-//! Every window that was not given a deployment looks for the board at one [address](ADDRESS). The one that gets to listen there hosts it with the
-//! embedded backend; when it closes, another takes over. ([`ReplicatePlugin::host`] is the shorter way, for an app whose first
-//! window stays.)
+//! Every window that was not given a deployment looks for the board at one [address](ADDRESS). The one that gets to
+//! listen there hosts it with the embedded backend; when it closes, another takes over. ([`ReplicatePlugin::host`] is
+//! the shorter way, for an app whose first window stays.)
 
 use std::{path::PathBuf, time::Duration};
 

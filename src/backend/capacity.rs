@@ -6,7 +6,8 @@ use crate::record::{Refusal, RefusalCode};
 /// How much of the log's largest size is used.
 pub(super) struct Capacity {
     most: u64,
-    /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file: bytes of all messages.
+    /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file, the
+    /// bytes of all messages.
     used: u64,
 }
 
@@ -17,7 +18,7 @@ impl Capacity {
         capacity
     }
 
-    /// Accepts a mutation whose message had so many bytes, unless the log is full.
+    /// Accepts a mutation whose message has `bytes` bytes, unless the log is full.
     pub fn take(&mut self, bytes: usize, store: Option<&Store>) -> Result<(), Refusal> {
         let bytes = bytes as u64;
         if self.used.saturating_add(bytes) > self.most {

@@ -1,4 +1,5 @@
-//! Why a call or a document is refused. Both ends of the wire have this type; `docs/wire.md` lists the codes that cross it.
+//! Why a call or a document is refused. Both ends of the wire have this type; `docs/wire.md` lists the codes that cross
+//! it.
 
 use std::fmt;
 
@@ -96,7 +97,8 @@ codes! {
     BadAnswer = "badAnswer",
 }
 
-/// The text of a code that this version does not know. Only [`RefusalCode::parse`] makes one, so that a known code has one form.
+/// The text of a code that this version does not know. Only [`RefusalCode::parse`] makes one, so that a known code has
+/// one form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnknownCode(String);
 

@@ -38,10 +38,11 @@ const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than the statements of this room.
+/// More than the number of statements in this room.
 const STATEMENTS: usize = 32;
 
-/// What SQLite writes at the start of a file: <https://www.sqlite.org/fileformat.html#the_database_header>.
+/// The length of the header that SQLite writes at the start of a file:
+/// <https://www.sqlite.org/fileformat.html#the_database_header>.
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -99,7 +100,7 @@ pub(super) fn is_new(path: &Path) -> Result<bool, StoreError> {
         1 => 65_536,
         size => size,
     };
-    // With a log, the file may still have to grow to what its header says.
+    // With a log, the file may still have to grow to the size in its header.
     if log == 0 && i64::try_from(length).unwrap_or(i64::MAX) < word(&header, 28) * page {
         return Err(damaged("its end is missing"));
     }

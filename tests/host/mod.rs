@@ -1,5 +1,5 @@
-//! The functions for Convex, to test against: with `REPLICATE_TEST_BACKEND=convex` each test starts `convex/host` for itself (Node, and
-//! `npm ci` in `convex/`, are needed). Otherwise tests start the embedded backend.
+//! The functions for Convex, to test against: with `REPLICATE_TEST_BACKEND=convex` each test starts `convex/host` for
+//! itself (Node, and `npm ci` in `convex/`, are needed). Otherwise tests start the embedded backend.
 #![allow(dead_code)]
 
 pub mod http;

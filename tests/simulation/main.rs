@@ -1,5 +1,5 @@
-//! Many apps and a backend in one thread, with faults: `SIM_SEEDS=500 SIM_START=1 cargo test --release --test simulation -- --nocapture`
-//! runs 500 schedules from seed 1 on, and `SIM_SEED=7` one, step by step.
+//! Many apps and a backend in one thread, with faults: `SIM_SEEDS=500 SIM_START=1 cargo test --release --test
+//! simulation -- --nocapture` runs 500 schedules from seed 1 on, and `SIM_SEED=7` one, step by step.
 
 use std::{env, fs, path::PathBuf, time::Instant};
 

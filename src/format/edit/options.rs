@@ -23,8 +23,8 @@ pub(crate) enum LeftOut<'a> {
     /// The fields are deleted.
     Removed,
     /// Containers, and structs with all that is in them, are emptied and stay, so that concurrent edits inside them
-    /// survive. The parts in `except` are deleted, because the type that wrote the edit distinguishes an empty part from
-    /// a missing one.
+    /// survive. The parts in `except` are deleted, because the type that wrote the edit distinguishes an empty part
+    /// from a missing one.
     Emptied { except: &'a BTreeSet<FieldPath> },
 }
 
