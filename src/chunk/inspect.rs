@@ -104,7 +104,7 @@ pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Chunk
     })
 }
 
-/// Why a chunk is refused.
+/// The reason why a chunk is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChunkError {
     #[error("not a valid change: {0}")]

@@ -27,9 +27,9 @@ use crate::{
     worker::Report,
 };
 
-/// How many documents are applied between two looks at the clock.
+/// The number of documents that are applied between two looks at the clock.
 const DOCUMENTS_PER_LOOK: usize = 16;
-/// How many reports are taken in between two looks at the clock.
+/// The number of reports that are taken between two looks at the clock.
 const REPORTS_PER_LOOK: usize = 64;
 
 enum Next {

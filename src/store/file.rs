@@ -172,11 +172,11 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
-    // No URI: a path is a path, also if it begins with `file:`.
+    // The path must not be taken for a URI, even if it begins with `file:`.
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(sqlite)?;
-    // Until it is known to be ours, closing must not move its log into it.
+    // Until the file is known to be a store of this library, closing must not move its log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
     // Plans are made once. Otherwise SQLite examines the bound values and plans anew for each document.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sqlite)?;
