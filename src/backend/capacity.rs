@@ -1,9 +1,9 @@
-//! How large the log may become.
+//! The limit on the size of the log.
 
 use super::store::Store;
 use crate::record::{Refusal, RefusalCode};
 
-/// How much of the log's largest size is used.
+/// The used part of the log's largest size.
 pub(super) struct Capacity {
     most: u64,
     /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file, the

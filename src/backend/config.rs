@@ -93,7 +93,7 @@ impl Default for BackendConfig {
 }
 
 impl fmt::Debug for BackendConfig {
-    /// Without the token.
+    /// Debug output does not include the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendConfig")
             .field("listen", &self.listen)

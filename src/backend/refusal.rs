@@ -1,4 +1,4 @@
-//! How the backend makes refusals.
+//! Constructors for the backend's refusals.
 
 use crate::{
     chunk::inspect::ChunkError,

@@ -223,7 +223,7 @@ impl Node {
         self.writer.log().pruned(collection)
     }
 
-    /// Where a document's rows are.
+    /// The positions of a document's rows.
     fn positions(&self, collection: &str, document: &DocumentId) -> BTreeSet<Position> {
         let log = self.writer.log();
         let start = Some(Position::default());
@@ -283,7 +283,7 @@ impl Node {
         let mut new = Vec::new();
         for &collection in collections {
             let mut checkpoint = Position::default();
-            // From the newest that this collection has shown: others may have come since.
+            // This begins at the newest row that this collection has shown, because others may have come since.
             for row in self.shown.iter().filter(|row| row.collection == collection) {
                 checkpoint = checkpoint.max(row.position);
             }

@@ -98,7 +98,7 @@ impl<T> Turns<T> {
         self.light.is_empty() && self.heavy.is_empty()
     }
 
-    /// How many mutations wait.
+    /// The number of mutations that wait.
     #[cfg(feature = "simulation")]
     pub fn len(&self) -> usize {
         self.queues.values().map(|queue| queue.waiting.len()).sum()

@@ -66,7 +66,7 @@ impl Applying {
             Connection::CatchingUp { .. } => shown.clone(),
             _ => Connection::CatchingUp { received: 0, total: None },
         };
-        // One is enough, and the first one becomes true the soonest.
+        // One such entry in the queue is enough, and the first one becomes true the soonest.
         if !self.held.has(Arrived::Live) && !self.queue.iter().any(|next| matches!(next, Next::Arrived(Arrived::Live)))
         {
             self.queue.push_back(Next::Arrived(Arrived::Live));

@@ -38,7 +38,7 @@ pub(crate) struct Clones {
     pub(super) encode: Box<dyn Encode>,
     /// The components that were cloned.
     pub(super) mask: u32,
-    /// Those of these components that the entity did not have before.
+    /// The cloned components that the entity did not have before.
     pub(super) added: u32,
 }
 

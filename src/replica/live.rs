@@ -62,7 +62,7 @@ pub(super) struct Live {
     bases: Bases,
     /// The last write of it.
     pub(super) last_write: WriteId,
-    /// When it was last used: a count, not a time.
+    /// When the document was last used. This is a count, not a time.
     pub(super) last_used: u64,
     /// Whether it has changes that the store refused.
     pub(super) is_kept: bool,
@@ -126,7 +126,7 @@ impl Live {
         }
         match &mut self.content {
             Content::Open(opened) => Ok(opened),
-            // It was opened just above.
+            // The document was opened just above.
             _ => Err(AutomergeError::Fail),
         }
     }

@@ -65,7 +65,7 @@ impl Replica {
         self.load(key, None);
     }
 
-    /// Takes in a document's chunks, or why the store cannot read them.
+    /// Takes in a document's chunks, or the reason why the store cannot read them.
     pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Result<Vec<Arc<[u8]>>, String>, now: i64) {
         let actor = self.actor.clone();
         let Some(document) = self.document(&key) else { return };

@@ -65,7 +65,7 @@ use crate::{
 
 /// A collection's name and types.
 pub struct CollectionSchema {
-    /// Its name in the store and on the wire.
+    /// The collection's name in the store and on the wire.
     pub name: String,
     /// Its types.
     pub schema: Arc<dyn Schema>,
@@ -203,7 +203,7 @@ impl Replica {
         self.effects.pop_front()
     }
 
-    /// When [`Event::Due`] is to come, in milliseconds since 1970; `None` if nothing waits for a time.
+    /// The time at which [`Event::Due`] must come, in milliseconds since 1970; `None` if nothing waits for a time.
     pub fn due(&self) -> Option<i64> {
         self.due
     }

@@ -75,7 +75,7 @@ impl Opened {
         self.document.get_heads()
     }
 
-    /// Its size in bytes when it is saved.
+    /// The document's size in bytes when it is saved.
     pub(super) fn saved_bytes(&mut self) -> usize {
         self.document.save().len()
     }

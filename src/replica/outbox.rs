@@ -30,7 +30,7 @@ struct Refused {
     refusal: Refusal,
     /// The number of refusals in a row.
     times: u32,
-    /// When a document that was edited since is offered again, in milliseconds since 1970.
+    /// The time at which the document is offered again if it was edited since, in milliseconds since 1970.
     until: i64,
     /// Whether the document was edited since.
     edited: bool,
@@ -88,7 +88,7 @@ pub(super) struct Outbox {
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
     /// The first document in flight.
     first_in_flight: Option<DocumentId>,
-    /// How many documents are refused.
+    /// The number of refused documents.
     refused: usize,
 }
 
@@ -104,7 +104,7 @@ pub(super) struct Batch {
 }
 
 impl Outbox {
-    /// How many documents wait, refused ones included.
+    /// The number of documents that wait, including refused ones.
     pub(super) fn len(&self) -> usize {
         self.documents.len()
     }

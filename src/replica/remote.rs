@@ -24,7 +24,7 @@ pub(super) struct WaitingPage {
     pub(super) loading: HashSet<DocumentId>,
 }
 
-/// How far the replica has come with its backend.
+/// The progress of the replica with its backend.
 #[derive(Default)]
 pub(super) enum Stage {
     /// The app has no deployment: nothing is unsent.
@@ -373,7 +373,7 @@ impl Replica {
             page.chunks.documents.retain(|(id, _)| *id != key.id);
         }
         if edited {
-            // The app is told before the document goes, so that it can still read its components.
+            // The app gets this failure before the document goes, so that it can still read its components.
             let message = format!(
                 "{} ({}). It is gone here too, and with it the edits that had not been sent: what should stay has to be put into a new document",
                 refusal.message, refusal.code

@@ -18,7 +18,8 @@ use crate::{
     store::Store,
 };
 
-/// No checkpoint in an app's store passes over a commit: everything its log has shown up to there is stored.
+/// Checks that no checkpoint in an app's store passes over a commit: the store has everything that its log has shown up
+/// to the checkpoint.
 pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
     let Some(app) = &simulation.peers[peer].app else { return Ok(()) };
     let store = app.process.store();

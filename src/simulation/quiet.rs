@@ -5,7 +5,7 @@ use super::{fault::Fault, schedule::Simulation};
 /// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
 /// after a quiet second.
 const QUIET_ROUNDS: usize = 6;
-/// More rounds than any schedule needs that comes to rest at all.
+/// More rounds than a schedule needs if it comes to rest at all.
 const ROUNDS: usize = 3_000;
 /// Milliseconds in a round.
 const ROUND: i64 = 300;

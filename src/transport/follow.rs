@@ -70,7 +70,7 @@ pub(super) struct Follow {
     open: Option<Open>,
     /// Whether the subscription must be replaced.
     advance: bool,
-    /// When rows came last.
+    /// The time at which rows came last.
     news: Option<Duration>,
     keys: u64,
 }

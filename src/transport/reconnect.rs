@@ -43,8 +43,7 @@ pub(super) enum Verdict {
     Report,
 }
 
-/// Decides when to connect, with which kind of token, and what a failure means. This type knows neither clock nor
-/// socket.
+/// Decides when to connect, with which kind of token, and what a failure means. This type uses no clock and no socket.
 pub(super) struct ReconnectPolicy {
     has_auth: bool,
     backoff: Backoff,
@@ -52,7 +51,7 @@ pub(super) struct ReconnectPolicy {
     attempt: u32,
     /// The reason why the last connection or attempt ended.
     reason: Option<Reason>,
-    /// Whether the callback is to be asked for a fresh token.
+    /// Whether the callback must be asked for a fresh token.
     refresh: bool,
     /// Whether this connection has sent a token.
     token_sent: bool,
@@ -79,7 +78,7 @@ impl ReconnectPolicy {
         }
     }
 
-    /// Starts an attempt. The returned `bool` tells whether the callback is to be asked for a fresh token.
+    /// Starts an attempt. The returned `bool` tells whether the callback must be asked for a fresh token.
     pub(super) fn begin(&mut self) -> (Notice, bool) {
         self.attempt = self.attempt.saturating_add(1);
         self.token_sent = false;

@@ -7,7 +7,7 @@ use convex::{FunctionResult, Value};
 use super::{function::Function, refusal, value};
 use crate::record::{Position, Refusal, RefusalCode};
 
-/// How Convex says that there is no such function.
+/// The message with which Convex says that there is no such function.
 pub(crate) const NO_FUNCTION: &str = "Could not find public function";
 
 /// The refusal of an answer that cannot be read.

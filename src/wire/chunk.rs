@@ -25,7 +25,7 @@ pub(crate) struct Piece<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Arc<[u8]>,
-    /// Which part of a chunk the bytes are; `None`: all of it.
+    /// The part of a chunk that the bytes are. `None` if they are the whole chunk.
     pub(crate) part: Option<Result<Part, InvalidPart>>,
 }
 

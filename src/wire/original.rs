@@ -42,7 +42,7 @@ pub(crate) struct DocumentPage {
 pub(crate) struct WholeDocument {
     pub(crate) id: DocumentId,
     pub(crate) bytes: Vec<u8>,
-    /// How many changes it has.
+    /// The number of changes in the document.
     pub(crate) version: usize,
     /// Microseconds.
     pub(crate) timestamp: f64,

@@ -81,7 +81,7 @@ fn failure(error: &StoreError) -> Failure {
 pub(super) struct Disk {
     pub(super) path: PathBuf,
     pub(super) collections: Vec<String>,
-    /// Its URL, if there is one.
+    /// The deployment's URL, if there is one.
     pub(super) deployment: Option<String>,
     pub(super) requests: Receiver<StoreRequest>,
     pub(super) answers: UnboundedSender<DiskAnswer>,

@@ -18,7 +18,7 @@ pub(super) struct DocumentCache {
 
 struct Kept {
     document: Automerge,
-    /// Its bytes in the log.
+    /// The document's bytes in the log.
     bytes: usize,
 }
 

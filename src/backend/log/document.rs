@@ -16,7 +16,7 @@ pub(super) struct Document {
     pub id: DocumentId,
     pub scope: Option<Arc<str>>,
     pub history: History,
-    /// Its rows in the log, in order.
+    /// The document's rows in the log, in order.
     pub rows: Vec<Position>,
     /// The number of bytes in them.
     pub bytes: usize,

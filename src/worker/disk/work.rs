@@ -1,4 +1,4 @@
-//! How the store's thread carries out a request, without the thread.
+//! The work of the store's thread, without the thread.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -27,7 +27,7 @@ const BATCH_WRITES: usize = 4_096;
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
-    /// Without one there is nothing to look up.
+    /// Without a deployment there is nothing to look up.
     deployment: Option<String>,
     answers: UnboundedSender<DiskAnswer>,
     waiting: VecDeque<StoreRequest>,
@@ -45,7 +45,7 @@ pub(in crate::worker) struct DiskWork {
 /// How soon the waiting requests must be carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Urgency {
-    /// They may wait for more of their kind.
+    /// The requests may wait for more of their kind.
     CanWait,
     /// One of them must be on the disk, or be answered, as soon as possible.
     Now,
@@ -245,7 +245,7 @@ impl DiskWork {
     fn look_up(&mut self, question: Lookup) {
         let Some(deployment) = self.deployment.clone() else { return };
         if self.is_owing() {
-            // Its answer may depend on a question before it.
+            // The answer may depend on a question before it.
             return self.owe(question);
         }
         let answer = match &question {
@@ -390,7 +390,7 @@ impl DiskWork {
         self.forgotten
     }
 
-    /// As [`compact`](Self::compact), for documents of any length.
+    /// Like [`compact`](Self::compact), for documents of any length.
     pub(in crate::worker) fn compact_one(&mut self, collection: &str, id: &DocumentId) -> Result<bool, StoreError> {
         match self.remote_in_use {
             Some(remote) => self.store.compact(collection, id, remote),

@@ -103,7 +103,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
     assert_eq!(refused.code, RefusalCode::CheckpointUnknown);
 
-    // A reader that begins now is told another pruning, also after a restart.
+    // A reader that begins now gets the number of another pruning, also after a restart.
     let begins = ask(&log, Position::default(), None).unwrap();
     assert_ne!(begins.pruned, first.pruned);
     let mut restore = Restore::new("epoch");
