@@ -52,7 +52,7 @@ pub enum FailureKind {
     /// The deployment's URL is invalid.
     Deployment,
     /// A document does not fit the component, or the component's own code failed on it. The stored document stays as it
-    /// is.
+    /// is. The entity keeps its last value, and has the component `Misfit` until the document fits again.
     Misfit,
     /// An edit was refused here: it cannot be written as a document, read back by its own type, or sent. The document
     /// stays without it, the entity goes on holding the value, and later edits are taken as usual.

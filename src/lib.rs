@@ -18,7 +18,7 @@
 //!
 //! App::new()
 //!     .add_plugins(MinimalPlugins)
-//!     // The first instance hosts the backend; others join with `.deployment("http://127.0.0.1:3210")`.
+//!     // The first instance hosts the backend, and all others with the same address join it.
 //!     .add_plugins(ReplicatePlugin::new("my-app").host("127.0.0.1:3210"))
 //!     .replicate::<Task>("tasks")
 //!     .add_systems(Update, (complete_all, announce))
@@ -88,7 +88,7 @@
 //!   saved and sent.
 //!
 //! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
-//! with `SyncFailed`, and the app continues. `testing` connects two apps for an app's own tests.
+//! with `SyncFailed`, and the app continues; [`FailureKind`](worker::FailureKind) lists the kinds of failure. `testing` connects two apps for an app's own tests.
 //!
 //! # Modules
 //!
@@ -102,6 +102,8 @@
 //! | [`transport`] | the official Convex client |
 //! | [`worker`] | the thread that drives them; the entry point without Bevy |
 //! | [`backend`] | the embedded Convex-compatible backend |
+//! | [`limits`] | every bound, with its reason |
+//! | `testing` | two connected apps, for an app's own tests |
 //!
 //! With `default-features = false` the build has no Bevy.
 #![forbid(unsafe_code)]

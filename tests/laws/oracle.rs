@@ -250,15 +250,14 @@ fn additions(
     merged: Vec<String>,
     may_lack: usize,
 ) -> Result<(), String> {
-    let is_first = base.is_none();
     let base: BTreeSet<String> = base.unwrap_or_default().into_iter().collect();
     let finals: Vec<BTreeSet<String>> = finals.into_iter().map(|all| all.into_iter().collect()).collect();
     let added: BTreeSet<&String> = finals.iter().flatten().filter(|item| !base.contains(*item)).collect();
     let kept = base.iter().filter(|item| finals.iter().all(|all| all.contains(*item)));
     let expected: BTreeSet<&String> = added.iter().copied().chain(kept).collect();
     let mut seen = BTreeSet::new();
-    // Defaults of different types have letters in common, and each app that makes the place adds its own.
-    let may_double = |item: &String| is_first && finals.iter().filter(|all| all.contains(item)).count() > 1;
+    // Each app adds its own letters, also where others add the same ones: defaults have letters in common.
+    let may_double = |item: &String| !base.contains(item) && finals.iter().filter(|all| all.contains(item)).count() > 1;
     if let Some(double) = merged.iter().find(|item| !seen.insert(*item) && !may_double(item)) {
         return Err(format!("{double} is there twice"));
     }
@@ -367,8 +366,13 @@ fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
 /// A path at which the document differs although the app's values do not differ at, above or below it.
 pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
     // A switch of the variant removes the content of the former variant, even if the app does not know that variant.
+    let is_variant = |name: &String| name.starts_with(char::is_uppercase);
     let is_switched = |path: &Vec<String>, other: &Vec<String>| {
-        other.split_last().is_some_and(|(last, parent)| last == "tag" && path.starts_with(parent))
+        let is_tag = |(last, parent): (&String, &[String])| last == "tag" && path.starts_with(parent);
+        // An externally tagged variant is a field with the name of the variant.
+        let differ = path.iter().zip(other).find(|(one, other)| one != other);
+        other.split_last().is_some_and(is_tag)
+            || differ.is_some_and(|(one, other)| is_variant(one) && is_variant(other))
     };
     let is_called_for = |path: &Vec<String>| {
         app.iter().any(|other| path.starts_with(other) || other.starts_with(path) || is_switched(path, other))

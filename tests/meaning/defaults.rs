@@ -124,3 +124,37 @@ fn an_edit_does_not_write_the_defaults_of_other_fields() {
     meet(&mut old, &mut new, &mut log);
     assert_eq!((old.value().get("volume"), old.value().get("tags")), (None, None));
 }
+
+#[test]
+fn a_struct_keeps_its_default_when_the_first_edit_adds_a_container_inside() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Old {
+        name: Scalar,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct New {
+        name: Scalar,
+        #[serde(default = "full")]
+        tank: Tank,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Tank {
+        #[serde(default)]
+        level: u8,
+        #[serde(default)]
+        used: Option<Counter>,
+    }
+    fn full() -> Tank {
+        Tank { level: 100, used: None }
+    }
+    let (mut old, mut new, mut log) = versions::<Old, New>(Old { name: scalar("a") });
+    let mut other = App::<New>::new(3, "thing");
+    meet(&mut new, &mut other, &mut log);
+    new.edit(|new| new.tank.used = Some(Counter(1)));
+    other.edit(|new| new.tank.used = Some(Counter(1)));
+    meet(&mut new, &mut other, &mut log);
+    meet(&mut old, &mut new, &mut log);
+    for app in [&new, &other] {
+        assert_eq!(app.shown().tank, Tank { level: 100, used: Some(Counter(2)) });
+    }
+}

@@ -81,7 +81,12 @@ impl Search<'_> {
                 if self.given_up.contains(&(object.to_string(), key.to_owned())) {
                     return;
                 }
-                let is_shown = |seen: &&Value| Kind::of_shown(Some(seen), seen) == Some(kind);
+                // A struct whose containers are all `None` is shown as a struct of scalars.
+                let is_struct =
+                    |seen: &Value| seen.as_map().is_some() && matches!(seen.merge(), None | Some(Merge::Partial));
+                let is_shown = |seen: &&Value| {
+                    Kind::of_shown(Some(seen), seen) == Some(kind) || kind == Kind::Map && is_struct(seen)
+                };
                 let is_fixed = value.merge() == Some(&Merge::Fixed);
                 let has_length = |seen: &&Value| seen.as_list().map(<[_]>::len) == value.as_list().map(<[_]>::len);
                 let shown = match is_fixed {
