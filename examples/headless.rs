@@ -4,10 +4,10 @@
 //! cargo run --release --example headless -- --clients 4 --seconds 5
 //! ```
 //!
-//! Starts the embedded backend and that many Bevy apps, each with a store of its own, that insert, edit and delete
-//! tasks, lose their connection and are started anew. Then all stop editing, and the worlds, the stores and the
-//! backend's table are compared. The last line says what came of it; anything but `converged=true lost=0 echoed=0`
-//! exits with 1, after saying what differs.
+//! This starts the embedded backend and a number of Bevy apps, each with a store of its own. The apps insert, edit and
+//! delete tasks, lose their connection and are started anew. Then all of them stop editing, and the worlds, the stores
+//! and the backend's table are compared. The last line is the result. If it is not `converged=true lost=0 echoed=0`,
+//! the program prints the differences and exits with 1.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -66,7 +66,7 @@ type Tasks = BTreeMap<DocumentId, Task>;
 struct Diary {
     /// Components edited, documents inserted and deleted.
     edits: u64,
-    /// Local changes that the library told of.
+    /// Local changes that the library reported.
     captured: u64,
     votes: HashMap<DocumentId, i64>,
     inserted: Vec<DocumentId>,
@@ -88,7 +88,7 @@ struct Stage {
     url: String,
     folder: PathBuf,
     stop: AtomicBool,
-    /// Per client: what its world shows, while everything it made is stored and sent.
+    /// For each client, the tasks in its world, once all its edits are stored and sent.
     shown: Vec<Mutex<Option<Tasks>>>,
 }
 
@@ -115,17 +115,17 @@ struct Outcome {
     differences: Vec<String>,
     /// Edits that are not in the end state.
     lost: Vec<String>,
-    /// Changes that nobody made.
+    /// Changes that no client made.
     echoed: u64,
 }
 
 impl Outcome {
-    /// `table` is what the backend's table holds in the end, and `changes` how many its log has.
+    /// `table` is the content of the backend's table at the end, and `changes` the number of changes in its log.
     fn of(diaries: &[Diary], differences: Vec<String>, table: &Tasks, changes: u64) -> Self {
         let edits: u64 = diaries.iter().map(|diary| diary.edits).sum();
         let captured: u64 = diaries.iter().map(|diary| diary.captured).sum();
-        // A remote change taken for an edit would be captured beyond what was edited, or be in the log as one change
-        // more.
+        // If a remote change is taken for an edit, there are more captures than edits, or there is one more change in
+        // the log.
         let echoed = captured.saturating_sub(edits) + changes.saturating_sub(edits);
         Self { clients: diaries.len(), edits, differences, lost: lost(diaries, table), echoed }
     }
@@ -229,7 +229,7 @@ fn app(stage: &Stage, number: usize, random: &mut SmallRng, diary: Diary) -> App
     app
 }
 
-/// Ends an app: what it has not written is written.
+/// Ends an app, which first writes the rest of its edits.
 fn close(mut app: App) -> Diary {
     // The messages about the last frame's captures come in the next frame.
     app.world_mut().resource_mut::<Editor>().editing = false;
@@ -305,7 +305,7 @@ fn shown(world: &mut World) -> Tasks {
     tasks.iter(world).map(|(id, task)| (id.clone(), task.clone())).collect()
 }
 
-/// Waits until all worlds show what the table holds. Otherwise says what differs.
+/// Waits until all worlds show the content of the table. Otherwise returns the differences.
 fn agree(stage: &Stage, backend: &Backend, until: Instant) -> Vec<String> {
     let patience = until + PATIENCE;
     loop {
@@ -344,8 +344,8 @@ fn difference(left_name: &str, left: &Tasks, right_name: &str, right: &Tasks, di
     }
 }
 
-/// Edits that are not in the end state: tasks inserted by someone and deleted by nobody that are gone, and votes that
-/// do not add up.
+/// Edits that are not in the end state: tasks that a client inserted and no client deleted but that are gone, and votes
+/// that do not add up.
 fn lost(diaries: &[Diary], table: &Tasks) -> Vec<String> {
     let mut lost = Vec::new();
     let deleted = |id: &DocumentId| diaries.iter().any(|diary| diary.deleted.contains(id));
@@ -362,7 +362,7 @@ fn lost(diaries: &[Diary], table: &Tasks) -> Vec<String> {
     lost
 }
 
-/// The backend's table, without what is deleted.
+/// The backend's table, without deleted tasks.
 fn table(backend: &Backend) -> Result<Tasks, Box<dyn Error>> {
     let mut tasks = Tasks::new();
     for (id, row) in backend.rows("tasks") {
@@ -407,7 +407,7 @@ mod tests {
         tasks.iter().map(task).collect()
     }
 
-    /// One app that made two tasks, voted for the first, and edited twice more.
+    /// An app that made two tasks, voted for the first, and edited twice more.
     fn diary() -> Diary {
         let (a, b) = (DocumentId::new("a"), DocumentId::new("b"));
         Diary { edits: 5, captured: 5, votes: [(a.clone(), 3)].into(), inserted: vec![a, b], deleted: Vec::new() }

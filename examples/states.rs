@@ -38,7 +38,7 @@ pub fn level(app: &mut App) {
         })
         // The walls that were despawned on leaving are hidden until they are shown.
         .add_systems(OnEnter(Screen::Level), |mut walls: Collection<Wall>| walls.show_all())
-        // Walls that arrive while nobody plays wait for the level too.
+        // Walls that arrive outside of a level wait for it too.
         .add_systems(PreUpdate, hide.after(ReplicateSystems::Apply).run_if(in_state(Screen::Menu)));
 }
 

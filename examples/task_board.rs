@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The code that uses the library is in `model.rs` (the components), `apply.rs` (reading and changing them) and here.
-//! The rest is a user interface: `view.rs` is a snapshot of the board, `board.rs` and the files it uses draw it and
-//! say what was done to it,
-//! `action.rs` turns that into edits of documents, `format::position` says where a card goes.
+//! The rest is a user interface. `view.rs` is a snapshot of the board. `board.rs` and the files it uses draw it and
+//! return the user's actions, which `action.rs` turns into edits of documents. `format::position` gives the place of a
+//! card.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -140,7 +140,7 @@ fn main() -> AppExit {
         presence.tint = sample::MY_TINT;
     }
 
-    // The whole of what makes the board durable and shared:
+    // These lines make the board durable and shared:
     let mut app = App::new();
     app.add_plugins(replication(&arguments, &profile, is_staged))
         .replicate::<Column>("columns")
@@ -156,8 +156,8 @@ fn main() -> AppExit {
     )
     .add_plugins(EguiPlugin::default())
     .insert_resource(WinitSettings {
-        // What others do arrives on another thread, which cannot wake the window, so it looks for it: often enough to
-        // be smooth while somebody works here, and often enough to be live while somebody looks on.
+        // Edits of others arrive on another thread, which cannot wake the window. So the window looks for them: often
+        // enough to be smooth while somebody works here, and often enough to be live while somebody watches.
         focused_mode: UpdateMode::reactive(Duration::from_millis(16)),
         unfocused_mode: UpdateMode::reactive_low_power(Duration::from_millis(33)),
     })
@@ -205,7 +205,7 @@ fn replication(arguments: &Arguments, profile: &Profile, is_staged: bool) -> Rep
     let plugin = ReplicatePlugin::new("bevy-task-board").store(&profile.store);
     match &arguments.deployment {
         Some(url) => plugin.deployment(url),
-        // For the picture: a backend that nobody else finds.
+        // For the picture: a backend that no other window finds.
         None if is_staged => plugin.host("127.0.0.1:0"),
         None => plugin.deployment(format!("http://{}", host::ADDRESS)),
     }
@@ -222,7 +222,7 @@ fn window(title: String, (width, height): (u32, u32)) -> Window {
     }
 }
 
-/// Draws the board and takes note of what was done to it.
+/// Draws the board and collects the user's actions.
 fn draw(mut contexts: EguiContexts, mut board: ResMut<Board>, mut dressed: Local<Option<bool>>) -> Result {
     let context = contexts.ctx_mut()?;
     let board = &mut *board;

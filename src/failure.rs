@@ -1,18 +1,18 @@
-//! What went wrong, as every room reports it and as an app is told.
+//! Failures, which every room reports in the same form and the app receives.
 
 use crate::id::DocumentId;
 
-/// What did not work, with what it concerns and what to do.
+/// A failure, with the collection and document concerned and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", self.place())]
 pub struct Failure {
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub kind: FailureKind,
     /// The collection, if one is concerned.
     pub collection: Option<String>,
     /// The document, if one is concerned.
     pub document: Option<DocumentId>,
-    /// What happened and what to do, in words.
+    /// A description of the failure, and what to do.
     pub message: String,
 }
 
@@ -34,7 +34,7 @@ pub enum FailureKind {
     /// The store, or a document in it, is damaged. [`Command::RebuildStore`](crate::worker::Command::RebuildStore)
     /// makes a new one of what can be read and of what the deployment has. Until then edits are kept in memory.
     DamagedStore,
-    /// A damaged store was set aside, as the app asked; this failure says what could not be read.
+    /// A damaged store was set aside, as the app asked. This failure names the data that could not be read.
     SetAside,
     /// The deployment refused a document's changes. They are kept, and offered again with the next edit of the
     /// document: at once the first time, and after a while if that was refused as well. The same refusal of the same

@@ -120,7 +120,7 @@ pub(crate) fn set_tiny(tiny: bool) {
     TINY.set(tiny);
 }
 
-/// `usual`, or `tiny` in a simulated run that makes its limits tiny, so that what happens at them happens often.
+/// Returns `usual`, or `tiny` in a simulated run with tiny limits, so that the limits are often reached.
 #[cfg(feature = "simulation")]
 pub(crate) fn or_tiny(usual: usize, tiny: usize) -> usize {
     if TINY.get() { tiny } else { usual }

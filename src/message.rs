@@ -31,7 +31,7 @@ pub struct DocumentChanged<T: Component> {
     pub id: DocumentId,
     /// The entity that shows it; `None` if no entity shows it any more. The entity may be gone when this is read.
     pub entity: Option<Entity>,
-    /// What happened to the document.
+    /// The kind of the change.
     pub kind: ChangeKind,
     /// Where the change comes from.
     pub origin: Origin,
@@ -93,7 +93,7 @@ impl<T: Component> DocumentChanged<T> {
 pub struct DocumentEvent<T: Component> {
     /// The entity that shows the document.
     pub entity: Entity,
-    /// What changed, as the message says it.
+    /// The change, as in the message.
     pub change: DocumentChanged<T>,
 }
 
@@ -141,7 +141,7 @@ impl<T: Component> fmt::Debug for DocumentChanged<T> {
     }
 }
 
-/// What happened to a document's component.
+/// The kind of a change of a document's component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {

@@ -1,6 +1,6 @@
-//! How saving and synchronising go: what the worker reports, and why there may be no connection.
+//! The state of saving and synchronising, as the worker reports it, and the reason when there is no connection.
 
-/// How saving and synchronising go.
+/// The state of saving and synchronising.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The connection.
@@ -8,7 +8,8 @@ pub struct Status {
     /// How many edits, counted from the first of the run, need no more work by the store: each of them is durable,
     /// changed nothing, or is lost.
     pub saved: u64,
-    /// How many of those the store refused for good: they are in the world, and sent, but not on this disk.
+    /// The number of those edits that the store refused for good. They are in the world, and sent, but not on this
+    /// disk.
     pub lost: u64,
     /// Documents with changes that the deployment does not have.
     pub unsent: usize,
@@ -16,22 +17,22 @@ pub struct Status {
     pub store_open: bool,
 }
 
-/// How the connection is.
+/// The state of the connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Connection {
     /// There is no deployment, or the app asked for no connection, or the transport waits before it tries again.
     Offline {
-        /// Why; `None` without a deployment, or before the first attempt.
+        /// The reason. `None` without a deployment, or before the first attempt.
         reason: Option<Reason>,
     },
     /// Trying.
     Connecting {
-        /// From 1; since the last time it was connected.
+        /// The number of this attempt, from 1, since the last connection.
         attempt: u32,
-        /// Why the last connection or attempt ended.
+        /// The reason why the last connection or attempt ended.
         reason: Option<Reason>,
     },
-    /// Connected; what happened meanwhile is still arriving.
+    /// The connection is up, and earlier changes are still arriving.
     CatchingUp {
         /// Documents here.
         received: u64,
@@ -43,12 +44,12 @@ pub enum Connection {
     Live,
 }
 
-/// Why there is no connection. The worker gives [`Store`](Self::Store), the transport all others.
+/// The reason why there is no connection. The worker gives [`Store`](Self::Store), the transport all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The app asked for it.
     Asked,
-    /// Nobody answers at that address; with the operating system's words.
+    /// No server answers at that address. This has the operating system's error.
     Unreachable(String),
     /// The connection was closed.
     Lost(String),

@@ -39,7 +39,7 @@ pub struct Pair {
     pub one: App,
     /// The other app.
     pub two: App,
-    // Fields are dropped in this order, so the files are removed when nobody uses them any more.
+    // Fields are dropped in this order, so the files are removed after everything that uses them.
     backend: Backend,
     _folder: Folder,
 }

@@ -117,7 +117,7 @@ fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
     assert_eq!(value.get("text"), Some(&Value::Text("first, edited".into())));
     assert_eq!(*origin, Origin::Stored);
 
-    // An edit at the version that was shown, and bringing back what was deleted.
+    // An edit at the version that was shown, and the restore of a deleted document.
     front.edit("a", 1, 1, note("first, edited again", 1));
     front.edit("b", 1, 1, EditKind::Restore);
     front.until("it is back", |front| front.shown.contains_key(&DocumentId::new("b")));

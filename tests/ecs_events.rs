@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy_convex_replicate::{CollectionIndex, prelude::*};
 use common::*;
 
-/// What an observer saw: name, what happened, by whom, and the entity's value at that time.
+/// The data that an observer saw: name, kind of change, origin, and the entity's value at that time.
 type Seen = (String, ChangeKind, Origin, Option<Task>);
 
 #[derive(Resource, Default)]

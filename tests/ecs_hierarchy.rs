@@ -118,7 +118,7 @@ fn a_parent_named_elsewhere_becomes_child_of_whichever_arrives_first() {
         }
         assert_eq!(parent_of(&world, "hole"), world.entity("house"));
         assert_eq!(world.edits_by_frame(), [], "it is no edit");
-        // It is moved, and taken out.
+        // The document is moved, and then removed from its parent.
         shown(&mut world, &[("garden", None)]);
         world.deliver_content("hole", 2, 0, content("hole", Some(Some("garden"))), Origin::Remote);
         world.frame();

@@ -1,4 +1,4 @@
-//! Registering collections: a mistake panics with what to do, as the app is built.
+//! Registering collections: a mistake panics while the app is built, and the message says what to do.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The store's thread panics, and nobody is left believing that edits are saved. In a program of its own, since what makes it panic is the
-//! program's logger.
+//! Tests that a panic of the store's thread is reported, so that no app believes that its edits are saved. This is a
+//! program of its own, because the program's logger causes the panic.
 
 mod plain;
 
@@ -21,7 +21,7 @@ use plain::{Plain, Put};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Where the program's log goes: away, but for the store's thread, where it panics.
+/// The destination of the program's log. It drops the log, except that it panics on the store's thread.
 struct Broken;
 
 impl io::Write for Broken {
@@ -52,7 +52,7 @@ fn put(worker: &Worker, id: &str) {
     worker.send(Command::Edit(Edit { document, generation: 0, seq: 1, kind }));
 }
 
-/// The first of its reports of which this is true. All before it go to `seen`.
+/// The first report for which this is true. All reports before it go to `seen`.
 #[track_caller]
 fn until(worker: &Worker, what: &str, seen: &mut Vec<String>, wanted: impl Fn(&Report) -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -85,7 +85,7 @@ fn a_panic_of_the_stores_thread_is_told_and_costs_nothing_that_was_saved() {
         |report| matches!(report, Report::Status(status) if status.saved == 1),
     );
     drop(worker);
-    // A value that has to be computed anew is told to the log, on the store's thread.
+    // When a value must be computed anew, the store's thread logs it.
     let connection = rusqlite::Connection::open(&path).unwrap();
     assert_eq!(connection.execute("UPDATE document SET value_heads = NULL", []).unwrap(), 1);
     drop(connection);
@@ -96,7 +96,7 @@ fn a_panic_of_the_stores_thread_is_told_and_costs_nothing_that_was_saved() {
             if failure.kind == FailureKind::Store && failure.message.contains("thread has ended"))
     });
     put(&worker, "second");
-    // Ending waits for nothing that cannot come any more.
+    // Dropping the worker does not wait for answers that cannot come any more.
     drop(worker);
     let store = Store::open(&path).unwrap();
     let first = store.document("tasks", &DocumentId::new("first")).unwrap().expect("what was saved is there");

@@ -23,7 +23,7 @@ use crate::{
 
 /// Bytes of each large push's change. Its field has as many again.
 const LARGE: usize = 200_000;
-/// More than a frame may hold.
+/// More bytes than a frame may have.
 const OVERSIZED: usize = 17 * 1024 * 1024;
 /// How long a client waits before it connects again after the backend ended its connection.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -50,8 +50,8 @@ enum Kind {
 const KINDS: [Kind; 6] =
     [Kind::SlowReader, Kind::Messages, Kind::Pushes, Kind::LargePushes, Kind::Oversized, Kind::HalfOpen];
 
-/// All hostile clients, in a process of their own, so that the work of sending so much does not delay the clock
-/// readings of the healthy clients.
+/// All hostile clients. They are in a process of their own, so that sending this much does not delay the clock readings
+/// of the healthy clients.
 pub struct Hostiles(Child);
 
 impl Hostiles {

@@ -60,7 +60,7 @@ struct Args {
     /// The number of quiet and loaded phases, in turns.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
-    /// The address to which the hostile clients connect. Only their process has it.
+    /// The address to which the hostile clients connect. Only the process of these clients gets it.
     #[arg(long, hide = true)]
     hostile: Option<String>,
     /// `cargo bench` adds this argument.

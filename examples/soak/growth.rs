@@ -7,11 +7,10 @@ use bevy_convex_replicate::store::Store;
 
 use crate::Failure;
 
-/// Bytes of memory that an edit may take for good, in every process that has its document: Automerge keeps what was,
-/// in some 300 to 600 bytes an edit.
+/// Bytes of memory that an edit may take for good, in every process that has its document. Automerge keeps the history,
+/// which takes some 300 to 600 bytes an edit.
 const MOST_PER_EDIT: f64 = 1024.0;
-/// Bytes of memory that a process may take more in a minute, beside that: what an allocator's use of its pages varies
-/// by.
+/// Further bytes of memory that a process may take in a minute, because an allocator's use of its pages varies.
 const MOST_PER_MINUTE: f64 = 256.0 * 1024.0;
 
 /// The measurements at one time.
@@ -113,7 +112,7 @@ pub fn memory(process: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Ten minutes of an app that makes 1,000 edits in each and has so many KiB by then.
+    /// Ten minutes of an app that makes 1,000 edits a minute, with the given KiB at each minute.
     fn run(memory: impl Fn(u64) -> u64) -> Vec<Sample> {
         let sample = |minute: u64| Sample {
             at: Duration::from_secs(60 * minute),

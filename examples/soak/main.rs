@@ -1,16 +1,16 @@
-//! Apps that come, go, crash and edit for as long as they are told to, and what that costs.
+//! Apps that start, stop, crash and edit for a given time, and the resources that they need.
 //!
 //! ```sh
 //! cargo run --release --example soak -- --minutes 5
 //! cargo run --release --example soak -- --document 100000
 //! ```
 //!
-//! The first starts the embedded backend and several apps, each a process of its own that edits tasks a hundred times
-//! a second. Apps are killed (SIGKILL) at random and started anew on their stores, but for one, which lives for as
-//! long as all. Memory, files and how long an edit takes to be durable are sampled and printed; the last line is the
-//! verdict on whether they grow, and on whether every edit that was told of is there. The second edits one document
-//! that often and compares what is kept with the document's snapshot. Either exits with 1 if something grows without
-//! bound or is missing.
+//! The first command starts the embedded backend and several apps. Each app is a process of its own that edits tasks a
+//! hundred times a second. Apps are killed (SIGKILL) at random and started again on their stores, except for one, which
+//! runs all the time. Memory, files and the time until an edit is durable are sampled and printed. The last line is the
+//! verdict: whether they grow, and whether every reported edit is there. The second command edits one document that
+//! often and compares the size of the store and the log with the document's snapshot. Both exit with 1 if something
+//! grows without bound or is missing.
 
 mod growth;
 
@@ -201,7 +201,7 @@ fn be_an_app(args: &Args, url: &str, store: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A running app, and what it told.
+/// A running app, with its reports.
 struct Running {
     child: Child,
     reader: std::thread::JoinHandle<()>,
@@ -252,7 +252,7 @@ impl Running {
         Ok(Self { child, reader })
     }
 
-    /// Lets it send what it has.
+    /// Lets the app send the rest of its edits.
     fn end(mut self) -> Result<(), Failure> {
         drop(self.child.stdin.take());
         self.child.wait()?;
@@ -320,7 +320,7 @@ fn soak(args: &Args) -> Result<bool, Failure> {
     backend.stop();
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
     let (edits, voted, puts) = (count(&told.edits), count(&told.votes), count(&told.puts));
-    // An app that is killed may have made one edit that it has not told of.
+    // An app that is killed may have made one edit that it did not report.
     let is_whole = (voted..=voted + kills).contains(&found) && (edits..=edits + puts + kills).contains(&changes);
     let third = samples.len() / 3;
     let mean =
@@ -347,8 +347,8 @@ fn soak(args: &Args) -> Result<bool, Failure> {
     Ok(is_bounded && is_whole)
 }
 
-/// The votes that an app sees which has nothing but what the backend gives it: as soon as there are as many as were
-/// told of, and no more come.
+/// The votes that a new app gets from the backend. It waits until there are as many as were reported, and no more
+/// arrive.
 fn votes(store: &Path, url: &str, told: u64) -> u64 {
     let mut app = app(store, url);
     let deadline = Instant::now() + Duration::from_secs(60);

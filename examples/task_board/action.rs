@@ -69,13 +69,13 @@ pub enum Action {
     DeleteCard {
         id: DocumentId,
     },
-    /// Bring back what was deleted last.
+    /// Bring back the document that was deleted last.
     Undo,
     DismissToast,
     DismissProblem(usize),
     /// Offer refused edits again.
     Retry,
-    /// Set a damaged file aside and make a new one of what can be read and what the others have.
+    /// Set a damaged file aside and make a new one from the readable documents and those of the others.
     Rebuild,
     GoOffline(bool),
     /// Call me this from now on.
@@ -97,7 +97,7 @@ pub enum Edit {
     DeleteCard(DocumentId),
 }
 
-/// A change of a column. Only the fields named change: the rest keeps what others do to it meanwhile.
+/// A change of a column. Only the named fields change, so concurrent changes of the others remain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ColumnChange {
     Title(String),
@@ -264,7 +264,7 @@ mod tests {
     use bevy::prelude::Entity;
     use std::collections::BTreeMap;
 
-    /// Documents, and a view kept in step with them: what the app has, without the app.
+    /// Documents, and a view that is updated with them. It stands in for the app.
     #[derive(Default)]
     struct Bench {
         columns: BTreeMap<DocumentId, Column>,

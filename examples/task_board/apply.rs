@@ -109,7 +109,7 @@ fn title(kind: FailureKind) -> &'static str {
     }
 }
 
-/// Carries out what was done in this frame, before it is captured.
+/// Carries out the actions of this frame, before it is captured.
 pub fn carry_out(
     mut board: ResMut<Board>,
     mut presence: ResMut<Presence>,

@@ -1,4 +1,4 @@
-//! A window without a renderer: what a person does goes in, actions come out, and what would be seen can be looked at.
+//! A window without a renderer. A test puts in the user's input, takes the actions, and can look at the drawn shapes.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Bench {
         self.frame(Vec::new());
     }
 
-    /// Where these words are to be read.
+    /// The place of these words on the screen.
     pub fn find(&self, words: &str) -> Option<Rect> {
         self.words.iter().find(|(shown, _)| shown.contains(words)).map(|(_, rect)| *rect)
     }

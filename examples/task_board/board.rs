@@ -1,4 +1,4 @@
-//! The whole window: the bar, what is to be said, and the columns side by side.
+//! The whole window: the bar, the notices, and the columns side by side.
 
 use bevy_egui::egui::{
     self, CornerRadius, CursorIcon, Frame, Id, Key, LayerId, Margin, Modifiers, Order, Rect, ScrollArea, Sense, Stroke,
@@ -16,7 +16,7 @@ use crate::{
     view::{BoardView, STRAYS},
 };
 
-/// Draws the board and returns what was done to it.
+/// Draws the board and returns the user's actions.
 pub fn show(context: &egui::Context, board: &BoardView, desk: &mut Desk) -> Vec<Action> {
     let look = if desk.dark { Palette::DARK } else { Palette::LIGHT };
     let mut actions = Vec::new();
@@ -170,7 +170,7 @@ fn add_column(ui: &mut Ui, look: &Palette, rect: Rect, desk: &mut Desk, actions:
     desk.new_column = Some(title);
 }
 
-/// Follows the pointer with what is in the hand.
+/// Moves the held card or column with the pointer.
 fn carry(context: &egui::Context, desk: &mut Desk) {
     let escape = context.input(|input| input.key_pressed(Key::Escape));
     if escape && desk.drag.take().is_some() {
@@ -186,7 +186,7 @@ fn carry(context: &egui::Context, desk: &mut Desk) {
     }
 }
 
-/// Draws what is in the hand, above everything.
+/// Draws the held card or column above everything.
 fn in_hand(context: &egui::Context, look: &Palette, board: &BoardView, desk: &Desk) {
     let Some(drag) = &desk.drag else { return };
     let painter = context.layer_painter(LayerId::new(Order::Tooltip, Id::new("in hand")));
@@ -220,7 +220,7 @@ fn in_hand(context: &egui::Context, look: &Palette, board: &BoardView, desk: &De
     }
 }
 
-/// Lets go of what is in the hand when the button is let go.
+/// Drops the held card or column when the button is released.
 fn drop_it(context: &egui::Context, board: &BoardView, desk: &mut Desk, actions: &mut Vec<Action>) {
     if desk.drag.is_none() || context.input(|input| input.pointer.primary_down()) {
         return;

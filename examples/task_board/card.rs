@@ -138,7 +138,7 @@ pub fn id(card: &CardView) -> Id {
     Id::new(("card", card.id.as_str()))
 }
 
-/// Draws a card on the board and says what was done to it.
+/// Draws a card on the board and returns the user's action.
 pub fn show(ui: &mut Ui, look: &Palette, card: &CardView, rect: Rect, desk: &mut Desk, actions: &mut Vec<Action>) {
     let id = id(card);
     let response = ui.interact(rect, id, Sense::click_and_drag());

@@ -1,5 +1,5 @@
-//! The state of this window: open editors, typed text, drags and scroll positions. It is not shared, and is gone when
-//! the window closes.
+//! The state of this window: open editors, typed text, drags and scroll positions. It is not shared, and it is lost
+//! when the window closes.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub struct Desk {
     pub my_name: Option<String>,
     /// Since when there have been edits that are not saved or sent.
     pub busy_since: Option<f64>,
-    /// Whether everything that is to be seen has its final size.
+    /// Whether everything visible has its final size.
     pub is_settled: bool,
 }
 

@@ -24,7 +24,7 @@ use crate::{
 /// The card being edited.
 pub struct Editor {
     pub card: DocumentId,
-    /// As it was when it was opened, for Escape.
+    /// The texts when the editor was opened, for Escape.
     opened: (String, String),
     /// As this window last wrote or saw it.
     title: Field,
@@ -36,7 +36,7 @@ pub struct Editor {
 
 /// A text being typed.
 struct Field {
-    /// As this window shows it: what was typed may be one frame ahead of the document.
+    /// The text in this window. The typed text may be one frame ahead of the document.
     text: String,
     /// The document's, when it was last looked at.
     seen: String,
@@ -81,7 +81,7 @@ fn follow_cursor(old: &str, new: &str, cursor: usize) -> usize {
     if cursor >= old.len() - end {
         return (new.len() + cursor).saturating_sub(old.len());
     }
-    // It was in the middle of what was replaced.
+    // The cursor was in the replaced text.
     new.len() - end
 }
 
@@ -97,7 +97,7 @@ impl Editor {
         }
     }
 
-    /// Adds the actions that undo the text typed here, in fields that nobody else edited.
+    /// Adds the actions that undo the text typed here, in fields that no other user edited.
     fn take_back(&self, card: &CardView, actions: &mut Vec<Action>) {
         let (title, notes) = &self.opened;
         if !self.title.touched_by_others && card.title != *title {
@@ -115,7 +115,7 @@ pub fn show(ui: &mut Ui, look: &Palette, card: &CardView, rect: Rect, desk: &mut
     let radius = CornerRadius::same(CARD_RADIUS);
     ui.painter().add(look.high_shadow().as_shape(rect, radius));
     ui.painter().add(RectShape::new(rect, radius, look.card, Stroke::new(1.5, look.accent), StrokeKind::Inside));
-    // Nothing under it is to be clicked through it.
+    // Clicks must not reach anything under the editor.
     ui.interact(rect, card::id(card).with("editor"), Sense::click());
 
     let inner = rect.shrink2(PADDING);

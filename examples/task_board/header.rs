@@ -1,4 +1,4 @@
-//! The bar on top: what this is, finding cards, who is here, and how we are connected.
+//! The bar on top: the name of the board, the search, the people and the state of the connection.
 
 use bevy_egui::egui::{
     Align, Color32, CornerRadius, CursorIcon, Frame, Id, Key, Layout, Margin, Panel, Popup, PopupCloseBehavior, Rect,
@@ -296,7 +296,7 @@ fn details(response: &Response, look: &Palette, sync: &SyncView) {
             (None, _) => None,
         };
         if let Some(why) = why {
-            // A menu stretches what is in it, words too.
+            // A menu stretches its content, including text.
             let words = RichText::new(why).font(theme::body(12.5)).color(look.ink_soft);
             ui.with_layout(Layout::top_down(Align::LEFT), |ui| ui.label(words));
         }

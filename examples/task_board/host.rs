@@ -1,8 +1,8 @@
 //! Hosting the board for the windows of this machine.
 //!
-//! Every window that was not given a deployment looks for the board at one [address](ADDRESS). The one that gets to listen there hosts it with the
-//! embedded backend; when it closes, another takes over. ([`ReplicatePlugin::host`] is the shorter way, for an app whose first
-//! window stays.)
+//! Every window that was not given a deployment looks for the board at one [address](ADDRESS). The one that gets to
+//! listen there hosts it with the embedded backend; when it closes, another takes over. ([`ReplicatePlugin::host`] is
+//! the shorter way, for an app whose first window stays.)
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 
 /// Where the board of this machine is hosted.
 pub const ADDRESS: &str = "127.0.0.1:3210";
-/// How long a window waits before it tries to take over from one that closed.
+/// How long a window waits before it tries to take over from a window that closed.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(2);
 
 /// The backend, once it is this window that runs it.
@@ -34,7 +34,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Keeps what it hosts in this folder, which all windows of the machine share.
+    /// Keeps the hosted data in this folder, which all windows of the machine share.
     pub fn new(address: &'static str, data: PathBuf) -> Self {
         Self { address, data, starting: None, running: None, tried: None, has_failed: false }
     }
@@ -52,7 +52,7 @@ impl Host {
     }
 }
 
-/// Hosts the board if nobody does.
+/// Hosts the board if no other window does.
 pub fn host(time: Res<Time<Real>>, status: Res<SyncStatus>, mut host: ResMut<Host>, mut board: ResMut<Board>) {
     let now = time.elapsed();
     let host = &mut *host;

@@ -38,8 +38,8 @@ pub struct Card {
     pub label: Option<Tint>,
 }
 
-/// Somebody at the board, on one device. Not part of anybody's work, just a document like the others: whoever is
-/// here writes the time into it now and then.
+/// A user of the board on one device. It is not part of anyone's work, but a document like the others. The window in
+/// use writes the time into it now and then.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Person {

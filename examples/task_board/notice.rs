@@ -98,7 +98,7 @@ pub fn toast(context: &egui::Context, look: &Palette, desk: &mut Desk, actions: 
         });
     });
     if shown.response.contains_pointer() {
-        // Nobody wants it to go while they reach for it.
+        // The notice must not go while the user reaches for it.
         if let Some(toast) = &mut desk.toast {
             toast.until = Some(until.max(now + 2.0));
         }

@@ -40,11 +40,11 @@ pub struct Presence {
     last_beat: Option<Duration>,
     last_touched: Duration,
     heard: HashMap<DocumentId, Heard>,
-    /// Name or colour changed: others are to be told now.
+    /// The name or the colour changed, so the others must be told now.
     pub is_stale: bool,
 }
 
-/// When somebody's beat came, on this window's clock: those of other devices may be wrong.
+/// The time of a person's last beat on this window's clock, because the clocks of other devices may be wrong.
 struct Heard {
     beat: Timestamp,
     /// Seconds since the window opened; before it opened where negative.
@@ -57,15 +57,15 @@ impl Presence {
         Self { me, name, tint, last_beat: None, last_touched: Duration::ZERO, heard: HashMap::new(), is_stale: true }
     }
 
-    /// Takes in a beat, or the absence of a new one, and says for how long there was none.
+    /// Takes in a beat, or the lack of a new one. Returns the time since the last one.
     fn hear(&mut self, id: &DocumentId, beat: Timestamp, is_live: bool, now: f64, clock: i64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of decades fit")]
         let by_clock = now - (clock.saturating_sub(beat.0)).max(0) as f64 / 1000.0;
         let at = match self.heard.get(id) {
             Some(heard) if heard.beat == beat => heard.at,
-            // It came just now, so it was sent just now, whatever the clocks say.
+            // The beat came just now, so it was sent just now, even if the clocks disagree.
             Some(_) if is_live => now,
-            // It may be old news: the first of this window, or what happened while it was offline.
+            // The beat may be old: the first one in this window, or one that came while the window was offline.
             _ => by_clock,
         };
         self.heard.insert(id.clone(), Heard { beat, at });
@@ -78,7 +78,7 @@ fn clock() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Notices that somebody is at this window.
+/// Notes that a user is at this window.
 pub fn touch(
     time: Res<Time<Real>>,
     mut presence: ResMut<Presence>,
@@ -91,7 +91,7 @@ pub fn touch(
     }
 }
 
-/// Says that somebody is here, now and then.
+/// Writes a beat now and then.
 pub fn beat(
     time: Res<Time<Real>>,
     status: Res<SyncStatus>,
@@ -136,7 +136,7 @@ pub fn show(
             (silent < FORGOTTEN_AFTER).then_some((silent, view))
         })
         .collect();
-    // By id among those who are here, so that faces do not dance.
+    // People who are here are sorted by id, so that faces keep their places.
     shown.sort_by(|(a_silent, a), (b_silent, b)| match (a.away, b.away) {
         (None, None) => a.id.cmp(&b.id),
         _ => a_silent.cmp(b_silent),

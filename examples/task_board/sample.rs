@@ -1,4 +1,4 @@
-//! Sample cards, for whoever asks for them and for the picture of the board.
+//! Sample cards, for users who ask for them and for the picture of the board.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -107,7 +107,7 @@ pub fn fill(board: &BoardView, count: usize) -> Vec<Edit> {
     edits
 }
 
-/// The colour of whoever takes the picture: one that the company does not have.
+/// The colour of the user who takes the picture. No other person there has it.
 pub const MY_TINT: Tint = Tint::Violet;
 
 /// Company for the picture of the board.

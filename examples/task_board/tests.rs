@@ -26,7 +26,7 @@ use crate::{
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A board of which all is real but the window.
+/// A board in which everything is real except the window.
 fn board(store: &Path, address: &'static str, data: Option<PathBuf>) -> App {
     let mut app = App::new();
     app.add_plugins(MinimalPlugins)
@@ -45,7 +45,7 @@ fn board(store: &Path, address: &'static str, data: Option<PathBuf>) -> App {
     app
 }
 
-/// An address of this machine where nobody listens.
+/// An address of this machine at which no server listens.
 fn free_address() -> &'static str {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").to_string().leak()
@@ -205,7 +205,7 @@ fn the_first_window_hosts_the_next_joins_and_takes_over_when_the_first_closes() 
     until("the first has it", &mut [&mut first, &mut second], |apps| has_card(apps[0], "by the second"));
     drop(first);
     until("the second takes over", &mut [&mut second], |apps| place(apps[0]) == format!("{address}, hosted here"));
-    // It serves what the first one had.
+    // The third window serves the board of the first one.
     let mut third = window("third.sqlite3");
     until("a third has all of it", &mut [&mut second, &mut third], |apps| has_card(apps[1], "by the second"));
     assert_eq!(look(&second).view.sync.problems, []);

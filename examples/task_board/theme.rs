@@ -36,7 +36,7 @@ pub fn semibold(size: f32) -> FontId {
     FontId::new(size, FontFamily::Name(SEMIBOLD.into()))
 }
 
-/// Colours by what they are for.
+/// Colours, named by their purpose.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Palette {
     pub dark: bool,
@@ -50,7 +50,7 @@ pub struct Palette {
     pub card: Color32,
     /// The hairline around them.
     pub line: Color32,
-    /// The line around what is under the pointer.
+    /// The line around the widget under the pointer.
     pub line_strong: Color32,
     /// Text.
     pub ink: Color32,
@@ -66,7 +66,7 @@ pub struct Palette {
     pub good: Color32,
     /// Worth a look.
     pub warn: Color32,
-    /// Needs somebody.
+    /// For states that need a user's attention.
     pub bad: Color32,
     /// Under a pointer.
     pub hover: Color32,
@@ -151,7 +151,7 @@ pub fn install_shader(mut shaders: ResMut<Assets<Shader>>) -> Result {
     Ok(())
 }
 
-/// Makes Inter the font of everything. egui's own fonts fill in what it lacks.
+/// Makes Inter the font of all text. egui's own fonts provide the characters that it lacks.
 pub fn install_fonts(context: &egui::Context) {
     let mut fonts = FontDefinitions::default();
     let fallback: Vec<String> = fonts.families.get(&FontFamily::Proportional).cloned().unwrap_or_default();

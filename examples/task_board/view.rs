@@ -1,7 +1,7 @@
 //! The content of the board: a snapshot from which the pictures are drawn and actions are planned.
 //!
-//! It knows nothing of the ECS or the network, and nothing that draws it can change it. It is kept up to date card by
-//! card, so that one changed card of ten thousand costs one card.
+//! The view knows nothing of the ECS or the network, and the code that draws it cannot change it. It is updated card by
+//! card, so the change of one card of ten thousand costs the work of one card.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,13 +13,14 @@ use bevy_convex_replicate::prelude::*;
 
 use crate::model::{Card, Column, Tint};
 
-/// Where cards go whose column was deleted while somebody put them there.
+/// The column for cards whose column was deleted while another user put them there.
 pub const STRAYS: &str = "";
 
 /// The board as it is now.
 #[derive(Default)]
 pub struct BoardView {
-    /// In the order they are shown. One of id [`STRAYS`] comes first if there are cards without a column.
+    /// The columns in the order they are shown. If there are cards without a column, a column with the id [`STRAYS`]
+    /// comes first.
     pub columns: Vec<ColumnView>,
     /// Whether everything that was on disk is here.
     pub is_ready: bool,
@@ -133,7 +134,7 @@ impl BoardView {
     }
 }
 
-/// Keeps a [`BoardView`] in step with the components. An edit touches only what changed.
+/// Updates a [`BoardView`] from the components. An edit updates only the changed parts.
 #[derive(Default)]
 pub struct BoardIndex {
     columns: HashMap<Entity, (DocumentId, Column)>,

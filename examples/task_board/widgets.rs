@@ -9,7 +9,7 @@ use crate::{
     theme::{self, Palette},
 };
 
-/// A square button with an icon. Its hint says what it does.
+/// A square button with an icon. Its hint describes its action.
 pub fn icon_button(ui: &mut Ui, look: &Palette, icon: Icon, hint: &str) -> Response {
     let (rect, response) = ui.allocate_exact_size(vec2(30.0, 30.0), Sense::click());
     paint_icon_button(ui, look, icon, rect, &response);
@@ -90,7 +90,7 @@ pub fn switch(ui: &mut Ui, look: &Palette, on: bool) -> Response {
     response
 }
 
-/// A person: initials on a disc, faded when away. `ring` is what is behind it.
+/// A person: initials on a disc, faded when away. `ring` is the colour behind the disc.
 pub fn avatar(ui: &Ui, look: &Palette, rect: Rect, name: &str, color: Color32, is_here: bool, ring: Color32) {
     let painter = ui.painter();
     let radius = rect.width() / 2.0;

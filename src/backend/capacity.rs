@@ -1,12 +1,13 @@
-//! How large the log may become.
+//! The limit on the size of the log.
 
 use super::store::Store;
 use crate::record::{Refusal, RefusalCode};
 
-/// How much of the log's largest size is used.
+/// The used part of the log's largest size.
 pub(super) struct Capacity {
     most: u64,
-    /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file: bytes of all messages.
+    /// Bytes of the file when its size was last read, and of the messages accepted since then. Without a file, the
+    /// bytes of all messages.
     used: u64,
 }
 
@@ -17,7 +18,7 @@ impl Capacity {
         capacity
     }
 
-    /// Accepts a mutation whose message had so many bytes, unless the log is full.
+    /// Accepts a mutation whose message has `bytes` bytes, unless the log is full.
     pub fn take(&mut self, bytes: usize, store: Option<&Store>) -> Result<(), Refusal> {
         let bytes = bytes as u64;
         if self.used.saturating_add(bytes) > self.most {

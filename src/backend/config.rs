@@ -1,10 +1,11 @@
-//! How a backend is set up.
+//! The configuration of a backend.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::limits::{LOG_BYTES, PATIENCE, RETENTION};
 
-/// How a backend is set up. Unless configured otherwise it keeps its data in memory and listens on a free port of this machine.
+/// The configuration of a backend. Unless configured otherwise, the backend keeps its data in memory and listens on a
+/// free port of this machine.
 #[derive(Clone)]
 pub struct BackendConfig {
     pub(crate) listen: String,
@@ -32,50 +33,53 @@ impl BackendConfig {
         }
     }
 
-    /// Listens on this address, e.g. `127.0.0.1:3210`; port 0 is any that is free. An address that other machines can connect to needs a
-    /// [`token`](Self::token).
+    /// Listens on this address, e.g. `127.0.0.1:3210`. Port 0 chooses a free port. An address that other machines can
+    /// connect to needs a [`token`](Self::token).
     pub fn listen(self, address: impl Into<String>) -> Self {
         Self { listen: address.into(), ..self }
     }
 
-    /// Keeps its data in this directory. The directory is created if necessary, and no other process may use it meanwhile.
+    /// Keeps its data in this directory. The directory is created if necessary, and no other process may use it
+    /// meanwhile.
     pub fn data(self, directory: impl Into<PathBuf>) -> Self {
         Self { data: Some(directory.into()), ..self }
     }
 
-    /// Gives the log in its directory a new id at the start. Use it once, for the first start after a backup was restored. Clients then read the log
-    /// from its beginning and send again what it lacks. Without a new id, a client would not notice the older log once that has grown past the
-    /// client's checkpoint, and the changes it had sent before would stay missing.
+    /// Gives the log in its directory a new id at the start. Use it once, for the first start after a backup was
+    /// restored. Clients then read the log from its beginning and send again what it lacks. Without a new id, a client
+    /// would not notice the older log once that has grown past the client's checkpoint, and the changes it had sent
+    /// before would stay missing.
     pub fn new_epoch(self) -> Self {
         Self { new_epoch: true, ..self }
     }
 
-    /// Serves only clients that send this token: as the user token of the sync protocol, or after `Authorization: Bearer`.
+    /// Serves only clients that send this token: as the user token of the sync protocol, or after `Authorization:
+    /// Bearer`.
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
     }
 
-    /// How long a client may send nothing at all, or read nothing, before its connection is closed; and how long a request may take to arrive.
-    /// 60 seconds unless set. The backend pings clients four times in that time, and they answer by themselves. So this is how long a connection
-    /// outlives a broken network.
+    /// How long a client may send nothing at all, or read nothing, before its connection is closed, and how long a
+    /// request may take to arrive. The default is 60 seconds. The backend pings clients four times in that time, and
+    /// the client's library answers. So this is how long a connection outlives a broken network.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// How long deleted documents are kept: 90 days unless set. After that the backend keeps only their names. A client that was away for longer
-    /// starts over, and drops them too instead of bringing them back.
+    /// How long deleted documents are kept. The default is 90 days. After that the backend keeps only their names. A
+    /// client that was away for longer starts over, and drops those documents too instead of bringing them back.
     pub fn retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
     }
 
-    /// How large the log may become: 2 GiB unless set. The log is held in memory, where it takes up to about twice as much. Pushes beyond the limit
-    /// are refused with the code `logFull`. Their clients keep them and go on reading.
+    /// How large the log may become. The default is 2 GiB. The log is held in memory, where it takes up to about twice
+    /// as much. Pushes beyond the limit are refused with the code `logFull`. Their clients keep them and go on reading.
     pub fn max_log_bytes(self, bytes: u64) -> Self {
         Self { max_log_bytes: bytes, ..self }
     }
 
-    /// Serves web pages of this origin, e.g. `http://localhost:5173`. Pages of other origins are refused, because any page in a browser could otherwise
-    /// reach a backend on the same machine.
+    /// Serves web pages of this origin, e.g. `http://localhost:5173`. Pages of other origins are refused, because any
+    /// page in a browser could otherwise reach a backend on the same machine.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self
@@ -89,7 +93,7 @@ impl Default for BackendConfig {
 }
 
 impl fmt::Debug for BackendConfig {
-    /// Without the token.
+    /// Debug output does not include the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendConfig")
             .field("listen", &self.listen)

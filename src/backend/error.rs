@@ -1,17 +1,17 @@
-//! Why a backend does not start.
+//! The reasons why a backend does not start.
 
 use std::{io, path::PathBuf};
 
-/// Why a backend does not start.
+/// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
     /// The address to listen on is invalid.
     #[error("cannot listen on {address:?}: {source}. An address looks like 127.0.0.1:3210")]
     Address {
-        /// The address as it was given.
+        /// The address.
         address: String,
-        /// The operating system's words.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Another program listens there.
@@ -38,7 +38,7 @@ pub enum BackendError {
     InUse {
         /// The directory.
         path: PathBuf,
-        /// E.g. `process 1234`.
+        /// The process that uses it, e.g. `process 1234`.
         holder: String,
     },
     /// The data cannot be read or written.
@@ -46,7 +46,7 @@ pub enum BackendError {
     Disk {
         /// The file or directory.
         path: PathBuf,
-        /// The operating system's words.
+        /// The operating system's error.
         source: io::Error,
     },
     /// SQLite cannot read or write the data.
@@ -54,7 +54,7 @@ pub enum BackendError {
     Database {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// A later version of this program wrote the data.
@@ -76,7 +76,7 @@ pub enum BackendError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// The operating system refuses a thread, a socket or randomness.

@@ -1,17 +1,18 @@
-//! Bounds of this server alone; those of the wire are in [`crate::limits`].
+//! Limits of this server alone. The limits of the wire are in [`crate::limits`].
 
 use std::time::Duration;
 
-/// The largest WebSocket message or HTTP body: what the official Rust client takes, and room for a whole saved document of
-/// [`SAVED_BYTES`](crate::limits::SAVED_BYTES) in base64. More is refused before it is buffered.
+/// The size of the largest WebSocket message or HTTP body. The official Rust client takes as much, and a whole saved
+/// document of [`SAVED_BYTES`](crate::limits::SAVED_BYTES) fits in base64. Larger messages are refused before they are
+/// buffered.
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
 pub(super) const WAITING_BYTES: usize = 2 * crate::limits::CHANGE_BYTES;
 
 /// A document's log rows are compacted when there are more than this since its last snapshot.
 pub(super) const COMPACT_ROWS: usize = 512;
-/// A document is not compacted before it has one new row for each of this many bytes of its snapshot. A row takes some 300 bytes of the file, so
-/// that the rows take up to about five times the bytes of their snapshot.
+/// A document is not compacted before it has one new row for each of this many bytes of its snapshot. A row takes some
+/// 300 bytes of the file, so that the rows take up to about five times the bytes of their snapshot.
 pub(super) const COMPACT_BYTES_PER_ROW: usize = 64;
 /// The newest rows that compaction leaves as they are, so that clients that follow closely do not get a snapshot.
 pub(super) const COMPACT_TAIL: usize = 128;
@@ -20,12 +21,14 @@ pub(super) const MERGED_DOCUMENTS: usize = 1_024;
 /// The log's bytes of the documents kept in this form, which takes several times as many.
 pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 
-/// The largest log unless configured otherwise. All of it is held in memory, where it takes up to twice as much: a machine with 4 GiB keeps going.
+/// The largest log unless configured otherwise. The whole log is held in memory, where it takes up to twice as much.
+/// This fits into a machine with 4 GiB.
 pub(super) const LOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
-/// Sockets at once, including those that speak HTTP or have not sent a request yet. Sockets beyond that are closed unread.
+/// Sockets at once, including those that speak HTTP or have not sent a request yet. Sockets beyond that are closed
+/// unread.
 pub(super) const SOCKETS: usize = CONNECTIONS + 256;
 /// How long to wait before accepting again when the system has no more sockets to give.
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -33,48 +36,54 @@ pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(super) const QUERIES: usize = 1_024;
 /// A function's path: longer than any that this backend has. Every open query keeps its own.
 pub(super) const PATH_BYTES: usize = 256;
-/// Mutations of one connection that wait for an answer, or whose answer waits to be sent. Its socket is not read meanwhile.
+/// Mutations of one connection that wait for an answer, or whose answer waits to be sent. While there are this many,
+/// the connection's socket is not read.
 pub(super) const WAITING_MUTATIONS: usize = 64;
-/// Bytes of them: while more wait, the socket is not read, so that one connection's large pushes queue up with their sender and not before the
-/// other connections' small ones.
+/// The bytes of those mutations. While there are more, the socket is not read. So one connection's large pushes wait at
+/// their sender, and do not delay the other connections' small ones.
 pub(super) const WAITING_MUTATION_BYTES: usize = 256 * 1024;
-/// Messages that wait for a connection's socket, beside the one that is being written. Newer messages are computed once there is space, so that a
-/// reader that stops costs two messages.
+/// Messages that wait for a connection's socket, beside the one that is being written. Newer messages are computed once
+/// there is space, so that a reader that stops costs two messages.
 pub(super) const OUTGOING_MESSAGES: usize = 1;
-/// What a WebSocket reads and writes at once; the library's own would be 128 KiB each for every connection, used or not.
+/// The size of a WebSocket's read and write buffers. The library's default would be 128 KiB each for every connection,
+/// used or not.
 pub(super) const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
-/// Messages a connection may send at once: an app that was offline has many.
+/// Messages that a connection may send at once. An app that was offline has many.
 pub(super) const MESSAGES_AT_ONCE: f64 = 4_096.0;
-/// Messages per second that a connection may go on with: several per frame of a fast game.
+/// Messages per second that a connection may go on sending: several per frame of a fast game.
 pub(super) const MESSAGES_PER_SECOND: f64 = 512.0;
-/// Bytes a connection may send at once: two of the largest messages.
+/// Bytes that a connection may send at once: two of the largest messages.
 pub(super) const BYTES_AT_ONCE: f64 = 2.0 * FRAME_BYTES as f64;
-/// Bytes per second that a connection may go on with: a large store is uploaded in minutes, and a few uploads at once leave time for others.
+/// Bytes per second that a connection may go on sending. A large store is uploaded in minutes, and a few uploads at
+/// once leave time for others.
 pub(super) const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// How long a client may send nothing, or read nothing, before its connection is closed, unless configured otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a quiet connection is pinged: the official client gives up after 30 seconds without a word. More often where patience is short.
+/// How often a quiet connection is pinged, at least. The official client gives up after 30 silent seconds. With a short
+/// patience, pings are more frequent.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
-/// Pings within the patience: losing one does not close the connection.
+/// The number of pings within the patience, so that one lost ping does not close the connection.
 pub(super) const PINGS: u32 = 4;
-/// Mutations that are made durable together: what waits while the disk is busy.
+/// The largest number of mutations that are made durable together. They wait while the disk is busy.
 pub(super) const GROUP: usize = 256;
-/// Bytes of their messages: this bounds how long the next caller waits. A larger mutation runs alone.
+/// The bytes of the messages of such a group, which limit how long the next caller waits. A larger mutation runs alone.
 pub(super) const GROUP_BYTES: u64 = 256 * 1024;
-/// Bytes of those of heavy callers, while others are there: at most some 32 small ones, which take little longer than synchronising the disk does.
+/// The same limit for a group of heavy callers, while other callers are present. It allows some 32 small mutations,
+/// which take little longer than synchronising the disk.
 pub(super) const HEAVY_GROUP_BYTES: u64 = 32 * 1024;
-/// The least cost of a mutation, in bytes: a small one is work, too.
+/// The least cost of a mutation, in bytes, because a small mutation is work too.
 pub(super) const MUTATION_BYTES: u64 = 1024;
-/// A caller that has sent more bytes of mutations [recently](LATELY) is heavy: more than 60 small mutations per second, or any group of large ones.
+/// A caller that has sent more bytes of mutations [recently](LATELY) is heavy: more than 60 small mutations per second,
+/// or any group of large ones.
 pub(super) const HEAVY_BYTES: f64 = 128.0 * 1024.0;
 /// The time over which the bytes of a caller are counted, and for which a caller counts as present.
 pub(super) const LATELY: Duration = Duration::from_secs(1);
-/// After a group of heavy callers, they rest this many times as long as the group took, while others are present. So heavy callers together get at
-/// most a seventh of the writer's time.
+/// After a group of heavy callers, they rest this many times as long as the group took, while others are present. So
+/// heavy callers together get at most a seventh of the writer's time.
 pub(super) const RESTS: u32 = 6;
-/// The longest rest, also after a group that took long because of the disk.
+/// The longest rest, even after a group that the disk made slow.
 pub(super) const REST_MOST: Duration = Duration::from_millis(500);
-/// From this many callers on, those that no longer matter are forgotten.
+/// When there are this many callers, those that no longer matter are forgotten.
 pub(super) const CALLERS: usize = 2 * CONNECTIONS;
 /// How long the writer must have been idle before it looks after the log (checking rows, compacting).
 pub(super) const IDLE: Duration = Duration::from_millis(50);
@@ -82,8 +91,9 @@ pub(super) const IDLE: Duration = Duration::from_millis(50);
 pub(super) const CHECKS: usize = 16;
 /// How long tombstones are kept, unless configured otherwise. A client that was away for longer starts over.
 pub(super) const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// How long parts of a change wait for the others at least, however short the retention is: no part may be dropped while its push is on its way.
-/// It is longer than any delay of a connection, and than the usual jump of a clock that is corrected.
+/// How long parts of a change wait for the others at least, even if the retention is shorter. No part may be dropped
+/// while its push is on its way. This is longer than any delay of a connection, and longer than the usual jump when a
+/// clock is corrected.
 pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often the log is searched for tombstones older than that.
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -1,14 +1,14 @@
-//! The figures of the TypeScript functions are those of this crate.
+//! Tests that the TypeScript functions and this crate have the same limits.
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::limits::*;
 
-/// The TypeScript figures, from the root of the package.
+/// The path of the TypeScript limits, from the root of the package.
 const FIGURES: &str = "convex/src/component/limits.ts";
 
-/// Each figure that both backends have, as this crate has it.
+/// The limits that both backends have, with their values in this crate.
 fn twins() -> BTreeMap<&'static str, i64> {
     let whole = |number: usize| i64::try_from(number).expect("a bound fits in 64 bits");
     BTreeMap::from([
@@ -45,7 +45,7 @@ fn twins() -> BTreeMap<&'static str, i64> {
     ])
 }
 
-/// The figures that Convex's functions have alone, each with the reason.
+/// The limits that only Convex's functions have, each with the reason.
 const ALONE: [(&str, &str); 18] = [
     ("DOCUMENT_CHANGES", "a Convex mutation writes at most 16,000 documents; the embedded backend has no such bound"),
     ("DOCUMENT_PAGE_ROWS", "a Convex query reads a limited number of rows; the embedded backend has them in memory"),

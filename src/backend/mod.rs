@@ -1,7 +1,8 @@
-//! The embedded Convex-compatible backend: the functions of `docs/wire.md` for every collection, over Convex's sync protocol and HTTP API.
+//! The embedded Convex-compatible backend: the functions of `docs/wire.md` for every collection, over Convex's sync
+//! protocol and HTTP API.
 //!
-//! With it an app is collaborative with nothing else installed, and can host a game on a local network. The tests use it as their backend. The
-//! official clients talk to it as to a self-hosted deployment or to the cloud.
+//! With it an app is collaborative with nothing else installed, and can host a game on a local network. The tests use
+//! it as their backend. The official clients talk to it as to a self-hosted deployment or to the cloud.
 //!
 //! ```
 //! use bevy_convex_replicate::backend::{Backend, BackendConfig};
@@ -11,9 +12,9 @@
 //! # Ok::<(), bevy_convex_replicate::backend::BackendError>(())
 //! ```
 //!
-//! Inside, `log` holds the state and makes every decision, in memory and without input or output of its own. `writer` is the only thread that
-//! changes the log; it makes changes durable with `store`, and `turns` chooses which caller is next. `server` is a thin shell that turns
-//! messages from sockets into calls (`function`).
+//! Inside, `log` holds the state and makes every decision, in memory and without input or output of its own. `writer`
+//! is the only thread that changes the log; it makes changes durable with `store`, and `turns` chooses which caller is
+//! next. `server` is a thin shell that turns messages from sockets into calls (`function`).
 
 mod capacity;
 mod config;
@@ -51,7 +52,7 @@ use crate::DocumentId;
 /// How long connections are given to close when the backend stops.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// A running backend. It stops when dropped. Whatever it has acknowledged is durable already.
+/// A running backend. It stops when dropped. Everything that it has acknowledged is durable already.
 pub struct Backend {
     address: SocketAddr,
     url: String,
@@ -63,7 +64,7 @@ pub struct Backend {
     writing: Option<JoinHandle<()>>,
 }
 
-/// How much a backend holds.
+/// The numbers of things that a backend holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackendStats {
@@ -75,9 +76,9 @@ pub struct BackendStats {
     pub documents: usize,
     /// Log rows: changes, snapshots and parts.
     pub rows: usize,
-    /// Their bytes.
+    /// The bytes of the rows.
     pub bytes: usize,
-    /// Changes taken in, those in snapshots included.
+    /// Changes in the log, including those in snapshots.
     pub changes: usize,
 }
 
@@ -132,13 +133,13 @@ impl Backend {
         &self.url
     }
 
-    /// The address it listens on.
+    /// The address that the backend listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Replaces the token. Connections that were opened with the old token are told that it is not valid any more, as Convex does when a token has
-    /// expired, and are closed. Clients then ask their callback for another token.
+    /// Replaces the token. Connections that were opened with the old token are told that it is not valid any more, as
+    /// Convex does when a token has expired, and are closed. Clients then ask their callback for another token.
     pub fn replace_token(&self, token: impl Into<String>) -> Result<(), BackendError> {
         let token = token.into();
         if token.is_empty() {
@@ -148,19 +149,20 @@ impl Backend {
         Ok(())
     }
 
-    /// The id of its log. It stays the same as long as the data directory does, unless the backend is started with
-    /// [`BackendConfig::new_epoch`].
+    /// The id of the backend's log. It stays the same as long as the data directory does, unless the backend is started
+    /// with [`BackendConfig::new_epoch`].
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// The app's table: one row per document of a collection, tombstones included, sorted by name. All rows are from the same moment and durable.
+    /// The app's table: one row per document of a collection, tombstones included, sorted by name. All rows are from
+    /// the same moment and durable.
     pub fn rows(&self, collection: &str) -> Vec<(DocumentId, convex::Value)> {
         let collection = collection.to_owned();
         self.jobs.look(move |log| log.rows(&collection)).unwrap_or_default()
     }
 
-    /// Counts what it holds.
+    /// Counts the things that the backend holds.
     pub fn stats(&self) -> BackendStats {
         let (collections, documents, rows, bytes) = self.jobs.look(Log::size).unwrap_or_default();
         let changes = self.jobs.look(Log::changes).unwrap_or_default();
@@ -168,7 +170,8 @@ impl Backend {
         BackendStats { connections, collections, documents, rows, bytes, changes }
     }
 
-    /// Stops the backend: it accepts no new connections, closes the open ones and finishes the mutations it has received. Returns when that is done.
+    /// Stops the backend: it accepts no new connections, closes the open ones and finishes the mutations it has
+    /// received. Returns when that is done.
     pub fn stop(mut self) {
         self.end();
     }

@@ -1,4 +1,4 @@
-//! How the backend makes refusals.
+//! Constructors for the backend's refusals.
 
 use crate::{
     chunk::inspect::ChunkError,
@@ -14,12 +14,12 @@ impl Refusal {
         Self::new(RefusalCode::TooLarge, message).over(limit as u64)
     }
 
-    /// The same, because this bound was crossed.
+    /// Adds the limit that was exceeded.
     pub(super) fn over(self, limit: u64) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// The same, about this document.
+    /// Adds the document that is concerned.
     pub(super) fn of(self, document: &str) -> Self {
         Self { document: Some(document.to_owned()), ..self }
     }

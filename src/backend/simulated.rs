@@ -29,10 +29,10 @@ use crate::{DocumentId, record::Position, wire::PullDeltas};
 /// A connection, by a number that is never used again.
 pub(crate) type Client = u64;
 
-/// What the writer has answered.
+/// The answers of the writer.
 type Answered = Arc<Mutex<VecDeque<(Client, SessionRequestSeqNumber, Reply)>>>;
 
-/// What a client is sent.
+/// A frame to a client.
 #[derive(Debug)]
 pub(crate) enum Down {
     Message(ServerMessage<Value>),
@@ -49,7 +49,7 @@ pub(crate) struct Node {
     sessions: BTreeMap<Client, Session>,
     now: Duration,
     epoch: String,
-    /// What readers were shown, in order: also what compaction has replaced since.
+    /// All rows that readers were shown, in order, including those that compaction has replaced since.
     shown: Vec<Shown>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Shown {
 }
 
 impl Node {
-    /// Opens the log in a folder. `epoch` names a new one, and one that is put back from a backup.
+    /// Opens the log in a folder. `epoch` is the id of a new log, and of a log that was restored from a backup.
     pub(crate) fn start(
         folder: &Path,
         epoch: &str,
@@ -96,7 +96,7 @@ impl Node {
         })
     }
 
-    /// Ends it, at once. Gives what its log had shown.
+    /// Ends the backend at once. Returns the rows that its log had shown.
     pub(crate) fn stop(self) -> Vec<Shown> {
         self.shown
     }
@@ -109,7 +109,7 @@ impl Node {
         &self.shown
     }
 
-    /// It is so late, counted from a moment before this was started.
+    /// Sets the time, counted from a moment before the start.
     pub(crate) fn set_time(&mut self, now: Duration) {
         self.now = now;
         let due = |session: &&mut Session| session.is_open() && session.poll_timeout() <= now;
@@ -117,7 +117,7 @@ impl Node {
             session.handle(Input::Timer, now);
             while let Some(output) = session.poll() {
                 if let Output::Ping = output {
-                    // Sockets answer by themselves.
+                    // The library of a socket answers pings.
                     session.handle(Input::Alive(0), now);
                 }
             }
@@ -140,7 +140,7 @@ impl Node {
         self.writer.waiting(&self.waiting)
     }
 
-    /// Whether what a client says is read now.
+    /// Whether the client's messages are read now.
     pub(crate) fn reads(&self, client: Client) -> bool {
         self.sessions.get(&client).is_some_and(Session::reads)
     }
@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// The writer makes what waits durable, and answers. Gives how many it has answered.
+    /// Lets the writer make waiting mutations durable and answer them. Returns the number of answers.
     pub(crate) fn write(&mut self, collections: &[&'static str]) -> usize {
         self.writer.run_group(&self.waiting);
         self.look(collections);
@@ -194,20 +194,20 @@ impl Node {
     pub(crate) fn compact(&mut self, collection: &str, document: &DocumentId, tail: usize) {
         self.writer.compact(collection, document, tail);
         self.tell();
-        // What a snapshot stands for now comes with it, to those who do not have it yet.
+        // Readers that do not have the replaced changes get them in the snapshot from now on.
         let left = self.positions(collection, document);
         for row in self.shown.iter_mut().filter(|row| row.collection == collection && row.document == *document) {
             row.position = left.range(row.position..).next().copied().unwrap_or(row.position);
         }
     }
 
-    /// The writer looks for what was deleted longer ago than the retention.
+    /// Lets the writer prune documents that were deleted longer ago than the retention.
     pub(crate) fn prune(&mut self) {
         self.writer.prune();
         self.tell();
         for row in &mut self.shown {
             if self.writer.log().has_pruned(row.collection, &row.document) {
-                // Nobody has to have it.
+                // A reader need not have the change any more.
                 row.change = None;
             }
         }
@@ -218,12 +218,12 @@ impl Node {
         self.writer.log().pruned_to(collection)
     }
 
-    /// What a collection's log has pruned.
+    /// The documents that a collection's log has pruned.
     pub(crate) fn pruned(&self, collection: &str) -> BTreeSet<DocumentId> {
         self.writer.log().pruned(collection)
     }
 
-    /// Where a document's rows are.
+    /// The positions of a document's rows.
     fn positions(&self, collection: &str, document: &DocumentId) -> BTreeSet<Position> {
         let log = self.writer.log();
         let start = Some(Position::default());
@@ -239,7 +239,7 @@ impl Node {
         positions
     }
 
-    /// What is sent to a client next, if there is anything.
+    /// The next frame to a client, if there is one.
     pub(crate) fn next_frame(&mut self, client: Client) -> Option<Down> {
         let log = self.writer.shared();
         match self.sessions.get_mut(&client)?.next_frame(&log)? {
@@ -275,7 +275,7 @@ impl Node {
         }
     }
 
-    /// Notes what readers see that they did not see before.
+    /// Notes the rows that readers see for the first time.
     fn look(&mut self, collections: &[&'static str]) {
         let log = self.writer.log();
         let last = self.shown.iter().map(|row| row.position).max().unwrap_or_default();
@@ -283,7 +283,7 @@ impl Node {
         let mut new = Vec::new();
         for &collection in collections {
             let mut checkpoint = Position::default();
-            // From the newest that this collection has shown: others may have come since.
+            // This begins at the newest row that this collection has shown, because others may have come since.
             for row in self.shown.iter().filter(|row| row.collection == collection) {
                 checkpoint = checkpoint.max(row.position);
             }
@@ -321,7 +321,7 @@ impl Node {
 
 /// A message as the socket carries it.
 fn text(message: ClientMessage, page_rows: Option<f64>) -> String {
-    // Only a token that cannot be one fails, and there are none.
+    // This fails only for an invalid token, and the simulator has no tokens.
     let mut message = serde_json::Value::try_from(message).unwrap_or_default();
     let queries = message.get_mut("modifications").and_then(serde_json::Value::as_array_mut).into_iter().flatten();
     for query in queries {

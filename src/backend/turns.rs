@@ -1,14 +1,17 @@
-//! Chooses which caller's mutations run next, so that a flood from one caller does not delay the few mutations of the others.
+//! Chooses which caller's mutations run next, so that a flood from one caller does not delay the few mutations of the
+//! others.
 //!
-//! Each caller has a queue of its own, and pays for each mutation by its bytes. The caller that has paid least is next (start-time fair queueing:
-//! <https://doi.org/10.1109/90.649569>). A caller that sends now and then has paid less than one that always waits, so its turn comes at once.
-//! The mutations of a group are made durable together. A group is bounded in bytes, so that the next caller waits for little.
+//! Each caller has a queue of its own, and pays for each mutation by its bytes. The caller that has paid least is next
+//! (start-time fair queueing: <https://doi.org/10.1109/90.649569>). A caller that sends now and then has paid less than
+//! one that always waits, so its turn comes at once. The mutations of a group are made durable together. A group is
+//! bounded in bytes, so that the next caller waits for little.
 //!
-//! Turns alone would leave the disk and the processor busy with floods all the time. So a caller that has sent much recently is *heavy*. After a
-//! group of heavy callers, all heavy callers rest for several times as long as the group took, and leave that time to the others. They rest only
-//! while there are others: a large import that is alone, or beside other imports, never rests. The server does not read from the socket of a
-//! caller that waits, so resting also holds back the cost of reading its messages. A group has either heavy callers or others, and heavy groups
-//! are small: another caller that arrives during a heavy group waits until the group is done.
+//! Turns alone would leave the disk and the processor busy with floods all the time. So a caller that has sent much
+//! recently is *heavy*. After a group of heavy callers, all heavy callers rest for several times as long as the group
+//! took, and leave that time to the others. They rest only while there are others: a large import that is alone, or
+//! beside other imports, never rests. The server does not read from the socket of a caller that waits, so resting also
+//! holds back the cost of reading its messages. A group has either heavy callers or others, and heavy groups are small:
+//! another caller that arrives during a heavy group waits until the group is done.
 //!
 //! This file has no clock: the time is an argument.
 
@@ -32,12 +35,13 @@ pub(super) struct Turns<T> {
     /// Callers with waiting mutations, by what they have paid: those that are not heavy, and those that are.
     light: BTreeSet<(u64, Caller)>,
     heavy: BTreeSet<(u64, Caller)>,
-    /// What the caller served last had paid. A caller that is new, or comes back, starts from there: turns are not saved up.
+    /// The amount that the caller served last had paid. A new or returning caller starts from there, so turns are not
+    /// saved up.
     level: u64,
     most_paid: u64,
     /// The newest mutation of a caller that is not heavy.
     others: Option<(Caller, Instant)>,
-    /// Until when heavy callers rest.
+    /// The time until which heavy callers rest.
     rest: Option<Instant>,
     /// From this many queues on, those that no longer matter are dropped.
     most_queues: usize,
@@ -46,7 +50,8 @@ pub(super) struct Turns<T> {
 struct Queue<T> {
     waiting: VecDeque<(u64, T)>,
     paid: u64,
-    /// The bytes it has sent recently: each mutation adds its bytes, and [`HEAVY_BYTES`] are taken off in each [`LATELY`].
+    /// The bytes it has sent recently: each mutation adds its bytes, and [`HEAVY_BYTES`] are taken off in each
+    /// [`LATELY`].
     asked: f64,
     asked_at: Instant,
     is_heavy: bool,
@@ -93,13 +98,13 @@ impl<T> Turns<T> {
         self.light.is_empty() && self.heavy.is_empty()
     }
 
-    /// How many mutations wait.
+    /// The number of mutations that wait.
     #[cfg(feature = "simulation")]
     pub fn len(&self) -> usize {
         self.queues.values().map(|queue| queue.waiting.len()).sum()
     }
 
-    /// Adds a mutation whose message had so many bytes, behind the others of its caller.
+    /// Adds a mutation whose message has `bytes` bytes, behind the others of its caller.
     pub fn push(&mut self, caller: Caller, bytes: usize, mutation: T, now: Instant) {
         self.forget(now);
         let cost = (bytes as u64).max(MUTATION_BYTES);
@@ -121,7 +126,7 @@ impl<T> Turns<T> {
         queue.waiting.push_back((cost, mutation));
         if queue.is_heavy {
             self.heavy.insert(place);
-            // It is heavy now, so it does not count as one of the others.
+            // The caller is heavy now, so it does not count as one of the others.
             self.others.take_if(|(other, _)| *other == caller);
         } else {
             self.light.insert(place);
@@ -149,9 +154,9 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Notes that a group of heavy callers with so many bytes took so long and has just ended.
+    /// Notes that a group of heavy callers, with `bytes` bytes, has just ended and took `took`.
     pub fn ran_heavy(&mut self, bytes: u64, took: Duration, now: Instant) {
-        // Others wait longest for one large mutation, and it fills the disk. So its bytes add to the rest.
+        // The other callers wait longest for one large mutation, and it fills the disk. So its bytes add to the rest.
         let times = u32::try_from(bytes / HEAVY_GROUP_BYTES).unwrap_or(u32::MAX).max(1);
         let rest = took.min(REST_MOST).saturating_mul(RESTS.saturating_mul(times));
         self.rest = self.has_others(now).then(|| now + rest.min(REST_MOST));
@@ -191,7 +196,7 @@ impl<T> Turns<T> {
             }
         }
         if self.is_empty() {
-            // No caller is behind any more.
+            // Now no caller has paid less than the level.
             self.level = self.level.max(self.most_paid);
         }
         (!group.mutations.is_empty()).then_some(group)
@@ -217,7 +222,8 @@ mod tests {
     const SOMEONE: Caller = Caller(3);
     const LARGE: usize = 500_000;
 
-    /// The groups that run one after the other at one moment, by their callers; everyone's mutations are named after their caller.
+    /// The groups that run one after the other at the same moment, as lists of their callers. Each mutation is named
+    /// after its caller.
     fn groups(turns: &mut Turns<Caller>, now: Instant) -> Vec<Vec<Caller>> {
         std::iter::from_fn(|| turns.next(now)).map(|group| group.mutations).collect()
     }
@@ -249,7 +255,7 @@ mod tests {
         for _ in 0..3 {
             turns.push(OTHER_FLOOD, 2 * LARGE, OTHER_FLOOD, now);
         }
-        // Two of the small ones for one of the large.
+        // Two small mutations run for each large one.
         let order: Vec<_> = groups(&mut turns, now).concat();
         assert_eq!(order, [FLOOD, OTHER_FLOOD, FLOOD, FLOOD, OTHER_FLOOD, OTHER_FLOOD]);
         assert!(turns.is_empty());
@@ -260,7 +266,7 @@ mod tests {
         let now = Instant::now();
         let mut turns = Turns::new();
         for number in 0..1_000 {
-            // Light and heavy, by and by.
+            // The callers become light and heavy in turn.
             turns.push(Caller(number % 7), (number as usize * 7_919) % 50_000, number, now);
         }
         let order: Vec<u64> = std::iter::from_fn(|| turns.next_at_once()).flat_map(|group| group.mutations).collect();
@@ -307,7 +313,7 @@ mod tests {
                 turns.push(FLOOD, 300, FLOOD, now);
             }
         }
-        // Alone, it may have as much as anyone.
+        // When the flood is alone, its groups may be as large as any other.
         let sizes: Vec<_> = groups(&mut turns, now + LATELY).iter().map(Vec::len).collect();
         assert_eq!(sizes.iter().max(), Some(&GROUP));
     }
@@ -345,7 +351,7 @@ mod tests {
         turns.ran_heavy(HEAVY_GROUP_BYTES, Duration::from_secs(3_600), now);
         assert_eq!(groups(&mut turns, now), [[SOMEONE]]);
         assert_eq!(turns.due(now), Some(now + REST_MOST));
-        // What waits when the backend stops does not rest.
+        // When the backend stops, waiting mutations do not rest.
         assert_eq!(turns.next_at_once().unwrap().mutations, [FLOOD]);
     }
 
@@ -353,7 +359,7 @@ mod tests {
     fn an_import_that_is_alone_or_beside_another_never_rests() {
         let now = Instant::now();
         let mut turns = Turns::new();
-        // Its first is no more than anyone's.
+        // A single small mutation does not make a caller heavy.
         turns.push(FLOOD, 300, FLOOD, now);
         turns.push(OTHER_FLOOD, 300, OTHER_FLOOD, now);
         for _ in 0..100 {

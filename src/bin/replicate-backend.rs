@@ -10,23 +10,24 @@ use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, uti
 #[derive(Parser)]
 #[command(name = "replicate-backend", version)]
 struct Options {
-    /// Where to listen. An address that other machines can connect to needs a token.
+    /// The address to listen at. An address that other machines can connect to needs a token.
     #[arg(long, default_value = "127.0.0.1:3210")]
     listen: String,
-    /// The directory to keep data in; without it they are gone when the program ends.
+    /// The directory to keep data in. Without it the data are lost when the program ends.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Give the log in that directory a new id. Once, at the first start after a backup was put back there: clients then offer again what
-    /// they have and the backup lacks.
+    /// Give the log in that directory a new id. Use this once, at the first start after a backup was restored there.
+    /// Clients then offer again the changes that they have and the backup lacks.
     #[arg(long, requires = "data")]
     new_epoch: bool,
     /// How large the log may become. All of it is held in memory.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     max_log_mib: u64,
-    /// What callers must know. Better given as REPLICATE_TOKEN: others on this machine can see a program's arguments.
+    /// The token that callers must send. It is better to set REPLICATE_TOKEN, because other users of this machine can
+    /// see a program's arguments.
     #[arg(long)]
     token: Option<String>,
-    /// A web page's origin that may connect, e.g. http://localhost:5173. May be given several times.
+    /// The origin of a web page that may connect, e.g. http://localhost:5173. The option can be repeated.
     #[arg(long = "allow-origin")]
     origins: Vec<String>,
     /// How many days deleted documents are kept. A client that was away for longer starts over.
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The WebSocket library logs every message at `trace`, and the one that authenticates has the token in it.
+/// The WebSocket library logs every message at `trace`, and the message that authenticates has the token in it.
 fn shows_no_token(event: &tracing::Metadata<'_>) -> bool {
     let is_about_messages =
         event.target().starts_with("tungstenite") || event.target().starts_with("tokio_tungstenite");
@@ -73,7 +74,8 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     for origin in options.origins {
         config = config.allow_origin(origin);
     }
-    // Before anything can be acknowledged, so that no signal ends the program in its own way.
+    // `asked_to_stop` handles signals before the backend acknowledges anything, so that no signal ends the program at
+    // once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let asked_to_stop = asked_to_stop()?;

@@ -1,5 +1,5 @@
-//! Reads chunks that others sent, before Automerge does: the backend what clients push, a client what the backend
-//! sends.
+//! Reads chunks from others before Automerge does: on the backend those from clients, and in a client those from the
+//! backend.
 //!
 //! Automerge decodes lazily and trusts lengths: a run of 2^60 operations takes a few bytes, a compressed column may
 //! inflate to any size, and an operation's number may leave no room for the next. So this module first walks the
@@ -104,7 +104,7 @@ pub(crate) fn guarded<T>(what: &str, run: impl FnOnce() -> T) -> Result<T, Chunk
     })
 }
 
-/// Why a chunk is refused.
+/// The reason why a chunk is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChunkError {
     #[error("not a valid change: {0}")]

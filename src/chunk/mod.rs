@@ -1,8 +1,9 @@
 //! Automerge's bytes: chunks as they travel and are stored, their hashes, and how a chunk of a stranger is taken
 //! without harm.
 //!
-//! A chunk is a change or a snapshot. [`inspect`] reads one without believing it, [`sound`] adds changes to a document
-//! and checks that the document stays whole. Both the client and the backend use them, each for what the other sends.
+//! A chunk is a change or a snapshot. [`inspect`] reads a chunk without trusting it. [`sound`] adds changes to a
+//! document and checks that the document stays whole. Both the client and the backend use them, each for the chunks of
+//! the other.
 //!
 //! The format: <https://automerge.org/automerge-binary-format-spec/>.
 

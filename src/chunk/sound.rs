@@ -1,8 +1,8 @@
 //! Adds changes of others to a document, and checks that the document stays whole.
 //!
-//! The checksum of a change may be right while the change makes no sense in its document: it edits an object that is
-//! not there, or replaces an operation that never was. Automerge then panics, or takes the change and from then on
-//! saves a document that nobody can load. So each new change is read from the document again, which must give the same
+//! A change can have the right checksum and still make no sense in its document: it edits an object that is not there,
+//! or replaces an operation that never existed. Automerge then panics, or takes the change and from then on saves a
+//! document that no program can load. So each new change is read from the document again, which must give the same
 //! change.
 
 use automerge::{Automerge, AutomergeError, Change, ChangeHash, ReadDoc};

@@ -27,9 +27,9 @@ use crate::{
     worker::Report,
 };
 
-/// How many documents are applied between two looks at the clock.
+/// The number of documents that are applied between two looks at the clock.
 const DOCUMENTS_PER_LOOK: usize = 16;
-/// How many reports are taken in between two looks at the clock.
+/// The number of reports that are taken between two looks at the clock.
 const REPORTS_PER_LOOK: usize = 64;
 
 enum Next {
@@ -66,7 +66,7 @@ impl Applying {
             Connection::CatchingUp { .. } => shown.clone(),
             _ => Connection::CatchingUp { received: 0, total: None },
         };
-        // One is enough, and the first one becomes true the soonest.
+        // One such entry in the queue is enough, and the first one becomes true the soonest.
         if !self.held.has(Arrived::Live) && !self.queue.iter().any(|next| matches!(next, Next::Arrived(Arrived::Live)))
         {
             self.queue.push_back(Next::Arrived(Arrived::Live));

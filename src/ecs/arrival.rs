@@ -38,14 +38,14 @@ impl Progress {
         self.read.contains(&collection)
     }
 
-    /// Sets that, and returns the number of collections for which it is so.
+    /// Sets whether the collection was read, and returns the number of collections that were.
     pub(super) fn set_read(&mut self, collection: CollectionIndex, read: bool) -> usize {
         self.read.retain(|known| *known != collection);
         self.read.extend(read.then_some(collection));
         self.read.len()
     }
 
-    /// It is so for no collection any more.
+    /// No collection is read any more.
     pub(super) fn forget_read(&mut self) {
         self.read.clear();
     }
@@ -91,7 +91,7 @@ impl Arrived {
 pub(super) struct Held(Vec<(Arrived, Vec<Slot>)>);
 
 impl Held {
-    /// Announces `arrived` when these documents' versions are applied: now, if there are none.
+    /// Announces `arrived` when these documents' versions are applied, or now if there are none.
     pub(super) fn announce_after(&mut self, world: &mut World, arrived: Arrived, slots: Vec<Slot>) {
         if slots.is_empty() {
             arrived.announce(world);

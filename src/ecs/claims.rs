@@ -28,10 +28,10 @@ pub(crate) struct Claims {
     pub(super) discarded: Option<Entity>,
 }
 
-/// Why an entity is not the document it names.
+/// The reason why an entity is not the document it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It cannot be a document as it is.
+    /// The entity cannot be a document in its present state.
     Unfit,
     /// Another entity shows the document at this place. This one takes over when that one goes.
     Taken(Slot),

@@ -56,7 +56,7 @@ pub(super) fn decode<T: Replicated>(
     }
     match read::<T>(document) {
         Ok(value) => Decoding::Fits(value),
-        // It may be missing or not fit: its fields are not known, so this cannot be told.
+        // The component's fields are not known, so it may be missing or may not fit. The document does not show which.
         Err(_) if !alone && fields.is_none() => Decoding::Absent,
         Err(problem) => {
             problems.push(problem);
@@ -65,7 +65,7 @@ pub(super) fn decode<T: Replicated>(
     }
 }
 
-/// A component as a document has it.
+/// A component in a document.
 pub(super) enum Decoding<T> {
     /// No field of it.
     Absent,

@@ -23,12 +23,12 @@ pub(crate) struct Compared {
 struct Untold {
     first: EditSeq,
     last: EditSeq,
-    /// The components whose change is to be announced.
+    /// The components whose change must be announced.
     components: u32,
 }
 
 impl Compared {
-    /// An edit was sent. If it changes one of these components, that is to be announced.
+    /// Notes that an edit was sent. If it changes one of these components, that must be announced.
     pub(super) fn sent(&mut self, capture: EditSeq, mask: u32) {
         if mask == 0 {
             return;
@@ -50,7 +50,7 @@ impl Compared {
         if self.unchanged > self.changed { self.changed } else { captures }
     }
 
-    /// An edit was compared. Returns the components whose change is to be announced.
+    /// Notes that an edit was compared. Returns the components whose change must be announced.
     pub(super) fn compared(&mut self, capture: EditSeq, is_change: bool) -> u32 {
         let newest = if is_change { &mut self.changed } else { &mut self.unchanged };
         *newest = capture.max(*newest);

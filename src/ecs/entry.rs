@@ -37,7 +37,7 @@ pub(crate) enum Presence {
     Absent,
     /// The app took it out of this world: no version brings it back until it is shown again.
     Hidden,
-    /// It is deleted, here or elsewhere.
+    /// The document is deleted, here or elsewhere.
     Deleted,
     /// The app has taken a deletion back, and the version without the deletion has not come yet.
     Restoring,

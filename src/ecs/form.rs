@@ -38,14 +38,14 @@ pub(crate) struct Clones {
     pub(super) encode: Box<dyn Encode>,
     /// The components that were cloned.
     pub(super) mask: u32,
-    /// Those of them that the entity did not have before.
+    /// The cloned components that the entity did not have before.
     pub(super) added: u32,
 }
 
 /// A collection's component types, erased. Bit `i` of a mask is the `i`th component.
 pub(crate) trait Form: Codec {
     fn scanners(&self, world: &mut World) -> Vec<Box<dyn Scan>>;
-    /// Clones the components that changed after `since`, or (`any`) all of them. `None` if there are none.
+    /// Clones the components that changed after `since`, or all of them if `any`. Returns `None` if there are none.
     fn take(&self, entity: EntityRef, since: Tick, now: Tick, any: bool) -> Option<Clones>;
     /// Whether a component of `entity` changed after `since`.
     fn is_dirty(&self, entity: EntityRef, since: Tick, now: Tick) -> bool;
@@ -58,7 +58,7 @@ pub(crate) trait Form: Codec {
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, withheld: u32) -> (u32, u32);
     /// How many component types the collection has.
     fn count(&self) -> usize;
-    /// The components of which the version has no field.
+    /// The components without a field in the version.
     fn lacks(&self, content: &(dyn Any + Send)) -> u32;
     /// Marks components of `entity` as changed.
     fn touch(&self, world: &mut World, entity: Entity, mask: u32);

@@ -174,7 +174,7 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
         return refuse(world, entity, Refusal::Taken(slot), name, Some(&id), message);
     }
     if entry.presence == Presence::Hidden && entry.former != Some(entity) {
-        // The app spawns a hidden document with defaults. Those are no edit: the stored document wins.
+        // The app spawns a hidden document with defaults. Defaults are no edit, so the stored document wins.
         return take_over(world, slot, entity, State::Default);
     }
     let was_deleted = entry.is_deleted();

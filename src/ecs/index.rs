@@ -24,7 +24,7 @@ impl DocumentIndex {
         Some(&self.entry(self.slot_of(entity)?).key)
     }
 
-    /// How many documents are shown, in all collections.
+    /// The number of documents that are shown, in all collections.
     pub fn len(&self) -> usize {
         self.by_entity.len()
     }

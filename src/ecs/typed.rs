@@ -24,7 +24,7 @@ use crate::{
 /// A version of a document, decoded for apply.
 pub(super) struct Version<P> {
     pub(super) parts: P,
-    /// The components of which the document has no field.
+    /// The components without a field in the document.
     lacks: u32,
 }
 

@@ -25,9 +25,9 @@ use crate::{
 
 /// The result of applying a version.
 pub(super) enum Outcome {
-    /// It is applied, or was not wanted.
+    /// The version is applied, or it was not wanted.
     Done,
-    /// It waits for a version that includes the newest edits.
+    /// The version waits for one that includes the newest edits.
     Waits,
 }
 

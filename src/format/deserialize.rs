@@ -73,7 +73,7 @@ fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) ->
     Err(error)
 }
 
-/// Reads the root map without its reserved keys, whatever the type asks for.
+/// Reads the root map without its reserved keys, regardless of the requested type.
 struct RootDeserializer<'de>(&'de Value);
 
 impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
@@ -104,7 +104,7 @@ impl<'de> de::Deserializer<'de> for RootDeserializer<'de> {
 struct ValueDeserializer<'de>(&'de Value);
 
 impl<'de> ValueDeserializer<'de> {
-    /// Reads a value of a document, or one that a type has written.
+    /// Reads a value of a document, or a value that a type has written.
     fn of(value: &'de Value) -> Self {
         Self(value.plain())
     }

@@ -45,11 +45,11 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
     edit_named(document, None, view, value)
 }
 
-/// As [`edit`], for a document without an id, which gets the id `id`.
+/// Like [`edit`], for a document without an id, which gets the id `id`.
 ///
 /// # Errors
 ///
-/// As [`edit`].
+/// Like [`edit`].
 pub fn create<T: Transactable>(document: &mut T, id: &str, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, Some(id), view, value)
 }
@@ -63,7 +63,7 @@ fn edit_named<T: Transactable>(
     edit_with(document, id, view, value, &Options::default()).map(|outcome| outcome.edited)
 }
 
-/// As [`edit`], or as [`create`] if there is an `id`, with options.
+/// Like [`edit`], or like [`create`] if there is an `id`, with options.
 pub(crate) fn edit_with<T: Transactable>(
     document: &mut T,
     id: Option<&str>,

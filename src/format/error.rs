@@ -8,7 +8,7 @@ use crate::limits::NESTING;
 pub struct FormatError {
     /// The place in the document, e.g. `columns[2].title`. Empty if the error concerns the whole value.
     pub path: String,
-    /// What does not fit, and how to fix it.
+    /// The problem, and how to fix it.
     pub message: String,
 }
 

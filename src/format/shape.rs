@@ -58,7 +58,7 @@ fn check(field: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What a `Deserialize` asked for. It is returned as the error that stops the deserialization.
+/// The request of a `Deserialize`. It is returned as the error that stops the deserialization.
 #[derive(Debug)]
 enum Asked {
     Struct(&'static [&'static str]),

@@ -123,7 +123,7 @@ fn start(app: &mut App, config: BackendConfig) {
 
 /// Looks whether the backend has started.
 fn watch_host(mut hosted: ResMut<Hosted>, mut commands: Commands) {
-    // It looks in every frame, but the resource changes only twice.
+    // This looks in every frame, but the resource changes only twice.
     if let Err(error) = hosted.bypass_change_detection().poll() {
         // At once, because in an app without `ReplicatePlugin` no system reports the failures that wait.
         commands.queue(move |world: &mut World| report(world, failure(&error)));

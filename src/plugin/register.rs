@@ -30,8 +30,8 @@ pub trait ReplicateAppExt {
     ///
     /// # Panics
     ///
-    /// When the collection cannot be registered: `T` is no struct with named fields, the name is taken or is no name of
-    /// a module, or the app is running already. The message says what to do.
+    /// Panics if the collection cannot be registered: `T` is no struct with named fields, the name is taken or is no
+    /// name of a module, or the app is running already. The message says what to do.
     fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self;
 
     /// Registers a collection whose documents hold several components: `app.replicate_components::<(Player,

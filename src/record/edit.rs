@@ -3,9 +3,8 @@
 use super::{EditSeq, Generation};
 use crate::{format::Value, id::DocumentKey};
 
-/// An edit of the world. `V` is what an entity holds: a captured component on the way to the worker, then the value
-/// that was made of it and a mask with bit `i` set for each of the collection's component types that the value speaks
-/// of.
+/// An edit of the world. `V` is the content of an entity: a captured component on the way to the worker, and then its
+/// value with a mask. The mask has bit `i` set for each of the collection's component types that the value covers.
 #[derive(Clone, Debug)]
 pub struct Edit<V = (Value, u32)> {
     /// The document.
@@ -14,23 +13,23 @@ pub struct Edit<V = (Value, u32)> {
     pub generation: Generation,
     /// The count of this edit, from 1.
     pub seq: EditSeq,
-    /// What happened to it.
+    /// The kind of the edit.
     pub kind: EditKind<V>,
 }
 
-/// What the world did to the document.
+/// A kind of edit.
 #[derive(Clone, Debug)]
 pub enum EditKind<V = (Value, u32)> {
-    /// It holds this now.
+    /// Set the document's content.
     Put {
-        /// What it holds.
+        /// The content.
         value: V,
         /// Why.
         put: Put,
     },
-    /// It is deleted.
+    /// Delete the document.
     Delete,
-    /// It is no longer deleted.
+    /// Restore the deleted document.
     Restore,
 }
 
@@ -40,7 +39,7 @@ impl<V> EditKind<V> {
         Self::Put { value, put: Put::Edited }
     }
 
-    /// The same edit with another form of what the entity holds.
+    /// The same edit with its content in another form.
     pub(crate) fn try_map<W, E>(self, convert: impl FnOnce(V) -> Result<W, E>) -> Result<EditKind<W>, E> {
         Ok(match self {
             Self::Put { value, put } => EditKind::Put { value: convert(value)?, put },

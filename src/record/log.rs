@@ -1,4 +1,4 @@
-//! What a client and a backend's log exchange: positions, pages of rows, pushes and their answers.
+//! The data that a client and a backend's log exchange: positions, pages of rows, pushes and their answers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ pub struct Position {
     pub ordinal: u32,
 }
 
-/// How far a collection of a backend's log has been read, and what the backend must be told with the next question.
+/// How far a client has read a collection of a backend's log, and the pruning that its next query names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Everything up to here is taken in.
@@ -37,7 +37,7 @@ impl From<Position> for Checkpoint {
     }
 }
 
-/// One chunk as a backend's log gives it.
+/// A chunk from a backend's log.
 #[derive(Clone, Debug)]
 pub struct PulledChunk {
     /// The document.
@@ -57,7 +57,7 @@ pub struct Page {
     pub collection: CollectionIndex,
     /// The position it was asked from. The page begins after it.
     pub from: Position,
-    /// What came after, in order.
+    /// The rows after that, in order.
     pub deltas: Vec<PulledChunk>,
     /// The position of the last of them, or `from` if there are none.
     pub to: Position,
@@ -87,7 +87,7 @@ pub struct PushedDocument {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushNumber(pub u64);
 
-/// A batch on its way to a backend. One is in flight at a time.
+/// A batch on its way to a backend. Only one batch is in flight at a time.
 #[derive(Clone, Debug)]
 pub struct Push {
     /// Its number. Every report about this push repeats it.

@@ -1,7 +1,8 @@
-//! The records that cross from one room to another: the rows of a log, what a store keeps, the versions of a document.
+//! The records that one room gives another: the rows of a log, the data of a store, the versions of a document.
 //!
-//! Types only. The replica decides what to write and to send, the store and the transport carry it out, and the world's
-//! side shows the result; none of them needs another's code to name what passes between them.
+//! This room has only types. The replica decides what to write and to send, the store and the transport carry it out,
+//! and the world's side shows the result. With these types, none of them needs another's code to name the data between
+//! them.
 
 mod edit;
 mod log;

@@ -1,4 +1,5 @@
-//! Why a call or a document is refused. Both ends of the wire have this type; `docs/wire.md` lists the codes that cross it.
+//! Why a call or a document is refused. Both ends of the wire have this type; `docs/wire.md` lists the codes that cross
+//! it.
 
 use std::fmt;
 
@@ -7,9 +8,9 @@ use std::fmt;
 #[error("{message}")]
 #[non_exhaustive]
 pub struct Refusal {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub code: RefusalCode,
-    /// What happened, for people.
+    /// A description for people.
     pub message: String,
     /// The document it is about. The backend says it of a whole call; a client does not read it.
     pub document: Option<String>,
@@ -45,7 +46,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The text of the code, as the wire has it.
+            /// The text of the code on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$code => $text,)*
@@ -82,7 +83,7 @@ codes! {
     PushTooLarge = "pushTooLarge",
     /// The log does not have the document.
     UnknownDocument = "unknownDocument",
-    /// The log never gave out this checkpoint, or has pruned what came after it.
+    /// The log never gave out this checkpoint, or has pruned rows after it.
     CheckpointUnknown = "checkpointUnknown",
     /// The log has reached its largest size.
     LogFull = "logFull",
@@ -96,7 +97,8 @@ codes! {
     BadAnswer = "badAnswer",
 }
 
-/// The text of a code that this version does not know. Only [`RefusalCode::parse`] makes one, so that a known code has one form.
+/// The text of a code that this version does not know. Only [`RefusalCode::parse`] makes one, so that a known code has
+/// one form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnknownCode(String);
 

@@ -1,4 +1,4 @@
-//! What a store keeps, and what it is asked to write.
+//! The data that a store keeps, and the writes to it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use automerge::ChangeHash;
 use super::Checkpoint;
 use crate::{format::Value, id::DocumentId};
 
-/// A document as the store has it at start.
+/// A document that the store has at the start.
 #[derive(Clone, Debug)]
 pub struct StoredDocument {
     /// Its name.
@@ -25,7 +25,7 @@ pub struct RemoteId(pub i64);
 /// One thing to write. Writes of a batch are carried out in order.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Add changes to a document and set what it is now.
+    /// Add changes to a document and set its value.
     Document(DocumentWrite),
     /// The remote has these changes now.
     Sent {
@@ -48,9 +48,9 @@ pub enum Write {
         /// The last row covered.
         checkpoint: Checkpoint,
     },
-    /// Drop a document and all of its changes, unsent ones too: a backend has pruned it, long after it was deleted. The
-    /// checkpoints of the collection's other logs are dropped as well, so that the document comes back from a log that
-    /// still has it.
+    /// Drop a document and all of its changes, including unsent ones, because a backend pruned it long after it was
+    /// deleted. The checkpoints of the collection's other logs are dropped as well, so that the document comes back
+    /// from a log that still has it.
     Forget {
         /// The backend.
         remote: RemoteId,
@@ -62,9 +62,9 @@ pub enum Write {
 }
 
 impl Write {
-    /// Whether a backend gives everything in this write again, should it be lost. Only what was made here is promised
-    /// to be durable as soon as possible; any other write may wait for more of them, so that the disk is not
-    /// synchronised for each.
+    /// Whether a backend gives everything in this write again if it is lost. Only this client's own changes are
+    /// promised to be durable as soon as possible. Any other write may wait for further writes, so that the disk is not
+    /// synchronised for each of them.
     pub fn can_wait(&self) -> bool {
         match self {
             Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),
@@ -93,17 +93,17 @@ pub struct DocumentWrite {
 pub struct StoredChunk {
     /// The change's hash; for a snapshot the SHA-256 of its bytes.
     pub hash: ChangeHash,
-    /// What it holds.
+    /// The kind of the chunk.
     pub kind: ChunkKind,
     /// Raw bytes, as the wire carries them.
     pub bytes: Arc<[u8]>,
-    /// The remote it came from, which therefore has it; `None`: it was made here.
+    /// The remote that the chunk came from, which therefore has it. `None` if this client made it.
     pub remote: Option<RemoteId>,
     /// For a change made here: the root fields it touches. Empty otherwise.
     pub fields: Vec<String>,
 }
 
-/// What a chunk holds.
+/// The kind of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkKind {
     /// One Automerge change.

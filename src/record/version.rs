@@ -1,4 +1,4 @@
-//! Versions of a document as the world shows them, and what an app's types make of one.
+//! Versions of a document for the world, and the values that an app's types read from a document.
 
 use crate::{format::Value, id::DocumentKey};
 
@@ -8,7 +8,7 @@ pub type Generation = u64;
 /// Counts the edits of a document that the world has sent: the first is 1.
 pub type EditSeq = u64;
 
-/// What an app knows of a collection's documents.
+/// The types of a collection's documents in an app.
 pub trait Schema: Send + Sync + 'static {
     /// The part of `document` that the app's types hold, as they would write it. An edit is compared with this view, so
     /// that keys the app does not know survive. `mask` has bit `i` set for each of the collection's component types
@@ -16,12 +16,12 @@ pub trait Schema: Send + Sync + 'static {
     fn view(&self, document: &Value, mask: u32) -> View;
 }
 
-/// What an app's types make of a document.
+/// The value that an app's types read from a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The document as they would write it.
     pub value: Value,
-    /// The component types of which the document has something that does not fit, bit `i` for each.
+    /// The component types with something in the document that does not fit, bit `i` for each.
     pub misfits: u32,
 }
 
@@ -45,13 +45,13 @@ pub struct Kept {
     pub components: u32,
 }
 
-/// Who changed a document.
+/// The author of a change of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// This app, in this run.
     Local,
     /// Someone else, through a backend.
     Remote,
-    /// It was in the store.
+    /// The document was in the store.
     Stored,
 }

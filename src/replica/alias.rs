@@ -1,15 +1,15 @@
-//! Fields that a document has under another name, by another version of the app (`#[serde(alias = "..")]`).
+//! Fields that a document has under another name, which another version of the app wrote (`#[serde(alias = "..")]`).
 
 use super::event::Schema;
 use crate::format::{Aliases, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
-/// A type does not say which names it reads a field by. But a field that it reads under another name is what the edit
-/// makes of it once that is put there, and no other field changes by it. Where that is not known: it changes, or is
-/// missing, when the other name is taken away, and is as it was when the document has it under its own name instead.
-/// This is tried where an edit changes a field that the document lacks and the document has fields that the type does
-/// not write. That is rare.
+/// A type does not list the names under which it reads a field, so this tries them out. A field is read under another
+/// name if the edit's value, put under that name, becomes the field's value, and no other field changes. If the edit's
+/// value is not known, this removes the other name: the field must then change or be missing. It must be as before when
+/// the document has it under its own name instead. This is tried only where an edit changes a field that the document
+/// lacks, and the document has fields that the type does not write. That is rare.
 pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
     let mut search = Search { schema, mask, current, found: Aliases::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
@@ -41,7 +41,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Looks at a place of the document. `value` is what the app has there now, if that is known.
+    /// Looks at a place of the document. `value` is the app's present value there, if that is known.
     fn look(&mut self, path: &mut Vec<Step>, current: &Value, view: &Value, value: Option<&Value>) {
         if value.is_some_and(|value| value == view) {
             return;
@@ -53,7 +53,7 @@ impl Search<'_> {
                     !view.contains_key(*key) && !reserved
                 };
                 let unknown: Vec<&String> = current.keys().filter(is_new).collect();
-                // A type may leave a field out while it is empty, also where the document has it.
+                // A type may leave a field out while it is empty, even if the document has the field.
                 let left_out = value.and_then(Value::as_map).into_iter().flatten();
                 for (key, value) in left_out.filter(|(key, _)| !view.contains_key(*key) && !current.contains_key(*key))
                 {
@@ -98,7 +98,7 @@ impl Search<'_> {
         let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) else { return };
         if let Some(value) = value {
             fields.insert(other.to_owned(), value.clone().into_plain());
-            // A conversion may read several fields from one: that is no other name of either.
+            // A conversion may read several fields from one. That field is not another name for any of them.
             let mut expected = self.schema.view(self.current, self.mask).value.into_plain();
             if let Some(Value::Map(fields)) = at_mut(&mut expected, path, Names::Type) {
                 fields.insert(key.to_owned(), value.clone().into_plain());
@@ -113,8 +113,8 @@ impl Search<'_> {
         if self.schema.view(&changed, self.mask) == with {
             return;
         }
-        // A field that is read under the other name reads the same under its own. Any other has lost what it is read
-        // by.
+        // A field that is read under the other name reads the same under its own name. Any other field that was read
+        // from that name is lost.
         if let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) {
             fields.insert(key.to_owned(), held);
         }

@@ -1,4 +1,4 @@
-//! What goes into a replica and what comes out.
+//! The inputs and outputs of a replica.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     format::Value,
     record::{RemoteId, Write},
 };
-// Re-exported for this room's callers.
+// These are re-exported for this room's callers.
 pub use crate::{
     chunk::Part,
     record::{
@@ -19,7 +19,7 @@ pub use crate::{
     },
 };
 
-/// Names a write: the store says when it is done. Counts up from 1.
+/// The number of a write, from 1. The store reports the number when the write is done.
 pub type WriteId = u64;
 
 /// Counts the edits of a run, from 1, in the order in which they were made.
@@ -32,55 +32,55 @@ pub struct Delta {
     pub document: DocumentKey,
     /// Its number.
     pub generation: Generation,
-    /// The last capture of the world it includes.
+    /// The last capture of the world that this version includes.
     pub seen: EditSeq,
-    /// Its root map; `None`: it is deleted.
+    /// The document's root map. `None` if the document is deleted.
     pub value: Option<Value>,
-    /// Where it comes from.
+    /// The origin of the version.
     pub origin: Origin,
 }
 
-/// A change that was made here and that a backend lacks.
+/// A change of this client that a backend lacks.
 #[derive(Clone, Debug)]
 pub struct UnsentChange {
     /// Its hash.
     pub hash: ChangeHash,
-    /// The stored chunk that the backend has once it has this change: the change itself, or the snapshot of which it is
-    /// the last.
+    /// The stored chunk that the backend has after it accepted this change: the change itself, or the snapshot whose
+    /// last change this is.
     pub chunk: ChangeHash,
     /// Its raw bytes.
     pub bytes: Arc<[u8]>,
 }
 
-/// A document's changes that a backend lacks, as the store has them.
+/// The changes of a document that a backend lacks, as they are in the store.
 #[derive(Clone, Debug)]
 pub struct UnsentDocument {
     /// The document.
     pub id: DocumentId,
     /// The changes, dependencies first.
     pub changes: Vec<UnsentChange>,
-    /// The root fields they touch and the values these have now; `None`: not known.
+    /// The root fields that the changes touch, with their present values. `None` if they are not known.
     pub fields: Option<std::collections::BTreeMap<String, Option<Value>>>,
 }
 
-/// What the store knows of a backend from earlier runs.
+/// The store's knowledge of a backend from earlier runs.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteState {
-    /// The store's name for the backend's log; `None`: there never was one.
+    /// The store's name for the backend's log. `None` if there never was a log.
     pub remote: Option<RemoteId>,
-    /// Per collection: everything up to here is stored.
+    /// For each collection, the position up to which everything is stored.
     pub checkpoints: Vec<Checkpoint>,
-    /// Per collection: the documents with changes that the backend lacks, oldest first.
+    /// For each collection, the documents with changes that the backend lacks, oldest first.
     pub unsent: Vec<Vec<DocumentId>>,
-    /// Per collection: whether the store marks chunks as held by the backend although the log has not been read beyond
-    /// its beginning.
+    /// For each collection, whether the store marks chunks as held by the backend although the log has not been read
+    /// beyond its beginning.
     pub unread: Vec<bool>,
 }
 
-/// What happened.
+/// An input of a replica.
 #[derive(Debug)]
 pub enum Event {
-    /// The store has these documents. All of these events come before any other event.
+    /// These documents are in the store. All of these events come before any other event.
     Opened {
         /// The collection.
         collection: CollectionIndex,
@@ -114,14 +114,14 @@ pub enum Event {
     Unreadable {
         /// The document.
         document: DocumentKey,
-        /// What is wrong with them.
+        /// The problem with the chunks.
         problem: String,
     },
-    /// What is stored of a backend. Answers [`StoreRequest::LookUp`].
+    /// The store's knowledge of a backend. Answers [`StoreRequest::LookUp`].
     Remote {
         /// The id of its log, if that is known.
         epoch: Option<String>,
-        /// What is stored.
+        /// The store's knowledge.
         state: RemoteState,
     },
     /// All writes up to this one are on the disk.
@@ -134,7 +134,7 @@ pub enum Event {
         collection: CollectionIndex,
         /// The documents asked for, in the same order.
         documents: Vec<UnsentDocument>,
-        /// Which effect it answers.
+        /// The number of the read that this answers.
         read: u64,
     },
     /// The connection to the backend is up.
@@ -147,18 +147,18 @@ pub enum Event {
     PullRefused {
         /// The collection.
         collection: CollectionIndex,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
     /// The answer to a push.
     Answered(PushAnswer),
     /// A push was refused as a whole.
     PushRefused {
-        /// Which push.
+        /// The number of the push.
         number: PushNumber,
         /// The collection.
         collection: CollectionIndex,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
     /// A push ended without an answer.
@@ -170,68 +170,69 @@ pub enum Event {
 }
 
 impl Effect {
-    /// An edit changed nothing.
+    /// The effect of an edit that changed nothing.
     pub(super) fn nothing_of(document: &DocumentKey, seq: EditSeq) -> Self {
         Effect::Compared { document: document.clone(), seq, fields: Vec::new() }
     }
 }
 
-/// What the store is asked for.
+/// A request to the store.
 #[derive(Debug)]
 pub enum StoreRequest {
     /// Store something. Many writes are carried out in one transaction.
     Write(WriteId, Write),
     /// Read a document's chunks: [`Event::Loaded`] or [`Event::Unreadable`].
     Load(DocumentKey),
-    /// Look up what is stored of a backend: [`Event::Remote`].
+    /// Look up the store's knowledge of a backend: [`Event::Remote`].
     LookUp(Lookup),
-    /// Read what the backend lacks of these documents; with `history`, all of their changes: [`Event::Unsent`].
+    /// Read the changes of these documents that the backend lacks; with `history`, all of their changes:
+    /// [`Event::Unsent`].
     ReadUnsent {
         /// The collection.
         collection: CollectionIndex,
         /// The documents.
         documents: Vec<DocumentId>,
-        /// For which of them all changes are asked for.
+        /// For each document, whether all its changes are requested.
         history: Vec<bool>,
-        /// Names this request among those of the collection: its answer repeats it.
+        /// The number of this request in its collection. The answer repeats it.
         read: u64,
     },
     /// Set the store aside before it is opened the next time. The replica does not ask for this.
     Rebuild,
 }
 
-/// Which backend the store is asked about.
+/// A question about a backend.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The one last used. Asked once, when the store has been opened.
+    /// The backend that was used last. This is asked once, when the store has been opened.
     LastUsed,
-    /// The one whose log has this id.
+    /// The backend whose log has this id.
     Epoch(String),
-    /// The one last used, after its checkpoints and sent marks are dropped. The answer has no epoch.
+    /// The backend that was used last, after its checkpoints and sent marks are dropped. The answer has no epoch.
     Forget(RemoteId),
 }
 
-/// What the owner of the replica must do.
+/// An output of a replica, which its owner must carry out.
 #[derive(Debug)]
 pub enum Effect {
-    /// Give the world a version.
+    /// Give a version to the world.
     Deliver(Delta),
     /// Ask the store for something. Requests are carried out in order.
     Store(StoreRequest),
     /// An edit was taken in and is durable as soon as this write is (0: at once). An edit of a document that is being
     /// loaded is taken in after later edits of other documents.
     Edited(EditNumber, WriteId),
-    /// Follow a collection's log from here on.
+    /// Follow a collection's log from a checkpoint.
     Subscribe {
         /// The collection.
         collection: CollectionIndex,
-        /// Exclusive.
+        /// The checkpoint, which is exclusive.
         checkpoint: Checkpoint,
     },
     /// Send a batch.
     Push(Push),
-    /// All that the backend had of a collection is taken in, and every version that follows from it was delivered
-    /// before. Comes again with each page that ends the log.
+    /// The whole log of a collection is taken in, and all versions that follow from it were delivered before. This
+    /// comes again with each page that ends the log.
     Read(CollectionIndex),
     /// An edit was compared with the document. `fields` are the root fields it changed: none if it changed nothing or
     /// was not taken in.
@@ -243,15 +244,15 @@ pub enum Effect {
         /// The root fields.
         fields: Vec<String>,
     },
-    /// Tell the app.
+    /// Report a failure to the app.
     Failed {
-        /// What kind of failure it is.
+        /// The kind of the failure.
         kind: FailureKind,
         /// The collection, if one is concerned.
         collection: Option<CollectionIndex>,
         /// The document, if one is concerned.
         document: Option<DocumentId>,
-        /// What happened and what to do.
+        /// A description of the failure, and what to do.
         message: String,
     },
 }

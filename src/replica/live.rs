@@ -1,4 +1,4 @@
-//! One loaded document: an Automerge document and the versions at which the world's next edits are to be made.
+//! One loaded document: an Automerge document, and the versions at which the world's next edits are made.
 //!
 //! Most documents are made, or arrive, in one change, and leave memory without another. For such a document only the
 //! change and its value are kept until more is needed.
@@ -19,18 +19,18 @@ use crate::{
     record::StoredChunk,
 };
 
-/// Per generation the version at which the world's next edit is to be made.
+/// For each generation, the version at which the world's next edit is made.
 pub(super) type Bases = BTreeMap<Generation, Base>;
 
 /// A version at which an edit of the world is made.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Base {
     pub(super) heads: Vec<ChangeHash>,
-    /// What the entity shows in place of what its types make of that version.
+    /// The values that the entity shows in place of those that its types read from that version.
     pub(super) shown: Vec<Shown>,
 }
 
-/// What an entity shows of some of its components while the document holds something else or does not fit them.
+/// The values that an entity shows of some of its components, while the document has other values or does not fit them.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) mask: u32,
@@ -58,11 +58,11 @@ fn is_new_name(id: &DocumentId, now: i64) -> bool {
 pub(super) struct Live {
     actor: ActorId,
     content: Content,
-    /// `base[g]`: the version at which an edit of generation `g` is to be made.
+    /// `base[g]`: the version at which an edit of generation `g` is made.
     bases: Bases,
     /// The last write of it.
     pub(super) last_write: WriteId,
-    /// When it was last used: a count, not a time.
+    /// When the document was last used. This is a count, not a time.
     pub(super) last_used: u64,
     /// Whether it has changes that the store refused.
     pub(super) is_kept: bool,
@@ -75,7 +75,7 @@ pub(super) struct Live {
 enum Content {
     /// No change yet.
     Blank,
-    /// One change, whose meaning is known without a document.
+    /// A single change, whose value is known without a document.
     First {
         hash: ChangeHash,
         bytes: Arc<[u8]>,
@@ -99,7 +99,7 @@ impl Live {
         }
     }
 
-    /// A stored document, of which the world has `generation`.
+    /// Loads a stored document. The world has it at `generation`.
     pub(super) fn load(actor: &ActorId, chunks: &[Arc<[u8]>], generation: Generation) -> Result<Self, AutomergeError> {
         let mut live = Self::new(actor);
         let mut all = Vec::with_capacity(chunks.iter().map(|chunk| chunk.len()).sum());
@@ -126,12 +126,12 @@ impl Live {
         }
         match &mut self.content {
             Content::Open(opened) => Ok(opened),
-            // It was opened just above.
+            // The document was opened just above.
             _ => Err(AutomergeError::Fail),
         }
     }
 
-    /// What is kept of a document that is thrown away, for when it is loaded again.
+    /// The data to keep from a document that is dropped, for when it is loaded again.
     pub(super) fn into_bases(self) -> Bases {
         self.bases
     }
@@ -181,7 +181,8 @@ impl Live {
         self.bases.insert(generation, Base::at(heads));
     }
 
-    /// The world put this value before it saw the current version. It shows the value until it is given that version.
+    /// Notes that the world put this value before it saw the current version. The world shows the value until it gets
+    /// that version.
     pub(super) fn put_unseen(&mut self, generation: Generation, mask: u32, value: &Value) {
         self.delivered(generation);
         let fields = value.as_map().cloned().unwrap_or_default();

@@ -53,9 +53,9 @@ impl Replica {
         }
     }
 
-    /// Throws a loaded document away, which may be half changed, and reads it again as the store has it.
+    /// Drops a loaded document, which may be half changed, and reads it again from the store.
     ///
-    /// Writes and loads reach the store in order, so all that was made of it so far is there.
+    /// Writes and loads reach the store in order, so the store has all changes made so far.
     pub(super) fn reload(&mut self, key: &DocumentKey) {
         let Some(document) = self.document(key) else { return };
         if let State::Live(live) = std::mem::take(&mut document.state) {
@@ -65,7 +65,7 @@ impl Replica {
         self.load(key, None);
     }
 
-    /// Takes in a document's chunks, or why the store cannot read them.
+    /// Takes in a document's chunks, or the reason why the store cannot read them.
     pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Result<Vec<Arc<[u8]>>, String>, now: i64) {
         let actor = self.actor.clone();
         let Some(document) = self.document(&key) else { return };

@@ -1,10 +1,10 @@
-//! Documents, merging, what is unsent, checkpoints. Sans-IO: no clock, disk, socket, thread or Bevy.
+//! Documents, merging, unsent changes and checkpoints. Sans-IO: no clock, disk, socket, thread or Bevy.
 //!
 //! # The loop
 //!
-//! A [`Replica`] is driven by one owner. Something happened: [`Replica::handle`] takes an [`Event`] and the time. Then
-//! [`Replica::poll`] is called until it returns `None`; each [`Effect`] is carried out in the order given. The result
-//! of an effect comes back as another event. The same events always give the same effects.
+//! One owner drives a [`Replica`]. For each input, the owner calls [`Replica::handle`] with an [`Event`] and the time.
+//! Then it calls [`Replica::poll`] until that returns `None`, and carries out each [`Effect`] in the order given. The
+//! result of an effect comes back as another event. The same events always give the same effects.
 //!
 //! ```text
 //!             Edit, Applied, Show            Load, Write                 Subscribe, Push
@@ -16,17 +16,17 @@
 //! # Versions
 //!
 //! Every [`Delta`] given to the world carries a generation `g` and `seen`, the last edit of the world that it includes.
-//! The world sends each edit with the `g` it had and the edit's count. Per document the replica keeps `base[g]`, the
-//! heads at which the world's next edit is to be made: at first the delta's, and after each edit the heads right after
-//! that edit. So a remote change that has arrived but is not yet in the world is merged, never reverted, and successive
-//! edits need no round trip.
+//! The world sends each edit with the `g` it had and the edit's count. For each document the replica keeps `base[g]`,
+//! the heads at which it makes the world's next edit: at first the delta's heads, and after each edit the heads right
+//! after that edit. So a remote change that has arrived but is not yet in the world is merged and never reverted, and
+//! successive edits need no round trip.
 //!
-//! # What is sent when
+//! # When changes are sent
 //!
-//! A change is written and sent at the same time: neither waits for the other. If the program ends after one and before
-//! the other, nothing is lost: the change is offered from the store, or pulled from the backend as anyone else's. That
-//! is safe because actors are new in each run, so that a change which never reached this disk does not have its (actor,
-//! sequence number) used again.
+//! The replica writes and sends a change at the same time, and neither waits for the other. If the program ends after
+//! one and before the other, nothing is lost: the next run offers the change from the store, or pulls it from the
+//! backend like a change of any other client. That is safe because actors are new in each run. So no later change gets
+//! the (actor, sequence number) of a change that never reached this disk.
 
 mod alias;
 mod event;
@@ -65,7 +65,7 @@ use crate::{
 
 /// A collection's name and types.
 pub struct CollectionSchema {
-    /// Its name in the store and on the wire.
+    /// The collection's name in the store and on the wire.
     pub name: String,
     /// Its types.
     pub schema: Arc<dyn Schema>,
@@ -97,11 +97,12 @@ struct Collection {
     /// A push of this collection was refused as a whole. The next push waits for a new connection or for
     /// [`Event::Retry`].
     paused: bool,
-    /// Whether the store marks chunks of it as held by the backend.
+    /// Whether the store marks chunks of the collection as held by the backend.
     believed: bool,
     /// How far the log was pruned when it was last read from its beginning, also if that was in an earlier run.
     pruned: Option<i64>,
-    /// The last edit of the world per document that is not here: it never existed, or it was forgotten. There are few.
+    /// The last edit of the world for each document that is not here, because it never existed or was forgotten. There
+    /// are few such documents.
     seen: HashMap<DocumentId, EditSeq>,
 }
 
@@ -110,7 +111,7 @@ struct Document {
     generation: Generation,
     seen: EditSeq,
     state: State,
-    /// While a document is read again: the versions that the world has of it.
+    /// The versions that the world has of the document, while it is read again.
     bases: Option<Bases>,
 }
 
@@ -118,7 +119,7 @@ struct Document {
 enum State {
     #[default]
     Cold,
-    /// Its chunks are being read; this waits for them.
+    /// The chunks of the document are being read, and these inputs wait for them.
     Loading(Vec<Waiting>),
     Live(Box<Live>),
 }
@@ -129,8 +130,9 @@ enum Waiting {
 }
 
 impl Replica {
-    /// A replica of these collections. `actor` must be new for each run of a program: a change that was sent but never
-    /// reached the disk must not have its place taken by another. `synchronized`: whether there is a backend at all.
+    /// Makes a replica of these collections. `actor` must be new for each run of a program, because another change must
+    /// not take the place of a change that was sent but never reached the disk. `synchronized` tells whether there is a
+    /// backend.
     pub fn new(actor: [u8; 16], collections: Vec<CollectionSchema>, synchronized: bool) -> Self {
         let collections = collections
             .into_iter()
@@ -161,7 +163,7 @@ impl Replica {
         }
     }
 
-    /// Takes in what happened. `now` is in milliseconds since 1970.
+    /// Handles an event. `now` is in milliseconds since 1970.
     pub fn handle(&mut self, event: Event, now: i64) {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
@@ -196,12 +198,12 @@ impl Replica {
         self.cool();
     }
 
-    /// What is to be done next, in order.
+    /// The next effect to carry out, in order.
     pub fn poll(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// When [`Event::Due`] is to come, in milliseconds since 1970; `None` if nothing waits for a time.
+    /// The time at which [`Event::Due`] must come, in milliseconds since 1970; `None` if nothing waits for a time.
     pub fn due(&self) -> Option<i64> {
         self.due
     }
@@ -225,7 +227,7 @@ impl Replica {
         self.loading > 0 || !self.pages.is_empty()
     }
 
-    /// Whether pages wait until the store has told which log they are of.
+    /// Whether pages wait until the store has identified their log.
     pub fn is_identifying(&self) -> bool {
         matches!(self.remote.stage, Stage::Identifying { .. })
     }

@@ -1,4 +1,4 @@
-//! A document in Automerge's hands: edited at any of its versions, and merged with what comes from elsewhere.
+//! A document that is opened in Automerge: edits at any of its versions, and merges of changes from elsewhere.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -25,19 +25,19 @@ use crate::{
 
 pub(super) struct Opened {
     document: AutoCommit,
-    /// The value that was read last, and its heads. An edit starts where the edit before it ended, and reading a
-    /// counter takes as long as it has increments.
+    /// The value that was read last, with its heads. An edit usually starts at the heads where the edit before it
+    /// ended, and reading a counter takes time in proportion to its increments.
     shown: Option<(Vec<ChangeHash>, Value)>,
     /// Whether the document is known to have arrived whole. Once true, this stays true.
     is_whole: bool,
 }
 
-/// What became of a local edit.
+/// The result of a local edit.
 #[derive(Default)]
 pub(super) struct Edited {
     /// The changes it made, dependencies first. Empty if it changes nothing.
     pub(super) made: Vec<StoredChunk>,
-    /// Parts of it that were not taken in.
+    /// The parts of the edit that were not written.
     pub(super) problems: Vec<FormatError>,
 }
 
@@ -75,12 +75,12 @@ impl Opened {
         self.document.get_heads()
     }
 
-    /// Its size in bytes when it is saved.
+    /// The document's size in bytes when it is saved.
     pub(super) fn saved_bytes(&mut self) -> usize {
         self.document.save().len()
     }
 
-    /// Its value, at the heads at which it is isolated if it is.
+    /// The document's value at the heads at which it is isolated, or else its present value.
     pub(super) fn value(&mut self) -> Value {
         let heads = self.document.get_heads();
         if let Some((at, value)) = &self.shown
@@ -93,7 +93,7 @@ impl Opened {
         value
     }
 
-    /// Its value at these heads.
+    /// The document's value at these heads.
     pub(super) fn value_at(&mut self, heads: &[ChangeHash]) -> Value {
         self.document.isolate(heads);
         let value = format::read(&self.document);
@@ -189,7 +189,7 @@ impl Opened {
         Ok(Edited { made: changes, problems })
     }
 
-    /// Writes the difference between `value` and what the entity had shown. Returns the parts that were not written.
+    /// Writes the difference between `value` and the entity's previous value. Returns the parts that were not written.
     #[allow(clippy::too_many_arguments, reason = "an edit depends on each of them")]
     fn put(
         &mut self,
@@ -251,12 +251,12 @@ impl Opened {
         Ok(outcome)
     }
 
-    /// Takes in chunks that came from elsewhere, in their order. Those it has are passed over, and so are damaged ones;
-    /// the first of them is told of.
+    /// Takes in chunks from elsewhere, in their order. It skips chunks that the document has and chunks that are
+    /// damaged. The returned text describes the first damaged chunk.
     ///
     /// # Errors
     ///
-    /// If they do not fit this document. It may have taken in some of them then, and must be thrown away.
+    /// Fails if the chunks do not fit this document. The document may have taken in some of them, so drop it.
     pub(super) fn merge(&mut self, chunks: &[Vec<u8>]) -> Result<(Merged, Option<String>), String> {
         let document = &mut self.document;
         let before = document.get_heads();
@@ -287,8 +287,8 @@ impl Opened {
     }
 }
 
-/// What the entity shows of the components in `mask`: what their types read from the document, or what the entity shows
-/// instead of that. Also returns whether it shows anything instead.
+/// The value that the entity shows of the components in `mask`: either the value that their types read from the
+/// document, or the value that the entity shows in its place. Also returns whether it shows anything in its place.
 fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dyn Schema) -> (Value, bool) {
     let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
     let View { value: view, misfits } = schema.view(current, mask & !known);
@@ -308,7 +308,7 @@ fn shown(base: &mut Base, current: &Value, value: &Value, mask: u32, schema: &dy
     (Value::Map(fields), !shown.is_empty())
 }
 
-/// The entity shows `value` now.
+/// Notes that the entity shows `value` now.
 fn remember(base: &mut Base, view: &Value, value: &Value, mask: u32) {
     for shown in base.shown.iter_mut().filter(|shown| shown.mask & mask != 0) {
         let gone = |key: &String| view.get(key).is_some() && value.get(key).is_none();
@@ -336,8 +336,8 @@ fn mark_deleted(
 }
 
 /// Returns the chunk if all its dependencies are in the document or among `known`, and adds its changes to `known`. A
-/// log gives dependencies first. Automerge would queue a change without them, and the stored chunks could not be opened
-/// by themselves.
+/// log gives dependencies first. Automerge would queue a change whose dependencies are missing, and the chunks that are
+/// stored until then could not be opened on their own.
 fn fits(document: &mut AutoCommit, chunk: NewChunk, known: &mut HashSet<ChangeHash>) -> Result<NewChunk, String> {
     for change in &chunk.1 {
         let missing = document.get_missing_deps(change.deps());
@@ -367,7 +367,7 @@ pub(super) fn automerge_error(error: AutomergeError) -> FormatError {
     unexpected(&error.to_string())
 }
 
-/// Refuses a change of so many operations.
+/// The problem of a change with too many operations.
 pub(super) fn too_many_operations(operations: usize) -> FormatError {
     let most = limits::CHANGE_OPERATIONS;
     let message = format!(

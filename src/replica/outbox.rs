@@ -28,22 +28,22 @@ const REFUSED_LONGEST: i64 = 32_000;
 #[derive(Debug)]
 struct Refused {
     refusal: Refusal,
-    /// How often in a row.
+    /// The number of refusals in a row.
     times: u32,
-    /// When a document that was edited since is offered again, in milliseconds since 1970.
+    /// The time at which the document is offered again if it was edited since, in milliseconds since 1970.
     until: i64,
-    /// Whether it was edited since.
+    /// Whether the document was edited since.
     edited: bool,
 }
 
-/// A change made here.
+/// A change of this client.
 #[derive(Clone, Debug)]
 pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
-    /// The stored chunk that the backend has once it has this.
+    /// The stored chunk that the backend has after it accepted this change.
     pub(super) chunk: ChangeHash,
     pub(super) bytes: Arc<[u8]>,
-    /// The root fields it touches with their values after it; `None`: not known.
+    /// The root fields that the change touches, with their values after it. `None` if they are not known.
     pub(super) fields: Option<FieldValues>,
 }
 
@@ -55,7 +55,7 @@ pub(super) type FieldValues = Vec<(String, Option<Value>)>;
 struct OutboxEntry {
     place: u64,
     changes: Changes,
-    /// The backend refused it: it is not sent again until it is edited, or asked for.
+    /// The backend refused the document. It is sent again only after an edit or a retry.
     refused: Option<Refused>,
     /// The last refusal before it was offered again, and how often in a row it was refused.
     former: Option<(Refusal, u32)>,
@@ -69,15 +69,15 @@ struct OutboxEntry {
 
 #[derive(Debug)]
 enum Changes {
-    /// They are in the store. `history`: all changes of the document are to be offered.
+    /// The changes are in the store. With `history`, all changes of the document must be offered.
     Stored { history: bool },
-    /// They are being read from the store; `later` were made meanwhile.
+    /// The changes are being read from the store. `later` has those made meanwhile.
     Reading { read: u64, later: Vec<QueuedChange> },
-    /// All of them.
+    /// All changes are here.
     Known(Vec<QueuedChange>),
 }
 
-/// The documents of one collection of which a backend lacks changes.
+/// The documents of one collection that have changes which a backend lacks.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: BTreeMap<u64, DocumentId>,
@@ -88,11 +88,11 @@ pub(super) struct Outbox {
     in_flight: Vec<(DocumentId, Vec<ChangeHash>)>,
     /// The first document in flight.
     first_in_flight: Option<DocumentId>,
-    /// How many documents are refused.
+    /// The number of refused documents.
     refused: usize,
 }
 
-/// What to send and what to read next.
+/// The next documents to send and to read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Documents to send now.
@@ -104,12 +104,12 @@ pub(super) struct Batch {
 }
 
 impl Outbox {
-    /// How many documents wait, refused ones included.
+    /// The number of documents that wait, including refused ones.
     pub(super) fn len(&self) -> usize {
         self.documents.len()
     }
 
-    /// Takes a change made here.
+    /// Adds a change of this client.
     pub(super) fn add(&mut self, id: &DocumentId, change: QueuedChange) {
         let new = !self.documents.contains_key(id);
         let entry = self.entry(id);
@@ -149,9 +149,9 @@ impl Outbox {
         next
     }
 
-    /// Another backend is followed from now on, or the same one again from the beginning. By the store, `unsent` are
-    /// the documents of which it lacks changes; the store may not have the newest edits yet. `again`: the backend may
-    /// have had all changes except those queued here.
+    /// Follows another backend, or the same one again from the beginning. `unsent` are the documents with changes that
+    /// the backend lacks, according to the store; the store may not have the newest edits yet. With `again`, the
+    /// backend may have had all changes except those queued here.
     pub(super) fn reset(&mut self, unsent: Vec<DocumentId>, again: bool) {
         let edited = |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.edited);
         let newest: Vec<_> = self.queue.values().map(|id| (id.clone(), edited(id))).collect();
@@ -164,7 +164,7 @@ impl Outbox {
         }
     }
 
-    /// Drops a document that the backend will never take. Returns whether it has changes that the backend may never
+    /// Drops a document that the backend will never accept. Returns whether it has changes that the backend may never
     /// have had.
     pub(super) fn forget(&mut self, id: &DocumentId) -> bool {
         self.take_in_flight(id);
@@ -235,7 +235,7 @@ impl Outbox {
         batch
     }
 
-    /// The batch is in flight.
+    /// Notes that the batch is in flight.
     pub(super) fn sent(&mut self, documents: &[PushedDocument]) {
         self.first_in_flight = documents.first().map(|document| document.id.clone());
         for document in documents {
@@ -249,7 +249,7 @@ impl Outbox {
             .collect();
     }
 
-    /// The batch in flight ended without an answer: its documents are offered again.
+    /// Notes that the batch in flight ended without an answer. Its documents are offered again.
     pub(super) fn dropped(&mut self) {
         self.in_flight.clear();
     }
@@ -284,7 +284,8 @@ impl Outbox {
         }
     }
 
-    /// The backend took the changes in flight of a document. Returns the stored chunks that it has now.
+    /// Notes that the backend accepted the changes in flight of a document. Returns the stored chunks that the backend
+    /// has now.
     pub(super) fn accepted(&mut self, id: &DocumentId) -> Vec<ChangeHash> {
         let Some(sent) = self.take_in_flight(id) else { return Vec::new() };
         let Some(entry) = self.documents.get_mut(id) else { return sent };
@@ -303,9 +304,9 @@ impl Outbox {
         chunks
     }
 
-    /// The backend refused a document. Returns whether to tell the app. It is not told if all changes are offered next,
-    /// or if the document may have been too large only together with the documents before it: the first document of a
-    /// push is certainly too large itself, and each push brings the others closer to the front.
+    /// Notes that the backend refused a document. Returns whether to report this to the app. It is not reported if all
+    /// changes are offered next, or if the document may have been too large only together with the documents before it.
+    /// The first document of a push is certainly too large itself, and each push brings the others closer to the front.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
         self.take_in_flight(id);
         let Some(entry) = self.documents.get_mut(id) else { return true };
@@ -332,7 +333,7 @@ impl Outbox {
         is_news
     }
 
-    /// Offers refused documents again, and reads again what could not be read.
+    /// Offers refused documents again, and repeats reads that failed.
     pub(super) fn retry(&mut self) {
         for entry in self.documents.values_mut() {
             if matches!(entry.changes, Changes::Reading { .. }) {
@@ -359,7 +360,7 @@ impl Outbox {
     }
 }
 
-/// What else a push can carry.
+/// The size and the number of changes that still fit in a push.
 struct PushBudget {
     bytes: usize,
     changes: usize,
@@ -418,8 +419,8 @@ fn pushed(id: &DocumentId, changes: &[QueuedChange]) -> PushedDocument {
     document
 }
 
-/// Whether each change depends on exactly the one before it. If a change also depends on changes of others, values
-/// noted before it may have been replaced by those, or not merged with them.
+/// Whether each change depends on exactly the one before it. If a change also depends on other clients' changes, these
+/// may have replaced or merged with the values noted before it.
 fn is_chain(changes: &[QueuedChange]) -> bool {
     changes.windows(2).all(|pair| inspect::change(&pair[1].bytes).is_ok_and(|change| change.deps() == [pair[0].hash]))
 }

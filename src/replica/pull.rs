@@ -1,4 +1,4 @@
-//! Pages of a backend's log: parts are joined, and the checkpoint never passes a chunk of which parts are missing.
+//! Pages of a backend's log. Parts are joined, and the checkpoint never passes a chunk that lacks parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -50,8 +50,8 @@ impl Pull {
         page.from == Position::default() && self.position == page.from
     }
 
-    /// Joins a page's chunks. `None`: the page does not continue what was taken in. It belongs to a subscription that
-    /// has been replaced, and its checkpoint would skip rows.
+    /// Joins a page's chunks. Returns `None` if the page does not continue the rows taken in so far. It then belongs to
+    /// a subscription that has been replaced, and its checkpoint would skip rows.
     pub(super) fn assemble(&mut self, page: Page) -> Option<PageChunks> {
         if page.from > self.position {
             return None;

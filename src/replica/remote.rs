@@ -1,4 +1,4 @@
-//! Pulling: which log the backend has, and the pages of it.
+//! Pulling: the identity of the backend's log, and the pages of that log.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -24,17 +24,17 @@ pub(super) struct WaitingPage {
     pub(super) loading: HashSet<DocumentId>,
 }
 
-/// How far the replica has come with its backend.
+/// The progress of the replica with its backend.
 #[derive(Default)]
 pub(super) enum Stage {
     /// The app has no deployment: nothing is unsent.
     #[default]
     NoDeployment,
     Disconnected,
-    /// Connected. Nothing has told yet which log the backend has.
+    /// Connected, but neither a page nor an answer has named the backend's log yet.
     Connected,
-    /// A page or an answer named the log, and the store is asked what it knows of that log. These pages wait for the
-    /// answer.
+    /// A page or an answer named the log, and the store is looking up what it knows of that log. These pages wait for
+    /// the store's answer.
     Identifying {
         held: VecDeque<Page>,
     },
@@ -50,15 +50,15 @@ impl Stage {
         }
     }
 
-    /// The backend may have another log than the one that is followed: its next page tells.
+    /// Doubts which log the backend has, until its next page names the log.
     pub(super) fn doubt(&mut self) {
         if let Self::Identified = self {
             *self = Self::Connected;
         }
     }
 
-    /// The store is asked what it knows of the backend's log. Returns whether that is to be done: not without a
-    /// connection.
+    /// Starts to look up the backend's log in the store. Returns whether the store must be asked: without a connection
+    /// it must not.
     pub(super) fn identify(&mut self) -> bool {
         match self {
             Self::NoDeployment | Self::Disconnected => return false,
@@ -72,15 +72,16 @@ impl Stage {
 /// The log that the checkpoints and the outboxes of the collections are about.
 #[derive(Default)]
 pub(super) enum Followed {
-    /// There never was one.
+    /// There never was a log.
     #[default]
     Nothing,
     Log(Log),
-    /// What the store has of this log is being dropped: everything is read from the beginning and offered again.
+    /// The store is dropping its checkpoints and marks of this log. Afterwards everything is read from the beginning
+    /// and offered again.
     Forgetting(Log),
 }
 
-/// A log as the store knows it.
+/// A log that the store knows.
 pub(super) struct Log {
     pub(super) remote: RemoteId,
     /// The id of the log; `None` before a page has named it in this run.
@@ -95,7 +96,7 @@ impl Followed {
         }
     }
 
-    /// Returns whether that is news.
+    /// Returns whether this is a change.
     fn forget(&mut self) -> bool {
         let (next, is_news) = match std::mem::take(self) {
             Self::Log(log) => (Self::Forgetting(log), true),
@@ -106,7 +107,7 @@ impl Followed {
     }
 }
 
-/// What is known of the backend.
+/// The replica's knowledge of the backend.
 #[derive(Default)]
 pub(super) struct Remote {
     pub(super) stage: Stage,
@@ -115,7 +116,7 @@ pub(super) struct Remote {
     pub(super) in_flight: Option<(PushNumber, CollectionIndex)>,
     pub(super) last_push: PushNumber,
     pub(super) echoes: Echoes,
-    /// Which collection may push first next time.
+    /// The collection that may push first next time.
     pub(super) turn: usize,
 }
 
@@ -139,21 +140,23 @@ impl Remote {
         self.followed.log().and_then(|log| log.epoch.as_deref())
     }
 
-    /// The log has got its id: it had none before it was written to.
+    /// Gives the log its id. A log has no id before it is written to.
     pub(super) fn name_log(&mut self, epoch: &str) {
         if let Followed::Log(log) | Followed::Forgetting(log) = &mut self.followed {
             log.epoch = Some(epoch.to_owned());
         }
     }
 
-    /// Takes what the store knows of a log. Returns whether what it had of that log was dropped before.
+    /// Follows a log that the store has looked up. Returns whether the store's knowledge of that log was dropped
+    /// before.
     fn follow(&mut self, epoch: Option<&str>, remote: Option<RemoteId>) -> bool {
         let before = std::mem::take(&mut self.followed);
         let log = remote.map(|remote| Log { remote, epoch: epoch.map(str::to_owned) });
         let is_dropped = matches!((&before, epoch), (Followed::Forgetting(_), None));
         self.followed = match (before, log) {
             (_, None) => Followed::Nothing,
-            // It was asked for before the store was asked to forget: that answer is still to come.
+            // The replica asked for this before it asked the store to forget, so the answer to the latter is still to
+            // come.
             (Followed::Forgetting(_), Some(log)) if !is_dropped => Followed::Forgetting(log),
             (_, Some(log)) => Followed::Log(log),
         };
@@ -182,7 +185,8 @@ impl Replica {
         }
     }
 
-    /// Follows another log than before, or the same one from another place. `again`: everything is offered to it again.
+    /// Follows another log than before, or the same log from another position. With `again`, everything is offered to
+    /// the log again.
     fn follow_anew(&mut self, state: RemoteState, held: &mut VecDeque<Page>, again: bool) {
         self.remote.echoes.clear();
         self.remote.in_flight = None;
@@ -197,7 +201,7 @@ impl Replica {
                 collection.pruned = checkpoint.pruned;
             }
             collection.pull.restart(checkpoint);
-            // The page that told of the log may be the one that is wanted, unless it was asked for by another log's
+            // The page that named the log may be the next one to take in, unless it was requested from another log's
             // checkpoint.
             let continues = |page: &Page| page.from == Position::default() || page.pruned == checkpoint.pruned;
             let is_wanted = |page: &Page| page.from == checkpoint.position && continues(page);
@@ -218,7 +222,8 @@ impl Replica {
                 *stage = Stage::Identifying { held: VecDeque::from([page]) };
                 return;
             }
-            // Its connection has ended. The transport goes on after it, so what it has is asked for again.
+            // The page's connection has ended, and the transport goes on after the page. So the rows of the page are
+            // requested again.
             Stage::NoDeployment | Stage::Disconnected => return self.subscribe_again(page.collection),
         }
         let index = page.collection;
@@ -273,7 +278,7 @@ impl Replica {
             while let Some((id, chunks)) = documents.next() {
                 let key = DocumentKey { collection: page.collection, id };
                 let Err(rest) = self.merge(&key, chunks) else { continue };
-                // The page goes on when the document is as it was before.
+                // The page goes on when the document has been read again.
                 page.loading.insert(key.id.clone());
                 let rest = rest.into_iter().map(|chunk| (key.id.clone(), vec![chunk]));
                 page.chunks.documents = rest.chain(documents).collect();
@@ -289,8 +294,9 @@ impl Replica {
         }
     }
 
-    /// Takes in chunks of a document. Err: they do not fit the document, which is now being read again; the chunks in
-    /// the error are to be tried one by one after that. A single chunk that does not fit is reported and skipped.
+    /// Takes in chunks of a document. The error has the chunks if they do not fit the document. The document is then
+    /// read again, and the caller must try the chunks one by one. A single chunk that does not fit is reported and
+    /// skipped.
     fn merge(&mut self, key: &DocumentKey, chunks: Vec<Vec<u8>>) -> Result<(), Vec<Vec<u8>>> {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return Ok(()) };
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
@@ -352,11 +358,11 @@ impl Replica {
         self.fail(FailureKind::Damaged, Some(collection), Some(id), message);
     }
 
-    /// The backend has pruned a document that was deleted long ago. It is dropped here too.
+    /// Drops a document that the backend has pruned, long after it was deleted.
     pub(super) fn pruned(&mut self, key: DocumentKey, refusal: &Refusal) {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         if matches!(collection.documents.get(&key.id).map(|document| &document.state), Some(State::Loading(_))) {
-            // Edits may wait for the document. It stays in the outbox and is offered again once it is loaded.
+            // Edits may wait for the document. So it stays in the outbox, and is offered again once it is loaded.
             return;
         }
         let Some(remote) = self.remote.id() else { return };
@@ -367,7 +373,7 @@ impl Replica {
             page.chunks.documents.retain(|(id, _)| *id != key.id);
         }
         if edited {
-            // The app is told before the document goes, so that it can still read its components.
+            // The app gets this failure before the document goes, so that it can still read its components.
             let message = format!(
                 "{} ({}). It is gone here too, and with it the edits that had not been sent: what should stay has to be put into a new document",
                 refusal.message, refusal.code
@@ -389,21 +395,21 @@ impl Replica {
         }));
     }
 
-    /// Drops what is believed of the backend: everything is read from the beginning and offered again.
+    /// Drops the replica's knowledge of the backend, so that everything is read from the beginning and offered again.
     fn start_over(&mut self) {
         let Some(remote) = self.remote.id() else { return };
         self.remote.stage.doubt();
         if !self.remote.followed.forget() {
             return;
         }
-        // A write made now would be believed after the store has forgotten. So waiting pages are dropped and pulled
-        // again, and the push in flight is repeated.
+        // If something were written now, it would count as known after the store has forgotten. So waiting pages are
+        // dropped and pulled again, and the push in flight is repeated.
         self.pages.clear();
         self.push_ended();
         self.effects.push_back(Effect::Store(StoreRequest::LookUp(Lookup::Forget(remote))));
     }
 
-    /// Asks for a collection's log from where it was taken in to.
+    /// Subscribes to a collection's log from the position up to which it was taken in.
     pub(super) fn subscribe_again(&mut self, collection: CollectionIndex) {
         if let Some(known) = self.collections.get(usize::from(collection.0)) {
             let checkpoint = known.pull.checkpoint();
@@ -413,15 +419,15 @@ impl Replica {
 
     pub(super) fn pull_refused(&mut self, collection: CollectionIndex, refusal: Refusal) {
         if refusal.code == RefusalCode::CheckpointUnknown {
-            // A backup was restored, or this client was away for longer than tombstones are kept: what the store has of
-            // the backend is wrong.
+            // A backup was restored, or this client was away for longer than tombstones are kept. The store's marks of
+            // the backend are then wrong.
             self.remote.stage.doubt();
             let known = self.collections.get(usize::from(collection.0));
             let is_read = known.is_some_and(|known| known.pull.checkpoint().position > Position::default());
             match self.remote.id() {
                 Some(_) if is_read => self.start_over(),
-                // Nothing of this log is stored yet: it replaced another while its pages waited for an answer of the
-                // store. Or the replica starts over already, and the backend refused before the transport had heard of
+                // Nothing of this log is stored yet, because it replaced another log while its pages waited for the
+                // store's answer. Or the replica starts over already, and the backend refused before the transport knew
                 // that.
                 _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
             }

@@ -1,4 +1,4 @@
-//! The promises.
+//! Checks the promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ use crate::{
     store::Store,
 };
 
-/// No checkpoint in an app's store passes over a commit: everything its log has shown up to there is stored.
+/// Checks that no checkpoint in an app's store passes over a commit: the store has everything that its log has shown up
+/// to the checkpoint.
 pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
     let Some(app) = &simulation.peers[peer].app else { return Ok(()) };
     let store = app.process.store();
@@ -56,7 +57,7 @@ pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<()
     Ok(())
 }
 
-/// Everything that has to hold when all is at rest.
+/// Checks everything that must hold when nothing is left to do.
 pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
         checkpoints(simulation, peer)?;
@@ -82,7 +83,7 @@ pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
     Ok(())
 }
 
-/// A collection as its log has it: per document its value, its heads and how many changes it has.
+/// A collection as its log has it: the value, the heads and the number of changes of each document.
 type Merged = BTreeMap<DocumentId, (Value, BTreeSet<automerge::ChangeHash>, usize)>;
 
 fn merged(deployment: &Deployment, collection: &str) -> Result<Merged, String> {
@@ -103,7 +104,7 @@ fn merged(deployment: &Deployment, collection: &str) -> Result<Merged, String> {
         .collect()
 }
 
-/// The app's table has what the merged documents have.
+/// Checks that the app's table has the fields of the merged documents.
 fn table(deployment: &Deployment, collection: &str, merged: &Merged) -> Result<(), String> {
     let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };
     let rows: BTreeMap<_, _> = node.rows(collection).into_iter().collect();
@@ -130,7 +131,8 @@ fn table(deployment: &Deployment, collection: &str, merged: &Merged) -> Result<(
     Ok(())
 }
 
-/// A store has the same but for tombstones of what is `pruned`, its cached values are what its chunks say, and nothing is left to send.
+/// Checks that a store has the documents of the log, except tombstones of `pruned` documents, that its cached values
+/// match its chunks, and that nothing is left to send.
 fn store(store: &Store, collection: &str, merged: &Merged, pruned: &BTreeSet<DocumentId>) -> Result<(), String> {
     let mut documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
     documents.retain(|document| !(pruned.contains(&document.id) && document.value.is_deleted()));
@@ -160,7 +162,7 @@ fn store(store: &Store, collection: &str, merged: &Merged, pruned: &BTreeSet<Doc
     Ok(())
 }
 
-/// All worlds show the merged notes, and these have everything that was saved.
+/// Checks that all worlds show the merged notes, and that the merged notes have every saved edit.
 fn notes(simulation: &Simulation, merged: &Merged) -> Result<(), String> {
     let mut expected = BTreeMap::new();
     for (id, (value, ..)) in merged {

@@ -20,29 +20,29 @@ use crate::backend::simulated::{Client, Node, Shown};
 pub(super) struct Deployment {
     pub(super) url: String,
     folder: PathBuf,
-    /// How long it keeps what is deleted.
+    /// How long the backend keeps deleted documents.
     retention: Duration,
     pub(super) node: Option<Node>,
     clock: Arc<AtomicI64>,
-    /// How wrong its clock is, in milliseconds.
+    /// How wrong the computer's clock is, in milliseconds.
     pub(super) skew: i64,
-    /// Until when its disk is full, in milliseconds.
+    /// The time until which the computer's disk is full, in milliseconds.
     pub(super) full_until: i64,
     /// Mutations that are still on their way, some of connections that have ended.
     pub(super) late: VecDeque<(Client, ClientMessage)>,
-    /// How often another log took the place of one: names it, and its folder.
+    /// How often a new log has replaced the log. The number names the new log and its folder.
     logs: u32,
     backup: Option<Backup>,
     /// The log was put back from a backup, and has not been opened since.
     is_put_back: bool,
-    /// What each log has ever shown.
+    /// All rows that each log has ever shown.
     histories: BTreeMap<String, Vec<Shown>>,
 }
 
 /// A copy of a log.
 struct Backup {
     folder: PathBuf,
-    /// What it had shown.
+    /// All rows that the log had shown by then.
     shown: Vec<Shown>,
 }
 
@@ -64,7 +64,7 @@ impl Deployment {
         }
     }
 
-    /// It is so late, in milliseconds since 1970.
+    /// Sets the backend's time, in milliseconds since 1970.
     pub(super) fn set_time(&self, now: i64) {
         self.clock.store((now + self.skew).max(0) * 1_000_000, Ordering::Relaxed);
     }
@@ -85,23 +85,23 @@ impl Deployment {
             let epoch = node.epoch().to_owned();
             self.histories.insert(epoch, node.stop());
         }
-        // They wait in its process.
+        // Late messages wait in the backend's process, so they are lost with it.
         self.late.clear();
     }
 
-    /// Another log takes the place of this one.
+    /// Replaces the log by a new, empty one.
     pub(super) fn wipe(&mut self) {
         self.stop();
         self.logs += 1;
         self.is_put_back = false;
     }
 
-    /// The name of its log.
+    /// The name of the deployment's log.
     fn epoch(&self) -> String {
         format!("{}-{}", self.url, self.logs)
     }
 
-    /// Where its log is.
+    /// The folder of the deployment's log.
     fn place(&self) -> PathBuf {
         self.folder.join(self.logs.to_string())
     }
@@ -119,7 +119,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// The copy takes the place of the log, and is another one: it gets a name of its own.
+    /// Replaces the log by the copy. The copy is another log, so it gets a new name.
     pub(super) fn put_back(&mut self) -> io::Result<()> {
         self.wipe();
         let Some(backup) = &self.backup else { return Ok(()) };
@@ -130,7 +130,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// What a log of this deployment has shown.
+    /// All rows that a log of this deployment has shown.
     pub(super) fn history(&self, epoch: &str) -> &[Shown] {
         match &self.node {
             Some(node) if node.epoch() == epoch => node.shown(),
@@ -139,13 +139,13 @@ impl Deployment {
     }
 }
 
-/// Copies a log's file and its journal. Nothing writes to them meanwhile.
+/// Copies a log's file and its journal. Nothing writes to either during the copy.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for name in ["log.sqlite", "log.sqlite-wal"] {
         match fs::copy(from.join(name), to.join(name)) {
             Ok(_) => {}
-            // Of an older copy.
+            // A journal left by an older copy does not belong to this one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(to.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -1,4 +1,4 @@
-//! What may go wrong. Each schedule has some of it.
+//! The faults. Each schedule has a random choice of them.
 
 use std::collections::BTreeSet;
 
@@ -12,43 +12,44 @@ macro_rules! faults {
             $($(#[doc = $doc])* $name,)*
         }
 
-        /// All of them, each with how many schedules in 100 have it.
+        /// All faults, each with the number of schedules in 100 that have it.
         const ALL: &[(Fault, u32)] = &[$((Fault::$name, $often),)*];
     };
 }
 
 faults! {
-    /// Messages take their time: those of one app may be far behind another's.
+    /// Messages are delayed, each app's by its own time.
     Delay: 50,
-    /// A connection ends, and what was on its way in either direction is lost; so a push ends before or after its commit, without an answer.
+    /// A connection ends and loses the messages in both directions. So a push ends before or after its commit, and its
+    /// answer is lost.
     Disconnect: 70,
     /// A message is lost, and its connection ends later.
     Loss: 40,
-    /// A push arrives twice, and results and answers come again.
+    /// A push arrives twice. Results and answers are repeated.
     Duplicate: 50,
-    /// A push arrives after its connection has ended, and after what was sent in the next.
+    /// A push arrives after its connection has ended, and after messages of the next connection.
     Late: 50,
-    /// The backend's process is killed, between any two steps and between the transactions within one.
+    /// The backend's process is killed between two steps, or between two transactions within a step.
     BackendCrash: 40,
-    /// An app's process is killed, between any two steps and between the transactions within one.
+    /// An app's process is killed between two steps, or between two transactions within a step.
     Crash: 70,
-    /// An app's process is killed when the backend has what its disk does not have yet.
+    /// An app's process is killed when the backend has a change that the app's disk does not have yet.
     CrashAhead: 30,
-    /// Clocks jump, back as well.
+    /// Clocks jump, also backwards.
     Clocks: 40,
     /// An app's disk is full for a while.
     FullDisk: 35,
     /// The backend's disk is full for a while.
     BackendFull: 15,
-    /// An app's disk takes its time.
+    /// An app's disk is slow.
     SlowDisk: 50,
-    /// Pages have one row, or a few.
+    /// Pages have only one row or a few rows.
     SmallPages: 50,
-    /// Stores are compacted while everything goes on.
+    /// Stores are compacted during the schedule.
     CompactStore: 50,
-    /// The log is compacted while everything goes on.
+    /// The log is compacted during the schedule.
     CompactLog: 50,
-    /// The deployment is wiped: a new log in its place.
+    /// The deployment is wiped: a new log replaces its log.
     Wipe: 12,
     /// The deployment is put back to an older copy of its log, which gets a new epoch.
     Restore: 15,
@@ -56,39 +57,39 @@ faults! {
     Switch: 12,
     /// Apps have different fields.
     Versions: 40,
-    /// Batches, documents in memory and parts are small.
+    /// Batches, document caches and parts are small.
     TinyLimits: 50,
-    /// Edits come at any point of a frame, and reports a few at a time.
+    /// Edits are made at any point of a frame, and reports are taken a few at a time.
     OddFrames: 60,
     /// Users delete documents and restore them.
     Delete: 50,
     /// Users remove letters and items.
     Remove: 50,
-    /// Users despawn documents, and show them again.
+    /// Users despawn the entities of documents, and show the documents again.
     Hide: 40,
     /// All apps put a document of the same name.
     SameName: 30,
     /// All users work on one document.
     OneDocument: 30,
-    /// What is deleted is kept for seconds, and then pruned while everything goes on.
+    /// The backend keeps deleted documents for seconds only, and prunes them during the schedule.
     Prune: 40,
 }
 
 /// The faults of a schedule.
 pub(super) struct Faults {
     all: BTreeSet<Fault>,
-    /// Whether what goes wrong on its own no longer does.
+    /// Whether the faults that happen on their own have stopped.
     is_quiet: bool,
 }
 
 impl Faults {
-    /// Some of them. One schedule in 20 has none: it finds what is wrong without any.
+    /// Chooses the faults of a schedule. One schedule in 20 has none, so that it finds errors that need no fault.
     pub(super) fn choose(rng: &mut StdRng) -> Self {
         let none = rng.random_ratio(1, 20);
         let mut faults: Vec<_> =
             ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect();
         if faults.contains(&Fault::Prune) {
-            // There has to be something.
+            // Pruning needs deleted documents.
             faults.push(Fault::Delete);
         }
         Self::of(faults)
@@ -102,7 +103,7 @@ impl Faults {
         self.all.contains(&fault)
     }
 
-    /// Whether messages go wrong now.
+    /// Whether the schedule has this fault, and faults still happen.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
         self.has(fault) && !self.is_quiet
     }

@@ -1,4 +1,4 @@
-//! The computers: what their disks and processes do, and how they end.
+//! The computers: the work of their disks and processes, and how the processes end.
 
 use rand::Rng;
 
@@ -32,7 +32,7 @@ impl Simulation {
         self.peers[peer].frame(work, &self.faults, &mut self.rng, &mut self.next, &mut self.oracle, &mut self.trace)
     }
 
-    /// The disk of an app carries out what waits.
+    /// Lets the disk of an app carry out waiting requests.
     pub(super) fn disk(&mut self, peer: usize, most: usize) -> Result<(), String> {
         let is_full = self.now < self.peers[peer].full_until;
         let most_writes = is_full.then(|| self.rng.random_range(0..2));
@@ -44,7 +44,7 @@ impl Simulation {
     }
 
     pub(super) fn kill(&mut self, peer: usize) -> Result<(), String> {
-        // It may be in the middle of writing.
+        // The process may be killed in the middle of writing.
         if !self.faults.has(Fault::CrashAhead) && self.rng.random_bool(0.5) {
             let writes = Some(self.rng.random_range(0..3));
             self.app(peer, |app| with_writes_left(writes, || app.process.work_disk(usize::MAX)));
@@ -95,7 +95,7 @@ impl Simulation {
 
     pub(super) fn stop_backend(&mut self, deployment: usize) {
         if self.rng.random_bool(0.5) {
-            // After the commit, before the answer.
+            // The backend is killed after the commit and before the answer.
             self.write(deployment);
         }
         self.trace.add(format!("{}: is killed", self.deployments[deployment].url));

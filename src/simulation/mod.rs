@@ -2,36 +2,40 @@
 //!
 //! # What runs
 //!
-//! The real code, without its threads and sockets. Per app a Bevy `App` without a renderer (capture and apply), the worker, the replica, the
-//! requests to the store as they become transactions, and a real SQLite file; of the transport everything that decides: following a log,
-//! packing pushes, decoding answers. Of the backend its functions with their validators, its writer, its log and a real SQLite file. What is played: who
-//! takes the next step, the line between client and backend (the official client, its socket and the server's), and the time.
+//! The simulator runs the real code without its threads and sockets. Each app has a Bevy `App` without a renderer
+//! (capture and apply), the worker, the replica, the store's requests as transactions, a real SQLite file, and the
+//! transport's session. The backend has its session for each connection, its functions with their validators, the
+//! writer, the log and a real SQLite file. Between the two sessions runs the official client's own state machine
+//! (`convex::base_client`), which needs no socket. The simulator itself chooses the next step, carries the messages
+//! between client and backend, and sets the time.
 //!
 //! # A schedule
 //!
 //! ```text
 //!              seed
-//!               |  which faults there are (each present or not: swarm testing), how many apps, how many steps
+//!               |  chooses the faults (each present or not: swarm testing), the apps and the number of steps
 //!               v
-//!   faults:  step, step, step ..   each is one that could happen now: a frame of an app, a few requests of a disk, an answer that is taken,
-//!               |                  a message that arrives, a connection that ends, a process that is killed
+//!   faults:  step, step, step ..   each is a step that is possible now: a frame of an app, a few requests of a disk,
+//!               |                  an answer, a message that arrives, a connection that ends, a process that is killed
 //!               v
-//!   quiet:   everyone is started and connected, and no fault happens any more, until nothing is left to do
+//!   quiet:   every app runs and is connected, and no more faults happen, until nothing is left to do
 //!               |
 //!               v
 //!   checks:  the promises
 //! ```
 //!
-//! Some promises are checked at each step as well: that no checkpoint passes over a commit, and that nobody pushes what it was sent.
-//! The same seed gives the same schedule and the same trace, in every process.
+//! Some promises are also checked at each step: no checkpoint passes over a commit, and no app pushes a change that it
+//! received. The same seed gives the same schedule and the same trace, in every process.
 //!
-//! # What a user's edits are worth
+//! # How edits are checked
 //!
-//! Edits are such that the end tells whether each of them is there: a letter that nobody else types, a vote, an item, a value of a field that only its
-//! document's maker sets. An edit is acknowledged when the worker says that it and all before it are saved. What was not when its process was killed may be there or not;
-//! everything else has to be.
+//! At the end, the documents show whether each edit is there: an edit adds a letter that no other user types, a vote or
+//! an item, or it sets a field that only the document's maker sets. An edit is acknowledged when the worker says that
+//! it and all earlier edits are saved. An edit that was not acknowledged before its process was killed may be missing.
+//! All other edits must be there.
 //!
-//! A deployment that is wiped or put back to a backup is no excuse: every app that has a change on its disk offers it to the new log, so the same is checked then.
+//! The same is checked after a deployment was wiped or restored from a backup, because every app offers the changes on
+//! its disk to the new log.
 
 mod check;
 mod deployment;
@@ -56,7 +60,7 @@ pub use trace::Trace;
 
 use crate::{limits, sqlite};
 
-/// Runs `work` with a disk that takes so many more write transactions.
+/// Runs `work` with a disk that fails after `writes` more write transactions, or never if that is `None`.
 fn with_writes_left<T>(writes: Option<u32>, work: impl FnOnce() -> T) -> T {
     sqlite::set_writes_left(writes);
     let result = work();
@@ -64,7 +68,7 @@ fn with_writes_left<T>(writes: Option<u32>, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A schedule is running, until this is dropped.
+/// Exists while a schedule is running.
 struct Running;
 
 impl Running {

@@ -1,4 +1,4 @@
-//! The line between apps and backends: what arrives, what is lost, what comes late.
+//! The line between apps and backends: messages that arrive, are lost or come late.
 
 use convex_sync_types::ClientMessage;
 use rand::Rng;
@@ -12,7 +12,7 @@ use super::{
 use crate::backend::simulated::{Client, Down};
 
 impl Simulation {
-    /// A time that an app's session waits for has come.
+    /// Tells an app's session that the time it waits for has come.
     pub(super) fn tick(&mut self, peer: usize) {
         let elapsed = self.elapsed();
         let Some(app) = &mut self.peers[peer].app else { return };
@@ -22,7 +22,7 @@ impl Simulation {
         self.look_at_line(peer);
     }
 
-    /// An attempt to connect succeeds.
+    /// Lets an attempt to connect succeed.
     pub(super) fn connect(&mut self, peer: usize) {
         self.trace.add(format!("{}: connects", self.peers[peer].name));
         let client = self.next_client;
@@ -34,13 +34,13 @@ impl Simulation {
         self.app(peer, |app| app.line.connect());
     }
 
-    /// An attempt to connect fails.
+    /// Lets an attempt to connect fail.
     pub(super) fn refuse(&mut self, peer: usize) {
         self.trace.add(format!("{}: cannot connect", self.peers[peer].name));
         self.app(peer, |app| app.line.refuse());
     }
 
-    /// The session may have ended its connection itself.
+    /// Ends the connection on the backend's side too, if the session has ended it.
     pub(super) fn look_at_line(&mut self, peer: usize) {
         let at = &self.peers[peer];
         if at.client.is_some() && at.app.as_ref().is_none_or(|app| !app.line.is_connected()) {
@@ -48,7 +48,7 @@ impl Simulation {
         }
     }
 
-    /// The connection ends. What is on its way to the backend is lost, or comes late.
+    /// Ends the connection. Messages to the backend are lost, or arrive late.
     pub(super) fn disconnect(&mut self, peer: usize) {
         self.trace.add(format!("{}: is disconnected", self.peers[peer].name));
         let (is_late, deployment) = (self.faults.has(Fault::Late), self.peers[peer].deployment);
@@ -70,7 +70,7 @@ impl Simulation {
         }
     }
 
-    /// A backend notices that a client is gone once it has read everything that the client had sent.
+    /// Tells the backend that a client is gone. The backend notices it after it has read all messages of that client.
     pub(super) fn forget(&mut self, deployment: usize, client: Client) {
         let is_there = self.peers.iter().any(|peer| peer.deployment == deployment && peer.client == Some(client));
         let at = &mut self.deployments[deployment];
@@ -82,7 +82,7 @@ impl Simulation {
         }
     }
 
-    /// A message of the app arrives at the backend.
+    /// Delivers a message of the app to the backend.
     pub(super) fn up(&mut self, peer: usize) {
         let Peer { app: Some(app), client: Some(client), deployment, name, .. } = &mut self.peers[peer] else { return };
         let (client, deployment) = (*client, *deployment);
@@ -102,7 +102,7 @@ impl Simulation {
         }
     }
 
-    /// The backend sends the next frame, if there is one.
+    /// Lets the backend send its next frame, if there is one.
     pub(super) fn send(&mut self, peer: usize) -> bool {
         let Peer { client: Some(client), deployment, down, .. } = &mut self.peers[peer] else { return false };
         let node = self.deployments[*deployment].node.as_mut();
@@ -112,7 +112,7 @@ impl Simulation {
         sent
     }
 
-    /// A message of the backend arrives at the app.
+    /// Delivers a message of the backend to the app.
     pub(super) fn down(&mut self, peer: usize) {
         let Peer { app: Some(app), down, name, .. } = &mut self.peers[peer] else { return };
         let Some(message) = down.pop_front() else { return };

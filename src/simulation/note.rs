@@ -1,4 +1,4 @@
-//! The documents: real components, as several versions of an app have them.
+//! The documents: real components, in the forms that several versions of an app have.
 
 use bevy::prelude::Component;
 use rand::{Rng, rngs::StdRng};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::oracle::{Done, Note};
 use crate::{ecs::Replicated, format::Counter};
 
-/// A note as the first version of the app has it.
+/// A note in the first version of the app.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(super) struct OldNote {
     pub(super) text: String,
@@ -17,7 +17,7 @@ pub(super) struct OldNote {
     pub(super) done: bool,
 }
 
-/// A note as a later version has it.
+/// A note in a later version of the app.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(super) struct NewNote {
     pub(super) text: String,
@@ -33,22 +33,24 @@ pub(super) struct NewNote {
     pub(super) later: Later,
 }
 
-/// What an update has added, which apps of the later version may be the first to use at once.
+/// The fields that an update has added. Several apps of the later version may be the first to use them at the same
+/// time.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default)]
 pub(super) struct Later {
     pub(super) tags: Vec<i64>,
-    /// Both numbers are always set to the same.
+    /// A user always sets both numbers to the same value.
     pub(super) place: Place,
     pub(super) shape: Shape,
     pub(super) row: [i64; 3],
 }
 
-/// A register.
+/// A struct that is written as one register.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(super) struct Place(pub(super) i64, pub(super) i64);
 
-/// Two variants with other fields and one in common. All fields of a variant are always set to the same.
+/// Two variants. They have one field in common, and their other fields differ. A user sets all fields of a variant to
+/// the same value.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(tag = "kind")]
 pub(super) enum Shape {
@@ -70,14 +72,14 @@ pub(super) struct Settings {
     pub(super) volume: i64,
 }
 
-/// What the user's edits need of a version's component.
+/// The functions that the user's edits need of a version's component.
 pub(super) trait Version: Replicated + Default {
     fn text(&mut self) -> &mut String;
     fn votes(&mut self) -> &mut Counter;
     fn items(&mut self) -> &mut Vec<i64>;
     fn own(&mut self) -> &mut i64;
     fn done(&mut self) -> &mut bool;
-    /// Edits what only this version has.
+    /// Edits the fields that only this version has.
     fn extra(&mut self, rng: &mut StdRng) -> Option<Done>;
     fn note(&self) -> Note;
 }
@@ -136,7 +138,7 @@ version!(NewNote, |note, rng| {
     note.later.tags.last().filter(|tag| **tag == fresh).map(|tag| Done::Tag(*tag))
 });
 
-/// Which fields an app has.
+/// The version of the fields that an app has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fields {
     Old,

@@ -1,44 +1,44 @@
-//! What users did, and what became of it.
+//! All edits of the users, and how sure it is that each of them was kept.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::note::{Later, Shape};
 use crate::{CollectionIndex, DocumentId, DocumentKey};
 
-/// The collection in which every document has one maker and everything is accounted for.
+/// The collection in which each document has one maker and every edit is checked.
 pub(super) const NOTES: CollectionIndex = CollectionIndex(0);
 /// The collection with a document that all apps may make.
 pub(super) const SETTINGS: CollectionIndex = CollectionIndex(1);
-/// Their names.
+/// The names of the collections.
 pub(super) const NAMES: [&str; 2] = ["notes", "settings"];
 
-/// What a user did to a note, so that the end tells whether it is there.
+/// An edit of a note. The merged note shows whether the edit is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
     /// Typed a letter that nobody else types.
     Letter(char),
-    /// Took it out.
+    /// Removed that letter.
     LetterGone(char),
-    /// Voted so often.
+    /// Voted this many times.
     Votes(i64),
     /// Added an item that nobody else adds.
     Item(i64),
-    /// Took one out.
+    /// Removed such an item.
     ItemGone(i64),
-    /// Set the field that only the maker sets, to a value it never had.
+    /// Set the field that only the maker sets, to a new value.
     Own(i64),
-    /// Added a tag that nobody else adds, in a field that an update of the app has added.
+    /// Added a tag that no other user adds, in a field that an update of the app has added.
     Tag(i64),
 }
 
-/// How sure an edit is.
+/// How sure it is that an edit was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its app runs, and has not said that it is saved.
+    /// The app still runs and has not reported the edit as saved.
     Open,
-    /// The app said so.
+    /// The app has reported the edit as saved.
     Saved,
-    /// The app ended before.
+    /// The app ended before it reported the edit as saved.
     Perhaps,
 }
 
@@ -53,17 +53,17 @@ pub(super) struct Mark {
 /// All edits of all users, in order.
 #[derive(Default)]
 pub(super) struct Oracle {
-    /// What any log has ever pruned: its edits may be gone.
+    /// The documents that any log has ever pruned. Their edits may be gone.
     pub(super) pruned: BTreeSet<DocumentId>,
     pub(super) marks: Vec<Mark>,
 }
 
-/// One run of an app: which of its edits were sent to the worker with which command.
+/// One run of an app, with the command that sent each of its edits to the worker.
 #[derive(Default)]
 pub(super) struct Run {
-    /// Made, and not captured yet.
+    /// Edits that were made and are not captured yet.
     made: BTreeMap<DocumentId, Vec<usize>>,
-    /// Captured, and not known to be saved, each with the number of the edit it was sent with.
+    /// Edits that were captured and are not known to be saved, each with the number of the edit it was sent with.
     captured: VecDeque<(u64, usize)>,
     edits: u64,
 }
@@ -74,14 +74,14 @@ impl Oracle {
         self.marks.push(Mark { document, done, fate: Fate::Open });
     }
 
-    /// The app's worker says how many edits are saved, counted from the first.
+    /// Notes that the app's worker has saved the first `edits` edits.
     pub(super) fn saved(&mut self, run: &mut Run, edits: u64) {
         while let Some((_, mark)) = run.captured.pop_front_if(|(edit, _)| *edit <= edits) {
             self.marks[mark].fate = Fate::Saved;
         }
     }
 
-    /// The app's process is gone.
+    /// Notes that the app's process is gone.
     pub(super) fn ended(&mut self, run: Run) {
         let made = run.made.into_values().flatten();
         for mark in run.captured.into_iter().map(|(_, mark)| mark).chain(made) {
@@ -89,7 +89,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a note has what was done to it.
+    /// Checks that a note has the edits that were made to it.
     pub(super) fn check(&self, document: &DocumentId, note: &Note) -> Result<(), String> {
         let marks: Vec<&Mark> = self.marks.iter().filter(|mark| mark.document == *document).collect();
         let gone: BTreeSet<char> = marks
@@ -122,7 +122,7 @@ impl Oracle {
                 Done::Letter(letter) if is_sure && !gone.contains(&letter) && !letters.contains_key(&letter) => {
                     return Err(format!("the letter {letter:?} is missing, and it was {:?}", mark.fate));
                 }
-                // An item put in the place of another, which someone else removes, goes with it.
+                // Another user may have removed an item whose place this item took, and then this item is gone too.
                 Done::Item(item) if is_sure && !any_item_gone && !items.contains_key(&item) => {
                     return Err(format!("the item {item} is missing, and it was {:?}", mark.fate));
                 }
@@ -143,7 +143,7 @@ impl Oracle {
         if !perhaps.contains(&(note.votes - votes)) {
             return Err(format!("{} votes, of which {votes} are sure and {perhaps:?} are possible", note.votes));
         }
-        // Before it is ever set it is 0.
+        // The field is 0 before it is first set.
         if !owns.iter().any(|(_, sure)| *sure) {
             owns.push((0, true));
         }
@@ -155,7 +155,7 @@ impl Oracle {
 }
 
 impl Oracle {
-    /// Whether what an update has added keeps the laws of merging.
+    /// Checks that the fields that an update has added keep the laws of merging.
     pub(super) fn check_later(&self, document: &DocumentId, later: &Later) -> Result<(), String> {
         let marks = self.marks.iter().filter(|mark| mark.document == *document && mark.fate != Fate::Perhaps);
         for mark in marks {
@@ -177,7 +177,7 @@ impl Oracle {
 }
 
 impl Run {
-    /// The app sent an edit of a document to its worker.
+    /// Notes that the app sent an edit of a document to its worker.
     pub(super) fn sent(&mut self, document: &DocumentKey, is_put: bool) {
         self.edits += 1;
         if document.collection == NOTES && is_put {
@@ -187,7 +187,7 @@ impl Run {
     }
 }
 
-/// What all versions of the app know of a note.
+/// The fields of a note that all versions of the app know.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Note {
     pub(super) text: String,

@@ -1,4 +1,4 @@
-//! A computer with an app on it: what is on its disk outlives the app's process.
+//! A computer with an app. The files on its disk remain when the app's process ends.
 
 use std::{
     cell::Cell,
@@ -37,7 +37,7 @@ pub(super) struct App {
     pub(super) world: World,
     pub(super) line: Line,
     run: Run,
-    /// How often it has forgotten what it believed of its deployment, as far as that was looked at.
+    /// How often the app has forgotten its knowledge of its deployment, when this was last looked at.
     pub(super) forgotten: u32,
     /// Reports that the world has not been given yet.
     reports: VecDeque<Report>,
@@ -52,25 +52,25 @@ pub(super) struct Peer {
     /// The connection, if there is one.
     pub(super) client: Option<Client>,
     pub(super) down: VecDeque<Down>,
-    /// Something was lost: the connection ends soon.
+    /// Whether a message was lost, so that the connection ends soon.
     pub(super) is_doomed: bool,
     pub(super) clock: Rc<Cell<i64>>,
-    /// How wrong its clock is, in milliseconds.
+    /// How wrong the computer's clock is, in milliseconds.
     pub(super) skew: i64,
-    /// Until when its disk is full, in milliseconds.
+    /// The time until which the computer's disk is full, in milliseconds.
     pub(super) full_until: i64,
-    /// Which deployment it talks to.
+    /// The deployment that the app talks to.
     pub(super) deployment: usize,
     runs: u16,
-    /// Changes in snapshots, by the snapshot.
+    /// The changes in each snapshot.
     snapshots: BTreeMap<ChangeHash, Vec<ChangeHash>>,
-    /// What it had when it was told to start over, and may offer to a log that has it.
+    /// The changes that the app had when it was told to start over. It may offer them to a log that has them.
     pub(super) offers: Stored,
-    /// How far its log had been pruned, by collection, each time that it started over.
+    /// How far the log had been pruned, by collection, each time that the app started over.
     pub(super) began: BTreeSet<[Option<i64>; 2]>,
 }
 
-/// Changes of documents of collections.
+/// Changes, with their documents and collections.
 pub(super) type Stored = BTreeSet<(&'static str, DocumentId, ChangeHash)>;
 
 impl Peer {
@@ -111,7 +111,8 @@ impl Peer {
         };
         let waits = rng.random_bool(0.3);
         let mut world = World::new(fields, budget, waits);
-        // New in each run, and with the app's name, so that one can tell who made a change. Who wins a conflict is left to chance.
+        // An actor is new in each run. It contains the app's number, which shows the app that made a change. The other
+        // bytes are random, so chance decides conflicts.
         let mut actor: [u8; 16] = rng.random();
         actor[12] = self.number;
         actor[13..15].copy_from_slice(&self.runs.to_be_bytes());
@@ -130,7 +131,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Kills the app. What it has not on the disk is gone.
+    /// Kills the app. Edits that are not on the disk are lost.
     pub(super) fn kill(&mut self, oracle: &mut Oracle) {
         if let Some(app) = self.app.take() {
             oracle.ended(app.run);
@@ -139,7 +140,7 @@ impl Peer {
         self.down.clear();
     }
 
-    /// One frame. `odd`: at any point of it something happens, and reports come a few at a time.
+    /// Runs one frame. If `odd`, the user works at any point of the frame, and reports are taken a few at a time.
     pub(super) fn frame(
         &mut self,
         work: usize,
@@ -168,13 +169,13 @@ impl Peer {
             }
             app.process.send(command);
         }
-        // What is done after the capture is for the next one.
+        // Edits made after the capture are captured in the next frame.
         let deeds = app.world.between(late, &mut user);
         app.note(deeds, &self.name, oracle, trace);
         Ok(())
     }
 
-    /// The app's transport is asked for the next thing.
+    /// Takes the next request to the app's transport.
     pub(super) fn request(&mut self, is_one_log: bool, trace: &mut Trace) -> Result<(), String> {
         let Some(app) = &mut self.app else { return Ok(()) };
         let Some(request) = app.process.next_request() else { return Ok(()) };
@@ -194,7 +195,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The worker is told what the transport has to tell.
+    /// Gives the worker the next notice of the transport.
     pub(super) fn notice(&mut self, trace: &mut Trace) {
         let Some(app) = &mut self.app else { return };
         let Some(notice) = app.line.next_notice() else { return };
@@ -202,7 +203,7 @@ impl Peer {
         app.process.notice(notice);
     }
 
-    /// What the store holds: per collection, documents and their changes.
+    /// The changes in the store, by collection and document.
     pub(super) fn stored(&mut self) -> Result<Stored, String> {
         let mut stored = Stored::new();
         let Some(app) = &self.app else { return Ok(stored) };
@@ -229,14 +230,14 @@ impl Peer {
 }
 
 impl App {
-    /// Looks at what the worker reports before the world is given it.
+    /// Checks the worker's reports before the world gets them.
     pub(super) fn collect_reports(&mut self, oracle: &mut Oracle, name: &str, trace: &mut Trace) -> Result<(), String> {
         while let Some(report) = self.process.next_report() {
             match &report {
                 Report::Status(status) => oracle.saved(&mut self.run, status.saved),
                 Report::Failed(failure) | Report::Stopped(failure) => {
                     trace.add(format!("{name}:   is told that {failure}"));
-                    // What cannot be helped, and tried again.
+                    // These failures are expected. The app tries again.
                     let is_expected =
                         matches!(failure.kind, FailureKind::Store | FailureKind::Refused | FailureKind::Pruned);
                     if !is_expected {
@@ -262,7 +263,8 @@ impl App {
         }
     }
 
-    /// Whether its session waits for a time that has come. It runs as soon as the worker has started its transport.
+    /// Whether the time that the app's session waits for has come. The session runs as soon as the worker has started
+    /// its transport.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.process.has_transport() && self.line.due().is_some_and(|due| due <= now)
     }
@@ -272,16 +274,17 @@ impl App {
     }
 }
 
-/// Nobody pushes what was made elsewhere, but to a log that has told it to start over, and then only what was there already.
+/// Checks that an app pushes only changes that it made. After a log has told an app to start over, the app may also
+/// offer the changes that it had then.
 fn only_its_own(push: &Push, number: u8, offers: &Stored) -> Result<(), String> {
     let collection = NAMES[usize::from(push.collection.0)];
     for document in &push.documents {
         for (hash, bytes) in &document.changes {
             let change = Change::try_from(&**bytes).map_err(|error| format!("pushes what is no change: {error}"))?;
-            // An edit at an older version has an actor of its own, which ends with the app's.
+            // An edit at an older version has an actor of its own, which ends with the app's actor.
             let actor = change.actor_id().to_bytes();
             if is_place_change(&change) {
-                // Several apps may have made it.
+                // Several apps may have made this change.
                 continue;
             }
             let maker = actor.get(actor.len().saturating_sub(4)).copied().unwrap_or_default();

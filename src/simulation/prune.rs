@@ -1,4 +1,5 @@
-//! Deleted documents are pruned while everything goes on: they may be gone everywhere, nothing brings them back, and nothing else is lost.
+//! Deleted documents are pruned during the schedule. They may be gone everywhere, they never come back, and nothing
+//! else is lost.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{DocumentId, backend::simulated::Node};
 
 const COLLECTION: &str = NAMES[NOTES.0 as usize];
 
-/// How long deleted documents are kept: shorter than many an app is away.
+/// How long deleted documents are kept: shorter than many apps are away.
 pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
     match faults.has(Fault::Prune) {
         true => Duration::from_millis(rng.random_range(0..3_000)),
@@ -24,12 +25,13 @@ pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
     }
 }
 
-/// Whether there may be something to prune.
+/// Whether there may be documents to prune.
 pub(super) fn has_tombstones(node: &Node) -> bool {
     node.rows(COLLECTION).iter().any(|(_, row)| matches!(row, Value::Object(row) if row.contains_key("deleted")))
 }
 
-/// The writer prunes. A reader that is slow would have been disconnected long before what it waits for is that old.
+/// Lets the writer prune. A real backend would have disconnected a slow reader long before the reader's messages are
+/// that old.
 pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     for peer in 0..simulation.peers.len() {
         let Some(node) = &simulation.deployments[deployment].node else { return };
@@ -42,7 +44,8 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     let Deployment { node: Some(node), url, full_until, .. } = &mut simulation.deployments[deployment] else { return };
     let writes = (simulation.now < *full_until).then_some(0);
     with_writes_left(writes, || {
-        // Tombstones are what the merged documents say, not what their writers said.
+        // Merged documents decide what is a tombstone, and not the rows as their writers sent them. So the rows are
+        // checked first.
         node.look_after();
         node.prune();
     });
@@ -51,8 +54,9 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     simulation.oracle.pruned.extend(pruned);
 }
 
-/// Notes when an app has forgotten what it believed of its log: it may offer to it what it has now. Nobody does so twice where nothing was pruned in between: one who
-/// ends again and again before it has read all would never be done.
+/// Notes when an app has forgotten its knowledge of its log, and may offer the changes that it has now. It is an error
+/// if an app does so twice and nothing was pruned in between. Otherwise an app that ends again and again before it has
+/// read the whole log would never finish.
 pub(super) fn started_over(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
     let at = &mut simulation.peers[peer];
     let Some(app) = &mut at.app else { return Ok(()) };
@@ -71,7 +75,7 @@ pub(super) fn started_over(simulation: &mut Simulation, peer: usize) -> Result<(
     }
 }
 
-/// What a log has pruned is not in it again.
+/// Checks that no pruned document is in the log again, and returns the pruned documents.
 pub(super) fn nothing_came_back(deployment: &Deployment) -> Result<BTreeSet<DocumentId>, String> {
     let Some(node) = &deployment.node else { return Err("the backend does not run".into()) };
     let pruned = node.pruned(COLLECTION);

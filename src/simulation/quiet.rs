@@ -1,10 +1,11 @@
-//! After the faults: everyone is there and connected, and everything comes to rest.
+//! After the faults: every app runs and is connected, until nothing is left to do.
 
 use super::{fault::Fault, schedule::Simulation};
 
-/// So many rounds in a row with nothing to do are rest: a subscription may still have to be replaced after a quiet second.
+/// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
+/// after a quiet second.
 const QUIET_ROUNDS: usize = 6;
-/// More than any schedule needs that comes to rest at all.
+/// More rounds than a schedule needs if it comes to rest at all.
 const ROUNDS: usize = 3_000;
 /// Milliseconds in a round.
 const ROUND: i64 = 300;
@@ -19,7 +20,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
         simulation.peers[peer].full_until = 0;
         let moves = simulation.peers[peer].deployment != 0;
-        // A backend that could not write has refused pushes: they are offered again in the next connection.
+        // A backend that could not write has refused pushes. Apps offer them again in the next connection.
         let was_refused = simulation.faults.has(Fault::BackendFull);
         if simulation.peers[peer].is_doomed || moves || was_refused {
             simulation.disconnect(peer);
@@ -54,7 +55,7 @@ fn rest(simulation: &mut Simulation) -> Result<(), String> {
     Err(format!("it does not come to rest: {why}"))
 }
 
-/// Everyone does what there is to do. Says what there was, if there was anything.
+/// Lets every app and backend do its work. Returns a description of the work, if there was any.
 fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
     let mut busy = None;
     simulation.pass(ROUND);
@@ -83,7 +84,7 @@ fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
             busy = Some("a mutation waits".into());
         }
         if let Some(node) = &mut simulation.deployments[at].node {
-            // Until there is nothing more to look after.
+            // Repeats until the backend has nothing more to look after.
             for _ in 0..4 {
                 node.look_after();
             }

@@ -1,4 +1,4 @@
-//! One schedule: a seed, and what comes of it.
+//! One schedule: a seed, and the steps that follow from it.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,15 @@ use crate::backend::simulated::Client;
 /// How a schedule ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What it had.
+    /// The faults of the schedule.
     pub faults: Vec<Fault>,
-    /// What happened.
+    /// The steps that were taken.
     pub trace: Trace,
-    /// What does not hold.
+    /// The promise that does not hold, if any.
     pub failure: Option<String>,
 }
 
-/// Everything there is.
+/// The state of a schedule: its apps, backends and time.
 pub(super) struct Simulation {
     pub(super) rng: StdRng,
     pub(super) faults: Faults,
@@ -34,19 +34,20 @@ pub(super) struct Simulation {
     pub(super) deployments: Vec<Deployment>,
     pub(super) oracle: Oracle,
     pub(super) trace: Trace,
-    /// Milliseconds since 1970, as a right clock tells.
+    /// The correct time, in milliseconds since 1970.
     pub(super) now: i64,
     began: i64,
     pub(super) next_client: Client,
     pub(super) next: u32,
     pub(super) page_rows: Option<f64>,
-    /// Whether there is one log, which goes on: then every change that an app pushes has to be its own, unless it was told to start over.
+    /// Whether the same log exists throughout the schedule. If so, an app may push only its own changes, unless it was
+    /// told to start over.
     pub(super) is_one_log: bool,
 }
-/// Runs the schedule of a seed in a folder of its own, which is removed afterwards.
+/// Runs the schedule of a seed in a folder of its own, and removes the folder afterwards.
 pub fn run(seed: u64, folder: &Path, print: bool) -> Ended {
     let folder = folder.join(format!("{}-{seed}", std::process::id()));
-    // Of an earlier run that was killed.
+    // A run that was killed earlier may have left the folder.
     let _ = std::fs::remove_dir_all(&folder);
     let mut rng = StdRng::seed_from_u64(seed);
     let faults = Faults::choose(&mut rng);
@@ -72,7 +73,7 @@ impl Simulation {
         let page_rows = faults.has(Fault::SmallPages).then(|| f64::from(rng.random_range(1..=3)));
         let mut trace = Trace::new(print);
         trace.add(format!("faults: {:?}, rows in a page: {page_rows:?}", faults.all()));
-        // To another log everything is offered, also what others have made.
+        // An app offers all its changes to a new log, also the changes that other apps made.
         let is_one_log = ![Fault::Wipe, Fault::Restore, Fault::Switch].into_iter().any(|fault| faults.has(fault));
         let now = 1_700_000_000_000;
         Self {
@@ -108,7 +109,7 @@ impl Simulation {
         check::all(self)
     }
 
-    /// Time passes, in milliseconds.
+    /// Lets this many milliseconds pass.
     pub(super) fn pass(&mut self, time: i64) {
         self.now += time;
         let elapsed = self.elapsed();
@@ -126,7 +127,7 @@ impl Simulation {
         }
     }
 
-    /// Milliseconds since it began.
+    /// The time since the schedule began.
     pub(super) fn elapsed(&self) -> std::time::Duration {
         std::time::Duration::from_millis((self.now - self.began) as u64)
     }

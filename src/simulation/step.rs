@@ -1,10 +1,10 @@
-//! What can happen next, and how likely that is.
+//! The steps that can be taken next, and how likely each of them is.
 
 use rand::Rng;
 
 use super::{fault::Fault, prune, schedule::Simulation, words::said};
 
-/// Something that can happen.
+/// A step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Start(usize),
@@ -40,13 +40,14 @@ pub(super) enum Step {
 }
 
 impl Simulation {
-    /// One of the steps that can be taken now.
+    /// Chooses one of the steps that can be taken now.
     pub(super) fn choose(&mut self) -> Step {
         let mut steps: Vec<(Step, u32)> = Vec::new();
         let has = |fault| self.faults.has(fault);
         let network = if has(Fault::Delay) { 12 } else { 60 };
         let disk = if has(Fault::SlowDisk) || has(Fault::CrashAhead) { 8 } else { 50 };
-        // After going back, some are away for so long that others write past what these know.
+        // With restored backups, some apps are away for so long that others write past the positions that these apps
+        // know.
         let connect = if has(Fault::Restore) { 5 } else { 25 };
         let elapsed = self.elapsed();
         for (index, peer) in self.peers.iter_mut().enumerate() {
@@ -216,7 +217,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// One, a few or all that wait.
+    /// Chooses how many waiting items to take: one, a few or all.
     fn few(&mut self) -> usize {
         match self.rng.random_range(0..3) {
             0 => 1,

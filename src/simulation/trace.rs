@@ -1,4 +1,4 @@
-//! What happened, in words.
+//! The steps of a schedule, in words.
 
 /// A schedule's steps, in order.
 #[derive(Clone, Debug, Default)]

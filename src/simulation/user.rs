@@ -1,4 +1,4 @@
-//! A user: what they do to documents.
+//! A user, who edits documents.
 
 use bevy::prelude::Entity;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
@@ -13,23 +13,23 @@ use crate::{
     ecs::{DocumentIndex, document},
 };
 
-/// Who works in an app.
+/// A user of an app.
 pub(super) struct User<'a> {
     pub(super) rng: &'a mut StdRng,
     pub(super) faults: &'a Faults,
-    /// Names the app: it makes documents of that name with a number.
+    /// The app's name. The user's documents have this name and a number.
     pub(super) name: &'a str,
-    /// Makes letters, items and values that there were not before.
+    /// A counter that makes each letter, item and value new.
     pub(super) next: &'a mut u32,
 }
 
-/// What a user did in a frame.
+/// The edits of a user in a frame.
 pub(super) type Deeds = Vec<(DocumentId, Done)>;
 
-/// Letters that are one grapheme each: Chinese characters.
+/// The first of the letters. Each is one grapheme: a Chinese character.
 const FIRST_LETTER: u32 = 0x4E00;
 
-/// The user does one thing.
+/// Makes one edit.
 pub(super) fn work(world: &mut bevy::prelude::World, fields: Fields, user: &mut User<'_>, deeds: &mut Deeds) {
     match fields {
         Fields::Old => work_as::<OldNote>(world, user, deeds),
@@ -40,7 +40,7 @@ pub(super) fn work(world: &mut bevy::prelude::World, fields: Fields, user: &mut 
 
 fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, deeds: &mut Deeds) {
     let index = world.resource::<DocumentIndex>();
-    // In an order that is the same each time.
+    // The documents are sorted, so that each run with the same seed edits the same ones.
     let mut all: Vec<(DocumentId, Option<Entity>, bool)> = index
         .of_collection(NOTES)
         .map(|slot| {
@@ -81,7 +81,7 @@ fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, de
     }
 }
 
-/// One edit of a note.
+/// Makes one edit of a note.
 fn edit<V: Version>(note: &mut V, id: &DocumentId, user: &mut User<'_>) -> Vec<Done> {
     let rng = &mut *user.rng;
     let removes = user.faults.has(Fault::Remove) && rng.random_bool(0.25);
@@ -130,7 +130,7 @@ fn edit<V: Version>(note: &mut V, id: &DocumentId, user: &mut User<'_>) -> Vec<D
     }
 }
 
-/// Makes the document that everyone makes, or edits it.
+/// Makes the document that all apps make, or edits it.
 fn settings(world: &mut bevy::prelude::World, user: &mut User<'_>) {
     let id = DocumentId::new("main");
     let entity = world.resource::<DocumentIndex>().entity(SETTINGS, &id);

@@ -1,4 +1,4 @@
-//! What a trace says.
+//! Messages and commands in words, for the trace.
 
 use automerge::ChangeHash;
 use convex::Value;
@@ -62,7 +62,7 @@ pub(super) fn told(notice: &Notice) -> String {
     }
 }
 
-/// A message to a backend.
+/// Describes a message to a backend.
 pub(super) fn said(message: &ClientMessage) -> String {
     match message {
         ClientMessage::ModifyQuerySet { modifications, .. } => {
@@ -83,7 +83,7 @@ pub(super) fn said(message: &ClientMessage) -> String {
     }
 }
 
-/// A message of a backend.
+/// Describes a message of a backend.
 pub(super) fn heard(message: &ServerMessage<Value>) -> String {
     match message {
         ServerMessage::Transition { modifications, .. } => {
@@ -108,7 +108,7 @@ pub(super) fn heard(message: &ServerMessage<Value>) -> String {
     }
 }
 
-/// A command in a few words, for the trace.
+/// Describes a command.
 pub(super) fn describe(command: &Command) -> String {
     let of = |document: &DocumentKey| format!("{}/{}", NAMES[usize::from(document.collection.0)], document.id);
     match command {

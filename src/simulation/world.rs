@@ -1,4 +1,4 @@
-//! An app's world: a real one of Bevy, with real components.
+//! An app's world: a real Bevy world with real components.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,7 +27,7 @@ pub(super) struct World {
     reports: Sender<Report>,
 }
 
-/// What a system in the middle of the frame does.
+/// The work of a system in the middle of the frame.
 #[derive(Resource, Default)]
 struct Script(Option<Deed>);
 
@@ -43,7 +43,8 @@ impl World {
             Fields::New => app.replicate::<NewNote>(NAMES[0]),
         };
         app.replicate::<Settings>(NAMES[1]);
-        // Never by the clock: zero looks at the fewest, an hour at all; a version that waits does so for a number of frames, or until there is a newer one.
+        // Nothing may depend on the clock. A budget of zero applies the fewest documents, and a budget of an hour
+        // applies all. A version waits for a number of frames, or until there is a newer version.
         let wait = if waits { Duration::from_secs(3_600) } else { Duration::ZERO };
         app.insert_resource(ApplyBudget { frame: budget, wait });
         app.add_systems(Update, |world: &mut bevy::prelude::World| {
@@ -56,13 +57,13 @@ impl World {
         Self { app, fields, commands, reports }
     }
 
-    /// What the worker needs of the collections.
+    /// The settings that the worker needs of the collections.
     pub(super) fn collections(&mut self) -> Vec<CollectionConfig> {
         self.app.world_mut().resource_mut::<Collections>().seal()
     }
 
     pub(super) fn report(&self, report: Report) {
-        // We hold the other end.
+        // This struct holds the other end, so sending cannot fail.
         let _ = self.reports.send(report);
     }
 
@@ -73,7 +74,7 @@ impl World {
             self.app.update();
             return deeds;
         }
-        // The script has a life of its own, so it takes what it needs along.
+        // The system cannot borrow the user, so the script owns a copy of everything it needs.
         let made = std::sync::Arc::new(std::sync::Mutex::new(None));
         let mut rng: StdRng = rand::SeedableRng::seed_from_u64(user.rng.random());
         let (name, mut next, fields) = (user.name.to_owned(), *user.next, self.fields);
@@ -106,18 +107,18 @@ impl World {
         deeds
     }
 
-    /// What the frames have sent to the worker.
+    /// The next command that the frames have sent to the worker.
     pub(super) fn next_command(&self) -> Option<Command> {
         self.commands.try_recv().ok()
     }
 
-    /// Brings everything that was hidden back.
+    /// Shows all hidden documents again.
     pub(super) fn show_all(&mut self) {
         document::show_all(self.app.world_mut(), NOTES);
         document::show_all(self.app.world_mut(), SETTINGS);
     }
 
-    /// Whether a version waits to be shown.
+    /// Whether a version waits to be applied.
     pub(super) fn is_waiting(&self) -> bool {
         let index = self.app.world().resource::<DocumentIndex>();
         [NOTES, SETTINGS]
@@ -126,7 +127,7 @@ impl World {
             .any(|slot| index.entry(slot).pending.is_some())
     }
 
-    /// The notes that are shown.
+    /// The notes in the world.
     pub(super) fn notes(&self) -> BTreeMap<DocumentId, Note> {
         let world = self.app.world();
         shown(world, |entity| match self.fields {
@@ -135,7 +136,7 @@ impl World {
         })
     }
 
-    /// The settings that are shown.
+    /// The settings in the world.
     pub(super) fn settings(&self) -> Vec<(DocumentId, String, i64)> {
         let world = self.app.world();
         let index = world.resource::<DocumentIndex>();

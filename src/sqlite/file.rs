@@ -20,8 +20,8 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a database that is missing or empty has a journal that is not: SQLite would delete the journal, or play it
-/// into a new file.
+/// Whether a database is missing or empty and its journal is not. SQLite would delete the journal, or play it into a
+/// new file.
 pub(crate) fn has_orphaned_journal(path: &Path) -> bool {
     length(path) == 0 && ["-wal", "-journal"].iter().any(|suffix| length(&beside(path, suffix)) > 0)
 }
@@ -37,14 +37,15 @@ pub(crate) fn quick_check(connection: &Connection) -> rusqlite::Result<Option<St
     Ok((check != "ok").then_some(check))
 }
 
-/// Whether an error of SQLite says that the file is damaged, or no database. Our statements fit our schemas: where
-/// SQLite cannot make sense of one, which is [`ErrorCode::Unknown`], the schema in the file is not what it was.
+/// Whether an error of SQLite means that the file is damaged, or is not a database. Our statements fit our schemas. So
+/// if SQLite cannot compile one, which is [`ErrorCode::Unknown`], the schema in the file has changed.
 pub(crate) fn is_damage(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
 }
 
-/// Rewrites a database of which half is free, and at least [`RECLAIM_BYTES`]; SQLite would keep the space. A rewrite is
-/// as safe as a commit, and takes time in proportion to what is left. Returns whether it was needed.
+/// Rewrites a database if half of it is free, and at least [`RECLAIM_BYTES`], because SQLite would keep the space. A
+/// rewrite is as safe as a commit, and takes time in proportion to the data that is left. Returns whether it was
+/// needed.
 pub(crate) fn reclaim(connection: &Connection) -> rusqlite::Result<bool> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (free, pages, bytes) = (number("freelist_count")?, number("page_count")?, number("page_size")?);

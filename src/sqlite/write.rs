@@ -1,9 +1,9 @@
-//! When a write is on the disk, and the simulated disk that takes none.
+//! The point at which a write is on the disk, and the simulated disk that takes no writes.
 
 use rusqlite::Connection;
 
-/// From now on a commit returns when it is on the disk. Every report that something is saved or acknowledged rests on
-/// this.
+/// After this call, a commit returns only when it is on the disk. Every report that something is saved or acknowledged
+/// depends on this.
 pub(crate) fn sync_commits(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // On macOS fsync only hands data to the drive; elsewhere this does nothing:
@@ -11,7 +11,7 @@ pub(crate) fn sync_commits(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "fullfsync", true)
 }
 
-/// Whether commits return when they are on the disk, and readers do not wait for them.
+/// Whether commits return only when they are on the disk, and readers do not wait for them.
 #[cfg(test)]
 pub(crate) fn is_durable(connection: &Connection) -> bool {
     // SQLite's number for FULL: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
@@ -24,11 +24,11 @@ pub(crate) fn is_durable(connection: &Connection) -> bool {
 
 #[cfg(feature = "simulation")]
 thread_local! {
-    /// How many write transactions the simulated disk of this thread still takes; `None`: any number.
+    /// The number of write transactions that the simulated disk of this thread still takes. `None` for any number.
     static WRITES_LEFT: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
 }
 
-/// Gives this thread a disk that takes so many more write transactions, or any number.
+/// Gives this thread a disk that takes `writes` more write transactions, or any number.
 #[cfg(feature = "simulation")]
 pub(crate) fn set_writes_left(writes: Option<u32>) {
     WRITES_LEFT.set(writes);
@@ -47,7 +47,7 @@ pub(crate) fn disk_takes_a_write() -> rusqlite::Result<()> {
     }
 }
 
-/// Called before each write transaction. A real disk says for itself what it takes.
+/// Called before each write transaction. A real disk reports its own errors.
 #[cfg(not(feature = "simulation"))]
 pub(crate) const fn disk_takes_a_write() -> rusqlite::Result<()> {
     Ok(())

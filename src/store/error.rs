@@ -9,11 +9,11 @@ use crate::{DocumentId, sqlite};
 
 use super::lock::Owner;
 
-/// What is wrong with a store, which file it is, and what to do about it.
+/// The problem of a store, with its file and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another process, or this one, has it open.
+    /// Another process, or this one, has the store open.
     #[error(
         "the store {} is in use by {}: close that program, or start this one with another profile",
         path.display(),
@@ -33,7 +33,7 @@ pub enum StoreError {
     Lock {
         /// The lock file, or the store.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is something else.
@@ -44,7 +44,7 @@ pub enum StoreError {
     NotAStore {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// What the file is instead.
         problem: String,
     },
     /// The file was written by a later version.
@@ -68,7 +68,7 @@ pub enum StoreError {
     Damaged {
         /// The store.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The stored changes of one document cannot be read. The others can.
@@ -80,15 +80,15 @@ pub enum StoreError {
         collection: String,
         /// The document.
         document: DocumentId,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Something of a damaged store that could not be carried over to the one that was made in its place.
+    /// A part of a damaged store that could not be carried over to the new store.
     #[error("{}: {problem}", path.display())]
     Lost {
         /// The damaged store, under the name it was given.
         path: PathBuf,
-        /// What cannot be read, with its collection and document as far as they are known, and why.
+        /// The data that cannot be read, with the collection and document as far as they are known, and the reason.
         problem: String,
     },
     /// A write that this store cannot hold. The batch it was in has not been written.
@@ -111,7 +111,7 @@ pub enum StoreError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A folder has the name of the store.
@@ -146,17 +146,17 @@ pub enum StoreError {
     Io {
         /// The store, or a file beside it.
         path: PathBuf,
-        /// What the operating system or SQLite says.
+        /// The error of the operating system or SQLite.
         problem: String,
     },
     /// A name that cannot be part of a path.
     #[error("{name:?} cannot name {of}: {problem}")]
     Name {
-        /// What was to be named.
+        /// The kind of the name.
         of: &'static str,
         /// The name.
         name: String,
-        /// What to do.
+        /// The remedy.
         problem: &'static str,
     },
     /// There is no place for an app's files.
@@ -167,7 +167,7 @@ pub enum StoreError {
     Unexpected {
         /// The store.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: Sqlite,
     },
 }
@@ -208,7 +208,7 @@ impl StoreError {
         }
     }
 
-    /// What is wrong, as short as it is known.
+    /// The problem, in as few words as are known.
     pub(crate) fn problem(&self) -> String {
         match self {
             Self::DamagedDocument { problem, .. } => problem.clone(),
@@ -230,7 +230,7 @@ impl StoreError {
         let problem = source.to_string();
         let Some(code) = source.sqlite_error_code() else {
             return match source {
-                // A column does not hold what the schema says, or a row refers to a row that is not there.
+                // A column does not have the type of the schema, or a row refers to a row that is missing.
                 Sqlite::QueryReturnedNoRows
                 | Sqlite::FromSqlConversionFailure(..)
                 | Sqlite::IntegralValueOutOfRange(..)

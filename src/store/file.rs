@@ -38,10 +38,11 @@ const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than the statements of this room.
+/// More than the number of statements in this room.
 const STATEMENTS: usize = 32;
 
-/// What SQLite writes at the start of a file: <https://www.sqlite.org/fileformat.html#the_database_header>.
+/// The length of the header that SQLite writes at the start of a file:
+/// <https://www.sqlite.org/fileformat.html#the_database_header>.
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -99,7 +100,7 @@ pub(super) fn is_new(path: &Path) -> Result<bool, StoreError> {
         1 => 65_536,
         size => size,
     };
-    // With a log, the file may still have to grow to what its header says.
+    // With a log, the file may still have to grow to the size in its header.
     if log == 0 && i64::try_from(length).unwrap_or(i64::MAX) < word(&header, 28) * page {
         return Err(damaged("its end is missing"));
     }
@@ -171,11 +172,11 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
-    // No URI: a path is a path, also if it begins with `file:`.
+    // The path must not be taken for a URI, even if it begins with `file:`.
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(sqlite)?;
-    // Until it is known to be ours, closing must not move its log into it.
+    // Until the file is known to be a store of this library, closing must not move its log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
     // Plans are made once. Otherwise SQLite examines the bound values and plans anew for each document.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sqlite)?;

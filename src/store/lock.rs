@@ -1,9 +1,9 @@
-//! One process owns a store.
+//! Only one process owns a store.
 //!
-//! The lock is the operating system's, on an empty file beside the store (`<store>.lock`), so it is free as soon as its
-//! owner ends, in whatever way. A second file (`<store>.owner`) names the owner, because on Windows no other process
-//! can read a locked file. The lock file is never deleted: a process could be about to lock the deleted one while
-//! another locks a new one.
+//! The lock is the operating system's, on an empty file beside the store (`<store>.lock`). So it is free as soon as its
+//! owner ends, however it ends. A second file (`<store>.owner`) names the owner, because on Windows no other process
+//! can read a locked file. The lock file is never deleted, because a process could lock the deleted file while another
+//! locks a new one.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

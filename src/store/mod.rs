@@ -1,8 +1,8 @@
 //! SQLite: the only room that touches the disk.
 //!
-//! One file per app and profile. Changes are content-addressed rows; what is unsent and where to pull from are derived
-//! from these rows. [`Store`] is synchronous; the worker runs it on a thread of its own and gives all writes that wait
-//! as one batch to [`Store::commit`], which is one transaction that is synchronised to the disk.
+//! An app has one file per profile. Changes are content-addressed rows, and the unsent changes and the positions to
+//! pull from are derived from these rows. [`Store`] is synchronous. The worker runs it on a thread of its own and gives
+//! all waiting writes as one batch to [`Store::commit`], which is one transaction that is synchronised to the disk.
 //!
 //! # What is unsent
 //!

@@ -169,7 +169,7 @@ pub(super) fn chunk_rows(connection: &Connection, document: i64) -> rusqlite::Re
 pub(super) struct DocumentEntry {
     pub key: i64,
     pub id: DocumentId,
-    /// How many chunks it has.
+    /// The number of chunks of the document.
     pub chunks: i64,
     /// Heads and value, unless they do not belong together.
     pub cached: Option<(Vec<ChangeHash>, Value)>,

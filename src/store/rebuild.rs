@@ -25,12 +25,12 @@ const WANTED: &str = ".rebuild";
 pub struct SetAside {
     /// The new paths of its files.
     pub kept: Vec<PathBuf>,
-    /// The number of documents of which something could be read.
+    /// The number of documents with something that could be read.
     pub documents: usize,
     /// Their changes and snapshots that could be read. The new store has them, and offers all of them to the
     /// deployment.
     pub chunks: usize,
-    /// What could not be read; each names the file, and the document where that is known.
+    /// The errors for the data that could not be read. Each names the file, and the document where it is known.
     pub lost: Vec<StoreError>,
 }
 
@@ -50,8 +50,9 @@ impl std::fmt::Display for SetAside {
 }
 
 impl Store {
-    /// Puts a new store in the place of a damaged one, with what can be read of it, and keeps the damaged files as
-    /// `NAME.damaged-1` (or the next number that is free). Nothing is deleted, and no byte of them is changed.
+    /// Replaces a damaged store by a new one with all the data that can be read, and keeps the damaged files as
+    /// `NAME.damaged-1` (or the next number that is free). It deletes nothing, and changes no byte of the damaged
+    /// files.
     ///
     /// Every readable change is unsent in the new store, because the marks of a damaged file cannot be trusted. All
     /// changes are offered to the deployment, which takes those it lacks, and everything that the deployment has is
@@ -115,7 +116,7 @@ impl Store {
         fs::write(&wanted, "").map_err(|error| StoreError::io(&wanted, error))
     }
 
-    /// Whether the store at `path` is to be set aside before it is opened again: see
+    /// Whether the store at `path` must be set aside before it is opened again: see
     /// [`ask_for_rebuild`](Self::ask_for_rebuild).
     pub fn wants_rebuild(path: &Path) -> bool {
         beside(path, WANTED).exists()

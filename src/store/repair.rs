@@ -100,7 +100,7 @@ impl Store {
     }
 }
 
-/// What every chunk begins with. <https://automerge.org/automerge-binary-format-spec/>
+/// The first bytes of every chunk. <https://automerge.org/automerge-binary-format-spec/>
 const CHUNK_MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 
 fn is_whole(chunk: &StoredChunk) -> bool {
@@ -134,7 +134,7 @@ pub(super) fn load<'a>(chunks: impl Iterator<Item = &'a StoredChunk>) -> Result<
         // Automerge would load no bytes as an empty document.
         return Err("none of its changes is there".to_owned());
     }
-    // The file may have been written by anyone: a panic here would end the store's thread.
+    // Any program may have written the file, and a panic here would end the store's thread.
     let document = inspect::guarded("load", || match Automerge::load(&bytes) {
         // All chunks were read, and some changes lack their dependencies.
         Err(AutomergeError::MissingDeps) => {

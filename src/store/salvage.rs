@@ -27,7 +27,7 @@ const TRIED_ONE_BY_ONE: u32 = 1_024;
 /// How far beyond the last readable row it is worth looking: an app does not make more changes.
 const FARTHEST: i64 = 1 << 40;
 
-/// What was read and what was not.
+/// The numbers of the data that was read, and the errors for the rest.
 #[derive(Default)]
 pub(super) struct Salvaged {
     pub(super) documents: usize,
@@ -46,7 +46,7 @@ struct Salvage<'a> {
 /// A document by its number: its collection's number, its name, and how many chunks it should have, if that is known.
 type Names = HashMap<i64, (i64, String, Option<i64>)>;
 
-/// Fills `draft`, an empty store, with what can be read of `old`, which is going to be called `name`.
+/// Fills `draft`, an empty store, with the readable data of `old`, which is going to be called `name`.
 pub(super) fn salvage(old: &Path, name: &Path, draft: &Path) -> Result<Salvaged, StoreError> {
     let unreadable = |problem: String| Salvaged {
         lost: vec![StoreError::Lost { path: name.to_owned(), problem }],
@@ -347,7 +347,7 @@ fn name_of(bytes: &[u8]) -> Result<([u8; 32], ChunkKind), String> {
             Err(error) => Err(error.to_string()),
         };
     }
-    // It checks the checksum.
+    // `try_from` verifies the checksum.
     match Change::try_from(bytes) {
         Ok(change) => Ok((change.hash().0, ChunkKind::Change)),
         Err(error) => Err(error.to_string()),

@@ -35,7 +35,7 @@ pub struct UnsentChunks {
 pub struct UnsentChunk {
     /// The change's hash; for a snapshot the SHA-256 of its bytes.
     pub hash: ChangeHash,
-    /// What it holds.
+    /// The kind of the chunk.
     pub kind: ChunkKind,
     /// Raw bytes.
     pub bytes: Arc<[u8]>,

@@ -115,7 +115,7 @@ fn write_document(transaction: &Transaction, write: &DocumentWrite) -> rusqlite:
 /// Returns how many rows it made: 0 or 1.
 fn add_chunk(transaction: &Transaction, collection: i64, document: i64, chunk: &StoredChunk) -> rusqlite::Result<i64> {
     let holder = chunk.remote.map(|remote| remote.0);
-    // Only of what was made here it is known which fields it touches.
+    // The touched fields are known only for this client's own changes.
     let fields = (holder.is_none() && chunk.kind == ChunkKind::Change)
         .then(|| serde_json::Value::from(chunk.fields.as_slice()).to_string());
     let added = transaction
@@ -202,7 +202,7 @@ fn find_remote(transaction: &Transaction, deployment: &str, epoch: &str) -> rusq
     let latest: i64 =
         transaction.prepare_cached("SELECT coalesce(max(used), 0) FROM remote")?.query_row([], |row| row.get(0))?;
     if !epoch.is_empty() {
-        // A log that was not written to has no epoch. Nothing was ever sent to it, so all that is stored of it stays
+        // A log that was not written to has no epoch. Nothing was ever sent to it, so all stored data about it stays
         // true under its epoch.
         transaction
             .prepare_cached("UPDATE OR IGNORE remote SET epoch = ?2 WHERE deployment = ?1 AND epoch = ''")?

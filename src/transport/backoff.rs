@@ -4,13 +4,13 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// The longest first pause: a backend that was restarted is found again at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: what someone waits for at most after the network came back unnoticed.
+/// The longest pause. It is also the longest wait after the network came back unnoticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// What is left of the count of failures once a connection answered: a backend that accepts and dies, again and again,
-/// is not tried in a tight loop, and one that was away for an hour is not punished for it.
+/// A connection that answers reduces the count of failures to this. So a backend that accepts and dies, again and
+/// again, is not tried in a tight loop, and a backend that was away for an hour is soon tried again.
 const FORGIVEN_TO: u32 = 3;
 
-/// Exponential backoff with full jitter, so that many clients do not come back as one.
+/// Exponential backoff with full jitter, so that many clients do not all come back at the same moment.
 ///
 /// Why full jitter: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 pub(super) struct Backoff {
@@ -23,19 +23,19 @@ impl Backoff {
         Self { failures: 0, random: StdRng::seed_from_u64(seed) }
     }
 
-    /// How long to wait after another failure.
+    /// Counts another failure, and returns the pause.
     pub(super) fn fail(&mut self) -> Duration {
         let most = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         most.mul_f64(self.random.random_range(0.0..=1.0))
     }
 
-    /// A connection answered.
+    /// Reduces the count, because a connection answered.
     pub(super) fn forgive(&mut self) {
         self.failures = self.failures.min(FORGIVEN_TO);
     }
 
-    /// All is well, or it was asked for.
+    /// Clears the count, because all is well or an attempt was requested.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

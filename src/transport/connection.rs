@@ -16,21 +16,21 @@ use super::{
 };
 use crate::record::{Refusal, RefusalCode};
 
-/// How long to wait for an address to answer: a packet lost on the way is sent again three times within it.
+/// How long to wait for an address to answer. A lost packet is sent again three times within it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the TLS and WebSocket handshakes may take once the address has answered.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a token callback may take: it may talk to an identity provider, but not wait for a person.
+/// How long a token callback may take. It may talk to an identity provider, but it may not wait for a person.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The client announces two states per connection and never waits for us to take them.
+/// The client announces two states per connection and never waits for this code to take them.
 const STATES: usize = 16;
 
-/// A connection that is up: the official client, and what was asked of it.
+/// A connection that is up: the official client, with the subscriptions and mutations that were requested.
 ///
-/// The client connects again on its own, sends again what was in flight, and goes on without a token where it cannot
-/// have one. None of it is wanted: the first end is the end, and dropping this is what closes it. Nothing is sent
-/// meanwhile, for the token that the client needs first never comes.
+/// On its own the client connects again, sends again what was in flight, and goes on without a token if it cannot get
+/// one. The session wants none of this. So the first end counts as the end, and dropping this struct closes the
+/// connection. The client sends nothing until then, because it waits for a token that never comes.
 pub(super) struct Connection {
     client: ConvexClient,
     states: mpsc::Receiver<WebSocketState>,
@@ -39,18 +39,18 @@ pub(super) struct Connection {
     watch: QuerySetSubscription,
     /// The newest result of everything that is subscribed.
     results: QueryResults,
-    /// What is wanted; `None`: the client has not given it a name of its own yet.
+    /// The subscriptions that the session wants. `None` means that the client has not named the subscription yet.
     subscriptions: BTreeMap<Subscription, Option<QuerySubscription>>,
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    /// Whether it was given a token.
+    /// Whether the deployment was given a token.
     pub(super) token_sent: bool,
 }
 
-/// What a connection tells of.
+/// An event of the connection.
 pub(super) enum Told {
-    /// Nothing that matters.
+    /// An event without effect.
     Nothing,
-    /// It ended.
+    /// The connection ended.
     Ended(End),
     /// There are new results.
     Values,
@@ -60,7 +60,7 @@ pub(super) enum Told {
     Answered(Mutation, Result<FunctionResult, Refusal>),
 }
 
-/// What became of a call to the client.
+/// The result of a call to the client.
 enum Done {
     Subscribed(Subscription, QuerySubscription),
     Told(Told),
@@ -115,15 +115,15 @@ impl Connection {
         })
     }
 
-    /// Waits for the next thing to happen. May be dropped and called again.
+    /// Waits for the next event. The future may be dropped, and the function called again.
     pub(super) async fn next(&mut self) -> Told {
         tokio::select! {
             state = self.states.recv() => match state {
                 Some(WebSocketState::Connected) => Told::Nothing,
                 Some(WebSocketState::Connecting) | None => Told::Ended(End::Lost("the connection was closed".into())),
             },
-            // A deployment that refuses a token need not close the connection, and the client, which waits for another,
-            // would not.
+            // A deployment that refuses a token need not close the connection. The client, which waits for another
+            // token, would not close it either.
             Some(()) = self.again.recv() => Told::Ended(End::Lost("the connection was given up after the token was sent".into())),
             Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
             results = self.watch.next() => match results {
@@ -141,7 +141,7 @@ impl Connection {
             Done::Subscribed(name, subscription) => match self.subscriptions.get_mut(&name) {
                 Some(place) => {
                     *place = Some(subscription);
-                    // Its result may have come before its name.
+                    // The result may have come before the subscription's name.
                     Told::Values
                 }
                 None => Told::Nothing,
@@ -194,7 +194,7 @@ impl Connection {
     }
 }
 
-/// Whether anybody listens there; if not, why, in the operating system's words.
+/// Tests whether a server listens at the address. If not, the error has the operating system's words.
 async fn probe(address: &str) -> Result<(), String> {
     match timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
         Ok(Ok(_)) => Ok(()),
@@ -203,7 +203,7 @@ async fn probe(address: &str) -> Result<(), String> {
     }
 }
 
-/// Waits until the client is connected; false if it could not.
+/// Waits until the client is connected. Returns false if it could not connect.
 async fn handshake(states: &mut mpsc::Receiver<WebSocketState>) -> bool {
     let mut tried = false;
     while let Some(state) = states.recv().await {
@@ -216,14 +216,15 @@ async fn handshake(states: &mut mpsc::Receiver<WebSocketState>) -> bool {
     false
 }
 
-/// Gives the client this token when it asks first. It asks again when it connects again on its own, and sends
-/// everything without a token if it is given none; so it is left waiting until it is dropped, and `again` is told.
+/// Gives the client this token when it asks for the first time. The client asks again when it connects again on its
+/// own, and without a token it would send everything unauthenticated. So the second call never returns, and tells
+/// `again`.
 fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
     Box::new(move |is_again| {
         let (token, again) = (token.clone(), again.clone());
         Box::pin(async move {
             if is_again {
-                // Told before, or nobody listens: either is as good.
+                // It does not matter if `again` was told before, or if the receiver is gone.
                 let _ = again.try_send(());
                 std::future::pending::<()>().await;
             }
@@ -232,7 +233,7 @@ fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
     })
 }
 
-/// Asks the callback, in a task of its own: it is the app's, and may hang or panic.
+/// Calls the token callback in a task of its own, because the callback belongs to the app and may hang or panic.
 async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String> {
     let asked = tokio::spawn(async move { auth(refresh).await });
     let abort = asked.abort_handle();

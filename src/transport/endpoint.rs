@@ -1,11 +1,11 @@
 use url::Url;
 
-/// Where a deployment listens.
+/// The address of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// What the client is given.
+    /// The URL for the client.
     pub(super) url: String,
-    /// As `TcpStream::connect` takes it.
+    /// The address for `TcpStream::connect`.
     pub(super) address: String,
 }
 
@@ -21,7 +21,7 @@ impl Endpoint {
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(bad(&format!("starts with `{}:` instead of http: or https:", parsed.scheme())));
         }
-        // Checked before anything repeats the URL: it must not carry a password into a log.
+        // This is checked before an error can repeat the URL, because a log must not contain a password.
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err("the deployment's URL has a user name or password in it; give a token callback instead".into());
         }

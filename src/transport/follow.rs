@@ -7,18 +7,19 @@ use crate::{
     record::{Checkpoint, Page, Position, Refusal, RefusalCode},
 };
 
-/// A subscription whose result has grown past this many chunk bytes is replaced by one from a later checkpoint: every commit sends the
-/// whole result again.
+/// A subscription whose result has more chunk bytes than this is replaced by one from a later checkpoint, because every
+/// commit sends the whole result again.
 const ADVANCE_BYTES: usize = 32 * 1024;
-/// The same, in rows: the official client copies and compares every row of every open result at each transition, which costs far more than
-/// its bytes, while replacing a subscription costs about one more transition.
+/// The same limit in rows. The official client copies and compares every row of every open result at each transition.
+/// That costs far more than the row's bytes, while replacing a subscription costs about one more transition.
 const ADVANCE_ROWS: usize = 12;
-/// After this long without news a subscription is replaced, so that what rests is empty.
+/// A subscription without news for this long is replaced, so that the result of a quiet collection is empty.
 const QUIET: Duration = Duration::from_secs(1);
-/// All open results together: the official Rust client takes at most 16 MiB in a frame, base64 and all, and a reconnect sends them in one.
+/// The limit of all open results together. The official Rust client takes at most 16 MiB in a frame, including base64,
+/// and a reconnect sends all results in one frame.
 pub(super) const OPEN_BYTES: usize = 8 * 1024 * 1024;
 
-/// What an open result counts for at least: so many collections may be followed at once.
+/// The least size that an open result counts as. It limits how many collections can be followed at once.
 const OPEN_BYTES_MIN: usize = 4 * 1024;
 
 /// Names a subscription of a collection.
@@ -29,44 +30,47 @@ pub(crate) struct Key(u64);
 struct Open {
     key: Key,
     from: Position,
-    /// What its result has or may have, in chunk bytes.
+    /// The bytes of chunks that its result has or may have.
     reserved: usize,
-    /// Rows of its last result; `None`: it has none yet.
+    /// The number of rows in its last result; `None` before the first result.
     rows: Option<usize>,
 }
 
-/// What a result leads to.
+/// The effects of a result.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// To be handed on.
+    /// A page to hand on.
     pub(super) page: Option<Page>,
-    /// To be told, once.
+    /// A refusal to report once.
     pub(super) refusal: Option<Refusal>,
-    /// There is a page, but no room for it: ask again when there is.
+    /// Whether there is a page for which there is no room, so that the result must be read again when there is.
     pub(super) held: bool,
 }
 
-/// Follows the log of one collection: which subscription to open from where, what of a result is new, and when a
-/// subscription gives way to the next. Knows neither clock nor socket: time is a
-/// [`Duration`] since a moment that the caller has chosen.
+/// Follows the log of one collection. It decides from where to subscribe, which rows of a result are new, and when a
+/// subscription is replaced by the next. It knows neither clock nor socket: time is a [`Duration`] since a moment that
+/// the caller has chosen.
 ///
-/// Results repeat what came before. What was handed on is one position, and only rows after it are handed on. A subscription that gives
-/// way is closed as the next is opened, which begins where it ended: nothing can be missed, whichever of the two the deployment hears of
-/// first, and what is committed meanwhile is sent once instead of by both.
+/// A result repeats the rows of the results before it. So this keeps the last position that it handed on, and hands on
+/// only later rows. When a subscription is replaced, it is closed and the next one is opened from that position.
+/// Nothing can be missed, in whichever order the deployment learns of the two. Rows that are committed meanwhile are
+/// sent once, and not in both results.
 pub(super) struct Follow {
     collection: CollectionIndex,
     /// The last position handed on.
     handed: Position,
-    /// Of the last page handed on: its epoch, and whether it said that there is more. `None`: none yet in this connection.
+    /// The epoch of the last page handed on, and whether that page said that there is more. `None` if this connection
+    /// has handed on no page yet.
     last: Option<(String, bool)>,
-    /// How far the log had been pruned when it gave out the last page. Told to it with the next question: a page on the way from the start
-    /// may end before that, where one who was away might have missed a delete and is told to start over.
+    /// How far the log had been pruned when it gave the last page. The next query sends this back. A reader that began
+    /// after the pruning may be at a page before the pruned position. Without this number, the backend would take it
+    /// for a reader that was away and may have missed a delete, and would tell it to start over.
     pruned: Option<i64>,
     refused: Option<Refusal>,
     open: Option<Open>,
-    /// Whether it has to give way.
+    /// Whether the subscription must be replaced.
     advance: bool,
-    /// When rows came last.
+    /// The time at which rows came last.
     news: Option<Duration>,
     keys: u64,
 }
@@ -86,7 +90,7 @@ impl Follow {
         }
     }
 
-    /// Follows from another checkpoint on. The subscription open so far is to be closed.
+    /// Follows the log from another checkpoint. The caller must close the returned subscription, which was open so far.
     pub(super) fn restart(&mut self, checkpoint: Checkpoint) -> Option<Key> {
         let closed = self.key();
         self.disconnected();
@@ -95,7 +99,7 @@ impl Follow {
         closed
     }
 
-    /// The subscription is gone with its connection.
+    /// Notes that the subscription ended with its connection.
     pub(super) fn disconnected(&mut self) {
         self.open = None;
         self.last = None;
@@ -109,17 +113,17 @@ impl Follow {
         self.open.as_ref().map(|open| open.key)
     }
 
-    /// What its result has or may have, in chunk bytes.
+    /// The bytes of chunks that its result has or may have.
     pub(super) fn reserved(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.reserved)
     }
 
-    /// Whether a subscription is to be opened as soon as there is room.
+    /// Whether a subscription must be opened as soon as there is room.
     pub(super) fn wants_to_open(&self) -> bool {
         self.open.is_none() || self.advance
     }
 
-    /// Opens a subscription from the last position handed on. The one open so far is to be closed.
+    /// Opens a subscription from the last position handed on. The caller must close the returned old subscription.
     pub(super) fn open(&mut self) -> (Key, Position, Option<Key>) {
         self.keys += 1;
         self.advance = false;
@@ -128,30 +132,31 @@ impl Follow {
         (key, self.handed, old.map(|old| old.key))
     }
 
-    /// What the next question is to say of pruning.
+    /// The pruned commit that the next query names.
     pub(super) fn pruned(&self) -> Option<i64> {
         self.pruned
     }
 
-    /// When [`Follow::tick`] is due.
+    /// The time at which [`Follow::tick`] is due.
     pub(super) fn quiet_at(&self) -> Option<Duration> {
         let has_rows = self.open.as_ref()?.rows.is_some_and(|rows| rows > 0);
         (has_rows && !self.advance).then_some(self.news? + QUIET)
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: Duration) {
         if self.quiet_at().is_some_and(|quiet| quiet <= now) {
             self.advance = true;
         }
     }
 
-    /// Whether the deployment wants another token for this collection.
+    /// Whether the deployment requires another token for this collection.
     pub(super) fn is_unauthenticated(&self) -> bool {
         self.refused.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Unauthenticated)
     }
 
-    /// A subscription has a result, which may be the one it had before. `room`: whether a page can be handed on now.
+    /// Handles a subscription's result, which may be the same as before. `room` tells whether a page can be handed on
+    /// now.
     pub(super) fn answer(
         &mut self,
         key: Key,
@@ -206,7 +211,7 @@ impl Follow {
         Ok(outcome)
     }
 
-    /// The subscription stays open: it answers again once it is no longer refused.
+    /// Keeps the subscription open, because the deployment answers again once it no longer refuses.
     fn refuse(&mut self, refusal: Refusal) -> Outcome {
         self.settle(OPEN_BYTES_MIN, 0);
         self.advance = false;
@@ -215,7 +220,7 @@ impl Follow {
         Outcome { refusal: is_new.then_some(refusal), ..Outcome::default() }
     }
 
-    /// Notes what the subscription has.
+    /// Notes the size of the subscription's result.
     fn settle(&mut self, reserved: usize, rows: usize) {
         if let Some(open) = &mut self.open {
             open.reserved = reserved;

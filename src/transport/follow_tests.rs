@@ -20,7 +20,7 @@ fn position(ts: i64) -> Value {
     object([("ts", Value::Int64(ts)), ("ordinal", Value::Float64(0.0))])
 }
 
-/// A log with a row of `size` bytes at each of these times, and what `pullDeltas` says of it.
+/// A log with a row of `size` bytes at each of these times, which answers `pullDeltas`.
 struct Log {
     rows: Vec<(i64, usize)>,
     page: usize,
@@ -138,7 +138,7 @@ fn the_end_of_catching_up_is_told_even_if_nothing_more_came() {
     let (key, from) = rig.open();
     assert!(rig.answer(key, &log.pull(from)).page.unwrap().has_more);
     let (key, from) = rig.open();
-    // The eleventh was compacted away meanwhile.
+    // The eleventh row was compacted away meanwhile.
     let page = rig.answer(key, &Log::of(1..=10).pull(from)).page.unwrap();
     assert!(!page.has_more && page.deltas.is_empty());
 }
@@ -289,7 +289,8 @@ fn what_is_open_is_accounted_for() {
 }
 
 proptest! {
-    /// However commits, results, pauses, lost connections and a lack of room are mixed: every row is handed on once, in order.
+    /// Every row is handed on once, in order, in any mix of commits, results, pauses, lost connections and lack of
+    /// room.
     #[test]
     fn nothing_is_skipped_and_nothing_comes_twice(
         page in 1usize..12,

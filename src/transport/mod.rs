@@ -1,8 +1,8 @@
-//! The official `convex` client: the only room that touches the network.
+//! The official `convex` client. This is the only room that touches the network.
 //!
-//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It is told what to
-//! do by [`Request`]s and says what happened in [`Notice`]s; it decides on its own about backing off, advancing
-//! subscriptions and refreshing a token.
+//! [`Transport`] keeps one connection per app, a subscription per collection and one push in flight. It takes
+//! [`Request`]s and reports events as [`Notice`]s. It decides on its own about backing off, advancing subscriptions and
+//! refreshing a token.
 //!
 //! # How it works
 //!
@@ -16,10 +16,10 @@
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
-//! `task` drives a session in the program, `simulated` does in the simulator. `connection` is all that touches the
-//! network. The official client connects again on its own for ever, piles up mutations meanwhile and sends them all
-//! later; so it is used only while it is connected, dropped with its first connection, and a new one is built for the
-//! next.
+//! `task` drives a session in the program, and `simulated` drives one in the simulator. Only `connection` touches the
+//! network. The official client connects again on its own for ever. Meanwhile it queues mutations, and sends them all
+//! later. So the transport uses a client only for its first connection, drops it with that, and builds a new one for
+//! the next connection.
 
 mod backoff;
 mod connection;
@@ -41,11 +41,11 @@ use crate::{
     record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
     wire,
 };
-// Re-exported for this room's callers.
+// This is re-exported for this room's callers.
 pub use crate::status::Reason;
 
-/// Gives the token to authenticate with. The argument is true when the last one was refused or the connection was lost,
-/// so a cached one should be refreshed. `Ok(None)` goes without.
+/// Gives the token to authenticate with. The argument is true when the last token was refused or the connection was
+/// lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
 pub type AuthToken =
     Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
 
@@ -56,26 +56,26 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Starts to connect, in a task on the current tokio runtime (which needs its IO and time drivers), unless the
-    /// first [`Request`] is `Online(false)`.
+    /// Starts to connect, in a task on the current tokio runtime, unless the first [`Request`] is `Online(false)`. The
+    /// runtime needs its IO and time drivers.
     ///
-    /// The notices end when the transport is dropped. They are few at a time: one who does not take them keeps pages
-    /// from being read, but nothing else.
+    /// The notices end when the transport is dropped. The channel holds few notices. If the caller does not take them,
+    /// no more pages are read, but everything else goes on.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn start(config: TransportConfig) -> (Self, mpsc::Receiver<Notice>) {
         let (requests, asked) = mpsc::unbounded_channel();
-        // The session keeps those that wait, and bounds them.
+        // The session keeps the waiting notices, and limits their number.
         let (sender, notices) = mpsc::channel(1);
         tokio::spawn(task::Task::new(config, sender).run(asked));
         (Self { requests }, notices)
     }
 
-    /// Asks for something. Never blocks; what becomes of it comes as a [`Notice`].
+    /// Requests something. It never blocks; the result comes as a [`Notice`].
     pub fn request(&self, request: Request) {
-        // The task ends before this only if nobody takes its notices any more, or with the runtime.
+        // The task has ended only if the runtime is gone, or if nothing takes its notices any more.
         let _ = self.requests.send(request);
     }
 }
@@ -90,12 +90,12 @@ impl Transport {
 /// [`Notice::Disconnected`] tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
-/// What to talk to.
+/// The deployment, the collections and the token callback of a transport.
 #[derive(Clone)]
 pub struct TransportConfig {
     /// `https://happy-otter-123.convex.cloud`, `http://127.0.0.1:3210`, ..
     pub url: String,
-    /// How to authenticate, if at all.
+    /// The token callback, if the app authenticates.
     pub auth: Option<AuthToken>,
     /// The collections' module names, by index.
     pub collections: Vec<String>,
@@ -103,29 +103,29 @@ pub struct TransportConfig {
     pub seed: u64,
 }
 
-/// What a transport is asked to do.
+/// A request to a transport.
 #[derive(Debug)]
 pub enum Request {
-    /// Follow a collection's log from a checkpoint on, in this connection and all later ones. Replaces what it followed
-    /// before.
+    /// Follow a collection's log from a checkpoint, in this connection and all later ones. This replaces an earlier
+    /// subscription of the collection.
     Subscribe {
         /// The collection.
         collection: CollectionIndex,
-        /// Exclusive.
+        /// The checkpoint, which is exclusive.
         checkpoint: Checkpoint,
     },
     /// Send a batch. Answered by exactly one of [`Notice::Answered`], [`Notice::Refused`] and [`Notice::Dropped`].
     Push(Push),
-    /// Be connected, or not.
+    /// Connect, or go offline.
     Online(bool),
 }
 
-/// What happened.
+/// An event of a transport.
 #[derive(Debug)]
 pub enum Notice {
-    /// Trying.
+    /// The transport is trying to connect.
     Connecting {
-        /// From 1; since the last time it was connected.
+        /// The number of this attempt, from 1, since the last connection.
         attempt: u32,
         /// Why the last connection or attempt ended.
         reason: Option<Reason>,
@@ -134,41 +134,42 @@ pub enum Notice {
     Connected,
     /// No connection, and none is tried before `retry_in`.
     Disconnected {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// When it is tried again; `None`: not before it is asked for.
+        /// The time until the next attempt. `None` if there is no attempt until one is requested.
         retry_in: Option<std::time::Duration>,
     },
-    /// News of a collection.
+    /// New rows of a collection.
     Page(Page),
-    /// A collection cannot be read: not allowed, no such function, a checkpoint the log does not know.
+    /// A collection cannot be read, for example because it is not allowed, there is no such function, or the log does
+    /// not know the checkpoint.
     PullRefused {
         /// The collection.
         collection: CollectionIndex,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// How many documents the deployment has: what catching up counts towards.
+    /// The number of documents in the deployment, which shows the progress of catching up.
     Count {
         /// The collection.
         collection: CollectionIndex,
-        /// Documents, tombstones included.
+        /// The number of documents, tombstones included.
         documents: u64,
     },
-    /// A push was taken in.
+    /// A push was accepted.
     Answered(PushAnswer),
-    /// A push was refused as a whole; nothing of it is stored.
+    /// A push was refused as a whole. Nothing of it is stored.
     Refused {
-        /// Which push.
+        /// The number of the push.
         number: PushNumber,
         /// The collection.
         collection: CollectionIndex,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// The connection ended before the answer to a push: it may or may not be stored.
+    /// The connection ended before the answer to a push. The push may or may not be stored.
     Dropped {
-        /// Which push.
+        /// The number of the push.
         number: PushNumber,
         /// The collection.
         collection: CollectionIndex,

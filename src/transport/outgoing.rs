@@ -13,16 +13,16 @@ use crate::{
     record::{Push, PushAnswer, Refusal, RefusalCode},
 };
 
-/// A push on its way: which mutations it takes, and what became of its documents.
+/// A push on its way: its mutations, and the results of its documents.
 ///
-/// Mostly it is one mutation. What is too large for one is sent by several, one after the other, so that a document's changes arrive in
-/// order, and that nothing follows a part that was refused.
+/// A push is usually one mutation. If it is too large for one, several mutations follow one another, so that a
+/// document's changes arrive in order, and nothing follows a part that was refused.
 pub(super) struct Outgoing {
     push: Push,
     collection: String,
     mutations: Vec<Vec<Entry>>,
     sent: usize,
-    /// Which documents the mutation in flight has.
+    /// The documents of the mutation in flight.
     in_flight: Vec<usize>,
     results: Vec<Result<(), Refusal>>,
     epoch: Option<String>,
@@ -30,11 +30,11 @@ pub(super) struct Outgoing {
     refusal: Option<Refusal>,
 }
 
-/// What a mutation carries of a document.
+/// The part of a document that a mutation carries.
 struct Entry {
     document: usize,
     slices: Vec<Slice>,
-    /// Whether that is everything, in whole changes: then its fields go with it.
+    /// Whether the mutation has all of the document's changes as whole changes. Only then it also has the fields.
     is_whole: bool,
 }
 
@@ -45,22 +45,22 @@ struct Slice {
     part: Option<Part>,
 }
 
-/// What a push needs next.
+/// The next action of a push.
 pub(super) enum Next {
     /// Call `pushChanges` with these arguments.
     Send(BTreeMap<String, Value>),
-    /// It is through.
+    /// The push is finished.
     Done(Notice),
 }
 
-/// What an answer leads to.
+/// The effect of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// Go on with [`Outgoing::next`].
     GoOn,
-    /// The function wants another token: nothing of this mutation is stored.
+    /// The function requires another token. Nothing of this mutation is stored.
     Unauthenticated(Refusal),
-    /// The log was replaced by another between two mutations: what was accepted before is gone.
+    /// Another log replaced the log between two mutations, and the changes that were accepted before are gone.
     EpochChanged,
 }
 
@@ -91,7 +91,7 @@ impl Outgoing {
         Function { module: &self.collection, name: FunctionName::PushChanges }
     }
 
-    /// What the notice is when the connection ends before this is through.
+    /// The notice for a connection that ended before the push was finished.
     pub(super) fn dropped(&self) -> Notice {
         Notice::Dropped { number: self.push.number, collection: self.push.collection }
     }
@@ -100,9 +100,9 @@ impl Outgoing {
     pub(super) fn next(&mut self) -> Next {
         while let Some(entries) = self.mutations.get(self.sent) {
             self.sent += 1;
-            // What follows a refused part would be refused as well.
+            // If a part was refused, the next parts would be refused as well.
             let entries: Vec<_> = entries.iter().filter(|entry| self.results[entry.document].is_ok()).collect();
-            // An empty push still learns the epoch, but a later mutation has nothing to add.
+            // Even an empty push learns the epoch. A later mutation without entries has no purpose.
             if entries.is_empty() && self.sent > 1 {
                 continue;
             }
@@ -146,7 +146,7 @@ impl Outgoing {
         })
     }
 
-    /// The mutation in flight was answered.
+    /// Handles the answer of the mutation in flight.
     pub(super) fn answered(&mut self, result: &FunctionResult) -> Heard {
         let documents = std::mem::take(&mut self.in_flight);
         let answer = wire::outcome(result, self.function()).and_then(|value| {
@@ -172,7 +172,7 @@ impl Outgoing {
         }
     }
 
-    /// A mutation could not be called, or not with this token: nothing more of the push is sent.
+    /// Ends the push, because a mutation could not be called, or not with this token.
     pub(super) fn give_up(&mut self, refusal: Refusal) {
         self.sent = self.mutations.len();
         let all: Vec<_> = (0..self.results.len()).filter(|document| self.results[*document].is_ok()).collect();
@@ -248,7 +248,7 @@ impl Packing {
         self.changes = 0;
     }
 
-    /// At least one mutation: an empty one asks for the epoch.
+    /// Returns at least one mutation, because an empty mutation asks for the epoch.
     fn finish(mut self) -> Vec<Vec<Entry>> {
         if !self.entries.is_empty() || self.full.is_empty() {
             self.full.push(self.entries);
@@ -264,7 +264,7 @@ fn slices(change: usize, bytes: &[u8]) -> Vec<Slice> {
         return vec![Slice { change, range: whole, part: None }];
     }
     let hash: [u8; 32] = Sha256::digest(bytes).into();
-    // At most CHANGE_BYTES / CHUNK_BYTES of them.
+    // There are at most CHANGE_BYTES / CHUNK_BYTES parts.
     let count = bytes.len().div_ceil(chunk_bytes) as u32;
     (0..count)
         .map(|index| {

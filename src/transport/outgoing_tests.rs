@@ -22,7 +22,7 @@ fn outgoing(documents: Vec<PushedDocument>) -> Outgoing {
     Outgoing::new(Push { number: PushNumber::default(), collection: CollectionIndex(3), documents }, "tasks")
 }
 
-/// What the server stores of a mutation's documents: (id, changes as (bytes, part), whether it has fields).
+/// The documents of a mutation, as the server stores them: (id, changes as (bytes, part), whether it has fields).
 type Seen = Vec<(String, Vec<(Vec<u8>, Option<(Vec<u8>, f64, f64)>)>, bool)>;
 
 fn seen(arguments: BTreeMap<String, Value>) -> Seen {
@@ -72,7 +72,7 @@ fn accept(mutation: &Seen, epoch: &str, refuse: &[&str]) -> FunctionResult {
     FunctionResult::Value(Value::Object([("epoch".to_owned(), epoch.into()), ("results".to_owned(), results)].into()))
 }
 
-/// Sends everything to a server that answers so.
+/// Sends everything to a server that gives these answers.
 fn run(outgoing: &mut Outgoing, mut answer: impl FnMut(usize, &Seen) -> FunctionResult) -> (Vec<Seen>, Notice) {
     let mut mutations = Vec::new();
     loop {

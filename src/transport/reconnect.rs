@@ -3,27 +3,27 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Notice, Reason, backoff::Backoff};
 use crate::CollectionIndex;
 
-/// A connection that answered and lasted this long was a healthy one: the next failure is a new story.
+/// A connection that answered and lasted this long was healthy. The next failure is then counted from the beginning.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// How an attempt or a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// There is nothing to connect to.
+    /// The URL is invalid, so there is nothing to connect to.
     BadUrl(String),
-    /// Nobody answers.
+    /// No server answers.
     Unreachable(String),
     /// The callback gave no token.
     NoToken(String),
     /// The connection was closed.
     Lost(String),
-    /// A function wants another token, and the callback has not been asked for a fresh one.
+    /// A function requires another token, and the callback has not been asked for a fresh one.
     Stale(String),
-    /// A function wants another token, and there is none to be had.
+    /// A function requires another token, and the callback has no other.
     Unauthenticated(String),
 }
 
-/// What refused a token: each may lead to one refresh until it works again.
+/// The part of the session whose token was refused. Each source may cause one refresh until it works again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     /// Reading a collection.
@@ -32,26 +32,26 @@ pub(super) enum Source {
     Push,
 }
 
-/// What to do about a function that says `unauthenticated`.
+/// How to react to a function that says `unauthenticated`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Connect again with a fresh token.
+    /// Connects again with a fresh token.
     Refresh,
-    /// Nothing works without another token: give this connection up.
+    /// Gives the connection up, because nothing works without another token.
     GiveUp,
-    /// Other things work: tell of this one and go on.
+    /// Reports this failure and goes on, because other things work.
     Report,
 }
 
-/// Decides when to connect, with what kind of token, and what a failure means. Knows neither clock nor socket.
+/// Decides when to connect, with which kind of token, and what a failure means. This type uses no clock and no socket.
 pub(super) struct ReconnectPolicy {
     has_auth: bool,
     backoff: Backoff,
     /// Attempts since a connection last answered.
     attempt: u32,
-    /// Why the last one ended.
+    /// The reason why the last connection or attempt ended.
     reason: Option<Reason>,
-    /// Whether the callback is to be asked for a fresh token.
+    /// Whether the callback must be asked for a fresh token.
     refresh: bool,
     /// Whether this connection has sent a token.
     token_sent: bool,
@@ -59,7 +59,7 @@ pub(super) struct ReconnectPolicy {
     answered: bool,
     /// Connections in a row that took a token and ended without an answer.
     silent_ends: u32,
-    /// Who has had a refresh.
+    /// The sources that have caused a refresh.
     refreshed: BTreeSet<Source>,
 }
 
@@ -78,7 +78,7 @@ impl ReconnectPolicy {
         }
     }
 
-    /// Starts an attempt. Also says whether the callback is to be asked for a fresh token.
+    /// Starts an attempt. The returned `bool` tells whether the callback must be asked for a fresh token.
     pub(super) fn begin(&mut self) -> (Notice, bool) {
         self.attempt = self.attempt.saturating_add(1);
         self.token_sent = false;
@@ -87,24 +87,24 @@ impl ReconnectPolicy {
         (notice, self.refresh)
     }
 
-    /// The deployment took the connection.
+    /// Notes that the deployment accepted the connection.
     pub(super) fn connected(&mut self, token_sent: bool) {
         self.token_sent = token_sent;
     }
 
-    /// Something was answered, be it a count: whoever answers has not refused the token.
+    /// Notes that something was answered, even if only a count. A deployment that answers has not refused the token.
     pub(super) fn heard(&mut self) {
         self.answered = true;
         self.silent_ends = 0;
     }
 
-    /// A collection was read or a push taken in.
+    /// Notes that a collection was read or a push was accepted.
     pub(super) fn worked(&mut self, source: Source) {
         self.proved();
         self.refreshed.remove(&source);
     }
 
-    /// The deployment does its work, if only by refusing something.
+    /// Notes that the deployment works, even if it only refuses something.
     pub(super) fn proved(&mut self) {
         self.heard();
         self.attempt = 0;
@@ -116,7 +116,7 @@ impl ReconnectPolicy {
         self.answered
     }
 
-    /// A function said `unauthenticated`. `alone`: nothing else works either.
+    /// Handles a function that said `unauthenticated`. `alone` means that nothing else works either.
     pub(super) fn unauthenticated(&mut self, source: Source, alone: bool) -> Verdict {
         self.heard();
         if self.has_auth && self.refreshed.insert(source) {
@@ -128,7 +128,8 @@ impl ReconnectPolicy {
         }
     }
 
-    /// An attempt or a connection ended. Says why, and after which pause to try again; `None`: not before it is asked for.
+    /// Handles the end of an attempt or a connection. Returns the reason, and the pause before the next attempt; `None`
+    /// waits until an attempt is requested.
     pub(super) fn ended(&mut self, end: End, lasted: Duration) -> (Reason, Option<Duration>) {
         if self.answered && lasted >= HEALTHY_AFTER {
             self.backoff.reset();
@@ -148,8 +149,8 @@ impl ReconnectPolicy {
             }
             End::Lost(why) if self.token_sent && !self.answered => {
                 self.silent_ends += 1;
-                // The client does not tell why a connection ended. One that takes a token and then closes without a word, twice and the
-                // second time with a fresh one, has refused it.
+                // The client does not say why a connection ended. If a deployment takes a token and closes without a
+                // word, twice and the second time with a fresh token, it has refused the token.
                 if self.silent_ends >= 2 {
                     Reason::Unauthenticated(
                         "the deployment closes the connection when it gets the token, also a fresh one: sign in again, or correct the token".into(),
@@ -174,7 +175,7 @@ impl ReconnectPolicy {
         (reason, Some(pause))
     }
 
-    /// It was asked for: forget what went wrong before.
+    /// Forgets earlier failures, because an attempt was requested.
     pub(super) fn restart(&mut self) {
         self.backoff.reset();
         self.attempt = 0;
@@ -182,7 +183,7 @@ impl ReconnectPolicy {
         self.refreshed.clear();
     }
 
-    /// It is to be offline.
+    /// Goes offline, because that was requested.
     pub(super) fn stop(&mut self) {
         self.restart();
         self.reason = Some(Reason::Asked);

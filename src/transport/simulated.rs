@@ -1,5 +1,5 @@
-//! Drives a [`Session`] in virtual time. In place of the official client is the state machine that is inside it, and in
-//! place of its socket a queue. Decides nothing.
+//! Drives a [`Session`] in virtual time. The official client's own state machine stands in for the client, and a queue
+//! stands in for its socket. This module makes no decision.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,7 +29,7 @@ pub(crate) struct Line {
     session: Session,
     link: Link,
     now: Duration,
-    /// What is on its way to the deployment.
+    /// Messages on their way to the deployment.
     pub(crate) up: VecDeque<ClientMessage>,
 }
 
@@ -39,11 +39,11 @@ enum Link {
     Open(Box<Client>),
 }
 
-/// The official client, for as long as one connection lasts.
+/// The official client's state machine, for as long as one connection lasts.
 struct Client {
     base: BaseConvexClient,
     subscriptions: BTreeMap<Subscription, SubscriberId>,
-    /// The newest results, as the client tells of them.
+    /// The newest results that the client has.
     results: QueryResults,
     /// The mutation in flight.
     called: Option<Called>,
@@ -73,7 +73,7 @@ impl Client {
         self.subscriptions.iter().filter_map(result).collect()
     }
 
-    /// Takes what the client has answered of the mutation in flight.
+    /// Takes the client's answer to the mutation in flight.
     fn take_answer(&mut self) -> bool {
         let Some(called) = &mut self.called else { return false };
         let Ok(result) = called.answer.try_recv() else { return false };
@@ -107,12 +107,12 @@ impl Line {
         self.session.is_pushing()
     }
 
-    /// Whether there is something to tell the worker.
+    /// Whether there is a notice for the worker.
     pub(crate) fn has_notice(&self) -> bool {
         self.session.has_notice()
     }
 
-    /// It is so late, counted from a moment before this was made.
+    /// Sets the time, counted from a moment before this was made.
     pub(crate) fn set_time(&mut self, now: Duration) {
         self.now = now;
     }
@@ -121,33 +121,33 @@ impl Line {
         self.handle(Input::Request(request));
     }
 
-    /// The attempt to connect succeeds.
+    /// Lets the attempt to connect succeed.
     pub(crate) fn connect(&mut self) {
         self.link = Link::Open(Box::new(Client::new()));
         self.handle(Input::Connected { token_sent: false });
     }
 
-    /// The attempt to connect fails.
+    /// Lets the attempt to connect fail.
     pub(crate) fn refuse(&mut self) {
         self.link = Link::Closed;
         self.handle(Input::Disconnected(End::Unreachable("it was simulated".into())));
     }
 
-    /// The connection is lost, if it has not ended already.
+    /// Loses the connection, if it has not ended already.
     pub(crate) fn lose(&mut self, why: &str) {
         if self.is_connected() {
             self.handle(Input::Disconnected(End::Lost(why.into())));
         }
     }
 
-    /// The deployment said something. A transition may bring results and an answer at once: which of them is seen first
-    /// is left to chance.
+    /// Takes a message of the deployment. A transition may bring results and an answer at once, and chance decides
+    /// which of them the session sees first.
     pub(crate) fn hear(&mut self, message: ServerMessage<Value>, answer_first: bool) {
         let Link::Open(client) = &mut self.link else { return };
         if let ServerMessage::MutationResponse { request_id, .. } = &message
             && client.called.as_ref().and_then(|called| called.request) != Some(*request_id)
         {
-            // Of a mutation that arrived twice, which a real line does not do.
+            // This answers a mutation that arrived twice, which does not happen on a real line.
             return;
         }
         let has_results = match client.base.receive_message(message) {
@@ -172,13 +172,13 @@ impl Line {
         }
     }
 
-    /// What was said last is told to the session once more.
+    /// Gives the session the last results and the last answer again.
     pub(crate) fn repeat(&mut self) {
         self.read();
         self.answer();
     }
 
-    /// When [`time_out`](Self::time_out) would do something.
+    /// The time at which [`time_out`](Self::time_out) has an effect.
     pub(crate) fn due(&self) -> Option<Duration> {
         self.session.poll_timeout()
     }
@@ -187,7 +187,7 @@ impl Line {
         self.handle(Input::Timer);
     }
 
-    /// The worker takes a notice.
+    /// Takes a notice for the worker.
     pub(crate) fn next_notice(&mut self) -> Option<Notice> {
         let notice = self.session.next_notice();
         self.carry_out();
@@ -229,12 +229,12 @@ impl Line {
         }
     }
 
-    /// Asks the client for something, and takes what it has to say to the deployment.
+    /// Carries out an instruction with the client, and takes the client's messages to the deployment.
     fn ask(&mut self, output: Output) {
         let Link::Open(client) = &mut self.link else { return };
         match output {
             Output::Subscribe { subscription, function, arguments } => {
-                // The names of the simulator's collections are names of modules.
+                // The simulator's collections have names that are valid module names.
                 let Ok(path) = function.parse::<UdfPath>() else { return };
                 client.subscriptions.insert(subscription, client.base.subscribe(path, arguments));
             }

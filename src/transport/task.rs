@@ -1,4 +1,4 @@
-//! Drives a [`Session`] with tokio and the official client. Decides nothing.
+//! Drives a [`Session`] with tokio and the official client. This module makes no decision.
 
 use std::{
     future::Future,
@@ -15,13 +15,13 @@ use super::{
     session::{Input, Output, Session},
 };
 
-/// The one task of a transport.
+/// The task of a transport.
 pub(super) struct Task {
     session: Session,
     auth: Option<AuthToken>,
     link: Link,
     notices: mpsc::Sender<Notice>,
-    /// The session's time counts from here.
+    /// The start of the session's time.
     origin: Instant,
 }
 
@@ -35,7 +35,7 @@ enum Event {
     Request(Option<Request>),
     Opened(Result<Connection, End>),
     Told(Told),
-    /// There is room for a notice; `false`: nobody takes them any more.
+    /// There is room for a notice. `false` means that the receiver of the notices is gone.
     Room(bool),
     Timer,
 }
@@ -57,9 +57,9 @@ impl Task {
         Self { session, auth, link: Link::Closed, notices, origin: Instant::now() }
     }
 
-    /// Runs until nobody makes requests or takes notices any more.
+    /// Runs until the senders of requests or the receiver of notices are gone.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        // The session begins with what it is asked for first.
+        // The first request decides how the session begins.
         match requests.try_recv() {
             Ok(request) => self.handle(Input::Request(request)),
             Err(_) => self.handle(Input::Timer),
@@ -77,7 +77,7 @@ impl Task {
             };
             match event {
                 Event::Request(None) | Event::Room(false) => return,
-                // It is used when what is to be done is carried out.
+                // `carry_out` uses the room.
                 Event::Room(true) => {}
                 Event::Request(Some(request)) => self.handle(Input::Request(request)),
                 Event::Timer => self.handle(Input::Timer),
@@ -99,7 +99,7 @@ impl Task {
                 self.handle(Input::Connected { token_sent });
             }
             Err(end) => {
-                // It is not to be polled again.
+                // A finished attempt must not be polled again.
                 self.link = Link::Closed;
                 self.handle(Input::Disconnected(end));
             }
@@ -124,7 +124,7 @@ impl Task {
         }
     }
 
-    /// Does what the session says, and passes on what there is room for.
+    /// Carries out the session's instructions, and passes on the notices for which there is room.
     fn carry_out(&mut self) {
         loop {
             while let Some(output) = self.session.poll() {

@@ -7,7 +7,7 @@ use convex::{FunctionResult, Value};
 use super::{function::Function, refusal, value};
 use crate::record::{Position, Refusal, RefusalCode};
 
-/// How Convex says that there is no such function.
+/// The message with which Convex says that there is no such function.
 pub(crate) const NO_FUNCTION: &str = "Could not find public function";
 
 /// The refusal of an answer that cannot be read.
@@ -44,7 +44,7 @@ pub(crate) fn outcome<'a>(result: &'a FunctionResult, function: Function<'_>) ->
     Err(Refusal::new(RefusalCode::Failed, message))
 }
 
-/// An object in an answer, whose fields may be missing or of another type. `place` says which object it is in the words of an error.
+/// An object in an answer. Its fields may be missing or of another type. `place` names the object in errors.
 pub(super) struct AnswerObject<'a> {
     place: &'static str,
     fields: &'a BTreeMap<String, Value>,
@@ -58,7 +58,7 @@ impl<'a> AnswerObject<'a> {
         }
     }
 
-    /// The refusal of an answer whose field `name` is not what it should be.
+    /// The refusal of an answer whose field `name` is not as expected.
     pub(super) fn wrong(&self, name: &str, expected: &str) -> Refusal {
         bad_answer(format_args!("`{name}` of {} is not {expected}", self.place))
     }

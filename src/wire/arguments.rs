@@ -1,4 +1,4 @@
-//! Arguments as a backend gets them.
+//! Arguments, as a backend receives them.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use convex::Value;
 
 use super::validator::Validator;
 
-/// The fields of an object that its validator has passed: each required field is there, and every field has its type. So a field that is
-/// absent, or has another type, reads as the empty value of the type asked for.
+/// The fields of an object that its validator has accepted. So each required field is there, and every field has its
+/// type. A field that is absent, or has another type, reads as the empty value of the requested type.
 #[derive(Debug)]
 pub(crate) struct Arguments(BTreeMap<String, Value>);
 

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use super::{arguments::Arguments, function::FunctionName, original, pull, push, validator::Validator};
 
-/// Reads the arguments of a call, and checks that they have the shape that the function asks for. The error is in Convex's words.
+/// Reads the arguments of a call, and checks that they have the shape that the function requires. The error is worded
+/// as Convex words it.
 pub(crate) fn arguments(function: FunctionName, json: &str) -> Result<Arguments, String> {
     Arguments::read(json, validator(function))
 }

@@ -15,21 +15,22 @@ use crate::{
     record::{Position, Refusal},
 };
 
-/// A chunk on its way up, or a part of one: what a client encodes.
+/// A chunk or a part of one, on its way to a backend. A client encodes it.
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) part: Option<Part>,
 }
 
-/// A chunk that a backend was sent, or a part of one: what a backend decodes.
+/// A chunk or a part of one, as a backend decodes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Arc<[u8]>,
-    /// Which part of a chunk the bytes are; `None`: all of it.
+    /// The part of a chunk that the bytes are. `None` if they are the whole chunk.
     pub(crate) part: Option<Result<Part, InvalidPart>>,
 }
 
-/// A part whose hash has not 32 bytes, or whose numbers are not whole. The log refuses its document alone, and not the whole push.
+/// A part whose hash does not have 32 bytes, or whose numbers are not whole. The log refuses only its document, and not
+/// the whole push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidPart;
 

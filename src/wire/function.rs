@@ -31,7 +31,7 @@ impl FunctionName {
         Self::ALL.into_iter().find(|function| function.as_str() == name)
     }
 
-    /// The name as a call has it.
+    /// The name in a call.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::PushChanges => "pushChanges",

@@ -1,13 +1,16 @@
-//! What clients and backends say to each other: the arguments and the answers of each function, as Convex values.
+//! The messages between clients and backends: the arguments and the answers of each function, as Convex values.
 //!
-//! `docs/wire.md` describes them. Every shape is in one file, in both directions: a client encodes arguments and decodes answers, a
-//! backend decodes arguments and encodes answers. Round-trip tests hold the two directions of each shape together.
+//! `docs/wire.md` describes them. Every shape is in one file, in both directions: a client encodes arguments and
+//! decodes answers, a backend decodes arguments and encodes answers. Round-trip tests hold the two directions of each
+//! shape together.
 //!
-//! - A backend checks arguments against a validator first, as Convex does (`validator`), and then takes them apart (`arguments`).
-//! - A client trusts no answer. Its decoders look at every value they use, and refuse an answer where such a value is missing or of another
-//!   shape. They ignore fields that they do not know, so that a backend may say more than a client reads.
+//! - A backend checks arguments against a validator first, as Convex does (`validator`), and then takes them apart
+//!   (`arguments`).
+//! - A client trusts no answer. Its decoders look at every value they use, and refuse an answer where such a value is
+//!   missing or of another shape. They ignore fields that they do not know, so that a backend may say more than a
+//!   client reads.
 //!
-//! This room knows no connection, no log and no replica. Others decide what the values lead to.
+//! This room has no connection, no log and no replica. Other rooms act on the values.
 
 mod answer;
 mod arguments;
@@ -23,7 +26,7 @@ mod tests;
 mod validator;
 mod value;
 
-// What a client uses.
+// A client uses these.
 pub(crate) use self::{
     answer::{bad_answer, outcome},
     chunk::Piece,
@@ -33,7 +36,7 @@ pub(crate) use self::{
     push::{push_answer, push_arguments, pushed_document},
 };
 
-// What a backend uses.
+// A backend uses these.
 #[cfg(any(feature = "backend", test))]
 pub(crate) use self::{
     answer::NO_FUNCTION,

@@ -1,5 +1,5 @@
-//! The functions of convex-replicate 0.2, which its clients call. This crate's client asks `changeStream` alone; the others are decoded and
-//! answered by the backend.
+//! The functions of convex-replicate 0.2, which its clients call. This crate's client calls only `changeStream`. The
+//! backend decodes and answers the others.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub(crate) struct DocumentPage {
 pub(crate) struct WholeDocument {
     pub(crate) id: DocumentId,
     pub(crate) bytes: Vec<u8>,
-    /// How many changes it has.
+    /// The number of changes in the document.
     pub(crate) version: usize,
     /// Microseconds.
     pub(crate) timestamp: f64,
@@ -127,7 +127,7 @@ pub(crate) fn change_stream(timestamp: f64, count: f64) -> Value {
     value::object([("timestamp", timestamp.into()), ("count", count.into())])
 }
 
-/// How many documents an answer of `changeStream` tells of; `None`: it does not say.
+/// The number of documents in an answer of `changeStream`. `None` if it has no number.
 pub(crate) fn document_count(value: &Value) -> Option<u64> {
     let count = AnswerObject::of(value, "a count").ok()?.count("count").ok()?;
     Some(u64::from(count))

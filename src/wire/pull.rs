@@ -95,7 +95,8 @@ impl LogPage {
     }
 }
 
-/// The answer as a client decodes it. Its rows are decoded only when asked for: each answer repeats most of the one before.
+/// The answer, as a client decodes it. Its rows are decoded only on demand, because each answer repeats most of the one
+/// before.
 pub(crate) struct PageView<'a> {
     rows: &'a [Value],
     pub(crate) checkpoint: Position,

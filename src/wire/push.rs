@@ -49,8 +49,9 @@ pub(crate) fn push_arguments(documents: Vec<Value>) -> BTreeMap<String, Value> {
     value::fields([("documents", Value::Array(documents))])
 }
 
-/// One document of a push: these pieces of its changes and, where they are all of them, the fields that they set. Fields that Convex takes
-/// in no call are left out, since it would refuse the whole call for them: the backend reads them from the merged document.
+/// One document of a push. It has the given pieces of the document's changes and, if these are all of them, the fields
+/// that they set. It leaves out fields that Convex accepts in no call, because Convex would refuse the whole call for
+/// them. The backend reads those fields from the merged document.
 pub(crate) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], with_fields: bool) -> Value {
     let changes = pieces.iter().map(|piece| Value::Object(encode_chunk(piece.bytes, piece.part.as_ref()))).collect();
     let mut entry = value::fields([("id", document.id.as_str().into()), ("changes", Value::Array(changes))]);

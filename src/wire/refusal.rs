@@ -22,9 +22,9 @@ pub(super) fn fields(refusal: &Refusal) -> BTreeMap<String, Value> {
     fields
 }
 
-/// The refusal that a `ConvexError` with this data is. `None`: it has no code, so it is not one of the wire's.
+/// The refusal in the data of a `ConvexError`. `None` if the data has no code; then it is not a refusal of the wire.
 ///
-/// `message` is what the error says by itself: an app's function may throw a code alone.
+/// `message` is the error's own text. It is used because an app's function may throw a code alone.
 pub(super) fn decode(data: &Value, message: &str) -> Option<Refusal> {
     let Value::Object(data) = data else { return None };
     let Some(Value::String(code)) = data.get("code") else { return None };

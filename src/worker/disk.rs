@@ -44,7 +44,7 @@ const COMPACT_WHILE_BUSY: usize = 4;
 /// Documents compacted before looking for work again.
 const COMPACT_AT_ONCE: usize = 16;
 
-/// What the store's thread answers.
+/// An answer of the store's thread.
 pub(super) enum DiskAnswer {
     /// The store is open; its documents follow.
     Open,
@@ -53,9 +53,9 @@ pub(super) enum DiskAnswer {
     Event(Event),
     /// Something did not work; everything else goes on.
     Failed(Failure),
-    /// The store cannot be opened or written. It is tried again until it works.
+    /// The store cannot be opened or written. This is tried again until it works.
     Stuck(Failure),
-    /// It works again.
+    /// The store works again.
     Recovered,
     /// The store will never take this write of a document. [`Event::Written`] counts it as carried out.
     Lost {
@@ -81,13 +81,13 @@ fn failure(error: &StoreError) -> Failure {
 pub(super) struct Disk {
     pub(super) path: PathBuf,
     pub(super) collections: Vec<String>,
-    /// Its URL, if there is one.
+    /// The deployment's URL, if there is one.
     pub(super) deployment: Option<String>,
     pub(super) requests: Receiver<StoreRequest>,
     pub(super) answers: UnboundedSender<DiskAnswer>,
     /// Closed when the app ends.
     pub(super) open_while: Receiver<()>,
-    /// True when a damaged store is to be set aside.
+    /// True when a damaged store must be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
     /// [`COMPACT_EVERY`], or less in a test.
     pub(super) compact_every: Duration,

@@ -36,15 +36,15 @@ use crate::{
     record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
     transport::AuthToken,
 };
-// Re-exported for this room's callers.
+// These are re-exported for this room's callers.
 pub use crate::{
     failure::{Failure, FailureKind},
     status::{Connection, Status},
 };
 
-/// What the worker needs to know of a collection's types.
+/// The functions that the worker needs of a collection's types.
 pub trait Codec: Schema {
-    /// Turns a document into what the front end shows. Parts that do not fit are left out, and named in the result.
+    /// Turns a document into the front end's form. Parts that do not fit are left out, and named in the result.
     fn decode(&self, document: &Value) -> Decoded;
 }
 
@@ -52,9 +52,9 @@ pub trait Codec: Schema {
 pub struct Decoded {
     /// The front end's own type.
     pub content: Box<dyn Any + Send>,
-    /// What did not fit.
+    /// The parts that do not fit.
     pub problems: Vec<FormatError>,
-    /// Bit `i` for each of the collection's component types of which the document holds a part that does not fit.
+    /// Bit `i` for each of the collection's component types with a part in the document that does not fit.
     pub misfits: u32,
 }
 
@@ -63,7 +63,7 @@ pub struct Decoded {
 pub struct Misfit {
     /// Bit `i` for each of the collection's component types.
     pub components: u32,
-    /// What does not fit, with the place.
+    /// The problems, with their places.
     pub problems: Vec<FormatError>,
 }
 
@@ -95,29 +95,29 @@ pub struct WorkerConfig {
     pub collections: Vec<CollectionConfig>,
 }
 
-/// What a front end asks for.
+/// A request of a front end.
 pub enum Command {
-    /// It edited a document.
+    /// The front end edited a document.
     Edit(Edit<Box<dyn Encode>>),
-    /// It shows these generations now, or has dropped them on purpose.
+    /// The front end shows these generations now, or has dropped them on purpose.
     Applied(Vec<(DocumentKey, Generation)>),
-    /// It shows a version in part. Sent before [`Command::Applied`] of it.
+    /// The front end shows a version in part. This is sent before [`Command::Applied`] of that version.
     Kept(Kept),
-    /// It wants the document's current state again, as a delta of origin [`Origin::Stored`].
+    /// The front end needs the document's current state again, as a delta of origin [`Origin::Stored`].
     Show(DocumentKey),
-    /// Be connected, or not.
+    /// Connect, or go offline.
     Online(bool),
     /// Offer refused documents again.
     Retry,
-    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). A store
-    /// that cannot be opened for its damage, now or later in this run, is set aside at once; an open store when it is
-    /// opened the next time.
+    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). If a
+    /// store cannot be opened because it is damaged, now or later in this run, it is set aside at once. An open store
+    /// is set aside when it is opened the next time.
     RebuildStore,
 }
 
-/// What a worker tells a front end.
+/// A report to a front end.
 pub enum Report {
-    /// A version of a document. `content` is [`Decoded::content`]; `None`: it is deleted.
+    /// A version of a document. `content` is [`Decoded::content`], or `None` if the document is deleted.
     Delta {
         /// The document.
         document: DocumentKey,
@@ -125,11 +125,11 @@ pub enum Report {
         generation: Generation,
         /// The last edit it includes.
         seen: EditSeq,
-        /// What to show.
+        /// The content to show.
         content: Option<Box<dyn Any + Send>>,
         /// The parts that do not fit, and which component types they concern ([`Decoded::misfits`]).
         misfit: Option<Box<Misfit>>,
-        /// Where it comes from.
+        /// The origin of the version.
         origin: Origin,
     },
     /// Everything the store had of this collection has been reported.
@@ -141,10 +141,10 @@ pub enum Report {
     Read {
         /// The collection.
         collection: CollectionIndex,
-        /// Whether it is so now.
+        /// Whether the collection is read now.
         read: bool,
     },
-    /// An edit was compared with what the front end had been shown.
+    /// An edit was compared with the value that the front end had been shown.
     Compared {
         /// The document.
         document: DocumentKey,
@@ -153,9 +153,9 @@ pub enum Report {
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
     },
-    /// Something did not work; everything else goes on.
+    /// Something failed; everything else goes on.
     Failed(Failure),
-    /// How things are now.
+    /// The present status.
     Status(Status),
     /// The worker has ended early, or could not start: nothing is saved or sent any more. This is the last report.
     Stopped(Failure),
@@ -196,7 +196,7 @@ impl Worker {
             Err(error) => {
                 let message = format!("the operating system cannot start the worker's thread: {error}");
                 let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
-                // The receiver is ours and alive.
+                // This function holds the receiver, so sending cannot fail.
                 let _ = lost.send(Report::Stopped(failure));
                 None
             }
@@ -204,13 +204,13 @@ impl Worker {
         Self { commands, reports, wake, gone, rebuild, thread }
     }
 
-    /// Asks for something. Never blocks.
+    /// Sends a command. It never blocks.
     pub fn send(&self, command: Command) {
         if let Command::RebuildStore = command {
             // Other commands wait until the store is open.
             self.rebuild.store(true, Ordering::Release);
         }
-        // The thread takes commands until we are dropped.
+        // The thread takes commands until this worker is dropped.
         let _ = self.commands.send(command);
         self.wake.notify_one();
     }

@@ -18,19 +18,19 @@ use super::{
 };
 use crate::{replica::Event, transport::Notice};
 
-/// Reports the front end has not taken: with more waiting, no more is taken from the network. At 300 bytes each about 6
-/// MB.
+/// The number of reports that may wait for the front end. If more wait, nothing more is taken from the network. With
+/// 300 bytes each, they take about 6 MB.
 const REPORTS_WAITING: usize = 20_000;
 /// Commands taken in before the other sources get their turn: at 100 us for a new document, 3 ms.
 const COMMANDS_AT_ONCE: usize = 32;
 
-/// What the worker's thread listens to.
+/// The inputs of the worker's thread.
 pub(super) struct Inbox {
     pub(super) commands: Receiver<Command>,
     pub(super) wake: Arc<Notify>,
     /// True when the front end is gone. The command channel does not show this while commands are left in it.
     pub(super) gone: Arc<AtomicBool>,
-    /// True when a damaged store is to be set aside.
+    /// True when a damaged store must be set aside.
     pub(super) rebuild: Arc<AtomicBool>,
 }
 
@@ -114,8 +114,8 @@ impl Running {
         }
     }
 
-    /// The store's thread ended early. Nothing can be stored any more, so this reports it and waits for the front end
-    /// to end.
+    /// Handles that the store's thread ended early. Nothing can be stored any more, so this reports it and waits for
+    /// the front end to end.
     async fn wait_for_the_end(&mut self, inbox: &Inbox) {
         self.stop("the store's thread has ended; nothing is saved or sent any more. Restart the app".into());
         while !front_end_is_gone(inbox) {
@@ -171,7 +171,8 @@ async fn next_notice(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Not
     }
 }
 
-/// Commands stay in their channel until the store has reported its documents, so the flag is asked and not the channel.
+/// Commands stay in their channel until the store has reported its documents, so the channel does not show that the
+/// front end is gone. The flag does.
 fn front_end_is_gone(inbox: &Inbox) -> bool {
     inbox.gone.load(Ordering::Acquire)
 }

@@ -22,7 +22,7 @@ use crate::{
     transport::{Notice, Request, Transport, TransportConfig},
 };
 
-/// What a worker is given by the program around it.
+/// The inputs that the surrounding program gives a worker.
 pub(super) struct Environment {
     /// Another one in each run of the program.
     pub(super) actor: [u8; 16],
@@ -53,9 +53,9 @@ pub(super) struct Running {
     pub(super) status: StatusTracker,
     /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
-    /// Collections of which everything that the deployment had was reported.
+    /// The collections whose whole content at the deployment was reported.
     read: BTreeSet<CollectionIndex>,
-    /// The transport is started when the store has answered what it knows of the deployment.
+    /// Whether the transport was started. It starts when the store has answered what it knows of the deployment.
     started: bool,
 }
 
@@ -331,7 +331,7 @@ impl Running {
         }
     }
 
-    /// Nothing can be stored any more, so nothing is sent or taken in.
+    /// Enters the state in which nothing can be stored any more, so nothing is sent or taken in.
     pub(super) fn stop(&mut self, message: String) {
         self.transport = None;
         self.notices = None;

@@ -1,4 +1,4 @@
-//! A worker without its threads: the simulator takes its steps one by one.
+//! A worker without its threads. The simulator takes its steps one by one.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,10 +23,10 @@ use crate::{
     transport::{Notice, Request, Transport},
 };
 
-/// What a worker asks its transport for; `None` before the transport is started.
+/// The requests of a worker to its transport. `None` before the transport is started.
 type Asked = Rc<RefCell<Option<mpsc::UnboundedReceiver<Request>>>>;
 
-/// A run of a program: its worker, what waits between the worker's parts, and its open store.
+/// A run of a program: its worker, the messages between the worker's parts, and its open store.
 pub(crate) struct Process {
     running: Running,
     commands: Receiver<Command>,
@@ -87,9 +87,9 @@ impl Process {
         })
     }
 
-    /// The front end asks for something.
+    /// Sends a command of the front end.
     pub(crate) fn send(&self, command: Command) {
-        // The other end is held by this struct.
+        // This struct holds the other end, so sending cannot fail.
         let _ = self.given.send(command);
     }
 
@@ -102,7 +102,7 @@ impl Process {
         self.commands.len()
     }
 
-    /// The worker takes up to `most` commands; none before the store has told what it has.
+    /// Lets the worker take up to `most` commands. It takes none before the store has reported its documents.
     pub(crate) fn take_commands(&mut self, most: usize) {
         if !self.running.is_filled() {
             return;
@@ -118,7 +118,7 @@ impl Process {
         self.requests.len() + usize::from(!self.disk.is_idle())
     }
 
-    /// The disk takes up to `most` requests and carries out what waits. False if it could not.
+    /// Lets the disk take up to `most` requests and carry out the waiting ones. Returns false if it could not.
     pub(crate) fn work_disk(&mut self, most: usize) -> bool {
         for request in self.requests.try_iter().take(most) {
             self.disk.take(request);
@@ -143,7 +143,7 @@ impl Process {
         self.waiting_answers.len()
     }
 
-    /// The worker takes up to `most` of the disk's answers.
+    /// Lets the worker take up to `most` of the disk's answers.
     pub(crate) fn take_answers(&mut self, most: usize) {
         for _ in 0..self.answers_waiting().min(most) {
             if let Some(answer) = self.waiting_answers.pop_front() {
@@ -153,13 +153,13 @@ impl Process {
         self.running.tell_status();
     }
 
-    /// The transport tells of something.
+    /// Gives the worker a notice of the transport.
     pub(crate) fn notice(&mut self, notice: Notice) {
         self.running.noticed(Some(notice));
         self.running.tell_status();
     }
 
-    /// What the transport is asked for next.
+    /// Takes the next request to the transport.
     pub(crate) fn next_request(&mut self) -> Option<Request> {
         self.asked.borrow_mut().as_mut()?.try_recv().ok()
     }
@@ -187,7 +187,7 @@ impl Process {
     }
 }
 
-/// Where a store is in a folder.
+/// The path of a store in a folder.
 pub(crate) fn store_path(folder: &Path) -> std::path::PathBuf {
     folder.join("store.sqlite3")
 }

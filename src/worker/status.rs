@@ -1,4 +1,4 @@
-//! The status: what is saved, how the connection is, how far catching up has come.
+//! The status: the saved edits, the connection, and the progress of catching up.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -18,13 +18,13 @@ pub(super) struct StatusTracker {
     /// while its document is being read.
     unsaved: VecDeque<Option<WriteId>>,
     written: WriteId,
-    /// Collections of which all stored documents were reported.
+    /// Collections whose stored documents were all reported.
     filled: HashSet<CollectionIndex>,
-    /// Collections of which everything that the deployment had at the time of the connection was reported.
+    /// Collections whose whole content at the deployment, at the time of the connection, was reported.
     caught_up: HashSet<CollectionIndex>,
-    /// Documents at the deployment.
+    /// The number of documents at the deployment.
     counts: HashMap<CollectionIndex, u64>,
-    /// Documents here.
+    /// The number of documents here.
     documents: u64,
 }
 
@@ -59,7 +59,7 @@ impl StatusTracker {
         self.told.clone()
     }
 
-    // The store.
+    // About the store:
 
     pub(super) fn opened(&mut self) {
         self.status.store_open = true;
@@ -74,13 +74,13 @@ impl StatusTracker {
         self.status.store_open && self.filled.len() == self.collections
     }
 
-    /// An edit was sent. Returns its number.
+    /// Notes that an edit was sent. Returns its number.
     pub(super) fn edit(&mut self) -> EditNumber {
         self.unsaved.push_back(None);
         self.status.saved + self.unsaved.len() as u64
     }
 
-    /// An edit was taken in; it is durable with this write.
+    /// Notes that an edit was taken in and is durable with this write.
     pub(super) fn edited(&mut self, edit: EditNumber, write: WriteId) {
         let index = edit.checked_sub(self.status.saved + 1).and_then(|index| usize::try_from(index).ok());
         if let Some(waiting) = index.and_then(|index| self.unsaved.get_mut(index)) {
@@ -89,7 +89,7 @@ impl StatusTracker {
         self.written(self.written);
     }
 
-    /// Everything up to this write is on the disk.
+    /// Notes that everything up to this write is on the disk.
     pub(super) fn written(&mut self, write: WriteId) {
         self.written = self.written.max(write);
         while self.unsaved.front().is_some_and(|write| write.is_some_and(|write| write <= self.written)) {
@@ -98,19 +98,19 @@ impl StatusTracker {
         }
     }
 
-    /// The store will never take this write. Called before the write is reported as carried out.
+    /// Notes that the store will never accept this write. This is called before the write is reported as carried out.
     pub(super) fn lost(&mut self, write: WriteId) {
         self.status.lost += self.unsaved.iter().filter(|waiting| **waiting == Some(write)).count() as u64;
     }
 
-    /// Edits that are not on the disk, or come after one that is not.
+    /// The number of edits that are not on the disk, or come after one that is not.
     pub(super) fn unsaved(&self) -> usize {
         self.unsaved.len()
     }
 
-    // The deployment.
+    // About the deployment:
 
-    /// What the replica has now.
+    /// Notes the replica's present numbers.
     pub(super) fn has(&mut self, unsent: usize, documents: usize) {
         self.status.unsent = unsent;
         self.documents = documents as u64;
@@ -129,17 +129,17 @@ impl StatusTracker {
         self.status.connection = Connection::Offline { reason: Some(reason) };
     }
 
-    /// The transport is about to begin.
+    /// Notes that the transport is about to begin.
     pub(super) fn starting(&mut self) {
         self.status.connection = Connection::Offline { reason: None };
     }
 
-    /// All of a collection's log is taken in and reported, or it cannot be read.
+    /// Notes that a collection's log is taken in and reported completely, or that it cannot be read.
     pub(super) fn caught_up(&mut self, collection: CollectionIndex) {
         self.caught_up.insert(collection);
     }
 
-    /// A collection is read anew.
+    /// Notes that a collection is read anew.
     pub(super) fn behind(&mut self, collection: CollectionIndex) {
         self.caught_up.remove(&collection);
         self.advance();
@@ -150,7 +150,7 @@ impl StatusTracker {
         self.advance();
     }
 
-    /// Looks at where catching up is, if connected.
+    /// Updates the progress of catching up, if connected.
     pub(super) fn advance(&mut self) {
         if matches!(self.status.connection, Connection::CatchingUp { .. } | Connection::Live) {
             self.status.connection = self.progress();

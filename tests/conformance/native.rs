@@ -1,4 +1,4 @@
-//! A complete app for the tests of web apps in `convex/`: each of the two must show what the other writes.
+//! A complete app for the tests of web apps in `convex/`. The app and a web app must show each other's edits.
 //!
 //! ```text
 //! native http://127.0.0.1:3210 notes STORE_FILE [SECOND_COLLECTION]

@@ -1,4 +1,5 @@
-//! The app that is killed. It edits as fast as it can, and reports each edit before it is made and when it is saved.
+//! The app that is killed. It edits as fast as it can, and reports each edit before it makes the edit and when the edit
+//! is saved.
 
 use std::{
     env,

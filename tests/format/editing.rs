@@ -267,7 +267,7 @@ fn an_enum_that_two_apps_switch_concurrently_is_one_variant_for_both() {
     other.merge(&mut one).unwrap();
     assert!([Shape::Line(2), Shape::Square { side: 2 }].contains(&shown(&one)));
     assert_eq!(shown(&other), shown(&one));
-    // The next switch is kept, whatever content was left.
+    // The next switch is kept, regardless of the content that was left.
     let seen = of(&shown(&one));
     format::edit(&mut one, &seen, &of(&Shape::Circle { radius: 3 })).unwrap();
     assert_exactly(&format::read(&one), &of(&Shape::Circle { radius: 3 }));

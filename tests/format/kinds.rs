@@ -129,7 +129,7 @@ fn an_untagged_enum_becomes_its_content() {
     comes_back(Untagged::Scalar("a".into()), scalar("a"));
     comes_back(Untagged::List(vec![None, Some(true)]), Value::List(vec![Value::Null, Value::Bool(true)]));
     comes_back(Untagged::Bytes(Bytes(vec![1])), Value::Bytes(vec![1]));
-    // Also if a float is whole.
+    // Also if the float is a whole number.
     comes_back(Untagged::Float { number: 7.0 }, map([("number", Value::Float(7.0))]));
     let counted = map([("number", Value::Counter(300))]);
     assert_eq!(format::from_value::<Untagged>(&counted).unwrap(), Untagged::Float { number: 300.0 });

@@ -45,7 +45,7 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(component: T,
     let value = format::to_value(&component).unwrap();
     assert_exactly(&value, &expected);
     assert_eq!(format::from_value::<T>(&value).unwrap(), component);
-    // Also as a part of another value, in the form in which it was written.
+    // This also holds for a part of another value, in the form in which it was written.
     let whole = format::to_value(&BTreeMap::from([("it", &component)])).unwrap();
     assert_eq!(format::from_value::<BTreeMap<String, T>>(&whole).unwrap()["it"], component);
     let mut document = AutoCommit::new();

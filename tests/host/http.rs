@@ -1,4 +1,4 @@
-//! Convex's HTTP API, by hand: a test of what a backend says to strangers borrows none of its code.
+//! Convex's HTTP API, written by hand. Tests of the backend's answers to strangers use none of the backend's code.
 
 use std::{
     io::{Read, Write},
@@ -8,10 +8,10 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
-/// Longer than any answer takes on the slowest machine.
+/// A longer time than any answer takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a call came to. The data are there where the application refused.
+/// The result of a call. If the application refused the call, the result has the error's data.
 pub enum Outcome {
     Returned(Json),
     Failed { message: String, data: Option<Json> },
@@ -37,11 +37,11 @@ pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json) -> Outcome
     }
 }
 
-/// The body of the answer, whatever its status.
+/// The body of the answer, with any status.
 fn post(address: SocketAddr, endpoint: &str, body: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    // A request of HTTP/1.0 is answered in one piece.
+    // HTTP/1.0 is used, because its answers come in one piece.
     let head = format!(
         "POST {endpoint} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()

@@ -1,5 +1,5 @@
-//! The functions for Convex, to test against: with `REPLICATE_TEST_BACKEND=convex` each test starts `convex/host` for itself (Node, and
-//! `npm ci` in `convex/`, are needed). Otherwise tests start the embedded backend.
+//! A host of the functions for Convex, to test against. With `REPLICATE_TEST_BACKEND=convex` each test starts
+//! `convex/host`, which needs Node and `npm ci` in `convex/`. Otherwise tests start the embedded backend.
 #![allow(dead_code)]
 
 pub mod http;
@@ -22,14 +22,14 @@ pub fn is_wanted() -> bool {
     }
 }
 
-/// A host process with nothing in it, for as long as this is kept. It forgets everything when it ends.
+/// A host process with empty tables. It runs while this is kept, and forgets everything when it ends.
 pub struct Host {
     process: Child,
     address: SocketAddr,
 }
 
 impl Host {
-    /// Starts one with these collections on a port of this machine; 0 is any that is free.
+    /// Starts a host with these collections on a port of this machine. Port 0 chooses a free port.
     pub fn start(port: u16, collections: &[&str], options: &[&str]) -> Self {
         let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "convex"].iter().collect();
         let mut process = Command::new("node")
@@ -47,7 +47,7 @@ impl Host {
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
             .expect("the host says where it listens; run `npm ci` in convex/ first");
-        // Whatever else it says is read, so that it never waits for that.
+        // The rest of its output is read too, so that it never waits for a reader.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("host: {line}")));
         Self { process, address }
     }

@@ -1,5 +1,5 @@
-//! Hostile messages to the socket of the embedded backend. It answers or closes that connection, and continues to serve
-//! the others.
+//! Hostile messages to the socket of the embedded backend. The backend answers or closes that connection, and continues
+//! to serve the others.
 
 use std::sync::LazyLock;
 

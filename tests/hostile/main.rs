@@ -1,4 +1,4 @@
-//! Hostile input must have no effect on anyone else.
+//! Hostile input must have no effect on other clients.
 //!
 //! The input is bytes from the network to the client, bytes from clients to the embedded backend, chunks to the
 //! replica, and rows in the store. All are mutated from valid ones, and many have correct lengths and checksums again,

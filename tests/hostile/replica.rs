@@ -188,7 +188,7 @@ fn counted(document: &Automerge) -> i64 {
     document.get(ROOT, "count").unwrap().and_then(|(value, _)| value.as_i64()).unwrap_or_default()
 }
 
-/// Valid chunks to mutate, all of which follow on the victim's changes.
+/// Valid chunks to mutate. All of them depend on the victim's changes.
 fn valid() -> Vec<Vec<u8>> {
     let mut document = chunks::everything();
     let known = document.get_heads();

@@ -354,8 +354,8 @@ fn differ(found: &mut BTreeSet<Vec<String>>, path: &mut Vec<String>, a: Option<&
     }
 }
 
-/// The items of a list by id, if all have one. Of items with the same id the first counts, as for the types: two apps
-/// that moved one item at once leave it in two places.
+/// The items of a list by id, if all have one. If items have the same id, the first counts, as for the types: two apps
+/// that move the same item at once leave it in two places.
 fn by_id(items: &[Value]) -> Option<Vec<(String, Value)>> {
     let mut ids = BTreeSet::new();
     let with_ids: Option<Vec<(String, Value)>> =
@@ -380,8 +380,8 @@ pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
-/// A field of an item with an id that the app does not know and that the item lost by the app's edit, at whatever index
-/// the item is now.
+/// A field of an item with an id. The app does not know the field, and its edit removed the field from the item, which
+/// may have another index now.
 pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
     match (was, seen, now) {
         (Value::Map(was), Value::Map(seen), Value::Map(now)) => {

@@ -210,7 +210,7 @@ pub fn shape(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     }
 }
 
-/// A struct with an `id`, as items of lists have it.
+/// A struct with an `id`, for the items of a list.
 fn item(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
     let mut fields = structure(rng, inside, plain, 2).fields;
     fields.insert(0, field(11, "id", Shape::Scalar));

@@ -20,14 +20,14 @@ use crate::shape::{CONTENT, Content, Enum, Repr, Shape, Struct, TAG};
 #[derive(Clone, PartialEq)]
 pub enum Val {
     Bool(bool),
-    /// Also a counter or a timestamp.
+    /// This also stands for a counter or a timestamp.
     Int(i64),
     Float(f64),
-    /// Also a letter or a scalar string.
+    /// This also stands for a letter or a scalar string.
     Text(String),
     Bytes(Vec<u8>),
     Option(Option<Box<Val>>),
-    /// Also a tuple, or a struct with its fields in order.
+    /// This also stands for a tuple, or a struct with its fields in order.
     List(Vec<Val>),
     Map(BTreeMap<String, Val>),
     Variant(usize, Vec<Val>),

@@ -7,7 +7,7 @@ pub struct Table {
 }
 
 pub enum Row {
-    /// For what is there to try out all others.
+    /// The folder may use everything, because it exists to try out all other rooms.
     Everything,
     Rooms(BTreeSet<String>),
 }

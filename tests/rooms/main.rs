@@ -136,7 +136,7 @@ fn walk<'a>(
 mod fails {
     use super::*;
 
-    /// What the check says of these files and this table.
+    /// The output of the check for these files and this table.
     fn said(files: &[(&str, &str)], table: &str) -> Vec<String> {
         let table = Table::read(&format!("| room | stands on |\n| --- | --- |\n{table}")).unwrap();
         problems(&table, &Sources::of(files), &[])

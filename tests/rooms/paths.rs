@@ -1,4 +1,4 @@
-//! What a file says of modules: the paths in it, what it imports, and which of its modules are tests.
+//! The module structure of a file: the paths in it, its imports, and its test modules.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub struct Import {
 #[derive(Clone, Debug)]
 pub struct TestModule {
     pub name: Vec<String>,
-    /// What `#[path]` says.
+    /// The value of `#[path]`.
     pub file: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct File {
     pub is_test: bool,
     /// Lines of `#[path]` on a module that is no test.
     pub moved: Vec<usize>,
-    /// What it defines.
+    /// The names that the module defines.
     pub definitions: BTreeSet<String>,
     /// All words outside of imports.
     pub words: BTreeSet<String>,
@@ -60,7 +60,7 @@ struct Reader<'a> {
     words: &'a [Word],
     at: usize,
     depth: usize,
-    /// The modules we are in, each with the depth of what is in it.
+    /// The enclosing modules, each with the depth of its content.
     within: Vec<(String, usize)>,
     /// The last `#[path]`, and the line it is on.
     moved_to: Option<(String, usize)>,
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         if let ["path", "=", file] = &texts[..] {
             self.moved_to = Some((file.trim_start_matches('"').to_owned(), inside[0].line));
         }
-        // What else is in it may be a path.
+        // The rest of it may be a path.
         self.at += ahead + 1;
     }
 
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         self.within.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Unfolds the tree after `use` and what stands before it.
+    /// Unfolds the tree after `use`, with the path before it.
     fn import(&mut self, before: &mut Vec<String>, is_public: bool) {
         let known = before.len();
         if self.word(0) == "::" {
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
             let path = Path { line, within: self.modules(), segments };
             self.file.imports.push(Import { path, name, is_public });
         } else {
-            // Nothing that a tree may have here.
+            // No other token is valid here.
             self.at += 1;
         }
         before.truncate(known);

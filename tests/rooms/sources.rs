@@ -20,7 +20,7 @@ pub struct Sources {
     files: Vec<SourceFile>,
     /// The names that `lib.rs` re-exports, and the room each comes from.
     root: BTreeMap<String, String>,
-    /// What cannot be followed.
+    /// Paths that cannot be followed.
     pub problems: Vec<String>,
 }
 
@@ -44,8 +44,8 @@ impl SourceFile {
         self.file.imports.iter().map(|import| &import.path).chain(&self.file.paths)
     }
 
-    /// The module that a path begins in, and what follows; `None` if it begins with neither `crate`, `self` nor
-    /// `super`.
+    /// The module in which a path begins, and the rest of the path. `None` if it begins with neither `crate`, `self`
+    /// nor `super`.
     fn begin<'a>(&self, path: &'a Path) -> Option<(Vec<String>, &'a [String])> {
         let mut module = [&self.module[..], &path.within].concat();
         let mut known = 0;
@@ -69,7 +69,7 @@ impl Sources {
         Self::of(&files.iter().map(|(path, text)| (&**path, &**text)).collect::<Vec<_>>())
     }
 
-    /// Of files by their paths below `src/`.
+    /// Makes sources of files by their paths below `src/`.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let mut all: Vec<_> = files
             .iter()
@@ -171,7 +171,7 @@ impl Sources {
         arrows.into_iter().collect()
     }
 
-    /// The file that defines what a path names, as far as that can be followed.
+    /// The file that defines the target of a path, as far as it can be found.
     fn file_of(&self, file: &SourceFile, path: &Path, most: usize) -> Option<&SourceFile> {
         let absolute = match file.begin(path) {
             Some((module, rest)) => [&module[..], rest].concat(),

@@ -70,7 +70,7 @@ fn comment(rest: &str) -> usize {
     }
 }
 
-/// The length of the string at the start and what it holds, if there is one: `".."`, `b".."`, `r#".."#` and the like.
+/// The length and the content of the string at the start, if there is one: `".."`, `b".."`, `r#".."#` and the like.
 fn string(rest: &str) -> Option<(usize, &str)> {
     let prefix = rest.find(|letter| !matches!(letter, 'b' | 'c' | 'r')).filter(|length| *length <= 2)?;
     let is_raw = rest[..prefix].ends_with('r');

@@ -1,14 +1,15 @@
-//! Many apps and a backend in one thread, with faults: `SIM_SEEDS=500 SIM_START=1 cargo test --release --test simulation -- --nocapture`
-//! runs 500 schedules from seed 1 on, and `SIM_SEED=7` one, step by step.
+//! Many apps and a backend in one thread, with faults. `SIM_SEEDS=500 SIM_START=1 cargo test --release --test
+//! simulation -- --nocapture` runs 500 schedules from seed 1, and `SIM_SEED=7` runs one and prints each step.
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
 use bevy_convex_replicate::simulation::run;
 
-/// Schedules in a plain `cargo test`.
+/// The number of schedules in a plain `cargo test`.
 const FEW: u64 = 50;
 
-/// In memory if the system has such a place: what a simulated disk keeps is decided by the simulator.
+/// The folder is in memory if the system has such a place. That is safe because the simulator itself decides what a
+/// simulated disk keeps.
 fn folder() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let base = if memory.is_dir() { memory } else { env::temp_dir() };

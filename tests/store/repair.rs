@@ -174,7 +174,7 @@ fn rows_put_into_a_new_file_become_a_store_as_documented() {
     for table in ["remote", "collection", "document", "chunk", "checkpoint"] {
         new.execute_batch(&format!("INSERT INTO {table} SELECT * FROM old.{table}")).unwrap();
     }
-    // As if the page that contains these rows were damaged.
+    // This damages the page that contains these rows.
     new.execute_batch(
         "PRAGMA foreign_keys = OFF;
          DELETE FROM document WHERE name = 'a';

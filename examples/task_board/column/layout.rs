@@ -1,6 +1,6 @@
 //! Which cards of a column are shown, and where.
 //!
-//! Cards out of sight only need a height. It is laid out once, for some cards in each frame, and kept.
+//! Cards out of sight only need a height. The heights are computed once, for some cards in each frame, and kept.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,7 +34,7 @@ pub struct ColumnLayout {
 }
 
 impl ColumnLayout {
-    /// Takes what changed of the column. Heights of cards that did not change are kept.
+    /// Takes the changes of the column. Heights of unchanged cards are kept.
     pub fn follow(&mut self, column: &ColumnView, width: f32, search: &str) {
         #[expect(clippy::float_cmp, reason = "the same width is the same number")]
         let same_width = self.width == width;
@@ -72,7 +72,7 @@ impl ColumnLayout {
         self.tops.push(top);
     }
 
-    /// Lays out what is in sight, and some more. Returns whether all is laid out.
+    /// Lays out the visible cards, and some more. Returns whether all cards are laid out.
     pub fn lay_out(&mut self, painter: &Painter, look: &Palette, visible: std::ops::Range<usize>) -> bool {
         let mut budget = LAID_OUT_PER_FRAME;
         let mut changed = false;

@@ -4,7 +4,7 @@ use convex::Value;
 
 use crate::wire::{DocumentPage, LogPage, change_stream};
 
-/// What a query answers.
+/// The answer of a query.
 pub(in crate::backend) enum Answer {
     /// A page of the log, and the log's epoch.
     Deltas(LogPage, String),

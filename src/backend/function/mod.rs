@@ -1,4 +1,4 @@
-//! Calls of the functions that every collection has, as what the log is asked for. [`wire`] has their shapes.
+//! Calls of the functions that every collection has, as requests to the log. [`wire`] has their shapes.
 
 mod answer;
 
@@ -13,12 +13,12 @@ use crate::{
     wire::{self, FunctionName, PullChanges, PullDeltas, PushChanges, PutDocument},
 };
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Clone, Debug)]
 pub(super) enum CallError {
-    /// A `ConvexError`: the application refused.
+    /// A `ConvexError`: the application refused the call.
     Refused(Refusal),
-    /// Any other: a wrong call, a disk that is full.
+    /// Any other error, such as a wrong call or a full disk.
     Message(String),
 }
 
@@ -29,7 +29,7 @@ impl From<Refusal> for CallError {
 }
 
 impl CallError {
-    /// The words and the data, as the protocol carries them.
+    /// The message and the data, in the form of the protocol.
     pub fn into_parts(self) -> (String, Option<Value>) {
         match self {
             Self::Message(message) => (message, None),
@@ -58,7 +58,7 @@ pub(super) enum Query {
 }
 
 impl Query {
-    /// The scope whose changes it depends on; `None`: the whole collection.
+    /// The scope whose changes the query depends on. `None` for the whole collection.
     pub fn scope(&self) -> Option<&str> {
         match self {
             Self::PullDeltas(args) => args.scope.as_deref(),
@@ -66,7 +66,7 @@ impl Query {
         }
     }
 
-    /// What the query answers now. Building the value is left to the caller, who may have let go of the log by then.
+    /// Runs the query. The caller builds the value from the answer, because it can release the log before that.
     pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Refusal> {
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
@@ -123,7 +123,7 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
     Ok((collection, query))
 }
 
-/// A scope becomes part of every document in it, and of every open query.
+/// Checks the length of a scope, because it becomes part of every document in it, and of every open query.
 fn check_scope(scope: Option<&str>) -> Result<(), CallError> {
     match scope {
         Some(scope) if scope.len() > SCOPE_BYTES => {
@@ -133,7 +133,7 @@ fn check_scope(scope: Option<&str>) -> Result<(), CallError> {
     }
 }
 
-/// Whether a path can be one, before it is parsed.
+/// Checks the length of a path, before the path is parsed.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
     if path.len() > PATH_BYTES {
         return Err(format!("the function path has {} bytes; at most {PATH_BYTES} are taken", path.len()));

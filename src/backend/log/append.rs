@@ -1,4 +1,4 @@
-//! A commit: new changes of documents become rows of the log, and their fields rows of the table.
+//! A commit: it adds new changes of documents as rows of the log, and their fields as rows of the table.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,28 +23,28 @@ use crate::{
     record::{Position, Refusal},
 };
 
-/// The document that changes are for.
+/// The document of the changes.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub collection: &'a Arc<str>,
-    /// The scope it is in if it is new.
+    /// The scope of the document, if the document is new.
     pub scope: Option<&'a Arc<str>>,
     pub id: &'a DocumentId,
 }
 
-/// What new changes do to a document's row.
+/// How new changes set a document's row.
 pub(super) enum NewRow {
-    /// The pushed fields are used as they were sent.
+    /// The row takes the pushed fields as they were sent.
     Sent { fields: BTreeMap<String, Value>, removed: Vec<String> },
     /// The row is computed from the merged document.
     Merged,
 }
 
-/// A change that the log lacks, verified, with the rows it is to be.
+/// A verified change that the log lacks, with its log rows.
 pub(super) struct NewChange {
     pub change: Change,
     pub bytes: Pieces,
-    /// The hash that its parts announced, if it came in parts.
+    /// The hash that its parts announced, if the change came in parts.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -55,7 +55,8 @@ impl NewChange {
 }
 
 impl Log {
-    /// Appends the changes among `chunks` that the log lacks, and sets the row. Changes nothing if any of them is refused.
+    /// Appends the changes among `chunks` that the log lacks, and sets the row. If any of them is refused, nothing
+    /// changes.
     pub(super) fn append(
         &mut self,
         target: Target<'_>,
@@ -70,7 +71,7 @@ impl Log {
         self.append_changes(target, changes, new_row, commit)
     }
 
-    /// The same for changes that are verified by themselves.
+    /// Does the same with changes that were verified on their own.
     pub(super) fn append_changes(
         &mut self,
         target: Target<'_>,
@@ -82,7 +83,8 @@ impl Log {
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
-        // If changes of others came between them, those may have replaced values that the earlier changes set.
+        // If changes of other writers came between these changes, they may have replaced values that the earlier ones
+        // set.
         let is_chain = changes.windows(2).all(|pair| pair[1].change.deps() == [pair[0].change.hash()]);
         let mut new = Vec::new();
         for change in changes {
@@ -101,7 +103,8 @@ impl Log {
             NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,
             NewRow::Merged => false,
         };
-        // The changes are tried before they are accepted. A change that does not fit would leave a document that nobody can load.
+        // The changes are tried before they are accepted. If a change that does not fit were accepted, no client could
+        // load the document.
         let stored = self.collections.get(collection).zip(existing);
         let cached = self.cache.take(collection, id);
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;

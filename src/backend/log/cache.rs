@@ -1,4 +1,4 @@
-//! Documents in their Automerge form that are kept in memory: each push is tried on its document.
+//! A cache of documents in their Automerge form. Each push is tried on its document.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct DocumentCache {
 
 struct Kept {
     document: Automerge,
-    /// Its bytes in the log.
+    /// The document's bytes in the log.
     bytes: usize,
 }
 

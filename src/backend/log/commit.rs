@@ -1,4 +1,4 @@
-//! A commit: what one mutation adds to the log, at one timestamp.
+//! A commit: all additions of one mutation to the log, at one timestamp.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,18 +8,19 @@ use super::{
 };
 use crate::{DocumentId, limits::COMMIT_BYTES, record::Refusal};
 
-/// A commit in the making.
+/// A commit that is being made.
 pub(super) struct Commit {
     pub ts: i64,
-    /// The last row's.
+    /// The ordinal of the last row.
     pub ordinal: u32,
     pub records: Vec<Record>,
-    /// The documents that it changes, with the bytes of their logs.
+    /// The documents that the commit changes, with the bytes of their logs.
     pub changed: HashMap<DocumentId, usize>,
 }
 
 impl Commit {
-    /// Whether the commit may change this document, whose log will then have so many bytes, beside the others. A single document always may.
+    /// Whether the commit may also change this document, whose log will then have `bytes` bytes. A commit may always
+    /// change a single document.
     pub(super) fn admit(&self, id: &DocumentId, bytes: usize) -> Result<(), Refusal> {
         let others = self.changed.iter().filter(|(other, _)| *other != id);
         let (count, all) = others.fold((0, bytes), |(count, all), (_, bytes)| (count + 1, all + bytes));

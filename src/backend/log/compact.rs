@@ -1,4 +1,4 @@
-//! Looking after the log: snapshots, and rows that were their writers' word.
+//! Care of the log: snapshots, and the check of rows that were taken as sent.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,7 +20,8 @@ use crate::{
 };
 
 impl Log {
-    /// Compares a few rows that were taken as sent with their merged documents, and corrects them. Empty if there is none left to check.
+    /// Compares a few rows that were taken as sent with their merged documents, and corrects them. Empty if no such row
+    /// is left.
     pub fn check_rows(&mut self, most: usize) -> Vec<Record> {
         let mut records = Vec::new();
         for _ in 0..most {
@@ -92,11 +93,12 @@ impl Log {
         Vec::new()
     }
 
-    /// Replaces a document's rows, but for the newest `tail`, by a snapshot at the place of the last of them. A reader before that place
-    /// gets the snapshot and misses nothing; one after it is not sent old news again.
+    /// Replaces a document's rows, except for the newest `tail`, by a snapshot at the place of the last replaced row. A
+    /// reader before that place gets the snapshot and misses nothing. A reader after it does not get the old changes
+    /// again.
     ///
-    /// A snapshot in parts takes that place and those right before it, which are kept free: no reader can be between them who has not read a
-    /// part of it.
+    /// A snapshot in parts takes that place and the places right before it, which the log keeps free. A reader can be
+    /// between them only after it has read a part of this snapshot.
     pub fn compact(&mut self, name: &Arc<str>, id: &DocumentId, tail: usize) -> Result<Vec<Record>, Refusal> {
         let Some(known) = self.collections.get(name) else {
             return Ok(Vec::new());
@@ -104,10 +106,11 @@ impl Log {
         let Some(document) = known.documents.get(id) else {
             return Ok(Vec::new());
         };
-        // What readers have been shown is not moved to where they do not look yet.
+        // Rows that readers have not been shown yet are not replaced, and the snapshot keeps the place of a published
+        // row.
         let published = document.rows.partition_point(|position| position.ts <= self.published);
         let mut end = document.rows.len().saturating_sub(tail).min(published);
-        // A change that came in parts is replaced whole or kept whole.
+        // A change that came in parts is either replaced whole or kept whole.
         let is_last_part = |index: usize| {
             let row = known.rows.get(&document.rows[index]);
             row.is_none_or(|row| row.part.as_ref().is_none_or(|part| part.index + 1 == part.count))
@@ -180,7 +183,7 @@ impl Log {
                 document: id.clone(),
                 bytes,
                 part,
-                // With the first part.
+                // The first part has the list of the changes.
                 covers: std::mem::take(&mut covers),
             }));
         }
@@ -188,13 +191,15 @@ impl Log {
     }
 }
 
-/// How many rows a document may gain before it is compacted anew, by the bytes of its snapshot. Making one takes as long as the document's
-/// history: so it is made less often the longer that is, and all of them together take time in proportion to the history and not to its square.
+/// The number of rows that a document may gain before it is compacted again, by the bytes of its snapshot. Making a
+/// snapshot takes time in proportion to the document's history. A longer history is therefore compacted less often, so
+/// that all its snapshots together take time in proportion to the history, and not to its square.
 pub(super) fn rows_worth_compacting(snapshot: usize) -> usize {
     COMPACT_ROWS.max(snapshot / COMPACT_BYTES_PER_ROW)
 }
 
-/// The places of a snapshot's parts: the last row's, and those right before it. `None`: there is no such room.
+/// The places of a snapshot's parts: the place of the last row, and the places right before it. `None` if there are not
+/// enough free places.
 fn places(last: Position, count: usize) -> Option<Vec<Position>> {
     let before = u32::try_from(count.checked_sub(1)?).ok().filter(|before| *before < ORDINAL_STEP)?;
     let first = last.ordinal.checked_sub(before)?;

@@ -1,4 +1,4 @@
-//! What the log knows of one document.
+//! One document in the log.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -10,38 +10,38 @@ use convex::Value;
 use super::{history::History, record::DocumentRecord};
 use crate::{DocumentId, backend::limits::COMPACT_ROWS, record::Position};
 
-/// A document: which changes it has, where their bytes are in the log, and its row.
+/// A document: its changes, the places of their bytes in the log, and its row.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     pub id: DocumentId,
     pub scope: Option<Arc<str>>,
     pub history: History,
-    /// Its rows in the log, in order.
+    /// The document's rows in the log, in order.
     pub rows: Vec<Position>,
-    /// The bytes in them.
+    /// The number of bytes in them.
     pub bytes: usize,
-    /// The snapshot that its first rows are, if any.
+    /// The snapshot that stands at the place of its first rows, if any.
     pub snapshot: Option<Snapshot>,
-    /// How many rows there must be before compaction is tried (again).
+    /// The number of rows at which compaction is tried (again).
     pub compact_at: usize,
-    /// SHA-256 of the chunks in the log that came in parts: a repeated part is recognised.
+    /// SHA-256 of the chunks in the log that came in parts, so that a repeated part is recognised.
     pub whole: HashSet<[u8; 32]>,
     pub fields: Arc<BTreeMap<String, Value>>,
     pub deleted: bool,
     /// The commit of its last change.
     pub modified: i64,
-    /// Whether `fields` are the merged document's, rather than the writer's word.
+    /// Whether `fields` come from the merged document. If not, they are the fields that the writer sent.
     pub merged: bool,
 }
 
 /// A snapshot in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
-    /// How many changes it stands for.
+    /// The number of changes in it.
     pub changes: usize,
-    /// How many rows it is: its parts.
+    /// The number of its rows, one for each part.
     pub rows: usize,
-    /// SHA-256 of all of it where it is in parts.
+    /// SHA-256 of the whole snapshot, if it is in parts.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -76,7 +76,7 @@ impl Document {
         }
     }
 
-    /// The row in the app's table.
+    /// The document's row in the app's table.
     pub fn row(&self) -> Value {
         let mut row = (*self.fields).clone();
         row.insert("id".into(), Value::from(self.id.as_str()));
@@ -89,7 +89,7 @@ impl Document {
     }
 }
 
-/// Whole microseconds, as the original API and rows have them.
+/// Whole microseconds, which the original API and the rows use.
 pub(super) fn micros(ts: i64) -> f64 {
     ts.div_euclid(1_000) as f64
 }

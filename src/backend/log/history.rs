@@ -1,4 +1,4 @@
-//! Which changes a document has, and whether new ones fit them.
+//! The changes of a document, and the check whether new changes fit them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,12 +7,12 @@ use automerge::{ActorId, Change, ChangeHash};
 use super::record::Covered;
 use crate::record::{Refusal, RefusalCode};
 
-/// Which changes a document has. Survives compaction.
+/// The changes of a document. They stay known after compaction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// Per change the number of its last operation.
+    /// The number of the last operation of each change.
     changes: HashMap<ChangeHash, u64>,
-    /// Per actor its changes, by sequence number less one.
+    /// The changes of each actor, by sequence number less one.
     actors: HashMap<ActorId, Vec<ChangeHash>>,
     pub heads: BTreeSet<ChangeHash>,
     /// All changes, in the order they entered the log.
@@ -28,7 +28,7 @@ impl History {
         self.changes.contains_key(hash)
     }
 
-    /// How many changes an actor has here, and the number of its last operation.
+    /// The number of an actor's changes here, and the number of its last operation.
     fn actor(&self, actor: &ActorId) -> (u64, u64) {
         let Some(changes) = self.actors.get(actor) else {
             return (0, 0);
@@ -37,7 +37,7 @@ impl History {
         (changes.len() as u64, last)
     }
 
-    /// What is remembered of the first `count` changes, in log order.
+    /// The first `count` changes, in log order, as the log remembers them.
     pub fn covered(&self, count: usize) -> Vec<Covered> {
         let mut places = HashMap::new();
         for (actor, changes) in &self.actors {
@@ -61,7 +61,7 @@ impl History {
         self.remember(&Covered::of(change));
     }
 
-    /// Adds what is known of a change, without its place among the heads.
+    /// Adds a known change, without changing the heads.
     pub fn remember(&mut self, change: &Covered) {
         self.changes.insert(change.hash, change.max_op);
         self.actors.entry(change.actor.clone()).or_default().push(change.hash);
@@ -69,13 +69,13 @@ impl History {
     }
 }
 
-/// New changes, tried on a history without touching it (nor copying it: it may be long).
+/// New changes, tried on a history without changing or copying it. The history may be long.
 pub(super) struct Overlay<'a> {
     history: &'a History,
     changes: HashMap<ChangeHash, u64>,
-    /// Per actor with new changes: its count, and its last operation.
+    /// For each actor with new changes: the number of its changes, and the number of its last operation.
     actors: HashMap<ActorId, (u64, u64)>,
-    /// What the new changes depend on outside of themselves.
+    /// The dependencies of the new changes that are not new changes themselves.
     outside: BTreeSet<ChangeHash>,
 }
 
@@ -84,12 +84,12 @@ impl<'a> Overlay<'a> {
         Self { history, changes: HashMap::new(), actors: HashMap::new(), outside: BTreeSet::new() }
     }
 
-    /// Whether the new changes follow on exactly what the history has: their writer saw all of it.
+    /// Whether the new changes follow on exactly the changes of the history, so that their writer had seen all of it.
     pub fn continues(&self) -> bool {
         self.outside == self.history.heads
     }
 
-    /// Whether the change is new; or why it is refused.
+    /// Whether the change is new, or the reason why it is refused.
     pub fn admit(&mut self, change: &Change) -> Result<bool, Refusal> {
         let hash = change.hash();
         if self.history.has(&hash) || self.changes.contains_key(&hash) {

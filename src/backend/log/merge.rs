@@ -1,4 +1,4 @@
-//! Documents in their Automerge form, for rows that cannot be taken as sent.
+//! Documents in their Automerge form, for rows that cannot be computed from the sent fields.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     record::Refusal,
 };
 
-/// All bytes of a document's rows: what `Automerge::load` opens.
+/// All bytes of a document's rows, for `Automerge::load`.
 pub(super) fn bytes(collection: &Collection, document: &Document) -> Vec<u8> {
     let mut bytes = Vec::new();
     for row in document.rows.iter().filter_map(|position| collection.rows.get(position)) {
@@ -22,12 +22,12 @@ pub(super) fn bytes(collection: &Collection, document: &Document) -> Vec<u8> {
     bytes
 }
 
-/// A document as the log has it.
+/// Loads a document from the log.
 pub(super) fn load(collection: &Collection, document: &Document) -> Result<Automerge, Refusal> {
     load_bytes(&bytes(collection, document), document)
 }
 
-/// The same from bytes that stand for all of `document`'s changes, or those of `history`.
+/// Loads a document from bytes that contain all changes of `document`, or those of `history`.
 pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge, Refusal> {
     let unreadable = |reason: String| {
         Refusal::invalid_change(format!("what the log has of the document cannot be read ({reason})"))
@@ -38,20 +38,22 @@ pub(super) fn load_bytes(bytes: &[u8], document: &Document) -> Result<Automerge,
 
 /// A document together with new changes that fit it.
 pub(super) enum Tried {
-    /// The root fields of one that begins with this change, which takes no document to tell.
+    /// The root fields of a new document whose first change is this one. They can be read from the change without
+    /// building the document.
     Plain(BTreeMap<String, Value>),
     Document(Box<Automerge>),
 }
 
 impl Tried {
-    /// Adds changes whose dependencies are there to a document as it is stored, if it is, which `cached` may be.
+    /// Adds changes to the stored document, if there is one. All dependencies of the changes must be there. `cached`
+    /// may be the stored document.
     pub fn new(
         stored: Option<(&Collection, &Document)>,
         cached: Option<Automerge>,
         changes: Vec<Change>,
     ) -> Result<Self, Refusal> {
         if let ([first], None) = (&*changes, stored)
-            // A larger one is to be measured as a document.
+            // A larger document must be built, so that its size can be measured.
             && first.raw_bytes().len() <= DOCUMENT_BYTES
             && let Some(value) = format::read_first(first)
         {
@@ -72,7 +74,7 @@ impl Tried {
         Ok(Self::Document(merged))
     }
 
-    /// The root fields, as plain values.
+    /// Reads the root fields, as plain values.
     pub fn fields(&self) -> Result<BTreeMap<String, Value>, Refusal> {
         match self {
             Self::Plain(fields) => Ok(fields.clone()),
@@ -81,7 +83,7 @@ impl Tried {
     }
 }
 
-/// Whether a document is small enough for every backend to load and compact it.
+/// Refuses a document that is too large for every backend to load and compact.
 pub(super) fn check_size(merged: &Automerge) -> Result<(), Refusal> {
     let bytes = guarded("save", || merged.save())?.len();
     if bytes > DOCUMENT_BYTES {
@@ -93,9 +95,9 @@ pub(super) fn check_size(merged: &Automerge) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The root fields of a document, as plain values.
+/// Reads the root fields of a document, as plain values.
 pub(super) fn fields(merged: &Automerge) -> Result<BTreeMap<String, Value>, Refusal> {
-    // A level more than a row may have, so that what is left out of the row is seen to be there.
+    // This reads one level more than a row may have, so that the row can name the values it leaves out.
     root(&guarded("read", || format::read_levels(merged, ROW_NESTING + 1))?)
 }
 

@@ -2,10 +2,11 @@
 //!
 //! # The loop
 //!
-//! One writer owns a [`Log`]. Per mutation it calls one of [`push_changes`](Log::push_changes), [`put_document`](Log::put_document),
-//! [`delete_document`](Log::delete_document) with the time, and is given the answer and the [`Record`]s to write down. After any
-//! number of mutations it makes the records durable, all in one transaction, then calls [`publish`](Log::publish), and only then
-//! sends the answers. Should the disk fail, the log is thrown away and read again with [`Restore`].
+//! One writer owns a [`Log`]. For each mutation it calls one of [`push_changes`](Log::push_changes),
+//! [`put_document`](Log::put_document) and [`delete_document`](Log::delete_document) with the time, and gets the answer
+//! and the [`Record`]s to write down. After any number of mutations it makes the records durable in one transaction.
+//! Then it calls [`publish`](Log::publish), and only then it sends the answers. If the disk fails, the writer drops the
+//! log and reads it again with [`Restore`].
 //!
 //! ```text
 //!   mutation, time -->  Log  --> answer, records --> disk
@@ -13,17 +14,19 @@
 //!   readers  <-----------+ <------ publish <-----------+
 //! ```
 //!
-//! Pruning goes the other way round, because readers must not see that a document is gone while a power cut could bring it back:
-//! [`prunable`](Log::prunable) gives the records, and once they are durable [`forget`](Log::forget) removes the documents from memory.
+//! Pruning works in the opposite order. Readers must not see that a document is gone while a power cut could bring it
+//! back. So [`prunable`](Log::prunable) gives the records, and after they are durable [`forget`](Log::forget) removes
+//! the documents from memory.
 //!
-//! Readers ([`pull_deltas`](Log::pull_deltas) and the others) see published commits and nothing later, so a power cut takes back nothing that was
-//! shown.
+//! Readers ([`pull_deltas`](Log::pull_deltas) and the others) see only published commits, so a power cut takes back
+//! nothing that a reader has seen.
 //!
 //! # Positions
 //!
-//! Every commit has a timestamp later than all before, also if the clock went back; its rows share it and are told apart by their
-//! ordinal. Rows are never moved; compaction replaces a document's first rows by a snapshot at the place of the last of them. Only the rows of
-//! documents that were deleted long ago go away for good; a reader that has not read so far is told to start over.
+//! Every commit has a later timestamp than all before it, even if the clock went back. The rows of a commit have the
+//! same timestamp and differ in their ordinal. Rows never move. Compaction replaces a document's first rows by a
+//! snapshot at the place of the last of them. Only pruning removes rows for good: the rows of documents that were
+//! deleted long ago. A reader that has not read that far is told to start over.
 
 mod append;
 mod cache;

@@ -1,4 +1,4 @@
-//! The original API: whole documents.
+//! The functions of the original API, which transfer whole documents.
 
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Log {
-    /// Adds what the log lacks of a saved document.
+    /// Adds the changes of a saved document that the log lacks.
     pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Refusal> {
         check_id(&args.id)?;
         let of = |refusal: Refusal| refusal.of(&args.id);
@@ -38,7 +38,7 @@ impl Log {
         Ok(self.end(&collection, commit, ()))
     }
 
-    /// Makes a tombstone of a document, by a change of the server's own under the name `actor`, which must be new.
+    /// Makes a document a tombstone, by a change that the server makes. `actor` must be new.
     pub fn delete_document(
         &mut self,
         collection: &str,
@@ -68,20 +68,22 @@ impl Log {
         Ok(self.end(&collection, commit, ()))
     }
 
-    /// Whole documents last changed at or after `checkpoint` (in microseconds), oldest first. `limit` counts those after the
-    /// checkpoint's own microsecond, and a page never ends within one. The next page begins after the last microsecond where that is over, so
-    /// that each page gets further than the one before, however large the documents are.
+    /// Whole documents last changed at or after `checkpoint` (in microseconds), oldest first. `limit` counts the
+    /// documents after the checkpoint's own microsecond. A page never ends within a microsecond. If there is more, the
+    /// next page begins after the last microsecond of this one. So each page gets further than the one before, even if
+    /// the documents are large.
     pub fn pull_changes(&self, collection: &str, checkpoint: f64, limit: Option<f64>) -> DocumentPage {
         let limit = rows(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
         let mut page = DocumentPage { documents: Vec::new(), checkpoint, has_more: false };
         let Some(collection) = self.collections.get(collection) else {
             return page;
         };
-        // A float to integer cast saturates, and makes 0 of what is not a number.
+        // A float to integer cast saturates, and turns NaN into 0.
         let from = (checkpoint.ceil() as i64).saturating_mul(1_000);
         let first = DocumentId::new("");
         let (mut counted, mut bytes) = (0, 0);
-        // How many documents there are before those of the microsecond at hand, of which a page has all or none.
+        // The number of documents before those of the present microsecond. A page has all or none of the documents of a
+        // microsecond.
         let mut before = 0;
         for (ts, id) in collection.modified.range((from, first)..) {
             if *ts > self.published {
@@ -117,13 +119,13 @@ impl Log {
         page
     }
 
-    /// The newest change and the number of documents, as of what is published.
+    /// The newest change and the number of documents, as of the newest published commit.
     pub fn change_stream(&self, collection: &str) -> StreamState {
         self.collections.get(collection).map(|collection| collection.stream).unwrap_or_default()
     }
 }
 
-/// The change that deletes a document.
+/// Makes the change that deletes a document.
 fn tombstone(mut document: Automerge, actor: [u8; 16]) -> Result<Change, Refusal> {
     let before: Vec<ChangeHash> = document.get_heads();
     document.set_actor(ActorId::from(actor));

@@ -1,4 +1,4 @@
-//! Chunks as rows of the log: what is too large for one row is cut into parts.
+//! Chunks as rows of the log. A chunk that is too large for one row is cut into parts.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{chunk::Part, limits::CHUNK_BYTES};
 
-/// A chunk's bytes as log rows: one, or its parts.
+/// A chunk's bytes as log rows: one row, or a row for each part.
 pub(super) type Pieces = Vec<(Arc<[u8]>, Option<Part>)>;
 
 /// A chunk that is complete.
 pub(super) struct Whole {
     pub bytes: Vec<u8>,
     pub pieces: Pieces,
-    /// The hash that its parts announced, if it came in parts.
+    /// The hash that its parts announced, if the chunk came in parts.
     pub hash: Option<[u8; 32]>,
 }
 

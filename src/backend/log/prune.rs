@@ -15,13 +15,16 @@ use crate::{
 };
 
 impl Log {
-    /// What is to be forgotten: `most` documents (and the others of the last one's commit) that were deleted, and not changed since, before a time, those of one collection, oldest
-    /// first; and the parts that have waited for the rest of their change since before another. Empty if there is none.
+    /// The records that forget old data; empty if there is nothing to forget. They name up to `most` documents of one
+    /// collection that were deleted before `before` and not changed since, oldest first, and the other documents of the
+    /// last one's commit. They also name parts that have waited for the other parts of their change since before
+    /// `parts_before`.
     ///
-    /// Changes nothing yet: readers would be shown what a power cut takes back. When the records are durable, [`forget`](Self::forget) takes them.
-    /// Tombstones whose rows are their writers' word wait until [`check_rows`](Self::check_rows) has found that they are deleted.
+    /// This does not change the log yet, because a power cut could bring back a document that readers were told is
+    /// gone. When the records are durable, [`forget`](Self::forget) carries them out. A tombstone whose row was taken
+    /// as sent waits until [`check_rows`](Self::check_rows) has confirmed that the document is deleted.
     pub fn prunable(&self, before: i64, parts_before: i64, most: usize) -> Vec<Record> {
-        // A commit that is not published yet is not old, whatever the clock says.
+        // A commit that is not published yet is not old, even if the clock says so.
         let end = before.min(self.published + 1);
         let due = self.collections.iter().map(|(name, known)| (name, tombstones(known, end, most)));
         let due = due.filter(|(_, due)| !due.is_empty()).min_by_key(|(name, _)| *name);
@@ -48,14 +51,15 @@ impl Log {
         records
     }
 
-    /// Removes from memory what [`prunable`](Self::prunable) named and the disk has forgotten by now. `now` is the time of the commit.
+    /// Removes from memory the data that [`prunable`](Self::prunable) named, after it is gone from the disk. `now` is
+    /// the time of the commit.
     pub fn forget(&mut self, records: &[Record], now: i64) {
         let ts = self.next_ts(now);
         for record in records {
             match record {
                 Record::DocumentGone { collection, id, last } => {
                     self.forget_document(collection, id, *last, ts);
-                    // Readers query again. Those that have not read so far start over.
+                    // Readers must query again: a reader that has not read up to this commit has to start over.
                     self.last = ts;
                 }
                 Record::PartsGone { collection, document, hash } => {
@@ -66,7 +70,7 @@ impl Log {
                         known.waiting.remove(document);
                     }
                 }
-                // They go with their document.
+                // These records go with their document.
                 _ => {}
             }
         }
@@ -95,7 +99,8 @@ impl Log {
         self.compactable.remove(&(name.clone(), id.clone()));
     }
 
-    /// Refuses a document that was pruned. It would be a new document under the name of one whose history other clients still have.
+    /// Refuses a document that was pruned. Other clients may still have its history, so it cannot become a new document
+    /// under the same name.
     pub(super) fn check_remembered(&self, collection: &str, id: &str) -> Result<(), Refusal> {
         match self.has_pruned(collection, &DocumentId::new(id)) {
             false => Ok(()),
@@ -111,7 +116,7 @@ impl Log {
         self.collections.get(collection).is_some_and(|known| known.pruned.names.contains(id))
     }
 
-    /// How far a collection was pruned: the newest commit of those that are gone.
+    /// How far a collection was pruned: the newest commit of the pruned documents.
     #[cfg(any(test, feature = "simulation"))]
     pub fn pruned_to(&self, collection: &str) -> Option<i64> {
         self.collections.get(collection).and_then(|known| known.pruned.newest()).map(|newest| newest.ts)
@@ -124,8 +129,9 @@ impl Log {
     }
 }
 
-/// The documents last changed before `end` that are deleted, whole commits of them: readers are told how far the log was pruned by a commit, and must
-/// not be told the same when more of it goes.
+/// The deleted documents that were last changed before `end`. A commit is pruned whole, because readers learn how far
+/// the log was pruned from a commit. If a commit were pruned in two steps, readers would be told the same commit for
+/// both.
 fn tombstones(known: &Collection, end: i64, most: usize) -> Vec<DocumentId> {
     let is_sure = |id: &DocumentId| known.documents.get(id).is_some_and(|document| document.merged);
     let mut due = Vec::new();

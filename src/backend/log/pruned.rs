@@ -1,15 +1,16 @@
-//! What is left of documents that were deleted long ago.
+//! The names and the position that are kept of pruned documents.
 
 use std::collections::HashSet;
 
 use crate::{DocumentId, record::Position};
 
-/// What a collection remembers of the documents that it has forgotten.
+/// The data that a collection keeps about its pruned documents.
 #[derive(Default)]
 pub(super) struct Pruned {
-    /// Their names, so that a client that was away for longer does not bring them back.
+    /// The names of the documents, so that a client that was away for longer does not bring them back.
     pub(super) names: HashSet<DocumentId>,
-    /// The newest row that is gone, or a place after it. A client that has not read that far may have missed a deletion.
+    /// The newest row that is gone, or a position after it. A client that has not read that far may have missed a
+    /// deletion.
     newest: Position,
 }
 
@@ -19,8 +20,9 @@ impl Pruned {
         self.newest = self.newest.max(last);
     }
 
-    /// The position to remember for a document whose last row was `last`. A document that is found to be deleted late gets a position after the
-    /// newest one. Pages name a pruning by the commit of its newest position, so each pruning needs another one.
+    /// The position to remember for a document whose last row was `last`. Pages identify a pruning by the commit of its
+    /// newest position, so each pruning needs a new one. If the document was found to be deleted late, its own position
+    /// is too old, and it gets a position after the newest one.
     pub(super) fn beyond(&self, last: Position) -> Position {
         match self.newest().filter(|newest| last.ts <= newest.ts) {
             Some(newest) => Position { ts: newest.ts.saturating_add(1), ordinal: 0 },

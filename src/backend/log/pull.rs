@@ -1,4 +1,4 @@
-//! `pullDeltas`.
+//! The function `pullDeltas`.
 
 use std::ops::Bound;
 
@@ -30,12 +30,13 @@ impl Log {
         let newest = collection.rows.range(..=end).next_back().map_or(Position::default(), |(position, _)| *position);
         let gone = collection.pruned.newest();
         let pruned = gone.map(|gone| gone.ts);
-        // The newest row may have been pruned, and was the newest all the same.
+        // The newest row may have been pruned. A checkpoint at its place is still valid.
         if checkpoint > newest && pruned.is_none_or(|pruned| checkpoint.ts > pruned) {
             return Err(unknown());
         }
-        // It may have missed a delete, also later in the same commit: unless a page that was given out since ends there, as its reader says, who began after the pruning and is on
-        // the way.
+        // The reader may have missed a delete before the newest pruned position, even later in the same commit. The
+        // exception is a reader that began after the pruning and has not read that far yet. Such a reader names this
+        // pruning, because its last page named it.
         if checkpoint.ts > 0 && args.pruned != pruned && gone.is_some_and(|gone| checkpoint < gone) {
             return Err(Refusal::new(
                 RefusalCode::CheckpointUnknown,
@@ -71,9 +72,9 @@ impl Log {
     }
 }
 
-/// A limit as asked for, brought between 1 and `most`.
+/// The limit that was asked for, clamped to between 1 and `most`.
 pub(super) fn rows(asked: Option<f64>, usual: usize, most: usize) -> usize {
-    // A float to integer cast saturates, and makes 0 of what is not a number.
+    // A float to integer cast saturates, and turns NaN into 0.
     asked.map_or(usual, |asked| (asked as usize).clamp(1, most))
 }
 
@@ -84,7 +85,7 @@ struct Filling {
 }
 
 impl Filling {
-    /// Adds a row; false if the page is full.
+    /// Adds a row. Returns false if the page is full.
     fn take(&mut self, position: Position, row: &LogRow) -> bool {
         let bytes = self.bytes + row.bytes.len();
         let any = !self.page.deltas.is_empty();

@@ -1,4 +1,4 @@
-//! `pushChanges`: each document is taken whole or not at all.
+//! The function `pushChanges`, which accepts or refuses each document as a whole.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     wire::{DocumentChanges, PushChanges},
 };
 
-/// Per document of a push, in order, whether the log has its changes.
+/// For each document of a push, in order: whether the log has accepted its changes.
 pub(in crate::backend) type PushResults = Vec<(String, Result<(), Refusal>)>;
 
 impl Log {

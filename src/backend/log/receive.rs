@@ -1,4 +1,4 @@
-//! The chunks of a push: parts wait until the others are there, and are put together.
+//! The chunks of a push. Parts wait until the other parts are there, and are then put together.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,19 +21,19 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Received {
     pub whole: Vec<Whole>,
-    /// Incomplete ones, with what waited already.
+    /// Incomplete chunks, with the parts that waited already.
     waiting: HashMap<[u8; 32], Waiting>,
-    /// Parts that are to wait now.
+    /// Parts that must wait from now on.
     new: Vec<(Part, Arc<[u8]>)>,
     /// Chunks that no longer wait.
     done: Vec<[u8; 32]>,
-    /// Whether a part arrived that was waiting already.
+    /// Whether a part arrived that had been waiting already.
     again: bool,
     now: i64,
 }
 
 impl Log {
-    /// Puts parts together. Changes nothing yet.
+    /// Puts parts together. This does not change the log yet.
     pub(super) fn receive(
         &self,
         collection: &str,

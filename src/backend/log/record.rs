@@ -1,4 +1,4 @@
-//! What is written down, and read back at start.
+//! The records that are written to disk, and read back at start.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,20 +11,21 @@ use crate::{
     record::{Position, Refusal},
 };
 
-/// One thing to persist. The records of one mutation belong into one transaction, in order.
+/// One thing to persist. The records of one mutation belong in one transaction, in order.
 #[derive(Clone, Debug)]
 pub(in crate::backend) enum Record {
     /// A row of the log.
     Row(Row),
-    /// A row that compaction has replaced, or that went with its document.
+    /// A row is gone: compaction replaced it, or its document is gone.
     RowGone(Position),
-    /// A document as it is now.
+    /// A document in its present state.
     Document(DocumentRecord),
-    /// A document that was deleted long ago is forgotten, but for its name. `last` was its last row.
+    /// A document that was deleted long ago is forgotten, except for its name. `last` was its last row.
     DocumentGone { collection: Arc<str>, id: DocumentId, last: Position },
-    /// A part of a chunk whose other parts are still to come. `ts` is when it came.
+    /// A part of a chunk that lacks other parts. `ts` is the time when it came.
     Part { collection: Arc<str>, document: DocumentId, part: Part, bytes: Arc<[u8]>, ts: i64 },
-    /// All parts of a chunk that waited: it is complete, was none, or the others never came.
+    /// All waiting parts of a chunk are gone: the chunk is complete, the chunk is invalid, or the other parts never
+    /// came.
     PartsGone { collection: Arc<str>, document: DocumentId, hash: [u8; 32] },
 }
 
@@ -36,11 +37,12 @@ pub(in crate::backend) struct Row {
     pub document: DocumentId,
     pub bytes: Arc<[u8]>,
     pub part: Option<Part>,
-    /// The changes in it if it is a snapshot, in log order; empty for a change, which tells by itself.
+    /// The changes in it, in log order, if the row is a snapshot. It is empty for a change, whose bytes name the
+    /// change.
     pub covers: Vec<Covered>,
 }
 
-/// What the log remembers of a change, for as long as the document exists.
+/// A change, as the log remembers it for as long as the document exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::backend) struct Covered {
     pub hash: ChangeHash,
@@ -61,32 +63,34 @@ pub(in crate::backend) struct DocumentRecord {
     pub deleted: bool,
     /// The commit of its last change.
     pub modified: i64,
-    /// Whether `fields` are the merged document's, rather than the writer's word.
+    /// Whether `fields` come from the merged document. If not, they are the fields that the writer sent.
     pub merged: bool,
 }
 
-/// A mutation's answer and what must be durable before anyone hears it.
+/// A mutation's answer, and the records that must be durable before the answer is sent.
 #[derive(Clone, Debug)]
 pub(in crate::backend) struct Committed<T> {
     pub answer: T,
-    /// The commit whose effects the answer tells of.
+    /// The commit that the answer depends on.
     pub ts: i64,
     pub records: Vec<Record>,
 }
 
 impl Covered {
-    /// What is remembered of this change.
+    /// Takes the remembered data from a change.
     pub fn of(change: &Change) -> Self {
         Self {
             hash: change.hash(),
             actor: change.actor_id().clone(),
             seq: change.seq(),
-            // As `Change::max_op`, which would overflow for a change without operations that starts at 0.
+            // `Change::max_op` would overflow for a change without operations that starts at 0, so this computes the
+            // same without it.
             max_op: (change.start_op().get() + change.len() as u64).saturating_sub(1),
         }
     }
 
-    /// The changes in a snapshot of the log's own. To store them beside it would take many times its bytes, anew with each compaction.
+    /// Reads the changes from a snapshot that the log made. Storing this data beside the snapshot would take many times
+    /// the snapshot's bytes, again with each compaction.
     pub fn by_snapshot(bytes: &[u8]) -> Result<Vec<Self>, Refusal> {
         let snapshot = guarded("load", || Automerge::load(bytes))?
             .map_err(|error| Refusal::invalid_change(format!("it cannot be loaded: {error}")))?;

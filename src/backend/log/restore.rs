@@ -1,4 +1,4 @@
-//! Reads a log back.
+//! Reads a log back from its records.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{DocumentId, chunk::inspect};
 
-/// What does not fit together in what was read.
+/// An inconsistency in the records that were read.
 #[derive(Debug, thiserror::Error)]
 #[error("document {document:?} of {collection:?}: {problem}")]
 pub(in crate::backend) struct Damage {
@@ -19,10 +19,10 @@ pub(in crate::backend) struct Damage {
     problem: String,
 }
 
-/// A log in the making: documents first, those that are gone among them, then rows in order, then waiting parts.
+/// A log that is being read. It takes documents first, including pruned ones, then rows in order, then waiting parts.
 pub(in crate::backend) struct Restore {
     log: Log,
-    /// Chunks of which not all parts have been read.
+    /// Chunks whose parts have not all been read yet.
     partial: HashMap<[u8; 32], Vec<u8>>,
 }
 
@@ -31,7 +31,7 @@ impl Restore {
         Self { log: Log::new(epoch), partial: HashMap::new() }
     }
 
-    /// Adds what a record tells.
+    /// Adds a record.
     pub fn add(&mut self, record: Record) -> Result<(), Damage> {
         match record {
             Record::Document(record) => self.document(record),
@@ -48,7 +48,7 @@ impl Restore {
                 let name = self.log.name(&collection);
                 let known = self.log.collections.entry(name).or_default();
                 known.pruned.remember(id, last);
-                // Nothing comes before what is gone, also if the clock goes back.
+                // New commits must come after pruned ones, even if the clock goes back.
                 known.last = known.last.max(last.ts);
                 self.log.last = self.log.last.max(last.ts);
             }
@@ -57,7 +57,7 @@ impl Restore {
         Ok(())
     }
 
-    /// The log, if it is whole.
+    /// Returns the log, if it is whole.
     pub fn finish(mut self) -> Result<Log, Damage> {
         for (name, collection) in &self.log.collections {
             for document in collection.documents.values() {

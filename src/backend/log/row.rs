@@ -1,8 +1,8 @@
 //! A document as a row of the app's table.
 //!
-//! The row is a read model: it holds what Convex can store of the document, and names what it lacks in the column
-//! [`NOT_IN_ROW`]. Nothing about a row refuses a change. The TypeScript functions do the same
-//! (`convex/src/component/materialize.ts`), and `docs/wire.md` has the table of it.
+//! The row is a read model: it holds the part of the document that Convex can store, and names the omitted values in
+//! the column [`NOT_IN_ROW`]. No change is refused because of its row. The TypeScript functions do the same
+//! (`convex/src/component/materialize.ts`), and `docs/wire.md` has the rules in a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,21 +16,21 @@ use crate::{
     },
 };
 
-/// Root fields that the row holds under a meaning of its own.
+/// Names of root fields that have a meaning of their own in a row.
 const RESERVED: [&str; 5] = ["id", "version", "timestamp", "deleted", NOT_IN_ROW];
 
-/// What the table shows of a document.
+/// A document's row in the app's table.
 #[derive(PartialEq)]
 pub(super) struct TableRow {
-    /// Its root fields, without those whose names the row itself uses, and the column [`NOT_IN_ROW`] where something is
-    /// left out.
+    /// The document's root fields, without those whose names the row itself uses. If something is left out, this
+    /// includes the column [`NOT_IN_ROW`].
     pub fields: BTreeMap<String, Value>,
-    /// Whether it is a tombstone.
+    /// Whether the document is a tombstone.
     pub deleted: bool,
 }
 
 impl TableRow {
-    /// The row of the document `id`, which has these root fields.
+    /// Makes the row of the document `id` from its root fields.
     pub fn new(mut fields: BTreeMap<String, Value>, id: &DocumentId) -> Self {
         let deleted = fields.get("deleted") == Some(&Value::Boolean(true));
         for name in RESERVED {
@@ -61,10 +61,10 @@ fn column_bytes(column: &Option<Value>) -> usize {
     column.as_ref().map_or(0, |column| entry_bytes(NOT_IN_ROW, column))
 }
 
-/// The fields with their bytes, the largest first, and of those that are alike the first by name.
+/// The fields with their bytes, the largest first. Fields of the same size are in the order of their names.
 fn largest_first(fields: &BTreeMap<String, Value>) -> Vec<(String, usize)> {
     let mut sizes: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), entry_bytes(name, value))).collect();
-    // Stable, and a map is in the order of its names.
+    // The sort is stable, and a map is in the order of its names.
     sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     sizes
 }
@@ -78,10 +78,10 @@ fn own_bytes(id: &DocumentId, deleted: bool) -> usize {
     2 + SYSTEM + NUMBERS + "id".len() + 1 + 2 + id.as_str().len() + deleted
 }
 
-/// Takes out of values what Convex does not store, and notes where it was.
+/// Removes values that Convex cannot store, and notes their places.
 #[derive(Default)]
 struct Fitting {
-    /// The first of the places in the order of their names, and one more to tell that there are more.
+    /// The first places in the order of their names, and one more if there are more.
     left_out: BTreeSet<String>,
 }
 
@@ -96,7 +96,7 @@ impl Fitting {
         fields
     }
 
-    /// The entries that can be stored of a map that is at `depth`.
+    /// The entries of a map at `depth` that can be stored.
     fn fields(
         &mut self,
         fields: BTreeMap<String, Value>,
@@ -114,7 +114,8 @@ impl Fitting {
         kept
     }
 
-    /// A value that is at `depth` if it is a list or a map. `None`: it cannot be stored, which the caller notes.
+    /// The value, whose depth is `depth` if it is a list or a map. `None` if it cannot be stored; the caller notes
+    /// that.
     fn value(&mut self, value: Value, place: &Place<'_>, depth: usize) -> Option<Value> {
         match value {
             Value::Int64(number) => Some(plain_integer(i128::from(number))),
@@ -123,7 +124,7 @@ impl Fitting {
                 let mut kept = Vec::with_capacity(items.len());
                 for (index, item) in items.into_iter().enumerate() {
                     let place = Place { parent: Some(place), step: Step::Index(index) };
-                    // The items after it keep their places.
+                    // The omitted item is replaced, so that the items after it keep their places.
                     kept.push(self.value(item, &place, depth + 1).unwrap_or_else(|| {
                         self.leave_out(&place);
                         Value::Null
@@ -149,7 +150,7 @@ impl Fitting {
         }
     }
 
-    /// The column that names what is left out; `None` where that is nothing.
+    /// The column that names the omitted values; `None` if nothing was left out.
     fn column(&self) -> Option<Value> {
         let more = (self.left_out.len() > LEFT_OUT).then_some("..");
         let names = self.left_out.iter().take(LEFT_OUT).map(String::as_str).chain(more);
@@ -157,7 +158,7 @@ impl Fitting {
     }
 }
 
-/// A place in a document. Its name is written only where something is left out.
+/// A place in a document. Its name is only built when something is left out.
 struct Place<'a> {
     parent: Option<&'a Place<'a>>,
     step: Step<'a>,
@@ -174,7 +175,7 @@ impl<'a> Place<'a> {
         Self { parent: None, step: Step::Key(name) }
     }
 
-    /// As JavaScript would write it, cut where it is long.
+    /// The place as JavaScript writes it. A long name is cut.
     fn name(&self) -> String {
         let mut steps = vec![&self.step];
         let mut place = self;
@@ -200,7 +201,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// As much of a key as a name can show.
+/// The part of a key that is short enough for a name.
 fn cut(key: &str) -> &str {
     key.char_indices().nth(LEFT_OUT_LETTERS).map_or(key, |(end, _)| &key[..end])
 }
@@ -210,7 +211,7 @@ fn is_word(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The size, as Convex counts it, of an entry of an object.
+/// The size of an object's entry, as Convex counts it.
 fn entry_bytes(name: &str, value: &Value) -> usize {
     name.len() + 1 + value_bytes(value)
 }

@@ -1,4 +1,4 @@
-//! What the log knows: its collections, and per collection documents, rows and what waits.
+//! The state of the log: its collections, and each collection's documents, rows and waiting parts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,12 +10,12 @@ use convex::Value;
 use super::{cache::DocumentCache, document::Document, pruned::Pruned};
 use crate::{DocumentId, chunk::Part, record::Position};
 
-/// What `changeStream` tells of a collection.
+/// The answer of `changeStream` for a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::backend) struct StreamState {
     /// The newest commit.
     pub timestamp: i64,
-    /// Documents, tombstones included.
+    /// The number of documents, tombstones included.
     pub count: usize,
 }
 
@@ -43,12 +43,12 @@ pub(super) struct Collection {
     pub(super) modified: BTreeSet<(i64, DocumentId)>,
     /// The part of `modified` whose rows say that the document is deleted.
     pub(super) tombstones: BTreeSet<(i64, DocumentId)>,
-    /// Chunks of which parts are missing.
+    /// Chunks that lack some of their parts.
     pub(super) waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
     pub(super) pruned: Pruned,
-    /// The newest commit here.
+    /// The newest commit of this collection.
     pub(super) last: i64,
-    /// What `changeStream` answers: as of the newest published commit.
+    /// The answer of `changeStream`, as of the newest published commit.
     pub(super) stream: StreamState,
 }
 
@@ -99,7 +99,7 @@ impl Log {
         &self.epoch
     }
 
-    /// Gives the log another name. To readers it is another log from then on, so call this before there are readers.
+    /// Gives the log another name. Readers take it for another log from then on, so call this before there are readers.
     pub fn renew_epoch(&mut self, epoch: impl Into<Arc<str>>) {
         self.epoch = epoch.into();
     }
@@ -121,7 +121,7 @@ impl Log {
         self.published = self.last;
     }
 
-    /// The newest commit that touched a collection, or one scope of it. May be one that is not published yet.
+    /// The newest commit that touched a collection, or one scope of it. This commit may not be published yet.
     pub fn touched(&self, collection: &str, scope: Option<&str>) -> i64 {
         let Some(collection) = self.collections.get(collection) else {
             return 0;
@@ -132,7 +132,7 @@ impl Log {
         }
     }
 
-    /// The app's table: a row per document, in the order of their names.
+    /// The app's table: one row per document, sorted by name.
     pub fn rows(&self, collection: &str) -> Vec<(DocumentId, Value)> {
         let Some(collection) = self.collections.get(collection) else {
             return Vec::new();
@@ -158,7 +158,7 @@ impl Log {
         )
     }
 
-    /// How many changes it has taken in, those in snapshots included.
+    /// The number of changes in the log, including those in snapshots.
     pub fn changes(&self) -> usize {
         self.collections.values().flat_map(|of| of.documents.values()).map(|document| document.history.len()).sum()
     }
@@ -168,7 +168,7 @@ impl Log {
         now.max(self.last + 1)
     }
 
-    /// The name by which a collection is kept, so that rows share one copy of it.
+    /// The stored name of a collection. All rows share it.
     pub(super) fn name(&self, collection: &str) -> Arc<str> {
         self.collections.get_key_value(collection).map_or_else(|| collection.into(), |(name, _)| name.clone())
     }

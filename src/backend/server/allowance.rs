@@ -1,11 +1,12 @@
-//! How much of a connection is read, so that one that floods does not take the others' time.
+//! A limit on how much of a connection is read, so that a client that floods does not take the others' time.
 
 use std::time::Duration;
 
 use crate::backend::limits::{BYTES_AT_ONCE, BYTES_PER_SECOND, MESSAGES_AT_ONCE, MESSAGES_PER_SECOND};
 
-/// What a connection may send: so much at once, and then so much per second. Beyond that it is not read, which in the
-/// end makes its sender wait; nothing is thrown away. Time is a [`Duration`] since a moment that the caller has chosen.
+/// The number of bytes and messages that a connection may send, at once and per second. Beyond that the connection is
+/// not read, which in the end makes its sender wait. Nothing is thrown away. Time is a [`Duration`] since a moment that
+/// the caller has chosen.
 pub(super) struct Allowance {
     messages: f64,
     bytes: f64,
@@ -17,7 +18,8 @@ impl Allowance {
         Self { messages: MESSAGES_AT_ONCE, bytes: BYTES_AT_ONCE, at: now }
     }
 
-    /// Takes a message of so many bytes. Returns until when no other is to be read, if it was too much.
+    /// Takes a message of `bytes` bytes. If it was too much, returns the time until which no other message must be
+    /// read.
     pub fn take(&mut self, bytes: usize, now: Duration) -> Option<Duration> {
         let seconds = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
@@ -54,7 +56,7 @@ mod tests {
         let seconds = (now - start).as_secs_f64();
         let due = (f64::from(messages) - MESSAGES_AT_ONCE) / MESSAGES_PER_SECOND;
         assert!((seconds - due).abs() < 0.1, "{seconds} instead of {due}");
-        // Bytes count, too, however few the messages.
+        // Bytes count too, even if the messages are few.
         let until = Allowance::new(start).take(3 * BYTES_AT_ONCE as usize, start).expect("it is held back");
         assert!((until - start).as_secs_f64() > BYTES_AT_ONCE / BYTES_PER_SECOND);
     }

@@ -1,4 +1,4 @@
-//! Drives a [`Session`] with one WebSocket. Decides nothing.
+//! Drives a [`Session`] with one WebSocket. This module makes no decision.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                         drop(replies.send((request, reply)));
                     });
                 }
-                // Without room there is nothing to do.
+                // Without room for the ping, nothing has to be done.
                 Output::Ping => drop(outgoing.try_send(text(ServerMessage::<Value>::Ping.into()))),
             }
         }
@@ -56,8 +56,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
         }
         let due = origin + session.poll_timeout();
         tokio::select! {
-            // What was asked of the session before what is asked next: answers, then frames, then messages of the
-            // client.
+            // Older work goes first: answers, then frames, then messages of the client.
             biased;
             Ok(_) = stopping.wait_for(|stopping| *stopping) => session.handle(Input::Stopping, origin.elapsed()),
             Ok(()) = token.changed() => {
@@ -89,12 +88,12 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
         let _ = outgoing.send(message(frame)).await;
     }
     drop(outgoing);
-    // It ends by itself: every message has its time limit.
+    // The task ends on its own, because every message has its time limit.
     let _ = writing.await;
 }
 
-/// Tells of news that concern a connection. A task of its own, because of all that is committed most connections have
-/// to do with little: this looks, and the connection, with all that it waits for, sleeps on.
+/// Wakes the connection when a commit concerns it. This is a task of its own, because most commits do not concern most
+/// connections. This small task looks at each commit, while the connection with all its state sleeps.
 async fn watch(server: Arc<Server>, queries: Queries, news: Arc<Notify>) {
     let mut published = server.published.clone();
     while published.changed().await.is_ok() {
@@ -104,7 +103,7 @@ async fn watch(server: Arc<Server>, queries: Queries, news: Arc<Notify>) {
     }
 }
 
-/// Ends with its connection.
+/// The task that watches the log. It ends when this is dropped with its connection.
 struct Watching(JoinHandle<()>);
 
 impl Drop for Watching {
@@ -113,8 +112,8 @@ impl Drop for Watching {
     }
 }
 
-/// Sends messages until there are no more, or the other side does not take them. Now and then a WebSocket's ping
-/// follows, which the other side answers by itself.
+/// Sends messages until there are no more, or the other side does not take them. It also sends a WebSocket ping now and
+/// then, which the other side's library answers.
 async fn write(
     mut sink: impl Sink<Message> + Unpin,
     mut messages: mpsc::Receiver<Message>,

@@ -68,7 +68,7 @@ fn args(call: &Call) -> &str {
     call.args.as_deref().map_or("{}", RawValue::get)
 }
 
-/// Reads a call, if the caller may make it.
+/// Reads a call, and checks that the caller may make it.
 fn admit(server: &Server, headers: &HeaderMap, body: &[u8]) -> Result<(Call, UdfPath), Box<Response>> {
     let bad = |problem: String| Box::new((StatusCode::BAD_REQUEST, problem).into_response());
     let offered = bearer(headers);

@@ -1,4 +1,4 @@
-//! Sockets as they come in: so many at once, and none of them for nothing.
+//! Incoming sockets: a limited number at once, and none that is idle for ever.
 
 use std::{
     io,
@@ -45,7 +45,7 @@ impl Listener for Sockets {
             let (stream, address) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // One that was gone already is no reason to wait; having no file left to open is.
+                    // A connection that was aborted is no reason to wait, but a lack of file handles is.
                     if error.kind() != io::ErrorKind::ConnectionAborted {
                         tracing::warn!(target: "bevy_convex_replicate::backend", %error, "cannot accept a connection");
                         sleep(ACCEPT_AGAIN).await;
@@ -53,9 +53,9 @@ impl Listener for Sockets {
                     continue;
                 }
             };
-            // Closed at once where there is no place.
+            // The socket is closed at once if there is no place.
             let Ok(place) = self.places.clone().try_acquire_owned() else { continue };
-            // Small answers matter more than full packets. Where this fails, they are merely later.
+            // Small answers must not wait to fill a packet. If this fails, they are only late.
             let _ = stream.set_nodelay(true);
             let deadline = Box::pin(sleep(self.patience));
             return (Socket { stream, patience: self.patience, deadline, _place: place }, address);
@@ -67,9 +67,9 @@ impl Listener for Sockets {
     }
 }
 
-/// A socket that fails when nothing could be written to it for too long. A request must therefore be whole within that time of the answer
-/// before it (or the start), however slowly it trickles in, and what is kept alive without being used is closed. A WebSocket is
-/// written to all the time, by pings.
+/// A socket that fails if nothing could be written to it for too long. So a request must be complete within that time
+/// after the previous answer (or the start), even if it trickles in slowly, and an idle connection is closed. Pings are
+/// written to a WebSocket all the time.
 pub(super) struct Socket {
     stream: TcpStream,
     patience: Duration,
@@ -158,7 +158,7 @@ mod tests {
         let mut sockets = Sockets::new(listener, Duration::from_millis(20));
         let mut client = TcpStream::connect(address).await.unwrap();
         let (mut socket, _) = sockets.accept().await;
-        // However much trickles in.
+        // More bytes keep arriving, which must not prevent the failure.
         let trickling = tokio::spawn(async move {
             while tokio::io::AsyncWriteExt::write_u8(&mut client, b'x').await.is_ok() {
                 tokio::task::yield_now().await;

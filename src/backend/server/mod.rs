@@ -1,4 +1,4 @@
-//! A thin shell around the log: sockets, HTTP, and who may come in.
+//! A thin shell around the log: sockets, HTTP and authentication.
 
 mod allowance;
 mod connection;
@@ -34,11 +34,11 @@ use super::{
     writer::{Jobs, Shared},
 };
 
-/// What every connection works with.
+/// The state that all connections share.
 pub(super) struct Server {
     pub log: Shared,
     pub jobs: Jobs,
-    /// All who call over HTTP: they have one turn among the connections'.
+    /// The caller for all HTTP requests. They share one turn among the connections.
     pub http: Caller,
     /// The newest commit that readers see.
     pub published: watch::Receiver<i64>,
@@ -46,13 +46,13 @@ pub(super) struct Server {
     pub stopping: watch::Receiver<bool>,
     pub token: watch::Sender<Option<Token>>,
     pub origins: Vec<String>,
-    /// How long a client may say or take nothing.
+    /// How long a client may send nothing or take nothing.
     pub patience: Duration,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
 }
 
-/// What a caller must know. Never shown.
+/// The token that callers must send. It is never shown.
 #[derive(Clone)]
 pub(super) struct Token(Arc<str>);
 
@@ -61,24 +61,25 @@ impl Token {
         Self(token.into())
     }
 
-    /// Whether someone who offers this may call functions, where this token is asked for, or none.
+    /// Whether a client that offers this token may call functions. `token` is the required token, if there is one.
     fn admits(token: Option<&Self>, offered: Option<&str>) -> bool {
         token.is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
     }
 
-    /// Whether this is the token; takes as long for a wrong one as for the right one of the same length.
+    /// Whether this is the token. The comparison takes as long for a wrong token as for the right one of the same
+    /// length.
     fn is(&self, offered: &str) -> bool {
         self.0.as_bytes().ct_eq(offered.as_bytes()).into()
     }
 }
 
 impl Server {
-    /// Room for as many connections as there may be at once.
+    /// Makes room for the largest number of connections.
     pub fn places() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(CONNECTIONS))
     }
 
-    /// Whether someone who offers this may call functions.
+    /// Whether a client that offers this token may call functions.
     fn admits(&self, offered: Option<&str>) -> bool {
         Token::admits(self.token.borrow().as_ref(), offered)
     }
@@ -105,7 +106,8 @@ pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io
         .await
 }
 
-/// Any page that a browser shows could try to reach a server on this machine; its `Origin` header gives it away.
+/// Checks the `Origin` header. Any page in a browser could try to reach a server on this machine, and the header names
+/// the page's origin.
 async fn check_origin(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
         return next.run(request).await;
@@ -141,14 +143,14 @@ async fn sync(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> R
         .write_buffer_size(SOCKET_BUFFER_BYTES);
     upgrade.on_upgrade(async move |socket| {
         server.connections.fetch_add(1, Ordering::Relaxed);
-        // Also when it panics.
+        // The connection is counted down even if this panics.
         let _counted = Counted(&server.connections);
         connection::run(socket, server.clone()).await;
         drop(place);
     })
 }
 
-/// An open connection, as far as counting goes.
+/// Counts an open connection for as long as it exists.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl Drop for Counted<'_> {
@@ -157,7 +159,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// What follows `Bearer` (or `Convex`) in the `Authorization` header.
+/// The token after `Bearer` (or `Convex`) in the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -22,16 +22,16 @@ use crate::sqlite;
 const FILE: &str = "log.sqlite";
 const LOCK: &str = "lock";
 
-/// An open log file. Nobody else has it until this is dropped.
+/// An open log file. No other process can use it until this is dropped.
 pub(super) struct Store {
     path: PathBuf,
     connection: Connection,
-    /// Locked for as long as it is open.
+    /// The lock of the directory, which is held while the store is open.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the log in a directory, which is made if need be. `epoch` names a log that is new.
+    /// Opens the log in a directory, which is created if necessary. A new log gets the id `epoch`.
     pub fn open(directory: &Path, epoch: &str) -> Result<Self, BackendError> {
         fs::create_dir_all(directory).map_err(|source| BackendError::Disk { path: directory.to_owned(), source })?;
         let lock = lock(directory)?;
@@ -40,7 +40,7 @@ impl Store {
         Ok(Self { path, connection, _lock: lock })
     }
 
-    /// Makes records durable, all or none.
+    /// Makes records durable, either all or none.
     pub fn write(&mut self, records: &[Record]) -> rusqlite::Result<()> {
         sqlite::disk_takes_a_write()?;
         let transaction = self.connection.transaction()?;
@@ -50,25 +50,25 @@ impl Store {
         transaction.commit()
     }
 
-    /// Bytes of the file that are in use.
+    /// The number of bytes of the file that are in use.
     pub fn used_bytes(&self) -> rusqlite::Result<u64> {
         let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let pages = number("page_count")? - number("freelist_count")?;
         Ok(u64::try_from(pages.saturating_mul(number("page_size")?)).unwrap_or_default())
     }
 
-    /// Gives back the space that compaction has freed, if that is half of the file.
+    /// Gives back the space that compaction has freed, if it is half of the file.
     pub fn reclaim(&self) -> rusqlite::Result<bool> {
         sqlite::reclaim(&self.connection)
     }
 
-    /// Gives the log another name, durably.
+    /// Gives the log another id, durably.
     pub fn renew_epoch(&self, epoch: &str) -> Result<(), BackendError> {
         let renewed = self.connection.execute("UPDATE log SET epoch = ?1", [epoch]);
         renewed.map(drop).map_err(|source| Problem::Sqlite(source).of(&self.path))
     }
 
-    /// Reads everything.
+    /// Reads the whole log.
     pub fn read(&self) -> Result<Log, BackendError> {
         let read = read::log(&self.connection).and_then(|log| {
             self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -78,10 +78,10 @@ impl Store {
     }
 }
 
-/// Why the file cannot be used.
+/// The reason why the file cannot be used.
 enum Problem {
     Damaged(String),
-    /// Its format, which a newer program wrote.
+    /// A newer program wrote the file in this format.
     Newer(i64),
     Sqlite(rusqlite::Error),
 }
@@ -106,7 +106,7 @@ impl Problem {
             Self::Newer(found) => BackendError::Newer { path, found, known: FORMAT },
             Self::Sqlite(source) => match source.sqlite_error_code() {
                 Some(code) if sqlite::is_damage(code) => BackendError::Damaged { path, problem: source.to_string() },
-                // A column does not hold what the schema says, or the schema is not ours.
+                // A column does not have the type of the schema, or the schema belongs to another program.
                 None if !matches!(source, rusqlite::Error::InvalidPath(_)) => {
                     BackendError::Damaged { path, problem: source.to_string() }
                 }
@@ -116,7 +116,7 @@ impl Problem {
     }
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 fn lock(directory: &Path) -> Result<File, BackendError> {
     let path = directory.join(LOCK);
     let disk = |source| BackendError::Disk { path: path.clone(), source };
@@ -124,7 +124,7 @@ fn lock(directory: &Path) -> Result<File, BackendError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            // Where locks keep others from reading, the process stays unnamed.
+            // Where a lock keeps others from reading, the error does not name the process.
             let mut pid = String::new();
             let named = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
             let holder = if named { format!("process {}", pid.trim()) } else { "another process".to_owned() };

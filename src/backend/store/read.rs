@@ -1,4 +1,4 @@
-//! The whole log, read from the file.
+//! Reads the whole log from the file.
 
 use std::{mem::take, sync::Arc};
 
@@ -75,7 +75,7 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
          FROM chunk ORDER BY ts, ordinal",
     )?;
     let mut rows = statement.query([])?;
-    // The parts so far of a snapshot: they stand one after the other, and only the first is marked as one.
+    // The parts of a snapshot so far. They follow one another, and only the first is marked as part of a snapshot.
     let mut snapshot: Vec<Row> = Vec::new();
     while let Some(row) = rows.next()? {
         let (chunk, is_snapshot) = chunk(row)?;
@@ -95,7 +95,7 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
             let mut covers = Covered::by_snapshot(&bytes)
                 .map_err(|refusal| Problem::Damaged(format!("a snapshot is unreadable: {refusal}")))?;
             for mut row in snapshot.drain(..) {
-                // With the first part.
+                // The first part has the list of the changes.
                 row.covers = take(&mut covers);
                 log.add(Record::Row(row))?;
             }
@@ -104,7 +104,7 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
     snapshot.first().map_or(Ok(()), |first| Err(incomplete(first)))
 }
 
-/// A row of `chunk`, and whether it is a snapshot or the first part of one. What that covers is left to the caller.
+/// A row of `chunk`, and whether it is a snapshot or the first part of one. The caller reads the changes in it.
 fn chunk(row: &rusqlite::Row<'_>) -> Result<(Row, bool), Problem> {
     let document = DocumentId::new(row.get::<_, String>(3)?);
     if !is_as_written(row, 9)? {
@@ -144,7 +144,7 @@ fn parts(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A row of `part`, which came at `ts`. `columns`: how many there are before its stamp.
+/// A row of `part`, which came at `ts`. `columns` is the number of columns before its stamp.
 pub(super) fn part(row: &rusqlite::Row<'_>, columns: usize, ts: i64) -> Result<Record, Problem> {
     let document = DocumentId::new(row.get::<_, String>(1)?);
     if !is_as_written(row, columns)? {

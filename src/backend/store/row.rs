@@ -1,4 +1,4 @@
-//! One row: how a record is written, and the stamp that tells whether it is still as it was written.
+//! The rows of the file: how a record is written, and the stamp that shows whether a row has changed since.
 
 use convex::Value;
 use rusqlite::{
@@ -13,7 +13,7 @@ use crate::backend::log::Record;
 pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Row(row) => {
-            // Empty: it says that this is a snapshot, which tells what it stands for by itself.
+            // An empty blob marks a snapshot. The list of its changes is read from the snapshot itself.
             let covers = (!row.covers.is_empty()).then(Vec::<u8>::new);
             let part = row.part.as_ref();
             insert(
@@ -108,7 +108,7 @@ fn insert(transaction: &Transaction<'_>, sql: &str, cells: &[Cell<'_>]) -> rusql
     Ok(())
 }
 
-/// Whether the first columns of a row are as its stamp, which comes after them, says.
+/// Whether the first columns of a row match its stamp, which comes after them.
 pub(super) fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<bool> {
     let Cell::Blob(stamped) = row.get_ref(columns)? else { return Ok(true) };
     let cells: Vec<Cell<'_>> = (0..columns).map(|column| row.get_ref(column)).collect::<Result<_, _>>()?;

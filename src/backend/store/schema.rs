@@ -1,4 +1,4 @@
-//! The tables of the file, and how an older file gets them.
+//! The tables of the file, and the upgrade of an older file.
 
 use std::{
     path::Path,
@@ -12,10 +12,10 @@ use crate::sqlite;
 
 /// Marks the file as this program's: `bcrb`.
 const APPLICATION: i64 = 0x6263_7262;
-/// Counts up with every change of the schema that an older program could not read.
+/// The format of the file. It increases with every change of the schema that an older program could not read.
 pub(super) const FORMAT: i64 = 2;
 
-/// What is new in format 2. In format 1 `part` had no `ts`.
+/// The changes in format 2. In format 1 `part` had no `ts`.
 const FORMAT_2: &str = "
 -- Documents that were deleted long ago, and the place of the last row each of them had.
 CREATE TABLE pruned (
@@ -55,13 +55,13 @@ CREATE TABLE document (
 ) STRICT;
 ";
 
-/// Opens the file, which is made if need be. `epoch` names a log that is new.
+/// Opens the file, which is created if necessary. A new log gets the id `epoch`.
 pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
     if sqlite::has_orphaned_journal(path) {
         return Err(Problem::Damaged(sqlite::NO_FILE.into()));
     }
     let mut connection = Connection::open(path)?;
-    // Until all of it was read, closing must not move its journal into it.
+    // Until the whole log was read, closing must not move the file's journal into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -101,7 +101,7 @@ fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Logs from before there were stamps get room for them.
+/// Adds the columns for stamps to a log that was written before there were stamps.
 fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     for table in ["chunk", "document", "part"] {
@@ -117,7 +117,8 @@ fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Logs of format 1 get room for what is pruned, and for when parts came: now, as far as anybody knows.
+/// Upgrades a log of format 1: adds the tables for pruned documents, and the times when parts came. These times are
+/// unknown, so they are set to the present time.
 fn to_format_2(connection: &mut Connection) -> Result<(), Problem> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);

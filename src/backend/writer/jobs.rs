@@ -52,8 +52,8 @@ impl Jobs {
         Caller(self.callers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Runs a mutation whose message had so many bytes. `reply` is called once the mutation is durable, in the order of the caller's calls. It is
-    /// dropped if the backend has stopped.
+    /// Runs a mutation whose message has `bytes` bytes. `reply` is called once the mutation is durable, in the order of
+    /// the caller's calls. It is dropped if the backend has stopped.
     pub fn mutate(
         &self,
         (caller, bytes): (Caller, usize),
@@ -76,14 +76,14 @@ impl Jobs {
 
     /// Ends the writer after the requests sent so far.
     pub fn stop(&self) {
-        // It may have ended already.
+        // The writer may have ended already.
         let _ = self.sender.send(Job::Stop);
     }
 }
 
 #[cfg(feature = "simulation")]
 impl Jobs {
-    /// The two ends, for a writer without a thread.
+    /// The two ends of the channel, for a writer without a thread.
     pub(in crate::backend) fn channel() -> (Self, crossbeam_channel::Receiver<Job>) {
         let (sender, jobs) = crossbeam_channel::unbounded();
         (Self::new(sender), jobs)

@@ -1,7 +1,7 @@
 //! The one thread that changes the log.
 //!
-//! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then do readers see them, and only then
-//! are they answered. [`Turns`](super::turns) chooses which caller is next.
+//! Mutations that arrive while the disk is busy are made durable together, in one transaction. Only then do readers see
+//! them, and only then are they answered. [`Turns`](super::turns) chooses which caller is next.
 
 mod jobs;
 
@@ -27,12 +27,13 @@ use super::{
 };
 use crate::wire;
 
-/// The log, shared with those who read it.
+/// The log, shared with its readers.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<RwLock<Log>>);
 
 impl Shared {
-    // The log is consistent whenever the writer does not hold it. Only the writer can panic while it holds the log, and that ends the writer.
+    // The log is consistent whenever the writer does not hold it. Only the writer can panic while it holds the log, and
+    // that ends the writer.
     pub fn read(&self) -> RwLockReadGuard<'_, Log> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +67,7 @@ pub(super) struct Writer {
     capacity: Capacity,
     published: watch::Sender<i64>,
     turns: Turns<Mutate>,
-    /// The log in memory may be ahead of the disk.
+    /// Whether the log in memory may be ahead of the disk.
     doubtful: bool,
     /// When the log was last looked after.
     cared: Instant,
@@ -149,7 +150,8 @@ impl Writer {
         !self.doubtful && self.log.read().needs_care()
     }
 
-    /// Waits for a job, until a resting caller may go on, or until it is time to prune. If no job comes for a while, looks after the log.
+    /// Waits for a job, until a resting caller may go on, or until it is time to prune. If no job comes for a while,
+    /// looks after the log.
     fn wait(&mut self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         let now = Instant::now();
         let due = self.turns.due(now);
@@ -232,8 +234,8 @@ impl Writer {
         }
     }
 
-    /// Runs the mutations whose turn it is, as one transaction. Without a time, resting callers have their turn too. Returns whether there were
-    /// any mutations.
+    /// Runs the mutations whose turn it is, as one transaction. Without a time, resting callers have their turn too.
+    /// Returns whether there were any mutations.
     fn group(&mut self, now: Option<Instant>) -> bool {
         let group = match now {
             Some(now) => self.turns.next(now),
@@ -330,8 +332,8 @@ impl Writer {
         self.turns.len() + jobs.len()
     }
 
-    /// Runs the mutations whose turn it is, as one transaction. The simulator has no clock here, so all mutations come at the same moment and no
-    /// caller rests.
+    /// Runs the mutations whose turn it is, as one transaction. The simulator has no clock here, so all mutations come
+    /// at the same moment and no caller rests.
     pub(super) fn run_group(&mut self, jobs: &Receiver<Job>) {
         for job in jobs.try_iter() {
             // The simulator sends no other jobs.

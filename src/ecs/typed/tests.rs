@@ -103,7 +103,7 @@ fn a_component_that_takes_all_fields_takes_none_of_another_one() {
     assert_eq!(content.parts, (Some(Position { x: 1.0, y: 2.0 }), Some(rest.clone())));
     // Its view is its own fields, so an edit of it leaves the others alone.
     assert_eq!(typed.view(&held, 0b10).value, document(&[("score", Value::Int(3))]));
-    // It cannot write a field of another component.
+    // A component cannot write a field of another component.
     let clash = Rest { rest: BTreeMap::from([("x".to_string(), 4)]) };
     for position in [Some(Position { x: 1.0, y: 2.0 }), None] {
         let parts = (position, Some(clash.clone()));

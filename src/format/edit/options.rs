@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Edited;
 use crate::format::{FormatError, Merge, Value};
 
-/// What an app's types require of an edit beyond what the values contain.
+/// The requirements of an app's types for an edit, beyond the values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
     /// How to remove a text, list, map, counter or struct that a struct no longer writes.
@@ -22,9 +22,9 @@ pub(crate) struct Options<'a> {
 pub(crate) enum LeftOut<'a> {
     /// The fields are deleted.
     Removed,
-    /// Containers, and structs with all that is in them, are emptied and stay, so that concurrent edits inside them
-    /// survive. The parts in `except` are deleted, because the type that wrote the edit distinguishes an empty part from
-    /// a missing one.
+    /// Containers, and structs with everything in them, are emptied and stay, so that concurrent edits inside them
+    /// survive. The parts in `except` are deleted, because the type that wrote the edit distinguishes an empty part
+    /// from a missing one.
     Emptied { except: &'a BTreeSet<FieldPath> },
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Outcome {
     pub refused: Vec<FormatError>,
 }
 
-/// What an emptied part is.
+/// The form of an emptied part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptied {
     /// A text, list, map of entries or counter, or another field of a struct that was emptied.
@@ -61,7 +61,8 @@ pub(crate) enum Emptied {
     Struct,
 }
 
-/// So many fields of emptied structs are tried by themselves. Each takes an edit and a look at the whole document.
+/// The number of fields of emptied structs that are tried on their own. Each trial takes an edit and a read of the
+/// whole document.
 const MAX_TRIALS: usize = 8;
 
 /// Which parts of an edit are deleted where the type distinguishes an empty part from a missing one: found by trying.
@@ -71,7 +72,7 @@ pub(crate) struct Trials {
     pub except: BTreeSet<FieldPath>,
     /// Parts that have to be deleted.
     certain: BTreeSet<FieldPath>,
-    /// Fields of emptied structs that are still to be tried, each by itself.
+    /// Fields of emptied structs that are still to try, each on its own.
     fields: Option<Vec<FieldPath>>,
 }
 

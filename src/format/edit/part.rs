@@ -31,7 +31,7 @@ pub(in crate::format) struct Edit<'a, T> {
     pub(in crate::format) refused: Vec<FormatError>,
 }
 
-/// What happened to a field that the app no longer writes.
+/// The treatment of a field that the app no longer writes.
 pub(super) enum Removal {
     /// The document does not have the field.
     Nothing,
@@ -264,7 +264,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
         id: &ObjId,
         seen: &Value,
     ) -> Result<Option<bool>, FormatError> {
-        // Only a struct, of which all is left out at once, has scalars with an empty value.
+        // Only a struct that is left out as a whole has scalars with an empty value.
         let is_in_struct = self.left_out_structs > 0;
         let mut kind = Emptied::Field;
         let written = match (held, seen.plain()) {

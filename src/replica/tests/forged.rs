@@ -15,7 +15,7 @@ fn a_change_that_makes_no_sense_takes_nothing_else_with_it() {
     let good = honest.get_changes(&base.get_heads())[0].raw_bytes().to_vec();
     let actor = ActorId::from([4; 16]);
     let mut refused = 0;
-    // Every eleventh, since a document is loaded for each.
+    // Only every eleventh forgery is tried, since a document is loaded for each.
     for forged in forgeries(&edits).step_by(11) {
         let hash = Change::try_from(&forged[..]).unwrap().hash();
         let open = || Live::load(&actor, &[saved.clone().into()], 0).unwrap();
@@ -34,7 +34,7 @@ fn a_change_that_makes_no_sense_takes_nothing_else_with_it() {
             Err(_) => {
                 refused += 1;
                 assert!(open().merge(&[forged]).is_err(), "it is the forged one");
-                // What the replica does then: it reads the document again, and takes them in one by one.
+                // This is what the replica does: it reads the document again, and takes in the changes one by one.
                 live = open();
                 assert!(matches!(live.merge(std::slice::from_ref(&good)), Ok((merged, None)) if merged.moved));
             }

@@ -152,7 +152,7 @@ impl Peer {
                 return self.durable.then_some(Event::Written(id));
             }
             Effect::Store(StoreRequest::LookUp(Lookup::Epoch(epoch))) => {
-                // As in the store, a log without an epoch is the one that gets it.
+                // A log without an epoch gets this epoch, as in the store.
                 let number = if epoch == "epoch" || epoch.is_empty() { 1 } else { 2 };
                 let unsent = if number == 1 { self.unsent() } else { self.chunks.keys().cloned().collect() };
                 let state = RemoteState {
@@ -223,12 +223,12 @@ impl Peer {
         self.checkpoint.map(|checkpoint| checkpoint.position)
     }
 
-    /// Everything the replica has made, as the log would have it.
+    /// All changes that the replica has made, as rows of the log.
     fn made(&self) -> Vec<Vec<u8>> {
         self.pushes.iter().flat_map(|push| &push.documents).flat_map(|d| &d.changes).map(|(_, b)| b.to_vec()).collect()
     }
 
-    /// The document, from what is stored.
+    /// The document, read from its stored chunks.
     fn stored(&self, id: &str) -> Option<Task> {
         let all: Vec<u8> = self.chunks[&DocumentId::new(id)].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
         let mut document = AutoCommit::new();

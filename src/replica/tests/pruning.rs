@@ -1,8 +1,8 @@
-//! A log that was pruned: what is read again, offered again and dropped.
+//! A pruned log: the replica reads it again, offers documents again, and drops pruned documents.
 
 use super::*;
 
-/// The refusal of a checkpoint from before what was pruned.
+/// The refusal of a checkpoint that lies before the pruned rows.
 fn starts_over() -> Event {
     let refusal = Refusal::new("checkpointUnknown", "what was deleted since is gone");
     Event::PullRefused { collection: TASKS, refusal }
@@ -62,7 +62,7 @@ fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
     peer.chunks.insert(id.clone(), Vec::new());
     let (heads, value) = (vec![ChangeHash([1; 32])], Value::Map(BTreeMap::new()));
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id: id.clone(), heads, value }] });
-    // It has news of one that is being read from the store, and a new document.
+    // The log has news of a document that is being read from the store, and of a new document.
     let made = other.made();
     let rows: [(&str, &[u8]); 2] = [("cold", &made[0]), ("new", &made[0])];
     peer.replica.handle(Event::Page(page(1, 3, &rows)), 0);

@@ -1,4 +1,4 @@
-//! Reading a log: which it is, and what of it is whole.
+//! Reading a log: its identity, and its incomplete chunks.
 
 use super::*;
 
@@ -116,7 +116,7 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     let mut second = Peer::new(2);
     second.handle(Event::Connected);
     second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
-    // The store has not answered yet what it knows of this log.
+    // The store has not yet answered the question about this log.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
     let again = effects
@@ -135,7 +135,7 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
     let heads = vec![automerge::ChangeHash([1; 32])];
     peer.handle(Event::Opened { collection: TASKS, documents: vec![StoredDocument { id, heads, value }] });
     for epoch in ["wiped", "epoch"].repeat(50) {
-        // All have news of a document that the store takes long to read, and its other answers come.
+        // All pages have news of a document that the store reads slowly, while the store's other answers come.
         let news = Page { epoch: epoch.into(), ..page(0, 9, &[("a", &made)]) };
         peer.replica.handle(Event::Page(news), 0);
         while let Some(effect) = peer.replica.poll() {
@@ -185,7 +185,7 @@ fn the_backend_counts_as_read_when_its_last_page_is_taken_in_and_not_while_docum
     assert_eq!(second.reads_told, 2, "there is more");
     second.handle(Event::Page(page(2, 3, &[])));
     assert_eq!(second.reads_told, 3);
-    // Another log, or the same after the connection ended, has its name looked up first.
+    // The name of another log is looked up first, and so is the name of the same log after the connection ended.
     second.handle(Event::Disconnected);
     second.handle(Event::Connected);
     second.handle(Event::Page(page(3, 3, &[])));
@@ -267,7 +267,7 @@ fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_i
     peer.apply("deep", 1);
     peer.put("deep", 1, &Task { done: true, ..task("deep") });
     peer.accept();
-    // The levels that no type here reads are still there.
+    // The document still has the levels that no type here reads.
     let all: Vec<u8> = peer.chunks[&DocumentId::new("deep")].iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
     let stored = AutoCommit::load(&all).unwrap();
     let mut place = ROOT;

@@ -1,4 +1,4 @@
-//! What is sent when, and what becomes of it.
+//! When changes are sent, and how answers to pushes are handled.
 
 use super::*;
 
@@ -151,7 +151,8 @@ fn the_fields_of_an_unanswered_push_do_not_overwrite_later_edits_of_others() {
     let text = |push: &Push| push.documents[0].fields.as_ref().and_then(|fields| fields.get("text").cloned());
     let last = first.pushes.last().unwrap();
     if last.documents[0].changes.len() == 1 {
-        // It was sent again before the page came; now both are, for this is not answered either.
+        // The change was sent again before the page came, and now both are sent, because this push gets no answer
+        // either.
         first.handle(Event::Disconnected);
         first.handle(Event::Connected);
         first.handle(Event::Page(page(0, 3, &[])));
@@ -252,7 +253,7 @@ fn a_change_that_no_backend_takes_is_not_made_and_the_next_edit_is_sent() {
     }
 }
 
-/// An edit of about so many random bytes, which do not become fewer when they are saved.
+/// An edit with about this many random bytes, which cannot be compressed.
 fn large(bytes: usize) -> EditKind {
     let mut state = bytes as u64;
     let next = || {
@@ -278,7 +279,7 @@ fn a_document_that_is_full_takes_what_fits_and_its_deletion() {
     }
     assert_eq!((taken, &peer.failures[..]), (5, &[FailureKind::Unwritable][..]));
     assert_eq!(peer.stored("a"), Some(task("large")));
-    // An edit that still fits is taken.
+    // An edit that still fits is accepted.
     peer.put("a", 0, &task("small"));
     peer.accept();
     assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("small"))));
@@ -338,7 +339,7 @@ fn a_long_time_offline_is_kept_in_the_store_and_sent_whole() {
 fn an_edit_made_while_the_unsent_are_read_is_sent_after_a_reconnect() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
-    // More unsent changes than are kept in memory: they are read from the store.
+    // There are more unsent changes than are kept in memory, so they are read from the store.
     for number in 0..300 {
         peer.put("a", 0, &task(&format!("{number}")));
     }

@@ -1,4 +1,4 @@
-//! Edits at the versions that the world has seen, merged with what others made.
+//! Edits at the versions that the world has seen, merged with changes of others.
 
 use super::*;
 
@@ -85,7 +85,7 @@ fn an_edit_that_waits_behind_a_failing_edit_is_taken_in() {
 fn a_document_put_before_the_stored_one_was_seen_shows_the_stored_one() {
     let (_, mut second) = pair();
     second.put("a", 0, &task("default"));
-    // The world had generation 0: it had not seen what is there.
+    // The world had generation 0, so it had not seen the document's content.
     let (_, seen, shown) = second.last();
     assert_eq!((seen, shown), (1, Some(task("start"))));
     assert_eq!(second.stored("a"), Some(task("start")));
@@ -119,7 +119,7 @@ fn putting_a_document_that_was_deleted_brings_it_back() {
 fn a_document_made_here_takes_edits_after_it_has_left_memory() {
     let mut peer = Peer::connected(1);
     peer.put("first", 0, &task("start"));
-    // More than are kept in memory.
+    // More generations than are kept in memory.
     for number in 0..2_100 {
         peer.put(&format!("{number}"), 0, &task("other"));
     }

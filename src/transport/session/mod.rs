@@ -47,20 +47,20 @@ use crate::{
     record::{Push, Refusal, RefusalCode},
 };
 
-/// How long a deployment may take to answer the first thing it is asked: longer than Convex lets any query run.
+/// How long a deployment may take for its first answer: longer than Convex lets any query run.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Notices that wait to be taken, pages among them: at 512 KiB each, this many are worth holding in memory. Pages that
-/// do not fit wait at the deployment.
+/// The limit of notices that wait to be taken. Pages are among them, and this many pages of 512 KiB fit in memory.
+/// Pages that do not fit wait at the deployment.
 const NOTICES: usize = 8;
 
 /// Names a subscription of a connection. A name is not used again within a session, except a count's in a later
 /// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subscription {
-    /// How many documents a collection has.
+    /// The number of documents in a collection.
     Count(CollectionIndex),
-    /// A collection's log from some position on.
+    /// A collection's log from a position.
     Log(CollectionIndex, Key),
 }
 
@@ -68,10 +68,10 @@ pub(crate) enum Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mutation(pub(crate) u64);
 
-/// What happened outside of the session.
+/// An event outside of the session.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
-    /// The replica's side asks for something.
+    /// The replica requests something.
     Request(Request),
     /// The attempt that [`Output::Open`] asked for succeeded. `token_sent`: the deployment was given a token.
     Connected {
@@ -80,7 +80,7 @@ pub(crate) enum Input<'a> {
     },
     /// The attempt failed, or the connection ended.
     Disconnected(End),
-    /// The newest results of all open subscriptions that have one. Those that did not change may be among them.
+    /// The newest results of all open subscriptions that have one. Results that did not change may be among them.
     Values(&'a [(Subscription, &'a FunctionResult)]),
     /// The subscription's function cannot be called under that name.
     SubscriptionRefused(Subscription, Refusal),
@@ -90,12 +90,12 @@ pub(crate) enum Input<'a> {
     Timer,
 }
 
-/// What the driver has to do.
+/// An instruction to the driver.
 #[derive(Debug)]
 pub(crate) enum Output {
     /// Connect. Ends in [`Input::Connected`] or [`Input::Disconnected`].
     Open {
-        /// Where to.
+        /// The deployment to connect to.
         endpoint: Endpoint,
         /// Whether a fresh token has to be fetched.
         refresh: bool,
@@ -104,7 +104,7 @@ pub(crate) enum Output {
     Close,
     /// Subscribe to a query. Its results come as [`Input::Values`].
     Subscribe {
-        /// Names it from now on.
+        /// The name of the subscription.
         subscription: Subscription,
         /// The function's path.
         function: String,
@@ -115,18 +115,18 @@ pub(crate) enum Output {
     Unsubscribe(Subscription),
     /// Call a mutation. Ends in [`Input::MutationAnswered`], unless the connection ends first.
     Mutate {
-        /// Names the call.
+        /// The name of the call.
         mutation: Mutation,
         /// The function's path.
         function: String,
         /// Its arguments.
         arguments: BTreeMap<String, Value>,
     },
-    /// Give the newest results once more, as [`Input::Values`]: a page was left there for lack of room.
+    /// Give the newest results again, as [`Input::Values`], because a page was left there for lack of room.
     Read,
 }
 
-/// One app's session with its deployment. See the [module](self) for how it is driven.
+/// An app's session with its deployment. See the [module](self) for how it is driven.
 pub(crate) struct Session {
     url: String,
     has_auth: bool,
@@ -135,9 +135,9 @@ pub(crate) struct Session {
     reconnect: ReconnectPolicy,
     state: State,
     follows: BTreeMap<CollectionIndex, Follow>,
-    /// Counts asked for in this connection and not answered yet.
+    /// Counts that were asked for in this connection and are not answered yet.
     counts: BTreeSet<CollectionIndex>,
-    /// The push in flight, and those that wait for it.
+    /// The push in flight, and the pushes that wait for it.
     in_flight: Option<InFlight>,
     waiting: VecDeque<Push>,
     /// The number of the last mutation.
@@ -150,9 +150,9 @@ pub(crate) struct Session {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Nothing has happened yet. The first input decides whether there is an attempt at all.
+    /// Nothing has happened yet. The first input decides whether the session connects.
     New,
-    /// Not connected, and no attempt before it is asked for.
+    /// The session is not connected, and connects only when that is requested.
     Offline,
     Pausing {
         until: Duration,
@@ -164,8 +164,9 @@ enum State {
 }
 
 impl Session {
-    /// A session that has not begun. It begins with the first input, by connecting, unless that is a request to be
-    /// offline. `has_auth`: there is a token callback. `seed` is for the jitter of the pauses.
+    /// A session that has not begun. The first input begins it. The session then connects, unless that input is a
+    /// request to be offline. `has_auth` tells whether there is a token callback. `seed` seeds the jitter of the
+    /// pauses.
     pub(crate) fn new(url: String, collections: Vec<String>, has_auth: bool, seed: u64) -> Self {
         Self {
             url,
@@ -184,7 +185,7 @@ impl Session {
         }
     }
 
-    /// Takes in what happened.
+    /// Handles an input.
     pub(crate) fn handle(&mut self, input: Input<'_>, now: Duration) {
         if matches!(self.state, State::New) && !matches!(input, Input::Request(Request::Online(false))) {
             self.attempt(now);
@@ -200,12 +201,12 @@ impl Session {
         }
     }
 
-    /// What to do next; `None`: wait for an input.
+    /// The next instruction; `None` means that the driver must wait for an input.
     pub(crate) fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timer`] is due.
+    /// The time at which [`Input::Timer`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         match self.state {
             State::New => Some(Duration::ZERO),
@@ -219,7 +220,7 @@ impl Session {
         }
     }
 
-    /// The next notice for the replica. Taking one may make room for a page: [`poll`](Self::poll) after it.
+    /// The next notice for the replica. Taking a notice may make room for a page, so [`poll`](Self::poll) after it.
     pub(crate) fn next_notice(&mut self) -> Option<Notice> {
         let notice = self.notices.pop_front();
         if self.held && self.has_room() {
@@ -229,7 +230,7 @@ impl Session {
         notice
     }
 
-    /// Whether there is a notice to be taken.
+    /// Whether a notice is waiting.
     pub(crate) fn has_notice(&self) -> bool {
         !self.notices.is_empty()
     }
@@ -298,14 +299,14 @@ impl Session {
         }
     }
 
-    /// The connection or the attempt is over, whoever ended it.
+    /// Ends the connection or the attempt, whichever side ended it.
     fn end(&mut self, end: End, now: Duration) {
         let lasted = match self.state {
             State::Open { since } => now.saturating_sub(since),
             _ => Duration::ZERO,
         };
         let (reason, retry_in) = self.reconnect.ended(end, lasted);
-        // Without the URL: one that was refused may have a password in it.
+        // The event does not have the URL, because a refused URL may have a password in it.
         tracing::debug!(target: "bevy_convex_replicate::transport", ?reason, ?retry_in, "not connected");
         let state = match retry_in {
             Some(pause) => State::Pausing { until: now + pause },
@@ -314,10 +315,10 @@ impl Session {
         self.close(state, reason, retry_in);
     }
 
-    /// Goes without a connection. What was in flight went with it.
+    /// Goes without a connection. Everything in flight is lost with the old one.
     fn close(&mut self, state: State, reason: Reason, retry_in: Option<Duration>) {
         self.state = state;
-        // What was to be done in that connection is not to be done in the next.
+        // The outputs that are left belong to the old connection, and not to the next.
         self.outputs.clear();
         self.outputs.push_back(Output::Close);
         self.notices.push_back(Notice::Disconnected { reason, retry_in });
@@ -364,7 +365,7 @@ impl Session {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Pages are told only while there is room. All other notices are small and few.
+    /// Pages are handed on only while there is room. All other notices are small and few.
     fn has_room(&self) -> bool {
         self.notices.len() < or_tiny(NOTICES, 1)
     }
@@ -377,7 +378,7 @@ fn unknown_collection(collection: CollectionIndex) -> Refusal {
     )
 }
 
-/// What the simulator asks.
+/// The questions of the simulator.
 #[cfg(feature = "simulation")]
 impl Session {
     /// Whether a push is on its way.

@@ -1,4 +1,4 @@
-//! Reading: subscriptions, and what is new in their results.
+//! Reading: subscriptions, and the new rows of their results.
 
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ impl Session {
         }
     }
 
-    /// Asks once per connection how many documents each collection has. A deployment that does not say is as good.
+    /// Asks once per connection how many documents each collection has. A deployment that does not answer this works
+    /// too.
     pub(super) fn count(&mut self) {
         for (collection, name) in (0..=u16::MAX).map(CollectionIndex).zip(&self.collections) {
             self.counts.insert(collection);
@@ -54,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Takes what is new in the newest results.
+    /// Takes the new rows of the newest results.
     pub(super) fn read(&mut self, values: &[(Subscription, &FunctionResult)], now: Duration) {
         if !self.is_open() {
             return;
@@ -93,7 +94,7 @@ impl Session {
         }
     }
 
-    /// A subscription cannot be opened under its function's name.
+    /// Handles a subscription that cannot be opened because its function's name is refused.
     pub(super) fn subscription_refused(&mut self, subscription: Subscription, refusal: Refusal, now: Duration) {
         match subscription {
             Subscription::Count(collection) => drop(self.counts.remove(&collection)),

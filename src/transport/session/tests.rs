@@ -26,7 +26,7 @@ fn position(ts: i64) -> Value {
     object([("ts", Value::Int64(ts)), ("ordinal", Value::Float64(0.0))])
 }
 
-/// A result of `pullDeltas` with a row at each of these times.
+/// A result of `pullDeltas` with a row at each of the given times.
 fn page(from: i64, times: &[i64]) -> FunctionResult {
     let rows = times.iter().map(|ts| {
         object([
@@ -44,7 +44,7 @@ fn page(from: i64, times: &[i64]) -> FunctionResult {
     ]))
 }
 
-/// An answer of `pushChanges` that accepts one document.
+/// An answer of `pushChanges` that accepts the given documents.
 fn accepted(epoch: &str, ids: &[&str]) -> FunctionResult {
     let results = ids.iter().map(|id| object([("id", (*id).into()), ("status", "accepted".into())]));
     FunctionResult::Value(object([("epoch", epoch.into()), ("results", Value::Array(results.collect()))]))
@@ -74,7 +74,7 @@ fn lost(why: &str) -> End {
     End::Lost(why.into())
 }
 
-/// A session, and the time.
+/// A session with its time.
 struct Rig {
     session: Session,
     now: Duration,
@@ -86,7 +86,7 @@ impl Rig {
         Self { session: Session::new("http://127.0.0.1:3210".into(), collections, has_auth, 7), now: SECOND }
     }
 
-    /// Connected, with nothing subscribed.
+    /// A connected session without subscriptions.
     fn connected() -> Self {
         let mut rig = Self::new(false);
         rig.give(Input::Request(Request::Online(true)));
@@ -129,7 +129,7 @@ impl Rig {
         self.outputs().into_iter().filter_map(log).collect()
     }
 
-    /// The one mutation that the outputs call.
+    /// The only mutation that the outputs call.
     fn called(&mut self) -> (Mutation, BTreeMap<String, Value>) {
         match self.outputs().as_slice() {
             [Output::Mutate { mutation, function, arguments }] => {

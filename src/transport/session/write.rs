@@ -1,4 +1,4 @@
-//! Writing: one push at a time, and one mutation of it.
+//! Writing: one push at a time, and one mutation of a push at a time.
 
 use std::time::Duration;
 
@@ -14,30 +14,30 @@ use crate::{
     },
 };
 
-/// How long a deployment may take over a mutation: longer than Convex lets any run.
+/// How long a deployment may take for a mutation: longer than Convex lets any mutation run.
 const MUTATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A push that is being sent.
 pub(super) struct InFlight {
     outgoing: Outgoing,
-    /// The mutation that was called and has no answer yet, and since when.
+    /// The mutation that has no answer yet, and the time when it was called.
     called: Option<(Mutation, Duration)>,
 }
 
 impl InFlight {
-    /// When the connection is given up for lack of an answer.
+    /// The time at which the connection is given up because no answer came.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.called.map(|(_, since)| since + MUTATION_TIMEOUT)
     }
 
-    /// Why the connection is to be given up, if it is.
+    /// The reason to give the connection up, if there is one.
     pub(super) fn is_late(&self, now: Duration) -> Option<String> {
         let (function, seconds) = (self.outgoing.function(), MUTATION_TIMEOUT.as_secs());
         let is_late = self.deadline().is_some_and(|deadline| deadline <= now);
         is_late.then(|| format!("`{function}` was not answered within {seconds} seconds"))
     }
 
-    /// The connection ended before this was through.
+    /// The notice for a connection that ended before the push was finished.
     pub(super) fn dropped(&self) -> Notice {
         self.outgoing.dropped()
     }
@@ -94,7 +94,7 @@ impl Session {
         now: Duration,
     ) {
         let Some(in_flight) = &mut self.in_flight else { return };
-        // An answer that comes a second time is not the next mutation's.
+        // A repeated answer must not be taken for the answer of the next mutation.
         if in_flight.called.take_if(|(called, _)| *called == mutation).is_none() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a client makes of answers, also of those that no backend should give.
+//! Tests of a client that decodes answers, including answers that no backend should give.
 
 use convex::{ConvexError, FunctionResult, Value};
 

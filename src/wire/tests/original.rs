@@ -1,4 +1,5 @@
-//! The functions of convex-replicate 0.2, whose other end is its clients: what they send, and what they read.
+//! The functions of convex-replicate 0.2. Its clients are the other end, so these tests have their calls and the
+//! answers they read.
 
 use convex::Value;
 use proptest::{collection::vec, option, prelude::*};

@@ -1,4 +1,4 @@
-//! What one end encodes, the other end decodes to the same.
+//! Tests that one end decodes the values that the other end encodes.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     (code, any::<String>()).prop_map(|(code, message)| Refusal::new(code, message))
 }
 
-/// The same with what only the backend says.
+/// A refusal with the codes that only the backend sends too.
 fn backend_refusal() -> impl Strategy<Value = Refusal> {
     (refusal(), option::of(any::<String>()), option::of(0..1_u64 << 53)).prop_map(|(mut refusal, document, limit)| {
         (refusal.document, refusal.limit) = (document, limit);
@@ -48,7 +48,7 @@ fn backend_refusal() -> impl Strategy<Value = Refusal> {
     })
 }
 
-/// What a client reads of a refusal.
+/// A refusal as a client reads it.
 fn as_read(refusal: &Refusal) -> Refusal {
     Refusal::new(refusal.code.as_str(), refusal.message.clone())
 }

@@ -1,4 +1,5 @@
-//! What strangers send: no value makes a decoder panic, and arguments of another shape are refused with their path.
+//! Tests of input from strangers: no value makes a decoder panic, and arguments of another shape are refused with their
+//! path.
 
 use convex::Value;
 use proptest::{collection::vec, prelude::*};
@@ -101,7 +102,7 @@ fn arguments_of_another_shape_are_refused_and_the_error_says_where() {
         let error = super::super::arguments(function, json).expect_err(json);
         assert!(error.contains(says), "{json}: {error}");
     }
-    // No arguments are an object without fields.
+    // An empty list of arguments stands for an object without fields.
     called(FunctionName::ChangeStream, Default::default());
     assert!(super::super::arguments(FunctionName::ChangeStream, "[]").is_ok());
 }

@@ -23,8 +23,8 @@ pub(super) struct Batch {
     /// The last write that was taken up, and the last that was reported as carried out.
     last: WriteId,
     written: WriteId,
-    /// Documents of which the store refused a change for good, with their collections. Later changes depend on that
-    /// one, so they are not written either.
+    /// Documents with a change that the store refused for good, with their collections. Later changes depend on that
+    /// change, so they are not written either.
     rejected: BTreeSet<(String, DocumentId)>,
 }
 

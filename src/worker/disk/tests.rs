@@ -66,7 +66,7 @@ impl App {
         self.work();
     }
 
-    /// Until nothing is left to do.
+    /// Works until nothing is left to do.
     fn work(&mut self) {
         loop {
             while let Some(effect) = self.replica.poll() {

@@ -1,4 +1,4 @@
-//! How the store's thread carries out a request, without the thread.
+//! The work of the store's thread, without the thread.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -23,11 +23,11 @@ const FILL_PAGE: usize = 500;
 /// Writes in one transaction: bounds how long a reader waits behind it.
 const BATCH_WRITES: usize = 4_096;
 
-/// Turns requests into transactions and answers. It knows neither thread nor clock, so that the simulator can drive it.
+/// Turns requests into transactions and answers. It uses no thread and no clock, so that the simulator can drive it.
 pub(in crate::worker) struct DiskWork {
     store: Store,
     collections: Vec<String>,
-    /// Without one there is nothing to look up.
+    /// Without a deployment there is nothing to look up.
     deployment: Option<String>,
     answers: UnboundedSender<DiskAnswer>,
     waiting: VecDeque<StoreRequest>,
@@ -35,7 +35,7 @@ pub(in crate::worker) struct DiskWork {
     batch: Batch,
     remote_in_use: Option<RemoteId>,
     health: Health,
-    /// True when a damaged store is to be set aside.
+    /// True when a damaged store must be set aside.
     rebuild: Arc<AtomicBool>,
     /// How often the marks of a deployment were dropped.
     #[cfg(feature = "simulation")]
@@ -45,19 +45,19 @@ pub(in crate::worker) struct DiskWork {
 /// How soon the waiting requests must be carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Urgency {
-    /// They may wait for more of their kind.
+    /// The requests may wait for more of their kind.
     CanWait,
     /// One of them must be on the disk, or be answered, as soon as possible.
     Now,
 }
 
-/// Whether the store does what it is asked for.
+/// Whether the store carries out its requests.
 enum Health {
     Works,
-    /// It refused something that is tried again, and the app was told.
+    /// The store refused something that is tried again, and the app was told.
     Fails,
-    /// It refused to answer a question, and the app was told. The questions wait in order, because the replica does not
-    /// ask a second time. Of those about an epoch only the newest counts: pages wait for its answer.
+    /// The store could not answer a question, and the app was told. The questions wait in order, because the replica
+    /// does not ask a second time. Only the newest question about an epoch counts, because pages wait for its answer.
     Owes(Vec<Lookup>),
 }
 
@@ -202,7 +202,7 @@ impl DiskWork {
         true
     }
 
-    /// The store refuses something that is tried again. The app is told once.
+    /// Notes that the store refused something that is tried again. The app is told once.
     fn refused(&mut self, error: &StoreError) {
         if let Health::Works = self.health {
             self.health = Health::Fails;
@@ -210,7 +210,7 @@ impl DiskWork {
         }
     }
 
-    /// The store did what it was asked for.
+    /// Notes that the store carried out a request.
     fn works(&mut self) {
         if let Health::Fails = self.health {
             self.health = Health::Works;
@@ -245,7 +245,7 @@ impl DiskWork {
     fn look_up(&mut self, question: Lookup) {
         let Some(deployment) = self.deployment.clone() else { return };
         if self.is_owing() {
-            // Its answer may depend on a question before it.
+            // The answer may depend on a question before it.
             return self.owe(question);
         }
         let answer = match &question {
@@ -344,7 +344,7 @@ impl DiskWork {
         Ok(unsent)
     }
 
-    /// Compacts at most so many of the documents with many changes.
+    /// Compacts at most `most` of the documents with many changes.
     pub(in crate::worker) fn compact(&mut self, most: usize) {
         let Some(remote) = self.remote_in_use else { return };
         let documents = match self.store.compactable(remote, most) {
@@ -390,7 +390,7 @@ impl DiskWork {
         self.forgotten
     }
 
-    /// As [`compact`](Self::compact), for documents of any length.
+    /// Like [`compact`](Self::compact), for documents of any length.
     pub(in crate::worker) fn compact_one(&mut self, collection: &str, id: &DocumentId) -> Result<bool, StoreError> {
         match self.remote_in_use {
             Some(remote) => self.store.compact(collection, id, remote),

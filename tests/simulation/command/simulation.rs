@@ -1,5 +1,5 @@
-//! `cargo test --release --test simulation` runs the schedules of `tests/simulation`, which need a feature of the library that nothing else is to be built
-//! with. What is said after `--` is passed on.
+//! `cargo test --release --test simulation` runs the schedules of `tests/simulation`. They need a feature of the
+//! library with which nothing else should be built. Arguments after `--` are passed on.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! The log without anything around it: whatever order things happen in, readers get every change once.
+//! Tests of the log alone: readers get every change once, in whatever order things happen.
 
 mod model;
 mod pruning;
@@ -54,7 +54,7 @@ fn push(id: &str, changes: impl IntoIterator<Item = Vec<u8>>) -> PushChanges {
     }
 }
 
-/// Pulls everything after a checkpoint, in pages as large as `limits` says, over and over.
+/// Pulls everything after a checkpoint, in pages of the sizes in `limits`, which are used in turn.
 fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<LogChunk> {
     let mut all = Vec::new();
     let mut limits = limits.iter().cycle();
@@ -75,7 +75,7 @@ fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<LogChunk> {
     }
 }
 
-/// What a restart makes of the records.
+/// The log that a restart makes of the records.
 fn restored(epoch: &str, records: &[Record]) -> Log {
     let mut documents = BTreeMap::new();
     let mut rows = BTreeMap::new();
@@ -101,7 +101,7 @@ fn restored(epoch: &str, records: &[Record]) -> Log {
     restore.finish().unwrap()
 }
 
-/// A change that no compression makes smaller.
+/// A change that cannot be compressed.
 fn noise(replica: &mut Replica, seed: u64) -> PushChanges {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut byte = || {

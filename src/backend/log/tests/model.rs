@@ -1,4 +1,4 @@
-//! Any number of writers, compactions and restarts, and a reader who has every change all the time.
+//! A random number of writers, compactions and restarts, with a reader that must always have every change.
 
 use proptest::prelude::*;
 
@@ -8,15 +8,15 @@ use super::{super::row::TableRow, *};
 enum Step {
     /// A replica edits and pushes.
     Edit(u8, i64),
-    /// A replica takes in what the log has.
+    /// A replica takes in the changes of the log.
     Merge(u8),
-    /// A document of its own.
+    /// A replica writes a document of its own.
     Other(u8),
     Publish,
-    /// Leaves so many rows as they are.
+    /// Compacts, except for this many rows.
     Compact(u8),
     Restart,
-    /// The reader pulls what is new.
+    /// The reader pulls the new rows.
     Read,
 }
 
@@ -80,7 +80,7 @@ proptest! {
                     for delta in pull(&log, at, &limits) {
                         prop_assert!(delta.position > at, "in order");
                         at = delta.position;
-                        // Every change's dependencies have come before it.
+                        // Every change comes after its dependencies.
                         let document = reader.entry(delta.document).or_default();
                         document.load_incremental(&delta.bytes).unwrap();
                         prop_assert!(document.get_missing_deps(&[]).is_empty());
@@ -88,7 +88,7 @@ proptest! {
                 }
             }
         }
-        // The reader, one who starts afresh, and the table agree with the log.
+        // The reader, a new reader and the table agree with the log.
         let mut fresh: BTreeMap<DocumentId, Automerge> = BTreeMap::new();
         for delta in pull(&log, Position::default(), &limits) {
             fresh.entry(delta.document).or_default().load_incremental(&delta.bytes).unwrap();

@@ -1,4 +1,4 @@
-//! What goes from the log for good.
+//! Tests of pruning.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
     assert!(log.prunable(i64::MIN, 200, 10).is_empty());
     assert_eq!(log.prunable(i64::MIN, 301, 10).len(), 2);
 
-    // A restart knows when they came first, by chunk.
+    // After a restart the log still knows since when each chunk waits.
     let mut restore = Restore::new("epoch");
     for record in records {
         restore.add(record).unwrap();
@@ -69,7 +69,7 @@ fn nobody_is_shown_a_pruning_that_is_not_durable() {
 #[test]
 fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() {
     let mut log = Log::new("epoch");
-    // Its writer does not say that it is deleted, which is found only when rows are checked.
+    // The writer does not say that it deletes the document. The log finds that out only when it checks rows.
     let mut late = Replica::new(1);
     log.push_changes("c", late.edit(1), 100).unwrap();
     late.document.put(ROOT, "deleted", true).unwrap();
@@ -103,7 +103,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     let refused = ask(&log, first.checkpoint, first.pruned).expect_err("what it has read is gone");
     assert_eq!(refused.code, RefusalCode::CheckpointUnknown);
 
-    // Whoever begins now is told something else, and so after a restart.
+    // A reader that begins now gets the number of another pruning, also after a restart.
     let begins = ask(&log, Position::default(), None).unwrap();
     assert_ne!(begins.pruned, first.pruned);
     let mut restore = Restore::new("epoch");

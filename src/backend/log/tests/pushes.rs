@@ -1,4 +1,4 @@
-//! What a push leaves in the table, and what is refused.
+//! Tests of the rows that pushes make, and of the refusals.
 
 use super::*;
 use crate::limits::DOCUMENT_BYTES;
@@ -10,7 +10,7 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
     let (mut base, edits) = document_and_edits();
     let first = base.get_changes(&[]);
     let mut refused = 0;
-    // Every seventh, since a document is loaded after each.
+    // Only every seventh forgery is tried, since the document is loaded after each.
     for forged in forgeries(&edits).step_by(7) {
         let hash = automerge::Change::try_from(&forged[..]).unwrap().hash();
         for fields in [None, Some(convex::Value::Object(BTreeMap::new()))] {
@@ -42,7 +42,7 @@ fn a_change_that_makes_no_sense_is_refused_and_leaves_the_document_as_it_was() {
     assert!(refused > 200, "{refused} refused");
 }
 
-/// As [`push`], with what the writer says the fields are.
+/// Makes a push as [`push`] does, with the fields that the writer sends.
 fn push_fields(changes: impl IntoIterator<Item = Vec<u8>>, fields: &[(&str, f64)]) -> PushChanges {
     let mut args = push("d", changes);
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), convex::Value::Float64(*value)));
@@ -62,7 +62,8 @@ fn a_row_keeps_what_came_between_a_push_that_is_repeated_and_what_follows_it() {
     let first = ada.edit(1).documents.remove(0).changes.remove(0).bytes.to_vec();
     log.push_changes("c", push_fields([first.clone()], &[("value", 1.0)]), 1).unwrap();
     log.publish();
-    // The answer was lost. Bob saw it, and went on; Ada, in her next run, saw that, and sets something else.
+    // Ada does not get the answer. Bob sees her change and makes another. Ada sees his change in her next run and sets
+    // another field.
     bob.merge(&log);
     let bobs = bob.edit(2).documents.remove(0).changes.remove(0).bytes.to_vec();
     log.push_changes("c", push_fields([bobs], &[("value", 2.0)]), 2).unwrap();
@@ -72,7 +73,7 @@ fn a_row_keeps_what_came_between_a_push_that_is_repeated_and_what_follows_it() {
     ada.document.put(ROOT, "other", 3.0).unwrap();
     ada.document.commit();
     let second = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
-    // Both once more, with what each of them set.
+    // Ada pushes both of her changes again, with the fields that each of them set.
     log.push_changes("c", push_fields([first, second], &[("value", 1.0), ("other", 3.0)]), 3).unwrap();
     log.publish();
     assert_eq!(field(&log, "value"), convex::Value::Float64(2.0));
@@ -91,7 +92,8 @@ fn a_row_keeps_what_the_first_change_of_a_push_had_not_seen() {
     ada.document.commit();
     let adas = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
     log.push_changes("c", push_fields([adas], &[("other", 2.0)]), 2).unwrap();
-    // Ada goes on where Bob is, too: the log has two heads, and her next change has seen one of them.
+    // Ada edits the version that Bob edits too. The log then has two heads, and her next change has seen only one of
+    // them.
     ada.document.put(ROOT, "value", 5).unwrap();
     ada.document.commit();
     let unseen = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
@@ -106,7 +108,7 @@ fn a_row_keeps_what_the_first_change_of_a_push_had_not_seen() {
     let seen = ada.document.get_last_local_change().unwrap().raw_bytes().to_vec();
     log.push_changes("c", push_fields([unseen, seen], &[("value", 5.0), ("other", 9.0)]), 4).unwrap();
     log.publish();
-    // Of two values set at once, the one with the higher number: Bob's last.
+    // Of two concurrent values, the one with the higher operation number wins: Bob's last value.
     assert_eq!(field(&log, "value"), convex::Value::Float64(8.0));
     assert_eq!(field(&log, "other"), convex::Value::Float64(9.0));
     assert!(log.check_rows(1).is_empty(), "it was merged");
@@ -116,7 +118,7 @@ fn a_row_keeps_what_the_first_change_of_a_push_had_not_seen() {
 fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() {
     let mut log = Log::new("epoch");
     let mut history = Replica::new(1);
-    // What compresses to almost nothing: much in the log, little in the document.
+    // These edits compress to almost nothing: the log gets large and the document stays small.
     let rewritten = |replica: &mut Replica, value: u8| {
         replica.document.put(ROOT, "blob", vec![value; 200_000]).unwrap();
         replica.edit(i64::from(value))
@@ -139,7 +141,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
     let refused = refused.expect("what does not compress is over the limit at some time");
     assert_eq!((refused.code, refused.limit), (RefusalCode::TooLarge, Some(DOCUMENT_BYTES as u64)));
     assert_eq!(accepted, DOCUMENT_BYTES / 150_100, "as many as fit");
-    // What was there is whole, and takes what is small.
+    // The existing document is whole, and it takes a small change.
     log.publish();
     let whole = log.pull_changes("c", 0.0, None).documents.remove(0);
     assert_eq!((whole.version, Automerge::load(&whole.bytes).unwrap().get_changes(&[]).len()), (accepted, accepted));

@@ -99,7 +99,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What Convex asks of what it stores.
+/// Whether Convex can store a value.
 fn is_storable(value: &Value, depth: usize) -> bool {
     match value {
         Value::Int64(_) => false,
@@ -131,7 +131,7 @@ proptest! {
         let own = |name: &str| ["id", "version", "timestamp", "deleted", "notInRow"].contains(&name);
         let lacks_field = fields.keys().any(|name| !own(name) && !row.fields.contains_key(name));
         prop_assert!(!lacks_field || row.fields.contains_key("notInRow"));
-        // A row made of a row's own fields is the same row.
+        // A row that is made of another row's fields is the same row.
         let whole: BTreeMap<_, _> = row.fields.iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
         let again = TableRow::new(whole.clone(), &id);
         prop_assert!(!again.fields.contains_key("notInRow"));

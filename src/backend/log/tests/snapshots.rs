@@ -1,4 +1,4 @@
-//! What readers see, and snapshots in the place of changes.
+//! Tests of what readers see, and of snapshots in place of changes.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
         assert_eq!(after, before[6..], "at the place of the last change it covers");
         assert_eq!(pull(log, before[2], &[4]).len(), 4, "a reader in the middle is given the snapshot");
         assert_eq!(pull(log, before[7], &[4]).len(), 2, "one after it is not sent old news");
-        // What is known of the replaced changes stays known.
+        // The log still knows the replaced changes.
         for args in &pushes {
             let repeated = log.push_changes("c", args.clone(), 0).unwrap();
             assert!(repeated.answer[0].1.is_ok() && repeated.records.is_empty());
@@ -74,7 +74,7 @@ fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
             let wanted = if index < 5 { parts + 2 } else { 7 - index };
             assert_eq!(pull(&log, *position, &[1]).len(), wanted, "a reader at change {index}");
         }
-        // It goes on: more changes, and another snapshot in place of this one.
+        // The document gets more changes, and then another snapshot in place of this one.
         let mut more = Vec::new();
         for seed in 10..16 {
             let mut replica = Replica { document: replica.document.fork(), pushed: replica.pushed.clone() };
@@ -99,7 +99,8 @@ fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
 #[test]
 fn the_longer_a_document_is_the_more_changes_wait_for_its_next_snapshot() {
     use super::super::compact::rows_worth_compacting;
-    // Each snapshot takes as long as the history: as many of them as that has changes would take its square.
+    // Making a snapshot takes time in proportion to the history. With one snapshot for each change the time would grow
+    // with the square of the history.
     let (mut history, mut made) = (0, 0);
     let bytes_per_change = 4;
     while history < 1_000_000 {

@@ -18,8 +18,8 @@
 //! Time is a [`Duration`] since a moment that the driver chooses once and that never goes back.
 //!
 //! The client keeps a version (of its query set, its identity, and the data), and takes only transitions that start at
-//! it. So exactly one place makes them: [`Session::next_frame`], from the newest commit that is published. What happens
-//! meanwhile is not queued: a connection that reads slowly gets fewer, later transitions.
+//! this version. So exactly one place makes them: [`Session::next_frame`], from the newest commit that is published.
+//! Commits are not queued meanwhile, so a connection that reads slowly gets fewer and later transitions.
 
 mod queries;
 
@@ -45,21 +45,21 @@ use crate::backend::{
 };
 use crate::record::{Refusal, RefusalCode};
 
-/// What happened outside of the session.
+/// An event outside of the session.
 pub(in crate::backend) enum Input<'a> {
     /// The client sent a text.
     Text(&'a str),
-    /// The client sent so many bytes that are no text.
+    /// The client sent this many bytes that are no text.
     Binary(usize),
-    /// The client's socket gave a sign of life of so many bytes: a ping or a pong.
+    /// The client's socket received a ping or a pong of this many bytes.
     Alive(usize),
     /// The client closed the connection, or the socket failed.
     Gone,
     /// The writer answered the first of the mutations that have no answer yet.
     Answered(SessionRequestSeqNumber, Reply),
-    /// Something was committed that concerns an open query, as [`Queries::are_due`] tells.
+    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
     News,
-    /// Another token is asked for from now on.
+    /// The backend requires another token from now on.
     TokenReplaced(Option<Token>),
     /// The backend stops.
     Stopping,
@@ -67,36 +67,36 @@ pub(in crate::backend) enum Input<'a> {
     Timer,
 }
 
-/// What the driver has to do.
+/// An instruction to the driver.
 pub(in crate::backend) enum Output {
     /// Hand a mutation to the writer, in this order. Ends in [`Input::Answered`].
     Run {
-        /// Names the call.
+        /// The name of the call.
         request: SessionRequestSeqNumber,
-        /// Whose function it is.
+        /// The collection of the function.
         collection: String,
         /// The function and its arguments.
         mutation: Mutation,
-        /// How long the message was.
+        /// The length of the message.
         bytes: usize,
     },
-    /// Send a ping if there is room at once: no room means that something else is on its way.
+    /// Send a ping if there is room at once. Without room, another frame is on its way.
     Ping,
 }
 
-/// What goes to the client.
+/// A frame to the client.
 pub(in crate::backend) enum Frame {
     /// A message.
     Message(Json),
-    /// The end, and why.
+    /// The end of the connection, and the reason.
     Close(String),
 }
 
-/// One connection's session. See the [module](self) for how it is driven.
+/// The session of one connection. See the [module](self) for how it is driven.
 pub(in crate::backend) struct Session {
     state: State,
     token: Option<Token>,
-    /// What the client has.
+    /// The version that the client has.
     version: StateVersion,
     query_set: QuerySetVersion,
     identity: IdentityVersion,
@@ -113,27 +113,27 @@ pub(in crate::backend) struct Session {
     running: VecDeque<usize>,
     outputs: VecDeque<Output>,
     allowance: Allowance,
-    /// Until when the socket is not read, because too much came from it.
+    /// The time until which the socket is not read, because the client sent too much.
     held_back: Option<Duration>,
-    /// When the client was last heard.
+    /// The time when the client was last heard.
     heard: Duration,
-    /// How long a client may say nothing.
+    /// How long a client may stay silent.
     patience: Duration,
-    /// When the next ping is due.
+    /// The time when the next ping is due.
     ping_at: Duration,
     hasher: RandomState,
 }
 
 enum State {
     Open,
-    /// What is ready is still sent, then the reason.
+    /// The session sends the answers that are ready, and then this reason.
     Closing(String),
     Over,
 }
 
 impl Session {
-    /// A new connection's. `token` is what is asked for, if anything; `patience` is how long the client may say
-    /// nothing.
+    /// Makes the session of a new connection. `token` is the token that clients must send, if any. `patience` is how
+    /// long the client may stay silent.
     pub fn new(token: Option<Token>, patience: Duration, now: Duration) -> Self {
         Self {
             state: State::Open,
@@ -158,12 +158,12 @@ impl Session {
         }
     }
 
-    /// Those that are open, now and later.
+    /// A handle to the open queries, which shows later changes too.
     pub fn queries(&self) -> Queries {
         self.queries.clone()
     }
 
-    /// Takes in what happened. After the end nothing matters but that the client is gone.
+    /// Handles an input. After the end, the only input that matters is that the client is gone.
     pub fn handle(&mut self, input: Input<'_>, now: Duration) {
         match (&self.state, input) {
             (_, Input::Gone) => self.state = State::Over,
@@ -189,17 +189,17 @@ impl Session {
         }
     }
 
-    /// What to do next.
+    /// The next instruction.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timer`] is due.
+    /// The time when [`Input::Timer`] is due.
     pub fn poll_timeout(&self) -> Duration {
         self.held_back.map_or(self.ping_at, |held_back| held_back.min(self.ping_at))
     }
 
-    /// Whether the socket is to be read now.
+    /// Whether the driver must read the socket now.
     pub fn reads(&self) -> bool {
         self.is_open()
             && self.held_back.is_none()
@@ -207,17 +207,17 @@ impl Session {
             && self.running.iter().sum::<usize>() < WAITING_MUTATION_BYTES
     }
 
-    /// Whether the connection goes on.
+    /// Whether the connection continues.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
-    /// Whether there is nothing left to send, either.
+    /// Whether the connection has ended and no frame is left to send.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
-    /// Whether there may be something to send.
+    /// Whether there may be a frame to send.
     pub fn has_frames(&self) -> bool {
         match self.state {
             State::Open => !self.ready.is_empty() || self.is_stale,
@@ -226,12 +226,13 @@ impl Session {
         }
     }
 
-    /// What to send next, now that there is room for it.
+    /// The next frame. Call this when the socket has room for it.
     pub fn next_frame(&mut self, log: &Shared) -> Option<Frame> {
         if self.is_over() {
             return None;
         }
-        // Answers before news: a transition that tells of a mutation must not come before its answer.
+        // Answers go before transitions, because a transition that includes a mutation must not come before the
+        // mutation's answer.
         if let Some(answer) = self.ready.pop_front() {
             return Some(Frame::Message(answer));
         }
@@ -244,7 +245,7 @@ impl Session {
             return None;
         }
         let transition = self.transition(log);
-        // There may be more at once after a large one.
+        // After a large transition there may be more at once.
         self.is_stale = transition.is_some();
         transition.map(Frame::Message)
     }
@@ -262,7 +263,7 @@ impl Session {
         }
         self.ping_at = now + ping_every(self.patience);
         if !reads {
-            // It may have said much.
+            // The client may have sent much that was not read.
             self.heard = now;
         } else if now.saturating_sub(self.heard) > self.patience {
             self.end(format!("nothing was heard for {} seconds", self.patience.as_secs()));
@@ -275,7 +276,7 @@ impl Session {
         self.state = State::Closing(reason);
     }
 
-    /// A last message, and the end.
+    /// Sends a last message and ends the connection.
     fn end_with(&mut self, message: ServerMessage<Value>, reason: String) {
         self.ready.push_back(message.into());
         self.end(reason);
@@ -285,7 +286,7 @@ impl Session {
         self.end_with(ServerMessage::FatalError { error_message: error_message.clone() }, error_message);
     }
 
-    /// Takes a client's message.
+    /// Handles a client's message.
     fn message(&mut self, text: &str) {
         let message = serde_json::from_str::<Json>(text).map_err(|error| error.to_string()).and_then(|message| {
             check_paths(&message)?;
@@ -360,7 +361,7 @@ impl Session {
         self.owe();
     }
 
-    /// Another token is asked for. A connection that was let in with the one before ends.
+    /// Requires another token. A connection that was authenticated with the old token ends.
     fn expire(&mut self, token: Option<Token>) {
         self.token = token;
         if std::mem::replace(&mut self.is_authenticated, false) {
@@ -377,7 +378,7 @@ impl Session {
         self.end_with(error, reason.into());
     }
 
-    /// Answers a mutation. A transition follows, also if it failed: the client may wait for one.
+    /// Answers a mutation. A transition follows even if the mutation failed, because the client may wait for one.
     fn answer(&mut self, request_id: SessionRequestSeqNumber, reply: Reply) {
         let ts = reply.result.is_ok().then(|| timestamp(reply.ts));
         let result = reply.result.map_err(|error| match error.into_parts() {
@@ -394,7 +395,7 @@ impl Session {
         self.is_stale = true;
     }
 
-    /// The transition to what is published now; `None` if the client has all of it.
+    /// Makes the transition to the newest published commit. `None` if the client has all of it.
     fn transition(&mut self, log: &Shared) -> Option<Json> {
         let (published, results) = self.queries.run(log, self.is_authenticated, &self.hasher);
         let removed = std::mem::take(&mut self.removed).into_iter();
@@ -428,12 +429,13 @@ pub(super) fn ping_every(patience: Duration) -> Duration {
     PING_EVERY.min(patience / PINGS).max(Duration::from_millis(1))
 }
 
-/// A call by someone who has not shown the token.
+/// The error of a call by a client that has not sent the token.
 pub(super) fn unauthenticated() -> CallError {
     CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
 }
 
-/// The library's parser panics at a long path that is cut within a letter; and open queries keep theirs.
+/// Refuses paths that are too long. The library's parser panics at a long path that it cuts within a letter, and each
+/// open query keeps its path.
 fn check_paths(message: &Json) -> Result<(), String> {
     let modifications = message.get("modifications").and_then(Json::as_array).into_iter().flatten();
     for path in std::iter::once(message).chain(modifications).filter_map(|holder| holder.get("udfPath")?.as_str()) {

@@ -1,4 +1,4 @@
-//! The open queries of a connection, and what is new in their results.
+//! The open queries of a connection, and their new results.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,18 +21,18 @@ use crate::{
     limits::{DOCUMENT_PAGE_BYTES, or_tiny},
 };
 
-/// The queries of a connection. A clone is another handle to the same: whoever watches the log asks it [whether there
-/// is news](Self::are_due), and leaves the session alone where there is none.
+/// The queries of a connection. A clone is another handle to the same queries. The task that watches the log asks it
+/// [whether there is news](Self::are_due), and wakes the session only if there is.
 #[derive(Clone, Default)]
 pub(in crate::backend) struct Queries(Arc<Mutex<BTreeMap<QueryId, OpenQuery>>>);
 
 struct OpenQuery {
     call: Result<(String, Query), CallError>,
-    /// The newest commit when it was last run; `None`: never.
+    /// The newest commit when the query was last run. `None` if it was never run.
     ran_at: Option<i64>,
-    /// Its page is full: what is committed later comes after it, on other pages.
+    /// The page is full. Later commits come after it, on other pages.
     is_full: bool,
-    /// Tells whether a result is the one that was sent last.
+    /// Identifies the result that was sent last.
     sent: Option<u64>,
 }
 
@@ -48,7 +48,8 @@ impl OpenQuery {
 }
 
 impl Queries {
-    // They are whole whenever nobody has them; a panic in between ends the connection.
+    // The queries are whole whenever the lock is free, so a poisoned lock can be used. A panic while it is held ends
+    // the connection.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, OpenQuery>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +61,7 @@ impl Queries {
                 let log = log.read();
                 queries.values().any(|query| query.is_due(&log))
             }
-            // They are being run, perhaps on what was there before.
+            // The queries are being run, perhaps on an older state of the log.
             Err(_) => true,
         }
     }
@@ -91,14 +92,14 @@ impl Queries {
         Ok(())
     }
 
-    /// All of them are to be run again, because the client may be another.
+    /// Runs all queries again, because the identity of the client may have changed.
     pub(super) fn run_again(&self) {
         for query in self.lock().values_mut() {
             (query.ran_at, query.is_full) = (None, false);
         }
     }
 
-    /// Runs those that are due, and gives the results that the client does not have, with the commit they are of. Large
+    /// Runs the queries that are due. Returns the results that the client does not have, with their commit. Large
     /// results are left for the next call.
     pub(super) fn run(
         &self,
@@ -107,7 +108,7 @@ impl Queries {
         hasher: &RandomState,
     ) -> (i64, Vec<StateModification<Json>>) {
         let mut results = Vec::new();
-        // Before the log, as everywhere.
+        // The queries are locked before the log, as everywhere.
         let mut queries = self.lock();
         let published = {
             let log = log.read();

@@ -48,7 +48,7 @@ impl Rig {
         self.give(Input::Timer);
     }
 
-    /// Everything that there is to send; the reason to close last.
+    /// All frames that are left to send. The reason to close comes last.
     fn frames(&mut self) -> Vec<Json> {
         let text = |frame| match frame {
             Frame::Message(message) => message,
@@ -57,7 +57,7 @@ impl Rig {
         std::iter::from_fn(|| self.session.next_frame(&self.log)).map(text).collect()
     }
 
-    /// The types of what there is to send.
+    /// The types of the messages that are left to send.
     fn kinds(&mut self) -> Vec<String> {
         let kind = |frame: Json| frame.get("type").and_then(Json::as_str).unwrap_or("the end").to_owned();
         self.frames().into_iter().map(kind).collect()
@@ -68,7 +68,7 @@ impl Rig {
         self.say(json!({ "type": kind, "baseVersion": base, "newVersion": new, "modifications": [query] }));
     }
 
-    /// Runs what the session asks for, and gives it the answers.
+    /// Runs the mutations that the session outputs, and gives it the answers.
     fn run(&mut self) -> usize {
         let mut ran = 0;
         while let Some(output) = self.session.poll() {
@@ -76,7 +76,7 @@ impl Rig {
             let (answer, answered) = crossbeam_channel::bounded(1);
             self.jobs.mutate((Caller(1), bytes), collection, mutation, move |reply| drop(answer.send(reply)));
             let reply = answered.recv().unwrap();
-            // Shown by then.
+            // The commit is published by then.
             self.jobs.look(|_| ()).unwrap();
             self.give(Input::Answered(request, reply));
             ran += 1;
