@@ -26,7 +26,7 @@ install() {
 prepared() {
     local missing=()
     command -v cargo >/dev/null || missing+=("Rust 1.95 or newer (cargo)")
-    { command -v npm && node -e 'process.exit(+(parseInt(process.versions.node) < 20))'; } >/dev/null || missing+=("Node 20 or newer, with npm")
+    { command -v npm && node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'; } >/dev/null || missing+=("Node 20.19 or newer, with npm")
     [ "$(uname)" != Linux ] || pkg-config --exists wayland-client xkbcommon 2>/dev/null || missing+=("the libraries of the windowed examples")
     command -v xvfb-run >/dev/null || missing+=("xvfb-run, which draws the board without a screen")
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -65,8 +65,8 @@ simulation() {
     say "500 schedules of the simulator: many apps, with faults"
     tests/simulation/mutations.sh --fit
     SIM_SEEDS=500 cargo test -q --release -p bevy_convex_replicate --features simulation --test schedules -- --nocapture
-    say "20,000 cases of the laws of merging"
-    LAWS_CASES=20000 cargo test -q --release -p bevy_convex_replicate --features simulation --test laws
+    say "50,000 cases of the laws of merging"
+    LAWS_CASES=50000 cargo test -q --release -p bevy_convex_replicate --features simulation --test laws
 }
 
 board() {
