@@ -1,7 +1,7 @@
 //! Fields that a document has under another name, which another version of the app wrote (`#[serde(alias = "..")]`).
 
 use super::event::Schema;
-use crate::format::{Aliases, RESERVED, Value};
+use crate::format::{Aliases, Merge, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
@@ -46,11 +46,14 @@ impl Search<'_> {
         if value.is_some_and(|value| value == view) {
             return;
         }
+        let is_entries = |value: &Value| value.merge() == Some(&Merge::Entries);
+        let is_open = is_entries(view) || value.is_some_and(is_entries);
         match (current.plain(), view.plain()) {
             (Value::Map(current), Value::Map(view)) => {
                 let is_new = |key: &&String| {
                     let reserved = path.is_empty() && RESERVED.contains(&key.as_str());
-                    !view.contains_key(*key) && !reserved
+                    // The type reads any key of a map, so a key is no other name of another.
+                    !is_open && !view.contains_key(*key) && !reserved
                 };
                 let unknown: Vec<&String> = current.keys().filter(is_new).collect();
                 // A type may leave a field out while it is empty, even if the document has the field.

@@ -197,7 +197,7 @@ fn all_at<'a>(vals: &[&'a Val], index: usize) -> Vec<&'a Val> {
 }
 
 fn leaves_out(shape: &Struct) -> bool {
-    shape.fields.iter().any(|field| field.skip_if)
+    shape.fields.iter().any(|field| field.skip_if || field.added)
 }
 
 /// Checks the fields of a struct, except those that are skipped.

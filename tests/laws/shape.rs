@@ -52,6 +52,8 @@ pub struct Field {
     pub skip_if: bool,
     /// `#[serde(skip)]`
     pub skip: bool,
+    /// A later version of the type has it, and an earlier one has not.
+    pub added: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -218,7 +220,7 @@ fn item(rng: &mut impl Rng, inside: usize, plain: bool) -> Shape {
 }
 
 pub fn field(id: usize, name: &'static str, shape: Shape) -> Field {
-    Field { id, name, alias: None, shape, default: None, skip_if: false, skip: false }
+    Field { id, name, alias: None, shape, default: None, skip_if: false, skip: false, added: false }
 }
 
 /// A struct with up to `most` fields.
@@ -364,7 +366,7 @@ pub fn next_version(rng: &mut impl Rng, old: &Struct, depth: usize) -> Struct {
             let skip_if = is_blank(&default) && rng.random_bool(0.4);
             Field { default: Some(default), skip_if, ..field(id, FIELDS[id][0], new) }
         };
-        fields.push(new);
+        fields.push(Field { added: true, ..new });
     }
     if let Some(field) = fields.choose_mut_at(rng)
         && rng.random_bool(0.2)

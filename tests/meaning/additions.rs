@@ -246,6 +246,21 @@ fn an_addition_inside_a_struct_survives_when_the_other_app_omits_the_struct() {
 }
 
 #[test]
+fn an_edit_of_an_array_survives_when_the_other_app_omits_the_array() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Switches {
+        #[serde(default, skip_serializing_if = "all_off")]
+        on: [bool; 3],
+    }
+    fn all_off(on: &[bool; 3]) -> bool {
+        *on == [false; 3]
+    }
+    let start = Switches { on: [true, false, false] };
+    let merged = at_once(start, |switches| switches.on[0] = false, |switches| switches.on[2] = true);
+    assert_eq!(merged.on, [false, false, true]);
+}
+
+#[test]
 fn a_new_map_key_holds_the_additions_of_both_apps() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Board {

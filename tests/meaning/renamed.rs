@@ -157,3 +157,37 @@ fn renamed_fields_in_a_renamed_field_are_found() {
     assert_eq!(older.shown().a, OlderInner { b: entries.clone(), c: 3 });
     assert_eq!(newer.shown().a_new, NewerInner { b_new: entries, c: 3 });
 }
+
+#[test]
+fn a_key_of_a_map_is_not_another_name_of_a_key_that_a_newer_app_wrote() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    #[serde(tag = "kind")]
+    enum Old {
+        Stone,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    #[serde(tag = "kind")]
+    enum New {
+        Stone,
+        Wood,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct OldBoard {
+        cells: BTreeMap<String, Old>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct NewBoard {
+        cells: BTreeMap<String, New>,
+    }
+    let (mut old, mut new, mut log) = versions::<OldBoard, NewBoard>(OldBoard::default());
+    new.edit(|board| {
+        board.cells.insert("a".into(), New::Stone);
+        board.cells.insert("b".into(), New::Wood);
+    });
+    meet(&mut old, &mut new, &mut log);
+    // The old app cannot read the board, and still shows an empty one.
+    old.edit(|board| drop(board.cells.insert("c".into(), Old::Stone)));
+    meet(&mut old, &mut new, &mut log);
+    let cells = [("a", New::Stone), ("b", New::Wood), ("c", New::Stone)];
+    assert_eq!(new.shown().cells, cells.map(|(key, cell)| (key.to_owned(), cell)).into());
+}

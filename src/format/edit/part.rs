@@ -152,6 +152,8 @@ impl<'a, T: Transactable> Edit<'a, T> {
         let seen_fields = seen.and_then(Value::as_map);
         let Some(fields) = value.as_map() else { return Ok(false) };
         let switched = switched(seen, value);
+        // The keys of a map have no other names.
+        let is_open = is_open(value);
         let mut written = false;
         let changed: Vec<Field> =
             fields.iter().map(|(key, value)| (key, seen_fields.and_then(|seen| seen.get(key)), value)).collect();
@@ -160,7 +162,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
             if seen.is_some_and(|seen| seen.is_same(value)) && !is_switched {
                 continue;
             }
-            let prop = Prop::Map(self.name(id, seen_fields, key)?);
+            let prop = Prop::Map(if is_open { key.clone() } else { self.name(id, seen_fields, key)? });
             let refused = self.refused.len();
             self.path.push(key.clone());
             let result = match is_switched {
@@ -173,8 +175,8 @@ impl<'a, T: Transactable> Edit<'a, T> {
         }
         for (key, seen) in seen_fields.into_iter().flatten() {
             if !fields.contains_key(key) {
-                let name = self.name(id, seen_fields, key)?;
-                written |= !matches!(self.remove(id, key, &name, seen, is_open(value))?, Removal::Nothing);
+                let name = if is_open { key.clone() } else { self.name(id, seen_fields, key)? };
+                written |= !matches!(self.remove(id, key, &name, seen, is_open)?, Removal::Nothing);
             }
         }
         Ok(written)
@@ -264,7 +266,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
         id: &ObjId,
         seen: &Value,
     ) -> Result<Option<bool>, FormatError> {
-        // Only a struct that is left out as a whole has scalars with an empty value.
+        // Scalars are emptied only inside a struct, an array or a tuple that is left out as a whole.
         let is_in_struct = self.left_out_structs > 0;
         let mut kind = Emptied::Field;
         let written = match (held, seen.plain()) {
@@ -286,7 +288,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 self.entry(parent, name.into(), Some(seen), &empty)?
             }
-            _ if is_in_struct => {
+            _ if is_in_struct || seen.merge() == Some(&Merge::Fixed) => {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 !seen.is_same(&empty) && self.entry(parent, name.into(), Some(seen), &empty)?
             }

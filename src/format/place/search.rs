@@ -38,13 +38,15 @@ impl Search<'_> {
     pub(super) fn map(&mut self, object: &ObjId, field: Option<&str>, seen: Option<&Value>, value: &Value) {
         let Some(fields) = value.as_map() else { return };
         let seen = seen.and_then(Value::as_map);
+        let is_open = value.merge() == Some(&Merge::Entries);
         for (key, value) in fields {
             let shown = seen.and_then(|seen| seen.get(key));
             let is_unchanged = shown.is_some_and(|shown| shown.is_same(value));
             if is_unchanged || (field.is_none() && RESERVED.contains(&key.as_str())) {
                 continue;
             }
-            let name = self.name(object, key, seen);
+            // The keys of a map have no other names.
+            let name = if is_open { key } else { self.name(object, key, seen) };
             self.entry(object, field.unwrap_or(name), name, shown, value);
         }
     }
