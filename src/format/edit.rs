@@ -6,10 +6,12 @@ use automerge::{Prop, ROOT, transaction::Transactable};
 
 use super::{FormatError, ID, Merge, RESERVED, Value, list};
 use crate::limits::NESTING;
-pub(crate) use options::{Aliases, LeftOut, Options, Outcome, Trials};
+pub(crate) use left_out::deleted_parts;
+pub(crate) use options::{Aliases, LeftOut, Options, Outcome};
 pub(super) use part::{Edit, hydrated};
 use part::{Removal, put};
 
+mod left_out;
 mod options;
 mod part;
 
@@ -104,7 +106,7 @@ pub(crate) fn edit_with<T: Transactable>(
             }
         }
     }
-    Ok(Outcome { edited, emptied: edit.emptied, refused: edit.refused })
+    Ok(Outcome { edited, emptied: edit.emptied, filled: edit.filled, refused: edit.refused })
 }
 
 /// The fields of the variant that a tagged enum was switched to. The edit writes all of them, so that none is missing

@@ -63,7 +63,7 @@ mod types;
 mod value;
 
 pub use deserialize::{from_document, from_value};
-pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, Trials, edit_with};
+pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
 pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};

@@ -1,6 +1,9 @@
 //! A document that is opened in Automerge: edits at any of its versions, and merges of changes from elsewhere.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use automerge::{
     ActorId, AutoCommit, AutomergeError, Change as AutomergeChange, ChangeHash, ROOT, ReadDoc,
@@ -18,7 +21,7 @@ use crate::{
         inspect::{self, Received},
         sound,
     },
-    format::{self, FormatError, LeftOut, Options, PlaceChange, Trials, Value},
+    format::{self, FormatError, LeftOut, Options, PlaceChange, Value},
     limits,
     record::{ChunkKind, StoredChunk},
 };
@@ -205,26 +208,36 @@ impl Opened {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
-        let mut trials = Trials::default();
-        let options = Options { left_out: LeftOut::Removed, misfit, aliases: &aliases };
+        let mut options = Options { left_out: LeftOut::Removed, misfit, fresh: false, aliases: &aliases };
         let heads = &mut base.heads;
         let prepared = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
         changes.extend(prepared.into_iter().map(made_at));
 
         let new_id = current.get(format::ID).is_none().then_some(id.as_str());
+        let reads = |document: &Value| {
+            let read = schema.view(document, mask);
+            (read.misfits == 0).then_some(read.value)
+        };
+        let except = if misfit { BTreeSet::new() } else { format::deleted_parts(&view, value, current, reads) };
+        if !misfit {
+            options.left_out = LeftOut::Emptied { except: &except };
+        }
         let outcome = loop {
-            let left_out = if misfit { LeftOut::Removed } else { LeftOut::Emptied { except: &trials.except } };
-            let options = Options { left_out, misfit, aliases: &aliases };
             let outcome = self.write(current, new_id, &view, value, &options, fields)?;
-            if outcome.emptied.is_empty() {
+            if misfit || !(outcome.emptied || outcome.filled) {
                 break outcome;
             }
-            let View { value: read, misfits } = schema.view(&format::read(&self.document), mask);
-            if misfits == 0 && read == *value {
+            if reads(&format::read(&self.document)).as_ref() == Some(value) {
                 break outcome;
             }
-            // This type tells an empty part from a missing one.
-            trials.next(&outcome, &read);
+            // The type tells an empty part from a missing one, where that could not be foreseen.
+            if outcome.filled && !options.fresh {
+                options.fresh = true;
+            } else if outcome.emptied {
+                options.left_out = LeftOut::Removed;
+            } else {
+                break outcome;
+            }
             self.document.rollback();
             fields.clear();
         };

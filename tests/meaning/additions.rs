@@ -246,6 +246,45 @@ fn an_addition_inside_a_struct_survives_when_the_other_app_omits_the_struct() {
 }
 
 #[test]
+fn a_struct_that_was_left_out_is_read_back_as_it_is_put_again() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Holder {
+        #[serde(default, skip_serializing_if = "is_off")]
+        badge: Badge,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Badge {
+        on: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(default = "five", skip_serializing_if = "is_five")]
+        level: u8,
+    }
+    impl Default for Badge {
+        fn default() -> Self {
+            Self { on: false, text: None, level: 5 }
+        }
+    }
+    // It leaves the struct out whatever else the struct holds.
+    fn is_off(badge: &Badge) -> bool {
+        !badge.on
+    }
+    fn five() -> u8 {
+        5
+    }
+    fn is_five(level: &u8) -> bool {
+        *level == 5
+    }
+    let (mut one, mut other, mut log) = pair(Holder { badge: Badge { on: true, text: Some("x".into()), level: 7 } });
+    one.edit(|holder| holder.badge.on = false);
+    meet(&mut one, &mut other, &mut log);
+    one.edit(|holder| holder.badge = Badge { on: true, ..Badge::default() });
+    meet(&mut one, &mut other, &mut log);
+    assert_eq!(other.shown().badge, Badge { on: true, text: None, level: 5 });
+    assert_eq!(one.shown(), other.shown());
+}
+
+#[test]
 fn an_edit_of_an_array_survives_when_the_other_app_omits_the_array() {
     #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
     struct Switches {

@@ -6,7 +6,8 @@ use automerge::{ObjId, ObjType, Prop, ScalarValue, hydrate, transaction::Transac
 
 use super::{
     Field, Options, in_order, is_open,
-    options::{Emptied, FieldPath, LeftOut, empty_value},
+    left_out::{empty_value, is_struct},
+    options::{FieldPath, LeftOut},
     switched,
 };
 use crate::{
@@ -25,7 +26,10 @@ pub(in crate::format) struct Edit<'a, T> {
     pub(in crate::format) options: &'a Options<'a>,
     /// The path of the part that is being written.
     pub(super) path: FieldPath,
-    pub(super) emptied: BTreeMap<FieldPath, Emptied>,
+    /// Whether a part was emptied instead of deleted.
+    pub(super) emptied: bool,
+    /// Whether a struct was filled that the document has and the app did not show.
+    pub(super) filled: bool,
     /// How many structs around the part that is being written are left out.
     left_out_structs: usize,
     pub(in crate::format) refused: Vec<FormatError>,
@@ -41,7 +45,15 @@ pub(super) enum Removal {
 
 impl<'a, T: Transactable> Edit<'a, T> {
     pub(super) fn new(document: &'a mut T, options: &'a Options<'a>) -> Self {
-        Self { document, options, path: Vec::new(), emptied: BTreeMap::new(), left_out_structs: 0, refused: Vec::new() }
+        Self {
+            document,
+            options,
+            path: Vec::new(),
+            emptied: false,
+            filled: false,
+            left_out_structs: 0,
+            refused: Vec::new(),
+        }
     }
 
     /// Applies the change from `seen` to `value` at the place `prop` of `parent`, and returns whether it wrote
@@ -83,7 +95,17 @@ impl<'a, T: Transactable> Edit<'a, T> {
                 let seen = seen.filter(|_| self.options.misfit).and_then(Value::as_str);
                 text::edit(self.document, &id, seen, value)
             }
-            (Err(ObjType::Map | ObjType::Table), Value::Map(_)) => self.map(&id, seen, value),
+            (Err(ObjType::Map | ObjType::Table), Value::Map(_)) => {
+                if seen.is_none() && is_struct(value) {
+                    // The type left it out, and it may have been emptied.
+                    self.filled = true;
+                    if self.options.fresh {
+                        put(self.document, parent, prop, value)?;
+                        return Ok(true);
+                    }
+                }
+                self.map(&id, seen, value)
+            }
             (Err(ObjType::List), Value::List(items)) => {
                 let seen = seen.and_then(Value::as_list);
                 match value.merge() {
@@ -268,13 +290,11 @@ impl<'a, T: Transactable> Edit<'a, T> {
     ) -> Result<Option<bool>, FormatError> {
         // Scalars are emptied only inside a struct, an array or a tuple that is left out as a whole.
         let is_in_struct = self.left_out_structs > 0;
-        let mut kind = Emptied::Field;
         let written = match (held, seen.plain()) {
             (Err(ObjType::List), Value::List(items)) if seen.merge().is_none() => {
                 list::edit(self, id, Some(items), &[])?
             }
-            (Err(ObjType::Map), Value::Map(fields)) if matches!(seen.merge(), None | Some(Merge::Partial)) => {
-                kind = Emptied::Struct;
+            (Err(ObjType::Map), Value::Map(fields)) if is_struct(seen) => {
                 self.left_out_structs += 1;
                 let written = self.empty_fields(id, fields);
                 self.left_out_structs -= 1;
@@ -294,7 +314,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
             }
             _ => return Ok(None),
         };
-        self.emptied.insert(self.path.clone(), kind);
+        self.emptied = true;
         Ok(Some(written))
     }
 

@@ -181,7 +181,9 @@ impl DiskWork {
             Health::Owes(owed) => owed,
             Health::Works | Health::Fails => Vec::new(),
         };
-        owed.retain(|older| matches!(older, Lookup::Forget(_)));
+        if !matches!(question, Lookup::Forget(_)) {
+            owed.retain(|older| matches!(older, Lookup::Forget(_)));
+        }
         owed.push(question);
         self.health = Health::Owes(owed);
     }
