@@ -186,7 +186,9 @@ fn a_key_of_a_map_is_not_another_name_of_a_key_that_a_newer_app_wrote() {
     });
     meet(&mut old, &mut new, &mut log);
     // The old app cannot read the board, and still shows an empty one.
-    old.edit(|board| drop(board.cells.insert("c".into(), Old::Stone)));
+    old.edit(|board| {
+        board.cells.insert("c".into(), Old::Stone);
+    });
     meet(&mut old, &mut new, &mut log);
     let cells = [("a", New::Stone), ("b", New::Wood), ("c", New::Stone)];
     assert_eq!(new.shown().cells, cells.map(|(key, cell)| (key.to_owned(), cell)).into());
