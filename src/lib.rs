@@ -88,7 +88,8 @@
 //!   saved and sent.
 //!
 //! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
-//! with `SyncFailed`, and the app continues; [`FailureKind`](worker::FailureKind) lists the kinds of failure. `testing` connects two apps for an app's own tests.
+//! with `SyncFailed`, and the app continues; [`FailureKind`](worker::FailureKind) lists the kinds of failure. `testing`
+//! connects two apps for an app's own tests.
 //!
 //! # Modules
 //!

@@ -44,7 +44,7 @@ pub enum StoreError {
     NotAStore {
         /// The file.
         path: PathBuf,
-        /// What the file is instead.
+        /// The reason why it is not a store.
         problem: String,
     },
     /// The file was written by a later version.

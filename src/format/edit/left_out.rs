@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::options::FieldPath;
 use crate::format::{Merge, RESERVED, Value};
 
-/// So many fields of a struct are tried by themselves. Each trial reads the whole document's value.
+/// The limit of a struct's fields that are tried one by one. Each trial reads the whole document's value.
 const MAX_TRIALS: usize = 8;
 
-/// The left-out parts that an edit has to delete. The edit turns `view` into `value` in a document that holds `document`.
-/// `reads` is what the type makes of a document, and `None` if the document does not fit it.
+/// Finds the left-out parts that an edit has to delete. The edit turns `view` into `value` in a document that holds
+/// `document`. `reads` returns the document as the type reads it, or `None` if the document does not fit the type.
 pub(crate) fn deleted_parts(
     view: &Value,
     value: &Value,

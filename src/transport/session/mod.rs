@@ -50,7 +50,7 @@ use crate::{
 /// How long a deployment may take for its first answer: longer than Convex lets any query run.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The limit of notices that wait in the session; one more waits in the channel to the worker. Pages are among them, and
+/// The limit of notices that wait in the session. One more waits in the channel to the worker. Pages are among them, and
 /// this many pages of 512 KiB fit in memory. Pages that do not fit wait at the deployment.
 const NOTICES: usize = 8;
 
