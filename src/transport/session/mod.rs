@@ -50,8 +50,8 @@ use crate::{
 /// How long a deployment may take for its first answer: longer than Convex lets any query run.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The limit of notices that wait in the session. One more waits in the channel to the worker. Some are pages of 512 KiB,
-/// and this many of them fit in memory. Pages that do not fit wait at the deployment.
+/// The limit of notices that wait in the session. One more waits in the channel to the worker. Some are pages of
+/// 512 KiB, and this many of them fit in memory. Pages that do not fit wait at the deployment.
 const NOTICES: usize = 8;
 
 /// Names a subscription of a connection. A name is not used again within a session, except a count's in a later
