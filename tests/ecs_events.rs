@@ -119,6 +119,20 @@ fn an_observer_may_despawn_the_entity_of_a_deleted_document() {
 }
 
 #[test]
+fn an_observer_that_deletes_a_document_again_changes_nothing() {
+    let mut world = tasks();
+    let entity = world.shown("a", task("one"));
+    world.app.add_observer(|event: On<DocumentEvent<Task>>, mut commands: Commands| {
+        commands.entity(event.entity).delete_document();
+    });
+    world.deliver("a", 2, 0, None);
+    world.frame();
+    assert!(world.app.world().get_entity(entity).is_err());
+    assert_eq!((world.entity("a"), world.failures()), (None, vec![]));
+    assert_eq!(world.edits_by_frame(), []);
+}
+
+#[test]
 fn an_app_can_test_its_readers_and_observers_without_documents() {
     let mut app = App::new();
     app.add_message::<DocumentChanged<Task>>().init_resource::<Log>().add_observer(record);

@@ -21,6 +21,8 @@ pub(crate) struct Claims {
     pub(super) unclaimed: Vec<(Entity, u8)>,
     /// Entities that [`Collection::ensure`](crate::collection::Collection::ensure) made, until they are captured.
     pub(super) ensured: EntityHashSet,
+    /// Entities of deleted documents that are about to be despawned, while observers are told.
+    pub(super) leaving: EntityHashSet,
     /// The document that apply is spawning an entity for.
     pub(super) spawning: Option<Spawning>,
     /// The entity whose identity is being replaced: between `on_discard` and `on_insert` of its

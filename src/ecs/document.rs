@@ -100,6 +100,10 @@ pub(crate) fn delete(world: &mut World, collection: CollectionIndex, id: &Docume
 /// Deletes the document that `entity` shows.
 pub(crate) fn delete_entity(world: &mut World, entity: Entity) {
     let Some(index) = world.get_resource::<DocumentIndex>() else { return };
+    if world.resource::<Claims>().leaving.contains(&entity) {
+        // An observer deletes a document because it was deleted.
+        return;
+    }
     if index.slot_of(entity).is_none() && world.get::<DocumentId>(entity).is_some() {
         // Its component may have been inserted after its identity, in this frame.
         identity::associate(&mut DeferredWorld::from(&mut *world), entity);

@@ -155,11 +155,14 @@ fn spawn(
 pub(super) fn despawn(world: &mut World, form: &dyn Form, entity: Entity, change: Change) {
     let present = world.get_entity(entity).map_or(0, |shown| form.present(shown));
     association::dissociate(&mut world.into(), entity, Presence::Deleted);
+    // An observer may despawn the entity itself, so the entities below it are taken out before.
+    family::release(world, entity);
+    world.resource_mut::<Claims>().leaving.insert(entity);
     let change = Change { entity: Some(entity), kind: ChangeKind::Removed, is_deletion: true, ..change };
     form.announce(&mut world.into(), present, &change);
     // Observers still find the entity.
     world.flush();
-    family::release(world, entity);
+    world.resource_mut::<Claims>().leaving.remove(&entity);
     let _ = world.try_despawn(entity);
 }
 
