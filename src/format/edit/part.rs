@@ -308,7 +308,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 self.entry(parent, name.into(), Some(seen), &empty)?
             }
-            _ if is_in_struct || seen.merge() == Some(&Merge::Fixed) => {
+            _ if is_in_struct && !is_struct(seen) || seen.merge() == Some(&Merge::Fixed) => {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 !seen.is_same(&empty) && self.entry(parent, name.into(), Some(seen), &empty)?
             }
