@@ -193,3 +193,83 @@ fn a_key_of_a_map_is_not_another_name_of_a_key_that_a_newer_app_wrote() {
     let cells = [("a", New::Stone), ("b", New::Wood), ("c", New::Stone)];
     assert_eq!(new.shown().cells, cells.map(|(key, cell)| (key.to_owned(), cell)).into());
 }
+
+#[test]
+fn a_renamed_field_of_an_item_is_found_if_it_has_its_default() {
+    fn one() -> Counter {
+        Counter(1)
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldItem {
+        id: Scalar,
+        #[serde(default = "one")]
+        votes: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewItem {
+        id: Scalar,
+        #[serde(default = "one", alias = "votes")]
+        points: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        items: Vec<OldItem>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        items: Vec<NewItem>,
+    }
+    let item = |id: &str| OldItem { id: scalar(id), votes: Counter(1) };
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(Older { items: vec![item("a"), item("b")] });
+    older.edit(|older| older.items[1].votes += 2);
+    newer.edit(|newer| {
+        newer.items.remove(0);
+        newer.items[0].points += 8;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.shown().items, [OldItem { id: scalar("b"), votes: Counter(11) }]);
+    assert_eq!(newer.shown().items, [NewItem { id: scalar("b"), points: Counter(11) }]);
+}
+
+#[test]
+fn a_renamed_field_of_an_item_is_found_while_the_list_has_an_item_twice() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldItem {
+        id: Scalar,
+        votes: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewItem {
+        id: Scalar,
+        #[serde(alias = "votes")]
+        points: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        items: Vec<OldItem>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        items: Vec<NewItem>,
+    }
+    let items = ["a", "b", "c", "d"].map(|id| OldItem { id: scalar(id), votes: Counter(3) });
+    let (mut older, mut other, mut log) = pair(Older { items: items.to_vec() });
+    let mut newer = App::<Newer>::new(3, "thing");
+    // Both move an item at once, so it has two places.
+    older.edit(|older| older.items.rotate_left(1));
+    other.edit(|other| {
+        let first = other.items.remove(0);
+        other.items.insert(2, first);
+    });
+    meet(&mut older, &mut other, &mut log);
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.value().get("items").and_then(Value::as_list).map(<[Value]>::len), Some(5));
+    let index = |newer: &Newer| newer.items.iter().position(|item| item.id == scalar("c")).expect("c is there");
+    newer.edit(|newer| {
+        let index = index(newer);
+        newer.items[index].points += 4;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.shown().items.iter().find(|item| item.id == scalar("c")).map(|item| item.votes), Some(Counter(7)));
+    assert_eq!(newer.shown().items[index(newer.shown())].points, Counter(7));
+}
