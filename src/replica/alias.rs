@@ -63,11 +63,17 @@ impl Search<'_> {
                         self.try_name(path, key, &Value::Null, Some(value), other);
                     }
                 }
+                let is_known = value.is_some();
                 for (key, seen) in view {
                     let value = value.and_then(|value| value.get(key));
                     if value != Some(seen) && !current.contains_key(key) {
                         for other in &unknown {
                             self.try_name(path, key, seen, value, other);
+                        }
+                    }
+                    if value.is_none() && current.contains_key(key) && is_known {
+                        for other in &unknown {
+                            self.try_second_name(path, key, other);
                         }
                     }
                     let is_name = |other: &&&String| self.found.contains(&(key.clone(), (**other).clone()));
@@ -97,6 +103,21 @@ impl Search<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Tries a name of a field that the document has under its own name as well and that the edit leaves out. The type
+    /// then reads the field while one of the names is there.
+    fn try_second_name(&mut self, path: &[Step], key: &str, other: &str) {
+        let mut changed = self.current.clone();
+        let mut reads_without = |name: &str| {
+            if let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) {
+                fields.remove(name);
+            }
+            at(&self.schema.view(&changed, self.mask).value, path).is_some_and(|map| map.get(key).is_some())
+        };
+        if reads_without(key) && !reads_without(other) {
+            self.found.insert((key.to_owned(), other.to_owned()));
         }
     }
 

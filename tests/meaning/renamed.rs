@@ -273,3 +273,57 @@ fn a_renamed_field_of_an_item_is_found_while_the_list_has_an_item_twice() {
     assert_eq!(older.shown().items.iter().find(|item| item.id == scalar("c")).map(|item| item.votes), Some(Counter(7)));
     assert_eq!(newer.shown().items[index(newer.shown())].points, Counter(7));
 }
+
+#[test]
+fn a_field_that_two_versions_began_under_its_two_names_can_be_removed() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldInner {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewInner {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "open")]
+        shown: bool,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        votes: Option<Counter>,
+        inner: OldInner,
+        whole: Whole<OldInner>,
+        items: Vec<OldInner>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        #[serde(default, skip_serializing_if = "Option::is_none", alias = "votes")]
+        points: Option<Counter>,
+        inner: NewInner,
+        whole: Whole<NewInner>,
+        items: Vec<NewInner>,
+    }
+    let inner = OldInner { open: false };
+    let start = Older { votes: None, inner: inner.clone(), whole: Whole(inner.clone()), items: vec![inner] };
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(start.clone());
+    let cleared = newer.shown().clone();
+    older.edit(|older| {
+        older.votes = Some(Counter(129));
+        older.inner.open = true;
+        older.items[0].open = true;
+    });
+    newer.edit(|newer| {
+        newer.points = Some(Counter(193));
+        newer.inner.shown = true;
+        newer.items[0].shown = true;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    // Each version shows the field under its own name.
+    assert_eq!((older.shown().votes, newer.shown().points), (Some(Counter(129)), Some(Counter(193))));
+    newer.set(cleared.clone());
+    let stored = newer.stored;
+    newer.set(cleared.clone());
+    assert_eq!(newer.stored, stored, "the same value again writes nothing");
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(*newer.shown(), cleared);
+    assert_eq!(*older.shown(), start);
+}
