@@ -99,13 +99,20 @@ pub const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// claims the last number, nobody can edit the document. This bound leaves half of the numbers for later edits.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
 
-/// Whether Convex takes a field of this name in a call and in a row. Its documentation says: printable ASCII that does
-/// not start with `$` or `_`.
+/// Whether Convex takes a field of this name in a call, and in an object within a row: printable ASCII that does not
+/// start with `$` (`is_valid_field_name` in `crates/convex/sync_types/src/identifier.rs`). That function takes an empty
+/// name too, which Convex's documentation forbids, so none is sent or stored.
 pub(crate) fn is_field_name(name: &str) -> bool {
     !name.is_empty()
-        && !name.starts_with(['$', '_'])
+        && !name.starts_with('$')
         && name.len() <= FIELD_NAME_BYTES
         && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Whether a row may have a root field of this name. Those that start with `_` are Convex's own
+/// (`DocumentValidationError::SystemField` in `crates/common/src/document.rs`).
+pub(crate) fn is_root_field_name(name: &str) -> bool {
+    is_field_name(name) && !name.starts_with('_')
 }
 
 #[cfg(feature = "simulation")]

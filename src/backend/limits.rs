@@ -25,6 +25,18 @@ pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 /// This fits into a machine with 4 GiB.
 pub(super) const LOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
+/// How long the outcome of a mutation is kept for a client that sends the mutation again: as long as on Convex
+/// (`MAX_SESSION_CLEANUP_DURATION` in `crates/common/src/knobs.rs` of get-convex/convex-backend). After that, such a
+/// mutation runs again.
+pub(super) const OUTCOME_RETENTION: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// The outcomes kept of one session. A client repeats only mutations that it has no answer to; Convex takes at most
+/// 1,000 of them at once (`OPERATION_QUEUE_BUFFER_SIZE` in `crates/sync/src/worker.rs`). So a busy session does not
+/// displace the outcomes of the others.
+pub(super) const SESSION_OUTCOMES: usize = 1_024;
+/// The bytes of all outcomes. They are held in memory and in the log's file. An outcome takes about 250 bytes, so this
+/// is room for some 64,000.
+pub(super) const OUTCOME_BYTES: usize = 16 * 1024 * 1024;
+
 /// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
 /// Sockets at once, including those that speak HTTP or have not sent a request yet. Sockets beyond that are closed

@@ -48,6 +48,8 @@ export const DOCUMENT_PAGE_ROWS = 8_000;
 export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
+/** A scope's name: it is an index key too. */
+export const SCOPE_BYTES = 128;
 /**
  * Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
  * `crates/common/src/document.rs` of get-convex/convex-backend).

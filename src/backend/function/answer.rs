@@ -2,6 +2,7 @@
 
 use convex::Value;
 
+use crate::backend::log::StreamState;
 use crate::wire::{DocumentPage, LogPage, change_stream};
 
 /// The answer of a query.
@@ -14,6 +15,12 @@ pub(in crate::backend) enum Answer {
         timestamp: f64,
         count: f64,
     },
+}
+
+impl Answer {
+    pub(super) fn stream(state: StreamState) -> Self {
+        Self::Stream { timestamp: state.timestamp.div_euclid(1_000) as f64, count: state.count as f64 }
+    }
 }
 
 impl From<Answer> for Value {

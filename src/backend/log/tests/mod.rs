@@ -93,7 +93,7 @@ fn restored(epoch: &str, records: &[Record]) -> Log {
             Record::DocumentGone { id, .. } => {
                 documents.insert(id.clone(), record.clone());
             }
-            Record::Part { .. } | Record::PartsGone { .. } => {}
+            Record::Part { .. } | Record::PartsGone { .. } | Record::Outcome(_) | Record::OutcomeGone(_) => {}
         }
     }
     let mut restore = Restore::new(epoch);
