@@ -269,8 +269,38 @@ async fn http_calls_are_answered_as_by_convex() {
     let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
     let (status, _, body) = http(&backend, "POST", "/api/query", &[("content-type", "text/plain")], &asked);
     assert_eq!(status, 400, "a page may send such a body without asking: {body}");
+    let batch =
+        |count| json!({ "queries": vec![json!({ "path": "tasks:changeStream", "args": {} }); count] }).to_string();
+    let (status, _, body) = http(&backend, "POST", "/api/query_batch", &[], &batch(1_024));
+    assert_eq!(status, 200, "{body}");
+    let (status, _, body) = http(&backend, "POST", "/api/query_batch", &[], &batch(1_025));
+    assert!(status == 400 && body.contains("BatchTooLarge"), "{status} {body}");
     let (status, ..) = http(&backend, "POST", "/api/mutation", &[("content-length", "17000000")], "");
     assert!(status == 413 || status == 400, "{status}");
+}
+
+#[tokio::test]
+async fn a_query_at_an_earlier_commit_is_answered_as_it_was_then() {
+    let backend = backend();
+    let asked = json!({ "path": "tasks:changeStream", "args": {} });
+    let at = |ts: &serde_json::Value| {
+        let mut asked = asked.clone();
+        asked["ts"] = ts.clone();
+        call(&backend, "/api/query_at_ts", &[], asked)["value"].clone()
+    };
+    let mut client = client(&backend).await;
+    let mut seen = Vec::new();
+    for id in ["t1", "t2", "t3"] {
+        let mut task = Writer::new(id);
+        task.put("n", 1);
+        accepted(&push(&mut client, "tasks", vec![task.document(None)]).await);
+        let ts = call(&backend, "/api/query_ts", &[], json!({}))["ts"].clone();
+        seen.push((ts, call(&backend, "/api/query", &[], asked.clone())["value"].clone()));
+    }
+    for (ts, then) in &seen {
+        assert_eq!(&at(ts), then);
+    }
+    assert_eq!(seen[1].1["count"], 2.0);
 }
 
 #[test]

@@ -18,6 +18,15 @@ pub(in crate::backend) enum Answer {
 }
 
 impl Answer {
+    /// The bytes of the chunks in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
+            Self::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
+            Self::Stream { .. } => 0,
+        }
+    }
+
     pub(super) fn stream(state: StreamState) -> Self {
         Self::Stream { timestamp: state.timestamp.div_euclid(1_000) as f64, count: state.count as f64 }
     }

@@ -1,6 +1,7 @@
 //! Tests of the log alone: readers get every change once, in whatever order things happen.
 
 mod model;
+mod past;
 mod pruning;
 mod pushes;
 mod rows;

@@ -27,6 +27,7 @@ use self::{
 use super::{Server, bearer, session::unauthenticated};
 use crate::backend::{
     function::{self, CallError},
+    limits::{FRAME_BYTES, QUERIES},
     log::{Log, TooOld},
 };
 
@@ -107,14 +108,26 @@ async fn query_at_ts(State(server): State<Arc<Server>>, headers: HeaderMap, body
 async fn query_batch(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Answer {
     let caller = Caller::of(&server, &headers)?;
     let Batch { queries } = call::read(&headers, body)?;
+    if queries.len() > QUERIES {
+        return Err(Failure::bad("BatchTooLarge", format!("a batch has at most {QUERIES} queries")));
+    }
     let mut calls = Vec::with_capacity(queries.len());
     for call in queries {
         calls.push((call::path(&call.path)?, Format::parse(call.format.as_deref())?, call.args));
     }
-    let answers: Vec<_> = {
+    let mut answers = Vec::with_capacity(calls.len());
+    {
         let log = server.log.read();
-        calls.into_iter().map(|(path, format, args)| (format, caller.query_in(&log, &path, args.get()))).collect()
-    };
+        let mut bytes = 0;
+        for (path, format, args) in calls {
+            let answer = caller.query_in(&log, &path, args.get());
+            bytes += answer.as_ref().map_or(0, function::Answer::bytes);
+            if bytes > FRAME_BYTES {
+                return Err(Failure::bad("BatchTooLarge", format!("the answers have more than {FRAME_BYTES} bytes")));
+            }
+            answers.push((format, answer));
+        }
+    }
     let results: Vec<_> = answers.into_iter().map(|(format, answer)| format.outcome(answer.map(Value::from))).collect();
     Ok(Json(json!({ "results": results })).into_response())
 }
