@@ -137,6 +137,7 @@ pub enum Notice {
         /// The reason.
         reason: Reason,
         /// The time until the next attempt. `None` if there is no attempt until one is requested.
+        #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "read by tests"))]
         retry_in: Option<std::time::Duration>,
     },
     /// New rows of a collection.
@@ -172,6 +173,7 @@ pub enum Notice {
         /// The number of the push.
         number: PushNumber,
         /// The collection.
+        #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "read by tests"))]
         collection: CollectionIndex,
     },
 }
