@@ -54,7 +54,7 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
 /// # Errors
 ///
 /// Like [`edit`].
-#[cfg(any(test, feature = "internals"))]
+#[cfg(feature = "internals")]
 pub fn create<T: Transactable>(document: &mut T, id: &str, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, Some(id), view, value)
 }

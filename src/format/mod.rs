@@ -64,9 +64,11 @@ mod value;
 
 pub use deserialize::{from_document, from_value};
 pub use edit::Edited;
-pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
+#[cfg(feature = "internals")]
+pub use edit::create;
 #[cfg(any(test, feature = "internals"))]
-pub use edit::{create, edit};
+pub use edit::edit;
+pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub(crate) use guarded::guarded_type;

@@ -87,7 +87,7 @@ impl Transport {
 /// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
 /// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
 /// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
-/// [`Notice::Disconnected`] tells as well.
+/// [`Connection::Offline`](crate::Connection::Offline) tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// The deployment, the collections and the token callback of a transport.

@@ -146,9 +146,9 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
-    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). If a
-    /// store cannot be opened because it is damaged, now or later in this run, it is set aside at once. An open store
-    /// is set aside when it is opened the next time.
+    /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
+    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the next
+    /// time. The damaged files are kept beside the new one.
     RebuildStore,
 }
 
@@ -254,7 +254,7 @@ impl Worker {
         self.wake.notify_one();
     }
 
-    /// Sets the store aside if it turns out to be damaged, see [`Store::set_aside`](crate::store::Store::set_aside).
+    /// Sets the store aside if it turns out to be damaged, as [`Command::RebuildStore`] does.
     pub fn rebuild_if_damaged(&self) {
         self.rebuild.store(true, Ordering::Release);
     }

@@ -127,6 +127,9 @@ def members(place, numbers):
         inside = one["inner"]["impl"] if one else None
         if not inside or inside["is_synthetic"] or inside["blanket_impl"]:
             continue
+        # A mark of the compiler beside `PartialEq`.
+        if inside["trait"] and inside["trait"]["path"] == "StructuralPartialEq":
+            continue
         if inside["trait"]:
             lines.add(f"impl {path(inside['trait'])} for {place}")
             continue
