@@ -87,7 +87,7 @@ pub trait ReplicateAppExt {
     ///
     /// ```
     /// # use bevy::prelude::*;
-    /// # use bevy_convex_replicate::{format::Value, prelude::*};
+    /// # use bevy_convex_replicate::{Value, prelude::*};
     /// #[derive(Component, Serialize, Deserialize, Clone)]
     /// struct Window {
     ///     width: u32,
