@@ -61,6 +61,8 @@ mod shape;
 mod text;
 mod types;
 mod value;
+#[cfg(feature = "bevy")]
+mod web;
 
 pub use deserialize::{from_document, from_value};
 pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
@@ -80,6 +82,8 @@ pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
 #[cfg(feature = "backend")]
 pub(crate) use value::plain_integer;
 pub use value::{Merge, Value};
+#[cfg(feature = "bevy")]
+pub(crate) use web::check_web_compatible;
 
 /// The root field that holds the document's id. The replica writes it.
 pub const ID: &str = "id";
