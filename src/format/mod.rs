@@ -61,6 +61,8 @@ mod shape;
 mod text;
 mod types;
 mod value;
+#[cfg(feature = "bevy")]
+mod web;
 
 pub use deserialize::{from_document, from_value};
 pub use edit::Edited;
@@ -87,6 +89,8 @@ pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
 #[cfg(feature = "backend")]
 pub(crate) use value::plain_integer;
 pub use value::{Merge, Value};
+#[cfg(feature = "bevy")]
+pub(crate) use web::check_web_compatible;
 
 /// The root field that holds the document's id. The replica writes it.
 pub const ID: &str = "id";
