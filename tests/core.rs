@@ -34,6 +34,7 @@ impl Front {
     fn open(store: &Path) -> Self {
         let worker = Worker::start(WorkerConfig {
             store: store.to_owned(),
+            user: None,
             deployment: None,
             auth: None,
             online: true,

@@ -38,6 +38,7 @@ impl io::Write for Broken {
 fn start(store: &std::path::Path) -> Worker {
     Worker::start(WorkerConfig {
         store: store.to_owned(),
+        user: None,
         deployment: None,
         auth: None,
         online: true,

@@ -120,6 +120,7 @@ impl Peer {
             store: simulated::store_path(&self.folder),
             deployment: Some(deployments[self.deployment].url.clone()),
             auth: None,
+            user: None,
             online: true,
             collections: world.collections(),
         };
@@ -249,7 +250,7 @@ impl App {
                     let id = &document.id;
                     trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));
                 }
-                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } => {}
+                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } | Report::Refused { .. } => {}
             }
             self.reports.push_back(report);
         }

@@ -33,13 +33,14 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
-    record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
-    transport::AuthToken,
+    record::{Edit, EditSeq, Generation, Kept, Origin, RefusedWrite, Schema},
+    store::user_path,
 };
 // These are re-exported for this room's callers.
 pub use crate::{
     failure::{Failure, FailureKind},
     status::{Connection, Status},
+    transport::{AuthToken, Token},
 };
 
 /// The functions that the worker needs of a collection's types.
@@ -83,8 +84,12 @@ pub struct CollectionConfig {
 
 /// The settings of a worker.
 pub struct WorkerConfig {
-    /// The store's file. Its folder is made if need be.
+    /// The store's file. Its folder is made if need be. With a [`user`](Self::user), the file is
+    /// [`user_path`](crate::store::user_path) of this path.
     pub store: PathBuf,
+    /// The user whose edits these are. Each user has a file; edits in it go out only under a token of that user. `None`
+    /// for an app without users, or while nobody is signed in.
+    pub user: Option<String>,
     /// The deployment, e.g. `https://happy-otter-123.convex.cloud`; `None`: not synchronised.
     pub deployment: Option<String>,
     /// How to authenticate there.
@@ -93,6 +98,16 @@ pub struct WorkerConfig {
     pub online: bool,
     /// The collections, in the order of their [`CollectionIndex`].
     pub collections: Vec<CollectionConfig>,
+}
+
+impl WorkerConfig {
+    /// The file with the edits of this user.
+    pub(crate) fn file(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user_path(&self.store, user),
+            None => self.store.clone(),
+        }
+    }
 }
 
 /// A request of a front end.
@@ -109,6 +124,11 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
+    /// Offer this refused document again.
+    RetryOne(DocumentKey),
+    /// Drop the changes of this refused document that the deployment lacks. The document is then as the deployment has
+    /// it; if it was new, it goes.
+    Discard(DocumentKey),
     /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). If a
     /// store cannot be opened because it is damaged, now or later in this run, it is set aside at once. An open store
     /// is set aside when it is opened the next time.
@@ -152,6 +172,14 @@ pub enum Report {
         seq: EditSeq,
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
+    },
+    /// The deployment refuses this document's changes; or, with `None`, it does so no longer. Reported at the start for
+    /// documents that were refused in an earlier run.
+    Refused {
+        /// The document.
+        document: DocumentKey,
+        /// Since when, and why.
+        refused: Option<RefusedWrite>,
     },
     /// Something failed; everything else goes on.
     Failed(Failure),

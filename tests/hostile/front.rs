@@ -31,6 +31,7 @@ impl Front {
     pub fn open(store: &Path, deployment: Option<String>) -> Self {
         let worker = Worker::start(WorkerConfig {
             store: store.to_owned(),
+            user: None,
             deployment,
             auth: None,
             online: true,
