@@ -8,7 +8,7 @@ use convex::Value as Plain;
 use super::{
     deployment::Deployment,
     oracle::{NAMES, NOTES, Note},
-    prune,
+    prune, rights,
     schedule::Simulation,
     words::at,
 };
@@ -68,6 +68,7 @@ pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
         table(&simulation.deployments[0], collection, &merged)?;
         for peer in &simulation.peers {
             let Some(app) = &peer.app else { return Err(format!("{}: does not run", peer.name)) };
+            rights::nothing_is_refused(app.process.store()).map_err(|what| format!("{}: {what}", peer.name))?;
             store(app.process.store(), collection, &merged, &pruned)
                 .map_err(|what| format!("{}: {what}", peer.name))?;
         }

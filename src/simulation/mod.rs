@@ -47,6 +47,7 @@ mod oracle;
 mod peer;
 mod prune;
 mod quiet;
+mod rights;
 mod schedule;
 mod step;
 mod trace;

@@ -1,6 +1,6 @@
 //! After the faults: every app runs and is connected, until nothing is left to do.
 
-use super::{fault::Fault, schedule::Simulation};
+use super::{fault::Fault, rights, schedule::Simulation};
 
 /// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
 /// after a quiet second.
@@ -30,7 +30,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
             simulation.peers[peer].deployment = 0;
         }
     }
-    rest(simulation)?;
+    rights::settle(simulation)?;
     for peer in &mut simulation.peers {
         if let Some(app) = &mut peer.app {
             app.world.show_all();
@@ -39,7 +39,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     rest(simulation)
 }
 
-fn rest(simulation: &mut Simulation) -> Result<(), String> {
+pub(super) fn rest(simulation: &mut Simulation) -> Result<(), String> {
     let mut quiet = 0;
     for _ in 0..ROUNDS {
         let busy = round(simulation)?;
@@ -112,7 +112,9 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     } else if !app.line.is_connected() && app.process.has_transport() {
         note("a pause before the next attempt to connect");
     }
-    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice()) {
+    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice())
+        || simulation.peers[at].rights.has_answer()
+    {
         simulation.peers[at].notice(&mut simulation.trace);
         note("notices");
     }
