@@ -160,7 +160,8 @@ pub mod prelude {
         },
         ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live, sync_offline},
         message::{
-            ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
+            ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, Refused,
+            RefusedDocuments, SyncFailed, SyncStatus, UserChanged, UserWiped,
         },
         plugin::{ReplicateAppExt, ReplicatePlugin},
         replica::Origin,

@@ -15,6 +15,8 @@ use crate::{
     status::{Connection, Reason, Status},
 };
 
+// Re-exported for apps that look at a refusal.
+pub use crate::record::RefusalCode;
 pub use refused::{Refused, RefusedDocuments, UserChanged, UserWiped};
 
 /// A document's `T` changed in this world: a message. Observers use [`DocumentEvent`].

@@ -14,7 +14,6 @@ use bevy::{ecs::system::RunSystemOnce, prelude::*};
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     limits,
-    message::{Refused, RefusedDocuments, UserChanged, UserWiped},
     prelude::*,
     transport::Token,
     worker::{Failure, FailureKind},
@@ -174,7 +173,7 @@ fn wiping_a_user_asks_about_unsent_edits_and_says_how_many_are_lost() {
     let refused = until("the answer", &mut [&mut app], |apps| messages::<UserWiped>(apps[0]).pop());
     assert_eq!(refused.user, "alice");
     let failure = refused.result.expect_err("there is an edit that was not sent");
-    assert!(failure.message.contains("1 edits"), "{failure}");
+    assert!(failure.message.contains("(1 of them)"), "{failure}");
     control(&mut app, |sync| sync.sign_in("alice", "a"));
     until_notes(&mut app, ["sent", "unsent"]);
 

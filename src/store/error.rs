@@ -93,7 +93,7 @@ pub enum StoreError {
     },
     /// A store that is to be deleted has edits that no deployment has taken.
     #[error(
-        "the store {} has {edits} edits that no deployment has taken, so it was not deleted: connect first, or ask for the loss of these edits",
+        "the store {} has edits that no deployment has taken ({edits} of them), so it was not deleted: connect first, or ask for the loss of these edits",
         path.display()
     )]
     Unsent {

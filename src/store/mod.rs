@@ -54,7 +54,7 @@ use rusqlite::Connection;
 
 use crate::sqlite;
 // Re-exported for this room's callers.
-pub use crate::record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write};
+pub use crate::record::{ChunkKind, DocumentWrite, RefusalCode, RefusedWrite, RemoteId, StoredChunk, Write};
 
 /// An open store. Dropping it closes the file and releases the lock.
 #[derive(Debug)]

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Change, ChangeHash};
 use rusqlite::{Transaction, params};
 
-use super::{RemoteId, Store, StoreError, write::find_document};
+use super::{RefusalCode, RefusedWrite, RemoteId, Store, StoreError, write::find_document};
 use crate::{
     DocumentId,
     chunk::inspect::{self, Received},
-    record::{RefusalCode, RefusedWrite},
 };
 
 impl Store {

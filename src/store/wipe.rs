@@ -1,11 +1,11 @@
 //! Stores that are deleted, and stores whose edits another one takes.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use rusqlite::params;
 
 use super::{ChunkKind, DocumentWrite, Store, StoreError, Write, file, lock, write::kind_to_number};
-use crate::sqlite::beside;
+use crate::{chunk::inspect, format, sqlite::beside};
 
 /// Ends the name of a store that the store beside it is about to take in.
 const ADOPTED: &str = ".adopted";
@@ -121,15 +121,25 @@ impl Store {
         }
     }
 
-    /// How many edits of this client no deployment has taken.
+    /// How many edits of this client no deployment has taken. A document with a plain name is made by several changes,
+    /// which count as one edit.
     fn own_unsent(&self) -> Result<u64, StoreError> {
-        self.connection
-            .prepare_cached("SELECT count(*) FROM chunk WHERE holder IS NULL AND kind = ?1")
-            .and_then(|mut statement| {
-                statement.query_row([kind_to_number(ChunkKind::Change)], |row| row.get::<_, i64>(0))
-            })
-            .map(i64::unsigned_abs)
-            .map_err(|error| self.sqlite(error))
+        let count = || -> rusqlite::Result<u64> {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT document, bytes FROM chunk WHERE holder IS NULL AND kind = ?1")?;
+            let mut rows = statement.query([kind_to_number(ChunkKind::Change)])?;
+            let (mut edits, mut made) = (0, BTreeSet::new());
+            while let Some(row) = rows.next()? {
+                let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                match inspect::change(bytes) {
+                    Ok(change) if format::is_place_change(&change) => drop(made.insert(row.get::<_, i64>(0)?)),
+                    _ => edits += 1,
+                }
+            }
+            Ok(edits + made.len() as u64)
+        };
+        count().map_err(|error| self.sqlite(error))
     }
 
     fn collections(&self) -> Result<Vec<String>, StoreError> {
