@@ -28,7 +28,17 @@ pub(super) struct Account {
     auth: CurrentAuth,
     /// The work that must end before the next session may begin: closing the last user's store, and what follows it.
     closing: Closing,
-    wiped: (Sender<UserWiped>, Receiver<UserWiped>),
+    told: (Sender<Told>, Receiver<Told>),
+}
+
+/// What the app is told of the work after a session.
+enum Told {
+    Wiped(UserWiped),
+    Failed(Failure),
+}
+
+fn failure(message: String) -> Failure {
+    Failure { kind: FailureKind::Store, collection: None, document: None, message }
 }
 
 /// The token callback of the session, which the app may replace.
@@ -59,7 +69,7 @@ impl CurrentAuth {
 impl Account {
     pub(super) fn new(config: Config, auth: CurrentAuth) -> Self {
         let user = config.user().map(str::to_owned);
-        Self { online: config.online(), config, user, auth, closing: Closing::done(), wiped: unbounded() }
+        Self { online: config.online(), config, user, auth, closing: Closing::done(), told: unbounded() }
     }
 
     /// The file with the edits of a user, or of nobody.
@@ -85,8 +95,11 @@ pub(super) fn switch(world: &mut World) {
         }
     }
     if let Some(account) = world.get_resource::<Account>() {
-        for wiped in account.wiped.1.clone().try_iter() {
-            world.write_message(wiped);
+        for told in account.told.1.clone().try_iter() {
+            match told {
+                Told::Wiped(wiped) => drop(world.write_message(wiped)),
+                Told::Failed(failure) => world.resource_mut::<Failures>().push(failure),
+            }
         }
     }
 }
@@ -105,9 +118,13 @@ fn sign_in(world: &mut World, user: String, auth: Option<AuthToken>, adopt: bool
     }
     let mut then: Vec<Then> = Vec::new();
     if adopt && let (Some(from), Some(to)) = (account.file(None), account.file(Some(&user))) {
+        let told = account.told.0.clone();
         then.push(Box::new(move || {
             if let Err(error) = Store::adopt(&from, &to) {
-                tracing::error!(target: "bevy_convex_replicate::store", %error, "edits that were made while nobody was signed in were not adopted; they are kept");
+                let message =
+                    format!("edits that were made while nobody was signed in were not adopted, and are kept: {error}");
+                // The app may have ended.
+                let _ = told.send(Told::Failed(failure(message)));
             }
         }));
     }
@@ -117,16 +134,11 @@ fn sign_in(world: &mut World, user: String, auth: Option<AuthToken>, adopt: bool
 fn wipe(world: &mut World, user: String, lose_unsent: bool) {
     let account = world.resource::<Account>();
     let Some(path) = account.file(Some(&user)) else { return };
-    let (told, is_current) = (account.wiped.0.clone(), account.user.as_ref() == Some(&user));
+    let (told, is_current) = (account.told.0.clone(), account.user.as_ref() == Some(&user));
     let then: Then = Box::new(move || {
-        let result = Store::wipe(&path, lose_unsent).map_err(|error| Failure {
-            kind: FailureKind::Store,
-            collection: None,
-            document: None,
-            message: error.to_string(),
-        });
+        let result = Store::wipe(&path, lose_unsent).map_err(|error| failure(error.to_string()));
         // The app may have ended.
-        let _ = told.send(UserWiped::new(user, result));
+        let _ = told.send(Told::Wiped(UserWiped::new(user, result)));
     });
     match is_current {
         true => change(world, None, None, vec![then]),

@@ -70,12 +70,14 @@ impl Replica {
 
     /// Another remote may accept what the one before refused, so only refusals of this one stand.
     pub(super) fn refusals_of(&mut self, remote: Option<RemoteId>) {
+        let mut others = Vec::new();
         for (index, collection) in self.collections.iter_mut().enumerate() {
-            let others = collection.refused.extract_if(.., |_, (of, _)| Some(*of) != remote);
-            for (id, _) in others {
-                let key = DocumentKey { collection: CollectionIndex(index as u16), id };
-                self.effects.push_back(Effect::Refused(key, None));
-            }
+            let index = CollectionIndex(index as u16);
+            let of_others = collection.refused.iter().filter(|(_, (of, _))| Some(*of) != remote);
+            others.extend(of_others.map(|(id, _)| DocumentKey { collection: index, id: id.clone() }));
+        }
+        for key in others {
+            self.lifted(&key);
         }
     }
 

@@ -12,6 +12,7 @@ const ROUND: i64 = 300;
 
 /// Ends the faults and waits until there is nothing left to do, with everything shown.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
+    rights::work(simulation)?;
     simulation.trace.add("quiet".into());
     simulation.faults.end();
     for deployment in &mut simulation.deployments {
@@ -56,7 +57,7 @@ pub(super) fn rest(simulation: &mut Simulation) -> Result<(), String> {
 }
 
 /// Lets every app and backend do its work. Returns a description of the work, if there was any.
-fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
+pub(super) fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
     let mut busy = None;
     simulation.pass(ROUND);
     for at in 0..simulation.deployments.len() {

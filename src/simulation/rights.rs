@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use rand::{Rng, seq::IteratorRandom};
 
 use super::{
+    check::Merged,
     fault::Fault,
     oracle::{Fate, NAMES},
     peer::{Peer, Stored},
@@ -16,13 +17,16 @@ use super::{
     schedule::Simulation,
 };
 use crate::{
-    CollectionIndex, DocumentId,
+    CollectionIndex, DocumentId, format,
     record::{Push, PushAnswer, PushNumber, PushedDocument, Refusal, RefusalCode},
     transport::{Notice, Token, check_user},
 };
 
 /// The users of each computer. Their names have nothing to do with those of the documents.
 const USERS: [&str; 2] = ["alice", "Bob/🦦"];
+/// How often everything is connected while the rights change, and the steps in between.
+const ROUNDS: usize = 12;
+const STEPS: usize = 15;
 /// More turns than a worker needs to save everything, if its disk works.
 const TURNS: usize = 200;
 
@@ -34,6 +38,8 @@ pub(super) struct Rights {
     /// The user whose token the connection has.
     token_of: Option<usize>,
     revoked: BTreeSet<(Option<usize>, CollectionIndex, DocumentId)>,
+    /// Users who may write nothing.
+    banned: BTreeSet<Option<usize>>,
     /// Everything that a user of this computer has ever discarded an edit of.
     pub(super) discarded: BTreeSet<DocumentId>,
     /// The refused documents of pushes of which other documents are on their way.
@@ -65,8 +71,9 @@ impl Rights {
     pub(super) fn refuse(&mut self, mut push: Push) -> Option<Push> {
         let Some(epoch) = self.epoch.clone() else { return Some(push) };
         let (user, collection) = (self.user, push.collection);
-        let is_revoked =
-            |document: &mut PushedDocument| self.revoked.contains(&(user, collection, document.id.clone()));
+        let is_revoked = |document: &mut PushedDocument| {
+            self.banned.contains(&user) || self.revoked.contains(&(user, collection, document.id.clone()))
+        };
         let refused: Vec<(DocumentId, Refusal)> = push
             .documents
             .extract_if(.., is_revoked)
@@ -127,11 +134,11 @@ impl Simulation {
         let can_refuse = self.faults.has(Fault::Refuse);
         match self.rng.random_range(0..10) {
             0..2 if can_sign_in => self.sign_in_other(peer),
-            2..6 if can_refuse => {
+            2..5 if can_refuse => {
                 self.change_rights(peer);
                 Ok(())
             }
-            6..9 if can_refuse => {
+            5..10 if can_refuse => {
                 self.discard(peer);
                 Ok(())
             }
@@ -139,8 +146,18 @@ impl Simulation {
         }
     }
 
-    /// Gives or takes a user's right to write a document.
+    /// Gives or takes a user's right to write a document, or all of them.
     fn change_rights(&mut self, peer: usize) {
+        if self.rng.random_bool(0.5) {
+            let rights = &mut self.peers[peer].rights;
+            let user = rights.user;
+            let is_given = rights.banned.remove(&user);
+            if !is_given {
+                rights.banned.insert(user);
+            }
+            let what = if is_given { "may write again" } else { "may write nothing" };
+            return self.trace.add(format!("{}: {user:?} {what}", self.peers[peer].name));
+        }
         let Some((collection, id)) = self.any_document(peer) else { return };
         let rights = &mut self.peers[peer].rights;
         let right = (rights.user, collection, id);
@@ -223,11 +240,33 @@ impl Simulation {
     }
 }
 
+/// Lets users work while their rights change and everything is connected again and again. A refusal needs a connection
+/// that lasts until a push, and a discard needs a refusal, so both are rare among steps that are chosen freely.
+pub(super) fn work(simulation: &mut Simulation) -> Result<(), String> {
+    if !simulation.faults.has(Fault::Refuse) {
+        return Ok(());
+    }
+    for _ in 0..ROUNDS {
+        quiet::round(simulation)?;
+        for peer in 0..simulation.peers.len() {
+            simulation.rights_step(peer)?;
+            simulation.frame(peer, 1)?;
+        }
+        for _ in 0..STEPS {
+            simulation.pass(20);
+            let step = simulation.choose();
+            simulation.take(step)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives all rights back, and lets the other users send what they have: at the end everything is sent that was not
 /// discarded.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
         simulation.peers[peer].rights.revoked.clear();
+        simulation.peers[peer].rights.banned.clear();
         simulation.disconnect(peer);
     }
     quiet::rest(simulation)?;
@@ -254,6 +293,14 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
         Some(peer) => Err(format!("{}: shows a document as refused, and nothing is", peer.name)),
         None => Ok(()),
     }
+}
+
+/// Documents of which a user has discarded the last changes after the first were sent: without an id they are not whole,
+/// and nobody shows them.
+pub(super) fn unfinished(simulation: &Simulation, merged: &Merged) -> BTreeSet<DocumentId> {
+    let is_discarded = |id: &DocumentId| simulation.peers.iter().any(|peer| peer.rights.discarded.contains(id));
+    let documents = merged.iter().filter(|(id, (value, ..))| value.get(format::ID).is_none() && is_discarded(id));
+    documents.map(|(id, _)| id.clone()).collect()
 }
 
 /// Whether the store has notes of refusals, which are to be gone at the end.

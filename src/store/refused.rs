@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Change, ChangeHash};
 use rusqlite::{Transaction, params};
 
-use super::{RefusalCode, RefusedWrite, RemoteId, Store, StoreError, write::find_document};
+use super::{
+    ChunkKind, RefusalCode, RefusedWrite, RemoteId, Store, StoreError,
+    write::{find_document, kind_to_number},
+};
 use crate::{
     DocumentId,
     chunk::inspect::{self, Received},
@@ -55,7 +58,8 @@ pub(super) fn note(
 /// Drops the changes of a document that the remote does not have.
 ///
 /// A remote has all that its changes depend on. Where such a change is not marked as held, because the answer to its
-/// push was lost, it is marked now and stays.
+/// push was lost, it is marked now and stays. So does a snapshot: all of its changes were in a log when it was made, and
+/// the marks were dropped since, because the log is read again from its beginning. The log's rows do not name it.
 pub(super) fn discard(
     transaction: &Transaction,
     remote: RemoteId,
@@ -83,23 +87,29 @@ pub(super) fn discard(
     Ok(())
 }
 
-/// The rows of changes that are not marked as held and that changes which the remote holds depend on.
+/// The rows that are not marked as held and that the remote has: snapshots, and changes that others which it has depend
+/// on.
 fn dependencies(transaction: &Transaction, remote: RemoteId, document: i64) -> rusqlite::Result<Vec<i64>> {
     let mut loose: BTreeMap<ChangeHash, (i64, Vec<ChangeHash>)> = BTreeMap::new();
     let mut wanted: Vec<ChangeHash> = Vec::new();
-    let mut statement = transaction.prepare_cached("SELECT id, holder IS ?2, bytes FROM chunk WHERE document = ?1")?;
+    let mut kept = BTreeSet::new();
+    let mut statement =
+        transaction.prepare_cached("SELECT id, holder IS ?2, kind, bytes FROM chunk WHERE document = ?1")?;
     let mut rows = statement.query(params![document, remote.0])?;
     while let Some(row) = rows.next()? {
-        let (id, is_held): (i64, bool) = (row.get(0)?, row.get(1)?);
-        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        let (id, is_held, kind): (i64, bool, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let is_snapshot = kind == kind_to_number(ChunkKind::Snapshot);
+        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
         let changes = changes(bytes);
         let deps: Vec<ChangeHash> = changes.iter().flat_map(|change| change.deps().iter().copied()).collect();
-        match is_held {
+        if is_snapshot && !is_held {
+            kept.insert(id);
+        }
+        match is_held || is_snapshot {
             true => wanted.extend(deps),
             false => loose.extend(changes.iter().map(|change| (change.hash(), (id, deps.clone())))),
         }
     }
-    let mut kept = BTreeSet::new();
     while let Some(hash) = wanted.pop() {
         if let Some((id, deps)) = loose.remove(&hash) {
             kept.insert(id);
