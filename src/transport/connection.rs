@@ -9,10 +9,11 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 use super::{
-    AuthToken,
+    AuthToken, Token,
     endpoint::Endpoint,
     reconnect::End,
     session::{Mutation, Subscription},
+    token::check_user,
 };
 use crate::record::{Refusal, RefusalCode};
 
@@ -68,12 +69,21 @@ enum Done {
 
 impl Connection {
     /// Reaches the deployment, gets a token and connects.
-    pub(super) async fn establish(endpoint: Endpoint, auth: Option<AuthToken>, refresh: bool) -> Result<Self, End> {
+    pub(super) async fn establish(
+        endpoint: Endpoint,
+        auth: Option<AuthToken>,
+        user: Option<String>,
+        refresh: bool,
+    ) -> Result<Self, End> {
         probe(&endpoint.address).await.map_err(End::Unreachable)?;
         let token = match auth {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
         };
+        if let Some(token) = &token {
+            check_user(user.as_deref(), token)?;
+        }
+        let token = token.map(|token| token.token);
         let (state_sender, mut states) = mpsc::channel(STATES);
         let mut client = ConvexClientBuilder::new(&endpoint.url)
             .with_client_id(concat!("bevy_convex_replicate-", env!("CARGO_PKG_VERSION")))
@@ -234,7 +244,7 @@ fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
 }
 
 /// Calls the token callback in a task of its own, because the callback belongs to the app and may hang or panic.
-async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String> {
+async fn token(auth: AuthToken, refresh: bool) -> Result<Option<Token>, String> {
     let asked = tokio::spawn(async move { auth(refresh).await });
     let abort = asked.abort_handle();
     match timeout(TOKEN_TIMEOUT, asked).await {
