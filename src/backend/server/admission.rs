@@ -89,11 +89,11 @@ impl Doors {
     pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, now: Instant) -> Option<Arc<Standing>> {
         let party = Party::of(address.ip());
         let mut strangers = lock(&self.strangers);
-        if let Some(place) = strangers.in_the_way(party, now)? {
-            if let Some(victim) = strangers.places.remove(&place) {
-                self.metrics.refused(Refused::Evicted);
-                victim.standing.evict();
-            }
+        if let Some(place) = strangers.in_the_way(party, now)?
+            && let Some(victim) = strangers.places.remove(&place)
+        {
+            self.metrics.refused(Refused::Evicted);
+            victim.standing.evict();
         }
         let standing = Arc::new(Standing {
             doors: self.clone(),

@@ -75,13 +75,16 @@ impl Frames {
 mod tests {
     use tokio_tungstenite::tungstenite::protocol::frame::{
         Frame,
-        coding::{Control, Data, OpCode},
+        coding::{Data, OpCode},
     };
 
     use super::*;
 
     fn frame(kind: OpCode, is_last: bool, length: usize) -> Vec<u8> {
-        let mut frame = Frame::message(vec![7; length], kind, is_last);
+        masked(Frame::message(vec![7; length], kind, is_last))
+    }
+
+    fn masked(mut frame: Frame) -> Vec<u8> {
         frame.header_mut().mask = Some([1, 2, 3, 4]);
         let mut bytes = Vec::new();
         frame.format(&mut bytes).unwrap();
@@ -108,7 +111,7 @@ mod tests {
     fn fragments_add_up_whatever_comes_between_them() {
         let mut frames = Frames::default();
         assert_eq!(frames.pass(&frame(OpCode::Data(Data::Binary), false, 1_000)), 1_000);
-        assert_eq!(frames.pass(&frame(OpCode::Control(Control::Ping), true, 10)), 1_000);
+        assert_eq!(frames.pass(&masked(Frame::ping(vec![7; 10]))), 1_000);
         assert_eq!(frames.pass(&frame(OpCode::Data(Data::Continue), false, 500)), 1_500);
         assert_eq!(frames.pass(&frame(OpCode::Data(Data::Continue), true, 1)), 0);
         assert_eq!(frames.pass(&frame(OpCode::Data(Data::Text), true, 5)), 0);

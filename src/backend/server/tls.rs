@@ -215,3 +215,36 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_became_wrong_leave_the_old_ones_in_use() {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let put = |name: &str, path: &Path| drop(std::fs::copy(from.join(name), path).unwrap());
+        put("one.pem", &chain);
+        put("one-key.pem", &key);
+        let certificate = Certificate::load(chain.clone(), key.clone()).unwrap();
+        let in_use = || certificate.current.lock().unwrap().acceptor.config().clone();
+        let first = in_use();
+        let is_first = || Arc::ptr_eq(&first, &in_use());
+        certificate.reload();
+        assert!(is_first(), "nothing has changed");
+        std::fs::write(&chain, "nonsense").unwrap();
+        certificate.reload();
+        assert!(is_first());
+        std::fs::remove_file(&chain).unwrap();
+        certificate.reload();
+        assert!(is_first());
+        put("two.pem", &chain);
+        certificate.reload();
+        assert!(is_first(), "the key does not fit yet");
+        put("two-key.pem", &key);
+        certificate.reload();
+        assert!(!is_first());
+    }
+}
