@@ -81,13 +81,13 @@ fn a_stranger_may_send_little_and_a_member_much() {
     let doors = doors();
     let standing = doors.admit(at(1), Instant::now()).unwrap();
     assert_eq!(standing.take(&vec![0; STRANGER_HEAD_BYTES + STRANGER_BYTES]), Ok(()));
-    assert_eq!(standing.take(&vec![0; 1]), Err(Excess::Stranger));
+    assert_eq!(standing.take(&[0; 1]), Err(Excess::Stranger));
     standing.begin(STRANGER_BYTES);
     assert_eq!(standing.take(&vec![0; STRANGER_BYTES]), Ok(()));
     let _pass = standing.enter().unwrap();
     standing.finish();
     assert_eq!(standing.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES]), Ok(()));
-    assert_eq!(standing.take(&vec![0; 1]), Err(Excess::Unfinished));
+    assert_eq!(standing.take(&[0; 1]), Err(Excess::Unfinished));
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn unfinished_messages_share_their_memory_until_they_are_complete() {
     assert_eq!(a.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES / 2]), Ok(()));
     assert_eq!(b.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES / 2]), Ok(()));
     assert_eq!(c.take(&vec![0; FREE_BYTES]), Ok(()), "small messages need none of it");
-    assert_eq!(c.take(&vec![0; 1]), Err(Excess::Unfinished));
+    assert_eq!(c.take(&[0; 1]), Err(Excess::Unfinished));
     a.finish();
-    assert_eq!(c.take(&vec![0; 1]), Ok(()));
+    assert_eq!(c.take(&[0; 1]), Ok(()));
     b.leave();
     assert_eq!(c.reserve(UNFINISHED_BYTES), Ok(()));
 }

@@ -225,7 +225,7 @@ mod tests {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
         let folder = tempfile::tempdir().unwrap();
         let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        let put = |name: &str, path: &Path| drop(std::fs::copy(from.join(name), path).unwrap());
+        let put = |name: &str, path: &Path| assert!(std::fs::copy(from.join(name), path).unwrap() > 0);
         put("one.pem", &chain);
         put("one-key.pem", &key);
         let certificate = Certificate::load(chain.clone(), key.clone()).unwrap();
