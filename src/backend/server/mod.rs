@@ -22,10 +22,10 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use subtle::ConstantTimeEq;
 use tokio::{
@@ -33,7 +33,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use self::{admission::Doors, gate::Client, listener::Sockets, origin::Origins, tls::Certificate};
+use self::{admission::Doors, gate::Client, http::cors, listener::Sockets, origin::Origins, tls::Certificate};
 use super::{
     limits::{FRAME_BYTES, SOCKET_BUFFER_BYTES, WEB_SOCKETS},
     metrics::{Metrics, Refused},
@@ -109,14 +109,8 @@ pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io
     if let Some(certificate) = &server.certificate {
         tokio::spawn(tls::keep_current(certificate.clone(), server.stopping.clone()));
     }
-    let api = Router::new()
-        .route("/api/sync", get(sync))
-        .route("/api/{version}/sync", get(sync))
-        .route("/api/query", post(http::query))
-        .route("/api/mutation", post(http::mutation))
-        .route("/version", get(async || env!("CARGO_PKG_VERSION")))
-        .route("/healthz", get(gate::health))
-        .route("/metrics", get(gate::metrics));
+    let api = Router::new().route("/api/sync", get(sync)).route("/api/{version}/sync", get(sync));
+    let api = http::add_routes(api).route("/healthz", get(gate::health)).route("/metrics", get(gate::metrics));
     let router = match server.prefix.as_str() {
         "" => api,
         prefix => Router::new().nest(prefix, api),
@@ -144,18 +138,11 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request, next:
         return (StatusCode::FORBIDDEN, "This origin is not allowed. Add it to those the backend allows.")
             .into_response();
     }
-    let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => next.run(request).await,
+    let mut response = match cors::is_preflight(request.method()) {
+        true => cors::preflight(request.headers()),
+        false => next.run(request).await,
     };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, convex-client"),
-    );
+    cors::allow(&mut response, origin);
     response
 }
 
