@@ -20,7 +20,6 @@ use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig, BackendError},
     prelude::*,
-    worker::FailureKind,
 };
 use whole::{failures, is_quiet, status, until};
 

@@ -24,9 +24,6 @@ mod peer;
 mod plain;
 mod replica;
 mod rows;
-// Attackers have addresses of their own, and the memory of a process is in /proc.
-#[cfg(target_os = "linux")]
-mod strangers;
 
 use std::{
     collections::BTreeMap,

@@ -3,13 +3,25 @@
 //!
 //! An attacker opens its connections again as soon as it loses them. The clients with the token come from the attacker's
 //! own address (127.0.0.1) and from another.
+// Attackers have addresses of their own, and the memory of a process is in /proc.
+#![cfg(all(feature = "backend", target_os = "linux"))]
+
+#[path = "hostile/chunks.rs"]
+#[allow(dead_code)]
+mod chunks;
+#[path = "hostile/mutate.rs"]
+#[allow(dead_code)]
+mod mutate;
+#[path = "hostile/peer.rs"]
+#[allow(dead_code)]
+mod peer;
 
 use std::{
     io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
@@ -24,10 +36,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use crate::{
-    chunks, memory,
-    peer::{self, pushed, within},
-};
+use peer::{pushed, within};
 
 const TOKEN: &str = "open sesame";
 /// The resident memory that an attack may add: 256 strangers with 128 KiB and a task each, twice for what the allocator
@@ -39,6 +48,12 @@ const OPEN_MIB: usize = 384;
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Held by the running test: an attack needs the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A `replicate-backend` of its own, which ends with this.
 struct Program {
@@ -172,7 +187,7 @@ fn survives<F: Future<Output = ()> + Send>(
     count: usize,
     one: impl Fn(SocketAddr) -> F + Clone + Send + 'static,
 ) {
-    let _alone = memory::alone();
+    let _alone = alone();
     let program = Program::start(token);
     let address = program.address;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -346,7 +361,7 @@ fn endless_headers_take_little_memory_and_keep_nobody_out() {
 
 #[test]
 fn a_websocket_without_a_token_ends_in_time_and_is_told_why() {
-    let _alone = memory::alone();
+    let _alone = alone();
     let program = Program::start(Some(TOKEN));
     peer::run(async {
         let mut socket = websocket(ELSEWHERE, program.address).await.expect("strangers may connect");
@@ -382,7 +397,7 @@ async fn post(address: SocketAddr, token: Option<&str>, bytes: usize) -> u16 {
 
 #[test]
 fn a_large_body_needs_the_token_in_its_head() {
-    let _alone = memory::alone();
+    let _alone = alone();
     let program = Program::start(Some(TOKEN));
     peer::run(async {
         // Neither body is a call.
