@@ -33,6 +33,30 @@ pub enum BackendError {
     /// The token is empty.
     #[error("the token is empty: choose another, or set none")]
     TokenEmpty,
+    /// No browser sends this origin.
+    #[error("no browser sends the origin `{origin}`: {problem}")]
+    Origin {
+        /// The origin.
+        origin: String,
+        /// The problem, and what to write instead.
+        problem: String,
+    },
+    /// The path prefix is not a plain path.
+    #[error(
+        "`{prefix}` is no path prefix: it begins with `/` and has letters, digits, `-`, `.`, `_` and `~`, e.g. /sync"
+    )]
+    Prefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {path} for TLS: {problem}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// The problem, and what to do.
+        problem: String,
+    },
     /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {

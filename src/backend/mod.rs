@@ -22,6 +22,7 @@ mod error;
 mod function;
 mod limits;
 mod log;
+mod metrics;
 mod refusal;
 mod server;
 #[cfg(feature = "simulation")]
@@ -43,7 +44,7 @@ use tokio::sync::watch;
 pub use self::{config::BackendConfig, error::BackendError};
 use self::{
     log::Log,
-    server::{Server, Token},
+    server::{Server, Token, admission::Doors, origin::Origins, tls::Certificate},
     store::Store,
     writer::Jobs,
 };
@@ -85,7 +86,21 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention, max_log_bytes } = config;
+        let BackendConfig {
+            listen,
+            data,
+            new_epoch,
+            token,
+            origins,
+            patience,
+            retention,
+            max_log_bytes,
+            certificate,
+            prefix,
+        } = config;
+        let origins = Origins::new(origins)?;
+        let prefix = prefix.as_deref().map(config::prefix).transpose()?.unwrap_or_default();
+        let certificate = certificate.map(|(chain, key)| Certificate::load(chain, key)).transpose()?.map(Arc::new);
         let listener = bind(&listen, token.as_deref())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -117,13 +132,17 @@ impl Backend {
             stopping,
             token: watch::Sender::new(token.map(Token::new)),
             origins,
+            doors: Doors::new(patience, jobs.metrics().clone()),
+            certificate,
+            prefix,
             patience,
             connections: AtomicUsize::new(0),
             places: Server::places(),
         });
         let serve = serve(runtime, listener, server.clone());
         let serving = std::thread::Builder::new().name("replicate-backend".into()).spawn(serve)?;
-        let url = format!("http://{address}");
+        let scheme = if server.certificate.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}{}", server.prefix);
         tracing::info!(target: "bevy_convex_replicate::backend", %address, "listening");
         Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), writing: Some(writing) })
     }
@@ -215,7 +234,7 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
                 let closed = async {
                     // A connection that does not close in time is cut off below.
                     let _ = serving.await;
-                    let _ = server.places.acquire_many(limits::CONNECTIONS as u32).await;
+                    let _ = server.places.acquire_many(limits::WEB_SOCKETS as u32).await;
                 };
                 let _ = tokio::time::timeout(CLOSING, closed).await;
             }

@@ -27,9 +27,23 @@ struct Options {
     /// see a program's arguments.
     #[arg(long)]
     token: Option<String>,
-    /// The origin of a web page that may connect, e.g. http://localhost:5173. The option can be repeated.
-    #[arg(long = "allow-origin")]
+    /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can be
+    /// repeated.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
+    /// Let every web page connect. Use this with a token only.
+    #[arg(long)]
+    allow_any_origin: bool,
+    /// Serve over TLS with this certificate, a PEM file that begins with the server's own. It is read again when it
+    /// changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve everything below this path, e.g. /sync, for a reverse proxy that passes requests on as they are.
+    #[arg(long, value_name = "PATH")]
+    path_prefix: Option<String>,
     /// How many days deleted documents are kept. A client that was away for longer starts over.
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     retention: u32,
@@ -73,6 +87,15 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     for origin in options.origins {
         config = config.allow_origin(origin);
+    }
+    if options.allow_any_origin {
+        config = config.allow_any_origin();
+    }
+    if let (Some(certificate), Some(key)) = (options.tls_cert, options.tls_key) {
+        config = config.tls(certificate, key);
+    }
+    if let Some(prefix) = options.path_prefix {
+        config = config.path_prefix(prefix);
     }
     // `asked_to_stop` handles signals before the backend acknowledges anything, so that no signal ends the program at
     // once.

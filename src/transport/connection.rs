@@ -14,6 +14,7 @@ use super::{
     reconnect::End,
     session::{Mutation, Subscription},
     token::check_user,
+    tunnel::Tunnel,
 };
 use crate::record::{Refusal, RefusalCode};
 
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Whether the deployment was given a token.
     pub(super) token_sent: bool,
+    /// The way that the client takes, if it cannot reach the deployment by itself.
+    _tunnel: Option<Tunnel>,
 }
 
 /// An event of the connection.
@@ -75,7 +78,10 @@ impl Connection {
         user: Option<String>,
         refresh: bool,
     ) -> Result<Self, End> {
-        probe(&endpoint.address).await.map_err(End::Unreachable)?;
+        // A tunnel is opened after the token is there, because the deployment waits for the token only briefly.
+        if !Tunnel::is_needed(&endpoint).map_err(End::BadUrl)? {
+            probe(&endpoint.address).await.map_err(End::Unreachable)?;
+        }
         let token = match auth {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
@@ -84,8 +90,10 @@ impl Connection {
             check_user(user.as_deref(), token)?;
         }
         let token = token.map(|token| token.token);
+        let tunnel = Tunnel::open_if_needed(&endpoint).await.map_err(End::Unreachable)?;
+        let url = tunnel.as_ref().map_or(&endpoint.url, |tunnel| &tunnel.url);
         let (state_sender, mut states) = mpsc::channel(STATES);
-        let mut client = ConvexClientBuilder::new(&endpoint.url)
+        let mut client = ConvexClientBuilder::new(url)
             .with_client_id(concat!("bevy_convex_replicate-", env!("CARGO_PKG_VERSION")))
             .with_on_state_change(state_sender)
             .build()
@@ -122,6 +130,7 @@ impl Connection {
             subscriptions: BTreeMap::new(),
             work: FuturesUnordered::new(),
             token_sent,
+            _tunnel: tunnel,
         })
     }
 

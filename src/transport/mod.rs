@@ -26,12 +26,14 @@ mod connection;
 mod endpoint;
 mod follow;
 mod outgoing;
+mod proxy;
 mod reconnect;
 mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
 mod token;
+mod tunnel;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

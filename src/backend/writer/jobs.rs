@@ -1,8 +1,11 @@
 //! Requests to the writer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use convex::Value;
@@ -11,6 +14,7 @@ use crossbeam_channel::Sender;
 use crate::backend::{
     function::{CallError, Mutation},
     log::{Log, RequestKey},
+    metrics::Metrics,
     turns::Caller,
 };
 
@@ -25,6 +29,7 @@ pub(in crate::backend) struct Reply {
 pub(in crate::backend) struct Jobs {
     sender: Sender<Job>,
     callers: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 pub(in crate::backend) enum Job {
@@ -46,7 +51,12 @@ pub(in crate::backend) struct Mutate {
 
 impl Jobs {
     pub(super) fn new(sender: Sender<Job>) -> Self {
-        Self { sender, callers: Arc::default() }
+        Self { sender, callers: Arc::default(), metrics: Arc::default() }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// A new caller. Its mutations keep their order and take turns with those of other callers.
@@ -65,6 +75,11 @@ impl Jobs {
         mutation: Mutation,
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
+        let (metrics, arrived) = (self.metrics.clone(), Instant::now());
+        let reply = move |answer: Reply| {
+            metrics.committed(arrived.elapsed(), answer.result.is_ok());
+            reply(answer);
+        };
         let mutate = Mutate { caller, bytes, collection, mutation, key, reply: Box::new(reply) };
         // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));

@@ -64,6 +64,8 @@ pub(in crate::backend) enum Input<'a> {
     TokenReplaced(Option<Token>),
     /// The backend stops.
     Stopping,
+    /// The connection has to end, for this reason.
+    TurnedAway(&'static str),
     /// The time of [`Session::poll_timeout`] has come.
     Timer,
 }
@@ -191,6 +193,7 @@ impl Session {
             (State::Open, Input::News) => self.is_stale = true,
             (State::Open, Input::TokenReplaced(token)) => self.expire(token),
             (State::Open, Input::Stopping) => self.end("the backend is stopping".into()),
+            (State::Open, Input::TurnedAway(reason)) => self.end(reason.into()),
             (State::Open, Input::Timer) => self.tick(now),
         }
     }
@@ -211,6 +214,11 @@ impl Session {
             && self.held_back.is_none()
             && self.ready.len() + self.running.len() < WAITING_MUTATIONS
             && self.running.iter().sum::<usize>() < WAITING_MUTATION_BYTES
+    }
+
+    /// Whether the client may call functions.
+    pub fn is_authenticated(&self) -> bool {
+        self.is_authenticated
     }
 
     /// Whether the connection continues.
