@@ -1,8 +1,11 @@
 //! The configuration of a backend.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::limits::{LOG_BYTES, PATIENCE, RETENTION};
+use super::{
+    access::{Authorize, Everyone},
+    limits::{LOG_BYTES, PATIENCE, RETENTION},
+};
 
 /// The configuration of a backend. Unless configured otherwise, the backend keeps its data in memory and listens on a
 /// free port of this machine.
@@ -16,6 +19,7 @@ pub struct BackendConfig {
     pub(super) patience: Duration,
     pub(super) retention: Duration,
     pub(super) max_log_bytes: u64,
+    pub(super) rule: Arc<dyn Authorize>,
 }
 
 impl BackendConfig {
@@ -30,6 +34,7 @@ impl BackendConfig {
             patience: PATIENCE,
             retention: RETENTION,
             max_log_bytes: LOG_BYTES,
+            rule: Arc::new(Everyone),
         }
     }
 
@@ -53,10 +58,16 @@ impl BackendConfig {
         Self { new_epoch: true, ..self }
     }
 
-    /// Serves only clients that send this token: as the user token of the sync protocol, or after `Authorization:
-    /// Bearer`.
+    /// Serves only clients that send this token, as the user token of the sync protocol, or after `Authorization:
+    /// Bearer`. The token is that of one user without a name. Users with names have tokens of their own, in the data
+    /// directory: see [`UserTokens`](super::UserTokens).
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
+    }
+
+    /// The rule for reads and writes. Without one, everybody who may call functions may read and write everything.
+    pub fn authorize(self, rule: impl Authorize) -> Self {
+        Self { rule: Arc::new(rule), ..self }
     }
 
     /// How long a client may send nothing at all, or read nothing, before its connection is closed, and how long a

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::access::UserTokensError;
+
 /// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub enum BackendError {
     },
     /// Listening where other machines can connect needs a token.
     #[error(
-        "cannot listen on {address} without a token: other machines could connect to it. Set a token, or listen on 127.0.0.1"
+        "cannot listen on {address} without a token: other machines could connect to it. Set a token, make tokens for users, or listen on 127.0.0.1"
     )]
     TokenNeeded {
         /// The address.
@@ -33,6 +35,9 @@ pub enum BackendError {
     /// The token is empty.
     #[error("the token is empty: choose another, or set none")]
     TokenEmpty,
+    /// The users' tokens cannot be read.
+    #[error(transparent)]
+    UserTokens(#[from] UserTokensError),
     /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {

@@ -99,6 +99,12 @@ pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents pruned in one transaction: mutations wait meanwhile.
 pub(super) const PRUNE_DOCUMENTS: usize = 64;
+/// The name of a user of this backend's own tokens. OpenID Connect allows a subject as much.
+pub(super) const SUBJECT_BYTES: usize = 255;
+/// How often a running backend looks whether its users' tokens have changed. A revoked token is used for no longer.
+pub(super) const TOKEN_FILE_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for another process that writes the file of tokens. Such a write takes milliseconds.
+pub(super) const TOKEN_FILE_WAIT: Duration = Duration::from_secs(5);
 /// How long a writer that is never idle goes without looking after the log.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
 

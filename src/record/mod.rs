@@ -8,10 +8,12 @@ mod edit;
 mod log;
 mod refusal;
 mod stored;
+mod user;
 mod version;
 
 pub use edit::*;
 pub use log::*;
 pub use refusal::{Refusal, RefusalCode};
 pub use stored::*;
+pub use user::UserId;
 pub use version::*;

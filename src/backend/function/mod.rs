@@ -6,7 +6,7 @@ use convex::Value;
 use convex_sync_types::UdfPath;
 
 pub(super) use self::answer::Answer;
-use super::{limits::PATH_BYTES, log::Log};
+use super::{access::Rights, limits::PATH_BYTES, log::Log};
 use crate::{
     limits::SCOPE_BYTES,
     record::Refusal,
@@ -67,7 +67,8 @@ impl Query {
     }
 
     /// Runs the query. The caller builds the value from the answer, because it can release the log before that.
-    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Refusal> {
+    pub fn run(&self, collection: &str, rights: Rights<'_>, log: &Log) -> Result<Answer, Refusal> {
+        rights.check_read(collection, self.scope())?;
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
             Self::PullChanges(PullChanges { checkpoint, limit }) => {

@@ -16,7 +16,10 @@ use serde_json::{Value as Json_, json, value::RawValue};
 use tokio::sync::oneshot;
 
 use super::{Server, bearer, session::unauthenticated};
-use crate::backend::function::{self, CallError};
+use crate::backend::{
+    access::{Access, Admission},
+    function::{self, CallError},
+};
 
 /// A call. The official clients send `args` as an array of one object, and ask for `convex_encoded_json`.
 #[derive(Deserialize)]
@@ -30,12 +33,12 @@ struct Call {
 
 /// `POST /api/query`.
 pub(super) async fn query(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
-    let (call, path) = match admit(&server, &headers, &body) {
+    let (call, path, access, admission) = match admit(&server, &headers, &body) {
         Ok(call) => call,
         Err(response) => return *response,
     };
     let result = function::query(&path, args(&call)).and_then(|(collection, query)| {
-        let answer = query.run(&collection, &server.log.read())?;
+        let answer = query.run(&collection, access.rights(&admission), &server.log.read())?;
         Ok(Value::from(answer))
     });
     respond(&call, result)
@@ -43,7 +46,7 @@ pub(super) async fn query(State(server): State<Arc<Server>>, headers: HeaderMap,
 
 /// `POST /api/mutation`.
 pub(super) async fn mutation(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
-    let (call, path) = match admit(&server, &headers, &body) {
+    let (call, path, _, admission) = match admit(&server, &headers, &body) {
         Ok(call) => call,
         Err(response) => return *response,
     };
@@ -51,7 +54,8 @@ pub(super) async fn mutation(State(server): State<Arc<Server>>, headers: HeaderM
         Ok((collection, mutation)) => {
             let (sender, receiver) = oneshot::channel();
             // The caller may be gone when the answer comes.
-            server.jobs.mutate((server.http, body.len()), collection, mutation, |reply| drop(sender.send(reply)));
+            let user = admission.user;
+            server.jobs.mutate((server.http, body.len()), collection, mutation, user, |reply| drop(sender.send(reply)));
             match receiver.await {
                 Ok(reply) => reply.result,
                 Err(_) => {
@@ -69,20 +73,26 @@ fn args(call: &Call) -> &str {
 }
 
 /// Reads a call, and checks that the caller may make it.
-fn admit(server: &Server, headers: &HeaderMap, body: &[u8]) -> Result<(Call, UdfPath), Box<Response>> {
+fn admit(
+    server: &Server,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(Call, UdfPath, Access, Admission), Box<Response>> {
     let bad = |problem: String| Box::new((StatusCode::BAD_REQUEST, problem).into_response());
     let offered = bearer(headers);
-    if offered.is_some() && !server.admits(offered) {
+    let access = server.access.borrow().clone();
+    let admission = access.admit(offered);
+    if offered.is_some() && admission.is_none() {
         let body = json!({ "code": "Unauthenticated", "message": "the token is wrong" });
         return Err(Box::new((StatusCode::UNAUTHORIZED, Json(body)).into_response()));
     }
     let call: Call = serde_json::from_slice(body).map_err(|error| bad(format!("not a call: {error}")))?;
-    if !server.admits(offered) {
+    let Some(admission) = admission.filter(|admission| access.rights(admission).admits()) else {
         return Err(Box::new(respond(&call, Err(unauthenticated()))));
-    }
+    };
     function::check_path(&call.path).map_err(bad)?;
     let path = call.path.parse().map_err(|error| bad(format!("not a function path: {error}")))?;
-    Ok((call, path))
+    Ok((call, path, access, admission))
 }
 
 fn respond(call: &Call, result: Result<Value, CallError>) -> Response {

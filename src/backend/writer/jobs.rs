@@ -13,6 +13,7 @@ use crate::backend::{
     log::Log,
     turns::Caller,
 };
+use crate::record::UserId;
 
 /// The answer to a mutation, and the commit that it reports.
 pub(in crate::backend) struct Reply {
@@ -39,6 +40,8 @@ pub(in crate::backend) struct Mutate {
     pub(super) bytes: usize,
     pub(super) collection: String,
     pub(super) mutation: Mutation,
+    /// The user who calls, as the connection has verified.
+    pub(super) user: Option<UserId>,
     pub(super) reply: Box<dyn FnOnce(Reply) + Send>,
 }
 
@@ -59,9 +62,10 @@ impl Jobs {
         (caller, bytes): (Caller, usize),
         collection: String,
         mutation: Mutation,
+        user: Option<UserId>,
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
-        let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
+        let mutate = Mutate { caller, bytes, collection, mutation, user, reply: Box::new(reply) };
         // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));
     }

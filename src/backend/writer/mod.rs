@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use self::jobs::Mutate;
 pub(super) use self::jobs::{Job, Jobs, Reply};
 use super::{
+    access::{Authorize, Rights},
     capacity::Capacity,
     function::{CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
@@ -49,9 +50,10 @@ pub(super) fn start(
     store: Option<Store>,
     retention: Duration,
     max_bytes: u64,
+    rule: Arc<dyn Authorize>,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (mut writer, receiver) = Writer::new(log, store, retention, max_bytes, Box::new(now));
+    let (mut writer, receiver) = Writer::new(log, store, retention, max_bytes, rule, Box::new(now));
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
@@ -75,6 +77,7 @@ pub(super) struct Writer {
     retention: Duration,
     /// When the last search for older tombstones found none.
     pruned: Option<Instant>,
+    rule: Arc<dyn Authorize>,
     clock: Clock,
 }
 
@@ -87,6 +90,7 @@ impl Writer {
         store: Option<Store>,
         retention: Duration,
         max_bytes: u64,
+        rule: Arc<dyn Authorize>,
         clock: Clock,
     ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
@@ -100,6 +104,7 @@ impl Writer {
             cared: Instant::now(),
             retention,
             pruned: None,
+            rule,
             clock,
         };
         (writer, receiver)
@@ -247,13 +252,15 @@ impl Writer {
         let mut records = Vec::new();
         let mut answers: Answers = Vec::new();
         let reloaded = self.reload();
-        for Mutate { bytes, collection, mutation, reply, .. } in group.mutations {
+        for Mutate { bytes, collection, mutation, user, reply, .. } in group.mutations {
+            let rights = Rights { user: user.as_ref(), rule: &*self.rule };
             let admitted = match &reloaded {
                 Ok(()) => self.capacity.take(bytes, self.store.as_ref()).map_err(CallError::from),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
-            let result = admitted
-                .and_then(|()| mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records));
+            let result = admitted.and_then(|()| {
+                mutate(&mut self.log.write(), &collection, rights, mutation, (self.clock)(), &mut records)
+            });
             let ts = result.as_ref().map_or(0, |(_, ts)| *ts);
             answers.push((reply, Reply { result: result.map(|(value, _)| value), ts }));
         }
@@ -365,6 +372,7 @@ impl Writer {
 fn mutate(
     log: &mut Log,
     collection: &str,
+    rights: Rights<'_>,
     mutation: Mutation,
     now: i64,
     records: &mut Vec<Record>,
@@ -375,15 +383,15 @@ fn mutate(
     }
     Ok(match mutation {
         Mutation::Push(args) => {
-            let (answer, ts) = taken(log.push_changes(collection, args, now)?, records);
+            let (answer, ts) = taken(log.push_changes(collection, rights, args, now)?, records);
             (wire::push_results(log.epoch(), answer), ts)
         }
         Mutation::Put(args) => {
-            let ((), ts) = taken(log.put_document(collection, args, now)?, records);
+            let ((), ts) = taken(log.put_document(collection, rights, args, now)?, records);
             (wire::success(), ts)
         }
         Mutation::Delete { id } => {
-            let ((), ts) = taken(log.delete_document(collection, &id, rand::random(), now)?, records);
+            let ((), ts) = taken(log.delete_document(collection, rights, &id, rand::random(), now)?, records);
             (wire::success(), ts)
         }
     })

@@ -37,13 +37,14 @@ use convex_sync_types::{
 use serde_json::Value as Json;
 
 pub(in crate::backend) use self::queries::Queries;
-use super::{Token, allowance::Allowance};
+use super::allowance::Allowance;
 use crate::backend::{
+    access::{Access, Admission},
     function::{self, CallError, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
     writer::{Reply, Shared},
 };
-use crate::record::{Refusal, RefusalCode};
+use crate::record::{Refusal, RefusalCode, UserId};
 
 /// An event outside of the session.
 pub(in crate::backend) enum Input<'a> {
@@ -59,8 +60,8 @@ pub(in crate::backend) enum Input<'a> {
     Answered(SessionRequestSeqNumber, Reply),
     /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
     News,
-    /// The backend requires another token from now on.
-    TokenReplaced(Option<Token>),
+    /// The backend accepts other tokens from now on.
+    AccessChanged(Access),
     /// The backend stops.
     Stopping,
     /// The time of [`Session::poll_timeout`] has come.
@@ -77,6 +78,8 @@ pub(in crate::backend) enum Output {
         collection: String,
         /// The function and its arguments.
         mutation: Mutation,
+        /// The verified caller.
+        user: Option<UserId>,
         /// The length of the message.
         bytes: usize,
     },
@@ -95,12 +98,15 @@ pub(in crate::backend) enum Frame {
 /// The session of one connection. See the [module](self) for how it is driven.
 pub(in crate::backend) struct Session {
     state: State,
-    token: Option<Token>,
+    access: Access,
+    /// The caller, once it was let in.
+    admission: Option<Admission>,
+    /// When the caller's token ends.
+    expires: Option<Duration>,
     /// The version that the client has.
     version: StateVersion,
     query_set: QuerySetVersion,
     identity: IdentityVersion,
-    is_authenticated: bool,
     queries: Queries,
     removed: BTreeSet<QueryId>,
     /// A transition is due even if no result changed.
@@ -132,13 +138,14 @@ enum State {
 }
 
 impl Session {
-    /// Makes the session of a new connection. `token` is the token that clients must send, if any. `patience` is how
-    /// long the client may stay silent.
-    pub fn new(token: Option<Token>, patience: Duration, now: Duration) -> Self {
+    /// Makes the session of a new connection. `access` says which tokens are accepted. `patience` is how long
+    /// the client may stay silent.
+    pub fn new(access: Access, patience: Duration, now: Duration) -> Self {
         Self {
             state: State::Open,
-            is_authenticated: Token::admits(token.as_ref(), None),
-            token,
+            admission: access.admit(None),
+            access,
+            expires: None,
             version: StateVersion::initial(),
             query_set: 0,
             identity: 0,
@@ -183,7 +190,7 @@ impl Session {
                 self.answer(request, reply);
             }
             (State::Open, Input::News) => self.is_stale = true,
-            (State::Open, Input::TokenReplaced(token)) => self.expire(token),
+            (State::Open, Input::AccessChanged(access)) => self.change_access(access),
             (State::Open, Input::Stopping) => self.end("the backend is stopping".into()),
             (State::Open, Input::Timer) => self.tick(now),
         }
@@ -196,7 +203,7 @@ impl Session {
 
     /// The time when [`Input::Timer`] is due.
     pub fn poll_timeout(&self) -> Duration {
-        self.held_back.map_or(self.ping_at, |held_back| held_back.min(self.ping_at))
+        self.held_back.into_iter().chain(self.expires).fold(self.ping_at, Duration::min)
     }
 
     /// Whether the driver must read the socket now.
@@ -258,6 +265,11 @@ impl Session {
     fn tick(&mut self, now: Duration) {
         let reads = self.reads();
         self.held_back.take_if(|held_back| *held_back <= now);
+        if self.expires.is_some_and(|expires| expires <= now) {
+            self.admission = None;
+            self.refuse_token("The token has expired", false);
+            return;
+        }
         if self.ping_at > now {
             return;
         }
@@ -299,14 +311,16 @@ impl Session {
                 self.modify(base_version, new_version, modifications);
             }
             Ok(ClientMessage::Mutation { request_id: request, udf_path, args, .. }) => {
-                let call = match self.is_authenticated {
-                    true => function::mutation(&udf_path, args.get()),
-                    false => Err(unauthenticated()),
+                let call = match self.admitted() {
+                    Some(_) => function::mutation(&udf_path, args.get()),
+                    None => Err(unauthenticated()),
                 };
                 match call {
                     Ok((collection, mutation)) => {
                         self.running.push_back(text.len());
-                        self.outputs.push_back(Output::Run { request, collection, mutation, bytes: text.len() });
+                        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
+                        let bytes = text.len();
+                        self.outputs.push_back(Output::Run { request, collection, mutation, user, bytes });
                     }
                     Err(error) => self.answer(request, Reply { result: Err(error), ts: 0 }),
                 }
@@ -350,23 +364,31 @@ impl Session {
             AuthenticationToken::User(token) | AuthenticationToken::Admin(token, _) => Some(token.as_str()),
             AuthenticationToken::None => None,
         };
-        let admits = Token::admits(self.token.as_ref(), offered);
-        if offered.is_some() && !admits {
+        let admission = self.access.admit(offered);
+        if offered.is_some() && admission.is_none() {
             self.refuse_token("The token is wrong", true);
             return;
         }
-        self.is_authenticated = admits;
+        let remaining = admission.as_ref().and_then(|admission| self.access.remaining(admission));
+        // The client was heard just now.
+        self.expires = remaining.map(|remaining| self.heard.saturating_add(remaining));
+        self.admission = admission;
         self.identity += 1;
         self.queries.run_again();
         self.owe();
     }
 
-    /// Requires another token. A connection that was authenticated with the old token ends.
-    fn expire(&mut self, token: Option<Token>) {
-        self.token = token;
-        if std::mem::replace(&mut self.is_authenticated, false) {
+    /// Accepts other tokens. A connection that was let in with a token that is not accepted any more ends.
+    fn change_access(&mut self, access: Access) {
+        self.access = access;
+        if self.admission.take_if(|admission| !self.access.still_admits(admission)).is_some() {
             self.refuse_token("The token is not valid any more", false);
         }
+    }
+
+    /// The caller, if it may call functions.
+    fn admitted(&self) -> Option<&Admission> {
+        self.admission.as_ref().filter(|admission| self.access.rights(admission).admits())
     }
 
     fn refuse_token(&mut self, reason: &str, attempted: bool) {
@@ -397,7 +419,8 @@ impl Session {
 
     /// Makes the transition to the newest published commit. `None` if the client has all of it.
     fn transition(&mut self, log: &Shared) -> Option<Json> {
-        let (published, results) = self.queries.run(log, self.is_authenticated, &self.hasher);
+        let (published, results) =
+            self.queries.run(log, self.admitted().map(|admission| self.access.rights(admission)), &self.hasher);
         let removed = std::mem::take(&mut self.removed).into_iter();
         let mut modifications: Vec<_> = removed.map(|query_id| StateModification::QueryRemoved { query_id }).collect();
         modifications.extend(results);
@@ -431,7 +454,10 @@ pub(super) fn ping_every(patience: Duration) -> Duration {
 
 /// The error of a call by a client that has not sent the token.
 pub(super) fn unauthenticated() -> CallError {
-    CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
+    CallError::Refused(Refusal::new(
+        RefusalCode::Unauthenticated,
+        "this backend asks for a token, or for one of a user with a name",
+    ))
 }
 
 /// Refuses paths that are too long. The library's parser panics at a long path that it cuts within a letter, and each
