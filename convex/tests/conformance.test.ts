@@ -6,7 +6,7 @@ import { Deployment } from "../host/deployment";
 import schema from "./app/schema";
 import type { CaseFile } from "./conformance/cases";
 import { files } from "./conformance/files";
-import { runCase } from "./conformance/run";
+import { type Caller, runCase } from "./conformance/run";
 
 const directory = new URL("../../tests/conformance/", import.meta.url);
 const modules = import.meta.glob("./app/**/*.ts");
@@ -30,7 +30,14 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
           .sort((a, b) => (a.id! < b.id! ? -1 : 1))
           .map(({ _id, _creationTime, ...fields }) => convexToJson(fields));
       };
-      const problem = await runCase(found, values ?? {}, (...call) => deployment.call(...call), table);
+      const call: Caller = async (kind, path, args, user) =>
+        await deployment.call(
+          kind,
+          path,
+          args,
+          user === undefined ? null : { issuer: "replicate", subject: user },
+        );
+      const problem = await runCase(found, values ?? {}, call, table);
       expect(problem).toBeNull();
     });
   });

@@ -1,6 +1,6 @@
 //! Reads the cases from their files and runs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -35,6 +35,9 @@ pub struct Step {
     call: Kind,
     path: String,
     args: Json,
+    /// The user who calls.
+    #[serde(default, rename = "as")]
+    user: Option<String>,
     /// `null` is a possible result of a function.
     #[serde(default, deserialize_with = "present")]
     returns: Option<Json>,
@@ -72,17 +75,24 @@ enum Fails {
     Message(Vec<String>),
 }
 
+impl Case {
+    /// The users who call.
+    pub fn users(&self) -> BTreeSet<&str> {
+        self.steps.iter().filter_map(|step| step.user.as_deref()).collect()
+    }
+}
+
 /// Runs a case. Returns the first deviation as the error.
 pub fn run(
     case: &Case,
     values: &BTreeMap<String, Json>,
-    mut call: impl FnMut(Kind, &str, &Json) -> Outcome,
+    mut call: impl FnMut(Kind, &str, &Json, Option<&str>) -> Outcome,
 ) -> Result<(), String> {
     let mut bindings: Bindings = values.clone();
     for (index, step) in case.steps.iter().enumerate() {
         let within = |problem: String| format!("step {index}, {}: {problem}", step.path);
         let args = fill(&step.args, &bindings).map_err(within)?;
-        let outcome = call(step.call, &step.path, &args);
+        let outcome = call(step.call, &step.path, &args, step.user.as_deref());
         check(step, outcome, &mut bindings).map_err(within)?;
     }
     Ok(())

@@ -4,7 +4,13 @@ import type { JSONValue } from "convex/values";
 
 export type Json = JSONValue;
 type Outcome = { returns: Json } | { fails: { data: Json } | { message: string[] } };
-export type Step = { call: "mutation" | "query" | "rows"; path: string; args: Json } & Outcome;
+export type Step = {
+  call: "mutation" | "query" | "rows";
+  path: string;
+  args: Json;
+  /** The user who calls, in collections with a rule. */
+  as?: string;
+} & Outcome;
 export type Case = { name: string; steps: Step[] };
 export type CaseFile = { about: string; values?: Record<string, Json>; cases: Case[] };
 

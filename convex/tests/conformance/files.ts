@@ -6,6 +6,7 @@ import { large } from "./large";
 import { parts, values } from "./parts";
 import { pulls } from "./pull";
 import { pushes } from "./push";
+import { rights } from "./rights";
 import { rows } from "./rows";
 
 /** The case files by name, as they are checked in. */
@@ -21,6 +22,7 @@ export function files(): Map<string, string> {
       about: "The functions of convex-replicate 0.2, and both ways of writing together",
       cases: [...originals, ...large],
     },
+    "rights.json": { about: "Rules: what users may read and write", cases: rights },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },
   };
   return new Map(Object.entries(all).map(([name, file]) => [name, print(file)]));

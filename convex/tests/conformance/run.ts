@@ -5,7 +5,12 @@ import type { Case, Json } from "./cases";
 import { type Bindings, fill, mismatch } from "./match";
 
 /** Calls a function of a backend. */
-export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
+export type Caller = (
+  kind: "Query" | "Mutation",
+  path: string,
+  args: JSONValue,
+  user?: string,
+) => Promise<Outcome>;
 /**
  * The rows of a table, in the order of their documents and without the fields that Convex adds; null if this backend
  * does not show them.
@@ -31,6 +36,7 @@ export async function runCase(
       step.call === "query" ? "Query" : "Mutation",
       step.path,
       fill(step.args, bindings),
+      step.as,
     );
     const where = `step ${i}, ${step.path}`;
     if ("returns" in step) {
