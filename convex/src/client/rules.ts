@@ -3,14 +3,7 @@ import type { GenericDataModel } from "convex/server";
 import type { Value } from "convex/values";
 import { rowOf } from "../component/materialize.js";
 import type { Effect } from "../component/shapes.js";
-import {
-  type AccessRequest,
-  type Authorize,
-  notAuthorized,
-  type ReadRequest,
-  signInFirst,
-  type WriteRequest,
-} from "./access.js";
+import { type Authorize, notAuthorized, type ReadRequest, signInFirst, type WriteRequest } from "./access.js";
 import type { AppTable } from "./append.js";
 import type { MutationCtx, QueryCtx } from "./builders.js";
 
