@@ -12,6 +12,8 @@ mod arguments;
 mod disk;
 #[path = "backend/live.rs"]
 mod live;
+#[path = "backend/oidc.rs"]
+mod oidc;
 #[path = "backend/original.rs"]
 mod original;
 #[path = "backend/parts.rs"]

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    access::{Authorize, Everyone},
+    access::{Authorize, Everyone, OidcProvider},
     limits::{LOG_BYTES, PATIENCE, RETENTION},
 };
 
@@ -20,6 +20,7 @@ pub struct BackendConfig {
     pub(super) retention: Duration,
     pub(super) max_log_bytes: u64,
     pub(super) rule: Arc<dyn Authorize>,
+    pub(super) oidc: Option<OidcProvider>,
 }
 
 impl BackendConfig {
@@ -35,6 +36,7 @@ impl BackendConfig {
             retention: RETENTION,
             max_log_bytes: LOG_BYTES,
             rule: Arc::new(Everyone),
+            oidc: None,
         }
     }
 
@@ -63,6 +65,11 @@ impl BackendConfig {
     /// directory: see [`UserTokens`](super::UserTokens).
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
+    }
+
+    /// Serves users who send a signed token of this provider.
+    pub fn oidc(self, provider: OidcProvider) -> Self {
+        Self { oidc: Some(provider), ..self }
     }
 
     /// The rule for reads and writes. Without one, everybody who may call functions may read and write everything.
@@ -111,6 +118,7 @@ impl fmt::Debug for BackendConfig {
             .field("data", &self.data)
             .field("new_epoch", &self.new_epoch)
             .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("oidc", &self.oidc)
             .field("origins", &self.origins)
             .field("patience", &self.patience)
             .field("retention", &self.retention)

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::access::UserTokensError;
+use super::access::{OidcError, UserTokensError};
 
 /// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum BackendError {
     /// The users' tokens cannot be read.
     #[error(transparent)]
     UserTokens(#[from] UserTokensError),
+    /// The provider of signed tokens cannot be used.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {

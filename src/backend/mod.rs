@@ -50,8 +50,8 @@ use self::{
 };
 pub use self::{
     access::{
-        Authorize, DocumentRow, Everyone, OwnRows, ReadRequest, SignedIn, UserToken, UserTokens, UserTokensError,
-        WriteKind, WriteRequest,
+        Authorize, DocumentRow, Everyone, OidcError, OidcProvider, OwnRows, ReadRequest, SignedIn, UserToken,
+        UserTokens, UserTokensError, WriteKind, WriteRequest,
     },
     config::BackendConfig,
     error::BackendError,
@@ -71,8 +71,8 @@ pub struct Backend {
     server: Arc<Server>,
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
-    /// Follows the file of the users' tokens until the sender is dropped.
-    following: Option<(crossbeam_channel::Sender<()>, JoinHandle<()>)>,
+    /// The threads that follow the files of tokens and keys until the sender is dropped.
+    following: Option<(crossbeam_channel::Sender<()>, Vec<JoinHandle<()>>)>,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -97,7 +97,7 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention, max_log_bytes, rule } =
+        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention, max_log_bytes, rule, oidc } =
             config;
         if token.as_deref().is_some_and(str::is_empty) {
             return Err(BackendError::TokenEmpty);
@@ -107,9 +107,14 @@ impl Backend {
         let (stop_following, stopped) = crossbeam_channel::bounded(0);
         let follow = data.clone().map(|data| {
             let access = access.clone();
-            access::watch(data, stopped, move |users| access.send_modify(|access| access.users = Some(users)))
+            access::watch(data, stopped.clone(), move |users| access.send_modify(|access| access.users = Some(users)))
         });
         let follow = follow.transpose()?;
+        let follow_keys = oidc.map(|provider| {
+            let access = access.clone();
+            access::follow(provider, stopped, move |keys| access.send_modify(|access| access.keys = Some(keys)))
+        });
+        let follow_keys = follow_keys.transpose()?;
         let listener = bind(&listen, access.borrow().is_open())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
@@ -147,9 +152,15 @@ impl Backend {
         });
         let serve = serve(runtime, listener, server.clone());
         let serving = std::thread::Builder::new().name("replicate-backend".into()).spawn(serve)?;
-        let follow =
-            follow.map(|follow| std::thread::Builder::new().name("replicate-backend-tokens".into()).spawn(follow));
-        let following = follow.transpose()?.map(|thread| (stop_following, thread));
+        let mut following = Vec::new();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        if let Some(follow) = follow {
+            following.push(thread("replicate-backend-tokens").spawn(follow)?);
+        }
+        if let Some(follow) = follow_keys {
+            following.push(thread("replicate-backend-keys").spawn(follow)?);
+        }
+        let following = Some((stop_following, following));
         let url = format!("http://{address}");
         tracing::info!(target: "bevy_convex_replicate::backend", %address, "listening");
         Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), following, writing: Some(writing) })
@@ -211,7 +222,9 @@ impl Backend {
         }
         if let Some((stop, following)) = self.following.take() {
             drop(stop);
-            let _ = following.join();
+            for thread in following {
+                let _ = thread.join();
+            }
         }
         self.jobs.stop();
         if let Some(writing) = self.writing.take()

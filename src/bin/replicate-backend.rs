@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bevy_convex_replicate::backend::{Backend, BackendConfig, UserTokens};
+use bevy_convex_replicate::backend::{Backend, BackendConfig, OidcProvider, UserTokens};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -33,6 +33,15 @@ struct Options {
     /// see a program's arguments.
     #[arg(long)]
     token: Option<String>,
+    /// Accept signed tokens of this OpenID Connect provider: the claim `iss`.
+    #[arg(long, value_name = "URL", requires_all = ["oidc_audience", "oidc_keys"])]
+    oidc_issuer: Option<String>,
+    /// The claim `aud` of these tokens.
+    #[arg(long, value_name = "NAME", requires = "oidc_issuer")]
+    oidc_audience: Option<String>,
+    /// A file with the provider's JSON Web Key Set. It is read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    oidc_keys: Option<PathBuf>,
     /// The origin of a web page that may connect, e.g. http://localhost:5173. The option can be repeated.
     #[arg(long = "allow-origin")]
     origins: Vec<String>,
@@ -146,6 +155,10 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(token) = options.token.or_else(|| std::env::var("REPLICATE_TOKEN").ok()) {
         config = config.token(token);
+    }
+    if let (Some(issuer), Some(audience), Some(keys)) = (options.oidc_issuer, options.oidc_audience, options.oidc_keys)
+    {
+        config = config.oidc(OidcProvider::new(issuer, audience, keys));
     }
     for origin in options.origins {
         config = config.allow_origin(origin);

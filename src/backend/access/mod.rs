@@ -1,5 +1,6 @@
 //! People and their rights: who may call functions ([`Access`]), and what they may read and write ([`Rights`]).
 
+mod oidc;
 mod request;
 mod rights;
 mod rules;
@@ -11,16 +12,18 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+pub(super) use self::{
+    oidc::{Keys, follow},
+    rights::Rights,
+    token::Token,
+    users::{Users, watch},
+};
 pub use self::{
+    oidc::{OidcError, OidcProvider},
     request::{DocumentRow, ReadRequest, WriteKind, WriteRequest},
     rights::Authorize,
     rules::{Everyone, OwnRows, SignedIn},
     users::{UserToken, UserTokens, UserTokensError},
-};
-pub(super) use self::{
-    rights::Rights,
-    token::Token,
-    users::{Users, watch},
 };
 use crate::record::UserId;
 
@@ -32,6 +35,8 @@ pub(super) struct Access {
     pub token: Option<Token>,
     /// The users with tokens of this backend's own. `None` if no such token was ever made.
     pub users: Option<Arc<Users>>,
+    /// The provider of signed tokens.
+    pub keys: Option<Arc<Keys>>,
     pub rule: Arc<dyn Authorize>,
     /// Returns the time since 1970.
     pub clock: fn() -> Duration,
@@ -40,7 +45,7 @@ pub(super) struct Access {
 impl Default for Access {
     /// Everybody may call everything.
     fn default() -> Self {
-        Self { token: None, users: None, rule: Arc::new(Everyone), clock: since_1970 }
+        Self { token: None, users: None, keys: None, rule: Arc::new(Everyone), clock: since_1970 }
     }
 }
 
@@ -62,12 +67,14 @@ enum Proof {
     Token(Token),
     /// The hash of a user's token.
     Own([u8; 32]),
+    /// The name of the key that has signed the token.
+    Signed([u8; 32]),
 }
 
 impl Access {
     /// Whether the backend asks for no token.
     pub fn is_open(&self) -> bool {
-        self.token.is_none() && self.users.is_none()
+        self.token.is_none() && self.users.is_none() && self.keys.is_none()
     }
 
     /// Lets a caller in that offers this token, or none. `None` if it may not call functions.
@@ -82,8 +89,11 @@ impl Access {
             return Some(Admission { user: None, expires: None, proof: Proof::Token(token.clone()) });
         }
         let hash = users::hash(offered);
-        let (user, expires) = self.users.as_ref()?.find(&hash, (self.clock)())?;
-        Some(Admission { user: Some(user), expires, proof: Proof::Own(hash) })
+        if let Some((user, expires)) = self.users.as_ref().and_then(|users| users.find(&hash, (self.clock)())) {
+            return Some(Admission { user: Some(user), expires, proof: Proof::Own(hash) });
+        }
+        let (user, expires, key) = self.keys.as_ref()?.verify(offered)?;
+        Some(Admission { user: Some(user), expires: Some(expires), proof: Proof::Signed(key) })
     }
 
     /// Whether an earlier admission is still valid.
@@ -91,6 +101,7 @@ impl Access {
         match &admission.proof {
             Proof::NotAsked => self.is_open(),
             Proof::Token(token) => self.token.as_ref().is_some_and(|present| present == token),
+            Proof::Signed(key) => self.keys.as_ref().is_some_and(|keys| keys.have(key)),
             Proof::Own(hash) => self.users.as_ref().is_some_and(|users| users.find(hash, (self.clock)()).is_some()),
         }
     }
