@@ -7,8 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# Debian packages, beside Rust and Node, to build the windowed examples and to draw them without a screen.
-packages=(build-essential pkg-config libwayland-dev libxkbcommon-dev xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libxrandr2)
+# Debian packages, beside Rust and Node, to build the windowed examples, to draw them without a screen, and to open web
+# pages.
+packages=(build-essential pkg-config libwayland-dev libxkbcommon-dev xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 libx11-xcb1 libxcursor1 libxi6 libxrandr2 chromium)
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -29,6 +30,7 @@ prepared() {
     { command -v npm && node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'; } >/dev/null || missing+=("Node 20.19 or newer, with npm")
     [ "$(uname)" != Linux ] || pkg-config --exists wayland-client xkbcommon 2>/dev/null || missing+=("the libraries of the windowed examples")
     command -v xvfb-run >/dev/null || missing+=("xvfb-run, which draws the board without a screen")
+    [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || missing+=("Chromium (in CHROMIUM, if it is not /usr/bin/chromium)")
     [ ${#missing[@]} -gt 0 ] || return 0
     printf 'missing: %s\n' "${missing[@]}" >&2
     echo "on Debian: apt-get install ${packages[*]}   (or ./test.sh --install). This installs neither Rust nor Node" >&2
@@ -97,9 +99,12 @@ sequences=100
 
 convex() {
     say "the Convex functions: types, lint, tests, conformance; web apps beside a Bevy app"
-    cargo build -q -p bevy_convex_replicate --bin replicate-backend --example compared --example native
+    cargo build -q -p bevy_convex_replicate --bin replicate-backend --example compared --example native --example board
     export REPLICATE_NATIVE="$PWD/target/debug/examples/native"
     (cd convex && npm ci --silent --no-audit --no-fund && npm run --silent check)
+    # That source is in a git repository, which a machine with package registries alone cannot reach.
+    [ -d convex/tests/original/fetched ] ||
+        echo "left out: the original client's own source (its protocol ran, written anew; convex/tests/original/fetch.sh fetches the source)"
 
     say "both backends: conformance over HTTP, $sequences random sequences of calls and the rows they make"
     local folder url
@@ -118,6 +123,9 @@ convex() {
     wait "$backend"
     trap - EXIT
     rm -r "$folder"
+
+    say "pages in Chromium, of another origin than the embedded backend: the official client, and examples/web"
+    (cd convex && npm run --silent browser)
 
     say "whole apps and the transport against the Convex functions"
     cargo test -q -p bevy_convex_replicate --test promises --test transport --no-run

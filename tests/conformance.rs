@@ -8,6 +8,8 @@ mod case;
 mod http;
 #[path = "conformance/pattern.rs"]
 mod pattern;
+#[path = "conformance/wire.rs"]
+mod wire;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -19,8 +21,18 @@ use serde_json::json;
 use self::case::{Case, CaseFile, Kind, run};
 
 /// The files, each with its smallest number of cases: a lost or emptied file then fails the test.
-const FILES: [(&str, usize); 5] =
-    [("arguments.json", 20), ("original.json", 35), ("pull.json", 16), ("push.json", 85), ("rights.json", 15)];
+const FILES: [(&str, usize); 7] = [
+    ("arguments.json", 20),
+    ("http.json", 14),
+    ("original.json", 35),
+    ("pull.json", 16),
+    ("push.json", 85),
+    ("rights.json", 15),
+    ("sync.json", 5),
+];
+
+/// The page that the cases let make requests.
+const PAGE: &str = "http://page.example";
 
 fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "conformance"].iter().collect()
@@ -69,7 +81,7 @@ fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
     let users = case.users();
     let folder = tempfile::tempdir().expect("a folder");
     let mut tokens = BTreeMap::new();
-    let mut config = BackendConfig::new().authorize(Rules { owned: OwnRows::by("owner") });
+    let mut config = BackendConfig::new().allow_origin(PAGE).authorize(Rules { owned: OwnRows::by("owner") });
     if !users.is_empty() {
         let made = UserTokens::open(folder.path()).expect("a file of tokens");
         tokens = users.iter().map(|user| (*user, made.create(user, None).expect("a token").1)).collect();
@@ -77,7 +89,7 @@ fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
     }
     let backend = Backend::start(config).expect("a backend starts");
     let address = backend.address();
-    run(case, &file.values, |kind, path, args, user| match kind {
+    run(case, &file.values, address, |kind, path, args, user| match kind {
         Kind::Rows => http::Outcome::Returned(
             backend.rows(path).into_iter().map(|(_, row)| serde_json::Value::from(row)).collect(),
         ),

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import componentSchema from "../src/component/schema";
 import { Deployment } from "../host/deployment";
+import { Host } from "../host/server";
 import schema from "./app/schema";
 import type { CaseFile } from "./conformance/cases";
 import { files } from "./conformance/files";
@@ -30,15 +31,21 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
           .sort((a, b) => (a.id! < b.id! ? -1 : 1))
           .map(({ _id, _creationTime, ...fields }) => convexToJson(fields));
       };
-      const call: Caller = async (kind, path, args, user) =>
-        await deployment.call(
-          kind,
-          path,
-          args,
-          user === undefined ? null : { issuer: "replicate", subject: user },
-        );
-      const problem = await runCase(found, values ?? {}, call, table);
-      expect(problem).toBeNull();
+      const isAboutTheWire = found.steps.some(({ call }) => call === "http" || call === "sync");
+      const host = isAboutTheWire ? await Host.listen(deployment) : null;
+      const wire = host === null ? undefined : { url: host.url, suffix: "" };
+      try {
+        const call: Caller = async (kind, path, args, user) =>
+          await deployment.call(
+            kind,
+            path,
+            args,
+            user === undefined ? null : { issuer: "replicate", subject: user },
+          );
+        expect(await runCase(found, values ?? {}, call, table, wire)).toBeNull();
+      } finally {
+        await host?.close();
+      }
     });
   });
 }

@@ -102,7 +102,10 @@ pub(crate) fn edit_with<T: Transactable>(
             match edit.remove(&ROOT, key, &name, seen, is_open(value))? {
                 Removal::Nothing => {}
                 Removal::Emptied => drop(edited.set.insert(name)),
-                Removal::Removed => drop(edited.removed.insert(name)),
+                Removal::Removed => {
+                    edited.removed.extend(edit.remove_second_names(&ROOT, view.as_map(), key)?);
+                    edited.removed.insert(name);
+                }
             }
         }
     }

@@ -70,6 +70,7 @@ pub(crate) use first::{FirstChange, read_first, write_first};
 pub(crate) use guarded::guarded_type;
 pub(crate) use keepable::check as check_keepable;
 pub use keyed::{ItemKey, KeyedList};
+pub(crate) use list::edited_items;
 pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;

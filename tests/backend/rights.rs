@@ -76,7 +76,8 @@ impl Town {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(
             stream,
-            "POST /api/{kind} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+            "POST /api/{kind} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             authorization: Bearer {}\r\n\
              content-length: {}\r\n\r\n{body}",
             self.eves_token,
             body.len()

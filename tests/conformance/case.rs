@@ -1,6 +1,9 @@
 //! Reads the cases from their files and runs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -8,6 +11,7 @@ use serde_json::Value as Json;
 use crate::{
     http::Outcome,
     pattern::{Bindings, fill, mismatch},
+    wire::{HttpStep, Sockets, SyncStep, request},
 };
 
 #[derive(Deserialize)]
@@ -28,11 +32,21 @@ pub struct Case {
     pub steps: Vec<Step>,
 }
 
+#[derive(Deserialize)]
+#[serde(tag = "call", rename_all = "camelCase")]
+pub enum Step {
+    Mutation(Call),
+    Query(Call),
+    /// Instead of a call: the rows of the table that `path` names, in the order of their documents.
+    Rows(Call),
+    Http(HttpStep),
+    Sync(SyncStep),
+}
+
 /// A call, and exactly one of `returns` and `fails`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    call: Kind,
+pub struct Call {
     path: String,
     args: Json,
     /// The user who calls.
@@ -49,12 +63,10 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
     Json::deserialize(deserializer).map(Some)
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy)]
 pub enum Kind {
     Mutation,
     Query,
-    /// Instead of a call: the rows of the table that `path` names, in the order of their documents.
     Rows,
 }
 
@@ -78,7 +90,11 @@ enum Fails {
 impl Case {
     /// The users who call.
     pub fn users(&self) -> BTreeSet<&str> {
-        self.steps.iter().filter_map(|step| step.user.as_deref()).collect()
+        let calls = self.steps.iter().filter_map(|step| match step {
+            Step::Mutation(call) | Step::Query(call) | Step::Rows(call) => Some(call),
+            Step::Http(_) | Step::Sync(_) => None,
+        });
+        calls.filter_map(|call| call.user.as_deref()).collect()
     }
 }
 
@@ -86,19 +102,36 @@ impl Case {
 pub fn run(
     case: &Case,
     values: &BTreeMap<String, Json>,
+    address: SocketAddr,
     mut call: impl FnMut(Kind, &str, &Json, Option<&str>) -> Outcome,
 ) -> Result<(), String> {
     let mut bindings: Bindings = values.clone();
+    let mut sockets = Sockets::default();
     for (index, step) in case.steps.iter().enumerate() {
+        let (kind, step) = match step {
+            Step::Mutation(step) => (Kind::Mutation, step),
+            Step::Query(step) => (Kind::Query, step),
+            Step::Rows(step) => (Kind::Rows, step),
+            Step::Http(step) => {
+                let within = |problem| format!("step {index}, {}: {problem}", step.path);
+                request(step, address, &mut bindings).map_err(within)?;
+                continue;
+            }
+            Step::Sync(step) => {
+                let within = |problem| format!("step {index}, {}: {problem}", step.socket);
+                sockets.run(step, address, &mut bindings).map_err(within)?;
+                continue;
+            }
+        };
         let within = |problem: String| format!("step {index}, {}: {problem}", step.path);
         let args = fill(&step.args, &bindings).map_err(within)?;
-        let outcome = call(step.call, &step.path, &args, step.user.as_deref());
+        let outcome = call(kind, &step.path, &args, step.user.as_deref());
         check(step, outcome, &mut bindings).map_err(within)?;
     }
     Ok(())
 }
 
-fn check(step: &Step, outcome: Outcome, bindings: &mut Bindings) -> Result<(), String> {
+fn check(step: &Call, outcome: Outcome, bindings: &mut Bindings) -> Result<(), String> {
     match (&step.returns, &step.fails, outcome) {
         (Some(pattern), None, Outcome::Returned(value)) => mismatch(pattern, &value, bindings, "$"),
         (Some(_), None, Outcome::Failed { message, .. }) => Err(format!("failed: {message}")),

@@ -1,6 +1,7 @@
 import type { CaseFile } from "./cases";
 import { originals, refusals } from "./original";
 import { forgeries } from "./forged";
+import { https } from "./http";
 import { histories } from "./history";
 import { large } from "./large";
 import { parts, values } from "./parts";
@@ -8,6 +9,7 @@ import { pulls } from "./pull";
 import { pushes } from "./push";
 import { rights } from "./rights";
 import { rows } from "./rows";
+import { syncs } from "./sync";
 
 /** The case files by name, as they are checked in. */
 export function files(): Map<string, string> {
@@ -23,6 +25,8 @@ export function files(): Map<string, string> {
       cases: [...originals, ...large],
     },
     "rights.json": { about: "Rules: what users may read and write", cases: rights },
+    "http.json": { about: "Convex's HTTP API: routes, formats, statuses and codes", cases: https },
+    "sync.json": { about: "Convex's sync protocol: transitions, and mutations sent again", cases: syncs },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },
   };
   return new Map(Object.entries(all).map(([name, file]) => [name, print(file)]));

@@ -4,6 +4,7 @@ import {
   accepted,
   bind,
   bytes,
+  type CallStep,
   type Case,
   changesOf,
   chunks,
@@ -30,7 +31,7 @@ import {
 
 const ADA = "replicate|ada";
 const EVE = "replicate|eve";
-const by = (user: "ada" | "eve", step: Step): Step => ({ ...step, as: user });
+const by = (user: "ada" | "eve", step: Step): Step => ({ ...(step as CallStep), as: user });
 const path = "homes";
 const denied = error("notAuthorized");
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use automerge::{ActorId, Automerge, Change, ChangeHash};
 use convex::Value;
 
+use super::outcomes::{Outcome, RequestKey};
 use crate::{
     DocumentId,
     chunk::{Part, inspect::guarded},
@@ -27,6 +28,10 @@ pub(in crate::backend) enum Record {
     /// All waiting parts of a chunk are gone: the chunk is complete, the chunk is invalid, or the other parts never
     /// came.
     PartsGone { collection: Arc<str>, document: DocumentId, hash: [u8; 32] },
+    /// The outcome of a mutation, in case the client sends the mutation again.
+    Outcome(Outcome),
+    /// An outcome is forgotten.
+    OutcomeGone(RequestKey),
 }
 
 /// A row of the log: a change or a snapshot, or a part of a change.

@@ -7,7 +7,7 @@ use std::{
 
 use convex::Value;
 
-use super::{cache::DocumentCache, document::Document, pruned::Pruned};
+use super::{cache::DocumentCache, document::Document, outcomes::Outcomes, pruned::Pruned};
 use crate::{
     DocumentId,
     chunk::Part,
@@ -30,12 +30,16 @@ pub(in crate::backend) struct Log {
     pub(super) last: i64,
     /// The newest commit that readers see.
     pub(super) published: i64,
+    /// The log knows what it had at this time and later. Compaction and pruning take the times before.
+    pub(super) past_from: i64,
     pub(super) collections: HashMap<Arc<str>, Collection>,
     pub(super) cache: DocumentCache,
     /// Documents whose rows were taken as sent and not compared with the merged document yet.
     pub(super) unchecked: BTreeSet<(Arc<str>, DocumentId)>,
     /// Documents with enough rows for a snapshot.
     pub(super) compactable: BTreeSet<(Arc<str>, DocumentId)>,
+    /// The outcomes of mutations that clients may send again.
+    pub(super) outcomes: Outcomes,
 }
 
 #[derive(Default)]
@@ -92,10 +96,12 @@ impl Log {
             epoch: epoch.into(),
             last: 0,
             published: 0,
+            past_from: 0,
             collections: HashMap::new(),
             cache: DocumentCache::default(),
             unchecked: BTreeSet::new(),
             compactable: BTreeSet::new(),
+            outcomes: Outcomes::default(),
         }
     }
 

@@ -40,10 +40,10 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     loop {
         while let Some(output) = session.poll() {
             match output {
-                Output::Run { request, collection, mutation, user, bytes } => {
+                Output::Run { request, key, collection, mutation, user, bytes } => {
                     let replies = replies.clone();
                     // The connection may be gone when the answer comes.
-                    server.jobs.mutate((caller, bytes), collection, mutation, user, move |reply| {
+                    server.jobs.mutate((caller, bytes), key, collection, mutation, user, move |reply| {
                         drop(replies.send((request, reply)));
                     });
                 }

@@ -37,6 +37,18 @@ CREATE TABLE part (
 /// The change in format 3: the users who put the rows into the log. In format 2 nobody was recorded.
 const FORMAT_3: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
 
+/// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new
+/// format: an earlier program ignores it.
+const OUTCOMES: &str = "
+CREATE TABLE IF NOT EXISTS outcome (
+    session BLOB NOT NULL, request INTEGER NOT NULL,
+    at INTEGER NOT NULL, ts INTEGER NOT NULL,
+    value TEXT NOT NULL, -- in Convex's JSON encoding
+    stamp BLOB,
+    PRIMARY KEY (session, request)
+) STRICT;
+";
+
 const SCHEMA: &str = "
 CREATE TABLE log (epoch TEXT NOT NULL) STRICT;
 -- A row of a collection's log. A timestamp belongs to one commit, so to one collection.
@@ -93,6 +105,7 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         if format < 3 {
             to_format_3(&mut connection)?;
         }
+        connection.execute_batch(OUTCOMES)?;
     }
     Ok(connection)
 }
@@ -102,6 +115,7 @@ fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(FORMAT_2)?;
     transaction.execute_batch(FORMAT_3)?;
+    transaction.execute_batch(OUTCOMES)?;
     transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;

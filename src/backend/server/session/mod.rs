@@ -35,6 +35,7 @@ use convex_sync_types::{
     QuerySetVersion, ServerMessage, SessionRequestSeqNumber, StateModification, StateVersion, Timestamp,
 };
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 pub(in crate::backend) use self::queries::Queries;
 use super::allowance::Allowance;
@@ -42,6 +43,7 @@ use crate::backend::{
     access::{Access, Admission},
     function::{self, CallError, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
+    log::RequestKey,
     writer::{Reply, Shared},
 };
 use crate::record::{Refusal, RefusalCode, UserId};
@@ -74,6 +76,8 @@ pub(in crate::backend) enum Output {
     Run {
         /// The name of the call.
         request: SessionRequestSeqNumber,
+        /// The name under which the client may send the call again, over another connection.
+        key: Option<RequestKey>,
         /// The collection of the function.
         collection: String,
         /// The function and its arguments.
@@ -103,6 +107,8 @@ pub(in crate::backend) struct Session {
     admission: Option<Admission>,
     /// When the caller's token ends.
     expires: Option<Duration>,
+    /// The id that the client has given itself. It keeps the id when it connects again.
+    session: Option<[u8; 16]>,
     /// The version that the client has.
     version: StateVersion,
     query_set: QuerySetVersion,
@@ -146,6 +152,7 @@ impl Session {
             admission: access.admit(None),
             access,
             expires: None,
+            session: None,
             version: StateVersion::initial(),
             query_set: 0,
             identity: 0,
@@ -306,7 +313,8 @@ impl Session {
         });
         match message {
             Err(error) => self.fatal(format!("Received an invalid message: {error}")),
-            Ok(ClientMessage::Connect { .. } | ClientMessage::Event(_)) => {}
+            Ok(ClientMessage::Connect { session_id, .. }) => self.session = Some(*session_id.as_bytes()),
+            Ok(ClientMessage::Event(_)) => {}
             Ok(ClientMessage::ModifyQuerySet { base_version, new_version, modifications }) => {
                 self.modify(base_version, new_version, modifications);
             }
@@ -317,19 +325,21 @@ impl Session {
                 };
                 match call {
                     Ok((collection, mutation)) => {
-                        self.running.push_back(text.len());
                         let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
+                        let session = self.session.map(|session| session_of(session, user.as_ref()));
+                        let key = session.map(|session| RequestKey { session, request });
+                        self.running.push_back(text.len());
                         let bytes = text.len();
-                        self.outputs.push_back(Output::Run { request, collection, mutation, user, bytes });
+                        self.outputs.push_back(Output::Run { request, key, collection, mutation, user, bytes });
                     }
                     Err(error) => self.answer(request, Reply { result: Err(error), ts: 0 }),
                 }
             }
             Ok(ClientMessage::Action { request_id, udf_path, .. }) => {
-                let problem = format!("Could not find public function for '{udf_path}'. This backend has no actions.");
+                let error = if self.admitted().is_some() { function::action(&udf_path) } else { unauthenticated() };
                 let response = ServerMessage::<Value>::ActionResponse {
                     request_id,
-                    result: Err(ErrorPayload::Message(problem)),
+                    result: Err(payload(error)),
                     log_lines: LogLinesMessage(Vec::new()),
                 };
                 self.ready.push_back(response.into());
@@ -403,10 +413,7 @@ impl Session {
     /// Answers a mutation. A transition follows even if the mutation failed, because the client may wait for one.
     fn answer(&mut self, request_id: SessionRequestSeqNumber, reply: Reply) {
         let ts = reply.result.is_ok().then(|| timestamp(reply.ts));
-        let result = reply.result.map_err(|error| match error.into_parts() {
-            (message, None) => ErrorPayload::Message(message),
-            (message, Some(data)) => ErrorPayload::ErrorData { message, data },
-        });
+        let result = reply.result.map_err(payload);
         let log_lines = LogLinesMessage(Vec::new());
         self.ready.push_back(ServerMessage::MutationResponse { request_id, result, ts, log_lines }.into());
         self.owe();
@@ -434,17 +441,36 @@ impl Session {
             ts: self.version.ts.max(timestamp(published)),
         };
         let start = std::mem::replace(&mut self.version, end);
-        Some(
-            ServerMessage::Transition {
-                start_version: start,
-                end_version: end,
-                modifications,
-                client_clock_skew: None,
-                server_ts: None,
-            }
-            .into(),
-        )
+        let mut transition = Json::from(ServerMessage::Transition {
+            start_version: start,
+            end_version: end,
+            modifications,
+            client_clock_skew: None,
+            server_ts: None,
+        });
+        // The library writes null for a value that is absent. The official JavaScript client takes null for a time long
+        // ago, and warns at every transition that it took too long.
+        if let Some(fields) = transition.as_object_mut() {
+            fields.retain(|name, value| !(value.is_null() && matches!(&**name, "clientClockSkew" | "serverTs")));
+        }
+        Some(transition)
     }
+}
+
+fn payload(error: CallError) -> ErrorPayload<Value> {
+    match error.into_parts() {
+        (message, None) => ErrorPayload::Message(message),
+        (message, Some(data)) => ErrorPayload::ErrorData { message, data },
+    }
+}
+
+/// The session with the id that a client has given itself, of one user. Another user's client that sends the same id
+/// gets none of the stored answers.
+fn session_of(session: [u8; 16], user: Option<&UserId>) -> [u8; 16] {
+    let Some(user) = user else { return session };
+    let mut own = [0; 16];
+    own.copy_from_slice(&Sha256::new().chain_update(session).chain_update(user.as_str()).finalize()[..16]);
+    own
 }
 
 /// How often a client is pinged.

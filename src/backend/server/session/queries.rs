@@ -127,7 +127,7 @@ impl Queries {
                         query.run(collection, rights, &log).map_err(CallError::Refused)
                     }
                 };
-                bytes += result.as_ref().map_or(0, answer_bytes);
+                bytes += result.as_ref().map_or(0, Answer::bytes);
                 open.is_full = matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more);
                 results.push((*id, result));
             }
@@ -150,14 +150,6 @@ impl Queries {
             }
         }
         (published, modifications)
-    }
-}
-
-fn answer_bytes(answer: &Answer) -> usize {
-    match answer {
-        Answer::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
-        Answer::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
-        Answer::Stream { .. } => 0,
     }
 }
 
