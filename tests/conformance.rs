@@ -35,7 +35,7 @@ const FILES: [(&str, usize); 7] = [
 const PAGE: &str = "http://page.example";
 
 fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "conformance"].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "..", "conformance"].iter().collect()
 }
 
 fn files() -> Vec<(String, CaseFile)> {

@@ -207,7 +207,7 @@ function exported(value: JSONValue): JSONValue {
   if (Array.isArray(value)) return value.map(exported);
   if (typeof value !== "object" || value === null) return value;
   if (typeof value.$integer === "string") return Number(jsonToConvex(value));
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, exported(field!)]));
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, exported(field)]));
 }
 
 function bodyOfOutcome(outcome: Outcome, form: Format): JSONValue {

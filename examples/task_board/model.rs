@@ -10,7 +10,7 @@ pub struct Column {
     /// Typed by people, so concurrent edits merge letter by letter.
     #[serde(default)]
     pub title: String,
-    /// Where it stands: see [`position`](bevy_convex_replicate::format::position). Replaced whole.
+    /// Where it stands: see [`position`](bevy_convex_replicate::position). Replaced whole.
     #[serde(default)]
     pub order: Scalar<String>,
     #[serde(default)]

@@ -8,6 +8,7 @@ use convex::Value as Plain;
 use super::{
     deployment::Deployment,
     oracle::{NAMES, NOTES, Note},
+    peer::Change,
     prune,
     schedule::Simulation,
     words::at,
@@ -18,40 +19,49 @@ use crate::{
     store::Store,
 };
 
-/// Checks that no checkpoint in an app's store passes over a commit: the store has everything that its log has shown up
-/// to the checkpoint.
-pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
+/// Checks an app's store against the logs that it knows. No checkpoint passes over a commit: the store has everything
+/// that its log has shown up to the checkpoint. And the log has each change that the store takes as sent.
+pub(super) fn marks(simulation: &mut Simulation, peer: usize) -> Result<(), String> {
     let Some(app) = &simulation.peers[peer].app else { return Ok(()) };
     let store = app.process.store();
-    let mut covered = Vec::new();
+    let mut logs = Vec::new();
     for (remote, deployment, epoch) in store.remotes().map_err(|error| error.to_string())? {
+        let mut checkpoints = Vec::new();
         for collection in NAMES {
             if let Some(checkpoint) = store.checkpoint(remote, collection).map_err(|error| error.to_string())? {
-                covered.push((deployment.clone(), epoch.clone(), collection, checkpoint.position));
+                checkpoints.push((collection, checkpoint.position));
             }
         }
+        logs.push((remote, deployment, epoch, checkpoints));
     }
-    if covered.is_empty() {
+    if logs.is_empty() {
         return Ok(());
     }
-    let stored = simulation.peers[peer].stored()?;
+    let contents = simulation.peers[peer].contents()?;
     let name = &simulation.peers[peer].name;
-    for (url, epoch, collection, position) in covered {
+    for (remote, url, epoch, checkpoints) in logs {
         let Some(deployment) = simulation.deployments.iter().find(|deployment| deployment.url == url) else { continue };
+        let mut shown = BTreeSet::new();
         for row in deployment.history(&epoch) {
-            if row.collection != collection || row.position > position {
-                continue;
-            }
-            if let Some(hash) = row.change
-                && !stored.contains(&(collection, row.document.clone(), hash))
-            {
+            let Some(hash) = row.change else { continue };
+            let change = (row.collection, row.document.clone(), hash);
+            let is_covered =
+                checkpoints.iter().find(|(of, position)| *of == row.collection && row.position <= *position);
+            if let Some((_, position)) = is_covered.filter(|_| !contents.all.contains(&change)) {
                 return Err(format!(
-                    "{name}: its checkpoint of {collection} is {}, and it does not have change {hash} of {} at {}",
-                    at(position),
+                    "{name}: its checkpoint of {} is {}, and it does not have change {hash} of {} at {}",
+                    row.collection,
+                    at(*position),
                     row.document,
                     at(row.position)
                 ));
             }
+            shown.insert(change);
+        }
+        let held = contents.held.get(&remote.0).into_iter().flatten();
+        let is_missing = |change: &&Change| !simulation.oracle.pruned.contains(&change.1) && !shown.contains(*change);
+        if let Some((_, document, hash)) = held.into_iter().find(is_missing) {
+            return Err(format!("{name}: it takes change {hash} of {document} as sent, and {epoch} does not have it"));
         }
     }
     Ok(())
@@ -60,7 +70,7 @@ pub(super) fn checkpoints(simulation: &mut Simulation, peer: usize) -> Result<()
 /// Checks everything that must hold when nothing is left to do.
 pub(super) fn all(simulation: &mut Simulation) -> Result<(), String> {
     for peer in 0..simulation.peers.len() {
-        checkpoints(simulation, peer)?;
+        marks(simulation, peer)?;
     }
     let pruned = prune::nothing_came_back(&simulation.deployments[0])?;
     for collection in NAMES {

@@ -25,6 +25,8 @@ faults! {
     Disconnect: 70,
     /// A message is lost, and its connection ends later.
     Loss: 40,
+    /// An app goes offline, and later connects again, because its user says so.
+    Offline: 25,
     /// A push arrives twice. Results and answers are repeated.
     Duplicate: 50,
     /// A push arrives after its connection has ended, and after messages of the next connection.
@@ -40,7 +42,7 @@ faults! {
     /// An app's disk is full for a while.
     FullDisk: 35,
     /// The backend's disk is full for a while.
-    BackendFull: 15,
+    BackendFull: 25,
     /// An app's disk is slow.
     SlowDisk: 50,
     /// Pages have only one row or a few rows.
@@ -50,9 +52,9 @@ faults! {
     /// The log is compacted during the schedule.
     CompactLog: 50,
     /// The deployment is wiped: a new log replaces its log.
-    Wipe: 12,
+    Wipe: 20,
     /// The deployment is put back to an older copy of its log, which gets a new epoch.
-    Restore: 15,
+    Restore: 25,
     /// An app is started with another deployment, and later with the first again.
     Switch: 12,
     /// Apps have different fields.

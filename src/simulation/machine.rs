@@ -40,7 +40,7 @@ impl Simulation {
         let worked = self.app(peer, |app| with_writes_left(most_writes, || app.process.work_disk(most)));
         self.trace.add(format!("{name}: its disk takes {most}, {worked:?}"));
         prune::started_over(self, peer)?;
-        check::checkpoints(self, peer)
+        check::marks(self, peer)
     }
 
     pub(super) fn kill(&mut self, peer: usize) -> Result<(), String> {
@@ -49,7 +49,7 @@ impl Simulation {
             let writes = Some(self.rng.random_range(0..3));
             self.app(peer, |app| with_writes_left(writes, || app.process.work_disk(usize::MAX)));
             prune::started_over(self, peer)?;
-            check::checkpoints(self, peer)?;
+            check::marks(self, peer)?;
         }
         self.trace.add(format!("{}: is killed", self.peers[peer].name));
         self.disconnect(peer);
@@ -68,7 +68,7 @@ impl Simulation {
         let document = &documents[self.rng.random_range(0..documents.len())].id;
         let compacted = app.process.compact(collection, document).map_err(|error| error.to_string())?;
         self.trace.add(format!("{name}: compacts {document}: {compacted}"));
-        check::checkpoints(self, peer)
+        check::marks(self, peer)
     }
 
     /// The backend makes mutations durable and answers them.

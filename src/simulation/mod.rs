@@ -44,6 +44,7 @@ mod machine;
 mod network;
 mod note;
 mod oracle;
+mod pace;
 mod peer;
 mod prune;
 mod quiet;

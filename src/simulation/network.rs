@@ -9,7 +9,10 @@ use super::{
     schedule::Simulation,
     words::{heard, said},
 };
-use crate::backend::simulated::{Client, Down};
+use crate::{
+    backend::simulated::{Client, Down},
+    worker::Command,
+};
 
 impl Simulation {
     /// Tells an app's session that the time it waits for has come.
@@ -20,6 +23,24 @@ impl Simulation {
             app.line.time_out();
         }
         self.look_at_line(peer);
+    }
+
+    /// Lets the pause before an app's next attempt to connect pass. It may be longer than all steps of a schedule take.
+    pub(super) fn wait(&mut self, peer: usize) {
+        let elapsed = self.elapsed();
+        let Some(pause) = self.app(peer, |app| app.pause(elapsed)).flatten() else { return };
+        self.trace.add(format!("{}: its pause of {} ms passes", self.peers[peer].name, pause.as_millis()));
+        self.pass(pause.as_millis() as i64 + 1);
+        self.tick(peer);
+    }
+
+    /// Lets the user of an app go offline, or connect at once.
+    pub(super) fn go(&mut self, peer: usize, online: bool) {
+        self.trace.add(format!("{}: goes {}", self.peers[peer].name, if online { "online" } else { "offline" }));
+        self.app(peer, |app| {
+            app.is_offline = !online;
+            app.process.send(Command::Online(online));
+        });
     }
 
     /// Lets an attempt to connect succeed.

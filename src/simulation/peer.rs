@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use automerge::{Change, ChangeHash};
+use automerge::ChangeHash;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
@@ -37,6 +37,8 @@ pub(super) struct App {
     pub(super) world: World,
     pub(super) line: Line,
     run: Run,
+    /// Whether the user has chosen to be offline.
+    pub(super) is_offline: bool,
     /// How often the app has forgotten its knowledge of its deployment, when this was last looked at.
     pub(super) forgotten: u32,
     /// Reports that the world has not been given yet.
@@ -70,8 +72,19 @@ pub(super) struct Peer {
     pub(super) began: BTreeSet<[Option<i64>; 2]>,
 }
 
-/// Changes, with their documents and collections.
-pub(super) type Stored = BTreeSet<(&'static str, DocumentId, ChangeHash)>;
+/// A change, with its collection and document.
+pub(super) type Change = (&'static str, DocumentId, ChangeHash);
+
+/// Changes in a store or a log.
+pub(super) type Stored = BTreeSet<Change>;
+
+/// The changes in a store.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) all: Stored,
+    /// The changes that the store takes as held by a log, by the store's number of the log.
+    pub(super) held: BTreeMap<i64, Stored>,
+}
 
 impl Peer {
     pub(super) fn new(number: u8, folder: PathBuf) -> Self {
@@ -127,7 +140,15 @@ impl Peer {
         let process = simulated::Process::start(config, actor, self.clock.clone())
             .map_err(|error| format!("{}: its store does not open: {error}", self.name))?;
         let line = Line::new(&deployments[self.deployment].url, NAMES.map(String::from).to_vec(), rng.random());
-        self.app = Some(App { process, world, line, run: Run::default(), forgotten: 0, reports: VecDeque::new() });
+        self.app = Some(App {
+            process,
+            world,
+            line,
+            run: Run::default(),
+            is_offline: false,
+            forgotten: 0,
+            reports: VecDeque::new(),
+        });
         Ok(())
     }
 
@@ -203,29 +224,34 @@ impl Peer {
         app.process.notice(notice);
     }
 
-    /// The changes in the store, by collection and document.
-    pub(super) fn stored(&mut self) -> Result<Stored, String> {
-        let mut stored = Stored::new();
-        let Some(app) = &self.app else { return Ok(stored) };
+    /// The changes in the store.
+    pub(super) fn contents(&mut self) -> Result<Contents, String> {
+        let mut contents = Contents::default();
+        let Some(app) = &self.app else { return Ok(contents) };
         let store = app.process.store();
         for collection in NAMES {
             let documents = store.documents(collection, None, usize::MAX).map_err(|error| error.to_string())?;
             for document in documents {
                 for chunk in store.chunks(collection, &document.id).map_err(|error| error.to_string())? {
-                    match chunk.kind {
-                        ChunkKind::Change => drop(stored.insert((collection, document.id.clone(), chunk.hash))),
-                        ChunkKind::Snapshot => {
-                            let changes = self.snapshots.entry(chunk.hash).or_insert_with(|| {
-                                let changes = replica::changes_of(chunk.hash, &chunk.bytes);
-                                changes.into_iter().map(|change| change.hash).collect()
-                            });
-                            stored.extend(changes.iter().map(|hash| (collection, document.id.clone(), *hash)));
+                    let alone = [chunk.hash];
+                    let changes = match chunk.kind {
+                        ChunkKind::Change => &alone[..],
+                        ChunkKind::Snapshot => self.snapshots.entry(chunk.hash).or_insert_with(|| {
+                            let changes = replica::changes_of(chunk.hash, &chunk.bytes);
+                            changes.into_iter().map(|change| change.hash).collect()
+                        }),
+                    };
+                    for hash in changes {
+                        let change = (collection, document.id.clone(), *hash);
+                        if let Some(remote) = chunk.remote {
+                            contents.held.entry(remote.0).or_default().insert(change.clone());
                         }
+                        contents.all.insert(change);
                     }
                 }
             }
         }
-        Ok(stored)
+        Ok(contents)
     }
 }
 
@@ -269,6 +295,14 @@ impl App {
         self.process.has_transport() && self.line.due().is_some_and(|due| due <= now)
     }
 
+    /// How long the app's session still waits before it tries to connect.
+    pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
+        if !self.process.has_transport() || self.line.is_connected() {
+            return None;
+        }
+        self.line.due().and_then(|due| due.checked_sub(now)).filter(|pause| !pause.is_zero())
+    }
+
     pub(super) fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
@@ -280,7 +314,8 @@ fn only_its_own(push: &Push, number: u8, offers: &Stored) -> Result<(), String> 
     let collection = NAMES[usize::from(push.collection.0)];
     for document in &push.documents {
         for (hash, bytes) in &document.changes {
-            let change = Change::try_from(&**bytes).map_err(|error| format!("pushes what is no change: {error}"))?;
+            let change =
+                automerge::Change::try_from(&**bytes).map_err(|error| format!("pushes what is no change: {error}"))?;
             // An edit at an older version has an actor of its own, which ends with the app's actor.
             let actor = change.actor_id().to_bytes();
             if is_place_change(&change) {

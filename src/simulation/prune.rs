@@ -64,8 +64,8 @@ pub(super) fn started_over(simulation: &mut Simulation, peer: usize) -> Result<(
     if std::mem::replace(&mut app.forgotten, forgotten) == forgotten {
         return Ok(());
     }
-    let stored = at.stored()?;
-    at.offers.extend(stored);
+    let contents = at.contents()?;
+    at.offers.extend(contents.all);
     let Some(node) = &simulation.deployments[at.deployment].node else { return Ok(()) };
     let began = NAMES.map(|collection| node.pruned_to(collection));
     simulation.trace.add(format!("{}: starts over, with the log pruned to {began:?}", at.name));

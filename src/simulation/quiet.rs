@@ -30,6 +30,11 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
             simulation.peers[peer].deployment = 0;
         }
     }
+    for peer in 0..simulation.peers.len() {
+        if simulation.peers[peer].app.as_ref().is_some_and(|app| app.is_offline) {
+            simulation.go(peer, true);
+        }
+    }
     rest(simulation)?;
     for peer in &mut simulation.peers {
         if let Some(app) = &mut peer.app {
@@ -93,6 +98,16 @@ fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
     Ok(busy)
 }
 
+/// Lets an app do all its work, and its backend answer it, in the middle of a schedule.
+pub(super) fn rush(simulation: &mut Simulation, at: usize) -> Result<(), String> {
+    turn(simulation, at)?;
+    let deployment = simulation.peers[at].deployment;
+    if simulation.deployments[deployment].node.as_ref().is_some_and(|node| node.mutations_waiting() > 0) {
+        simulation.write(deployment);
+    }
+    turn(simulation, at).map(drop)
+}
+
 fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String> {
     let mut busy = None;
     let mut note = |what: &str| busy = Some(format!("{what} of app {at}"));
@@ -118,6 +133,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     }
     while simulation.peers[at].app.as_ref().is_some_and(|app| app.process.requests_of_transport() > 0) {
         simulation.peers[at].request(simulation.is_one_log, &mut simulation.trace)?;
+        simulation.look_at_line(at);
         note("requests of the transport");
     }
     if simulation.peers[at].app.as_ref().is_some_and(|app| app.process.requests_waiting() > 0) {

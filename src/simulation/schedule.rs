@@ -9,6 +9,7 @@ use super::{
     deployment::Deployment,
     fault::{Fault, Faults},
     oracle::Oracle,
+    pace::Pace,
     peer::Peer,
     prune, quiet,
     trace::Trace,
@@ -30,6 +31,7 @@ pub struct Ended {
 pub(super) struct Simulation {
     pub(super) rng: StdRng,
     pub(super) faults: Faults,
+    pub(super) pace: Pace,
     pub(super) peers: Vec<Peer>,
     pub(super) deployments: Vec<Deployment>,
     pub(super) oracle: Oracle,
@@ -70,6 +72,7 @@ impl Simulation {
         let retention = prune::retention(&faults, &mut rng);
         let deployments =
             urls.iter().enumerate().map(|(index, url)| Deployment::new(url, place(index), retention)).collect();
+        let pace = Pace::choose(&faults, &mut rng);
         let page_rows = faults.has(Fault::SmallPages).then(|| f64::from(rng.random_range(1..=3)));
         let mut trace = Trace::new(print);
         trace.add(format!("faults: {:?}, rows in a page: {page_rows:?}", faults.all()));
@@ -79,6 +82,7 @@ impl Simulation {
         Self {
             rng,
             faults,
+            pace,
             peers,
             deployments,
             oracle: Oracle::default(),

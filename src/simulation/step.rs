@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{fault::Fault, prune, schedule::Simulation, words::said};
+use super::{fault::Fault, pace::Pace, prune, quiet, schedule::Simulation, words::said};
 
 /// A step.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,10 @@ pub(super) enum Step {
     Request(usize),
     Notice(usize),
     Tick(usize),
+    Wait(usize),
+    Rush(usize),
+    Offline(usize),
+    Online(usize),
     Connect(usize),
     Refuse(usize),
     Up(usize),
@@ -44,11 +48,7 @@ impl Simulation {
     pub(super) fn choose(&mut self) -> Step {
         let mut steps: Vec<(Step, u32)> = Vec::new();
         let has = |fault| self.faults.has(fault);
-        let network = if has(Fault::Delay) { 12 } else { 60 };
-        let disk = if has(Fault::SlowDisk) || has(Fault::CrashAhead) { 8 } else { 50 };
-        // With restored backups, some apps are away for so long that others write past the positions that these apps
-        // know.
-        let connect = if has(Fault::Restore) { 5 } else { 25 };
+        let Pace { network, disk, frame, worker, connect, rush } = self.pace;
         let elapsed = self.elapsed();
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let Some(app) = &mut peer.app else {
@@ -61,13 +61,14 @@ impl Simulation {
                     steps.push((step(index), weight));
                 }
             };
-            may(Step::Frame, true, 50);
-            may(Step::Commands, app.process.commands_waiting() > 0, 50);
+            may(Step::Frame, true, frame);
+            may(Step::Commands, app.process.commands_waiting() > 0, worker);
             may(Step::Disk, app.process.requests_waiting() > 0, disk);
-            may(Step::Answers, app.process.answers_waiting() > 0, 50);
+            may(Step::Answers, app.process.answers_waiting() > 0, worker);
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
-            may(Step::Notice, app.line.has_notice(), 50);
-            may(Step::Tick, app.is_due(elapsed), 20);
+            may(Step::Notice, app.line.has_notice(), worker);
+            may(Step::Tick, app.is_due(elapsed), 30);
+            may(Step::Wait, app.pause(elapsed).is_some() && node.is_some(), connect);
             may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
             may(Step::Refuse, app.line.is_opening() && node.is_none(), 5);
             let reads = node.zip(peer.client).is_none_or(|(node, client)| node.reads(client));
@@ -82,7 +83,13 @@ impl Simulation {
             let is_ahead =
                 app.line.is_pushing() && app.line.up.is_empty() && is_written && app.process.requests_waiting() > 0;
             let kill = if is_ahead { 30 * u32::from(has(Fault::CrashAhead)) } else { 0 };
-            may(Step::Kill, true, kill + 3 * u32::from(has(Fault::Crash)));
+            // A process that ends with a push on its way is the one that may take what was sent for what has arrived.
+            let crash = if app.line.is_pushing() { 9 } else { 3 };
+            may(Step::Kill, true, kill + crash * u32::from(has(Fault::Crash)));
+            let (away, back) = if app.is_offline { (0, 6) } else { (2, 0) };
+            may(Step::Offline, has(Fault::Offline), away);
+            may(Step::Online, has(Fault::Offline), back);
+            may(Step::Rush, node.is_some(), rush);
             may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
             may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
         }
@@ -144,12 +151,19 @@ impl Simulation {
                 self.app(peer, |app| app.process.take_answers(most));
                 self.look_at_reports(peer)?;
             }
-            Step::Request(peer) => self.peers[peer].request(self.is_one_log, &mut self.trace)?,
+            Step::Request(peer) => {
+                self.peers[peer].request(self.is_one_log, &mut self.trace)?;
+                self.look_at_line(peer);
+            }
             Step::Notice(peer) => {
                 self.peers[peer].notice(&mut self.trace);
                 self.look_at_reports(peer)?;
             }
             Step::Tick(peer) => self.tick(peer),
+            Step::Wait(peer) => self.wait(peer),
+            Step::Rush(peer) => quiet::rush(self, peer)?,
+            Step::Offline(peer) => self.go(peer, false),
+            Step::Online(peer) => self.go(peer, true),
             Step::Connect(peer) => self.connect(peer),
             Step::Refuse(peer) => self.refuse(peer),
             Step::Up(peer) => self.up(peer),

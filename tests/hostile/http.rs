@@ -54,7 +54,7 @@ fn survives(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(60, "tests/hostile/proptest-regressions/http.txt"))]
+    #![proptest_config(crate::cases(60, "../hostile/proptest-regressions/http.txt"))]
 
     #[test]
     fn a_mutated_request_is_answered_or_refused(which in any::<usize>(), mutations in mutate::mutations(5)) {

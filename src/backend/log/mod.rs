@@ -52,9 +52,8 @@ mod state;
 mod tests;
 
 pub(super) use self::{
-    outcomes::{Outcome, RequestKey},
     past::TooOld,
-    record::{Committed, Covered, DocumentRecord, Record, Row},
+    record::{Committed, Covered, DocumentRecord, Outcome, Record, RequestKey, Row},
     restore::{Damage, Restore},
     state::{Log, StreamState},
 };

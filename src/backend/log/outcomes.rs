@@ -8,32 +8,10 @@
 //! `check_mutation_status` in `crates/application/src/application_function_runner/mod.rs`): the outcome is written in
 //! the mutation's own transaction, failed mutations have none and run again, and old outcomes are deleted.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{record::Record, state::Log};
+use super::record::{Outcome, Record, RequestKey};
 use crate::backend::limits::{OUTCOME_BYTES, OUTCOME_RETENTION, SESSION_OUTCOMES};
-
-/// The name of a call: the session id that the client chose, and the number of its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::backend) struct RequestKey {
-    pub session: [u8; 16],
-    pub request: u32,
-}
-
-/// The result of a mutation that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::backend) struct Outcome {
-    pub key: RequestKey,
-    /// When the mutation ran.
-    pub at: i64,
-    /// The commit that its answer named.
-    pub ts: i64,
-    /// Its value, in Convex's JSON encoding.
-    pub value: Arc<str>,
-}
 
 /// Bytes that count for an outcome in addition to its value: its ids and times, here and in the file.
 const OVERHEAD_BYTES: usize = 128;
@@ -57,7 +35,8 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    fn find(&self, key: RequestKey) -> Option<&Outcome> {
+    /// The outcome of a mutation that has run under this name.
+    pub(super) fn find(&self, key: RequestKey) -> Option<&Outcome> {
         let place = self.by_session.get(&key.session)?.get(&key.request)?;
         self.by_age.get(place)
     }
@@ -82,6 +61,18 @@ impl Outcomes {
         }
     }
 
+    /// Remembers the outcome of a mutation, and forgets outcomes beyond the limits. The records belong in the
+    /// transaction of the mutation.
+    pub(super) fn remember(&mut self, outcome: Outcome, records: &mut Vec<Record>) {
+        let (session, now) = (outcome.key.session, outcome.at);
+        records.push(Record::Outcome(outcome.clone()));
+        self.insert(outcome);
+        while let Some(key) = self.surplus(session, now) {
+            self.remove(key);
+            records.push(Record::OutcomeGone(key));
+        }
+    }
+
     /// An outcome that has to go: the first of a session that has too many, or the oldest of all.
     fn surplus(&self, session: [u8; 16], now: i64) -> Option<RequestKey> {
         if let Some(requests) = self.by_session.get(&session)
@@ -96,45 +87,26 @@ impl Outcomes {
     }
 }
 
-impl Log {
-    /// The outcome of a mutation that has run under this name.
-    pub fn outcome(&self, key: RequestKey) -> Option<&Outcome> {
-        self.outcomes.find(key)
-    }
-
-    /// Remembers the outcome of a mutation, and forgets outcomes beyond the limits. The records belong in the
-    /// transaction of the mutation.
-    pub fn remember_outcome(&mut self, outcome: Outcome, records: &mut Vec<Record>) {
-        let (session, now) = (outcome.key.session, outcome.at);
-        records.push(Record::Outcome(outcome.clone()));
-        self.outcomes.insert(outcome);
-        while let Some(key) = self.outcomes.surplus(session, now) {
-            self.outcomes.remove(key);
-            records.push(Record::OutcomeGone(key));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const DAY: i64 = 24 * 3_600 * 1_000_000_000;
 
-    fn remember(log: &mut Log, session: u8, request: u32, at: i64, value: &str) -> Vec<Record> {
+    fn remember(log: &mut Outcomes, session: u8, request: u32, at: i64, value: &str) -> Vec<Record> {
         let key = RequestKey { session: [session; 16], request };
         let mut records = Vec::new();
-        log.remember_outcome(Outcome { key, at, ts: at, value: value.into() }, &mut records);
+        log.remember(Outcome { key, at, ts: at, value: value.into() }, &mut records);
         records
     }
 
-    fn has(log: &Log, session: u8, request: u32) -> bool {
-        log.outcome(RequestKey { session: [session; 16], request }).is_some()
+    fn has(log: &Outcomes, session: u8, request: u32) -> bool {
+        log.find(RequestKey { session: [session; 16], request }).is_some()
     }
 
     #[test]
     fn a_busy_session_displaces_its_own_outcomes_only() {
-        let mut log = Log::new("epoch");
+        let mut log = Outcomes::default();
         remember(&mut log, 1, 0, 0, "null");
         let surplus = 3;
         for request in 0..(SESSION_OUTCOMES as u32 + surplus) {
@@ -145,12 +117,12 @@ mod tests {
         assert!(has(&log, 1, 0));
         assert!(!has(&log, 2, surplus - 1));
         assert!(has(&log, 2, surplus));
-        assert_eq!(log.outcomes.by_age.len(), 1 + SESSION_OUTCOMES);
+        assert_eq!(log.by_age.len(), 1 + SESSION_OUTCOMES);
     }
 
     #[test]
     fn outcomes_are_forgotten_when_they_are_old_and_not_before() {
-        let mut log = Log::new("epoch");
+        let mut log = Outcomes::default();
         remember(&mut log, 1, 0, 0, "null");
         remember(&mut log, 2, 0, 14 * DAY, "null");
         assert!(has(&log, 1, 0));
@@ -161,16 +133,16 @@ mod tests {
 
     #[test]
     fn all_outcomes_together_stay_within_their_bytes() {
-        let mut log = Log::new("epoch");
+        let mut log = Outcomes::default();
         let value = "x".repeat(OUTCOME_BYTES / 10);
         for session in 0..20 {
             remember(&mut log, session, 0, 0, &value);
-            assert!(log.outcomes.bytes <= OUTCOME_BYTES);
+            assert!(log.bytes <= OUTCOME_BYTES);
         }
         assert!(!has(&log, 10, 0));
         assert!((11..20).all(|session| has(&log, session, 0)));
         // An outcome that takes the place of another is counted once.
         remember(&mut log, 19, 0, 0, "null");
-        assert_eq!(log.outcomes.bytes, 8 * (value.len() + OVERHEAD_BYTES) + 4 + OVERHEAD_BYTES);
+        assert_eq!(log.bytes, 8 * (value.len() + OVERHEAD_BYTES) + 4 + OVERHEAD_BYTES);
     }
 }

@@ -7,7 +7,13 @@ use std::{
 
 use convex::Value;
 
-use super::{cache::DocumentCache, document::Document, outcomes::Outcomes, pruned::Pruned};
+use super::{
+    cache::DocumentCache,
+    document::Document,
+    outcomes::Outcomes,
+    pruned::Pruned,
+    record::{Outcome, Record, RequestKey},
+};
 use crate::{
     DocumentId,
     chunk::Part,
@@ -118,6 +124,16 @@ impl Log {
     /// The newest commit that readers see.
     pub fn published(&self) -> i64 {
         self.published
+    }
+
+    /// The outcome of a mutation that has run under this name.
+    pub fn outcome(&self, key: RequestKey) -> Option<&Outcome> {
+        self.outcomes.find(key)
+    }
+
+    /// Remembers the outcome of a mutation. The records belong in the transaction of the mutation.
+    pub fn remember_outcome(&mut self, outcome: Outcome, records: &mut Vec<Record>) {
+        self.outcomes.remember(outcome, records);
     }
 
     /// Lets readers see all commits made so far. The writer calls it when their records are durable.

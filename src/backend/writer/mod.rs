@@ -4,6 +4,8 @@
 //! them, and only then are they answered. [`Turns`](super::turns) chooses which caller is next.
 
 mod jobs;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -210,6 +212,9 @@ impl Writer {
             }
         };
         match self.make_durable(&records) {
+            // Without records nothing changes. After a failed write the log in memory may have rows that the disk
+            // refused, so it must not be published.
+            Ok(()) if records.is_empty() => {}
             Ok(()) => {
                 let mut log = self.log.write();
                 log.forget(&records, now);
