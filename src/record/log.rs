@@ -50,6 +50,7 @@ pub struct PulledChunk {
     pub part: Option<Part>,
     /// The user who put it into the log. `None`: nobody that the backend knows, or several users' changes in a
     /// snapshot.
+    #[allow(dead_code, reason = "for features that show who changed something; only tests read it so far")]
     pub author: Option<UserId>,
 }
 
