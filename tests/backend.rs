@@ -12,6 +12,8 @@ mod arguments;
 mod disk;
 #[path = "backend/live.rs"]
 mod live;
+#[path = "backend/oidc.rs"]
+mod oidc;
 #[path = "backend/original.rs"]
 mod original;
 #[path = "backend/parts.rs"]
@@ -24,3 +26,7 @@ mod prune;
 mod pull;
 #[path = "backend/push.rs"]
 mod push;
+#[path = "backend/rights.rs"]
+mod rights;
+#[path = "backend/users.rs"]
+mod users;

@@ -1,8 +1,9 @@
 //! The configuration of a backend.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
+    access::{Authorize, Everyone, OidcProvider},
     error::BackendError,
     limits::{LOG_BYTES, PATIENCE, RETENTION},
 };
@@ -21,6 +22,8 @@ pub struct BackendConfig {
     pub(super) patience: Duration,
     pub(super) retention: Duration,
     pub(super) max_log_bytes: u64,
+    pub(super) rule: Arc<dyn Authorize>,
+    pub(super) oidc: Option<OidcProvider>,
 }
 
 impl BackendConfig {
@@ -37,6 +40,8 @@ impl BackendConfig {
             patience: PATIENCE,
             retention: RETENTION,
             max_log_bytes: LOG_BYTES,
+            rule: Arc::new(Everyone),
+            oidc: None,
         }
     }
 
@@ -60,10 +65,21 @@ impl BackendConfig {
         Self { new_epoch: true, ..self }
     }
 
-    /// Serves only clients that send this token: as the user token of the sync protocol, or after `Authorization:
-    /// Bearer`.
+    /// Serves only clients that send this token, as the user token of the sync protocol, or after `Authorization:
+    /// Bearer`. The token is that of one user without a name. Users with names have tokens of their own, in the data
+    /// directory: see [`UserTokens`](super::UserTokens).
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self }
+    }
+
+    /// Serves users who send a signed token of this provider.
+    pub fn oidc(self, provider: OidcProvider) -> Self {
+        Self { oidc: Some(provider), ..self }
+    }
+
+    /// The rule for reads and writes. Without one, everybody who may call functions may read and write everything.
+    pub fn authorize(self, rule: impl Authorize) -> Self {
+        Self { rule: Arc::new(rule), ..self }
     }
 
     /// How long a client may send nothing at all, or read nothing, before its connection is closed, and how long a
@@ -127,6 +143,7 @@ impl fmt::Debug for BackendConfig {
             .field("data", &self.data)
             .field("new_epoch", &self.new_epoch)
             .field("token", &self.token.as_ref().map(|_| ".."))
+            .field("oidc", &self.oidc)
             .field("origins", &self.origins)
             .field("tls", &self.certificate)
             .field("path_prefix", &self.prefix)

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::access::{OidcError, UserTokensError};
+
 /// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub enum BackendError {
     },
     /// Listening where other machines can connect needs a token.
     #[error(
-        "cannot listen on {address} without a token: other machines could connect to it. Set a token, or listen on 127.0.0.1"
+        "cannot listen on {address} without a token: other machines could connect to it. Set a token, make tokens for users, or listen on 127.0.0.1"
     )]
     TokenNeeded {
         /// The address.
@@ -57,6 +59,12 @@ pub enum BackendError {
         /// The problem, and what to do.
         problem: String,
     },
+    /// The users' tokens cannot be read.
+    #[error(transparent)]
+    UserTokens(#[from] UserTokensError),
+    /// The provider of signed tokens cannot be used.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {

@@ -16,6 +16,7 @@
 //! is the only thread that changes the log; it makes changes durable with `store`, and `turns` chooses which caller is
 //! next. `server` is a thin shell that turns messages from sockets into calls (`function`).
 
+mod access;
 mod capacity;
 mod config;
 mod error;
@@ -41,14 +42,23 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::{config::BackendConfig, error::BackendError};
 use self::{
+    access::{Access, Token},
     log::Log,
-    server::{Server, Token, admission::Doors, origin::Origins, tls::Certificate},
+    server::{Server, admission::Doors, origin::Origins, tls::Certificate},
     store::Store,
     writer::Jobs,
 };
+pub use self::{
+    access::{
+        Authorize, DocumentRow, Everyone, OidcError, OidcProvider, OwnRows, ReadRequest, SignedIn, UserToken,
+        UserTokens, UserTokensError, WriteKind, WriteRequest,
+    },
+    config::BackendConfig,
+    error::BackendError,
+};
 use crate::DocumentId;
+pub use crate::record::UserId;
 
 /// How long connections are given to close when the backend stops.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -62,6 +72,8 @@ pub struct Backend {
     server: Arc<Server>,
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
+    /// The threads that follow the files of tokens and keys until the sender is dropped.
+    following: Option<(crossbeam_channel::Sender<()>, Vec<JoinHandle<()>>)>,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -97,11 +109,29 @@ impl Backend {
             max_log_bytes,
             certificate,
             prefix,
+            rule,
+            oidc,
         } = config;
+        if token.as_deref().is_some_and(str::is_empty) {
+            return Err(BackendError::TokenEmpty);
+        }
         let origins = Origins::new(origins)?;
         let prefix = prefix.as_deref().map(config::prefix).transpose()?.unwrap_or_default();
         let certificate = certificate.map(|(chain, key)| Certificate::load(chain, key)).transpose()?.map(Arc::new);
-        let listener = bind(&listen, token.as_deref())?;
+        let access = Access { token: token.map(Token::new), rule: rule.clone(), ..Access::default() };
+        let access = watch::Sender::new(access);
+        let (stop_following, stopped) = crossbeam_channel::bounded(0);
+        let follow = data.clone().map(|data| {
+            let access = access.clone();
+            access::watch(data, stopped.clone(), move |users| access.send_modify(|access| access.users = Some(users)))
+        });
+        let follow = follow.transpose()?;
+        let follow_keys = oidc.map(|provider| {
+            let access = access.clone();
+            access::follow(provider, stopped, move |keys| access.send_modify(|access| access.keys = Some(keys)))
+        });
+        let follow_keys = follow_keys.transpose()?;
+        let listener = bind(&listen, access.borrow().is_open())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
         let (log, store) = match data {
@@ -122,7 +152,7 @@ impl Backend {
             .thread_name("replicate-backend")
             .enable_all()
             .build()?;
-        let (shared, jobs, published, writing) = writer::start(log, store, retention, max_log_bytes)?;
+        let (shared, jobs, published, writing) = writer::start(log, store, retention, max_log_bytes, rule)?;
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
             log: shared,
@@ -130,7 +160,7 @@ impl Backend {
             http: jobs.caller(),
             published,
             stopping,
-            token: watch::Sender::new(token.map(Token::new)),
+            access,
             origins,
             doors: Doors::new(patience, jobs.metrics().clone()),
             certificate,
@@ -141,10 +171,19 @@ impl Backend {
         });
         let serve = serve(runtime, listener, server.clone());
         let serving = std::thread::Builder::new().name("replicate-backend".into()).spawn(serve)?;
+        let mut following = Vec::new();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        if let Some(follow) = follow {
+            following.push(thread("replicate-backend-tokens").spawn(follow)?);
+        }
+        if let Some(follow) = follow_keys {
+            following.push(thread("replicate-backend-keys").spawn(follow)?);
+        }
+        let following = Some((stop_following, following));
         let scheme = if server.certificate.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}{}", server.prefix);
         tracing::info!(target: "bevy_convex_replicate::backend", %address, "listening");
-        Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), writing: Some(writing) })
+        Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), following, writing: Some(writing) })
     }
 
     /// The URL that clients connect to, e.g. `http://127.0.0.1:3210`.
@@ -164,7 +203,7 @@ impl Backend {
         if token.is_empty() {
             return Err(BackendError::TokenEmpty);
         }
-        self.server.token.send_replace(Some(Token::new(token)));
+        self.server.access.send_modify(|access| access.token = Some(Token::new(token)));
         Ok(())
     }
 
@@ -200,6 +239,12 @@ impl Backend {
         if let Some(serving) = self.serving.take() {
             // A failure of the server is logged by the server.
             let _ = serving.join();
+        }
+        if let Some((stop, following)) = self.following.take() {
+            drop(stop);
+            for thread in following {
+                let _ = thread.join();
+            }
         }
         self.jobs.stop();
         if let Some(writing) = self.writing.take()
@@ -243,14 +288,11 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
     }
 }
 
-/// Binds the listener. Refuses an address that other machines can reach if there is no token.
-fn bind(listen: &str, token: Option<&str>) -> Result<TcpListener, BackendError> {
+/// Binds the listener. Refuses an address that other machines can reach if the backend asks for no token.
+fn bind(listen: &str, is_open: bool) -> Result<TcpListener, BackendError> {
     let bad = |source: io::Error| BackendError::Address { address: listen.to_owned(), source };
     let addresses: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs(listen).map_err(bad)?.collect();
-    if token.is_some_and(str::is_empty) {
-        return Err(BackendError::TokenEmpty);
-    }
-    if token.is_none() && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+    if is_open && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
         return Err(BackendError::TokenNeeded { address: listen.to_owned() });
     }
     let listener = TcpListener::bind(&*addresses).map_err(|source| match source.kind() {

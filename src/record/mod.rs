@@ -9,6 +9,7 @@ mod log;
 mod refusal;
 mod refused;
 mod stored;
+mod user;
 mod version;
 
 pub use edit::*;
@@ -16,4 +17,5 @@ pub use log::*;
 pub use refusal::{Refusal, RefusalCode};
 pub use refused::RefusedWrite;
 pub use stored::*;
+pub use user::UserId;
 pub use version::*;

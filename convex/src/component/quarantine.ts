@@ -3,7 +3,7 @@ import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { concatenate } from "./chunk.js";
-import { readDocument } from "./documents.js";
+import { authorOf, readDocument } from "./documents.js";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits.js";
 import { cut } from "./parts.js";
 import { repair } from "./sound.js";
@@ -44,7 +44,7 @@ export const isolate = mutation({
     for (const [index, piece] of pieces.entries()) {
       const ordinal = last.ordinal - (pieces.length - 1 - index);
       const { scope, ts } = last;
-      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece });
+      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece, ...authorOf(rows) });
     }
     const headOps: number[] = [];
     for (const head of left.heads) headOps.push((await changeRow(ctx, collection, id, head))?.lastOp ?? 0);

@@ -31,13 +31,13 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
     let patience = server.patience;
     let writing = tokio::spawn(write(sink, messages, patience, ping_every(patience)));
     let mut stopping = server.stopping.clone();
-    let mut token = server.token.subscribe();
+    let mut access = server.access.subscribe();
     let (replies, mut replied) = mpsc::unbounded_channel::<(SessionRequestSeqNumber, Reply)>();
     let caller = server.jobs.caller();
 
     let origin = Instant::now();
-    let first_token = token.borrow_and_update().clone();
-    let mut session = Session::new(first_token, patience, Duration::ZERO);
+    let first_access = access.borrow_and_update().clone();
+    let mut session = Session::new(first_access, patience, Duration::ZERO);
     let news = Arc::new(Notify::new());
     let _watching = Watching(tokio::spawn(watch(server.clone(), session.queries(), news.clone())));
     let mut pass: Option<Pass> = None;
@@ -54,10 +54,10 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
         }
         while let Some(output) = session.poll() {
             match output {
-                Output::Run { request, key, collection, mutation, bytes } => {
+                Output::Run { request, key, collection, mutation, user, bytes } => {
                     let replies = replies.clone();
                     // The connection may be gone when the answer comes.
-                    server.jobs.mutate((caller, bytes), key, collection, mutation, move |reply| {
+                    server.jobs.mutate((caller, bytes), key, collection, mutation, user, move |reply| {
                         drop(replies.send((request, reply)));
                     });
                 }
@@ -73,9 +73,9 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
             // Older work goes first: answers, then frames, then messages of the client.
             biased;
             Ok(_) = stopping.wait_for(|stopping| *stopping) => session.handle(Input::Stopping, origin.elapsed()),
-            Ok(()) = token.changed() => {
-                let token = token.borrow_and_update().clone();
-                session.handle(Input::TokenReplaced(token), origin.elapsed());
+            Ok(()) = access.changed() => {
+                let access = access.borrow_and_update().clone();
+                session.handle(Input::AccessChanged(access), origin.elapsed());
             }
             Some((request, reply)) = replied.recv() => {
                 session.handle(Input::Answered(request, reply), origin.elapsed());

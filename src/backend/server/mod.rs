@@ -27,7 +27,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use subtle::ConstantTimeEq;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -35,6 +34,7 @@ use tokio::{
 
 use self::{admission::Doors, gate::Client, http::cors, listener::Sockets, origin::Origins, tls::Certificate};
 use super::{
+    access::Access,
     limits::{FRAME_BYTES, SOCKET_BUFFER_BYTES, WEB_SOCKETS},
     metrics::{Metrics, Refused},
     turns::Caller,
@@ -51,7 +51,8 @@ pub(super) struct Server {
     pub published: watch::Receiver<i64>,
     /// Becomes true when the backend stops.
     pub stopping: watch::Receiver<bool>,
-    pub token: watch::Sender<Option<Token>>,
+    /// The tokens that are valid, and the rule.
+    pub access: watch::Sender<Access>,
     pub origins: Origins,
     pub doors: Arc<Doors>,
     pub certificate: Option<Arc<Certificate>>,
@@ -61,27 +62,6 @@ pub(super) struct Server {
     pub patience: Duration,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
-}
-
-/// The token that callers must send. It is never shown.
-#[derive(Clone)]
-pub(super) struct Token(Arc<str>);
-
-impl Token {
-    pub fn new(token: String) -> Self {
-        Self(token.into())
-    }
-
-    /// Whether a client that offers this token may call functions. `token` is the required token, if there is one.
-    fn admits(token: Option<&Self>, offered: Option<&str>) -> bool {
-        token.is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
-    }
-
-    /// Whether this is the token. The comparison takes as long for a wrong token as for the right one of the same
-    /// length.
-    fn is(&self, offered: &str) -> bool {
-        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
-    }
 }
 
 impl Server {
@@ -97,7 +77,8 @@ impl Server {
 
     /// Whether a client that offers this token may call functions.
     fn admits(&self, offered: Option<&str>) -> bool {
-        Token::admits(self.token.borrow().as_ref(), offered)
+        let access = self.access.borrow();
+        access.admit(offered).is_some_and(|admission| access.rights(&admission).admits())
     }
 }
 
@@ -187,18 +168,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("convex")).then_some(token.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_token_itself_is_the_token() {
-        let token = Token::new("a token".into());
-        assert!(token.is("a token"));
-        for other in ["", "a", "a toke", "a token ", "a tokem", "b token", "A TOKEN", "a token\0"] {
-            assert!(!token.is(other), "{other:?}");
-        }
-    }
 }

@@ -17,6 +17,7 @@ use crate::backend::{
     metrics::Metrics,
     turns::Caller,
 };
+use crate::record::UserId;
 
 /// The answer to a mutation, and the commit that it reports.
 pub(in crate::backend) struct Reply {
@@ -44,6 +45,8 @@ pub(in crate::backend) struct Mutate {
     pub(super) bytes: usize,
     pub(super) collection: String,
     pub(super) mutation: Mutation,
+    /// The user who calls, as the connection has verified.
+    pub(super) user: Option<UserId>,
     /// The name of the call, if the client may send it again.
     pub(super) key: Option<RequestKey>,
     pub(super) reply: Box<dyn FnOnce(Reply) + Send>,
@@ -73,6 +76,7 @@ impl Jobs {
         key: Option<RequestKey>,
         collection: String,
         mutation: Mutation,
+        user: Option<UserId>,
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
         let (metrics, arrived) = (self.metrics.clone(), Instant::now());
@@ -80,7 +84,7 @@ impl Jobs {
             metrics.committed(arrived.elapsed(), answer.result.is_ok());
             reply(answer);
         };
-        let mutate = Mutate { caller, bytes, collection, mutation, key, reply: Box::new(reply) };
+        let mutate = Mutate { caller, bytes, collection, mutation, key, user, reply: Box::new(reply) };
         // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));
     }

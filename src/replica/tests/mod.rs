@@ -303,6 +303,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
         position: at(to),
         bytes: bytes.to_vec(),
         part: None,
+        author: None,
     });
     Page {
         collection: TASKS,
