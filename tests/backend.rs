@@ -12,8 +12,6 @@ mod arguments;
 mod disk;
 #[path = "backend/live.rs"]
 mod live;
-#[path = "backend/oidc.rs"]
-mod oidc;
 #[path = "backend/original.rs"]
 mod original;
 #[path = "backend/parts.rs"]

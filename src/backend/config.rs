@@ -72,7 +72,8 @@ impl BackendConfig {
         Self { token: Some(token.into()), ..self }
     }
 
-    /// Serves users who send a signed token of this provider.
+    /// Serves users who send a signed token of this provider (feature `oidc`).
+    #[cfg(feature = "oidc")]
     pub fn oidc(self, provider: OidcProvider) -> Self {
         Self { oidc: Some(provider), ..self }
     }

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use super::access::{OidcError, UserTokensError};
+#[cfg(feature = "oidc")]
+use super::access::OidcError;
+use super::access::UserTokensError;
 
 /// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,7 @@ pub enum BackendError {
     #[error(transparent)]
     UserTokens(#[from] UserTokensError),
     /// The provider of signed tokens cannot be used.
+    #[cfg(feature = "oidc")]
     #[error(transparent)]
     Oidc(#[from] OidcError),
     /// Another process uses the data directory.

@@ -145,10 +145,13 @@ pub(super) const PRUNE_DOCUMENTS: usize = 64;
 /// The name of a user of this backend's own tokens. OpenID Connect allows a subject as much.
 pub(super) const SUBJECT_BYTES: usize = 255;
 /// The largest signed token: the most that servers commonly take in one header.
+#[cfg(feature = "oidc")]
 pub(super) const SIGNED_TOKEN_BYTES: usize = 16 * 1024;
 /// The largest file of a provider's keys. A key takes some 2 KiB with its certificates, and providers publish a few.
+#[cfg(feature = "oidc")]
 pub(super) const JWKS_BYTES: u64 = 256 * 1024;
 /// How far the clocks of this machine and of a provider may differ.
+#[cfg(feature = "oidc")]
 pub(super) const OIDC_LEEWAY: Duration = Duration::from_secs(60);
 /// How often a running backend looks whether its users' tokens have changed. A revoked token is used for no longer.
 pub(super) const TOKEN_FILE_EVERY: Duration = Duration::from_secs(1);

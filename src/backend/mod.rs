@@ -42,6 +42,8 @@ use std::{
 
 use tokio::sync::watch;
 
+#[cfg(feature = "oidc")]
+pub use self::access::{OidcError, OidcProvider};
 use self::{
     access::{Access, Token},
     log::Log,
@@ -51,8 +53,8 @@ use self::{
 };
 pub use self::{
     access::{
-        Authorize, DocumentRow, Everyone, OidcError, OidcProvider, OwnRows, ReadRequest, SignedIn, UserToken,
-        UserTokens, UserTokensError, WriteKind, WriteRequest,
+        Authorize, DocumentRow, Everyone, OwnRows, ReadRequest, SignedIn, UserToken, UserTokens, UserTokensError,
+        WriteKind, WriteRequest,
     },
     config::BackendConfig,
     error::BackendError,

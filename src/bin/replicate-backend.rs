@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use bevy_convex_replicate::backend::{Backend, BackendConfig, OidcProvider, UserTokens};
+#[cfg(feature = "oidc")]
+use bevy_convex_replicate::backend::OidcProvider;
+use bevy_convex_replicate::backend::{Backend, BackendConfig, UserTokens};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -34,12 +36,15 @@ struct Options {
     #[arg(long)]
     token: Option<String>,
     /// Accept signed tokens of this OpenID Connect provider: the claim `iss`.
+    #[cfg(feature = "oidc")]
     #[arg(long, value_name = "URL", requires_all = ["oidc_audience", "oidc_keys"])]
     oidc_issuer: Option<String>,
     /// The claim `aud` of these tokens.
+    #[cfg(feature = "oidc")]
     #[arg(long, value_name = "NAME", requires = "oidc_issuer")]
     oidc_audience: Option<String>,
     /// A file with the provider's JSON Web Key Set. It is read again when it changes.
+    #[cfg(feature = "oidc")]
     #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
     oidc_keys: Option<PathBuf>,
     /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can be
@@ -170,6 +175,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(token) = options.token.or_else(|| std::env::var("REPLICATE_TOKEN").ok()) {
         config = config.token(token);
     }
+    #[cfg(feature = "oidc")]
     if let (Some(issuer), Some(audience), Some(keys)) = (options.oidc_issuer, options.oidc_audience, options.oidc_keys)
     {
         config = config.oidc(OidcProvider::new(issuer, audience, keys));

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 /// A user whom a backend has verified: `issuer|subject`, as Convex's `tokenIdentifier`. The issuer is the party that
-/// vouches for the user. For the embedded backend's own tokens it is [`OWN_ISSUER`](Self::OWN_ISSUER), and the subject
-/// is the name that the token was made for.
+/// vouches for the user. For the embedded backend's own tokens it is `replicate`, and the subject is the name that the
+/// token was made for.
 ///
 /// A client never says who it is: only a backend makes this from a token that it has verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,9 +12,11 @@ pub struct UserId(Arc<str>);
 
 impl UserId {
     /// The issuer of the tokens that `replicate-backend token new` makes.
+    #[cfg(any(feature = "backend", test))]
     pub const OWN_ISSUER: &str = "replicate";
 
     /// The user that `issuer` calls `subject`.
+    #[cfg(any(feature = "backend", test))]
     pub fn new(issuer: &str, subject: &str) -> Self {
         Self(format!("{issuer}|{subject}").into())
     }
@@ -30,11 +32,13 @@ impl UserId {
     }
 
     /// The party that vouches for the user. Issuers contain no `|`.
+    #[cfg(any(feature = "backend", test))]
     pub fn issuer(&self) -> &str {
         self.0.split_once('|').map_or("", |(issuer, _)| issuer)
     }
 
     /// The issuer's name for the user. It does not identify the user alone, because another issuer may use it too.
+    #[cfg(any(feature = "backend", test))]
     pub fn subject(&self) -> &str {
         self.0.split_once('|').map_or(&*self.0, |(_, subject)| subject)
     }

@@ -54,6 +54,7 @@ impl Store {
     ///
     /// First `from` gets another name beside `to`, so that no third store can take it. If the process ends before `to`
     /// has all edits, the next process that opens `to` goes on.
+    #[cfg(any(feature = "bevy", test))]
     pub fn adopt(from: &Path, to: &Path) -> Result<(), StoreError> {
         // An earlier adoption may be unfinished.
         drop(Self::open(to)?);

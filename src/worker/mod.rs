@@ -37,10 +37,12 @@ use crate::{
     store::user_path,
 };
 // These are re-exported for this room's callers.
+#[cfg(feature = "bevy")]
+pub use crate::transport::Token;
 pub use crate::{
     failure::{Failure, FailureKind},
     status::{Connection, Status},
-    transport::{AuthToken, Token},
+    transport::AuthToken,
 };
 
 /// The functions that the worker needs of a collection's types.

@@ -15,7 +15,7 @@ use convex::{ConvexClient, Value};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use crate::{support::*, users::signed_in};
+use crate::support::*;
 
 /// The rule of the documentation: each user has a scope of their own.
 struct OwnScope;

@@ -3,23 +3,10 @@
 use std::{path::Path, process::Command};
 
 use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError, SignedIn, UserTokens};
-use convex::{AuthenticationToken, ConvexClient, FunctionResult, Value};
+use convex::{FunctionResult, Value};
 use serde_json::json;
 
 use crate::support::*;
-
-/// A client that sends this token.
-pub async fn signed_in(backend: &Backend, token: &str) -> ConvexClient {
-    let mut client = client(backend).await;
-    let token = token.to_owned();
-    client
-        .set_auth_callback(Some(Box::new(move |_| {
-            let token = token.clone();
-            Box::pin(async move { Ok(AuthenticationToken::User(token)) })
-        })))
-        .await;
-    client
-}
 
 fn pushes(id: &str) -> [(&'static str, Value); 1] {
     let mut task = Writer::new(id);

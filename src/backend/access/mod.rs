@@ -1,5 +1,6 @@
 //! People and their rights: who may call functions ([`Access`]), and what they may read and write ([`Rights`]).
 
+#[cfg_attr(not(feature = "oidc"), path = "no_oidc.rs")]
 mod oidc;
 mod request;
 mod rights;
@@ -12,6 +13,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+#[cfg(not(feature = "oidc"))]
+pub(super) use self::oidc::OidcProvider;
+#[cfg(feature = "oidc")]
+pub use self::oidc::{OidcError, OidcProvider};
 pub(super) use self::{
     oidc::{Keys, follow},
     rights::Rights,
@@ -19,7 +24,6 @@ pub(super) use self::{
     users::{Users, watch},
 };
 pub use self::{
-    oidc::{OidcError, OidcProvider},
     request::{DocumentRow, ReadRequest, WriteKind, WriteRequest},
     rights::Authorize,
     rules::{Everyone, OwnRows, SignedIn},

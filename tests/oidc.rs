@@ -1,5 +1,9 @@
 //! Signed tokens of a provider, and forged ones.
 
+#[expect(dead_code, reason = "the other tests of the backend use the rest")]
+#[path = "backend/support.rs"]
+mod support;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::{
@@ -12,7 +16,7 @@ use bevy_convex_replicate::backend::{Backend, BackendConfig, BackendError, OidcP
 use convex::Value;
 use serde_json::{Value as Json, json};
 
-use crate::{support::*, users::signed_in};
+use support::*;
 
 const ISSUER: &str = "https://login.example";
 const AUDIENCE: &str = "board";
