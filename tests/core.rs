@@ -90,7 +90,7 @@ fn note(text: &str, stars: i64) -> EditKind<Box<dyn Encode>> {
 }
 
 #[test]
-fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
+fn saved_documents_are_there_after_a_restart_and_deleted_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("notes.sqlite");
     let mut front = Front::open(&store);

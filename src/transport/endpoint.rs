@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_deployment_is_told_what_one_looks_like() {
+    fn the_error_about_a_bad_url_shows_a_good_one() {
         for url in [
             "",
             "happy-otter-123",

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_beside_a_refusal_goes_on() {
+    fn subscriptions_beside_a_refused_one_go_on() {
         let mut policy = ReconnectPolicy::new(1, true);
         policy.begin();
         policy.connected(true);

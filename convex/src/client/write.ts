@@ -286,7 +286,7 @@ function wayOf(
     reads.merged = { bytes, rows, documents: merged.documents + 1 };
     return "merged";
   }
-  // The check can remove a senseless change, but not from a long log.
+  // The check can remove an invalid change, but not from a long log.
   return checked && !examined.long ? "later" : null;
 }
 

@@ -119,7 +119,7 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
 async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   const automerge = await loadAutomerge();
   const doc = loaded(automerge, concatenate(rows.map((row) => new Uint8Array(row.bytes))));
-  // There is a senseless change, which the check of rows removes.
+  // There is an invalid change, which the check of rows removes.
   if (doc === null) return null;
   try {
     const snapshot = savedIfSound(automerge, doc);

@@ -1,4 +1,4 @@
-/** Repairs documents that a senseless change has made unreadable. */
+/** Repairs documents that an invalid change has made unreadable. */
 import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
@@ -9,7 +9,7 @@ import { cut } from "./parts.js";
 import { repair } from "./sound.js";
 
 /**
- * Removes senseless changes, and the changes that depend on them, from a document's log. Its rows become one snapshot
+ * Removes invalid changes, and the changes that depend on them, from a document's log. Its rows become one snapshot
  * of the rest, at the position of the last row, so that no reader has to start over. The removed changes are refused
  * from now on. Returns their hashes; null if the document cannot be repaired.
  */

@@ -48,7 +48,7 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
 }
 
 #[test]
-fn nobody_is_shown_a_pruning_that_is_not_durable() {
+fn a_pruning_that_is_not_durable_is_not_shown() {
     let mut log = Log::new("epoch");
     let mut replica = Replica::new(1);
     log.push_changes("c", Rights::ALL, replica.edit(1), 100).unwrap();

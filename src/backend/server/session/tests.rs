@@ -113,7 +113,7 @@ fn authenticate(base: u32, token: &str) -> Json {
 }
 
 #[test]
-fn what_others_write_in_their_scopes_is_no_news() {
+fn commits_in_other_scopes_are_no_news() {
     let mut rig = Rig::new(None);
     rig.subscribe(0, pull(0, "mine"));
     let queries = rig.session.queries();
@@ -196,7 +196,7 @@ fn messages_of_another_version_end_the_connection() {
 }
 
 #[test]
-fn who_has_not_shown_the_token_is_refused_and_who_shows_it_is_not() {
+fn a_client_is_refused_until_it_has_shown_the_token() {
     let mut rig = Rig::new(Some("secret"));
     rig.subscribe(0, pull(0, "mine"));
     rig.say(push(0, "mine"));
