@@ -11,7 +11,8 @@ use crate::record::{Refusal, RefusalCode, UserId};
 /// rule does not let them read, whatever [`write`](Self::write) says.
 ///
 /// The rule is asked by the threads that serve connections and by the one thread that writes, so it should answer from
-/// memory. It is asked again at each call, and at each new result of an open query. A rule that panics refuses.
+/// memory. The log is locked meanwhile: a rule that waits for the backend, e.g. for its `rows`, waits for ever. It is
+/// asked again at each call, and at each new result of an open query. A rule that panics refuses.
 ///
 /// ```
 /// use bevy_convex_replicate::backend::{Authorize, BackendConfig, ReadRequest, WriteRequest};
