@@ -169,7 +169,6 @@ async fn pass_on(
             _ => {}
         }
     };
-    drop(listener);
     let _ = here.set_nodelay(true);
     let headers =
         head.lines().skip(1).filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("host:"));
@@ -179,7 +178,47 @@ async fn pass_on(
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    there.write_all(request.as_bytes()).await?;
-    there.flush().await?;
-    copy_bidirectional(&mut here, &mut there).await.map(drop)
+    let passed = async {
+        there.write_all(request.as_bytes()).await?;
+        there.flush().await?;
+        copy_bidirectional(&mut here, &mut there).await
+    };
+    if let Err(error) = passed.await {
+        tracing::debug!(target: "bevy_convex_replicate::transport", %error, "a tunnel ended");
+    }
+    drop((here, there));
+    // The client may connect again before it is dropped, and sends what it has not sent yet. So the port stays the
+    // tunnel's for as long as the tunnel exists: another program that took it would be taken for the deployment.
+    loop {
+        drop(listener.accept().await?);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_of_a_tunnel_that_has_ended_is_nobody_elses() {
+        let deployment = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/sync", deployment.local_addr().unwrap());
+        let endpoint = Endpoint::parse(&endpoint).unwrap();
+        let tunnel = Tunnel::open_if_needed(&endpoint).await.unwrap().expect("the path is not at the root");
+        let (mut there, _) = deployment.accept().await.unwrap();
+        let (address, secret) = tunnel.url.strip_prefix("http://").unwrap().split_once("/?").unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /?{secret} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(head(&mut there).await.unwrap().starts_with("GET /sync/api/sync HTTP/1.1\r\n"));
+        drop(there);
+        client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(TcpListener::bind(address).await.is_err(), "another program can take the client's next connection");
+        // A later connection is not passed on.
+        let mut again = TcpStream::connect(address).await.unwrap();
+        let _ = again.write_all(request.as_bytes()).await;
+        // Whether it is closed or reset depends on what arrives first.
+        assert!(matches!(again.read_to_end(&mut rest).await, Ok(0) | Err(_)));
+    }
 }

@@ -1,5 +1,7 @@
 //! The rule of a backend, applied to one caller.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::{ReadRequest, WriteRequest, rules::Everyone};
 use crate::record::{Refusal, RefusalCode, UserId};
 
@@ -9,7 +11,8 @@ use crate::record::{Refusal, RefusalCode, UserId};
 /// rule does not let them read, whatever [`write`](Self::write) says.
 ///
 /// The rule is asked by the threads that serve connections and by the one thread that writes, so it should answer from
-/// memory. It is asked again at each call, and at each new result of an open query.
+/// memory. The log is locked meanwhile: a rule that waits for the backend, e.g. for its `rows`, waits for ever. It is
+/// asked again at each call, and at each new result of an open query. A rule that panics refuses.
 ///
 /// ```
 /// use bevy_convex_replicate::backend::{Authorize, BackendConfig, ReadRequest, WriteRequest};
@@ -74,12 +77,12 @@ impl Default for Rights<'_> {
 impl<'a> Rights<'a> {
     /// Whether the caller may call functions at all.
     pub fn admits(&self) -> bool {
-        self.rule.admits(self.user)
+        ask(false, || self.rule.admits(self.user))
     }
 
     /// Refuses a caller that may not read the collection, or the scope.
     pub fn check_read(&self, collection: &str, scope: Option<&str>) -> Result<(), Refusal> {
-        match self.rule.read(&ReadRequest { user: self.user, collection, scope }) {
+        match ask(false, || self.rule.read(&ReadRequest { user: self.user, collection, scope })) {
             true => Ok(()),
             false => Err(Refusal::new(
                 RefusalCode::NotAuthorized,
@@ -98,18 +101,63 @@ impl<'a> Rights<'a> {
 
     /// Whether the rule has to be given rows.
     pub fn looks_at_rows(&self) -> bool {
-        self.rule.looks_at_rows()
+        ask(true, || self.rule.looks_at_rows())
     }
 
     /// Refuses a caller that may not write a document. The caller of this function has asked for the scope.
     pub fn check_write(&self, request: WriteRequest<'a>) -> Result<(), Refusal> {
-        match self.rule.write(&WriteRequest { user: self.user, ..request }) {
+        match ask(false, || self.rule.write(&WriteRequest { user: self.user, ..request })) {
             true => Ok(()),
             false => Err(refused(request.document)),
         }
     }
 }
 
+/// Asks a rule. The rule is the app's, and it is given rows that clients have made: if it panics, that must not end the
+/// thread that writes, nor a connection that reads. `otherwise` is the answer then.
+fn ask(otherwise: bool, question: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(question)).unwrap_or_else(|_| {
+        tracing::error!(target: "bevy_convex_replicate::backend", "the rule panicked, so the call is refused");
+        otherwise
+    })
+}
+
 fn refused(document: &str) -> Refusal {
     Refusal::new(RefusalCode::NotAuthorized, format!("you may not write the document {document:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Panics;
+
+    impl Authorize for Panics {
+        fn admits(&self, _: Option<&UserId>) -> bool {
+            panic!("this rule has no answer")
+        }
+
+        fn read(&self, _: &ReadRequest<'_>) -> bool {
+            panic!("this rule has no answer")
+        }
+
+        fn write(&self, _: &WriteRequest<'_>) -> bool {
+            panic!("this rule has no answer")
+        }
+
+        fn looks_at_rows(&self) -> bool {
+            panic!("this rule has no answer")
+        }
+    }
+
+    #[test]
+    fn a_rule_that_panics_refuses() {
+        let rights = Rights { user: None, rule: &Panics };
+        assert!(!rights.admits());
+        assert!(rights.looks_at_rows(), "the safe answer is the one that merges");
+        let refusal = rights.check_read("tasks", None).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::NotAuthorized);
+        let refusal = rights.check_enter("tasks", Some("a"), "one").unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::NotAuthorized);
+    }
 }

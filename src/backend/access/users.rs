@@ -42,6 +42,8 @@ const PREFIX: &str = "replicate_";
 pub struct UserTokens {
     path: PathBuf,
     connection: Connection,
+    /// Which file was opened.
+    identity: Option<(u64, u64)>,
 }
 
 /// A token that was made earlier. The token itself cannot be shown again.
@@ -113,7 +115,7 @@ impl UserTokens {
             Ok((connection, is_new || (application, format) == (APPLICATION, FORMAT)))
         };
         match connect() {
-            Ok((connection, true)) => Ok(Self { path, connection }),
+            Ok((connection, true)) => Ok(Self { identity: identity(&path), path, connection }),
             Ok((_, false)) => Err(UserTokensError::Foreign(path)),
             Err(source) => Err(UserTokensError::Database { path, source }),
         }
@@ -251,12 +253,30 @@ pub(in crate::backend) fn watch(
     })
 }
 
+/// Names the file that is at a path. Where a file cannot be replaced while it is open, there is no name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
 fn look(
     data: &Path,
     path: &Path,
     opened: &mut Option<(UserTokens, i64)>,
     tell: &mut impl FnMut(Arc<Users>),
 ) -> Result<(), UserTokensError> {
+    // If another file took the place of the one that is open, tokens are revoked there.
+    if path.exists() {
+        opened.take_if(|(tokens, _)| tokens.identity != identity(path));
+    }
     let (tokens, known) = match opened {
         Some((tokens, known)) => (tokens, known),
         None if !path.exists() => return Ok(()),
@@ -298,6 +318,24 @@ mod tests {
         tokens.revoke(&id).unwrap();
         assert!(tokens.users().unwrap() == Users::default());
         assert!(matches!(tokens.revoke(&id), Err(UserTokensError::Unknown(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_tokens_that_was_replaced_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (_, former) = UserTokens::open(folder.path()).unwrap().create("ada", None).unwrap();
+        let (mut opened, mut told) = (None, Vec::new());
+        look(folder.path(), &path, &mut opened, &mut |users| told.push(users)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // Without a file the tokens stay as they were, whether the one that is open can still be read or not.
+        let _ = look(folder.path(), &path, &mut opened, &mut |users| told.push(users));
+        let (_, present) = UserTokens::open(folder.path()).unwrap().create("ada", None).unwrap();
+        look(folder.path(), &path, &mut opened, &mut |users| told.push(users)).unwrap();
+        let now = crate::backend::access::since_1970();
+        let valid = |users: &Users| [&former, &present].map(|token| users.find(&hash(token), now).is_some());
+        assert_eq!(told.iter().map(|users| valid(users)).collect::<Vec<_>>(), [[true, false], [false, true]]);
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Doors {
             address,
             state: Mutex::new(State { rank: Rank::Evicted, unfinished: 0, claimed: None, last: [0; 4], frames: None }),
             reading: AtomicWaker::new(),
+            writing: AtomicWaker::new(),
         });
         standing.be_stranger(&mut strangers, now, false);
         Some(standing)
@@ -145,6 +146,8 @@ pub(super) struct Standing {
     state: Mutex<State>,
     /// The task that reads the socket.
     reading: AtomicWaker,
+    /// The task that writes to it. For a WebSocket this is another one.
+    writing: AtomicWaker,
 }
 
 struct State {
@@ -267,9 +270,15 @@ impl Standing {
         }
     }
 
-    /// Whether the socket has lost its place. If not, the task is woken when it does.
+    /// Whether the socket has lost its place. If not, the task that reads is woken when it does.
     pub fn is_evicted(&self, waker: &Waker) -> bool {
         self.reading.register(waker);
+        matches!(lock(&self.state).rank, Rank::Evicted)
+    }
+
+    /// The same for the task that writes.
+    pub fn is_evicted_in_writing(&self, waker: &Waker) -> bool {
+        self.writing.register(waker);
         matches!(lock(&self.state).rank, Rank::Evicted)
     }
 
@@ -285,9 +294,11 @@ impl Standing {
         self.doors.left.notify_one();
     }
 
-    fn evict(&self) {
+    /// The socket loses its place.
+    pub(super) fn evict(&self) {
         lock(&self.state).rank = Rank::Evicted;
         self.reading.wake();
+        self.writing.wake();
     }
 
     fn be_stranger(self: &Arc<Self>, strangers: &mut Strangers, now: Instant, was_member: bool) {
@@ -350,8 +361,9 @@ impl Drop for Pass {
         }
         // The places may be exceeded by sockets that were members. The next newcomer takes the place of one.
         self.standing.be_stranger(&mut strangers, Instant::now(), true);
-        // The task that reads has another deadline now.
+        // The tasks have another deadline now.
         self.standing.reading.wake();
+        self.standing.writing.wake();
     }
 }
 

@@ -12,7 +12,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Server, admission::Standing, bearer, listener::Sockets};
+use super::{Server, admission::Standing, bearer, listener::Sockets, origin::may_be_rebound};
 use crate::backend::{
     limits::{FRAME_BYTES, STRANGER_BYTES, STRANGER_HEAD_BYTES},
     metrics::{Gauges, Refused},
@@ -97,8 +97,11 @@ pub(super) async fn metrics(
 ) -> Response {
     let is_passed_on =
         ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
-    let is_local = standing.address().ip().to_canonical().is_loopback() && !is_passed_on;
-    if !is_local && !server.admits(bearer(&headers)) {
+    let is_rebound = may_be_rebound(&headers);
+    let is_local = standing.address().ip().to_canonical().is_loopback() && !is_passed_on && !is_rebound;
+    let offered = bearer(&headers);
+    let has_token = server.admits(offered) && (offered.is_some() || !is_rebound);
+    if !is_local && !has_token {
         return answer(StatusCode::UNAUTHORIZED, "Unauthenticated", "from another machine, this page needs the token");
     }
     let (_, documents, rows, bytes) = server.log.read().size();

@@ -80,6 +80,8 @@ impl Sockets {
             patience: self.patience,
             written: now,
             deadline: Box::pin(sleep(self.patience)),
+            stuck: None,
+            write_deadline: Box::pin(sleep(self.patience)),
             standing,
             metrics: self.metrics.clone(),
         }
@@ -136,12 +138,16 @@ impl Listener for Sockets {
 /// A socket that fails if nothing could be written to it for too long. So a request must be complete within that time
 /// after the previous answer (or the start), even if it trickles in slowly, and an idle connection is closed. Pings are
 /// written to a WebSocket all the time. A stranger's socket also fails when the time to show a token is over, whatever
-/// was written, and when the stranger loses its place.
+/// was written, and when the stranger loses its place. A write that waits fails for the same reasons: while it waits, the
+/// HTTP library need not read.
 pub(super) struct Socket {
     wire: Wire,
     patience: Duration,
     written: Instant,
     deadline: Pin<Box<Sleep>>,
+    /// Since when a write has been waiting.
+    stuck: Option<Instant>,
+    write_deadline: Pin<Box<Sleep>>,
     standing: Arc<Standing>,
     metrics: Arc<Metrics>,
 }
@@ -152,13 +158,35 @@ impl Socket {
         &self.standing
     }
 
-    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, result: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = result {
             self.written = Instant::now();
             self.standing.wrote(self.written);
             self.metrics.sent(bytes);
         }
-        result
+        self.unless_stuck(result, context)
+    }
+
+    /// Fails if the other side has taken nothing for too long, or may not stay.
+    fn unless_stuck<T>(&mut self, result: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stuck = None;
+            return result;
+        }
+        if self.standing.is_evicted_in_writing(context.waker()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let by_writes = *self.stuck.get_or_insert_with(Instant::now) + self.patience;
+        let stranger = self.standing.until();
+        let due = stranger.map_or(by_writes, |until| until.min(by_writes));
+        if self.write_deadline.deadline() != due {
+            self.write_deadline.as_mut().reset(due);
+        }
+        if self.write_deadline.as_mut().poll(context).is_ready() {
+            self.metrics.refused(if stranger.is_some() { Refused::LateStranger } else { Refused::Silent });
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 
     /// Fails when the time is over.
@@ -214,7 +242,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.wire).poll_write(context, bytes);
-        self.wrote(result)
+        self.wrote(result, context)
     }
 
     fn poll_write_vectored(
@@ -223,7 +251,7 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.wire).poll_write_vectored(context, slices);
-        self.wrote(result)
+        self.wrote(result, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -231,17 +259,19 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(context)
+        let result = Pin::new(&mut self.wire).poll_flush(context);
+        self.unless_stuck(result, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(context)
+        let result = Pin::new(&mut self.wire).poll_shutdown(context);
+        self.unless_stuck(result, context)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -270,5 +300,48 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(socket);
         trickling.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_client_takes_nothing_fails_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let patience = Duration::from_millis(20);
+        let mut sockets = Sockets::new(listener, Doors::new(patience, metrics.clone()), patience, None, metrics);
+        for is_member in [false, true] {
+            let _client = TcpStream::connect(address).await.unwrap();
+            let (mut socket, _) = sockets.accept().await;
+            let _pass = is_member.then(|| socket.standing().enter().unwrap());
+            // Nobody reads from this socket, as while the HTTP library has a request and waits to write its answer.
+            let error = loop {
+                if let Err(error) = socket.write_all(&[b'x'; 65_536]).await {
+                    break error;
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "member: {is_member}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_who_takes_nothing_leaves_when_it_loses_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let patience = Duration::from_secs(3_600);
+        let mut sockets = Sockets::new(listener, Doors::new(patience, metrics.clone()), patience, None, metrics);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = sockets.accept().await;
+        let standing = socket.standing().clone();
+        let writing = tokio::spawn(async move {
+            loop {
+                if let Err(error) = socket.write_all(&[b'x'; 65_536]).await {
+                    return error;
+                }
+            }
+        });
+        // Whether it waits already makes no difference.
+        standing.evict();
+        assert_eq!(writing.await.unwrap().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

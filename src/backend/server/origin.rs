@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    net::Ipv4Addr,
     sync::{Mutex, PoisonError},
 };
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use crate::backend::{error::BackendError, limits::LOGGED_ORIGINS};
@@ -57,6 +58,25 @@ impl Origins {
         }
         false
     }
+}
+
+/// Whether a request may be that of a web page whose own name was made to lead to this machine (DNS rebinding). The
+/// browser sends no `Origin` with such a page's `GET`, because the page and the backend have the same name; but no page
+/// can change the `Host`, which is then a name of the public DNS. An address, `localhost` and a name without a dot are
+/// not.
+pub(super) fn may_be_rebound(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::ORIGIN) {
+        // This origin was allowed.
+        return false;
+    }
+    // A browser always sends a host.
+    let Some(host) = headers.get(header::HOST) else { return false };
+    let Ok(host) = host.to_str() else { return true };
+    if host.starts_with('[') {
+        return false;
+    }
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    name.contains('.') && name.parse::<Ipv4Addr>().is_err() && !name.ends_with(".localhost")
 }
 
 /// Says what is wrong with an origin, and what to write instead.
@@ -125,6 +145,24 @@ mod tests {
             let problem = check(origin).expect_err(origin);
             assert!(problem.contains(expected), "{origin}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_page_whose_name_leads_here_is_known_by_its_host() {
+        let of = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            may_be_rebound(&headers)
+        };
+        for host in ["evil.example", "Evil.Example:3210", "evil.example.", "127.0.0.1.evil.example:80", "1.2.3"] {
+            assert!(of("host", host), "{host}");
+        }
+        for host in
+            ["127.0.0.1", "127.0.0.1:3210", "[::1]:3210", "localhost:3210", "LOCALHOST", "app.localhost:80", "x"]
+        {
+            assert!(!of("host", host), "{host}");
+        }
+        assert!(!of("origin", "https://example.org"), "allowed origins were checked before");
     }
 
     #[test]

@@ -24,12 +24,13 @@ use self::{
     call::{Batch, Body, Call, CallAt, CallByUrl, Format, Ts},
     failure::Failure,
 };
-use super::{Server, bearer, session::unauthenticated};
+use super::{Server, bearer, origin::may_be_rebound, session::unauthenticated};
 use crate::backend::{
     access::{Access, Admission, Rights},
     function::{self, CallError},
     limits::{FRAME_BYTES, QUERIES},
     log::{Log, TooOld},
+    metrics::Refused,
 };
 
 /// The answer at `/instance_name`, where Convex has the name of the deployment.
@@ -66,6 +67,13 @@ async fn query(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body
 /// `GET /api/query?path=..&args=..&format=..`: the arguments are JSON.
 async fn query_by_url(State(server): State<Arc<Server>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Answer {
     let caller = Caller::of(&server, &headers)?;
+    // A page does not know the token, where there is one.
+    if caller.access.is_open() && may_be_rebound(&headers) {
+        server.metrics().refused(Refused::Origin);
+        let message = "a GET without a token has to name this backend by its address or as localhost: use POST, or set a \
+                       token";
+        return Err(Failure::new(StatusCode::FORBIDDEN, "HostNotAllowed", message));
+    }
     let query = query.unwrap_or_default();
     let parameter = |name: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes());

@@ -181,6 +181,13 @@ impl Session {
 
     /// Handles an input. After the end, the only input that matters is that the client is gone.
     pub fn handle(&mut self, input: Input<'_>, now: Duration) {
+        // The driver looks at the time last, so a client that never pauses must not put off the end of its token.
+        let is_due = self.expires.is_some_and(|expires| expires <= now);
+        if is_due && self.is_open() && !matches!(input, Input::Gone | Input::Answered(..)) {
+            self.admission = None;
+            self.refuse_token("The token has expired", false);
+            return;
+        }
         match (&self.state, input) {
             (_, Input::Gone) => self.state = State::Over,
             (State::Closing(_) | State::Over, _) => {}
@@ -280,11 +287,6 @@ impl Session {
     fn tick(&mut self, now: Duration) {
         let reads = self.reads();
         self.held_back.take_if(|held_back| *held_back <= now);
-        if self.expires.is_some_and(|expires| expires <= now) {
-            self.admission = None;
-            self.refuse_token("The token has expired", false);
-            return;
-        }
         if self.ping_at > now {
             return;
         }

@@ -231,6 +231,22 @@ fn a_token_that_ends_ends_its_connection_at_that_moment() {
 }
 
 #[test]
+fn a_client_that_never_pauses_does_not_outlive_its_token() {
+    let mut rig = Rig::new(None);
+    let clock = || 1_000 * SECOND;
+    let users = Some(Arc::new(Users::one("adas", UserId::new("replicate", "ada"), clock() + 3 * SECOND)));
+    let access = Access { users, clock, ..Access::default() };
+    rig.session = Session::new(access, PATIENCE, SECOND);
+    rig.say(authenticate(0, "adas"));
+    rig.frames();
+    rig.now = 4 * SECOND;
+    // The driver takes a message before it looks at the time.
+    rig.say(push(0, "late"));
+    assert!(rig.session.poll().is_none(), "a mutation runs with a token that has ended");
+    assert_eq!(rig.kinds(), ["AuthError", "the end"]);
+}
+
+#[test]
 fn a_wrong_token_ends_the_connection() {
     let mut rig = Rig::new(Some("secret"));
     rig.say(authenticate(0, "guess"));
