@@ -212,6 +212,19 @@ fn a_token_of_another_user_is_a_failure_and_nothing_is_sent_under_it() {
     until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
 }
 
+#[test]
+fn a_user_who_had_no_token_at_the_start_is_signed_in_with_the_first_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new().token("secret")).unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.deployment(backend.url()).user("alice"));
+    write(&mut app, "alice's");
+    until_it("it is not let in", &mut app, |app| {
+        status(app).reason().is_some_and(|reason| reason.contains("not signed in"))
+    });
+    control(&mut app, |sync| sync.sign_in("alice", "secret"));
+    until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
+}
+
 /// A picture that cannot be compressed.
 fn picture(seed: u64) -> Bytes {
     let mut state = seed;

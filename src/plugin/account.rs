@@ -54,11 +54,14 @@ impl CurrentAuth {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = auth;
     }
 
-    /// Asks the callback that is in use by then. `None` if there is none now.
-    pub(super) fn callback(&self) -> Option<AuthToken> {
+    /// Asks the callback that is in use by then. `None` if there is none now and nobody is signed in, because only the
+    /// session of a user can get another one.
+    pub(super) fn callback(&self, has_user: bool) -> Option<AuthToken> {
         let current = self.0.clone();
         let get = move || current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        get()?;
+        if get().is_none() && !has_user {
+            return None;
+        }
         Some(Arc::new(move |refresh| match get() {
             Some(auth) => auth(refresh),
             None => Box::pin(std::future::ready(Ok(None))),
