@@ -213,6 +213,32 @@ fn a_token_of_another_user_is_a_failure_and_nothing_is_sent_under_it() {
 }
 
 #[test]
+fn an_app_stays_offline_across_users_also_if_it_was_asked_a_moment_ago() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.deployment(backend.url()).signed_out());
+    let is_asked = |app: &App| status(app).reason().is_some_and(|reason| reason == "switched off");
+    // Nobody's session has no connection that could be switched off.
+    control(&mut app, |sync| sync.go_offline());
+    control(&mut app, |sync| sync.sign_in("alice", "a"));
+    until_it("alice is offline", &mut app, |app| is_asked(app));
+    control(&mut app, |sync| sync.go_online());
+    until_it("alice is online", &mut app, |app| status(app).is_live());
+    control(&mut app, |sync| {
+        sync.go_offline();
+        sync.sign_in("alice", "another");
+    });
+    until_it("alice is offline again", &mut app, |app| is_asked(app));
+    control(&mut app, |sync| sync.go_online());
+    until_it("alice is online again", &mut app, |app| status(app).is_live());
+    control(&mut app, |sync| {
+        sync.sign_in("bob", "b");
+        sync.go_offline();
+    });
+    until_it("bob is offline", &mut app, |app| is_asked(app));
+}
+
+#[test]
 fn a_user_who_had_no_token_at_the_start_is_signed_in_with_the_first_one() {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(BackendConfig::new().token("secret")).unwrap();

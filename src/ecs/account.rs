@@ -28,6 +28,8 @@ pub(crate) enum AccountRequest {
     },
     /// Nobody is signed in any more.
     SignOut,
+    /// The sessions from now on connect, or do not. The present one is told by a command.
+    Online(bool),
     /// This user's documents are deleted from this machine.
     Wipe { user: String, lose_unsent: bool },
 }
