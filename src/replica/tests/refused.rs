@@ -196,3 +196,24 @@ fn a_document_that_is_not_refused_is_not_discarded() {
     assert_eq!(peer.failures, [FailureKind::Identity]);
     assert_eq!(peer.stored("a"), Some(task("start, unsent")));
 }
+
+#[test]
+fn a_document_whose_push_was_taken_and_never_answered_is_refused_no_longer_in_the_next_run() {
+    // The store's knowledge in the next run: the push was noted with the rows of the log or, in the second case, with its
+    // answer, and the process ended before the refusal was taken back.
+    for unsent in [vec![DocumentId::new("a")], Vec::new()] {
+        let mut peer = Peer::new(3);
+        peer.chunks.insert(DocumentId::new("a"), Vec::new());
+        let refused = RefusedWrite { since: 1, code: RefusalCode::NotAuthorized, reason: "no".into() };
+        let documents = vec![(DocumentId::new("a"), RemoteId(1), refused)];
+        peer.handle(Event::Refused { collection: TASKS, documents });
+        peer.stored_refusals = peer.refused.clone();
+        assert!(is_refused(&peer, "a"));
+        let state = RemoteState { remote: Some(RemoteId(1)), unsent: vec![unsent], ..RemoteState::default() };
+        peer.handle(Event::Remote { epoch: None, state });
+        peer.handle(Event::Connected);
+        peer.handle(Event::Page(page(0, 0, &[])));
+        assert!(!is_refused(&peer, "a"));
+        assert_eq!((peer.replica.unsent(), peer.pushes.len()), (0, 0));
+    }
+}
