@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bevy::{ecs::system::RunSystemOnce, prelude::*};
+use bevy::{
+    ecs::{entity_disabling::Disabled, system::RunSystemOnce},
+    prelude::*,
+};
 use bevy_convex_replicate::{
     Failure, FailureKind, Token,
     backend::{Backend, BackendConfig},
@@ -210,6 +213,39 @@ fn a_token_of_another_user_is_a_failure_and_nothing_is_sent_under_it() {
     assert_eq!((backend.stats().documents, status(&app).unsent), (0, 1));
     *account.lock().unwrap() = "alice";
     until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
+}
+
+#[test]
+fn disabled_documents_and_copies_that_observers_make_leave_with_their_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.user("alice"));
+    app.add_observer(|remove: On<Remove, Note>, notes: Query<&Note>, mut commands: Commands| {
+        if let Ok(note) = notes.get(remove.entity)
+            && note.text != "copy"
+        {
+            commands.spawn((Note { text: "copy".into() }, DocumentId::new(format!("copy of {}", note.text))));
+        }
+    });
+    write(&mut app, "shown");
+    write(&mut app, "disabled");
+    let world = app.world_mut();
+    let found = world.query::<(Entity, &DocumentId)>().iter(world).find(|(_, id)| id.as_str() == "disabled");
+    let entity = found.unwrap().0;
+    world.entity_mut(entity).insert(Disabled);
+    app.update();
+    until_saved(&mut app);
+    control(&mut app, |sync| sync.sign_in("bob", "b"));
+    assert!(app.world().get_entity(entity).is_err(), "it has left the world");
+    until_saved(&mut app);
+    (0..5).for_each(|_| app.update());
+    assert_eq!(notes(&mut app), set([]));
+    control(&mut app, |sync| sync.sign_out());
+    control(&mut app, |sync| sync.sign_in("bob", "b"));
+    until_saved(&mut app);
+    (0..5).for_each(|_| app.update());
+    assert_eq!(notes(&mut app), set([]), "bob's store has nothing of alice");
+    control(&mut app, |sync| sync.sign_in("alice", "a"));
+    until_notes(&mut app, ["disabled", "shown"]);
 }
 
 #[test]
