@@ -118,6 +118,23 @@ fn a_push_that_the_backend_took_after_all_comes_back_after_the_discard() {
 }
 
 #[test]
+fn a_late_refusal_of_discarded_changes_is_no_refusal_of_a_later_edit() {
+    let (_, mut peer) = pair();
+    peer.put("a", 1, &task("start, refused"));
+    peer.refuse("notAuthorized");
+    peer.handle(Event::RetryOne(key("a")));
+    peer.handle(Event::Discard(key("a")));
+    let generation = peer.last().0;
+    peer.put("a", generation, &task("start, allowed"));
+    let (failures, pushes) = (peer.failures.len(), peer.pushes.len());
+    peer.refuse("notAuthorized");
+    assert!(!is_refused(&peer, "a"));
+    assert_eq!((peer.failures.len(), peer.pushes.len()), (failures, pushes + 1));
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("start, allowed"))));
+}
+
+#[test]
 fn changes_that_the_log_shows_are_kept_by_a_discard_although_their_push_was_not_answered() {
     let (_, mut peer) = pair();
     peer.put("a", 1, &task("start, taken"));
