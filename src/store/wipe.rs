@@ -80,7 +80,8 @@ impl Store {
         // Closing moves the log into the database, unless the disk is full or another program reads the database.
         connection.close().map_err(|(_, error)| StoreError::sqlite(&path, error))?;
         if fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0) {
-            let problem = "its log cannot be moved into it: free space on the disk, and close other programs that read it";
+            let problem =
+                "its log cannot be moved into it: free space on the disk, and close other programs that read it";
             return Err(StoreError::io(&path, io::Error::other(problem)));
         }
         // The path may be a symbolic link.
@@ -155,8 +156,7 @@ impl Store {
                 continue;
             }
             chunks.iter_mut().for_each(|chunk| chunk.remote = None);
-            let (collection, id, heads, value) =
-                (collection.to_owned(), document.id, document.heads, document.value);
+            let (collection, id, heads, value) = (collection.to_owned(), document.id, document.heads, document.value);
             writes.push(Write::Document(DocumentWrite { collection, id, chunks, heads, value }));
         }
         let damaged = damaged.or_else(|| self.take_damaged().pop());
