@@ -229,8 +229,8 @@ fn disabled_documents_and_copies_that_observers_make_leave_with_their_user() {
     write(&mut app, "shown");
     write(&mut app, "disabled");
     let world = app.world_mut();
-    let found = world.query::<(Entity, &DocumentId)>().iter(world).find(|(_, id)| id.as_str() == "disabled");
-    let entity = found.unwrap().0;
+    let mut documents = world.query::<(Entity, &DocumentId)>();
+    let entity = documents.iter(world).find_map(|(entity, id)| (id.as_str() == "disabled").then_some(entity)).unwrap();
     world.entity_mut(entity).insert(Disabled);
     app.update();
     until_saved(&mut app);
