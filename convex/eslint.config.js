@@ -1,7 +1,16 @@
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["node_modules", "dist", "tests/installed/**", "**/_generated/**", "eslint.config.js"] },
+  {
+    ignores: [
+      "node_modules",
+      "dist",
+      "tests/installed/**",
+      "tests/original/fetched/**",
+      "**/_generated/**",
+      "eslint.config.js",
+    ],
+  },
   ...tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -24,8 +24,9 @@ use std::{
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
+    Value,
     backend::{Backend, BackendConfig},
-    format::{self, Counter, Value},
+    client::from_value,
     prelude::*,
     store::Store,
 };
@@ -368,7 +369,7 @@ fn table(backend: &Backend) -> Result<Tasks, Box<dyn Error>> {
     for (id, row) in backend.rows("tasks") {
         let value = plain(row)?;
         if !value.is_deleted() {
-            tasks.insert(id, format::from_value(&value)?);
+            tasks.insert(id, from_value(&value)?);
         }
     }
     Ok(tasks)
@@ -385,7 +386,7 @@ fn stored(path: &Path) -> Result<Tasks, Box<dyn Error>> {
     let mut tasks = Tasks::new();
     for document in store.documents("tasks", None, usize::MAX)? {
         if !document.value.is_deleted() {
-            tasks.insert(document.id, format::from_value(&document.value)?);
+            tasks.insert(document.id, from_value(&document.value)?);
         }
     }
     Ok(tasks)

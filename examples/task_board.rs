@@ -19,7 +19,7 @@ use bevy::{
     window::{PresentMode, WindowResolution},
     winit::{UpdateMode, WinitSettings},
 };
-use bevy_convex_replicate::{prelude::*, transport::LOG_FILTER};
+use bevy_convex_replicate::{LOG_FILTER, prelude::*};
 use bevy_egui::{EguiContexts, EguiGlobalSettings, EguiPlugin, EguiPrimaryContextPass, PrimaryEguiContext};
 use clap::Parser;
 

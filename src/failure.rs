@@ -5,6 +5,7 @@ use crate::id::DocumentId;
 /// A failure, with the collection and document concerned and a remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", self.place())]
+#[non_exhaustive]
 pub struct Failure {
     /// The kind of the failure.
     pub kind: FailureKind,
@@ -17,6 +18,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of no particular collection or document: for an app's own tests, which set the fields that they need.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, collection: None, document: None, message: message.into() }
+    }
+
     pub(crate) fn place(&self) -> String {
         match (&self.collection, &self.document) {
             (Some(collection), Some(document)) => format!("{collection}/{document}: "),
@@ -28,6 +34,7 @@ impl Failure {
 
 /// Kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FailureKind {
     /// The store cannot be opened, read or written. Edits are kept in memory and tried again.
     Store,

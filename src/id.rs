@@ -11,8 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::limits::DOCUMENT_ID_BYTES;
 
-/// The name of a document within its collection: any text of 1 to
-/// [`DOCUMENT_ID_BYTES`](crate::limits::DOCUMENT_ID_BYTES) bytes of UTF-8. New ones are UUIDs of version 7, which sort
+/// The name of a document within its collection: any text of 1 to 128 bytes of UTF-8. New ones are UUIDs of version 7, which sort
 /// by the time they were made.
 ///
 /// In a Bevy app it is also the component that makes an entity a document. Spawned beside a component of a collection,
@@ -55,7 +54,7 @@ fn fault(name: &str) -> Option<String> {
 }
 
 impl Serialize for DocumentId {
-    /// A string that is replaced whole: see [`format`](crate::format).
+    /// A string that is replaced whole, as [`Scalar`](crate::Scalar) is.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.fault() {
             Some(fault) => Err(ser::Error::custom(fault)),

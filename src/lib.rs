@@ -1,6 +1,6 @@
 //! Local-first, collaborative collections for Bevy.
 //!
-//! Add [`ReplicatePlugin`](plugin::ReplicatePlugin), register collections, and edit components as usual. Entities
+//! Add [`ReplicatePlugin`], register collections, and edit components as usual. Entities
 //! become documents: each edit is saved on this machine, merges with the edits of others, and is sent to Convex or to
 //! the embedded backend when there is a network.
 //!
@@ -60,111 +60,147 @@
 //! }
 //! ```
 //!
-//! [`Collection<T>`](collection::Collection) has the operations that web users know: `insert`, `update`, `delete`,
+//! [`Collection<T>`](Collection) has the operations that web users know: `insert`, `update`, `delete`,
 //! `get`. A document may hold several components:
-//! [`replicate_components`](plugin::ReplicateAppExt::replicate_components).
+//! [`replicate_components`](ReplicateAppExt::replicate_components).
 //!
-//! A [`DocumentRef<T>`](collection::DocumentRef) is a field that refers to another document. An `Entity` cannot do
+//! A [`DocumentRef<T>`](DocumentRef) is a field that refers to another document. An `Entity` cannot do
 //! that, because it has a meaning in one app only.
-//! [`replicate_hierarchy`](plugin::ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the
+//! [`replicate_hierarchy`](ReplicateAppExt::replicate_hierarchy) keeps bevy's `ChildOf` in step with the
 //! documents.
 //!
-//! Strings merge letter by letter. [`Counter`](format::Counter) adds up the counts of several people.
-//! [`Scalar`](format::Scalar) is a string that is replaced whole. [`Timestamp`](format::Timestamp) and
-//! [`Bytes`](format::Bytes) are times and bytes. Automerge's JavaScript library can read and write all documents.
+//! Strings merge letter by letter. [`Counter`] adds up the counts of several people.
+//! [`Scalar`] is a string that is replaced whole. [`Timestamp`] and
+//! [`Bytes`] are times and bytes. Automerge's JavaScript library can read and write all documents.
 //!
 //! # In a frame
 //!
-//! [`ReplicateSystems`](ecs::ReplicateSystems) are the sets to order systems by. Changes from elsewhere are applied in
-//! `PreUpdate`, within a time budget, and your edits are captured in `Last`. Neither does any disk, network or CRDT
-//! work.
+//! [`ReplicateSystems`] are the sets to order systems by. Changes from elsewhere are applied in `PreUpdate`, within a
+//! time budget, and your edits are captured in `Last`. Neither does any disk, network or CRDT work.
 //!
-//! - [`DocumentChanged`](message::DocumentChanged), [`CollectionReady`](message::CollectionReady),
-//!   [`DeploymentRead`](message::DeploymentRead) and [`SyncFailed`](message::SyncFailed) are messages;
-//!   [`DocumentEvent`](message::DocumentEvent) is `DocumentChanged` for observers.
-//! - [`collection_ready`](ecs::collection_ready), [`deployment_read`](ecs::deployment_read),
-//!   [`sync_live`](ecs::sync_live) and [`sync_offline`](ecs::sync_offline) are run conditions.
-//! - [`SyncStatus`](message::SyncStatus) says whether the app is offline, catching up or live, and how much waits to be
-//!   saved and sent.
+//! - [`DocumentChanged`], [`CollectionReady`], [`DeploymentRead`] and [`SyncFailed`] are messages; [`DocumentEvent`] is
+//!   `DocumentChanged` for observers.
+//! - [`collection_ready`], [`deployment_read`], [`sync_live`] and [`sync_offline`] are run conditions.
+//! - [`SyncStatus`] says whether the app is offline, catching up or live, and how much waits to be saved and sent.
 //!
 //! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
-//! with `SyncFailed`, and the app continues; [`FailureKind`](worker::FailureKind) lists the kinds of failure. `testing`
-//! connects two apps for an app's own tests.
+//! with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
 //!
-//! # Modules
+//! # Where things are
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`plugin`], [`collection`], [`message`] | what a Bevy app uses |
-//! | [`ecs`] | replication in the world: capture, apply, and the entities that show documents |
-//! | [`mod@format`] | serde values as Automerge documents |
-//! | [`replica`] | documents, merging, unsent changes, checkpoints; without clock, disk or socket |
-//! | [`store`] | SQLite |
-//! | [`transport`] | the official Convex client |
-//! | [`worker`] | the thread that drives them; the entry point without Bevy |
-//! | [`backend`] | the embedded Convex-compatible backend |
-//! | [`limits`] | every bound, with its reason |
-//! | `testing` | two connected apps, for an app's own tests |
+//! | this one | everything that a Bevy app uses |
+//! | [`prelude`] | the part of it that most apps import |
+//! | `testing` | two connected apps, for an app's own tests (features `bevy` and `backend`) |
+//! | `backend` | the embedded backend, for programs that host it themselves (feature `backend`) |
+//! | [`client`] | the client without Bevy: for other engines and for tools |
 //!
-//! With `default-features = false` the build has no Bevy.
+//! The features `bevy` and `backend` are on by default. With `default-features = false` the build has no Bevy, and
+//! [`client`] is the entry point.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "backend")]
 pub mod backend;
 mod chunk;
+pub mod client;
 #[cfg(feature = "bevy")]
-pub mod collection;
-#[cfg(feature = "bevy")]
+mod collection;
+#[cfg(all(feature = "bevy", not(feature = "internals")))]
+mod ecs;
+#[cfg(all(feature = "bevy", feature = "internals"))]
 pub mod ecs;
 mod failure;
+#[cfg(not(feature = "internals"))]
+mod format;
+#[cfg(feature = "internals")]
 pub mod format;
 mod id;
+#[cfg(not(feature = "internals"))]
+#[cfg_attr(not(any(feature = "backend", test)), expect(dead_code, reason = "the bounds that only a backend keeps"))]
+mod limits;
+#[cfg(feature = "internals")]
 pub mod limits;
 #[cfg(feature = "bevy")]
-pub mod message;
-#[cfg(feature = "bevy")]
+mod message;
+#[cfg(all(feature = "bevy", not(feature = "internals")))]
+mod plugin;
+#[cfg(all(feature = "bevy", feature = "internals"))]
 pub mod plugin;
 mod record;
+#[cfg(not(feature = "internals"))]
+mod replica;
+#[cfg(feature = "internals")]
 pub mod replica;
 #[cfg(feature = "simulation")]
-#[doc(hidden)]
 pub mod simulation;
 mod sqlite;
 mod status;
+#[cfg(not(feature = "internals"))]
+mod store;
+#[cfg(feature = "internals")]
 pub mod store;
 #[cfg(all(feature = "bevy", feature = "backend"))]
 pub mod testing;
+#[cfg(not(feature = "internals"))]
+mod transport;
+#[cfg(feature = "internals")]
 pub mod transport;
 #[cfg_attr(
     not(any(feature = "backend", test)),
     expect(dead_code, reason = "the half of the wire that only a backend speaks")
 )]
 mod wire;
+#[cfg(not(feature = "internals"))]
+mod worker;
+#[cfg(feature = "internals")]
 pub mod worker;
 
+// Names, values, and what an app is told. Also without Bevy.
+pub use failure::{Failure, FailureKind};
+pub use format::{Bytes, Counter, FormatError, ItemKey, KeyedList, Merge, Scalar, Timestamp, Value, Whole, position};
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
+pub use record::Origin;
+pub use status::{Connection, Reason};
+pub use transport::LOG_FILTER;
+
+// Adding the plugin and registering collections.
+#[cfg(feature = "bevy")]
+pub use ecs::{Convert, DocumentComponents, ReplicateSystems, Replicated};
+#[cfg(all(feature = "bevy", feature = "backend"))]
+pub use plugin::{EmbeddedBackend, Hosted};
+#[cfg(feature = "bevy")]
+pub use plugin::{ReplicateAppExt, ReplicatePlugin};
+
+// Documents in systems.
+#[cfg(feature = "bevy")]
+pub use collection::{
+    Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents, SyncControl,
+};
+#[cfg(feature = "bevy")]
+pub use ecs::DocumentIndex;
+
+// Messages, the status and run conditions.
+#[cfg(feature = "bevy")]
+pub use ecs::{collection_ready, deployment_read, sync_live, sync_offline};
+#[cfg(feature = "bevy")]
+pub use message::{
+    ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
+};
 
 /// The common imports of an app: `use bevy_convex_replicate::prelude::*;`.
 pub mod prelude {
     #[cfg(all(feature = "bevy", feature = "backend"))]
-    pub use crate::plugin::EmbeddedBackend;
+    pub use crate::EmbeddedBackend;
     pub use crate::{
-        DocumentId,
-        format::{Bytes, Counter, ItemKey, KeyedList, Scalar, Timestamp, Whole},
+        Bytes, Connection, Counter, DocumentId, FailureKind, ItemKey, KeyedList, Origin, Scalar, Timestamp, Whole,
     };
     #[cfg(feature = "bevy")]
     pub use crate::{
-        collection::{
-            Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents,
-            SyncControl,
-        },
-        ecs::{DocumentIndex, ReplicateSystems, collection_ready, deployment_read, sync_live, sync_offline},
-        message::{
-            ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
-        },
-        plugin::{ReplicateAppExt, ReplicatePlugin},
-        replica::Origin,
-        worker::{Connection, FailureKind},
+        ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
+        DocumentEntityCommandsExt, DocumentEvent, DocumentIndex, DocumentParent, DocumentRef, Documents, Misfit,
+        ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready,
+        deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

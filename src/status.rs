@@ -2,6 +2,8 @@
 
 /// The state of saving and synchronising.
 #[derive(Clone, Debug, PartialEq)]
+// Tests play the worker's part, and shall name every field and variant.
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub struct Status {
     /// The connection.
     pub connection: Connection,
@@ -19,6 +21,7 @@ pub struct Status {
 
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Connection {
     /// There is no deployment, or the app asked for no connection, or the transport waits before it tries again.
     Offline {
@@ -46,6 +49,7 @@ pub enum Connection {
 
 /// The reason why there is no connection. The worker gives [`Store`](Self::Store), the transport all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// The app asked for it.
     Asked,

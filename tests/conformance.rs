@@ -8,6 +8,8 @@ mod case;
 mod http;
 #[path = "conformance/pattern.rs"]
 mod pattern;
+#[path = "conformance/wire.rs"]
+mod wire;
 
 use std::{fs, path::PathBuf};
 
@@ -17,10 +19,20 @@ use serde_json::json;
 use self::case::{Case, CaseFile, Kind, run};
 
 /// The files, each with its smallest number of cases: a lost or emptied file then fails the test.
-const FILES: [(&str, usize); 4] = [("arguments.json", 20), ("original.json", 35), ("pull.json", 16), ("push.json", 85)];
+const FILES: [(&str, usize); 6] = [
+    ("arguments.json", 20),
+    ("http.json", 14),
+    ("original.json", 35),
+    ("pull.json", 16),
+    ("push.json", 85),
+    ("sync.json", 5),
+];
+
+/// The page that the cases let make requests.
+const PAGE: &str = "http://page.example";
 
 fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "conformance"].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "..", "conformance"].iter().collect()
 }
 
 fn files() -> Vec<(String, CaseFile)> {
@@ -40,9 +52,9 @@ fn files() -> Vec<(String, CaseFile)> {
 
 /// Runs a case on an empty backend.
 fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
-    let backend = Backend::start(BackendConfig::new()).expect("a backend in memory starts");
+    let backend = Backend::start(BackendConfig::new().allow_origin(PAGE)).expect("a backend in memory starts");
     let address = backend.address();
-    run(case, &file.values, |kind, path, args| match kind {
+    run(case, &file.values, address, |kind, path, args| match kind {
         Kind::Rows => http::Outcome::Returned(
             backend.rows(path).into_iter().map(|(_, row)| serde_json::Value::from(row)).collect(),
         ),

@@ -5,15 +5,12 @@ mod plain;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bevy_convex_replicate::{
-    CollectionIndex, DocumentId, DocumentKey,
-    format::{FormatError, Value},
-    replica::{Edit, EditKind, Origin},
-    worker::{CollectionConfig, Command, Encode, FailureKind, Report, Status, Worker, WorkerConfig},
+    CollectionIndex, DocumentId, DocumentKey, FailureKind, FormatError, Origin, Value,
+    client::{CollectionConfig, Command, Edit, EditKind, Encode, Report, Status, Worker, WorkerConfig},
 };
 
 use plain::{Plain, Put};
@@ -32,13 +29,7 @@ struct Front {
 
 impl Front {
     fn open(store: &Path) -> Self {
-        let worker = Worker::start(WorkerConfig {
-            store: store.to_owned(),
-            deployment: None,
-            auth: None,
-            online: true,
-            collections: vec![CollectionConfig { name: "notes".into(), codec: Arc::new(Plain) }],
-        });
+        let worker = Worker::start(WorkerConfig::new(store).collection(CollectionConfig::new("notes", Plain)));
         Self {
             worker,
             shown: BTreeMap::new(),
@@ -72,13 +63,13 @@ impl Front {
                 };
             }
             Report::Ready(_) => self.ready = true,
-            Report::Read { .. } | Report::Compared { .. } => {}
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
             Report::Stopped(failure) => {
                 self.stopped = true;
                 self.failures.push((failure.kind, failure.to_string()));
             }
             Report::Status(status) => self.status = Some(status),
+            _ => {}
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bevy::prelude::*;
-use bevy_convex_replicate::{format::Counter, prelude::*};
+use bevy_convex_replicate::prelude::*;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use processes::{AppProcess, BackendProcess};

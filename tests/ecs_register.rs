@@ -9,7 +9,7 @@ use bevy::{
     prelude::*,
     reflect::GetTypeRegistration,
 };
-use bevy_convex_replicate::{ecs::Link, prelude::*};
+use bevy_convex_replicate::{ecs::Link, format, prelude::*};
 use common::*;
 
 #[derive(Component, Serialize, Deserialize, Clone)]
@@ -255,4 +255,32 @@ fn documents_without_the_plugin_are_ordinary_entities() {
     app.world_mut().entity_mut(entity).insert(id("b")).remove::<DocumentId>();
     app.world_mut().despawn(entity);
     app.update();
+}
+
+#[test]
+fn a_collection_for_pages_of_the_original_library_refuses_types_that_break_them() {
+    #[derive(Component, Serialize, Deserialize, Clone)]
+    struct Score {
+        points: format::Counter,
+    }
+    let told = refused(|app| {
+        app.replicate::<Score>("scores").web_compatible("scores");
+    });
+    for part in ["\"scores\" cannot be web_compatible", "`points` is a Counter", "docs/web.md"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let told = refused(|app| {
+        app.replicate_components::<(Other, Score)>("both").web_compatible("both");
+    });
+    assert!(told.contains("`points` is a Counter"), "{told}");
+    assert!(
+        refused(|app| {
+            app.web_compatible("notes");
+        })
+        .contains("after replicate")
+    );
+    let (link, ..) = Link::channels();
+    let mut app = App::new();
+    app.add_plugins((MinimalPlugins, ReplicatePlugin::new("test"))).insert_resource(link);
+    app.replicate::<Other>("others").web_compatible("others");
 }

@@ -10,7 +10,6 @@ use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     prelude::*,
-    worker::FailureKind,
 };
 use whole::{is_quiet, reported, status, until_it};
 

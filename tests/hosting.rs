@@ -11,12 +11,7 @@ use std::{
 };
 
 use bevy::prelude::*;
-use bevy_convex_replicate::{
-    backend::BackendConfig,
-    plugin::{EmbeddedBackend, Hosted},
-    prelude::*,
-    worker::FailureKind,
-};
+use bevy_convex_replicate::{Hosted, backend::BackendConfig, prelude::*};
 use whole::{status, until};
 
 #[derive(Component, Serialize, Deserialize, Clone)]

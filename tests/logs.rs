@@ -9,10 +9,9 @@ use std::{
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
+    LOG_FILTER,
     backend::{Backend, BackendConfig},
     prelude::*,
-    transport::LOG_FILTER,
-    worker::FailureKind,
 };
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 

@@ -5,7 +5,6 @@ mod plain;
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -36,13 +35,7 @@ impl io::Write for Broken {
 }
 
 fn start(store: &std::path::Path) -> Worker {
-    Worker::start(WorkerConfig {
-        store: store.to_owned(),
-        deployment: None,
-        auth: None,
-        online: true,
-        collections: vec![CollectionConfig { name: "tasks".into(), codec: Arc::new(Plain) }],
-    })
+    Worker::start(WorkerConfig::new(store).collection(CollectionConfig::new("tasks", Plain)))
 }
 
 fn put(worker: &Worker, id: &str) {

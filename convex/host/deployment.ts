@@ -22,6 +22,12 @@ export type Outcome = { ok: true; value: JSONValue } | { ok: false; message: str
 
 export type FunctionKind = "Query" | "Mutation" | "Action";
 
+/** The name under which a client may send a mutation again: its session id, and the number of the request. */
+export type RequestKey = { session: string; request: number };
+
+/** How many outcomes the host keeps. */
+const OUTCOMES = 1_024;
+
 /** A Convex function, as far as the host looks at it. */
 type Registered = {
   isPublic?: boolean;
@@ -34,6 +40,11 @@ type Registered = {
 export class Deployment {
   readonly test: TestConvex<Schema>;
   private readonly modules: Modules;
+  /**
+   * The outcomes of mutations that clients may send again, and their commits. Convex keeps them for two weeks; this host
+   * is in memory and keeps the newest.
+   */
+  private readonly outcomes = new Map<string, { value: JSONValue; ts: bigint }>();
 
   constructor({ schema, modules, component }: DeploymentOptions) {
     this.test = convexTest({ schema, modules, transactionLimits: true });
@@ -64,6 +75,42 @@ export class Deployment {
     } catch (error) {
       return failure(error);
     }
+  }
+
+  /**
+   * Calls a public mutation, unless one of the same name has succeeded before: then its outcome is the answer. As on
+   * Convex, a mutation that failed has no outcome and runs again.
+   */
+  async mutateOnce(
+    key: RequestKey | null,
+    path: string,
+    args: JSONValue,
+    identity: Partial<UserIdentity> | null,
+  ): Promise<{ outcome: Outcome; ts: bigint }> {
+    const name = key === null ? null : `${key.session}/${key.request}`;
+    const known = name === null ? undefined : this.outcomes.get(name);
+    if (known !== undefined) return { outcome: { ok: true, value: known.value }, ts: known.ts };
+    const outcome = await this.call("Mutation", path, args, identity);
+    const ts = await this.now();
+    if (outcome.ok && name !== null) {
+      this.outcomes.set(name, { value: outcome.value, ts });
+      const [oldest] = this.outcomes.keys();
+      if (this.outcomes.size > OUTCOMES && oldest !== undefined) this.outcomes.delete(oldest);
+    }
+    return { outcome, ts };
+  }
+
+  /** The kind of a public function; null if there is none at this path. */
+  async kindOf(path: string): Promise<FunctionKind | null> {
+    for (const kind of ["Query", "Mutation", "Action"] as const) {
+      try {
+        await this.find(kind, path);
+        return kind;
+      } catch (error) {
+        if (!(error instanceof CallError)) throw error;
+      }
+    }
+    return null;
   }
 
   /** The newest commit, in nanoseconds. */

@@ -1,27 +1,18 @@
 /** A deployment behind Convex's sync protocol and HTTP API. The README lists what it lacks. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { JSONValue } from "convex/values";
 import { WebSocketServer } from "ws";
-import type { Deployment, FunctionKind } from "./deployment";
-import { identityOf } from "./identity";
+import type { Deployment } from "./deployment";
+import { FRAME_BYTES, pathOf, respondTo } from "./http";
 import { Session } from "./session";
 
-/** The largest message or body that Convex accepts. */
-const FRAME_BYTES = 16 * 1024 * 1024;
 /** How often a quiet connection is pinged: clients give up after 30 seconds. */
 const PING_MS = 15_000;
 /** How often the host looks whether a scheduled function has changed something. */
 const WATCH_MS = 100;
 
-/** The status of Convex's response if a function failed. */
-const FUNCTION_FAILED = 560;
-
-const KINDS: Record<string, FunctionKind> = {
-  "/api/query": "Query",
-  "/api/mutation": "Mutation",
-  "/api/action": "Action",
-};
+/** How long a browser may remember what a page may send, in seconds, as on Convex. */
+const MAX_AGE = 86_400;
 
 export class Host {
   private readonly sessions = new Set<Session>();
@@ -90,44 +81,26 @@ export class Host {
   }
 
   private async respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = pathOf(request);
-    const kind = KINDS[path];
-    const answer = (status: number, body: JSONValue) => {
-      response.writeHead(status, { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" });
-      response.end(JSON.stringify(body));
-    };
-    if (path === "/version") return answer(200, "host");
-    if (kind === undefined || request.method !== "POST")
-      return answer(404, { code: "NotFound", message: path });
-    try {
-      const { path: name, args } = JSON.parse(await bodyOf(request)) as { path: string; args: JSONValue };
-      const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1];
-      const identity = token === undefined ? null : identityOf(token);
-      if (request.headers.authorization !== undefined && identity === null) {
-        return answer(401, { code: "Unauthenticated", message: "Not a JSON Web Token with a subject." });
-      }
-      const outcome = await this.deployment.call(kind, name, Array.isArray(args) ? args[0]! : args, identity);
-      if (kind !== "Query") this.changed();
-      if (outcome.ok) return answer(200, { status: "success", value: outcome.value, logLines: [] });
-      const data: Record<string, JSONValue> = outcome.data === undefined ? {} : { errorData: outcome.data };
-      answer(FUNCTION_FAILED, { status: "error", errorMessage: outcome.message, ...data, logLines: [] });
-    } catch (error) {
-      answer(400, { code: "BadRequest", message: error instanceof Error ? error.message : String(error) });
-    }
+    allowPages(request, response);
+    // A browser asks what a page may send, before it sends it.
+    if (request.method === "OPTIONS") return void response.writeHead(200).end();
+    const answer = await respondTo(request, this.deployment, () => this.changed());
+    const isText = typeof answer.body === "string";
+    response.writeHead(answer.status, { "Content-Type": isText ? "text/plain" : "application/json" });
+    response.end(isText ? answer.body : JSON.stringify(answer.body));
   }
 }
 
-function pathOf(request: IncomingMessage): string {
-  return new URL(request.url ?? "/", "http://localhost").pathname;
-}
-
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of request as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > FRAME_BYTES) throw new Error(`A body has at most ${FRAME_BYTES} bytes.`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString();
+/** Lets every page read the response, and send every header that it asks for, as Convex does. */
+function allowPages(request: IncomingMessage, response: ServerResponse): void {
+  const { origin } = request.headers;
+  if (origin === undefined) return;
+  response.setHeader("Access-Control-Allow-Origin", origin);
+  response.setHeader("Access-Control-Allow-Credentials", "true");
+  response.setHeader("Vary", "origin, access-control-request-method, access-control-request-headers");
+  if (request.method !== "OPTIONS") return;
+  response.setHeader("Access-Control-Allow-Methods", "GET,POST,OPTIONS,PATCH,DELETE,PUT");
+  response.setHeader("Access-Control-Max-Age", MAX_AGE);
+  const asked = request.headers["access-control-request-headers"];
+  if (asked !== undefined) response.setHeader("Access-Control-Allow-Headers", asked);
 }

@@ -10,7 +10,8 @@ type Modification = AddQuery | { type: "Remove"; queryId: number };
 type Call = { requestId: number; udfPath: string; args: JSONValue[] };
 
 type ClientMessage =
-  | { type: "Connect" | "Event" }
+  | { type: "Connect"; sessionId: string }
+  | { type: "Event" }
   | { type: "Authenticate"; tokenType: "Admin" | "User" | "None"; value?: string; baseVersion: number }
   | { type: "ModifyQuerySet"; baseVersion: number; newVersion: number; modifications: Modification[] }
   | ({ type: "Mutation" | "Action" } & Call);
@@ -23,6 +24,8 @@ export type SessionEvents = { changed: () => void };
 export class Session {
   private readonly queries = new Map<number, Subscription>();
   private identity: Partial<UserIdentity> | null = null;
+  /** The id that the client has given itself. It keeps the id when it connects again. */
+  private session: string | null = null;
   private version = { querySet: 0, identity: 0, ts: 0n };
   /** Messages are handled one after the other. */
   private work: Promise<void> = Promise.resolve();
@@ -61,6 +64,8 @@ export class Session {
     const message = JSON.parse(text) as ClientMessage;
     switch (message.type) {
       case "Connect":
+        this.session = message.sessionId;
+        return;
       case "Event":
         return;
       case "Authenticate":
@@ -110,8 +115,12 @@ export class Session {
   }
 
   private async call(kind: "Mutation" | "Action", { requestId, udfPath, args }: Call): Promise<void> {
-    const outcome = await this.deployment.call(kind, udfPath, args[0] ?? {}, this.identity);
-    const ts = await this.deployment.now();
+    const given = args[0] ?? {};
+    const key = this.session === null ? null : { session: this.session, request: requestId };
+    const { outcome, ts } =
+      kind === "Mutation"
+        ? await this.deployment.mutateOnce(key, udfPath, given, this.identity)
+        : { outcome: await this.deployment.call(kind, udfPath, given, this.identity), ts: 0n };
     this.send({ type: `${kind}Response`, requestId, logLines: [], ...responseTo(kind, outcome, ts) });
     // Every mutation is followed by a transition: the client waits for one that includes it.
     await this.transition({}, true);

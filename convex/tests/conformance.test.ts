@@ -3,10 +3,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import componentSchema from "../src/component/schema";
 import { Deployment } from "../host/deployment";
+import { Host } from "../host/server";
 import schema from "./app/schema";
 import type { CaseFile } from "./conformance/cases";
 import { files } from "./conformance/files";
-import { runCase } from "./conformance/run";
+import { type Caller, runCase } from "./conformance/run";
 
 const directory = new URL("../../tests/conformance/", import.meta.url);
 const modules = import.meta.glob("./app/**/*.ts");
@@ -30,8 +31,15 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
           .sort((a, b) => (a.id! < b.id! ? -1 : 1))
           .map(({ _id, _creationTime, ...fields }) => convexToJson(fields));
       };
-      const problem = await runCase(found, values ?? {}, (...call) => deployment.call(...call), table);
-      expect(problem).toBeNull();
+      const isAboutTheWire = found.steps.some(({ call }) => call === "http" || call === "sync");
+      const host = isAboutTheWire ? await Host.listen(deployment) : null;
+      const wire = host === null ? undefined : { url: host.url, suffix: "" };
+      try {
+        const call: Caller = (...call) => deployment.call(...call);
+        expect(await runCase(found, values ?? {}, call, table, wire)).toBeNull();
+      } finally {
+        await host?.close();
+      }
     });
   });
 }

@@ -16,7 +16,7 @@ type Ask =
   | { do: "offline" | "online" };
 
 /** The program of `tests/conformance/native.rs`. */
-class NativeApp {
+export class NativeApp {
   /** The entities of its world. */
   notes: Record<string, Note> = {};
   /** Its state and its failures, as it prints them. */

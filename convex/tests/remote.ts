@@ -1,7 +1,7 @@
 /** Runs the conformance cases against a backend: `npm run conformance:remote -- http://127.0.0.1:3210`. */
 import { readdirSync, readFileSync } from "node:fs";
 import type { CaseFile } from "./conformance/cases";
-import { remote, runCase } from "./conformance/run";
+import { newSuffix, remote, runCase } from "./conformance/run";
 
 const url = process.argv[2];
 if (url === undefined)
@@ -14,7 +14,8 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
   const { values = {}, cases } = JSON.parse(readFileSync(new URL(name, directory), "utf8")) as CaseFile;
   for (const found of cases) {
     run += 1;
-    const problem = await runCase(found, values, remote(url));
+    const suffix = newSuffix();
+    const problem = await runCase(found, values, remote(url, suffix), undefined, { url, suffix });
     if (problem === null) continue;
     failed += 1;
     console.log(`${name}: ${found.name}\n    ${problem}`);

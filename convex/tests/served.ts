@@ -9,6 +9,7 @@ import { anyApi } from "convex/server";
 import { describe } from "vitest";
 import type { api } from "./app/_generated/api";
 import { testBevyApp } from "./native";
+import { testOriginalClient } from "./original/tests";
 import { type Place, testNativeApp, testWebApps } from "./webapp";
 
 const url = process.env.REPLICATE_URL;
@@ -48,6 +49,8 @@ async function place(): Promise<Place> {
     },
   };
 }
+
+await testOriginalClient(place);
 
 describe("web apps on a collection of the embedded backend", () => {
   testWebApps(place, ({ notes }) => notes);

@@ -223,7 +223,7 @@ describe("loadCollection", () => {
         collection: "notes",
         limit,
       });
-      const ids = loaded.map(({ id }) => id);
+      const ids = loaded.documents.map(({ id }) => id);
       expect(ids.length).toBeGreaterThanOrEqual(Math.min(limit, 5));
       const { checkpoint } = loaded;
       const rest = await t.query(api.notes.pullChanges, { collectionName: "notes", checkpoint });
@@ -244,6 +244,6 @@ describe("loadCollection", () => {
     await compact(t, "a");
     expect((await t.query(api.notes.pullDeltas, { checkpoint: START })).deltas.length).toBeLessThan(6);
     const loaded = await loadCollection(client(t), { api: api.notes, collection: "notes" });
-    expect([...loaded]).toEqual([{ id: "a", n: 5 }]);
+    expect(loaded.documents).toEqual([{ id: "a", n: 5 }]);
   });
 });

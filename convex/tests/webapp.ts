@@ -189,6 +189,21 @@ export function testWebApps(open: () => Promise<Place>, find: (place: Place) => 
     expect(right.shows("d159")).toEqual({ text: "159", isCompleted: false });
   });
 
+  test("the HTTP client reads at one time, and an action fails with a message", async () => {
+    const http = new ConvexHttpClient(place.url, { logger: false });
+    const { changeStream } = find(place);
+    const asked = { collectionName: place.collection };
+    const app = webApp();
+    await app.insert("a", { text: "milk", isCompleted: false });
+    const first = await http.consistentQuery(changeStream, asked);
+    expect(first.count).toBe(1);
+    expect(await http.consistentQuery(changeStream, asked)).toEqual(first);
+    await app.insert("b", { text: "bread", isCompleted: false });
+    expect((await http.query(changeStream, asked)).count).toBe(2);
+    expect((await new ConvexHttpClient(place.url).consistentQuery(changeStream, asked)).count).toBe(2);
+    await expect(http.action(changeStream as never, asked as never)).rejects.toThrow("as Action");
+  });
+
   test("a client that lost its connection catches up, and sends its edits", async () => {
     const [left, right] = [webApp(), webApp()];
     await left.insert("a", { text: "milk", isCompleted: false });

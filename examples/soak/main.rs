@@ -29,7 +29,6 @@ use std::{
 use bevy::prelude::*;
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
-    format::Counter,
     prelude::*,
 };
 use clap::Parser;

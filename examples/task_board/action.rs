@@ -3,7 +3,7 @@
 //! The pictures give back [`Action`]s. [`plan`] turns one into [`Edit`]s of single documents, looking only at the
 //! view; the system that carries them out is in [`apply`](crate::apply).
 
-use bevy_convex_replicate::{format::position as order, prelude::*};
+use bevy_convex_replicate::{position as order, prelude::*};
 
 use crate::{
     model::{Card, Column, Tint},

@@ -2,7 +2,6 @@
 
 use bevy::prelude::*;
 use bevy_convex_replicate::prelude::*;
-use bevy_egui::egui::Color32;
 
 /// A column of the board.
 #[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -11,7 +10,7 @@ pub struct Column {
     /// Typed by people, so concurrent edits merge letter by letter.
     #[serde(default)]
     pub title: String,
-    /// Where it stands: see [`position`](bevy_convex_replicate::format::position). Replaced whole.
+    /// Where it stands: see [`position`](bevy_convex_replicate::position). Replaced whole.
     #[serde(default)]
     pub order: Scalar<String>,
     #[serde(default)]
@@ -71,19 +70,6 @@ pub enum Tint {
 impl Tint {
     pub const ALL: [Self; 8] =
         [Self::Blue, Self::Teal, Self::Green, Self::Amber, Self::Red, Self::Pink, Self::Violet, Self::Grey];
-
-    pub fn color(self) -> Color32 {
-        match self {
-            Self::Blue => Color32::from_rgb(0x4C, 0x74, 0xE6),
-            Self::Teal => Color32::from_rgb(0x1E, 0x9C, 0xA6),
-            Self::Green => Color32::from_rgb(0x35, 0xA3, 0x6B),
-            Self::Amber => Color32::from_rgb(0xD9, 0x92, 0x20),
-            Self::Red => Color32::from_rgb(0xDB, 0x52, 0x4E),
-            Self::Pink => Color32::from_rgb(0xCF, 0x54, 0x93),
-            Self::Violet => Color32::from_rgb(0x86, 0x63, 0xD6),
-            Self::Grey => Color32::from_rgb(0x8A, 0x8F, 0x98),
-        }
-    }
 
     /// The colour of an id, always the same one.
     pub fn of(id: &str) -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bevy_convex_replicate::{format::position as order, prelude::*};
+use bevy_convex_replicate::{position as order, prelude::*};
 
 use crate::{
     action::Edit,

@@ -7,9 +7,9 @@ use std::{
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
+    Failure,
     backend::{Backend, BackendConfig},
     prelude::*,
-    worker::Failure,
 };
 use tempfile::TempDir;
 
@@ -140,7 +140,9 @@ fn deletions_are_undone_last_first_also_after_they_were_saved() {
 fn failures_become_banners_and_go_when_they_are_dealt_with() {
     let (_folder, mut app) = started();
     let failure = |kind, message: &str| {
-        SyncFailed(Failure { kind, collection: Some("cards".to_owned()), document: None, message: message.to_owned() })
+        let mut failure = Failure::new(kind, message);
+        failure.collection = Some("cards".to_owned());
+        SyncFailed(failure)
     };
     for message in ["too large", "too large", "too deep"] {
         app.world_mut().write_message(failure(FailureKind::Refused, message));

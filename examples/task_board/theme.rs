@@ -11,6 +11,8 @@ use bevy_egui::{
     render::EGUI_SHADER_HANDLE,
 };
 
+use crate::model::Tint;
+
 const INTER: &[u8] = include_bytes!("../../assets/fonts/Inter-roman.var.ttf");
 const MEDIUM: &str = "medium";
 const SEMIBOLD: &str = "semibold";
@@ -34,6 +36,22 @@ pub fn medium(size: f32) -> FontId {
 /// Titles.
 pub fn semibold(size: f32) -> FontId {
     FontId::new(size, FontFamily::Name(SEMIBOLD.into()))
+}
+
+impl Tint {
+    /// Strong enough on both boards.
+    pub fn color(self) -> Color32 {
+        match self {
+            Self::Blue => Color32::from_rgb(0x4C, 0x74, 0xE6),
+            Self::Teal => Color32::from_rgb(0x1E, 0x9C, 0xA6),
+            Self::Green => Color32::from_rgb(0x35, 0xA3, 0x6B),
+            Self::Amber => Color32::from_rgb(0xD9, 0x92, 0x20),
+            Self::Red => Color32::from_rgb(0xDB, 0x52, 0x4E),
+            Self::Pink => Color32::from_rgb(0xCF, 0x54, 0x93),
+            Self::Violet => Color32::from_rgb(0x86, 0x63, 0xD6),
+            Self::Grey => Color32::from_rgb(0x8A, 0x8F, 0x98),
+        }
+    }
 }
 
 /// Colours, named by their purpose.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// The size of the largest WebSocket message or HTTP body. The official Rust client takes as much, and a whole saved
-/// document of [`SAVED_BYTES`](crate::limits::SAVED_BYTES) fits in base64. Larger messages are refused before they are
+/// document of [`SAVED_BYTES`](crate::limits::SAVED_BYTES) fits in base64. Convex takes about as much over HTTP
+/// (`MAX_BACKEND_PUBLIC_API_REQUEST_SIZE` in `crates/common/src/knobs.rs` of get-convex/convex-backend). Larger messages are refused before they are
 /// buffered.
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
@@ -25,6 +26,18 @@ pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 /// This fits into a machine with 4 GiB.
 pub(super) const LOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
+/// How long the outcome of a mutation is kept for a client that sends the mutation again: as long as on Convex
+/// (`MAX_SESSION_CLEANUP_DURATION` in `crates/common/src/knobs.rs` of get-convex/convex-backend). After that, such a
+/// mutation runs again.
+pub(super) const OUTCOME_RETENTION: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// The outcomes kept of one session. A client repeats only mutations that it has no answer to; Convex takes at most
+/// 1,000 of them at once (`OPERATION_QUEUE_BUFFER_SIZE` in `crates/sync/src/worker.rs`). So a busy session does not
+/// displace the outcomes of the others.
+pub(super) const SESSION_OUTCOMES: usize = 1_024;
+/// The bytes of all outcomes. They are held in memory and in the log's file. An outcome takes about 250 bytes, so this
+/// is room for some 64,000.
+pub(super) const OUTCOME_BYTES: usize = 16 * 1024 * 1024;
+
 /// WebSockets at once: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
 /// Sockets at once, including those that speak HTTP or have not sent a request yet. Sockets beyond that are closed
@@ -32,12 +45,13 @@ pub(super) const CONNECTIONS: usize = 1_024;
 pub(super) const SOCKETS: usize = CONNECTIONS + 256;
 /// How long to wait before accepting again when the system has no more sockets to give.
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// Open queries of one connection.
+/// Open queries of one connection, and queries of one batch over HTTP.
 pub(super) const QUERIES: usize = 1_024;
 /// A function's path: longer than any that this backend has. Every open query keeps its own.
 pub(super) const PATH_BYTES: usize = 256;
 /// Mutations of one connection that wait for an answer, or whose answer waits to be sent. While there are this many,
-/// the connection's socket is not read.
+/// the connection's socket is not read. Convex ends a connection that has more than 1,000
+/// (`OPERATION_QUEUE_BUFFER_SIZE` in `crates/sync/src/worker.rs`); here the client only waits.
 pub(super) const WAITING_MUTATIONS: usize = 64;
 /// The bytes of those mutations. While there are more, the socket is not read. So one connection's large pushes wait at
 /// their sender, and do not delay the other connections' small ones.
@@ -58,9 +72,12 @@ pub(super) const BYTES_AT_ONCE: f64 = 2.0 * FRAME_BYTES as f64;
 /// once leave time for others.
 pub(super) const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// How long a client may send nothing, or read nothing, before its connection is closed, unless configured otherwise.
+/// Convex waits for two minutes (`CLIENT_TIMEOUT` in `crates/local_backend/src/subs/mod.rs`).
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a quiet connection is pinged, at least. The official client gives up after 30 silent seconds. With a short
-/// patience, pings are more frequent.
+/// How often a quiet connection is pinged, at least. The official Rust client gives up after 30 silent seconds
+/// (`SERVER_INACTIVITY_THRESHOLD` in its `src/sync/web_socket_manager.rs`), and the JavaScript client after 60. With a
+/// short patience, pings are more frequent. Convex pings every 5 seconds (`HEARTBEAT_INTERVAL` in
+/// `crates/local_backend/src/subs/mod.rs`).
 pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
 /// The number of pings within the patience, so that one lost ping does not close the connection.
 pub(super) const PINGS: u32 = 4;

@@ -28,6 +28,7 @@ fn twins() -> BTreeMap<&'static str, i64> {
         ("DOCUMENT_PAGE_MAX", whole(DOCUMENT_PAGE_MAX)),
         ("DOCUMENT_PAGE_BYTES", whole(DOCUMENT_PAGE_BYTES)),
         ("DOCUMENT_ID_BYTES", whole(DOCUMENT_ID_BYTES)),
+        ("SCOPE_BYTES", whole(SCOPE_BYTES)),
         ("ROW_NESTING", whole(ROW_NESTING)),
         ("ROW_BYTES", whole(ROW_BYTES)),
         ("LIST_ELEMENTS", whole(LIST_ELEMENTS)),

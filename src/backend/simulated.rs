@@ -150,9 +150,9 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.handle(Input::Text(&text(message, page_rows)), self.now);
         while let Some(output) = session.poll() {
-            let Output::Run { request, collection, mutation, bytes } = output else { continue };
+            let Output::Run { request, key, collection, mutation, bytes } = output else { continue };
             let answered = self.answered.clone();
-            self.jobs.mutate((Caller(client), bytes), collection, mutation, move |reply| {
+            self.jobs.mutate((Caller(client), bytes), key, collection, mutation, move |reply| {
                 answered.lock().unwrap_or_else(PoisonError::into_inner).push_back((client, request, reply));
             });
         }

@@ -45,6 +45,9 @@ pub(crate) fn saved(bytes: &[u8]) -> Result<Vec<Change>, ChunkError> {
     if bytes.len() > SAVED_BYTES {
         return Err(too_large(format!("the saved document has {} bytes", bytes.len()), SAVED_BYTES as u64));
     }
+    if bytes.is_empty() {
+        return Err(invalid("no bytes are no document"));
+    }
     let mut changes = Vec::new();
     let mut budget = INFLATED_BYTES;
     let mut rest = bytes;

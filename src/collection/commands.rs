@@ -83,7 +83,7 @@ impl SyncControl<'_, '_> {
     ///
     /// If the store was refused as damaged ([`FailureKind::DamagedStore`](crate::worker::FailureKind::DamagedStore)),
     /// this happens at once. If it is open and documents in it are damaged, this happens when the app starts the next
-    /// time. The damaged files are kept: see [`Store::set_aside`](crate::store::Store::set_aside).
+    /// time. The damaged files are kept beside the new one.
     pub fn rebuild_store(&mut self) {
         self.send(|| WorkerCommand::RebuildStore);
     }

@@ -1,6 +1,7 @@
 //! The link between the world and the worker.
 
 use bevy::{platform::cell::SyncCell, prelude::*};
+#[cfg(feature = "internals")]
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::worker::{Command, Report};
@@ -25,8 +26,8 @@ impl Link {
         Self(SyncCell::new(Box::new(port)))
     }
 
-    /// A link whose other end is two channels: for a front end with its own worker, or for a test that plays the
-    /// worker's part.
+    /// A link whose other end is two channels: for a test that plays the worker's part.
+    #[cfg(feature = "internals")]
     pub fn channels() -> (Self, Receiver<Command>, Sender<Report>) {
         let (commands, taken) = unbounded();
         let (given, reports) = unbounded();
@@ -42,11 +43,13 @@ impl Link {
     }
 }
 
+#[cfg(feature = "internals")]
 struct Channels {
     commands: Sender<Command>,
     reports: Receiver<Report>,
 }
 
+#[cfg(feature = "internals")]
 impl Port for Channels {
     fn send(&mut self, command: Command) {
         // If the other end is gone, nobody waits for the command.

@@ -64,8 +64,10 @@ mod typed;
 mod version;
 
 pub(crate) use apply::apply;
+#[cfg(feature = "internals")]
+pub use arrival::Arrival;
 pub(crate) use arrival::Progress;
-pub use arrival::{Arrival, collection_ready, deployment_read, sync_live, sync_offline};
+pub use arrival::{collection_ready, deployment_read, sync_live, sync_offline};
 pub(crate) use budget::ApplyBudget;
 pub(crate) use capture::{capture, close_on_exit};
 pub(crate) use claims::Claims;

@@ -32,6 +32,8 @@ pub struct ComponentType {
     pub(crate) type_id: TypeId,
     pub(crate) name: &'static str,
     pub(crate) shape: Result<format::Shape, FormatError>,
+    /// Whether pages of the original library can write it.
+    pub(crate) web_compatible: fn() -> Result<(), FormatError>,
 }
 
 /// Components that were cloned of an entity.
@@ -103,6 +105,7 @@ macro_rules! tuples {
                         type_id: TypeId::of::<$type>(),
                         name: std::any::type_name::<$type>(),
                         shape: format::shape::<$type>(),
+                        web_compatible: format::check_web_compatible::<$type>,
                     }
                 }),+]
             }

@@ -26,6 +26,7 @@ pub struct Edited {
 
 impl Edited {
     /// Whether the edit wrote nothing.
+    #[cfg(any(test, feature = "internals"))]
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.removed.is_empty()
     }
@@ -43,6 +44,7 @@ impl Edited {
 /// If `view` or `value` is not a map, or if `value` is nested too deeply; the document is then unchanged. If the
 /// document is inconsistent, so that Automerge cannot write to it; a part of the edit may then be pending, and the
 /// caller must roll it back.
+#[cfg(any(test, feature = "internals"))]
 pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, None, view, value)
 }
@@ -52,10 +54,12 @@ pub fn edit<T: Transactable>(document: &mut T, view: &Value, value: &Value) -> R
 /// # Errors
 ///
 /// Like [`edit`].
+#[cfg(feature = "internals")]
 pub fn create<T: Transactable>(document: &mut T, id: &str, view: &Value, value: &Value) -> Result<Edited, FormatError> {
     edit_named(document, Some(id), view, value)
 }
 
+#[cfg(any(test, feature = "internals"))]
 fn edit_named<T: Transactable>(
     document: &mut T,
     id: Option<&str>,
@@ -102,7 +106,10 @@ pub(crate) fn edit_with<T: Transactable>(
             match edit.remove(&ROOT, key, &name, seen, is_open(value))? {
                 Removal::Nothing => {}
                 Removal::Emptied => drop(edited.set.insert(name)),
-                Removal::Removed => drop(edited.removed.insert(name)),
+                Removal::Removed => {
+                    edited.removed.extend(edit.remove_second_names(&ROOT, view.as_map(), key)?);
+                    edited.removed.insert(name);
+                }
             }
         }
     }

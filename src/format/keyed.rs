@@ -20,7 +20,7 @@ mod serde;
 /// because a move in a `Vec` is a removal and an insertion.
 ///
 /// ```
-/// # use bevy_convex_replicate::format::KeyedList;
+/// # use bevy_convex_replicate::KeyedList;
 /// let mut list = KeyedList::from_iter(["bread", "milk"]);
 /// let salt = list.insert(1, "salt");
 /// assert_eq!(list.values().copied().collect::<Vec<_>>(), ["bread", "salt", "milk"]);
@@ -94,7 +94,7 @@ impl<T> KeyedList<T> {
     /// makes the same list.
     ///
     /// ```
-    /// # use bevy_convex_replicate::format::KeyedList;
+    /// # use bevy_convex_replicate::KeyedList;
     /// let columns = KeyedList::with_keys([("todo", "To do"), ("done", "Done")]);
     /// assert_eq!(columns.get("done"), Some(&"Done"));
     /// ```

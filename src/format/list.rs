@@ -62,7 +62,9 @@ pub(super) fn edit<T: Transactable>(
         // Items of one insertion, and insertions after the same item, are in order.
         let index = index + places[index..].iter().take_while(|place| place.is_none()).count();
         let items = insertion.items.iter().map(|(new, origin)| match origin {
-            Some((held_at, seen)) => carried(Some(&held[*held_at]), Some(seen), &value[*new], edit.options.aliases),
+            Some((held_at, (_, seen))) => {
+                carried(Some(&held[*held_at]), Some(seen), &value[*new], edit.options.aliases)
+            }
             None => value[*new].clone(),
         });
         let items: Vec<hydrate::Value> = items.map(|item| hydrated(edit.document, &item)).collect();
@@ -137,10 +139,26 @@ pub(super) struct Plan<'a> {
 /// An item that is changed: its index in the document's list, the item that the app had seen with its index, and the
 /// index of its new value.
 #[derive(Debug, PartialEq)]
-pub(super) struct EditedItem<'a> {
-    pub(super) held: usize,
-    pub(super) seen: Option<(usize, &'a Value)>,
-    pub(super) value: usize,
+pub(crate) struct EditedItem<'a> {
+    pub(crate) held: usize,
+    pub(crate) seen: Option<(usize, &'a Value)>,
+    pub(crate) value: usize,
+}
+
+/// The items of a list that an edit from `seen` to `value` changes, at their place or while it moves them.
+pub(crate) fn edited_items<'a>(held: &'a [Value], seen: &'a [Value], value: &'a [Value]) -> Vec<EditedItem<'a>> {
+    let has_content = |item: &Value| matches!(item, Value::Map(_) | Value::List(_));
+    if !held.iter().any(has_content) {
+        return Vec::new();
+    }
+    let plan = Plan::new(held, Some(seen), value);
+    let moved = plan.inserted.iter().flat_map(|insertion| &insertion.items);
+    let moved = moved.filter_map(|(value, origin)| {
+        let (held, seen) = (*origin)?;
+        Some(EditedItem { held, seen: Some(seen), value: *value })
+    });
+    let moved: Vec<EditedItem> = moved.collect();
+    plan.edited.into_iter().chain(moved).collect()
 }
 
 /// New items that are next to each other.
@@ -148,9 +166,13 @@ pub(super) struct EditedItem<'a> {
 struct Insertion<'a> {
     /// The index of the held item before them; `None` for the start of the list.
     after: Option<usize>,
-    /// The index of each new item and, if the item was moved, its former index and the value that the app had seen.
-    items: Vec<(usize, Option<(usize, &'a Value)>)>,
+    /// The index of each new item and, if the item was moved, its origin.
+    items: Vec<(usize, Option<Origin<'a>>)>,
 }
+
+/// The former place of an item that was moved: its index in the document's list, and the item that the app had seen
+/// with its index.
+type Origin<'a> = (usize, (usize, &'a Value));
 
 impl<'a> Plan<'a> {
     pub(super) fn new(held: &'a [Value], seen: Option<&'a [Value]>, value: &'a [Value]) -> Self {
@@ -187,7 +209,7 @@ impl<'a> Plan<'a> {
                     index += count;
                     for new in new {
                         let origin = moved.iter().find(|(_, to)| *to == new);
-                        let origin = origin.and_then(|(from, _)| Some((indices.held[*from]?, &old[*from])));
+                        let origin = origin.and_then(|(from, _)| Some((indices.held[*from]?, (*from, &old[*from]))));
                         plan.insert(after, new, origin);
                     }
                 }
@@ -196,7 +218,7 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    fn insert(&mut self, after: Option<usize>, new: usize, origin: Option<(usize, &'a Value)>) {
+    fn insert(&mut self, after: Option<usize>, new: usize, origin: Option<Origin<'a>>) {
         match self.inserted.last_mut() {
             Some(insertion) if insertion.after == after => insertion.items.push((new, origin)),
             _ => self.inserted.push(Insertion { after, items: vec![(new, origin)] }),

@@ -61,25 +61,36 @@ mod shape;
 mod text;
 mod types;
 mod value;
+#[cfg(feature = "bevy")]
+mod web;
 
 pub use deserialize::{from_document, from_value};
+pub use edit::Edited;
+#[cfg(feature = "internals")]
+pub use edit::create;
+#[cfg(any(test, feature = "internals"))]
+pub use edit::edit;
 pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
-pub use edit::{Edited, create, edit};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub(crate) use guarded::guarded_type;
 pub(crate) use keepable::check as check_keepable;
 pub use keyed::{ItemKey, KeyedList};
+pub(crate) use list::edited_items;
 pub(crate) use place::{PlaceChange, first_changes, is_place_change, prepare};
+#[cfg(feature = "internals")]
+pub use read::conflicts;
+pub use read::read;
 #[cfg(feature = "backend")]
 pub(crate) use read::read_levels;
-pub use read::{conflicts, read};
 pub use serialize::to_value;
 pub use shape::{Shape, shape};
 pub use types::{Bytes, Counter, Scalar, Timestamp, Whole};
 #[cfg(feature = "backend")]
 pub(crate) use value::plain_integer;
 pub use value::{Merge, Value};
+#[cfg(feature = "bevy")]
+pub(crate) use web::check_web_compatible;
 
 /// The root field that holds the document's id. The replica writes it.
 pub const ID: &str = "id";

@@ -22,6 +22,7 @@ pub(crate) fn read_levels<R: ReadDoc>(document: &R, levels: usize) -> Value {
 
 /// All concurrently set values of a root field. The last one is the value that [`read`] shows. Two or more values are a
 /// conflict.
+#[cfg(feature = "internals")]
 pub fn conflicts<R: ReadDoc>(document: &R, field: &str) -> Vec<Value> {
     let values = document.get_all(ROOT, field).unwrap_or_default();
     values

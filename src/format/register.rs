@@ -51,7 +51,9 @@ pub(super) fn carried(held: Option<&Value>, seen: Option<&Value>, value: &Value,
     match (held.plain(), seen.plain(), value.plain()) {
         (Value::Map(held), Value::Map(seen), Value::Map(value)) => {
             let is_alias = |other: &String| {
-                value.keys().any(|key| !held.contains_key(key) && aliases.contains(&(key.clone(), other.clone())))
+                let renamed = value.keys().filter(|key| !held.contains_key(*key));
+                let removed = seen.keys().filter(|key| !value.contains_key(*key));
+                renamed.chain(removed).any(|key| aliases.contains(&(key.clone(), other.clone())))
             };
             let unknown = held.iter().filter(|(key, _)| !seen.contains_key(*key) && !is_alias(key));
             let known =

@@ -21,7 +21,7 @@ pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 /// still fits in 64 bits. An edit to a number beyond this range is refused. `+=` and `-=` stop at the ends of `i64`.
 ///
 /// ```
-/// # use bevy_convex_replicate::format::Counter;
+/// # use bevy_convex_replicate::Counter;
 /// let mut score = Counter(3);
 /// score += 2;
 /// assert_eq!(score.to_string(), "5");
@@ -113,7 +113,7 @@ impl<T: fmt::Display> fmt::Display for Scalar<T> {
 /// in JavaScript, it is the plain `T`.
 ///
 /// ```
-/// # use bevy_convex_replicate::format::Whole;
+/// # use bevy_convex_replicate::Whole;
 /// let mut range = Whole([1, 10]);
 /// range[1] = 20;
 /// assert_eq!(*range, [1, 20]);

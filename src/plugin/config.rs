@@ -80,8 +80,8 @@ impl ReplicatePlugin {
     /// Sets a damaged store aside when the app starts, and makes a new one with the documents that can be read from it
     /// and those of the deployment. Without this, a damaged store is refused, and edits are not saved until
     /// [`SyncControl::rebuild_store`](crate::collection::SyncControl::rebuild_store) is called. If only some documents
-    /// are damaged, the store is rebuilt at the next start. The damaged files are kept: see
-    /// [`Store::set_aside`](crate::store::Store::set_aside). [`SyncFailed`](crate::message::SyncFailed) reports what
+    /// are damaged, the store is rebuilt at the next start. The damaged files are kept
+    /// beside the new one. [`SyncFailed`](crate::message::SyncFailed) reports what
     /// happened.
     pub fn rebuild_damaged_store(mut self) -> Self {
         self.rebuild = true;

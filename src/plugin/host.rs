@@ -16,7 +16,7 @@ use crate::{
 ///
 /// ```no_run
 /// use bevy::prelude::*;
-/// use bevy_convex_replicate::{backend::BackendConfig, plugin::EmbeddedBackend};
+/// use bevy_convex_replicate::{EmbeddedBackend, backend::BackendConfig};
 ///
 /// App::new()
 ///     .add_plugins(MinimalPlugins)

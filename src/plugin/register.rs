@@ -8,8 +8,9 @@ use bevy::{
 };
 
 use super::prepare;
-use crate::ecs::{
-    Collections, Conversions, Convert, DocumentComponents, LocalParts, Replicated, Tuple, Typed, hierarchy,
+use crate::{
+    ecs::{Collections, Conversions, Convert, DocumentComponents, LocalParts, Replicated, Tuple, Typed, hierarchy},
+    format::FormatError,
 };
 
 /// The longest name of a collection: it is the name of a module in Convex, and part of every call.
@@ -87,7 +88,7 @@ pub trait ReplicateAppExt {
     ///
     /// ```
     /// # use bevy::prelude::*;
-    /// # use bevy_convex_replicate::{format::Value, prelude::*};
+    /// # use bevy_convex_replicate::{Value, prelude::*};
     /// #[derive(Component, Serialize, Deserialize, Clone)]
     /// struct Window {
     ///     width: u32,
@@ -125,7 +126,35 @@ pub trait ReplicateAppExt {
     /// app.replicate::<Task>("tasks").keep_local::<Task>(|shown, arriving| arriving.is_selected = shown.is_selected);
     /// ```
     fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self;
+
+    /// Declares that pages of convex-replicate 0.2 write the documents of this collection, too. Those pages fail in
+    /// every write after they touched a document with a [`Counter`](crate::format::Counter), a scalar string, a
+    /// timestamp, bytes or another value that JavaScript holds in a class of its own. So a component that can hold one
+    /// is refused. Pages that use the official client directly have no such limit: docs/web.md.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::prelude::*;
+    /// #[derive(Component, Serialize, Deserialize, Clone)]
+    /// struct Task {
+    ///     text: String,
+    ///     is_completed: bool,
+    /// }
+    ///
+    /// # let mut app = App::new();
+    /// app.replicate::<Task>("tasks").web_compatible("tasks");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if no collection has this name yet, or one of its components can hold such a value. The message names
+    /// the field and what to use.
+    fn web_compatible(&mut self, collection: &str) -> &mut Self;
 }
+
+/// The checks of each collection's components, by the collection's name.
+#[derive(Resource, Default)]
+struct WebChecks(Vec<(String, Vec<fn() -> Result<(), FormatError>>)>);
 
 impl ReplicateAppExt for App {
     fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self {
@@ -151,6 +180,19 @@ impl ReplicateAppExt for App {
 
     fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self {
         self.insert_resource(LocalParts::<T> { keep });
+        self
+    }
+
+    fn web_compatible(&mut self, collection: &str) -> &mut Self {
+        let checks = self.world().get_resource::<WebChecks>();
+        let Some((_, checks)) = checks.and_then(|checks| checks.0.iter().find(|(name, _)| name == collection)) else {
+            panic!("there is no collection \"{collection}\"; call web_compatible after replicate, with the same name");
+        };
+        for check in checks {
+            if let Err(error) = check() {
+                panic!("the collection \"{collection}\" cannot be web_compatible: {error}");
+            }
+        }
         self
     }
 }
@@ -230,6 +272,8 @@ fn try_register<B: Tuple>(app: &mut App, collection: &str) -> Result<(), String>
         Arc::new(Typed::<B>::new(fields).with_conversions(conversions)),
         &ids,
     );
+    let checks = components.iter().map(|component| component.web_compatible).collect();
+    app.world_mut().get_resource_or_init::<WebChecks>().0.push((collection.to_owned(), checks));
     Ok(())
 }
 

@@ -47,6 +47,7 @@ pub struct Kept {
 
 /// The author of a change of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// This app, in this run.
     Local,

@@ -1,7 +1,7 @@
 //! Fields that a document has under another name, which another version of the app wrote (`#[serde(alias = "..")]`).
 
 use super::event::Schema;
-use crate::format::{Aliases, Merge, RESERVED, Value};
+use crate::format::{self, Aliases, Merge, RESERVED, Value};
 
 /// The fields that an edit changes and that the document has under another name, with that name.
 ///
@@ -19,11 +19,10 @@ pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Va
 #[derive(Clone)]
 enum Step {
     /// A field, as the document calls it and as the type does.
-    Key {
-        held: String,
-        seen: String,
-    },
-    Item(usize),
+    Key { held: String, seen: String },
+    /// An item, by its index in the document and by its index in the list that the type reads. The two differ if the
+    /// document has an item twice.
+    Item { held: usize, seen: usize },
 }
 
 /// Whether a path is followed by the document's names or by the type's.
@@ -64,11 +63,17 @@ impl Search<'_> {
                         self.try_name(path, key, &Value::Null, Some(value), other);
                     }
                 }
+                let is_known = value.is_some();
                 for (key, seen) in view {
                     let value = value.and_then(|value| value.get(key));
                     if value != Some(seen) && !current.contains_key(key) {
                         for other in &unknown {
                             self.try_name(path, key, seen, value, other);
+                        }
+                    }
+                    if value.is_none() && current.contains_key(key) && is_known {
+                        for other in &unknown {
+                            self.try_second_name(path, key, other);
                         }
                     }
                     let is_name = |other: &&&String| self.found.contains(&(key.clone(), (**other).clone()));
@@ -81,14 +86,38 @@ impl Search<'_> {
                     }
                 }
             }
-            (Value::List(current), Value::List(view)) if current.len() == view.len() => {
-                for (index, (current, view)) in current.iter().zip(view).enumerate() {
-                    path.push(Step::Item(index));
-                    self.look(path, current, view, None);
+            (Value::List(current), Value::List(view)) => {
+                // Only the items that the edit changes need names. Without the app's value, any item may.
+                let items: Vec<_> = match value.map(Value::as_list) {
+                    Some(Some(items)) => {
+                        let edited = format::edited_items(current, view, items).into_iter();
+                        edited.filter_map(|item| Some((item.held, item.seen?.0, Some(&items[item.value])))).collect()
+                    }
+                    None if current.len() == view.len() => (0..view.len()).map(|at| (at, at, None)).collect(),
+                    _ => Vec::new(),
+                };
+                for (held, seen, value) in items {
+                    path.push(Step::Item { held, seen });
+                    self.look(path, &current[held], &view[seen], value);
                     path.pop();
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Tries a name of a field that the document has under its own name as well and that the edit leaves out. The type
+    /// then reads the field while one of the names is there.
+    fn try_second_name(&mut self, path: &[Step], key: &str, other: &str) {
+        let mut changed = self.current.clone();
+        let mut reads_without = |name: &str| {
+            if let Some(Value::Map(fields)) = at_mut(&mut changed, path, Names::Document) {
+                fields.remove(name);
+            }
+            at(&self.schema.view(&changed, self.mask).value, path).is_some_and(|map| map.get(key).is_some())
+        };
+        if reads_without(key) && !reads_without(other) {
+            self.found.insert((key.to_owned(), other.to_owned()));
         }
     }
 
@@ -132,7 +161,7 @@ impl Search<'_> {
 fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| match step {
         Step::Key { seen, .. } => value.get(seen),
-        Step::Item(index) => value.as_list()?.get(*index),
+        Step::Item { seen, .. } => value.as_list()?.get(*seen),
     })
 }
 
@@ -142,7 +171,10 @@ fn at_mut<'a>(value: &'a mut Value, path: &[Step], names: Names) -> Option<&'a m
             Names::Document => fields.get_mut(held),
             Names::Type => fields.get_mut(seen),
         },
-        (Value::List(items), Step::Item(index)) => items.get_mut(*index),
+        (Value::List(items), Step::Item { held, seen }) => match names {
+            Names::Document => items.get_mut(*held),
+            Names::Type => items.get_mut(*seen),
+        },
         _ => None,
     })
 }

@@ -11,11 +11,13 @@ use crate::{
     record::{RemoteId, Write},
 };
 // These are re-exported for this room's callers.
+#[cfg(any(test, feature = "internals"))]
+pub use crate::record::PulledChunk;
 pub use crate::{
     chunk::Part,
     record::{
-        Checkpoint, Edit, EditKind, EditSeq, Generation, Kept, Origin, Page, Position, PulledChunk, Push, PushAnswer,
-        PushNumber, PushedDocument, Put, Refusal, RefusalCode, Schema, StoredDocument, View,
+        Checkpoint, Edit, EditKind, EditSeq, Generation, Kept, Origin, Page, Position, Push, PushAnswer, PushNumber,
+        PushedDocument, Put, Refusal, RefusalCode, Schema, StoredDocument, View,
     },
 };
 

@@ -42,6 +42,8 @@ pub(super) struct Edited {
     pub(super) made: Vec<StoredChunk>,
     /// The parts of the edit that were not written.
     pub(super) problems: Vec<FormatError>,
+    /// Whether the document did not fit the app's types before the edit, and fits them now.
+    pub(super) is_repaired: bool,
 }
 
 /// A change made here, with the root fields it touches.
@@ -161,23 +163,25 @@ impl Opened {
             EditKind::Put { value: (value, mask), .. } => {
                 self.put(base, is_tip, id, &current, (value, *mask), schema, &mut fields, &mut changes)
             }
-            EditKind::Delete => mark_deleted(&mut self.document, &current, true, &mut fields).map(|()| Vec::new()),
-            EditKind::Restore => mark_deleted(&mut self.document, &current, false, &mut fields).map(|()| Vec::new()),
+            kind => {
+                let deleted = matches!(kind, EditKind::Delete);
+                mark_deleted(&mut self.document, &current, deleted, &mut fields).map(|()| Edited::default())
+            }
         };
         let operations = self.document.pending_ops();
-        let result = result.and_then(|problems| match operations as u64 > limits::CHANGE_OPERATIONS {
+        let result = result.and_then(|edited| match operations as u64 > limits::CHANGE_OPERATIONS {
             true => Err(too_many_operations(operations)),
-            false => Ok(problems),
+            false => Ok(edited),
         });
-        let problems = match result {
-            Ok(problems) => problems,
+        let edited = match result {
+            Ok(edited) => edited,
             Err(error) => {
                 self.document.rollback();
                 // The containers that were made for the edit are in the document and stay there.
                 if changes.is_empty() {
                     return Err(error);
                 }
-                return Ok(Edited { made: changes, problems: vec![error] });
+                return Ok(Edited { made: changes, problems: vec![error], ..Edited::default() });
             }
         };
         let document = &mut self.document;
@@ -189,10 +193,11 @@ impl Opened {
             };
             changes.push(made(hash, change.raw_bytes().into(), fields));
         }
-        Ok(Edited { made: changes, problems })
+        Ok(Edited { made: changes, ..edited })
     }
 
-    /// Writes the difference between `value` and the entity's previous value. Returns the parts that were not written.
+    /// Writes the difference between `value` and the entity's previous value. The result names no changes: they are not
+    /// committed yet.
     #[allow(clippy::too_many_arguments, reason = "an edit depends on each of them")]
     fn put(
         &mut self,
@@ -204,7 +209,7 @@ impl Opened {
         schema: &dyn Schema,
         fields: &mut Vec<String>,
         changes: &mut Vec<StoredChunk>,
-    ) -> Result<Vec<FormatError>, FormatError> {
+    ) -> Result<Edited, FormatError> {
         let (view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
         let aliases = aliases(schema, mask, current, &view, value);
@@ -242,7 +247,8 @@ impl Opened {
             fields.clear();
         };
         remember(base, &view, value, mask);
-        Ok(outcome.refused)
+        let is_repaired = misfit && reads(current).is_none() && reads(&format::read(&self.document)).is_some();
+        Ok(Edited { problems: outcome.refused, is_repaired, ..Edited::default() })
     }
 
     fn write(

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     Delta, Document, Edit, EditKind, EditNumber, EditSeq, Effect, Generation, Kept, Live, Origin, Put, QueuedChange,
-    Replica, State, StoreRequest, StoredDocument, Waiting,
+    Replica, State, StoreRequest, StoredDocument, Waiting, opened::Edited,
 };
 use crate::{
     CollectionIndex, DocumentKey,
@@ -103,13 +103,14 @@ impl Replica {
 
         let result = inspect::guarded("edit", || -> Result<_, FormatError> {
             if !wins {
-                return Ok((None, Vec::new()));
+                return Ok((None, Edited::default()));
             }
-            let edited = live.edit(&key.id, edit.generation, &edit.kind, &*schema, now / 1_000)?;
-            let made = (!edited.made.is_empty()).then(|| (edited.made, live.heads(), live.cached()));
-            Ok((made, edited.problems))
+            let mut edited = live.edit(&key.id, edit.generation, &edit.kind, &*schema, now / 1_000)?;
+            let made = std::mem::take(&mut edited.made);
+            let made = (!made.is_empty()).then(|| (made, live.heads(), live.cached()));
+            Ok((made, edited))
         });
-        let (made, problems) = match result {
+        let (made, Edited { problems, is_repaired, .. }) = match result {
             Ok(Ok(edited)) => edited,
             Err(error) => {
                 let edited = live.last_write;
@@ -128,8 +129,10 @@ impl Replica {
                 self.reload(&key);
                 return;
             }
-            Ok(Err(error)) => (None, vec![error]),
+            Ok(Err(error)) => (None, Edited { problems: vec![error], ..Edited::default() }),
         };
+        // The entity can show the document's value again, which may differ from the edit's in other parts.
+        answer |= is_repaired;
         for problem in problems {
             self.effects.push_back(Effect::Failed {
                 kind: FailureKind::Unwritable,

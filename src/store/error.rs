@@ -179,7 +179,7 @@ impl StoreError {
         matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Io { .. })
     }
 
-    /// Whether the store, or a document in it, is damaged: [`Store::set_aside`](super::Store::set_aside) helps. (It
+    /// Whether the store, or a document in it, is damaged: [`Command::RebuildStore`](crate::client::Command::RebuildStore) helps. (It
     /// helps with [`NotAStore`](Self::NotAStore) too, if the file has been a store; but it may as well be someone
     /// else's.)
     pub fn is_damage(&self) -> bool {

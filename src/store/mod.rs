@@ -39,8 +39,8 @@ mod write;
 pub use error::StoreError;
 pub use lock::Owner;
 pub use place::default_path;
+#[cfg(feature = "internals")]
 pub use rebuild::SetAside;
-pub use unsent::{UnsentChunk, UnsentChunks};
 
 use std::{
     cell::RefCell,
@@ -83,6 +83,7 @@ impl Store {
     }
 
     /// The path of its file.
+    #[cfg(any(test, feature = "internals"))]
     pub fn path(&self) -> &Path {
         &self.path
     }

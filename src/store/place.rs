@@ -8,7 +8,7 @@ use crate::limits::STORE_NAME_BYTES;
 /// Where the store of an app's profile is kept unless a path is given: `<app>/<profile>.sqlite3` in the platform's
 /// folder for programs' local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
 ///
-/// Names are 1 to [`STORE_NAME_BYTES`] bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begin nor end
+/// Names are 1 to 64 bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begin nor end
 /// with `.` or a space.
 pub fn default_path(app: &str, profile: &str) -> Result<PathBuf, StoreError> {
     check("an app", app)?;

@@ -97,6 +97,7 @@ impl Store {
     }
 
     /// One document, as [`documents`](Self::documents) gives it.
+    #[cfg(feature = "internals")]
     pub fn document(&self, collection: &str, id: &DocumentId) -> Result<Option<StoredDocument>, StoreError> {
         let entry = self.document_entry(collection, id).map_err(|error| self.sqlite(error))?;
         Ok(entry.map(|entry| self.current(collection, entry)).transpose()?.map(|(document, _)| document))

@@ -59,23 +59,6 @@ impl Store {
     /// pulled. So only changes that were not sent and cannot be read are missing afterwards.
     ///
     /// No program may have the store open. A store of a newer version is refused, because it is not damaged.
-    ///
-    /// ```
-    /// use bevy_convex_replicate::store::{Store, StoreError};
-    ///
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let path = folder.path().join("store.sqlite3");
-    /// # drop(Store::open(&path)?);
-    /// # std::fs::write(&path, b"SQLite format 3\0").unwrap();
-    /// let store = match Store::open(&path) {
-    ///     Err(error) if error.is_damage() => {
-    ///         println!("{}", Store::set_aside(&path)?);
-    ///         Store::open(&path)?
-    ///     }
-    ///     other => other?,
-    /// };
-    /// # Ok::<(), StoreError>(())
-    /// ```
     pub fn set_aside(path: &Path) -> Result<SetAside, StoreError> {
         let path = &std::path::absolute(path).map_err(|error| StoreError::io(path, error))?;
         if path.is_dir() {

@@ -15,9 +15,8 @@ pub(super) const BY_HOLDER: &str = "SELECT document, id FROM chunk WHERE holder 
 /// The chunks of a document that a remote lacks.
 #[derive(Clone, Debug)]
 pub struct UnsentChunks {
-    /// The document.
-    pub id: DocumentId,
-    /// Its heads.
+    /// The document's heads.
+    #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "read by tests"))]
     pub heads: Vec<ChangeHash>,
     /// Its root map.
     pub value: Value,
@@ -56,6 +55,7 @@ impl Store {
     }
 
     /// How many documents have chunks that the remote lacks. Takes time in proportion to those chunks.
+    #[cfg(feature = "internals")]
     pub fn unsent_count(&self, collection: &str, remote: Option<RemoteId>) -> Result<usize, StoreError> {
         self.count_unsent(collection, remote).map_err(|error| self.sqlite(error))
     }
@@ -70,7 +70,6 @@ impl Store {
     ) -> Result<UnsentChunks, StoreError> {
         let Some(entry) = self.document_entry(collection, id).map_err(|error| self.sqlite(error))? else {
             return Ok(UnsentChunks {
-                id: id.clone(),
                 heads: Vec::new(),
                 value: Value::Map(Default::default()),
                 complete: true,
@@ -83,7 +82,6 @@ impl Store {
         let whole = i64::try_from(rows.len()) == Ok(entry.chunks);
         let (document, complete) = self.current(collection, entry)?;
         Ok(UnsentChunks {
-            id: document.id,
             heads: document.heads,
             value: document.value,
             complete,
@@ -149,6 +147,7 @@ impl Store {
             .collect()
     }
 
+    #[cfg(feature = "internals")]
     fn count_unsent(&self, collection: &str, remote: Option<RemoteId>) -> rusqlite::Result<usize> {
         let Some(collection) = find_collection(&self.connection, collection)? else {
             return Ok(0);

@@ -87,7 +87,7 @@ impl Transport {
 /// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
 /// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
 /// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
-/// [`Notice::Disconnected`] tells as well.
+/// [`Connection::Offline`](crate::Connection::Offline) tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// The deployment, the collections and the token callback of a transport.
@@ -137,6 +137,7 @@ pub enum Notice {
         /// The reason.
         reason: Reason,
         /// The time until the next attempt. `None` if there is no attempt until one is requested.
+        #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "read by tests"))]
         retry_in: Option<std::time::Duration>,
     },
     /// New rows of a collection.
@@ -172,6 +173,7 @@ pub enum Notice {
         /// The number of the push.
         number: PushNumber,
         /// The collection.
+        #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "read by tests"))]
         collection: CollectionIndex,
     },
 }

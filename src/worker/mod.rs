@@ -74,6 +74,7 @@ pub trait Encode: Send + 'static {
 }
 
 /// A collection of an app.
+#[non_exhaustive]
 pub struct CollectionConfig {
     /// Its name: the module of its functions.
     pub name: String,
@@ -81,7 +82,15 @@ pub struct CollectionConfig {
     pub codec: Arc<dyn Codec>,
 }
 
+impl CollectionConfig {
+    /// The collection of this name, with its types.
+    pub fn new(name: impl Into<String>, codec: impl Codec) -> Self {
+        Self { name: name.into(), codec: Arc::new(codec) }
+    }
+}
+
 /// The settings of a worker.
+#[non_exhaustive]
 pub struct WorkerConfig {
     /// The store's file. Its folder is made if need be.
     pub store: PathBuf,
@@ -93,6 +102,34 @@ pub struct WorkerConfig {
     pub online: bool,
     /// The collections, in the order of their [`CollectionIndex`].
     pub collections: Vec<CollectionConfig>,
+}
+
+impl WorkerConfig {
+    /// A worker that keeps documents in this file and does not synchronise. It has no collections yet.
+    pub fn new(store: impl Into<PathBuf>) -> Self {
+        Self { store: store.into(), deployment: None, auth: None, online: true, collections: Vec::new() }
+    }
+
+    /// Synchronises with the deployment at this URL.
+    pub fn deployment(self, url: impl Into<String>) -> Self {
+        Self { deployment: Some(url.into()), ..self }
+    }
+
+    /// Authenticates at the deployment with the tokens of this callback.
+    pub fn auth(self, token: AuthToken) -> Self {
+        Self { auth: Some(token), ..self }
+    }
+
+    /// Starts without a connection. [`Command::Online`] makes one.
+    pub fn offline(self) -> Self {
+        Self { online: false, ..self }
+    }
+
+    /// Adds a collection. The first one has the [`CollectionIndex`] 0.
+    pub fn collection(mut self, collection: CollectionConfig) -> Self {
+        self.collections.push(collection);
+        self
+    }
 }
 
 /// A request of a front end.
@@ -109,13 +146,15 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
-    /// Set a damaged store aside and make a new one, see [`Store::set_aside`](crate::store::Store::set_aside). If a
-    /// store cannot be opened because it is damaged, now or later in this run, it is set aside at once. An open store
-    /// is set aside when it is opened the next time.
+    /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
+    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the next
+    /// time. The damaged files are kept beside the new one.
     RebuildStore,
 }
 
 /// A report to a front end.
+// Tests play the worker's part, and shall name every field and variant.
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Report {
     /// A version of a document. `content` is [`Decoded::content`], or `None` if the document is deleted.
     Delta {
@@ -215,7 +254,7 @@ impl Worker {
         self.wake.notify_one();
     }
 
-    /// Sets the store aside if it turns out to be damaged, see [`Store::set_aside`](crate::store::Store::set_aside).
+    /// Sets the store aside if it turns out to be damaged, as [`Command::RebuildStore`] does.
     pub fn rebuild_if_damaged(&self) {
         self.rebuild.store(true, Ordering::Release);
     }

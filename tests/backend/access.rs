@@ -21,6 +21,9 @@ fn http(backend: &Backend, method: &str, path: &str, headers: &[(&str, &str)], b
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut request =
         format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        request.push_str("content-type: application/json\r\n");
+    }
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -103,9 +106,11 @@ fn web_pages_have_access_only_from_allowed_origins() {
     let (status, head, _) = http(&backend, "GET", "/version", &[("origin", "http://localhost:5173")], "");
     assert_eq!(status, 200);
     assert!(head.contains("access-control-allow-origin: http://localhost:5173"), "{head}");
-    let (status, head, _) = http(&backend, "OPTIONS", "/api/query", &[("origin", "http://localhost:5173")], "");
-    assert_eq!(status, 204);
-    assert!(head.contains("access-control-allow-headers: authorization, content-type"), "{head}");
+    let asking = [("origin", "http://localhost:5173"), ("access-control-request-headers", "content-type,x-anything")];
+    let (status, head, _) = http(&backend, "OPTIONS", "/api/query", &asking, "");
+    assert_eq!(status, 200);
+    assert!(head.contains("access-control-allow-headers: content-type,x-anything"), "{head}");
+    assert!(head.contains("access-control-max-age: 86400"), "{head}");
 }
 
 #[tokio::test]
@@ -195,7 +200,7 @@ async fn the_most_detailed_log_contains_no_token() {
         let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
         write!(
             stream,
-            "POST /api/query HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+            "POST /api/query HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{asked}",
             asked.len()
         )
@@ -261,8 +266,41 @@ async fn http_calls_are_answered_as_by_convex() {
 
     let (status, ..) = http(&backend, "POST", "/api/query", &[], "not json");
     assert_eq!(status, 400);
+    let asked = json!({ "path": "tasks:changeStream", "args": {} }).to_string();
+    let (status, _, body) = http(&backend, "POST", "/api/query", &[("content-type", "text/plain")], &asked);
+    assert_eq!(status, 400, "a page may send such a body without asking: {body}");
+    let batch =
+        |count| json!({ "queries": vec![json!({ "path": "tasks:changeStream", "args": {} }); count] }).to_string();
+    let (status, _, body) = http(&backend, "POST", "/api/query_batch", &[], &batch(1_024));
+    assert_eq!(status, 200, "{body}");
+    let (status, _, body) = http(&backend, "POST", "/api/query_batch", &[], &batch(1_025));
+    assert!(status == 400 && body.contains("BatchTooLarge"), "{status} {body}");
     let (status, ..) = http(&backend, "POST", "/api/mutation", &[("content-length", "17000000")], "");
     assert!(status == 413 || status == 400, "{status}");
+}
+
+#[tokio::test]
+async fn a_query_at_an_earlier_commit_is_answered_as_it_was_then() {
+    let backend = backend();
+    let asked = json!({ "path": "tasks:changeStream", "args": {} });
+    let at = |ts: &serde_json::Value| {
+        let mut asked = asked.clone();
+        asked["ts"] = ts.clone();
+        call(&backend, "/api/query_at_ts", &[], asked)["value"].clone()
+    };
+    let mut client = client(&backend).await;
+    let mut seen = Vec::new();
+    for id in ["t1", "t2", "t3"] {
+        let mut task = Writer::new(id);
+        task.put("n", 1);
+        accepted(&push(&mut client, "tasks", vec![task.document(None)]).await);
+        let ts = call(&backend, "/api/query_ts", &[], json!({}))["ts"].clone();
+        seen.push((ts, call(&backend, "/api/query", &[], asked.clone())["value"].clone()));
+    }
+    for (ts, then) in &seen {
+        assert_eq!(&at(ts), then);
+    }
+    assert_eq!(seen[1].1["count"], 2.0);
 }
 
 #[test]

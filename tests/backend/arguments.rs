@@ -65,6 +65,8 @@ async fn an_unknown_function_and_a_function_of_another_kind_have_different_error
     let message = failed(query(&mut client, "tasks:pushChanges", []).await);
     assert!(message.contains("it is defined as Mutation"), "{message}");
     let message = failed(client.action("tasks:pushChanges", object([])).await.unwrap());
+    assert!(message.contains("as Action, but it is defined as Mutation"), "{message}");
+    let message = failed(client.action("tasks:nothing", object([])).await.unwrap());
     assert!(message.contains("Could not find public function"), "{message}");
 }
 

@@ -1,5 +1,6 @@
 //! The sync protocol, message by message.
 
+use automerge::{AutoCommit, Change, ROOT, transaction::Transactable};
 use bevy_convex_replicate::backend::{Backend, BackendConfig};
 use convex::Value;
 use futures::{SinkExt, StreamExt};
@@ -12,8 +13,12 @@ use crate::support::*;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn connect(backend: &Backend, path: &str) -> Socket {
+    connect_as(backend, path, &uuid::Uuid::new_v4().to_string()).await
+}
+
+/// Connects with a session id, as a client does that connects again.
+async fn connect_as(backend: &Backend, path: &str, session: &str) -> Socket {
     let (mut socket, _) = connect_async(format!("ws://{}{path}", backend.address())).await.unwrap();
-    let session = uuid::Uuid::new_v4().to_string();
     send(
         &mut socket,
         json!({ "type": "Connect", "sessionId": session, "connectionCount": 0, "lastCloseReason": "InitialConnect" }),
@@ -74,6 +79,9 @@ async fn every_transition_continues_the_last_one_and_every_mutation_gets_one() {
     assert_eq!(first["type"], "Transition");
     assert_eq!(first["startVersion"], json!({ "querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA=" }));
     assert_eq!(first["endVersion"]["querySet"], 1);
+    for absent in ["clientClockSkew", "serverTs"] {
+        assert!(first.get(absent).is_none(), "null would make the JavaScript client warn");
+    }
     assert_eq!(first["modifications"][0]["queryId"], 7);
 
     let mut task = Writer::new("t1");
@@ -231,4 +239,72 @@ async fn a_backend_that_stops_closes_its_connections_with_a_close_message() {
     assert_eq!(backend.stats().connections, 1);
     tokio::task::spawn_blocking(move || backend.stop()).await.unwrap();
     assert_eq!(next(&mut socket).await, Err("the backend is stopping".into()));
+}
+
+/// The next answer to a mutation.
+async fn answer(socket: &mut Socket) -> Json {
+    loop {
+        let message = next(socket).await.unwrap();
+        if message["type"] == "MutationResponse" {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_that_is_sent_again_is_answered_from_its_outcome_even_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Backend::start(BackendConfig::new().data(directory.path())).unwrap();
+    let session = uuid::Uuid::new_v4().to_string();
+    let mut task = Writer::new("t1");
+    task.put("n", 1);
+    let delete = json!({ "type": "Mutation", "requestId": 1, "udfPath": "tasks:deleteDocument",
+        "args": [{ "collectionName": "tasks", "documentId": "t1" }] });
+    let is_deleted = |backend: &Backend| has(&backend.rows("tasks")[0].1, "deleted");
+
+    let backend = open();
+    let mut socket = connect_as(&backend, "/api/sync", &session).await;
+    send(&mut socket, push_message(0, "tasks", vec![task.document(None)])).await;
+    let pushed = answer(&mut socket).await;
+    send(&mut socket, delete.clone()).await;
+    let deleted = answer(&mut socket).await;
+    assert_eq!(deleted["success"], true);
+    assert!(is_deleted(&backend));
+
+    // Somebody else restores the document: an older version of it says that it is not deleted.
+    let mut other = client(&backend).await;
+    let mut restored = AutoCommit::new();
+    for row in pull_all(&mut other, "tasks", 100.0).await.iter() {
+        restored.apply_changes([Change::from_bytes(bytes(field(row, "bytes")).to_vec()).unwrap()]).unwrap();
+    }
+    restored.put(ROOT, "deleted", false).unwrap();
+    let change = restored.get_last_local_change().unwrap().raw_bytes().to_vec();
+    let document = Value::Object(object([
+        ("id", "t1".into()),
+        ("changes", Value::Array(vec![Value::Object(object([("bytes", change.into())]))])),
+    ]));
+    accepted(&push(&mut other, "tasks", vec![document]).await);
+    assert!(!is_deleted(&backend));
+
+    // The client lost its connection before it read the answers, and sends everything again.
+    drop(socket);
+    let mut again = connect_as(&backend, "/api/sync", &session).await;
+    send(&mut again, push_message(0, "tasks", vec![task.document(None)])).await;
+    send(&mut again, delete.clone()).await;
+    assert_eq!(answer(&mut again).await, pushed);
+    assert_eq!(answer(&mut again).await, deleted);
+    assert!(!is_deleted(&backend));
+    drop((again, other));
+    backend.stop();
+
+    let backend = open();
+    let mut again = connect_as(&backend, "/api/sync", &session).await;
+    send(&mut again, delete.clone()).await;
+    assert_eq!(answer(&mut again).await, deleted);
+    assert!(!is_deleted(&backend));
+    // The same request of another session is another request.
+    let mut stranger = connect(&backend, "/api/sync").await;
+    send(&mut stranger, delete).await;
+    assert_eq!(answer(&mut stranger).await["success"], true);
+    assert!(is_deleted(&backend));
 }

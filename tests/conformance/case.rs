@@ -1,6 +1,6 @@
 //! Reads the cases from their files and runs them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     http::Outcome,
     pattern::{Bindings, fill, mismatch},
+    wire::{HttpStep, Sockets, SyncStep, request},
 };
 
 #[derive(Deserialize)]
@@ -28,11 +29,21 @@ pub struct Case {
     pub steps: Vec<Step>,
 }
 
+#[derive(Deserialize)]
+#[serde(tag = "call", rename_all = "camelCase")]
+pub enum Step {
+    Mutation(Call),
+    Query(Call),
+    /// Instead of a call: the rows of the table that `path` names, in the order of their documents.
+    Rows(Call),
+    Http(HttpStep),
+    Sync(SyncStep),
+}
+
 /// A call, and exactly one of `returns` and `fails`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    call: Kind,
+pub struct Call {
     path: String,
     args: Json,
     /// `null` is a possible result of a function.
@@ -46,12 +57,10 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<J
     Json::deserialize(deserializer).map(Some)
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy)]
 pub enum Kind {
     Mutation,
     Query,
-    /// Instead of a call: the rows of the table that `path` names, in the order of their documents.
     Rows,
 }
 
@@ -76,19 +85,36 @@ enum Fails {
 pub fn run(
     case: &Case,
     values: &BTreeMap<String, Json>,
+    address: SocketAddr,
     mut call: impl FnMut(Kind, &str, &Json) -> Outcome,
 ) -> Result<(), String> {
     let mut bindings: Bindings = values.clone();
+    let mut sockets = Sockets::default();
     for (index, step) in case.steps.iter().enumerate() {
+        let (kind, step) = match step {
+            Step::Mutation(step) => (Kind::Mutation, step),
+            Step::Query(step) => (Kind::Query, step),
+            Step::Rows(step) => (Kind::Rows, step),
+            Step::Http(step) => {
+                let within = |problem| format!("step {index}, {}: {problem}", step.path);
+                request(step, address, &mut bindings).map_err(within)?;
+                continue;
+            }
+            Step::Sync(step) => {
+                let within = |problem| format!("step {index}, {}: {problem}", step.socket);
+                sockets.run(step, address, &mut bindings).map_err(within)?;
+                continue;
+            }
+        };
         let within = |problem: String| format!("step {index}, {}: {problem}", step.path);
         let args = fill(&step.args, &bindings).map_err(within)?;
-        let outcome = call(step.call, &step.path, &args);
+        let outcome = call(kind, &step.path, &args);
         check(step, outcome, &mut bindings).map_err(within)?;
     }
     Ok(())
 }
 
-fn check(step: &Step, outcome: Outcome, bindings: &mut Bindings) -> Result<(), String> {
+fn check(step: &Call, outcome: Outcome, bindings: &mut Bindings) -> Result<(), String> {
     match (&step.returns, &step.fails, outcome) {
         (Some(pattern), None, Outcome::Returned(value)) => mismatch(pattern, &value, bindings, "$"),
         (Some(_), None, Outcome::Failed { message, .. }) => Err(format!("failed: {message}")),

@@ -63,6 +63,7 @@ fn main() -> AppExit {
     app.add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(2))))
         .add_plugins(ReplicatePlugin::new("native").store(store).deployment(url))
         .replicate::<Note>(&collection)
+        .web_compatible(&collection)
         .insert_resource(Asked(asked))
         .add_systems(Update, (obey, complain))
         .add_systems(Last, (show, report))

@@ -31,7 +31,7 @@ pub struct Host {
 impl Host {
     /// Starts a host with these collections on a port of this machine. Port 0 chooses a free port.
     pub fn start(port: u16, collections: &[&str], options: &[&str]) -> Self {
-        let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "convex"].iter().collect();
+        let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "..", "convex"].iter().collect();
         let mut process = Command::new("node")
             .args(["--import", "tsx", "tests/whole.ts", "--listen", &format!("127.0.0.1:{port}")])
             .args(["--collections", &collections.join(",")])

@@ -171,7 +171,7 @@ fn survives(messages: Vec<Message>) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(60, "tests/hostile/proptest-regressions/backend.txt"))]
+    #![proptest_config(crate::cases(60, "../hostile/proptest-regressions/backend.txt"))]
 
     #[test]
     fn any_message_is_answered_or_ends_the_connection(said in prop::collection::vec(said(), 1..6)) {
@@ -241,7 +241,7 @@ fn a_very_long_path_or_scope_is_not_kept() {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(100, "tests/hostile/proptest-regressions/log.txt"))]
+    #![proptest_config(crate::cases(100, "../hostile/proptest-regressions/log.txt"))]
 
     #[test]
     fn a_mutated_change_is_accepted_or_refused_and_its_neighbour_is_accepted(

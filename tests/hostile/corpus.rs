@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 fn folder(kind: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/corpus").join(kind)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../hostile/corpus").join(kind)
 }
 
 /// All files of a kind: name and bytes.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,13 +28,9 @@ pub struct Front {
 
 impl Front {
     pub fn open(store: &Path, deployment: Option<String>) -> Self {
-        let worker = Worker::start(WorkerConfig {
-            store: store.to_owned(),
-            deployment,
-            auth: None,
-            online: true,
-            collections: vec![CollectionConfig { name: "tasks".into(), codec: Arc::new(Plain) }],
-        });
+        let mut config = WorkerConfig::new(store).collection(CollectionConfig::new("tasks", Plain));
+        config.deployment = deployment;
+        let worker = Worker::start(config);
         Self { worker, shown: BTreeMap::new(), status: None, ready: false, failures: Vec::new() }
     }
 

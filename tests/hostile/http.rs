@@ -21,6 +21,10 @@ fn valid() -> Vec<Vec<u8>> {
         post("/api/query", r#"{"path":"tasks:pullDeltas","args":[{"checkpoint":{"ts":{"$integer":"AAAAAAAAAAA="},"ordinal":0.0}}],"format":"convex_encoded_json"}"#),
         post("/api/mutation", r#"{"path":"tasks:pushChanges","args":[{"documents":[{"id":"h","changes":[{"bytes":{"$bytes":"hW9KgwAAAAABAA=="}}]}]}],"format":"json"}"#),
         post("/api/mutation", r#"{"path":"tasks:deleteDocument","args":{"collectionName":"tasks","documentId":"h"}}"#),
+        post("/api/query_at_ts", r#"{"path":"tasks:pullChanges","args":{"collectionName":"tasks","checkpoint":{"lastModified":0}},"ts":"AAAAAAAAAAA="}"#),
+        post("/api/query_batch", r#"{"queries":[{"path":"tasks:changeStream","args":{}},{"path":"tasks:changeStream","args":[{}],"format":"export_json"}]}"#),
+        post("/api/run/tasks/deleteDocument", r#"{"args":{"collectionName":"tasks","documentId":"h"}}"#),
+        b"GET /api/query?path=tasks%3AchangeStream&args=%7B%7D&format=json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
         b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
         b"GET /api/sync HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x85\x01\x02\x03\x04aaaaa".to_vec(),
         b"OPTIONS /api/query HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n".to_vec(),
@@ -50,7 +54,7 @@ fn survives(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(60, "tests/hostile/proptest-regressions/http.txt"))]
+    #![proptest_config(crate::cases(60, "../hostile/proptest-regressions/http.txt"))]
 
     #[test]
     fn a_mutated_request_is_answered_or_refused(which in any::<usize>(), mutations in mutate::mutations(5)) {

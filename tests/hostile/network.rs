@@ -224,7 +224,7 @@ fn survives(hostile: HostileMessage) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(24, "tests/hostile/proptest-regressions/network.txt"))]
+    #![proptest_config(crate::cases(24, "../hostile/proptest-regressions/network.txt"))]
 
     #[test]
     fn a_client_that_received_hostile_messages_continues_with_a_valid_server(hostile in hostile()) {

@@ -211,7 +211,7 @@ fn valid() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(200, "tests/hostile/proptest-regressions/replica.txt"))]
+    #![proptest_config(crate::cases(200, "../hostile/proptest-regressions/replica.txt"))]
 
     #[test]
     fn a_mutated_chunk_is_applied_or_skipped(

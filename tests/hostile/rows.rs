@@ -132,7 +132,7 @@ fn write(path: &Path, damage: &Damage) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(40, "tests/hostile/proptest-regressions/rows.txt"))]
+    #![proptest_config(crate::cases(40, "../hostile/proptest-regressions/rows.txt"))]
 
     #[test]
     fn a_store_with_hostile_rows_is_opened_or_reports_the_reason(damages in prop::collection::vec(damage(), 1..3)) {

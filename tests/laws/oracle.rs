@@ -380,15 +380,18 @@ pub fn uncalled_for(document: &BTreeSet<Vec<String>>, app: &BTreeSet<Vec<String>
     document.iter().find(|path| !is_called_for(path)).cloned()
 }
 
-/// A field of an item with an id. The app does not know the field, and its edit removed the field from the item, which
-/// may have another index now.
-pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
-    match (was, seen, now) {
-        (Value::Map(was), Value::Map(seen), Value::Map(now)) => {
-            let seen_of = |key: &str| seen.iter().find(|(other, _)| first_name(other) == first_name(key));
-            was.iter().find_map(|(key, was)| lost_of_item(was, seen_of(key)?.1, now.get(key)?))
+/// A field of an item with an id. The app neither showed nor wrote the field, and its edit changed the field of the
+/// item, which may have another index now. `put` is the value that the app wrote.
+pub fn lost_of_item(was: &Value, seen: &Value, put: &Value, now: &Value) -> Option<String> {
+    match (was, seen, put, now) {
+        (Value::Map(was), Value::Map(seen), Value::Map(put), Value::Map(now)) => {
+            let of = |fields: &BTreeMap<String, Value>, key: &str| {
+                let found = fields.iter().find(|(other, _)| first_name(other) == first_name(key));
+                found.map(|(_, value)| value.clone())
+            };
+            was.iter().find_map(|(key, was)| lost_of_item(was, &of(seen, key)?, &of(put, key)?, now.get(key)?))
         }
-        (Value::List(was), Value::List(seen), Value::List(now)) => {
+        (Value::List(was), Value::List(seen), Value::List(put), Value::List(now)) => {
             let find = |items: &[Value], id: &Value| -> Option<Value> {
                 let mut found = items.iter().filter(|item| item.get("id") == Some(id));
                 found.next().filter(|_| found.next().is_none()).cloned()
@@ -396,7 +399,11 @@ pub fn lost_of_item(was: &Value, seen: &Value, now: &Value) -> Option<String> {
             was.iter().find_map(|item| {
                 let id = item.get("id")?;
                 let (item, seen, now) = (find(was, id)?, find(seen, id)?, find(now, id)?);
-                let known: BTreeSet<&str> = seen.as_map()?.keys().map(|key| first_name(key)).collect();
+                let put = find(put, id)?;
+                // A field that the type leaves out while it is empty may be empty in the document. The app knows it if
+                // the edit fills it.
+                let known = seen.as_map()?.keys().chain(put.as_map()?.keys());
+                let known: BTreeSet<&str> = known.map(|key| first_name(key)).collect();
                 let mut unknown = item.as_map()?.iter().filter(|(key, _)| !known.contains(first_name(key)));
                 unknown.find(|(key, value)| now.get(key) != Some(*value)).map(|(key, _)| format!("{id:?}.{key}"))
             })

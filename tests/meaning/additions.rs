@@ -385,3 +385,34 @@ fn a_new_tuple_or_array_holds_the_additions_of_both_apps() {
     let cell = Cell { votes: Counter(2), name: scalar("a"), size: [3, 4] };
     assert_eq!(merged.rows["ada"], [cell.clone(), cell]);
 }
+
+#[test]
+fn an_addition_survives_in_a_struct_of_a_tuple_that_the_other_app_leaves_out() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Lines {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lines: Vec<Scalar>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    struct Page {
+        #[serde(default, skip_serializing_if = "is_default")]
+        columns: (Lines, Lines),
+        #[serde(default, skip_serializing_if = "is_default")]
+        rows: [Lines; 2],
+    }
+    fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+        *value == T::default()
+    }
+    let lines = |text: &str| Lines { lines: vec![scalar(text)] };
+    let start = Page { columns: (lines("a"), Lines::default()), rows: [lines("b"), Lines::default()] };
+    let merged = at_once(
+        start,
+        |page| *page = Page::default(),
+        |page| {
+            page.columns.1 = lines("c");
+            page.rows[1] = lines("d");
+        },
+    );
+    let expected = Page { columns: (Lines::default(), lines("c")), rows: [Lines::default(), lines("d")] };
+    assert_eq!(merged, expected);
+}

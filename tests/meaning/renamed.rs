@@ -193,3 +193,137 @@ fn a_key_of_a_map_is_not_another_name_of_a_key_that_a_newer_app_wrote() {
     let cells = [("a", New::Stone), ("b", New::Wood), ("c", New::Stone)];
     assert_eq!(new.shown().cells, cells.map(|(key, cell)| (key.to_owned(), cell)).into());
 }
+
+#[test]
+fn a_renamed_field_of_an_item_is_found_if_it_has_its_default() {
+    fn one() -> Counter {
+        Counter(1)
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldItem {
+        id: Scalar,
+        #[serde(default = "one")]
+        votes: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewItem {
+        id: Scalar,
+        #[serde(default = "one", alias = "votes")]
+        points: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        items: Vec<OldItem>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        items: Vec<NewItem>,
+    }
+    let item = |id: &str| OldItem { id: scalar(id), votes: Counter(1) };
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(Older { items: vec![item("a"), item("b")] });
+    older.edit(|older| older.items[1].votes += 2);
+    newer.edit(|newer| {
+        newer.items.remove(0);
+        newer.items[0].points += 8;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.shown().items, [OldItem { id: scalar("b"), votes: Counter(11) }]);
+    assert_eq!(newer.shown().items, [NewItem { id: scalar("b"), points: Counter(11) }]);
+}
+
+#[test]
+fn a_renamed_field_of_an_item_is_found_while_the_list_has_an_item_twice() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldItem {
+        id: Scalar,
+        votes: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewItem {
+        id: Scalar,
+        #[serde(alias = "votes")]
+        points: Counter,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        items: Vec<OldItem>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        items: Vec<NewItem>,
+    }
+    let items = ["a", "b", "c", "d"].map(|id| OldItem { id: scalar(id), votes: Counter(3) });
+    let (mut older, mut other, mut log) = pair(Older { items: items.to_vec() });
+    let mut newer = App::<Newer>::new(3, "thing");
+    // Both move an item at once, so it has two places.
+    older.edit(|older| older.items.rotate_left(1));
+    other.edit(|other| {
+        let first = other.items.remove(0);
+        other.items.insert(2, first);
+    });
+    meet(&mut older, &mut other, &mut log);
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.value().get("items").and_then(Value::as_list).map(<[Value]>::len), Some(5));
+    let index = |newer: &Newer| newer.items.iter().position(|item| item.id == scalar("c")).expect("c is there");
+    newer.edit(|newer| {
+        let index = index(newer);
+        newer.items[index].points += 4;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(older.shown().items.iter().find(|item| item.id == scalar("c")).map(|item| item.votes), Some(Counter(7)));
+    assert_eq!(newer.shown().items[index(newer.shown())].points, Counter(7));
+}
+
+#[test]
+fn a_field_that_two_versions_began_under_its_two_names_can_be_removed() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldInner {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewInner {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "open")]
+        shown: bool,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Older {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        votes: Option<Counter>,
+        inner: OldInner,
+        whole: Whole<OldInner>,
+        items: Vec<OldInner>,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct Newer {
+        #[serde(default, skip_serializing_if = "Option::is_none", alias = "votes")]
+        points: Option<Counter>,
+        inner: NewInner,
+        whole: Whole<NewInner>,
+        items: Vec<NewInner>,
+    }
+    let inner = OldInner { open: false };
+    let start = Older { votes: None, inner: inner.clone(), whole: Whole(inner.clone()), items: vec![inner] };
+    let (mut older, mut newer, mut log) = versions::<Older, Newer>(start.clone());
+    let cleared = newer.shown().clone();
+    older.edit(|older| {
+        older.votes = Some(Counter(129));
+        older.inner.open = true;
+        older.items[0].open = true;
+    });
+    newer.edit(|newer| {
+        newer.points = Some(Counter(193));
+        newer.inner.shown = true;
+        newer.items[0].shown = true;
+    });
+    meet(&mut older, &mut newer, &mut log);
+    // Each version shows the field under its own name.
+    assert_eq!((older.shown().votes, newer.shown().points), (Some(Counter(129)), Some(Counter(193))));
+    newer.set(cleared.clone());
+    let stored = newer.stored;
+    newer.set(cleared.clone());
+    assert_eq!(newer.stored, stored, "the same value again writes nothing");
+    meet(&mut older, &mut newer, &mut log);
+    assert_eq!(*newer.shown(), cleared);
+    assert_eq!(*older.shown(), start);
+}

@@ -239,3 +239,35 @@ fn numbers_are_read_back_with_their_kind() {
     assert_eq!(shown.list, [Number::Float(1.0), Number::Float(-3.0)]);
     assert!(shown.zero.is_sign_negative());
 }
+
+#[test]
+fn an_edit_after_which_a_document_fits_again_shows_its_other_parts() {
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    enum OldKind {
+        Stone,
+        Clay,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    enum NewKind {
+        Stone,
+        Wood,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct OldCell {
+        title: String,
+        kind: OldKind,
+    }
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+    struct NewCell {
+        title: String,
+        kind: NewKind,
+    }
+    let start = OldCell { title: "a".into(), kind: OldKind::Stone };
+    let (mut old, mut new, mut log) = versions::<OldCell, NewCell>(start.clone());
+    new.edit(|new| *new = NewCell { title: "ab".into(), kind: NewKind::Wood });
+    meet(&mut old, &mut new, &mut log);
+    assert_eq!(*old.shown(), start);
+    old.edit(|old| old.kind = OldKind::Clay);
+    old.apply();
+    assert_eq!(*old.shown(), OldCell { title: "ab".into(), kind: OldKind::Clay });
+}

@@ -3,9 +3,8 @@
 use std::any::Any;
 
 use bevy_convex_replicate::{
-    format::{FormatError, Value},
-    replica::{Schema, View},
-    worker::{Codec, Decoded, Encode},
+    FormatError, Value,
+    client::{Codec, Decoded, Encode, Schema, View},
 };
 
 /// A schema that knows every field except the reserved ones.

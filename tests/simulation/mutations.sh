@@ -36,8 +36,8 @@ replace() {
 
 # Same times as before, so that only what differs is compiled again: a whole build each time would take longer than the schedules.
 simulate() {
-    (cd "$scratch/copy" && CARGO_INCREMENTAL=1 cargo test -q --release --config profile.release.package.bevy_convex_replicate.opt-level=1 \
-        -p bevy_convex_replicate --features simulation --test schedules "$@")
+    (cd "$scratch/copy" && CARGO_INCREMENTAL=1 cargo test -q --release --config profile.release.package.internals.opt-level=1 \
+        -p internals --test schedules "$@")
 }
 
 look() {

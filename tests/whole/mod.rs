@@ -4,10 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use bevy_convex_replicate::{
-    prelude::*,
-    worker::{Failure, FailureKind},
-};
+use bevy_convex_replicate::{Failure, prelude::*};
 
 /// Longer than any step takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(120);

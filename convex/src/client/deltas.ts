@@ -1,7 +1,7 @@
 /** The functions of clients that push and pull single changes. */
 import { v } from "convex/values";
 import { refuse } from "../component/errors.js";
-import { PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS } from "../component/limits.js";
+import { PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, SCOPE_BYTES } from "../component/limits.js";
 import { chunk, type CompactionPolicy, part, position, refusal } from "../component/shapes.js";
 import type { AppTable } from "./append.js";
 import { mutation, query, sibling } from "./builders.js";
@@ -37,6 +37,7 @@ export function deltaFunctions(
     }),
     handler: async (ctx, { documents, scope }) => {
       checkPush(documents);
+      checkScope(scope);
       await rules.checkSignedIn(ctx);
       const pushed = await pushDocuments(ctx, target, documents, {
         ...(scope === undefined ? {} : { scope }),
@@ -75,12 +76,25 @@ export function deltaFunctions(
       pruned: v.optional(v.int64()),
     }),
     handler: async (ctx, args) => {
+      checkScope(args.scope);
       await rules.checkRead(ctx, args.scope);
       return await ctx.runQuery(component.pages.pullDeltas, { collection, ...args });
     },
   });
 
   return { pushChanges, pullDeltas };
+}
+
+/** Refuses a scope whose name is too long: it becomes part of every document in it. */
+function checkScope(scope: string | undefined): void {
+  if (scope === undefined) return;
+  const bytes = new TextEncoder().encode(scope).length;
+  if (bytes <= SCOPE_BYTES) return;
+  throw refuse({
+    code: "tooLarge",
+    message: `The scope has ${bytes} bytes; at most ${SCOPE_BYTES}.`,
+    limit: SCOPE_BYTES,
+  });
 }
 
 /** A push over a limit fails as a whole: which document to refuse could not be decided cheaply. */

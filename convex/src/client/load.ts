@@ -23,8 +23,11 @@ export type HttpClient = {
   ): Promise<{ changes: DocumentChange[]; checkpoint: Checkpoint; hasMore: boolean }>;
 };
 
-/** Documents as plain values, and the checkpoint from which a client goes on. */
-export type LoadedCollection<T> = ReadonlyArray<T> & { readonly checkpoint: Checkpoint };
+/**
+ * Documents as plain values, and the checkpoint from which a client goes on. It is a plain object, so that both reach
+ * the page in JSON.
+ */
+export type LoadedCollection<T> = { documents: T[]; checkpoint: Checkpoint };
 
 const DOCUMENTS = 100;
 
@@ -52,5 +55,5 @@ export async function loadCollection<T extends object>(
     ({ checkpoint, hasMore } = page);
   }
   // The page is not cut off at `limit`: a client that goes on from the checkpoint would never see the rest.
-  return Object.assign([...documents.values()], { checkpoint });
+  return { documents: [...documents.values()], checkpoint };
 }

@@ -1,11 +1,16 @@
-/** Every limit of the wire and the log, each with its reason. The figures are those of `src/limits.rs`. */
+/**
+ * Every limit of the wire and the log, each with its reason. The figures are those of `src/limits.rs`.
+ *
+ * Convex's figures are from the sources of its backend, get-convex/convex-backend. A comment names the constant; those
+ * without a file are in `crates/common/src/knobs.rs`.
+ */
 
 /** A chunk larger than this travels and is logged in parts: a log row stays well within Convex's 1 MiB document. */
 export const CHUNK_BYTES = 256 * 1024;
 /**
  * The largest Automerge change. Its parts are read when it is complete, and once more when they are deleted, which
- * leaves half of a transaction's 16 MiB for the document before it and the row. Also, splitting it has to take less
- * than a second of code.
+ * leaves half of what a transaction may read (16 MiB, `TRANSACTION_MAX_READ_SIZE_BYTES`) for the document before it and
+ * the row. Also, splitting it has to take less than a second of code (`DATABASE_UDF_USER_TIMEOUT`).
  */
 export const CHANGE_BYTES = 4 * 1024 * 1024;
 /** The parts of the largest change. */
@@ -22,32 +27,50 @@ export const CHANGE_OPERATIONS = 1_280 * 1024;
 export const OPERATION_NUMBER = 2 ** 31;
 /** Bytes of parts that wait for the others, per document: two of the largest changes. */
 export const WAITING_BYTES = 2 * CHANGE_BYTES;
-/** Chunk bytes in one push, within one mutation's time and writes. */
+/**
+ * Chunk bytes in one push, within one mutation's second of code. The call itself may have far more: 16 MiB of arguments
+ * (`FUNCTION_MAX_ARGS_SIZE`) and of writes (`TRANSACTION_MAX_USER_WRITE_SIZE_BYTES`).
+ */
 export const PUSH_BYTES = 1024 * 1024;
-/** Documents in one push. */
+/** Documents in one push: each is a few index ranges (4,096, `TRANSACTION_MAX_READ_SET_INTERVALS`). */
 export const PUSH_DOCUMENTS = 100;
-/** Changes in one push. */
+/** Changes in one push: each is two writes (16,000, `TRANSACTION_MAX_NUM_USER_WRITES`). */
 export const PUSH_CHANGES = 1_000;
-/** Changes one call of the original API may add: two rows each stay within a mutation's 16,000 writes. */
+/**
+ * Changes one call of the original API may add: two rows each are half of a mutation's 16,000 writes
+ * (`TRANSACTION_MAX_NUM_USER_WRITES`).
+ */
 export const DOCUMENT_CHANGES = 4_000;
-/** Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame. */
+/**
+ * Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame (the default of its WebSocket
+ * library).
+ */
 export const PAGE_BYTES = 512 * 1024;
 /** Rows in one page unless the caller asks for fewer or more. */
 export const PAGE_ROWS = 1_000;
-/** The most rows a caller may ask for: the row reads of one query, with room to spare. */
+/**
+ * The most rows a caller may ask for: an eighth of the row reads of one query (32,000,
+ * `TRANSACTION_MAX_READ_SIZE_ROWS`).
+ */
 export const PAGE_ROWS_MAX = 4_000;
 /** Documents in one page of the original API unless asked otherwise. */
 export const DOCUMENT_PAGE = 100;
 /** The most documents a caller of the original API may ask for. */
 export const DOCUMENT_PAGE_MAX = 1_000;
-/** Log rows behind a page of the original API: a quarter of what a query may read, and within a second of code. */
+/**
+ * Log rows behind a page of the original API: a quarter of what a query may read (32,000,
+ * `TRANSACTION_MAX_READ_SIZE_ROWS`), and within a second of code.
+ */
 export const DOCUMENT_PAGE_ROWS = 8_000;
 /**
- * Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return.
+ * Chunk bytes in a page of the original API, where documents are whole: a quarter of what a query may read or return
+ * (`TRANSACTION_MAX_READ_SIZE_BYTES` and `FUNCTION_MAX_RESULT_SIZE`).
  */
 export const DOCUMENT_PAGE_BYTES = 4 * 1024 * 1024;
 /** A document's name: it is an index key. */
 export const DOCUMENT_ID_BYTES = 128;
+/** A scope's name: it is an index key too. */
+export const SCOPE_BYTES = 128;
 /**
  * Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
  * `crates/common/src/document.rs` of get-convex/convex-backend).
@@ -83,7 +106,8 @@ export const DOCUMENT_OPERATIONS = 200_000;
 /** Operations beyond these in changes that delete the document, so that a full document can be deleted. */
 export const DELETION_OPERATIONS = 1_000;
 /**
- * Log rows of one document that a merge loads, within a second of code and, with the rest of a push, 32,000 reads. Two
+ * Log rows of one document that a merge loads, within a second of code and, with the rest of a push, 32,000 reads
+ * (`TRANSACTION_MAX_READ_SIZE_ROWS`). Two
  * of the largest calls of the original API fit, one right after the other.
  */
 export const LOG_ROWS = 8_000;
@@ -91,7 +115,7 @@ export const LOG_ROWS = 8_000;
 export const LOG_BYTES = DOCUMENT_BYTES + PUSH_BYTES;
 /**
  * Bytes that a push plans to read: rows and parts, which are read twice, and logs that are merged. Only its first
- * document may be more, and never more than a transaction's 16 MiB.
+ * document may be more, and never more than a transaction's 16 MiB (`TRANSACTION_MAX_READ_SIZE_BYTES`).
  */
 export const PUSH_READ_BYTES = 14 * 1024 * 1024;
 /** Stored bytes that one push may load to merge rows. A scheduled function merges the rest. */
@@ -118,7 +142,7 @@ export const COMPACT_AFTER = 3_600_000;
 export const SCHEDULED_LATE = 60_000;
 /**
  * Log rows that one compaction reads. Each is deleted by its id, which is one of the 4,096 index ranges that a
- * transaction may read.
+ * transaction may read (`TRANSACTION_MAX_READ_SET_INTERVALS`).
  */
 export const COMPACT_ROWS = 2_000;
 /**

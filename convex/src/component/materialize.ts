@@ -31,7 +31,8 @@ export function materialize(document: object): Plain {
     const own = RESERVED.has(name);
     const source = (document as Record<string, unknown>)[name];
     if (source === undefined) continue;
-    const made = isStorable(name) ? value(source, [name], 2, own ? [] : leftOut) : undefined;
+    const isColumn = isStorable(name) && !name.startsWith("_");
+    const made = isColumn ? value(source, [name], 2, own ? [] : leftOut) : undefined;
     if (made !== undefined && (own || ++count <= ROW_FIELDS)) fields[name] = made;
     else if (!own) leftOut.push(placeName([name]));
   }
@@ -158,15 +159,33 @@ function isPlain(source: object): boolean {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** The value of Automerge's `Counter` and `ImmutableString`. */
+/**
+ * The marks of Automerge's `Counter` and `ImmutableString`, by which its `isCounter` and `isImmutableString` recognise
+ * them too. Importing these functions here would load Automerge for every push.
+ */
+const COUNTER = Symbol.for("_am_counter");
+const IMMUTABLE_STRING = Symbol.for("_am_immutableString");
+
+/** The value of Automerge's `Counter` and `ImmutableString`; undefined for any other class. */
 function scalarOf(source: object): Value | undefined {
-  const held: unknown = "val" in source ? source.val : "value" in source ? source.value : undefined;
-  if (typeof held === "bigint") return integer(held);
-  return typeof held === "string" || typeof held === "number" ? held : undefined;
+  if (Object.hasOwn(source, COUNTER)) {
+    const { value } = source as { value: unknown };
+    return typeof value === "bigint" ? integer(value) : typeof value === "number" ? value : undefined;
+  }
+  if (Object.hasOwn(source, IMMUTABLE_STRING)) {
+    const { val } = source as { val: unknown };
+    return typeof val === "string" ? val : undefined;
+  }
+  return undefined;
 }
 
+/**
+ * Whether Convex takes a field of this name in a call, and in an object within a row. A root field of a row must not
+ * start with `_` either (`is_valid_field_name` in `crates/convex/sync_types/src/identifier.rs` and
+ * `DocumentValidationError::SystemField` in `crates/common/src/document.rs` of get-convex/convex-backend).
+ */
 function isStorable(name: string): boolean {
-  return name.length <= FIELD_NAME_BYTES && /^(?![$_])[\x20-\x7e]+$/.test(name);
+  return name.length <= FIELD_NAME_BYTES && /^(?!\$)[\x20-\x7e]+$/.test(name);
 }
 
 /** A place in a document as JavaScript would write it, cut where it is long. */

@@ -4,7 +4,21 @@ import type { JSONValue } from "convex/values";
 
 export type Json = JSONValue;
 type Outcome = { returns: Json } | { fails: { data: Json } | { message: string[] } };
-export type Step = { call: "mutation" | "query" | "rows"; path: string; args: Json } & Outcome;
+export type CallStep = { call: "mutation" | "query" | "rows"; path: string; args: Json } & Outcome;
+/** A request to the HTTP API. */
+export type HttpStep = {
+  call: "http";
+  method: string;
+  path: string;
+  headers?: Record<string, string>;
+  body?: Json;
+  status: number;
+  answers?: Json;
+  answerHeaders?: Record<string, string>;
+};
+/** Messages of the sync protocol. */
+export type SyncStep = { call: "sync"; socket: string; send: Json[]; until: Json[] };
+export type Step = CallStep | HttpStep | SyncStep;
 export type Case = { name: string; steps: Step[] };
 export type CaseFile = { about: string; values?: Record<string, Json>; cases: Case[] };
 
@@ -63,7 +77,7 @@ export function push(
   documents: Json[],
   results: Json[],
   options: { path?: string; scope?: string } = {},
-): Step {
+): CallStep {
   const { path = "notes", scope } = options;
   return {
     call: "mutation",
@@ -74,7 +88,7 @@ export function push(
 }
 
 /** The table of `notes` has these rows, in the order of their documents. */
-export function table(...rows: Json[]): Step {
+export function table(...rows: Json[]): CallStep {
   return { call: "rows", path: "notes", args: {}, returns: rows };
 }
 
@@ -87,7 +101,12 @@ export const shows = (id: string, fields: Record<string, Json>, version = 1): Js
 });
 
 /** A push of one document's changes that is accepted. */
-export function put(id: string, doc: Doc, since?: Doc, options?: { path?: string; scope?: string }): Step {
+export function put(
+  id: string,
+  doc: Doc,
+  since?: Doc,
+  options?: { path?: string; scope?: string },
+): CallStep {
   return push([{ id, changes: chunks(doc, since) }], [accepted(id)], options);
 }
 
@@ -101,7 +120,7 @@ export type PullOptions = {
 };
 
 /** A page of deltas with these rows. */
-export function pull(rows: Json[], options: PullOptions = {}): Step {
+export function pull(rows: Json[], options: PullOptions = {}): CallStep {
   const { path = "notes", after = START, limit, scope, to = bind("end"), hasMore = false } = options;
   return {
     call: "query",
@@ -125,7 +144,7 @@ export function save(
   id: string,
   doc: Doc | Uint8Array,
   options: { path?: string; update?: boolean; version?: number; materializedDoc?: Json } = {},
-): Step {
+): CallStep {
   const { path = "notes", update = false, version = 1, materializedDoc = {} } = options;
   const raw = doc instanceof Uint8Array ? doc : Automerge.save(doc);
   return {
@@ -136,7 +155,7 @@ export function save(
   };
 }
 
-export function remove(id: string, path = "notes"): Step {
+export function remove(id: string, path = "notes"): CallStep {
   return {
     call: "mutation",
     path: `${path}:deleteDocument`,
@@ -148,7 +167,7 @@ export function remove(id: string, path = "notes"): Step {
 export function pullWhole(
   changes: Json[],
   options: { after?: Json; limit?: number; to?: Json; hasMore?: boolean; path?: string } = {},
-): Step {
+): CallStep {
   const { after = 0, limit, to = any("number"), hasMore = false, path = "notes" } = options;
   return {
     call: "query",
@@ -169,7 +188,7 @@ export const whole = (documentId: string, fields: Record<string, Json>, version:
   timestamp: any("number"),
 });
 
-export function stream(timestamp: Json, count: number, path = "notes"): Step {
+export function stream(timestamp: Json, count: number, path = "notes"): CallStep {
   return {
     call: "query",
     path: `${path}:changeStream`,
@@ -179,7 +198,7 @@ export function stream(timestamp: Json, count: number, path = "notes"): Step {
 }
 
 /** The same call, but it fails. */
-export function failing(step: Step, fails: { data: Json } | { message: string[] }): Step {
+export function failing(step: CallStep, fails: { data: Json } | { message: string[] }): CallStep {
   const { call, path, args } = step;
   return { call, path, args, fails };
 }

@@ -1,12 +1,14 @@
 import type { CaseFile } from "./cases";
 import { originals, refusals } from "./original";
 import { forgeries } from "./forged";
+import { https } from "./http";
 import { histories } from "./history";
 import { large } from "./large";
 import { parts, values } from "./parts";
 import { pulls } from "./pull";
 import { pushes } from "./push";
 import { rows } from "./rows";
+import { syncs } from "./sync";
 
 /** The case files by name, as they are checked in. */
 export function files(): Map<string, string> {
@@ -21,6 +23,8 @@ export function files(): Map<string, string> {
       about: "The functions of convex-replicate 0.2, and both ways of writing together",
       cases: [...originals, ...large],
     },
+    "http.json": { about: "Convex's HTTP API: routes, formats, statuses and codes", cases: https },
+    "sync.json": { about: "Convex's sync protocol: transitions, and mutations sent again", cases: syncs },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },
   };
   return new Map(Object.entries(all).map(([name, file]) => [name, print(file)]));

@@ -19,7 +19,7 @@ import {
   save,
   shows,
   START,
-  type Step,
+  type CallStep,
   stream,
   table,
   use,
@@ -135,6 +135,10 @@ export const originals: Case[] = [
       failing(save("a", create(1, { title: "other" })), error("reusedSequence", { document: "a" })),
       pull(rowsOf("a", base)),
     ],
+  },
+  {
+    name: "no bytes are no document",
+    steps: [failing(save("a", new Uint8Array()), error("invalidChange")), stream(0, 0)],
   },
   { name: "an empty id is refused", steps: [failing(save("", base), error("invalidChange"))] },
   {
@@ -302,7 +306,12 @@ export const originals: Case[] = [
   },
 ];
 
-const argument = (path: string, args: Step["args"], call: Step["call"], message: string[]): Step => ({
+const argument = (
+  path: string,
+  args: CallStep["args"],
+  call: CallStep["call"],
+  message: string[],
+): CallStep => ({
   call,
   path: `notes:${path}`,
   args,

@@ -82,6 +82,16 @@ export const pulls: Case[] = [
     ],
   },
   {
+    name: "a scope has at most 128 bytes",
+    steps: [
+      put("a", base, undefined, { scope: "x".repeat(128) }),
+      pull(rowsOf("a", base), { scope: "x".repeat(128) }),
+      failing(pull([], { scope: "ü".repeat(65) }), error("tooLarge", { limit: 128 })),
+      failing(put("b", base, undefined, { scope: "x".repeat(129) }), error("tooLarge", { limit: 128 })),
+      pull(rowsOf("a", base)),
+    ],
+  },
+  {
     name: "pages within a scope",
     steps: [
       push(

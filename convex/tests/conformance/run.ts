@@ -1,8 +1,9 @@
 /** Runs conformance cases against any backend. */
 import type { JSONValue } from "convex/values";
 import type { Outcome } from "../../host/deployment";
-import type { Case, Json } from "./cases";
+import type { Case, Json, Step } from "./cases";
 import { type Bindings, fill, mismatch } from "./match";
+import { request, Sockets, type Wire } from "./wire";
 
 /** Calls a function of a backend. */
 export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
@@ -18,9 +19,33 @@ export async function runCase(
   values: Record<string, Json>,
   call: Caller,
   table: Table = () => Promise.resolve(null),
+  wire?: Wire,
 ): Promise<string | null> {
   const bindings: Bindings = new Map(Object.entries(values));
+  const sockets = new Sockets(wire);
+  try {
+    return await runSteps(steps, bindings, call, table, sockets, wire);
+  } finally {
+    sockets.close();
+  }
+}
+
+async function runSteps(
+  steps: Step[],
+  bindings: Bindings,
+  call: Caller,
+  table: Table,
+  sockets: Sockets,
+  wire: Wire | undefined,
+): Promise<string | null> {
   for (const [i, step] of steps.entries()) {
+    if (step.call === "http" || step.call === "sync") {
+      if (wire === undefined) throw new Error("this runner has no URL for a case that needs one");
+      const found =
+        step.call === "http" ? await request(step, bindings, wire) : await sockets.run(step, bindings);
+      if (found !== null) return `step ${i}, ${step.call === "http" ? step.path : step.socket}: ${found}`;
+      continue;
+    }
     if (step.call === "rows") {
       const rows = await table(step.path);
       const found = rows === null || !("returns" in step) ? null : mismatch(step.returns, rows, bindings);

@@ -7,6 +7,6 @@ type Task = { id: string; text?: string };
 
 export async function texts(url: string): Promise<(string | undefined)[]> {
   const client = new ConvexHttpClient(url);
-  const tasks = await loadCollection<Task>(client, { api: api.tasks, collection: "tasks" });
-  return tasks.map(({ text }) => text);
+  const { documents } = await loadCollection<Task>(client, { api: api.tasks, collection: "tasks" });
+  return documents.map(({ text }) => text);
 }

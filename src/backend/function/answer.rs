@@ -2,6 +2,7 @@
 
 use convex::Value;
 
+use crate::backend::log::StreamState;
 use crate::wire::{DocumentPage, LogPage, change_stream};
 
 /// The answer of a query.
@@ -14,6 +15,21 @@ pub(in crate::backend) enum Answer {
         timestamp: f64,
         count: f64,
     },
+}
+
+impl Answer {
+    /// The bytes of the chunks in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
+            Self::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
+            Self::Stream { .. } => 0,
+        }
+    }
+
+    pub(super) fn stream(state: StreamState) -> Self {
+        Self::Stream { timestamp: state.timestamp.div_euclid(1_000) as f64, count: state.count as f64 }
+    }
 }
 
 impl From<Answer> for Value {

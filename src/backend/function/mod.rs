@@ -6,7 +6,10 @@ use convex::Value;
 use convex_sync_types::UdfPath;
 
 pub(super) use self::answer::Answer;
-use super::{limits::PATH_BYTES, log::Log};
+use super::{
+    limits::PATH_BYTES,
+    log::{Log, TooOld},
+};
 use crate::{
     limits::SCOPE_BYTES,
     record::Refusal,
@@ -73,10 +76,26 @@ impl Query {
             Self::PullChanges(PullChanges { checkpoint, limit }) => {
                 Answer::Documents(log.pull_changes(collection, *checkpoint, *limit))
             }
-            Self::ChangeStream => {
-                let state = log.change_stream(collection);
-                Answer::Stream { timestamp: state.timestamp.div_euclid(1_000) as f64, count: state.count as f64 }
+            Self::ChangeStream => Answer::stream(log.change_stream(collection)),
+        })
+    }
+}
+
+impl Query {
+    /// Runs the query as of an earlier commit.
+    pub fn run_at(&self, collection: &str, log: &Log, ts: i64) -> Result<Result<Answer, Refusal>, TooOld> {
+        if log.touched(collection, self.scope()) <= ts {
+            return Ok(self.run(collection, log));
+        }
+        log.check_past(ts)?;
+        Ok(match self {
+            Self::PullDeltas(args) => {
+                log.pull_deltas_until(collection, args, ts).map(|page| Answer::Deltas(page, log.epoch().to_string()))
             }
+            Self::PullChanges(PullChanges { checkpoint, limit }) => {
+                Ok(Answer::Documents(log.pull_changes_at(collection, *checkpoint, *limit, ts)))
+            }
+            Self::ChangeStream => Ok(Answer::stream(log.change_stream_at(collection, ts))),
         })
     }
 }
@@ -121,6 +140,28 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
         | FunctionName::DeleteDocument => return Err(wrong_kind(path, "Query", "Mutation")),
     };
     Ok((collection, query))
+}
+
+/// The refusal of a call of an action: this backend has none.
+pub(super) fn action(path: &UdfPath) -> CallError {
+    match split(path) {
+        Ok(_) => wrong_kind(path, "Action", if is_mutation(path) { "Mutation" } else { "Query" }),
+        Err(unknown) => unknown,
+    }
+}
+
+/// Whether this is the path of a mutation.
+pub(super) fn is_mutation(path: &UdfPath) -> bool {
+    match split(path) {
+        Ok((_, function)) => match function {
+            FunctionName::PushChanges
+            | FunctionName::InsertDocument
+            | FunctionName::UpdateDocument
+            | FunctionName::DeleteDocument => true,
+            FunctionName::PullDeltas | FunctionName::PullChanges | FunctionName::ChangeStream => false,
+        },
+        Err(_) => false,
+    }
 }
 
 /// Checks the length of a scope, because it becomes part of every document in it, and of every open query.

@@ -154,6 +154,7 @@ impl Log {
             document.compact_at = document.rows.len() * 2;
             return Ok(Vec::new());
         };
+        self.past_from = self.past_from.max(last.ts);
         let mut records = Vec::with_capacity(end + pieces.len());
         let scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
         let mut scope_rows = scope.map(|scope| &mut scope.rows);

@@ -10,13 +10,18 @@ use crate::{
     chunk::{inspect::guarded, sound},
     format,
     limits::{DOCUMENT_BYTES, ROW_NESTING},
-    record::Refusal,
+    record::{Position, Refusal},
 };
 
 /// All bytes of a document's rows, for `Automerge::load`.
 pub(super) fn bytes(collection: &Collection, document: &Document) -> Vec<u8> {
+    bytes_of(collection, &document.rows)
+}
+
+/// The bytes of some rows.
+pub(super) fn bytes_of(collection: &Collection, rows: &[Position]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for row in document.rows.iter().filter_map(|position| collection.rows.get(position)) {
+    for row in rows.iter().filter_map(|position| collection.rows.get(position)) {
         bytes.extend_from_slice(&row.bytes);
     }
     bytes

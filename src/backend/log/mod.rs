@@ -36,6 +36,8 @@ mod document;
 mod history;
 mod merge;
 mod original;
+mod outcomes;
+mod past;
 mod pieces;
 mod prune;
 mod pruned;
@@ -50,7 +52,8 @@ mod state;
 mod tests;
 
 pub(super) use self::{
-    record::{Committed, Covered, DocumentRecord, Record, Row},
+    past::TooOld,
+    record::{Committed, Covered, DocumentRecord, Outcome, Record, RequestKey, Row},
     restore::{Damage, Restore},
-    state::Log,
+    state::{Log, StreamState},
 };

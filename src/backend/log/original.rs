@@ -4,20 +4,18 @@ use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Trans
 
 use super::{
     append::{NewChange, NewRow, Target},
-    document::micros,
     merge,
     pieces::cut,
-    pull::rows,
     push::check_id,
     record::Committed,
-    state::{Log, StreamState},
+    state::Log,
 };
 use crate::{
     DocumentId,
     chunk::inspect,
-    limits::{CHANGE_BYTES, DOCUMENT_PAGE, DOCUMENT_PAGE_BYTES, DOCUMENT_PAGE_MAX},
+    limits::CHANGE_BYTES,
     record::{Refusal, RefusalCode},
-    wire::{DocumentPage, PutDocument, WholeDocument},
+    wire::PutDocument,
 };
 
 impl Log {
@@ -66,62 +64,6 @@ impl Log {
             self.append_changes(target, new, NewRow::Merged, &mut commit).map_err(of)?;
         }
         Ok(self.end(&collection, commit, ()))
-    }
-
-    /// Whole documents last changed at or after `checkpoint` (in microseconds), oldest first. `limit` counts the
-    /// documents after the checkpoint's own microsecond. A page never ends within a microsecond. If there is more, the
-    /// next page begins after the last microsecond of this one. So each page gets further than the one before, even if
-    /// the documents are large.
-    pub fn pull_changes(&self, collection: &str, checkpoint: f64, limit: Option<f64>) -> DocumentPage {
-        let limit = rows(limit, DOCUMENT_PAGE, DOCUMENT_PAGE_MAX);
-        let mut page = DocumentPage { documents: Vec::new(), checkpoint, has_more: false };
-        let Some(collection) = self.collections.get(collection) else {
-            return page;
-        };
-        // A float to integer cast saturates, and turns NaN into 0.
-        let from = (checkpoint.ceil() as i64).saturating_mul(1_000);
-        let first = DocumentId::new("");
-        let (mut counted, mut bytes) = (0, 0);
-        // The number of documents before those of the present microsecond. A page has all or none of the documents of a
-        // microsecond.
-        let mut before = 0;
-        for (ts, id) in collection.modified.range((from, first)..) {
-            if *ts > self.published {
-                break;
-            }
-            let Some(document) = collection.documents.get(id) else {
-                continue;
-            };
-            let timestamp = micros(*ts);
-            let begins = page.documents.last().is_none_or(|last| last.timestamp != timestamp);
-            if begins {
-                before = page.documents.len();
-            }
-            let full = bytes + document.bytes > DOCUMENT_PAGE_BYTES;
-            if before > 0 && (full || (begins && counted >= limit)) {
-                page.has_more = true;
-                page.documents.truncate(before);
-                break;
-            }
-            let whole = WholeDocument {
-                id: id.clone(),
-                bytes: merge::bytes(collection, document),
-                version: document.history.len(),
-                timestamp,
-            };
-            counted += usize::from(timestamp > checkpoint);
-            bytes += document.bytes;
-            page.documents.push(whole);
-        }
-        if let Some(last) = page.documents.last() {
-            page.checkpoint = last.timestamp + if page.has_more { 1.0 } else { 0.0 };
-        }
-        page
-    }
-
-    /// The newest change and the number of documents, as of the newest published commit.
-    pub fn change_stream(&self, collection: &str) -> StreamState {
-        self.collections.get(collection).map(|collection| collection.stream).unwrap_or_default()
     }
 }
 

@@ -86,6 +86,7 @@ impl Log {
                 scope.rows.remove(position);
             }
         }
+        self.past_from = ts;
         known.last = ts;
         for scope in known.scopes.values_mut() {
             scope.last = ts;

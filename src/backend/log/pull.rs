@@ -12,6 +12,11 @@ use crate::{
 impl Log {
     /// The published rows after a checkpoint.
     pub fn pull_deltas(&self, collection: &str, args: &PullDeltas) -> Result<LogPage, Refusal> {
+        self.pull_deltas_until(collection, args, self.published)
+    }
+
+    /// [`pull_deltas`](Self::pull_deltas) as of a commit that [`check_past`](Self::check_past) accepts.
+    pub fn pull_deltas_until(&self, collection: &str, args: &PullDeltas, ts: i64) -> Result<LogPage, Refusal> {
         let unknown = || {
             Refusal::new(
                 RefusalCode::CheckpointUnknown,
@@ -26,7 +31,7 @@ impl Log {
                 false => Err(unknown()),
             };
         };
-        let end = Position { ts: self.published, ordinal: u32::MAX };
+        let end = Position { ts, ordinal: u32::MAX };
         let newest = collection.rows.range(..=end).next_back().map_or(Position::default(), |(position, _)| *position);
         let gone = collection.pruned.newest();
         let pruned = gone.map(|gone| gone.ts);

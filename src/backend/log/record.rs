@@ -27,6 +27,10 @@ pub(in crate::backend) enum Record {
     /// All waiting parts of a chunk are gone: the chunk is complete, the chunk is invalid, or the other parts never
     /// came.
     PartsGone { collection: Arc<str>, document: DocumentId, hash: [u8; 32] },
+    /// The outcome of a mutation, in case the client sends the mutation again.
+    Outcome(Outcome),
+    /// An outcome is forgotten.
+    OutcomeGone(RequestKey),
 }
 
 /// A row of the log: a change or a snapshot, or a part of a change.
@@ -65,6 +69,25 @@ pub(in crate::backend) struct DocumentRecord {
     pub modified: i64,
     /// Whether `fields` come from the merged document. If not, they are the fields that the writer sent.
     pub merged: bool,
+}
+
+/// The name of a call: the session id that the client chose, and the number of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::backend) struct RequestKey {
+    pub session: [u8; 16],
+    pub request: u32,
+}
+
+/// The result of a mutation that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::backend) struct Outcome {
+    pub key: RequestKey,
+    /// When the mutation ran.
+    pub at: i64,
+    /// The commit that its answer named.
+    pub ts: i64,
+    /// Its value, in Convex's JSON encoding.
+    pub value: Arc<str>,
 }
 
 /// A mutation's answer, and the records that must be durable before the answer is sent.

@@ -52,7 +52,8 @@ impl Restore {
                 known.last = known.last.max(last.ts);
                 self.log.last = self.log.last.max(last.ts);
             }
-            Record::RowGone(_) | Record::PartsGone { .. } => {}
+            Record::Outcome(outcome) => self.log.outcomes.insert(outcome),
+            Record::RowGone(_) | Record::PartsGone { .. } | Record::OutcomeGone(_) => {}
         }
         Ok(())
     }
@@ -73,6 +74,8 @@ impl Restore {
             }
         }
         self.log.publish();
+        // The log may have been compacted or pruned before.
+        self.log.past_from = self.log.last;
         Ok(self.log)
     }
 

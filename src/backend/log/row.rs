@@ -13,6 +13,7 @@ use crate::{
     format::{NOT_IN_ROW, plain_integer},
     limits::{
         LEFT_OUT, LEFT_OUT_LETTERS, LIST_ELEMENTS, OBJECT_FIELDS, ROW_BYTES, ROW_FIELDS, ROW_NESTING, is_field_name,
+        is_root_field_name,
     },
 };
 
@@ -106,7 +107,8 @@ impl Fitting {
         let mut kept = BTreeMap::new();
         for (name, value) in fields {
             let place = Place { parent, step: Step::Key(&name) };
-            match is_field_name(&name).then(|| self.value(value, &place, depth + 1)).flatten() {
+            let is_storable = if parent.is_none() { is_root_field_name(&name) } else { is_field_name(&name) };
+            match is_storable.then(|| self.value(value, &place, depth + 1)).flatten() {
                 Some(value) => drop(kept.insert(name, value)),
                 None => self.leave_out(&place),
             }

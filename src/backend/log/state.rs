@@ -7,7 +7,13 @@ use std::{
 
 use convex::Value;
 
-use super::{cache::DocumentCache, document::Document, pruned::Pruned};
+use super::{
+    cache::DocumentCache,
+    document::Document,
+    outcomes::Outcomes,
+    pruned::Pruned,
+    record::{Outcome, Record, RequestKey},
+};
 use crate::{DocumentId, chunk::Part, record::Position};
 
 /// The answer of `changeStream` for a collection.
@@ -26,12 +32,16 @@ pub(in crate::backend) struct Log {
     pub(super) last: i64,
     /// The newest commit that readers see.
     pub(super) published: i64,
+    /// The log knows what it had at this time and later. Compaction and pruning take the times before.
+    pub(super) past_from: i64,
     pub(super) collections: HashMap<Arc<str>, Collection>,
     pub(super) cache: DocumentCache,
     /// Documents whose rows were taken as sent and not compared with the merged document yet.
     pub(super) unchecked: BTreeSet<(Arc<str>, DocumentId)>,
     /// Documents with enough rows for a snapshot.
     pub(super) compactable: BTreeSet<(Arc<str>, DocumentId)>,
+    /// The outcomes of mutations that clients may send again.
+    pub(super) outcomes: Outcomes,
 }
 
 #[derive(Default)]
@@ -87,10 +97,12 @@ impl Log {
             epoch: epoch.into(),
             last: 0,
             published: 0,
+            past_from: 0,
             collections: HashMap::new(),
             cache: DocumentCache::default(),
             unchecked: BTreeSet::new(),
             compactable: BTreeSet::new(),
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -107,6 +119,16 @@ impl Log {
     /// The newest commit that readers see.
     pub fn published(&self) -> i64 {
         self.published
+    }
+
+    /// The outcome of a mutation that has run under this name.
+    pub fn outcome(&self, key: RequestKey) -> Option<&Outcome> {
+        self.outcomes.find(key)
+    }
+
+    /// Remembers the outcome of a mutation. The records belong in the transaction of the mutation.
+    pub fn remember_outcome(&mut self, outcome: Outcome, records: &mut Vec<Record>) {
+        self.outcomes.remember(outcome, records);
     }
 
     /// Lets readers see all commits made so far. The writer calls it when their records are durable.

@@ -40,10 +40,10 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
     loop {
         while let Some(output) = session.poll() {
             match output {
-                Output::Run { request, collection, mutation, bytes } => {
+                Output::Run { request, key, collection, mutation, bytes } => {
                     let replies = replies.clone();
                     // The connection may be gone when the answer comes.
-                    server.jobs.mutate((caller, bytes), collection, mutation, move |reply| {
+                    server.jobs.mutate((caller, bytes), key, collection, mutation, move |reply| {
                         drop(replies.send((request, reply)));
                     });
                 }

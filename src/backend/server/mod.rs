@@ -17,10 +17,10 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use subtle::ConstantTimeEq;
 use tokio::{
@@ -28,6 +28,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
+use self::http::cors;
 use super::{
     limits::{CONNECTIONS, FRAME_BYTES, SOCKET_BUFFER_BYTES},
     turns::Caller,
@@ -89,12 +90,8 @@ impl Server {
 pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io::Result<()> {
     let mut stopping = server.stopping.clone();
     let listener = listener::Sockets::new(listener, server.patience);
-    let router = Router::new()
-        .route("/api/sync", get(sync))
-        .route("/api/{version}/sync", get(sync))
-        .route("/api/query", post(http::query))
-        .route("/api/mutation", post(http::mutation))
-        .route("/version", get(async || env!("CARGO_PKG_VERSION")))
+    let router = Router::new().route("/api/sync", get(sync)).route("/api/{version}/sync", get(sync));
+    let router = http::add_routes(router)
         .layer(DefaultBodyLimit::max(FRAME_BYTES))
         .layer(middleware::from_fn_with_state(server.clone(), check_origin))
         .with_state(server);
@@ -116,18 +113,11 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request, next:
         return (StatusCode::FORBIDDEN, "This origin is not allowed. Add it to those the backend allows.")
             .into_response();
     }
-    let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => next.run(request).await,
+    let mut response = match cors::is_preflight(request.method()) {
+        true => cors::preflight(request.headers()),
+        false => next.run(request).await,
     };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, convex-client"),
-    );
+    cors::allow(&mut response, origin);
     response
 }
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, types::ValueRef as Cell};
 use super::{Problem, row::is_as_written};
 use crate::{
     DocumentId,
-    backend::log::{Covered, DocumentRecord, Log, Record, Restore, Row},
+    backend::log::{Covered, DocumentRecord, Log, Outcome, Record, RequestKey, Restore, Row},
     chunk::Part,
     record::Position,
 };
@@ -22,6 +22,7 @@ pub(super) fn log(connection: &Connection) -> Result<Log, Problem> {
     pruned(connection, &mut log)?;
     chunks(connection, &mut log)?;
     parts(connection, &mut log)?;
+    outcomes(connection, &mut log)?;
     Ok(log.finish()?)
 }
 
@@ -140,6 +141,24 @@ fn parts(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         log.add(part(row, 7, row.get(6)?)?)?;
+    }
+    Ok(())
+}
+
+fn outcomes(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
+    let mut statement = connection
+        .prepare("SELECT session, request, at, ts, value, stamp FROM outcome ORDER BY at, session, request")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if !is_as_written(row, 5)? {
+            return Err(Problem::Damaged("the outcome of a mutation is not as it was written".into()));
+        }
+        log.add(Record::Outcome(Outcome {
+            key: RequestKey { session: row.get(0)?, request: row.get(1)? },
+            at: row.get(2)?,
+            ts: row.get(3)?,
+            value: row.get::<_, String>(4)?.into(),
+        }))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use rusqlite::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::backend::log::Record;
+use crate::backend::log::{Outcome, Record};
 
 /// Carries out a record.
 pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
@@ -90,6 +90,24 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
                     Cell::Integer(*ts),
                 ],
             )?;
+        }
+        Record::Outcome(Outcome { key, at, ts, value }) => {
+            insert(
+                transaction,
+                "INSERT OR REPLACE INTO outcome (session, request, at, ts, value, stamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                &[
+                    Cell::Blob(&key.session),
+                    Cell::Integer(key.request.into()),
+                    Cell::Integer(*at),
+                    Cell::Integer(*ts),
+                    Cell::Text(value.as_bytes()),
+                ],
+            )?;
+        }
+        Record::OutcomeGone(key) => {
+            transaction
+                .prepare_cached("DELETE FROM outcome WHERE session = ?1 AND request = ?2")?
+                .execute(params![key.session, key.request])?;
         }
         Record::PartsGone { collection, document, hash } => {
             transaction

@@ -34,6 +34,18 @@ CREATE TABLE part (
 ) STRICT;
 ";
 
+/// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new
+/// format: an earlier program ignores it.
+const OUTCOMES: &str = "
+CREATE TABLE IF NOT EXISTS outcome (
+    session BLOB NOT NULL, request INTEGER NOT NULL,
+    at INTEGER NOT NULL, ts INTEGER NOT NULL,
+    value TEXT NOT NULL, -- in Convex's JSON encoding
+    stamp BLOB,
+    PRIMARY KEY (session, request)
+) STRICT;
+";
+
 const SCHEMA: &str = "
 CREATE TABLE log (epoch TEXT NOT NULL) STRICT;
 -- A row of a collection's log. A timestamp belongs to one commit, so to one collection.
@@ -87,6 +99,7 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         if format < 2 {
             to_format_2(&mut connection)?;
         }
+        connection.execute_batch(OUTCOMES)?;
     }
     Ok(connection)
 }
@@ -95,6 +108,7 @@ fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(FORMAT_2)?;
+    transaction.execute_batch(OUTCOMES)?;
     transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;

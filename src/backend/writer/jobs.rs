@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 
 use crate::backend::{
     function::{CallError, Mutation},
-    log::Log,
+    log::{Log, RequestKey},
     turns::Caller,
 };
 
@@ -39,6 +39,8 @@ pub(in crate::backend) struct Mutate {
     pub(super) bytes: usize,
     pub(super) collection: String,
     pub(super) mutation: Mutation,
+    /// The name of the call, if the client may send it again.
+    pub(super) key: Option<RequestKey>,
     pub(super) reply: Box<dyn FnOnce(Reply) + Send>,
 }
 
@@ -52,16 +54,18 @@ impl Jobs {
         Caller(self.callers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Runs a mutation whose message has `bytes` bytes. `reply` is called once the mutation is durable, in the order of
+    /// Runs a mutation whose message has `bytes` bytes, unless a mutation of the same `key` has succeeded before: that
+    /// one's outcome is then the answer. `reply` is called once the mutation is durable, in the order of
     /// the caller's calls. It is dropped if the backend has stopped.
     pub fn mutate(
         &self,
         (caller, bytes): (Caller, usize),
+        key: Option<RequestKey>,
         collection: String,
         mutation: Mutation,
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
-        let mutate = Mutate { caller, bytes, collection, mutation, reply: Box::new(reply) };
+        let mutate = Mutate { caller, bytes, collection, mutation, key, reply: Box::new(reply) };
         // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));
     }

@@ -101,6 +101,8 @@ fn emptied_fields(held: &BTreeMap<String, Value>, seen: &BTreeMap<String, Value>
         let Some(seen) = seen.get(key) else { return Some((key.clone(), held.clone())) };
         let empty = match (held, seen.plain()) {
             (Value::Map(held), Value::Map(fields)) if is_struct(seen) => Some(Value::Map(emptied_fields(held, fields))),
+            // The type reads a struct from another form, and the edit deletes that form.
+            _ if is_struct(seen) => None,
             _ => empty_value(seen),
         };
         empty.map(|empty| (key.clone(), empty.into_plain()))
@@ -147,6 +149,10 @@ pub(super) fn empty_value(seen: &Value) -> Option<Value> {
             Value::List(items) => noted(merge, each(items)?),
             value => noted(merge, empty_value(value)?),
         },
+        seen if is_struct(seen) => {
+            let empty = |(key, seen): (&String, &Value)| Some((key.clone(), empty_value(seen)?));
+            Value::Map(seen.as_map().into_iter().flatten().map(empty).collect::<Option<_>>()?)
+        }
         Value::Map(_) | Value::As(..) => return None,
     })
 }

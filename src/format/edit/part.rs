@@ -198,7 +198,11 @@ impl<'a, T: Transactable> Edit<'a, T> {
         for (key, seen) in seen_fields.into_iter().flatten() {
             if !fields.contains_key(key) {
                 let name = if is_open { key.clone() } else { self.name(id, seen_fields, key)? };
-                written |= !matches!(self.remove(id, key, &name, seen, is_open)?, Removal::Nothing);
+                let removal = self.remove(id, key, &name, seen, is_open)?;
+                if matches!(removal, Removal::Removed) && !is_open {
+                    self.remove_second_names(id, seen_fields, key)?;
+                }
+                written |= !matches!(removal, Removal::Nothing);
             }
         }
         Ok(written)
@@ -242,6 +246,25 @@ impl<'a, T: Transactable> Edit<'a, T> {
             }
         }
         Ok(key.to_owned())
+    }
+
+    /// Removes a field under its other names, after it was removed under the one that counts. Otherwise the type would
+    /// read it again. Returns the names.
+    pub(super) fn remove_second_names(
+        &mut self,
+        parent: &ObjId,
+        seen: Option<&BTreeMap<String, Value>>,
+        key: &str,
+    ) -> Result<Vec<String>, FormatError> {
+        let mut removed = Vec::new();
+        for (_, other) in self.options.aliases.iter().filter(|(name, _)| name == key) {
+            let is_known = seen.is_some_and(|seen| seen.contains_key(other));
+            if !is_known && self.document.get(parent, other).map_err(FormatError::of_document)?.is_some() {
+                self.document.delete(parent, other).map_err(FormatError::of_document)?;
+                removed.push(other.clone());
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes the field `key`, which the app had seen and no longer has. `name` is its name in the document.
@@ -308,7 +331,7 @@ impl<'a, T: Transactable> Edit<'a, T> {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 self.entry(parent, name.into(), Some(seen), &empty)?
             }
-            _ if is_in_struct || seen.merge() == Some(&Merge::Fixed) => {
+            _ if is_in_struct && !is_struct(seen) || seen.merge() == Some(&Merge::Fixed) => {
                 let Some(empty) = empty_value(seen) else { return Ok(None) };
                 !seen.is_same(&empty) && self.entry(parent, name.into(), Some(seen), &empty)?
             }

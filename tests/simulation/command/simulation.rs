@@ -1,5 +1,5 @@
-//! `cargo test --release --test simulation` runs the schedules of `tests/simulation`. They need a feature of the
-//! library with which nothing else should be built. Arguments after `--` are passed on.
+//! `cargo test --release --test simulation` runs the schedules of `tests/simulation`. They are a
+//! test of the package `internals`, which does not run by itself. Arguments after `--` are passed on.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 fn main() -> ExitCode {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."));
-    command.args(["test", "-p", "bevy_convex_replicate", "--features", "simulation", "--test", "schedules"]);
+    command.args(["test", "-p", "internals", "--test", "schedules"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

@@ -1,6 +1,7 @@
 //! Tests of the log alone: readers get every change once, in whatever order things happen.
 
 mod model;
+mod past;
 mod pruning;
 mod pushes;
 mod rows;
@@ -93,7 +94,7 @@ fn restored(epoch: &str, records: &[Record]) -> Log {
             Record::DocumentGone { id, .. } => {
                 documents.insert(id.clone(), record.clone());
             }
-            Record::Part { .. } | Record::PartsGone { .. } => {}
+            Record::Part { .. } | Record::PartsGone { .. } | Record::Outcome(_) | Record::OutcomeGone(_) => {}
         }
     }
     let mut restore = Restore::new(epoch);

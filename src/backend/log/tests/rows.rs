@@ -5,7 +5,7 @@ use convex::Value;
 use proptest::prelude::*;
 
 use super::{super::row::TableRow, *};
-use crate::limits::{LIST_ELEMENTS, OBJECT_FIELDS, ROW_BYTES, ROW_NESTING, is_field_name};
+use crate::limits::{LIST_ELEMENTS, OBJECT_FIELDS, ROW_BYTES, ROW_NESTING, is_field_name, is_root_field_name};
 
 /// The row of a document that is pushed in one change.
 fn row_of(write: impl FnOnce(&mut Transaction<'_>)) -> BTreeMap<String, Value> {
@@ -109,9 +109,10 @@ fn is_storable(value: &Value, depth: usize) -> bool {
                 && items.iter().all(|item| is_storable(item, depth + 1))
         }
         Value::Object(fields) => {
+            let is_name = if depth == 1 { is_root_field_name } else { is_field_name };
             depth <= ROW_NESTING
                 && fields.len() <= OBJECT_FIELDS
-                && fields.iter().all(|(name, field)| is_field_name(name) && is_storable(field, depth + 1))
+                && fields.iter().all(|(name, field)| is_name(name) && is_storable(field, depth + 1))
         }
         _ => true,
     }

@@ -41,6 +41,7 @@ use super::{Token, allowance::Allowance};
 use crate::backend::{
     function::{self, CallError, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
+    log::RequestKey,
     writer::{Reply, Shared},
 };
 use crate::record::{Refusal, RefusalCode};
@@ -73,6 +74,8 @@ pub(in crate::backend) enum Output {
     Run {
         /// The name of the call.
         request: SessionRequestSeqNumber,
+        /// The name under which the client may send the call again, over another connection.
+        key: Option<RequestKey>,
         /// The collection of the function.
         collection: String,
         /// The function and its arguments.
@@ -96,6 +99,8 @@ pub(in crate::backend) enum Frame {
 pub(in crate::backend) struct Session {
     state: State,
     token: Option<Token>,
+    /// The id that the client has given itself. It keeps the id when it connects again.
+    session: Option<[u8; 16]>,
     /// The version that the client has.
     version: StateVersion,
     query_set: QuerySetVersion,
@@ -139,6 +144,7 @@ impl Session {
             state: State::Open,
             is_authenticated: Token::admits(token.as_ref(), None),
             token,
+            session: None,
             version: StateVersion::initial(),
             query_set: 0,
             identity: 0,
@@ -294,7 +300,8 @@ impl Session {
         });
         match message {
             Err(error) => self.fatal(format!("Received an invalid message: {error}")),
-            Ok(ClientMessage::Connect { .. } | ClientMessage::Event(_)) => {}
+            Ok(ClientMessage::Connect { session_id, .. }) => self.session = Some(*session_id.as_bytes()),
+            Ok(ClientMessage::Event(_)) => {}
             Ok(ClientMessage::ModifyQuerySet { base_version, new_version, modifications }) => {
                 self.modify(base_version, new_version, modifications);
             }
@@ -305,17 +312,18 @@ impl Session {
                 };
                 match call {
                     Ok((collection, mutation)) => {
+                        let key = self.session.map(|session| RequestKey { session, request });
                         self.running.push_back(text.len());
-                        self.outputs.push_back(Output::Run { request, collection, mutation, bytes: text.len() });
+                        self.outputs.push_back(Output::Run { request, key, collection, mutation, bytes: text.len() });
                     }
                     Err(error) => self.answer(request, Reply { result: Err(error), ts: 0 }),
                 }
             }
             Ok(ClientMessage::Action { request_id, udf_path, .. }) => {
-                let problem = format!("Could not find public function for '{udf_path}'. This backend has no actions.");
+                let error = if self.is_authenticated { function::action(&udf_path) } else { unauthenticated() };
                 let response = ServerMessage::<Value>::ActionResponse {
                     request_id,
-                    result: Err(ErrorPayload::Message(problem)),
+                    result: Err(payload(error)),
                     log_lines: LogLinesMessage(Vec::new()),
                 };
                 self.ready.push_back(response.into());
@@ -381,10 +389,7 @@ impl Session {
     /// Answers a mutation. A transition follows even if the mutation failed, because the client may wait for one.
     fn answer(&mut self, request_id: SessionRequestSeqNumber, reply: Reply) {
         let ts = reply.result.is_ok().then(|| timestamp(reply.ts));
-        let result = reply.result.map_err(|error| match error.into_parts() {
-            (message, None) => ErrorPayload::Message(message),
-            (message, Some(data)) => ErrorPayload::ErrorData { message, data },
-        });
+        let result = reply.result.map_err(payload);
         let log_lines = LogLinesMessage(Vec::new());
         self.ready.push_back(ServerMessage::MutationResponse { request_id, result, ts, log_lines }.into());
         self.owe();
@@ -411,16 +416,26 @@ impl Session {
             ts: self.version.ts.max(timestamp(published)),
         };
         let start = std::mem::replace(&mut self.version, end);
-        Some(
-            ServerMessage::Transition {
-                start_version: start,
-                end_version: end,
-                modifications,
-                client_clock_skew: None,
-                server_ts: None,
-            }
-            .into(),
-        )
+        let mut transition = Json::from(ServerMessage::Transition {
+            start_version: start,
+            end_version: end,
+            modifications,
+            client_clock_skew: None,
+            server_ts: None,
+        });
+        // The library writes null for a value that is absent. The official JavaScript client takes null for a time long
+        // ago, and warns at every transition that it took too long.
+        if let Some(fields) = transition.as_object_mut() {
+            fields.retain(|name, value| !(value.is_null() && matches!(&**name, "clientClockSkew" | "serverTs")));
+        }
+        Some(transition)
+    }
+}
+
+fn payload(error: CallError) -> ErrorPayload<Value> {
+    match error.into_parts() {
+        (message, None) => ErrorPayload::Message(message),
+        (message, Some(data)) => ErrorPayload::ErrorData { message, data },
     }
 }
 

@@ -124,7 +124,7 @@ impl Queries {
                     Ok(_) if !is_authenticated => Err(unauthenticated()),
                     Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
                 };
-                bytes += result.as_ref().map_or(0, answer_bytes);
+                bytes += result.as_ref().map_or(0, Answer::bytes);
                 open.is_full = matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more);
                 results.push((*id, result));
             }
@@ -147,14 +147,6 @@ impl Queries {
             }
         }
         (published, modifications)
-    }
-}
-
-fn answer_bytes(answer: &Answer) -> usize {
-    match answer {
-        Answer::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
-        Answer::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
-        Answer::Stream { .. } => 0,
     }
 }
 

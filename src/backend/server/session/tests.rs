@@ -72,9 +72,9 @@ impl Rig {
     fn run(&mut self) -> usize {
         let mut ran = 0;
         while let Some(output) = self.session.poll() {
-            let Output::Run { request, collection, mutation, bytes } = output else { continue };
+            let Output::Run { request, key, collection, mutation, bytes } = output else { continue };
             let (answer, answered) = crossbeam_channel::bounded(1);
-            self.jobs.mutate((Caller(1), bytes), collection, mutation, move |reply| drop(answer.send(reply)));
+            self.jobs.mutate((Caller(1), bytes), key, collection, mutation, move |reply| drop(answer.send(reply)));
             let reply = answered.recv().unwrap();
             // The commit is published by then.
             self.jobs.look(|_| ()).unwrap();
