@@ -152,9 +152,12 @@ pub trait ReplicateAppExt {
     fn web_compatible(&mut self, collection: &str) -> &mut Self;
 }
 
+/// Says why a component would break pages of the original library.
+type WebCheck = fn() -> Result<(), FormatError>;
+
 /// The checks of each collection's components, by the collection's name.
 #[derive(Resource, Default)]
-struct WebChecks(Vec<(String, Vec<fn() -> Result<(), FormatError>>)>);
+struct WebChecks(Vec<(String, Vec<WebCheck>)>);
 
 impl ReplicateAppExt for App {
     fn replicate<T: Replicated>(&mut self, collection: &str) -> &mut Self {
