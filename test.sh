@@ -39,7 +39,7 @@ prepared() {
 
 # The features and dependencies of a manifest that both builds of the library share.
 sections() {
-    awk '/^\[/ { inside = /^\[(features|dependencies|dev-dependencies)\]/ } inside && /^[a-z]/ && !/^(default|internals|simulation) =/' "$1"
+    awk '/^\[/ { inside = /^\[(features|dependencies|dev-dependencies)\]/ } inside && /^[a-z]/ && !/^(default|internals|simulation|aws-lc-rs) =/' "$1"
 }
 
 rust() {

@@ -24,3 +24,7 @@ mod prune;
 mod pull;
 #[path = "backend/push.rs"]
 mod push;
+#[path = "backend/rights.rs"]
+mod rights;
+#[path = "backend/users.rs"]
+mod users;

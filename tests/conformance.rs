@@ -11,20 +11,23 @@ mod pattern;
 #[path = "conformance/wire.rs"]
 mod wire;
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use bevy_convex_replicate::backend::{
+    Authorize, Backend, BackendConfig, Everyone, OwnRows, ReadRequest, UserTokens, WriteRequest,
+};
 use serde_json::json;
 
 use self::case::{Case, CaseFile, Kind, run};
 
 /// The files, each with its smallest number of cases: a lost or emptied file then fails the test.
-const FILES: [(&str, usize); 6] = [
+const FILES: [(&str, usize); 7] = [
     ("arguments.json", 20),
     ("http.json", 14),
     ("original.json", 35),
     ("pull.json", 16),
     ("push.json", 85),
+    ("rights.json", 15),
     ("sync.json", 5),
 ];
 
@@ -50,15 +53,50 @@ fn files() -> Vec<(String, CaseFile)> {
     names.into_iter().map(read).collect()
 }
 
+/// The rules of the collections `homes` and `owned`, which are those of `convex/tests/app`. Other collections are public.
+struct Rules {
+    owned: OwnRows,
+}
+
+impl Authorize for Rules {
+    fn read(&self, request: &ReadRequest<'_>) -> bool {
+        match request.collection {
+            "homes" => request.user.is_some_and(|user| request.scope == Some(user.as_str())),
+            "owned" => self.owned.read(request),
+            _ => Everyone.read(request),
+        }
+    }
+
+    fn write(&self, request: &WriteRequest<'_>) -> bool {
+        match request.collection {
+            "homes" => !request.changed.iter().any(|field| field == "score"),
+            "owned" => self.owned.write(request),
+            _ => Everyone.write(request),
+        }
+    }
+}
+
 /// Runs a case on an empty backend.
 fn run_alone(case: &Case, file: &CaseFile) -> Result<(), String> {
-    let backend = Backend::start(BackendConfig::new().allow_origin(PAGE)).expect("a backend in memory starts");
+    let users = case.users();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut tokens = BTreeMap::new();
+    let mut config = BackendConfig::new().allow_origin(PAGE).authorize(Rules { owned: OwnRows::by("owner") });
+    if !users.is_empty() {
+        let made = UserTokens::open(folder.path()).expect("a file of tokens");
+        tokens = users.iter().map(|user| (*user, made.create(user, None).expect("a token").1)).collect();
+        config = config.data(folder.path());
+    }
+    let backend = Backend::start(config).expect("a backend starts");
     let address = backend.address();
-    run(case, &file.values, address, |kind, path, args| match kind {
+    run(case, &file.values, address, |kind, path, args, user| match kind {
         Kind::Rows => http::Outcome::Returned(
             backend.rows(path).into_iter().map(|(_, row)| serde_json::Value::from(row)).collect(),
         ),
-        kind => http::call(address, kind.as_str(), path, args),
+        kind => {
+            let token = user.and_then(|user| tokens.get(user)).map(String::as_str);
+            http::call(address, kind.as_str(), path, args, token)
+        }
     })
 }
 

@@ -63,6 +63,7 @@ impl Front {
                 };
             }
             Report::Ready(_) => self.ready = true,
+            Report::Read { .. } | Report::Compared { .. } | Report::Refused { .. } => {}
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
             Report::Stopped(failure) => {
                 self.stopped = true;
@@ -89,7 +90,7 @@ fn note(text: &str, stars: i64) -> EditKind<Box<dyn Encode>> {
 }
 
 #[test]
-fn what_is_saved_is_there_again_and_what_is_deleted_is_not() {
+fn saved_documents_are_there_after_a_restart_and_deleted_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("notes.sqlite");
     let mut front = Front::open(&store);

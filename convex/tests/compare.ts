@@ -389,7 +389,7 @@ const result = await fc.check(
     await compare(
       commands,
       replicas,
-      new Side((...call) => deployment.call(...call), replicas, table),
+      new Side((kind, path, args) => deployment.call(kind, path, args), replicas, table),
       new Side(remote(url, suffix), replicas, () => rows(`notes${suffix}`)),
     );
   }),

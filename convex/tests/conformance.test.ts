@@ -35,7 +35,13 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
       const host = isAboutTheWire ? await Host.listen(deployment) : null;
       const wire = host === null ? undefined : { url: host.url, suffix: "" };
       try {
-        const call: Caller = (...call) => deployment.call(...call);
+        const call: Caller = async (kind, path, args, user) =>
+          await deployment.call(
+            kind,
+            path,
+            args,
+            user === undefined ? null : { issuer: "replicate", subject: user },
+          );
         expect(await runCase(found, values ?? {}, call, table, wire)).toBeNull();
       } finally {
         await host?.close();

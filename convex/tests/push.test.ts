@@ -77,7 +77,11 @@ describe("pushChanges", () => {
     const t = backend();
     const ada = t.withIdentity({ subject: "ada" });
     const base = document({ n: 1 });
-    const before = [{ id: "open", changes: changes(base), fields: { n: 1 } }];
+    const shut = document({ n: 0 });
+    const before = [
+      { id: "open", changes: changes(base), fields: { n: 1 } },
+      { id: "closed", changes: changes(shut), fields: { n: 0 } },
+    ];
     await ada.mutation(api.rooms.pushChanges, { documents: before, scope: "ada" });
     const state = async () => ({
       row: await rowOf(t, "rooms", "open"),
@@ -86,10 +90,11 @@ describe("pushChanges", () => {
     const was = await state();
     const closed = { data: { code: "closed" } };
     const edited = edit(Automerge.clone(base), { n: 2 });
+    const forced = edit(Automerge.clone(shut), { n: 4 });
     const documents = [
       { id: "open", changes: changes(edited, base), fields: { n: 2 } },
       { id: "new", changes: changes(document({ n: 3 })), fields: { n: 3 } },
-      { id: "closed", changes: changes(document({ n: 4 })), fields: { n: 4 } },
+      { id: "closed", changes: changes(forced, shut), fields: { n: 4 } },
     ];
     await expect(ada.mutation(api.rooms.pushChanges, { documents, scope: "ada" })).rejects.toMatchObject(
       closed,
@@ -97,7 +102,7 @@ describe("pushChanges", () => {
     const whole = {
       collectionName: "",
       documentId: "closed",
-      crdtBytes: save(base),
+      crdtBytes: save(forced),
       materializedDoc: {},
       version: 1,
     };

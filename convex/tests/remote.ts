@@ -13,6 +13,8 @@ let run = 0;
 for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"))) {
   const { values = {}, cases } = JSON.parse(readFileSync(new URL(name, directory), "utf8")) as CaseFile;
   for (const found of cases) {
+    // A backend that is only known by its URL has no users and rules for these.
+    if (found.steps.some((step) => "as" in step)) continue;
     run += 1;
     const suffix = newSuffix();
     const problem = await runCase(found, values, remote(url, suffix), undefined, { url, suffix });

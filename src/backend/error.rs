@@ -2,6 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+#[cfg(feature = "oidc")]
+use super::access::OidcError;
+use super::access::UserTokensError;
+
 /// The reason why a backend does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,7 +28,7 @@ pub enum BackendError {
     },
     /// Listening where other machines can connect needs a token.
     #[error(
-        "cannot listen on {address} without a token: other machines could connect to it. Set a token, or listen on 127.0.0.1"
+        "cannot listen on {address} without a token: other machines could connect to it. Set a token, make tokens for users, or listen on 127.0.0.1"
     )]
     TokenNeeded {
         /// The address.
@@ -33,6 +37,37 @@ pub enum BackendError {
     /// The token is empty.
     #[error("the token is empty: choose another, or set none")]
     TokenEmpty,
+    /// No browser sends this origin.
+    #[error("no browser sends the origin `{origin}`: {problem}")]
+    Origin {
+        /// The origin.
+        origin: String,
+        /// The problem, and what to write instead.
+        problem: String,
+    },
+    /// The path prefix is not a plain path.
+    #[error(
+        "`{prefix}` is no path prefix: it begins with `/` and has letters, digits, `-`, `.`, `_` and `~`, e.g. /sync"
+    )]
+    Prefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {path} for TLS: {problem}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// The problem, and what to do.
+        problem: String,
+    },
+    /// The users' tokens cannot be read.
+    #[error(transparent)]
+    UserTokens(#[from] UserTokensError),
+    /// The provider of signed tokens cannot be used.
+    #[cfg(feature = "oidc")]
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// Another process uses the data directory.
     #[error("{path} is in use by {holder}: stop it, or choose another directory")]
     InUse {

@@ -38,11 +38,37 @@ pub(super) const SESSION_OUTCOMES: usize = 1_024;
 /// is room for some 64,000.
 pub(super) const OUTCOME_BYTES: usize = 16 * 1024 * 1024;
 
-/// WebSockets at once: each costs a task and its buffers.
+/// WebSockets and requests at once that may call functions: each costs a task and its buffers.
 pub(super) const CONNECTIONS: usize = 1_024;
-/// Sockets at once, including those that speak HTTP or have not sent a request yet. Sockets beyond that are closed
-/// unread.
-pub(super) const SOCKETS: usize = CONNECTIONS + 256;
+/// WebSockets at once, with those of strangers.
+pub(super) const WEB_SOCKETS: usize = CONNECTIONS + STRANGERS;
+/// Sockets at once whose client has shown no valid token. A quarter of the members is enough for hundreds of clients a
+/// second: an honest one shows its token within a few round trips.
+pub(super) const STRANGERS: usize = 256;
+/// Such sockets of one address: half, so that no single machine takes all of them.
+pub(super) const STRANGERS_PER_ADDRESS: usize = STRANGERS / 2;
+/// How long a client may take to show a token: a few round trips of the slowest network, with TLS.
+pub(super) const STRANGER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a stranger keeps its place although another waits for it: what an honest client usually needs.
+pub(super) const STRANGER_GRACE: Duration = Duration::from_millis(500);
+/// The largest HTTP body without a token, and all that a WebSocket may send before its token. An official client sends
+/// its token first, in some kilobytes.
+pub(super) const STRANGER_BYTES: usize = 64 * 1024;
+/// The head of such a request, and what is read ahead.
+pub(super) const STRANGER_HEAD_BYTES: usize = 64 * 1024;
+/// Accepted sockets that wait for a place, unread: a burst of clients after a restart.
+pub(super) const WAITING_SOCKETS: usize = 256;
+/// Bytes of an unfinished message or request of a member that are not counted in [`UNFINISHED_BYTES`].
+pub(super) const FREE_BYTES: usize = STRANGER_HEAD_BYTES + STRANGER_BYTES;
+/// Bytes of all unfinished messages and requests of members together: several of the largest. Beyond them the connection
+/// that asks for more is closed, and its client tries again later.
+pub(super) const UNFINISHED_BYTES: usize = 4 * FRAME_BYTES;
+/// They are counted in steps of this many bytes.
+pub(super) const UNFINISHED_STEP: usize = 64 * 1024;
+/// Refused origins that are remembered, so that each is logged once.
+pub(super) const LOGGED_ORIGINS: usize = 64;
+/// How often the files of the certificate are compared with those in use.
+pub(super) const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);
 /// How long to wait before accepting again when the system has no more sockets to give.
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Open queries of one connection, and queries of one batch over HTTP.
@@ -116,6 +142,21 @@ pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents pruned in one transaction: mutations wait meanwhile.
 pub(super) const PRUNE_DOCUMENTS: usize = 64;
+/// The name of a user of this backend's own tokens. OpenID Connect allows a subject as much.
+pub(super) const SUBJECT_BYTES: usize = 255;
+/// The largest signed token: the most that servers commonly take in one header.
+#[cfg(feature = "oidc")]
+pub(super) const SIGNED_TOKEN_BYTES: usize = 16 * 1024;
+/// The largest file of a provider's keys. A key takes some 2 KiB with its certificates, and providers publish a few.
+#[cfg(feature = "oidc")]
+pub(super) const JWKS_BYTES: u64 = 256 * 1024;
+/// How far the clocks of this machine and of a provider may differ.
+#[cfg(feature = "oidc")]
+pub(super) const OIDC_LEEWAY: Duration = Duration::from_secs(60);
+/// How often a running backend looks whether its users' tokens have changed. A revoked token is used for no longer.
+pub(super) const TOKEN_FILE_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for another process that writes the file of tokens. Such a write takes milliseconds.
+pub(super) const TOKEN_FILE_WAIT: Duration = Duration::from_secs(5);
 /// How long a writer that is never idle goes without looking after the log.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
 

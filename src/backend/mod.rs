@@ -16,12 +16,14 @@
 //! is the only thread that changes the log; it makes changes durable with `store`, and `turns` chooses which caller is
 //! next. `server` is a thin shell that turns messages from sockets into calls (`function`).
 
+mod access;
 mod capacity;
 mod config;
 mod error;
 mod function;
 mod limits;
 mod log;
+mod metrics;
 mod refusal;
 mod server;
 #[cfg(feature = "simulation")]
@@ -40,14 +42,25 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::{config::BackendConfig, error::BackendError};
+#[cfg(feature = "oidc")]
+pub use self::access::{OidcError, OidcProvider};
 use self::{
+    access::{Access, Token},
     log::Log,
-    server::{Server, Token},
+    server::{Server, admission::Doors, origin::Origins, tls::Certificate},
     store::Store,
     writer::Jobs,
 };
+pub use self::{
+    access::{
+        Authorize, DocumentRow, Everyone, OwnRows, ReadRequest, SignedIn, UserToken, UserTokens, UserTokensError,
+        WriteKind, WriteRequest,
+    },
+    config::BackendConfig,
+    error::BackendError,
+};
 use crate::DocumentId;
+pub use crate::record::UserId;
 
 /// How long connections are given to close when the backend stops.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -61,6 +74,8 @@ pub struct Backend {
     server: Arc<Server>,
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
+    /// The threads that follow the files of tokens and keys until the sender is dropped.
+    following: Option<(crossbeam_channel::Sender<()>, Vec<JoinHandle<()>>)>,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -85,8 +100,40 @@ pub struct BackendStats {
 impl Backend {
     /// Starts a backend on threads of its own, and returns when it listens.
     pub fn start(config: BackendConfig) -> Result<Self, BackendError> {
-        let BackendConfig { listen, data, new_epoch, token, origins, patience, retention, max_log_bytes } = config;
-        let listener = bind(&listen, token.as_deref())?;
+        let BackendConfig {
+            listen,
+            data,
+            new_epoch,
+            token,
+            origins,
+            patience,
+            retention,
+            max_log_bytes,
+            certificate,
+            prefix,
+            rule,
+            oidc,
+        } = config;
+        if token.as_deref().is_some_and(str::is_empty) {
+            return Err(BackendError::TokenEmpty);
+        }
+        let origins = Origins::new(origins)?;
+        let prefix = prefix.as_deref().map(config::prefix).transpose()?.unwrap_or_default();
+        let certificate = certificate.map(|(chain, key)| Certificate::load(chain, key)).transpose()?.map(Arc::new);
+        let access = Access { token: token.map(Token::new), rule: rule.clone(), ..Access::default() };
+        let access = watch::Sender::new(access);
+        let (stop_following, stopped) = crossbeam_channel::bounded(0);
+        let follow = data.clone().map(|data| {
+            let access = access.clone();
+            access::watch(data, stopped.clone(), move |users| access.send_modify(|access| access.users = Some(users)))
+        });
+        let follow = follow.transpose()?;
+        let follow_keys = oidc.map(|provider| {
+            let access = access.clone();
+            access::follow(provider, stopped, move |keys| access.send_modify(|access| access.keys = Some(keys)))
+        });
+        let follow_keys = follow_keys.transpose()?;
+        let listener = bind(&listen, access.borrow().is_open())?;
         let address = listener.local_addr()?;
         let epoch = uuid::Uuid::new_v4().to_string();
         let (log, store) = match data {
@@ -107,7 +154,7 @@ impl Backend {
             .thread_name("replicate-backend")
             .enable_all()
             .build()?;
-        let (shared, jobs, published, writing) = writer::start(log, store, retention, max_log_bytes)?;
+        let (shared, jobs, published, writing) = writer::start(log, store, retention, max_log_bytes, rule)?;
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
             log: shared,
@@ -115,17 +162,30 @@ impl Backend {
             http: jobs.caller(),
             published,
             stopping,
-            token: watch::Sender::new(token.map(Token::new)),
+            access,
             origins,
+            doors: Doors::new(patience, jobs.metrics().clone()),
+            certificate,
+            prefix,
             patience,
             connections: AtomicUsize::new(0),
             places: Server::places(),
         });
         let serve = serve(runtime, listener, server.clone());
         let serving = std::thread::Builder::new().name("replicate-backend".into()).spawn(serve)?;
-        let url = format!("http://{address}");
+        let mut following = Vec::new();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        if let Some(follow) = follow {
+            following.push(thread("replicate-backend-tokens").spawn(follow)?);
+        }
+        if let Some(follow) = follow_keys {
+            following.push(thread("replicate-backend-keys").spawn(follow)?);
+        }
+        let following = Some((stop_following, following));
+        let scheme = if server.certificate.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}{}", server.prefix);
         tracing::info!(target: "bevy_convex_replicate::backend", %address, "listening");
-        Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), writing: Some(writing) })
+        Ok(Self { address, url, epoch, jobs, server, stop, serving: Some(serving), following, writing: Some(writing) })
     }
 
     /// The URL that clients connect to, e.g. `http://127.0.0.1:3210`.
@@ -145,7 +205,7 @@ impl Backend {
         if token.is_empty() {
             return Err(BackendError::TokenEmpty);
         }
-        self.server.token.send_replace(Some(Token::new(token)));
+        self.server.access.send_modify(|access| access.token = Some(Token::new(token)));
         Ok(())
     }
 
@@ -182,6 +242,12 @@ impl Backend {
             // A failure of the server is logged by the server.
             let _ = serving.join();
         }
+        if let Some((stop, following)) = self.following.take() {
+            drop(stop);
+            for thread in following {
+                let _ = thread.join();
+            }
+        }
         self.jobs.stop();
         if let Some(writing) = self.writing.take()
             && writing.join().is_err()
@@ -215,7 +281,7 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
                 let closed = async {
                     // A connection that does not close in time is cut off below.
                     let _ = serving.await;
-                    let _ = server.places.acquire_many(limits::CONNECTIONS as u32).await;
+                    let _ = server.places.acquire_many(limits::WEB_SOCKETS as u32).await;
                 };
                 let _ = tokio::time::timeout(CLOSING, closed).await;
             }
@@ -224,14 +290,11 @@ fn serve(runtime: tokio::runtime::Runtime, listener: TcpListener, server: Arc<Se
     }
 }
 
-/// Binds the listener. Refuses an address that other machines can reach if there is no token.
-fn bind(listen: &str, token: Option<&str>) -> Result<TcpListener, BackendError> {
+/// Binds the listener. Refuses an address that other machines can reach if the backend asks for no token.
+fn bind(listen: &str, is_open: bool) -> Result<TcpListener, BackendError> {
     let bad = |source: io::Error| BackendError::Address { address: listen.to_owned(), source };
     let addresses: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs(listen).map_err(bad)?.collect();
-    if token.is_some_and(str::is_empty) {
-        return Err(BackendError::TokenEmpty);
-    }
-    if token.is_none() && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+    if is_open && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
         return Err(BackendError::TokenNeeded { address: listen.to_owned() });
     }
     let listener = TcpListener::bind(&*addresses).map_err(|source| match source.kind() {

@@ -17,6 +17,7 @@ use convex_sync_types::{ClientMessage, ServerMessage, SessionRequestSeqNumber};
 use tokio::sync::watch;
 
 use super::{
+    access::{Access, Everyone},
     error::BackendError,
     limits::PATIENCE,
     server::session::{Frame, Input, Output, Session},
@@ -81,7 +82,8 @@ impl Node {
         }
         let epoch = log.epoch().to_string();
         let clock = Box::new(move || now.load(Ordering::Relaxed));
-        let (writer, published) = Writer::new(log, Some(store), retention, super::limits::LOG_BYTES, clock);
+        let (writer, published) =
+            Writer::new(log, Some(store), retention, super::limits::LOG_BYTES, Arc::new(Everyone), clock);
         let (jobs, waiting) = Jobs::channel();
         Ok(Self {
             writer,
@@ -125,7 +127,7 @@ impl Node {
     }
 
     pub(crate) fn connect(&mut self, client: Client) {
-        self.sessions.insert(client, Session::new(None, PATIENCE, self.now));
+        self.sessions.insert(client, Session::new(Access::default(), PATIENCE, self.now));
     }
 
     /// The backend notices that a client is gone.
@@ -150,9 +152,9 @@ impl Node {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.handle(Input::Text(&text(message, page_rows)), self.now);
         while let Some(output) = session.poll() {
-            let Output::Run { request, key, collection, mutation, bytes } = output else { continue };
+            let Output::Run { request, key, collection, mutation, user, bytes } = output else { continue };
             let answered = self.answered.clone();
-            self.jobs.mutate((Caller(client), bytes), key, collection, mutation, move |reply| {
+            self.jobs.mutate((Caller(client), bytes), key, collection, mutation, user, move |reply| {
                 answered.lock().unwrap_or_else(PoisonError::into_inner).push_back((client, request, reply));
             });
         }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_comes_later_is_next_after_what_runs() {
+    fn a_new_caller_is_next_after_the_running_mutation() {
         let now = Instant::now();
         let mut turns = Turns::new();
         for _ in 0..10 {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn one_callers_mutations_keep_their_order() {
+    fn mutations_of_one_caller_keep_their_order() {
         let now = Instant::now();
         let mut turns = Turns::new();
         for number in 0..1_000 {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_together_is_bounded_in_number_and_bytes() {
+    fn a_batch_is_bounded_in_number_and_bytes() {
         let now = Instant::now();
         let mut turns = Turns::new();
         for number in 0..1_000 {
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_heavy_is_not_after_a_while_and_the_others_are_forgotten_too() {
+    fn the_cost_of_a_heavy_caller_is_forgotten_after_a_while() {
         let now = Instant::now();
         let mut turns = Turns::new();
         turns.push(SOMEONE, 300, SOMEONE, now);

@@ -197,7 +197,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_taken_in_can_be_saved_and_loaded_whatever_a_stranger_sealed() {
+    fn an_accepted_change_can_always_be_saved_and_loaded() {
         without_automerge_panics();
         let (mut base, edits) = document_and_edits();
         let (saved, heads) = (base.save(), base.get_heads());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use automerge::ChangeHash;
 
-use super::Refusal;
+use super::{Refusal, UserId};
 use crate::{
     chunk::Part,
     format::Value,
@@ -48,6 +48,10 @@ pub struct PulledChunk {
     pub bytes: Vec<u8>,
     /// Which part.
     pub part: Option<Part>,
+    /// The user who put it into the log. `None`: nobody that the backend knows, or several users' changes in a
+    /// snapshot.
+    #[allow(dead_code, reason = "for features that show who changed something; only tests read it so far")]
+    pub author: Option<UserId>,
 }
 
 /// A page of a backend's log.

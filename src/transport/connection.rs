@@ -9,10 +9,12 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 use super::{
-    AuthToken,
+    AuthToken, Token,
     endpoint::Endpoint,
     reconnect::End,
     session::{Mutation, Subscription},
+    token::check_user,
+    tunnel::Tunnel,
 };
 use crate::record::{Refusal, RefusalCode};
 
@@ -44,6 +46,8 @@ pub(super) struct Connection {
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Whether the deployment was given a token.
     pub(super) token_sent: bool,
+    /// The way that the client takes, if it cannot reach the deployment by itself.
+    _tunnel: Option<Tunnel>,
 }
 
 /// An event of the connection.
@@ -68,14 +72,28 @@ enum Done {
 
 impl Connection {
     /// Reaches the deployment, gets a token and connects.
-    pub(super) async fn establish(endpoint: Endpoint, auth: Option<AuthToken>, refresh: bool) -> Result<Self, End> {
-        probe(&endpoint.address).await.map_err(End::Unreachable)?;
+    pub(super) async fn establish(
+        endpoint: Endpoint,
+        auth: Option<AuthToken>,
+        user: Option<String>,
+        refresh: bool,
+    ) -> Result<Self, End> {
+        // A tunnel is opened after the token is there, because the deployment waits for the token only briefly.
+        if !Tunnel::is_needed(&endpoint).map_err(End::BadUrl)? {
+            probe(&endpoint.address).await.map_err(End::Unreachable)?;
+        }
         let token = match auth {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
         };
+        if let Some(token) = &token {
+            check_user(user.as_deref(), token)?;
+        }
+        let token = token.map(|token| token.token);
+        let tunnel = Tunnel::open_if_needed(&endpoint).await.map_err(End::Unreachable)?;
+        let url = tunnel.as_ref().map_or(&endpoint.url, |tunnel| &tunnel.url);
         let (state_sender, mut states) = mpsc::channel(STATES);
-        let mut client = ConvexClientBuilder::new(&endpoint.url)
+        let mut client = ConvexClientBuilder::new(url)
             .with_client_id(concat!("bevy_convex_replicate-", env!("CARGO_PKG_VERSION")))
             .with_on_state_change(state_sender)
             .build()
@@ -112,6 +130,7 @@ impl Connection {
             subscriptions: BTreeMap::new(),
             work: FuturesUnordered::new(),
             token_sent,
+            _tunnel: tunnel,
         })
     }
 
@@ -234,7 +253,7 @@ fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
 }
 
 /// Calls the token callback in a task of its own, because the callback belongs to the app and may hang or panic.
-async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String> {
+async fn token(auth: AuthToken, refresh: bool) -> Result<Option<Token>, String> {
     let asked = tokio::spawn(async move { auth(refresh).await });
     let abort = asked.abort_handle();
     match timeout(TOKEN_TIMEOUT, asked).await {

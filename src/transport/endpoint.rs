@@ -7,6 +7,14 @@ pub(crate) struct Endpoint {
     pub(super) url: String,
     /// The address for `TcpStream::connect`.
     pub(super) address: String,
+    /// The host, as the URL has it: an IPv6 address is in brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The host, and the port unless it is usual for the scheme.
+    pub(super) authority: String,
+    /// The path before `/api/sync`, without `/` at its end.
+    pub(super) prefix: String,
+    pub(super) is_tls: bool,
 }
 
 impl Endpoint {
@@ -33,11 +41,20 @@ impl Endpoint {
                 "is where a deployment serves HTTP actions; its functions are at the same name under .convex.cloud",
             ));
         }
-        if parsed.path() != "/" || parsed.query().is_some() || parsed.fragment().is_some() {
-            return Err(bad("has something after the host, which Convex's clients leave out"));
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(bad("has a `?` or `#`, which no deployment has"));
         }
         let port = parsed.port_or_known_default().ok_or_else(|| bad("names no port"))?;
-        Ok(Self { address: format!("{host}:{port}"), url: parsed.into() })
+        let authority = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self {
+            address: format!("{host}:{port}"),
+            host: host.to_owned(),
+            port,
+            authority,
+            prefix: parsed.path().trim_end_matches('/').to_owned(),
+            is_tls: parsed.scheme() == "https",
+            url: parsed.into(),
+        })
     }
 }
 
@@ -58,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_deployment_is_told_what_one_looks_like() {
+    fn the_error_about_a_bad_url_shows_a_good_one() {
         for url in [
             "",
             "happy-otter-123",
@@ -70,12 +87,27 @@ mod tests {
             "http://",
             "http://host:99999",
             "https://happy-otter-123.convex.site",
-            "https://host/path",
             "https://host/?query",
+            "https://host/path#fragment",
             "mailto:someone@example.org",
         ] {
             let why = Endpoint::parse(url).unwrap_err();
             assert!(why.contains("looks like https://"), "{url}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_may_be_below_a_path() {
+        for (url, prefix, authority) in [
+            ("https://host", "", "host"),
+            ("https://host/", "", "host"),
+            ("https://host/sync", "/sync", "host"),
+            ("https://host:8443/a/sync/", "/a/sync", "host:8443"),
+            ("http://[::1]:3210/s", "/s", "[::1]:3210"),
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            assert_eq!((&*endpoint.prefix, &*endpoint.authority), (prefix, authority), "{url}");
+            assert_eq!(endpoint.is_tls, url.starts_with("https:"));
         }
     }
 

@@ -272,7 +272,7 @@ fn a_restart_closes_everything_and_forgets_the_place() {
 }
 
 #[test]
-fn what_is_open_is_accounted_for() {
+fn every_open_query_is_accounted_for() {
     let mut rig = Rig::new(0);
     assert_eq!(rig.follow.reserved(), 0);
     let (key, from) = rig.open();
@@ -339,7 +339,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_page_says_of_pruning_is_told_to_the_next_until_all_starts_over() {
+fn the_next_query_repeats_the_pruning_mark_of_a_page_until_reading_starts_over() {
     let mut log = Log::of(1..=5);
     log.page = 2;
     let mut rig = Rig::new(0);

@@ -15,7 +15,7 @@ use crate::{
     DocumentId,
     chunk::Part,
     limits::{CHUNK_BYTES, DOCUMENT_ID_BYTES},
-    record::{Position, PulledChunk, Refusal},
+    record::{Position, PulledChunk, Refusal, UserId},
 };
 
 /// The arguments, as a backend decodes them.
@@ -73,15 +73,17 @@ pub(crate) struct LogChunk {
     pub(crate) document: DocumentId,
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) part: Option<Part>,
+    pub(crate) author: Option<UserId>,
 }
 
 impl LogPage {
     /// The answer, of the log with this epoch.
     pub(crate) fn encode(self, epoch: &str) -> Value {
-        let deltas = self.deltas.iter().map(|chunk| {
+        let deltas = self.deltas.into_iter().map(|chunk| {
             let mut delta = encode_position(chunk.position);
             delta.extend(encode_chunk(&chunk.bytes, chunk.part.as_ref()));
             delta.insert("id".into(), chunk.document.as_str().into());
+            delta.extend(chunk.author.map(|author| ("author".to_owned(), author.as_str().into())));
             Value::Object(delta)
         });
         let mut page = value::fields([
@@ -173,5 +175,10 @@ fn pulled(row: &AnswerObject<'_>, position: Position) -> Result<PulledChunk, Ref
         None | Some(Value::Null) => None,
         Some(part) => Some(part_of(&AnswerObject::of(part, "a part")?)?),
     };
-    Ok(PulledChunk { id: DocumentId::new(id), position, bytes: bytes.to_vec(), part })
+    let author = match row.optional("author") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(author)) => Some(UserId::recorded(author.as_str())),
+        Some(_) => return Err(row.wrong("author", "a string")),
+    };
+    Ok(PulledChunk { id: DocumentId::new(id), position, bytes: bytes.to_vec(), part, author })
 }

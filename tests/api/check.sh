@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
-RUSTDOC=$PWD/tests/api/rustdoc.sh cargo rustdoc -q -p bevy_convex_replicate --lib -- -Z unstable-options --output-format json
+RUSTDOC=$PWD/tests/api/rustdoc.sh cargo rustdoc -q -p bevy_convex_replicate --all-features --lib -- -Z unstable-options --output-format json
 now=$(mktemp)
 trap 'rm -f "$now"' EXIT
 python3 tests/api/list.py "$target/doc/bevy_convex_replicate.json" >"$now"

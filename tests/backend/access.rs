@@ -19,8 +19,10 @@ fn guarded() -> Backend {
 fn http(backend: &Backend, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(backend.address()).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut request =
-        format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request.push_str("host: test\r\n");
+    }
     if !headers.iter().any(|(name, _)| *name == "content-type") {
         request.push_str("content-type: application/json\r\n");
     }
@@ -111,6 +113,24 @@ fn web_pages_have_access_only_from_allowed_origins() {
     assert_eq!(status, 200);
     assert!(head.contains("access-control-allow-headers: content-type,x-anything"), "{head}");
     assert!(head.contains("access-control-max-age: 86400"), "{head}");
+}
+
+#[test]
+fn a_web_page_whose_name_leads_to_this_machine_reads_nothing() {
+    // Such a page needs no other origin, so the browser sends no `Origin` with its GET.
+    let open = crate::support::backend();
+    let path = "/api/query?path=tasks%3AchangeStream&args=%7B%7D";
+    for (host, expected) in [("evil.example:3210", 403), ("127.0.0.1:3210", 200), ("localhost:3210", 200)] {
+        for path in [path, "/metrics"] {
+            let (status, _, body) = http(&open, "GET", path, &[("host", host)], "");
+            assert_eq!(status, if expected == 403 && path == "/metrics" { 401 } else { expected }, "{host}: {body}");
+        }
+    }
+    let guarded = guarded();
+    let token = ("authorization", "Bearer open sesame");
+    assert_eq!(http(&guarded, "GET", path, &[("host", "sync.example.org"), token], "").0, 200);
+    assert_eq!(http(&guarded, "GET", "/metrics", &[("host", "evil.example")], "").0, 401);
+    assert_eq!(http(&guarded, "GET", "/metrics", &[("host", "sync.example.org"), token], "").0, 200);
 }
 
 #[tokio::test]

@@ -244,7 +244,7 @@ async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_progr
         }
         hash.finalize().to_vec()
     };
-    older.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; PRAGMA user_version = 1").unwrap();
+    older.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; ALTER TABLE chunk DROP COLUMN author; PRAGMA user_version = 1").unwrap();
     assert_eq!(older.execute("UPDATE part SET stamp = ?1", [&stamp]).unwrap(), 1);
     drop(older);
 
@@ -256,8 +256,8 @@ async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_progr
     backend.stop();
     let newer = rusqlite::Connection::open(&file).unwrap();
     let format: i64 = newer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 2, "a program that knows only format 1 refuses it");
-    newer.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; PRAGMA user_version = 1").unwrap();
+    assert_eq!(format, 3, "a program that knows only format 1 refuses it");
+    newer.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; ALTER TABLE chunk DROP COLUMN author; PRAGMA user_version = 1").unwrap();
     newer
         .execute(
             "INSERT INTO part (collection, document, hash, part_index, part_count, bytes, stamp) VALUES ('tasks', 'odd', ?1, 0, 2, x'00', ?1)",

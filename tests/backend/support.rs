@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use automerge::{AutoCommit, Change, ROOT, transaction::Transactable};
 use bevy_convex_replicate::backend::{Backend, BackendConfig};
-use convex::{ConvexClient, FunctionResult, QuerySubscription, Value};
+use convex::{AuthenticationToken, ConvexClient, FunctionResult, QuerySubscription, Value};
 use futures::StreamExt;
 
 /// Long enough for any machine. A test ends as soon as its condition is true.
@@ -218,4 +218,17 @@ pub async fn pull_all(client: &mut ConvexClient, collection: &str, limit: f64) -
             _ => return deltas,
         }
     }
+}
+
+/// A client that sends this token.
+pub async fn signed_in(backend: &Backend, token: &str) -> ConvexClient {
+    let mut client = client(backend).await;
+    let token = token.to_owned();
+    client
+        .set_auth_callback(Some(Box::new(move |_| {
+            let token = token.clone();
+            Box::pin(async move { Ok(AuthenticationToken::User(token)) })
+        })))
+        .await;
+    client
 }

@@ -1,6 +1,9 @@
 //! Reads the cases from their files and runs them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -46,6 +49,9 @@ pub enum Step {
 pub struct Call {
     path: String,
     args: Json,
+    /// The user who calls.
+    #[serde(default, rename = "as")]
+    user: Option<String>,
     /// `null` is a possible result of a function.
     #[serde(default, deserialize_with = "present")]
     returns: Option<Json>,
@@ -81,12 +87,23 @@ enum Fails {
     Message(Vec<String>),
 }
 
+impl Case {
+    /// The users who call.
+    pub fn users(&self) -> BTreeSet<&str> {
+        let calls = self.steps.iter().filter_map(|step| match step {
+            Step::Mutation(call) | Step::Query(call) | Step::Rows(call) => Some(call),
+            Step::Http(_) | Step::Sync(_) => None,
+        });
+        calls.filter_map(|call| call.user.as_deref()).collect()
+    }
+}
+
 /// Runs a case. Returns the first deviation as the error.
 pub fn run(
     case: &Case,
     values: &BTreeMap<String, Json>,
     address: SocketAddr,
-    mut call: impl FnMut(Kind, &str, &Json) -> Outcome,
+    mut call: impl FnMut(Kind, &str, &Json, Option<&str>) -> Outcome,
 ) -> Result<(), String> {
     let mut bindings: Bindings = values.clone();
     let mut sockets = Sockets::default();
@@ -108,7 +125,7 @@ pub fn run(
         };
         let within = |problem: String| format!("step {index}, {}: {problem}", step.path);
         let args = fill(&step.args, &bindings).map_err(within)?;
-        let outcome = call(kind, &step.path, &args);
+        let outcome = call(kind, &step.path, &args, step.user.as_deref());
         check(step, outcome, &mut bindings).map_err(within)?;
     }
     Ok(())

@@ -17,10 +17,11 @@ pub enum Outcome {
     Failed { message: String, data: Option<Json> },
 }
 
-/// Calls a function; `kind` is `query` or `mutation`. `args` are in Convex's JSON encoding.
-pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json) -> Outcome {
+/// Calls a function; `kind` is `query` or `mutation`. `args` are in Convex's JSON encoding. A caller without a token is
+/// nobody.
+pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json, token: Option<&str>) -> Outcome {
     let body = json!({ "path": path, "args": [args], "format": "convex_encoded_json" }).to_string();
-    let text = post(address, &format!("/api/{kind}"), &body).expect("the backend answers");
+    let text = post(address, &format!("/api/{kind}"), &body, token).expect("the backend answers");
     let failed = |message: String| Outcome::Failed { message, data: None };
     let Ok(mut answer) = serde_json::from_str::<Json>(&text) else {
         return failed(text);
@@ -38,13 +39,14 @@ pub fn call(address: SocketAddr, kind: &str, path: &str, args: &Json) -> Outcome
 }
 
 /// The body of the answer, with any status.
-fn post(address: SocketAddr, endpoint: &str, body: &str) -> std::io::Result<String> {
+fn post(address: SocketAddr, endpoint: &str, body: &str, token: Option<&str>) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     // HTTP/1.0 is used, because its answers come in one piece.
     let head = format!(
-        "POST {endpoint} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
+        "POST {endpoint} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n",
+        body.len(),
+        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default()
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())?;

@@ -58,7 +58,7 @@ impl Host {
 
     /// The app's table.
     pub fn rows(&self, collection: &str) -> Vec<Json> {
-        match http::call(self.address, "query", &format!("{collection}:rows"), &json!({})) {
+        match http::call(self.address, "query", &format!("{collection}:rows"), &json!({}), None) {
             http::Outcome::Returned(Json::Array(rows)) => rows,
             http::Outcome::Returned(other) => panic!("no rows: {other}"),
             http::Outcome::Failed { message, .. } => panic!("{message}"),

@@ -110,7 +110,7 @@ impl Machine {
             .into_iter()
             .map(|(id, bytes, part)| {
                 self.last.ts += 1;
-                PulledChunk { id: DocumentId::new(id), position: self.last, bytes, part }
+                PulledChunk { id: DocumentId::new(id), position: self.last, bytes, part, author: None }
             })
             .collect();
         let to = self.last;

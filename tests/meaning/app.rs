@@ -217,6 +217,7 @@ impl<V: Version> App<V> {
             position: at(index + 1),
             bytes: log.0[index].clone(),
             part: None,
+            author: None,
         });
         let page = Page {
             collection: COLLECTION,

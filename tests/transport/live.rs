@@ -14,7 +14,7 @@ use crate::{
 const START: Position = Position { ts: 0, ordinal: 0 };
 
 #[tokio::test]
-async fn what_one_pushes_the_other_gets_as_a_page() {
+async fn a_pushed_change_reaches_a_follower_as_a_page() {
     let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     let mut bob = Rig::start(&server.url(), None);
@@ -37,7 +37,7 @@ async fn what_one_pushes_the_other_gets_as_a_page() {
 }
 
 #[tokio::test]
-async fn one_who_pushes_and_follows_gets_both_the_answer_and_the_page() {
+async fn a_client_that_pushes_and_follows_gets_the_answer_and_the_page() {
     let server = Server::of_choice(&["tasks"]);
     let mut ada = Rig::start(&server.url(), None);
     ada.subscribe(START);

@@ -1,23 +1,42 @@
-/** The requests that an app's rule decides about. */
+/** The requests that an app's rule decides about, and rules that are ready for use. */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import type { Value } from "convex/values";
 import { refuse } from "../component/errors.js";
 
-/** Asks whether the caller may read a collection, or one scope of it. */
-export type ReadRequest = { kind: "read"; collection: string; scope: string | undefined };
+/** Asks whether the caller may read a collection, or one scope of it, and enter the scope to write in it. */
+export type ReadRequest = {
+  kind: "read";
+  /** The caller: `tokenIdentifier`, which is `issuer|subject`. Null: nobody is signed in. */
+  user: string | null;
+  collection: string;
+  /** The scope; undefined for the whole collection, with the documents of every scope. */
+  scope: string | undefined;
+};
 
-/** Asks whether the caller may write a document. */
+/**
+ * Asks whether the caller may write a document. A read request for the document's scope was allowed before, so that
+ * nobody writes into a scope that the rule does not let them read.
+ */
 export type WriteRequest = {
   kind: "write";
   operation: "push" | "insert" | "update" | "delete";
+  /** What the write does: `deleted` makes the document a tombstone, and `restored` makes a tombstone a document. */
+  change: "new" | "changed" | "deleted" | "restored";
+  /** The caller, as in a read request. */
+  user: string | null;
   collection: string;
   document: string;
-  /** The scope the document is in, or would enter. */
+  /** The scope the document is in, or would enter. A document stays in the scope that it was first pushed to. */
   scope: string | undefined;
+  /** The document's fields before the write; null if it is new. */
+  before: Record<string, Value> | null;
   /**
-   * Its row before the write, or the row it would have if the table's schema takes none; null if the document is new.
+   * The document's fields after the write, merged by the log: never values that the client only claims. Values that
+   * Convex cannot store are left out and named in `notInRow`; values that the table's schema refuses are here.
    */
-  row: Record<string, Value> | null;
+  after: Record<string, Value>;
+  /** The root fields whose values the write changes, sorted. `deleted` is not among them: see `change`. */
+  changed: string[];
 };
 
 /** The argument of an app's `authorize`. */
@@ -31,16 +50,28 @@ export type Authorize<DataModel extends GenericDataModel> = (
   request: AccessRequest,
 ) => boolean | Promise<boolean>;
 
-/** The rule of an app that gives none: users who are signed in may read and write. Throws for others. */
-export async function signedIn(ctx: Pick<GenericQueryCtx<GenericDataModel>, "auth">): Promise<boolean> {
-  if ((await ctx.auth.getUserIdentity()) === null) {
-    throw refuse({ code: "unauthenticated", message: "Sign in first: this collection is not public." });
-  }
-  return true;
+/**
+ * A rule: users who are signed in may read everything, and write only documents of their own. A root field of the
+ * document, such as `owner`, has to be the user's `tokenIdentifier` before and after the write. So nobody takes a
+ * document over, gives one away, or makes one in another's name.
+ */
+export function ownRows(field: string) {
+  return (_ctx: unknown, request: AccessRequest): boolean => {
+    const { user } = request;
+    if (user === null) throw signInFirst();
+    if (request.kind === "read") return true;
+    const owns = (fields: Record<string, Value>) => Object.hasOwn(fields, field) && fields[field] === user;
+    return owns(request.after) && (request.before === null || owns(request.before));
+  };
+}
+
+/** The error of a call by somebody who has to be signed in. */
+export function signInFirst() {
+  return refuse({ code: "unauthenticated", message: "Sign in first: this collection is not public." });
 }
 
 /** The error of a call that the app's rules refuse. */
-export function notAuthorized(request: AccessRequest) {
+export function notAuthorized(request: ReadRequest | { kind: "write"; document: string }) {
   const what =
     request.kind === "read"
       ? `read the collection ${request.collection}`

@@ -19,7 +19,13 @@ type Entries = {
 /** Appends. Returns the log's epoch. */
 export async function append(ctx: MutationCtx, target: Target, entries: Entries): Promise<string> {
   const { component, collection } = target;
-  const { epoch, long } = await ctx.runMutation(component.log.append, { collection, ...entries });
+  // The author is the caller whom Convex has verified, and never what a client says.
+  const author = (await ctx.auth.getUserIdentity())?.tokenIdentifier;
+  const { epoch, long } = await ctx.runMutation(component.log.append, {
+    collection,
+    ...entries,
+    ...(author === undefined ? {} : { author }),
+  });
   await compactNow(ctx, target, long);
   return epoch;
 }

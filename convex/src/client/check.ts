@@ -1,4 +1,4 @@
-/** The check after a push: it makes rows equal their merged documents, and removes senseless changes from logs. */
+/** The check after a push: it makes rows equal their merged documents, and removes invalid changes from logs. */
 import type { GenericDataModel, GenericMutationCtx } from "convex/server";
 import type { Value } from "convex/values";
 import { LOG_ROWS, MERGE_BYTES } from "../component/limits.js";
@@ -41,11 +41,11 @@ export async function checkRows(ctx: Ctx, target: AppTable, ids: string[]): Prom
   return checked;
 }
 
-/** Removes senseless changes from a document's log. Returns whether there were any; its row then needs a check. */
+/** Removes invalid changes from a document's log. Returns whether there were any; its row then needs a check. */
 export async function repair(ctx: Ctx, { component, collection }: Target, id: string): Promise<boolean> {
   const left = await ctx.runMutation(component.quarantine.isolate, { collection, id });
   if (left === null || left.removed.length === 0) return false;
-  console.error(`${collection}/${id}: removed from the log: senseless changes ${left.removed.join(", ")}`);
+  console.error(`${collection}/${id}: removed from the log: invalid changes ${left.removed.join(", ")}`);
   return true;
 }
 

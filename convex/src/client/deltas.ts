@@ -41,7 +41,7 @@ export function deltaFunctions(
       await rules.checkSignedIn(ctx);
       const pushed = await pushDocuments(ctx, target, documents, {
         ...(scope === undefined ? {} : { scope }),
-        mayWrite: (id, home, row) => rules.mayWrite(ctx, "push", id, home, row),
+        rights: rules.of(ctx, "push"),
         compact,
         checkDue: Date.now() + checkAfter,
       });
@@ -68,6 +68,7 @@ export function deltaFunctions(
           ordinal: v.number(),
           bytes: v.bytes(),
           part: v.optional(part),
+          author: v.optional(v.string()),
         }),
       ),
       checkpoint: position,

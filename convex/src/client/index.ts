@@ -4,7 +4,13 @@
  * `defineReplicate` makes a collection's functions and `replicatedTable` its table; `ReplicateStorage` and the helpers
  * are the calls of convex-replicate 0.2.
  */
-export type { AccessRequest, Authorize, ReadRequest, WriteRequest } from "./access.js";
+export {
+  type AccessRequest,
+  type Authorize,
+  ownRows,
+  type ReadRequest,
+  type WriteRequest,
+} from "./access.js";
 export { defineReplicate } from "./define.js";
 export {
   changeStreamHelper,

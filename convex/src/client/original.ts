@@ -23,8 +23,10 @@ export function originalFunctions(target: AppTable, rules: Rules, compact: Compa
       args: wholeDocument,
       returns: success,
       handler: async (ctx, { documentId, crdtBytes }) => {
-        await rules.checkWrite(ctx, operation, documentId);
-        await writeDocument(ctx, target, documentId, crdtBytes, { compact });
+        await writeDocument(ctx, target, documentId, crdtBytes, {
+          compact,
+          rights: rules.of(ctx, operation),
+        });
         return { success: true };
       },
     });
@@ -37,8 +39,7 @@ export function originalFunctions(target: AppTable, rules: Rules, compact: Compa
       args: { collectionName: v.string(), documentId: v.string() },
       returns: success,
       handler: async (ctx, { documentId }) => {
-        await rules.checkWrite(ctx, "delete", documentId);
-        await deleteDocument(ctx, target, documentId, { compact });
+        await deleteDocument(ctx, target, documentId, { compact, rights: rules.of(ctx, "delete") });
         return { success: true };
       },
     }),

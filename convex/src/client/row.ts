@@ -1,7 +1,6 @@
 /** Reads and writes the row that an app's table holds for a document. */
 import type { GenericDataModel, GenericMutationCtx, GenericQueryCtx } from "convex/server";
 import { type GenericId, getConvexSize, type Value } from "convex/values";
-import type { Target } from "./append.js";
 import { placeName, type Plain, rowOf, withPlaces } from "../component/materialize.js";
 
 /** Any row of any table. */
@@ -21,31 +20,10 @@ export async function readRow(ctx: Reader, table: string, id: string): Promise<R
   return row as Row | null;
 }
 
-/** What a rule is given of a document: its row, or the row that it would have. */
-export type Shown = Row | Record<string, Value>;
-
 /** The row's fields without what Convex adds. */
-export function ownFields(row: Shown): Record<string, Value> {
+export function ownFields(row: Row): Record<string, Value> {
   const { _id, _creationTime, ...fields } = row;
   return fields;
-}
-
-/**
- * The row that a document would have if the app's schema took it; null for a document that the log does not know. A
- * rule is given this row. Without it, the rule would take the document for a new one, which it may let anybody write.
- */
-export async function documentAsRow(
-  ctx: Pick<GenericMutationCtx<GenericDataModel>, "runQuery">,
-  { component, collection }: Pick<Target, "component" | "collection">,
-  id: string,
-): Promise<Record<string, Value> | null> {
-  const [found] = await ctx.runQuery(component.merge.preview, {
-    collection,
-    documents: [{ id, changes: [] }],
-  });
-  if (found === undefined || found.status === "refused" || found.version === 0) return null;
-  const plain = { fields: found.fields as Record<string, Value>, leftOut: found.leftOut };
-  return rowOf(plain, { id, version: found.version, timestamp: 0 });
 }
 
 /**

@@ -22,7 +22,7 @@ export type DocumentChange = {
 };
 
 /** A row of the log: an Automerge change or snapshot, or a part of one. */
-export type Delta = Chunk & { id: string; ts: bigint; ordinal: number };
+export type Delta = Chunk & { id: string; ts: bigint; ordinal: number; author?: string };
 
 /**
  * One collection in the component's log, without a table of the app. A collection with a table uses `defineReplicate`

@@ -21,7 +21,8 @@ import type {
 } from "../component/shapes.js";
 import { append, type Target } from "./append.js";
 import type { MutationCtx } from "./builders.js";
-import { documentAsRow, ownFields, readRow, type Row, type Shown, writeRow } from "./row.js";
+import type { Rights } from "./rules.js";
+import { ownFields, readRow, type Row, writeRow } from "./row.js";
 
 /** The changes of one document in a push, and the fields that they set or remove in its row. */
 export type PushedDocument = {
@@ -33,9 +34,6 @@ export type PushedDocument = {
 
 /** The result of a push for one document. */
 export type PushResult = { id: string; status: "accepted" } | Refusal;
-
-/** Decides about one document; `row` is null if it is new. */
-export type MayWrite = (id: string, scope: string | undefined, row: Shown | null) => Promise<boolean>;
 
 export type Pushed = {
   epoch: string;
@@ -50,7 +48,8 @@ export type Pushed = {
 /** The options of a push. */
 export type PushOptions = {
   scope?: string;
-  mayWrite?: MayWrite;
+  /** The rights of the caller. If absent, it may write everything. */
+  rights?: Rights;
   compact?: CompactionPolicy;
   /**
    * When the caller's check of those rows runs, in milliseconds since 1970. If absent, there is none, and all rows are
@@ -92,6 +91,8 @@ type Plan = {
   entry: PushedDocument;
   /** The changes as they are passed to the log. */
   changes: DocumentChanges;
+  /** The scope that the document is in, or enters. */
+  home: string | undefined;
   examined: Examined;
   row: Row | null;
   way: Way;
@@ -114,7 +115,7 @@ async function pushBatch(
   ctx: MutationCtx,
   target: Target,
   batch: PushedDocument[],
-  { scope, mayWrite, compact, checkDue }: PushOptions,
+  { scope, rights, compact, checkDue }: PushOptions,
   pushed: Pushed,
   reads: Reads,
 ): Promise<void> {
@@ -137,34 +138,31 @@ async function pushBatch(
     const row = table === null ? null : await readRow(ctx, table, entry.id);
     // Replacing the row reads it again.
     if (row !== null) reads.bytes += 2 * getConvexSize(row);
-    const known = found.status === "accepted" && found.version > 0 ? found.scope : undefined;
-    // A document whose row is still to be written counts as new, as the check sees it.
-    const hidden =
-      row === null && found.status === "accepted" && found.bytes > 0 && found.checkDue === undefined;
-    const shown = hidden && table !== null ? await documentAsRow(ctx, target, entry.id) : row;
-    if (mayWrite !== undefined && !(await mayWrite(entry.id, known ?? scope, shown))) {
-      results.set(
-        entry.id,
-        new Refused("notAuthorized", "You may not write this document.").toResult(entry.id),
-      );
+    const home = rights === undefined ? scope : await homeOf(ctx, target, entry.id, found, scope);
+    if (rights !== undefined && !(await rights.mayEnter(home))) {
+      results.set(entry.id, notYours.toResult(entry.id));
     } else if (entry.fields !== undefined && !isObject(entry.fields)) {
       results.set(entry.id, notFields.toResult(entry.id));
     } else if (found.status === "refused") {
       results.set(entry.id, found);
     } else {
       const changes = completedBy(entry, found);
-      const checked = table !== null && checkDue !== undefined;
+      // A rule judges the merged document, and not what the client says about it.
+      const looks = rights?.looksAtRows === true;
+      const checked = table !== null && checkDue !== undefined && !looks;
       const way = wayOf(entry, found, row, checked, reads, first);
       if (way === null) {
         results.set(entry.id, tooMuchAtOnce.toResult(entry.id));
         continue;
       }
       const unchecked = (way === "fields" || way === "later") && !isComing(found.checkDue, Date.now());
-      plans.push({ entry, changes, examined: found, row, way, unchecked });
+      plans.push({ entry, changes, home, examined: found, row, way, unchecked });
     }
   }
 
-  const written = await writeRows(ctx, target, plans, results);
+  const allowed =
+    rights?.looksAtRows === true ? await checkParts(ctx, target, plans, rights, results) : plans;
+  const written = await writeRows(ctx, target, allowed, results, rights);
   const appended = written.filter(
     ({ entry, examined: { changed } }) => changed || entry.changes.some((chunk) => chunk.part !== undefined),
   );
@@ -180,12 +178,57 @@ async function pushBatch(
   pushed.results.push(...batch.map(({ id }) => results.get(id) ?? { id, status: "accepted" as const }));
 }
 
+/**
+ * The scope that a document is in, or would enter. Strangers learn nothing about a document in a scope that they may
+ * not enter, so it is looked up for refused changes as well.
+ */
+async function homeOf(
+  ctx: MutationCtx,
+  { component, collection }: Target,
+  id: string,
+  found: Examined | Refusal,
+  scope: string | undefined,
+): Promise<string | undefined> {
+  if (found.status === "accepted") return found.bytes > 0 ? found.scope : scope;
+  const known = await ctx.runQuery(component.log.status, { collection, id });
+  return known === null ? scope : known.scope;
+}
+
+/**
+ * Refuses parts that would wait in a document that the caller may not write. Their effect is not known yet, so the rule
+ * is asked whether the caller may write the document as it is. It is asked again when the change is complete.
+ */
+async function checkParts(
+  ctx: MutationCtx,
+  { component, collection }: Target,
+  plans: Plan[],
+  rights: Rights,
+  results: Map<string, PushResult>,
+): Promise<Plan[]> {
+  const waiting = plans.filter(({ examined }) => examined.waits && examined.bytes > 0);
+  if (waiting.length === 0) return plans;
+  const documents = waiting.map(({ entry: { id } }) => ({ id, changes: [] }));
+  const previews = await ctx.runQuery(component.merge.preview, { collection, documents, effects: true });
+  const refused = new Set<Plan>();
+  for (const [i, plan] of waiting.entries()) {
+    const found = previews[i]!;
+    if (found.status === "refused") results.set(plan.entry.id, found);
+    else if (await rights.mayWrite(plan.entry.id, plan.home, found)) continue;
+    else results.set(plan.entry.id, notYours.toResult(plan.entry.id));
+    refused.add(plan);
+  }
+  return plans.filter((plan) => !refused.has(plan));
+}
+
+const notYours = new Refused("notAuthorized", "You may not write this document.");
+
 /** Writes the rows, if there is a table. Returns the plans of accepted documents; refusals are added to `results`. */
 async function writeRows(
   ctx: MutationCtx,
   { component, collection, table }: Target,
   plans: Plan[],
   results: Map<string, PushResult>,
+  rights: Rights | undefined,
 ): Promise<Plan[]> {
   const slow = plans.filter(({ way }) => way === "merged");
   const previews =
@@ -194,6 +237,7 @@ async function writeRows(
       : await ctx.runQuery(component.merge.preview, {
           collection,
           documents: slow.map((plan) => plan.changes),
+          effects: rights?.looksAtRows === true,
         });
 
   const written: Plan[] = [];
@@ -202,6 +246,10 @@ async function writeRows(
     const preview = way === "merged" ? previews[slow.indexOf(plan)]! : null;
     if (preview?.status === "refused") {
       results.set(entry.id, preview);
+      continue;
+    }
+    if (preview !== null && rights?.looksAtRows && !(await rights.mayWrite(entry.id, plan.home, preview))) {
+      results.set(entry.id, notYours.toResult(entry.id));
       continue;
     }
     if (way === "fields" || preview !== null) {
@@ -238,7 +286,7 @@ function wayOf(
     reads.merged = { bytes, rows, documents: merged.documents + 1 };
     return "merged";
   }
-  // The check can remove a senseless change, but not from a long log.
+  // The check can remove an invalid change, but not from a long log.
   return checked && !examined.long ? "later" : null;
 }
 

@@ -26,7 +26,7 @@ export async function keepNew(
   for (const change of offered) {
     const holder = byPlace.get(`${change.actor}/${change.seq}`);
     if (holder?.hash === change.hash) {
-      if (holder.senseless) throw senselessChange(change.hash);
+      if (holder.senseless) throw invalidChange(change.hash);
       present.set(change.hash, holder.lastOp);
       continue;
     }
@@ -98,7 +98,7 @@ async function readLastOp(
           .query("changes")
           .withIndex("by_hash", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
           .first();
-  if (found?.senseless) throw senselessChange(hash);
+  if (found?.senseless) throw invalidChange(hash);
   if (found === null) {
     throw new Refused(
       "missingDependencies",
@@ -108,7 +108,7 @@ async function readLastOp(
   return found.lastOp;
 }
 
-function senselessChange(hash: string): Refused {
+function invalidChange(hash: string): Refused {
   return new Refused(
     "invalidChange",
     `The change ${hash} makes no sense in this document, or depends on such a change.`,

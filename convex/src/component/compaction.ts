@@ -8,7 +8,7 @@ import { internal } from "./_generated/api.js";
 import { internalMutation, mutation, type MutationCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { concatenate } from "./chunk.js";
-import { readDocument } from "./documents.js";
+import { authorOf, readDocument } from "./documents.js";
 import { CHANGE_PARTS, CHUNK_BYTES, COMPACT_BYTES, COMPACT_ROWS } from "./limits.js";
 import { cut } from "./parts.js";
 import { loaded, release, savedIfSound } from "./sound.js";
@@ -70,12 +70,13 @@ export async function compactDocument(
     await ctx.db.delete(row._id);
   }
   const pieces = cut(snapshot);
+  const author = authorOf(rows);
   for (const [index, piece] of pieces.entries()) {
     // The last part takes the last row's position, and the others the room before it: a reader before that row gets
     // all.
     const ordinal = last.ordinal - (pieces.length - 1 - index);
     const { scope, ts } = last;
-    await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece });
+    await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece, ...author });
     bytes += piece.bytes.byteLength;
   }
   await ctx.db.patch(document._id, {
@@ -118,7 +119,7 @@ async function oldestRows(ctx: MutationCtx, collection: string, id: string, befo
 async function snapshotOf(rows: Doc<"chunks">[]): Promise<Uint8Array | null> {
   const automerge = await loadAutomerge();
   const doc = loaded(automerge, concatenate(rows.map((row) => new Uint8Array(row.bytes))));
-  // There is a senseless change, which the check of rows removes.
+  // There is an invalid change, which the check of rows removes.
   if (doc === null) return null;
   try {
     const snapshot = savedIfSound(automerge, doc);

@@ -63,6 +63,8 @@ export const append = mutation({
       }),
     ),
     compact: v.optional(compactionPolicy),
+    /** The user who writes, whom the app's function has verified: `tokenIdentifier`. */
+    author: v.optional(v.string()),
   },
   returns: v.object({
     epoch: v.string(),
@@ -71,7 +73,7 @@ export const append = mutation({
      */
     long: v.array(v.string()),
   }),
-  handler: async (ctx, { collection, scope, documents, compact }) => {
+  handler: async (ctx, { collection, scope, documents, compact, author }) => {
     const epoch = await ensureEpoch(ctx);
     const created = new Map<number, number>();
     const long: string[] = [];
@@ -82,14 +84,8 @@ export const append = mutation({
       await storeParts(ctx, collection, entry.id, incoming);
       if (incoming.changes.length === 0) continue;
       const home = incoming.document === null ? scope : incoming.document.scope;
-      const { rows, bytes, next } = await storeChanges(
-        ctx,
-        collection,
-        entry.id,
-        home,
-        incoming.changes,
-        ordinal,
-      );
+      const row = { collection, id: entry.id, scope: home, ...(author === undefined ? {} : { author }) };
+      const { rows, bytes, next } = await storeChanges(ctx, row, incoming.changes, ordinal);
       ordinal = next;
       const state = {
         ts: ctx.db.vars.commitTs,
@@ -175,6 +171,7 @@ function verdict(id: string, incoming: Incoming): Examined {
     id,
     status: "accepted",
     changed: incoming.changes.length > 0,
+    waits: incoming.parts.length > 0 || incoming.repeated.size > 0,
     direct: incoming.direct,
     version: (incoming.document?.version ?? 0) + incoming.changes.length,
     bytes: incoming.document?.bytes ?? 0,
@@ -215,19 +212,18 @@ async function nextOrdinal(ctx: MutationCtx, collection: string): Promise<number
 
 async function storeChanges(
   ctx: MutationCtx,
-  collection: string,
-  id: string,
-  scope: string | undefined,
+  row: { collection: string; id: string; scope: string | undefined; author?: string },
   changes: NewChange[],
   ordinal: number,
 ): Promise<{ rows: number; bytes: number; next: number }> {
+  const { collection, id } = row;
   const ts = ctx.db.vars.commitTs;
   let next = ordinal;
   let rows = 0;
   let bytes = 0;
   for (const { hash, actor, seq, lastOp, whole, bytes: raw } of changes) {
     for (const piece of cut(raw)) {
-      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal: next, ...piece });
+      await ctx.db.insert("chunks", { ...row, ts, ordinal: next, ...piece });
       next += ORDINAL_STEP;
       rows += 1;
     }

@@ -20,7 +20,7 @@ import {
 export type Plain = { fields: Record<string, Value>; leftOut: string[] };
 
 /** Root fields that the row holds under a meaning of its own. */
-const RESERVED = new Set(["id", "version", "timestamp", "deleted", "notInRow"]);
+export const RESERVED: ReadonlySet<string> = new Set(["id", "version", "timestamp", "deleted", "notInRow"]);
 
 /** The part of a document that Convex can store. */
 export function materialize(document: object): Plain {

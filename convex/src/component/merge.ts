@@ -10,10 +10,20 @@ import { Refused } from "./errors.js";
 import { examineDocument } from "./examine.js";
 import { CHANGE_BYTES, DOCUMENT_BYTES, DOCUMENT_CHANGES, DOCUMENT_OPERATIONS } from "./limits.js";
 import { cut } from "./parts.js";
-import { materialize } from "./materialize.js";
+import { materialize, RESERVED } from "./materialize.js";
 import { readBytes } from "./pages.js";
 import { release, savedIfSound } from "./sound.js";
-import { type Chunk, chunk, documentChanges, merged, type Merged, type Refusal, refusal } from "./shapes.js";
+import {
+  type Chunk,
+  chunk,
+  documentChanges,
+  effect,
+  type Effect,
+  merged,
+  type Merged,
+  type Refusal,
+  refusal,
+} from "./shapes.js";
 import { logOf, tooManyOperations } from "./size.js";
 
 type Automerge = Awaited<ReturnType<typeof loadAutomerge>>;
@@ -24,9 +34,14 @@ type Fields = Record<string, unknown>;
  * merges.
  */
 export const preview = query({
-  args: { collection: v.string(), documents: v.array(documentChanges) },
+  args: {
+    collection: v.string(),
+    documents: v.array(documentChanges),
+    /** Whether the effect of the changes is asked for, too. */
+    effects: v.optional(v.boolean()),
+  },
   returns: v.array(v.union(merged, refusal)),
-  handler: async (ctx, { collection, documents }) => {
+  handler: async (ctx, { collection, documents, effects = false }) => {
     const automerge = await loadAutomerge();
     const results = [];
     for (const entry of documents) {
@@ -35,6 +50,7 @@ export const preview = query({
           const incoming = await examineDocument(ctx, collection, entry);
           const { changes, document } = incoming;
           const plain = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
+            const before = effects ? beforeOf(automerge, doc, document !== null) : null;
             const pushed = apply(
               automerge,
               doc,
@@ -44,7 +60,7 @@ export const preview = query({
             checkSound(automerge, pushed, changes.length === 0 ? 0 : log.bytes);
             const plain = materialize(automerge.toJS(pushed));
             if (changes.length > 0) checkOperations(log.operations, plain.fields);
-            return plain;
+            return before === null ? plain : { ...plain, effect: effectOf(automerge, pushed, before) };
           });
           const version = (document?.version ?? 0) + changes.length;
           return { id: entry.id, status: "merged", ...plain, version };
@@ -57,7 +73,7 @@ export const preview = query({
 
 /** Splits a whole document, or any concatenation of chunks, into the changes that the log lacks. */
 export const split = query({
-  args: { collection: v.string(), id: v.string(), crdtBytes: v.bytes() },
+  args: { collection: v.string(), id: v.string(), crdtBytes: v.bytes(), effects: v.optional(v.boolean()) },
   returns: v.union(
     refusal,
     v.object({
@@ -66,9 +82,10 @@ export const split = query({
       fields: v.any(),
       leftOut: v.array(v.string()),
       version: v.number(),
+      effect: v.optional(effect),
     }),
   ),
-  handler: async (ctx, { collection, id, crdtBytes }) => {
+  handler: async (ctx, { collection, id, crdtBytes, effects = false }) => {
     const automerge = await loadAutomerge();
     return await orRefusal(id, async () => {
       const { document } = await examineDocument(ctx, collection, { id, changes: [] });
@@ -81,6 +98,7 @@ export const split = query({
       }
       checkWhole(new Uint8Array(crdtBytes));
       return await withDocument(ctx, automerge, collection, id, (doc) => {
+        const shown = effects ? beforeOf(automerge, doc, document !== null) : null;
         const before = automerge.getHeads(doc);
         const after = apply(automerge, doc, [new Uint8Array(crdtBytes)]);
         const changes = automerge.getChangesSince(after, before);
@@ -96,7 +114,8 @@ export const split = query({
         const plain = materialize(automerge.toJS(after));
         if (changes.length > 0) checkOperations(automerge.stats(after).numOps, plain.fields);
         const version = (document?.version ?? 0) + changes.length;
-        return { status: "split" as const, changes: changes.flatMap(toChunks), ...plain, version };
+        const judged = shown === null ? {} : { effect: effectOf(automerge, after, shown) };
+        return { status: "split" as const, changes: changes.flatMap(toChunks), ...plain, version, ...judged };
       });
     });
   },
@@ -104,7 +123,7 @@ export const split = query({
 
 /** The change that deletes a document; no change if it is deleted already. */
 export const deletion = query({
-  args: { collection: v.string(), id: v.string(), actor: v.string() },
+  args: { collection: v.string(), id: v.string(), actor: v.string(), effects: v.optional(v.boolean()) },
   returns: v.union(
     v.null(),
     refusal,
@@ -114,9 +133,10 @@ export const deletion = query({
       fields: v.any(),
       leftOut: v.array(v.string()),
       version: v.number(),
+      effect: v.optional(effect),
     }),
   ),
-  handler: async (ctx, { collection, id, actor }) => {
+  handler: async (ctx, { collection, id, actor, effects = false }) => {
     const document = await readDocument(ctx, collection, id);
     if (document === null || document.pruned) return null;
     const automerge = await loadAutomerge();
@@ -126,17 +146,36 @@ export const deletion = query({
           const plain = materialize(automerge.toJS(doc));
           return { status: "split" as const, changes: [], ...plain, version: document.version };
         }
+        const before = effects ? beforeOf(automerge, doc, true) : null;
         const mine = automerge.clone(doc, { actor });
         const after = automerge.change(mine, (draft) => {
           draft.deleted = true;
         });
         const changes = automerge.getChangesSince(after, automerge.getHeads(doc)).flatMap(toChunks);
         const plain = materialize(automerge.toJS(after));
-        return { status: "split" as const, changes, ...plain, version: document.version + 1 };
+        const judged = before === null ? {} : { effect: effectOf(automerge, after, before) };
+        return { status: "split" as const, changes, ...plain, version: document.version + 1, ...judged };
       }),
     );
   },
 });
+
+/** A document before a write: its heads, and what a rule is given of it. Null if the log does not have it. */
+type Before = { heads: string[]; plain: Effect["before"] };
+
+function beforeOf(automerge: Automerge, doc: Doc<Fields>, exists: boolean): Before {
+  return { heads: automerge.getHeads(doc), plain: exists ? materialize(automerge.toJS(doc)) : null };
+}
+
+/** The effect of a write on a document that is `after` now. */
+function effectOf(automerge: Automerge, after: Doc<Fields>, { heads, plain }: Before): Effect {
+  const changed = new Set<string>();
+  for (const { path } of automerge.diff(after, heads, automerge.getHeads(after))) {
+    const field = String(path[0]);
+    if (!RESERVED.has(field)) changed.add(field);
+  }
+  return { before: plain, changed: [...changed].sort() };
+}
 
 /** Loads a document from the log, and frees it afterwards: WASM memory is not collected by itself. */
 async function withDocument<T>(

@@ -30,6 +30,7 @@ const delta = v.object({
   ordinal: v.number(),
   bytes: v.bytes(),
   part: v.optional(part),
+  author: v.optional(v.string()),
 });
 
 /** The log rows after a checkpoint, in commit order. It reads the rows that it returns, and the row after them. */
@@ -184,9 +185,10 @@ function microseconds(ts: bigint | CommitTsPlaceholder): number {
 function toDelta(row: Doc<"chunks">) {
   const { id, ordinal, bytes } = row;
   const ts = committed(row.ts);
-  if (row.part === undefined) return { id, ts, ordinal, bytes };
+  const author = row.author === undefined ? {} : { author: row.author };
+  if (row.part === undefined) return { id, ts, ordinal, bytes, ...author };
   const { hash, index, count } = row.part;
-  return { id, ts, ordinal, bytes, part: { hash: hexToBytes(hash).buffer, index, count } };
+  return { id, ts, ordinal, bytes, ...author, part: { hash: hexToBytes(hash).buffer, index, count } };
 }
 
 async function* rowsAfter(

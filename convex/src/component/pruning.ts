@@ -52,7 +52,7 @@ export const prune = mutation({
     if (first !== undefined && !fits(first.rows, costOf(first))) {
       const { compacted } = await compactDocument(ctx, first, before, COMPACT_BYTES);
       if (compacted > 0) return { pruned: [], alive: [], hasMore: true };
-      // A log that cannot be compacted has a senseless change. Such a log does not grow beyond what fits.
+      // A log that cannot be compacted has an invalid change. Such a log does not grow beyond what fits.
     }
     const pruned: string[] = [];
     let [bytes, rows] = [0, 0];

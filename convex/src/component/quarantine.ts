@@ -1,15 +1,15 @@
-/** Repairs documents that a senseless change has made unreadable. */
+/** Repairs documents that an invalid change has made unreadable. */
 import { v } from "convex/values";
 import { mutation, type QueryCtx } from "./_generated/server.js";
 import { loadAutomerge } from "./automerge.js";
 import { concatenate } from "./chunk.js";
-import { readDocument } from "./documents.js";
+import { authorOf, readDocument } from "./documents.js";
 import { CHANGE_PARTS, COMPACT_BYTES, COMPACT_ROWS } from "./limits.js";
 import { cut } from "./parts.js";
 import { repair } from "./sound.js";
 
 /**
- * Removes senseless changes, and the changes that depend on them, from a document's log. Its rows become one snapshot
+ * Removes invalid changes, and the changes that depend on them, from a document's log. Its rows become one snapshot
  * of the rest, at the position of the last row, so that no reader has to start over. The removed changes are refused
  * from now on. Returns their hashes; null if the document cannot be repaired.
  */
@@ -44,7 +44,7 @@ export const isolate = mutation({
     for (const [index, piece] of pieces.entries()) {
       const ordinal = last.ordinal - (pieces.length - 1 - index);
       const { scope, ts } = last;
-      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece });
+      await ctx.db.insert("chunks", { collection, id, scope, ts, ordinal, ...piece, ...authorOf(rows) });
     }
     const headOps: number[] = [];
     for (const head of left.heads) headOps.push((await changeRow(ctx, collection, id, head))?.lastOp ?? 0);

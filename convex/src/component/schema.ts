@@ -49,6 +49,11 @@ export default defineSchema({
     ordinal: v.number(),
     bytes: v.bytes(),
     part: v.optional(v.object({ hash: v.string(), index: v.number(), count: v.number() })),
+    /**
+     * The user who put it into the log, as the app's function has verified. Absent: nobody who is signed in, or
+     * several users' changes in a snapshot.
+     */
+    author: v.optional(v.string()),
   })
     .index("by_position", ["collection", "ts", "ordinal"])
     .index("by_scope", ["collection", "scope", "ts", "ordinal"])

@@ -59,6 +59,8 @@ export const examined = v.object({
   status: v.literal("accepted"),
   /** Whether changes enter the log: not if it has them all, or if a part waits for others. */
   changed: v.boolean(),
+  /** Whether parts of it wait for others afterwards. */
+  waits: v.boolean(),
   /** Whether the changes build on exactly the document's heads. */
   direct: v.boolean(),
   /** The number of changes afterwards. */
@@ -85,6 +87,15 @@ export type Examined = Infer<typeof examined>;
 export const compactionPolicy = v.object({ rows: v.number(), after: v.number() });
 export type CompactionPolicy = Infer<typeof compactionPolicy>;
 
+/** The effect of a write, for a rule to judge. */
+export const effect = v.object({
+  /** The document before the write, as `fields` and `leftOut`; null if it is new. */
+  before: v.union(v.null(), v.object({ fields: v.any(), leftOut: v.array(v.string()) })),
+  /** The root fields whose values change, or get a new conflicting value. Sorted. */
+  changed: v.array(v.string()),
+});
+export type Effect = Infer<typeof effect>;
+
 /** A document as its app's table shows it. */
 export const merged = v.object({
   id: v.string(),
@@ -93,6 +104,7 @@ export const merged = v.object({
   /** The names of the places that `fields` lack, because Convex cannot store them. */
   leftOut: v.array(v.string()),
   version: v.number(),
+  effect: v.optional(effect),
 });
 export type Merged = Infer<typeof merged>;
 

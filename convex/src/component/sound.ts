@@ -56,20 +56,20 @@ export function release(automerge: Automerge, doc: Doc<Fields>): void {
   }
 }
 
-/** A document without its senseless changes. */
+/** A document without its invalid changes. */
 export type Remainder = {
   saved: Uint8Array;
   heads: string[];
-  /** Hashes of the changes left out: the senseless ones, and those that depend on them. */
+  /** Hashes of the changes left out: the invalid ones, and those that depend on them. */
   removed: string[];
   /** How many operations those have. */
   operations: number;
 };
 
-/** How many senseless changes a repair removes at most: each costs up to a dozen failures. */
+/** How many invalid changes a repair removes at most: each costs up to a dozen failures. */
 const REPAIRS = 4;
 
-/** Leaves out senseless changes; null if that does not help. `chunks` are in the order of the log. */
+/** Leaves out invalid changes; null if that does not help. `chunks` are in the order of the log. */
 export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | null {
   let left = chunks;
   const removed: string[] = [];
@@ -77,7 +77,7 @@ export function repair(automerge: Automerge, chunks: Uint8Array[]): Remainder | 
   for (let tries = 0; tries <= REPAIRS; tries++) {
     const whole = tried(automerge, left);
     if (whole !== null) return { ...whole, removed, operations };
-    // Finds the longest sound prefix. The change after it is the senseless one.
+    // Finds the longest sound prefix. The change after it is the invalid one.
     let [sound, broken] = [0, left.length];
     while (broken - sound > 1) {
       const middle = (sound + broken) >> 1;

@@ -16,5 +16,5 @@ export const {
   component: components.replicate,
   table: "narrow",
   authorize: (_, request) =>
-    request.kind === "read" || request.row === null || request.row.title !== "locked",
+    request.kind === "read" || request.before === null || request.before.title !== "locked",
 });

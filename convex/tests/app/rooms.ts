@@ -18,8 +18,9 @@ export const {
   table: "rooms",
   authorize: async (ctx, request) => {
     const user = await ctx.auth.getUserIdentity();
-    if (request.kind === "write" && request.document === "closed") throw new ConvexError({ code: "closed" });
+    const closed = request.kind === "write" && request.document === "closed" && request.change !== "new";
+    if (closed) throw new ConvexError({ code: "closed" });
     if (user === null || request.scope !== user.subject) return false;
-    return request.kind === "read" || request.row?.locked !== true;
+    return request.kind === "read" || request.before?.locked !== true;
   },
 });

@@ -29,6 +29,10 @@ export default defineSchema({
   members: open(),
   /** For callers whose subject is the scope, and for documents that are not locked. */
   rooms: open(),
+  /** For users in scopes of their own: the rule of the README. */
+  homes: open(),
+  /** For documents that name their owner. */
+  owned: open(),
   /** Written with the helpers of the original library. */
   legacy: replicatedTable({ text: v.optional(v.string()), isCompleted: v.optional(v.boolean()) }),
 });

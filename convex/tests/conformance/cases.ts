@@ -4,7 +4,13 @@ import type { JSONValue } from "convex/values";
 
 export type Json = JSONValue;
 type Outcome = { returns: Json } | { fails: { data: Json } | { message: string[] } };
-export type CallStep = { call: "mutation" | "query" | "rows"; path: string; args: Json } & Outcome;
+export type CallStep = {
+  call: "mutation" | "query" | "rows";
+  path: string;
+  args: Json;
+  /** The user who calls, in collections with a rule. */
+  as?: string;
+} & Outcome;
 /** A request to the HTTP API. */
 export type HttpStep = {
   call: "http";

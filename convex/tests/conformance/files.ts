@@ -7,6 +7,7 @@ import { large } from "./large";
 import { parts, values } from "./parts";
 import { pulls } from "./pull";
 import { pushes } from "./push";
+import { rights } from "./rights";
 import { rows } from "./rows";
 import { syncs } from "./sync";
 
@@ -23,6 +24,7 @@ export function files(): Map<string, string> {
       about: "The functions of convex-replicate 0.2, and both ways of writing together",
       cases: [...originals, ...large],
     },
+    "rights.json": { about: "Rules: what users may read and write", cases: rights },
     "http.json": { about: "Convex's HTTP API: routes, formats, statuses and codes", cases: https },
     "sync.json": { about: "Convex's sync protocol: transitions, and mutations sent again", cases: syncs },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },

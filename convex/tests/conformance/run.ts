@@ -6,7 +6,12 @@ import { type Bindings, fill, mismatch } from "./match";
 import { request, Sockets, type Wire } from "./wire";
 
 /** Calls a function of a backend. */
-export type Caller = (kind: "Query" | "Mutation", path: string, args: JSONValue) => Promise<Outcome>;
+export type Caller = (
+  kind: "Query" | "Mutation",
+  path: string,
+  args: JSONValue,
+  user?: string,
+) => Promise<Outcome>;
 /**
  * The rows of a table, in the order of their documents and without the fields that Convex adds; null if this backend
  * does not show them.
@@ -56,6 +61,7 @@ async function runSteps(
       step.call === "query" ? "Query" : "Mutation",
       step.path,
       fill(step.args, bindings),
+      step.as,
     );
     const where = `step ${i}, ${step.path}`;
     if ("returns" in step) {

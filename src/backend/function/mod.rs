@@ -7,6 +7,7 @@ use convex_sync_types::UdfPath;
 
 pub(super) use self::answer::Answer;
 use super::{
+    access::Rights,
     limits::PATH_BYTES,
     log::{Log, TooOld},
 };
@@ -70,7 +71,8 @@ impl Query {
     }
 
     /// Runs the query. The caller builds the value from the answer, because it can release the log before that.
-    pub fn run(&self, collection: &str, log: &Log) -> Result<Answer, Refusal> {
+    pub fn run(&self, collection: &str, rights: Rights<'_>, log: &Log) -> Result<Answer, Refusal> {
+        rights.check_read(collection, self.scope())?;
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
             Self::PullChanges(PullChanges { checkpoint, limit }) => {
@@ -83,9 +85,18 @@ impl Query {
 
 impl Query {
     /// Runs the query as of an earlier commit.
-    pub fn run_at(&self, collection: &str, log: &Log, ts: i64) -> Result<Result<Answer, Refusal>, TooOld> {
+    pub fn run_at(
+        &self,
+        collection: &str,
+        rights: Rights<'_>,
+        log: &Log,
+        ts: i64,
+    ) -> Result<Result<Answer, Refusal>, TooOld> {
+        if let Err(refusal) = rights.check_read(collection, self.scope()) {
+            return Ok(Err(refusal));
+        }
         if log.touched(collection, self.scope()) <= ts {
-            return Ok(self.run(collection, log));
+            return Ok(self.run(collection, rights, log));
         }
         log.check_past(ts)?;
         Ok(match self {

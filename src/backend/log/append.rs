@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use automerge::Change;
+use automerge::{Automerge, Change};
 use convex::Value;
 
 use super::{
@@ -13,10 +13,11 @@ use super::{
     pieces::{Pieces, Whole},
     record::{Record, Row},
     row::TableRow,
-    state::{Log, LogRow},
+    state::{Collection, Log, LogRow},
 };
 use crate::{
     DocumentId,
+    backend::access::{Rights, WriteKind, WriteRequest},
     chunk::inspect,
     format::NOT_IN_ROW,
     limits::{DOCUMENT_BYTES, ORDINAL_STEP},
@@ -30,6 +31,8 @@ pub(super) struct Target<'a> {
     /// The scope of the document, if the document is new.
     pub scope: Option<&'a Arc<str>>,
     pub id: &'a DocumentId,
+    /// The rights of the caller. It was asked for the scope already.
+    pub rights: Rights<'a>,
 }
 
 /// How new changes set a document's row.
@@ -79,7 +82,7 @@ impl Log {
         new_row: NewRow,
         commit: &mut Commit,
     ) -> Result<(), Refusal> {
-        let Target { collection, id, .. } = target;
+        let Target { collection, id, rights, .. } = target;
         let existing = self.collections.get(collection).and_then(|known| known.documents.get(id));
         let nothing = History::default();
         let mut trial = Overlay::new(existing.map_or(&nothing, |existing| &existing.history));
@@ -99,14 +102,19 @@ impl Log {
         commit.admit(id, bytes)?;
         // A field that the row lacks may fit after the next change. Only the merged document shows whether it does.
         let is_complete = existing.is_none_or(|existing| !existing.fields.contains_key(NOT_IN_ROW));
+        // A rule judges the merged document, and not what the client says about it.
         let fast = match &new_row {
-            NewRow::Sent { .. } => is_chain && trial.continues() && is_complete,
+            NewRow::Sent { .. } => is_chain && trial.continues() && is_complete && !rights.looks_at_rows(),
             NewRow::Merged => false,
         };
         // The changes are tried before they are accepted. If a change that does not fit were accepted, no client could
         // load the document.
         let stored = self.collections.get(collection).zip(existing);
-        let cached = self.cache.take(collection, id);
+        let mut cached = self.cache.take(collection, id);
+        let before = match rights.looks_at_rows() {
+            true => row_before(stored, &mut cached)?,
+            false => None,
+        };
         let tried = Tried::new(stored, cached, new.iter().map(|new| new.change.clone()).collect())?;
         let (row, merged) = match new_row {
             NewRow::Sent { fields, removed } if fast => {
@@ -116,6 +124,27 @@ impl Log {
             }
             _ => (TableRow::new(tried.fields()?, id), true),
         };
+        let was_deleted = before.as_ref().map(|before| before.deleted);
+        let kind = match was_deleted.or(existing.map(|existing| existing.deleted)) {
+            None => WriteKind::New,
+            Some(false) if row.deleted => WriteKind::Deleted,
+            Some(true) if !row.deleted => WriteKind::Restored,
+            _ => WriteKind::Changed,
+        };
+        let changed = match rights.looks_at_rows() {
+            true => tried.changed_fields(existing.map(|existing| &existing.history.heads))?,
+            false => Vec::new(),
+        };
+        rights.check_write(WriteRequest {
+            user: rights.user,
+            collection,
+            document: id.as_str(),
+            scope: home(existing, target.scope),
+            kind,
+            before: before.as_ref().map(TableRow::shown),
+            after: row.shown(),
+            changed: &changed,
+        })?;
         if let Tried::Document(document) = tried {
             if bytes > DOCUMENT_BYTES {
                 merge::check_size(&document)?;
@@ -128,7 +157,8 @@ impl Log {
     }
 
     fn write(&mut self, target: Target<'_>, new: Vec<NewChange>, row: TableRow, merged: bool, commit: &mut Commit) {
-        let Target { collection: name, scope, id } = target;
+        let Target { collection: name, scope, id, rights } = target;
+        let author = rights.user.cloned();
         let collection = self.collections.entry(name.clone()).or_default();
         let document =
             collection.documents.entry(id.clone()).or_insert_with(|| Document::new(id.clone(), scope.cloned()));
@@ -145,9 +175,9 @@ impl Log {
                     scope.rows.insert(position);
                     scope.last = commit.ts;
                 }
-                collection
-                    .rows
-                    .insert(position, LogRow { document: id.clone(), bytes: bytes.clone(), part: part.clone() });
+                let (bytes_, part_, author_) = (bytes.clone(), part.clone(), author.clone());
+                let row = LogRow { document: id.clone(), bytes: bytes_, part: part_, author: author_ };
+                collection.rows.insert(position, row);
                 commit.records.push(Record::Row(Row {
                     collection: name.clone(),
                     position,
@@ -155,6 +185,7 @@ impl Log {
                     bytes,
                     part,
                     covers: Vec::new(),
+                    author: author.clone(),
                 }));
             }
         }
@@ -177,6 +208,33 @@ impl Log {
         }
         commit.records.push(Record::Document(document.record(name)));
     }
+}
+
+/// The scope of a document: the one that it has, or the one that a new document enters.
+pub(super) fn home<'a>(existing: Option<&'a Document>, scope: Option<&'a Arc<str>>) -> Option<&'a str> {
+    match existing {
+        Some(existing) => existing.scope.as_deref(),
+        None => scope.map(|scope| &**scope),
+    }
+}
+
+/// The row that the document has before a write, as merged. `cached` is its Automerge form, if that is at hand.
+pub(super) fn row_before(
+    stored: Option<(&Collection, &Document)>,
+    cached: &mut Option<Automerge>,
+) -> Result<Option<TableRow>, Refusal> {
+    let Some((collection, document)) = stored else { return Ok(None) };
+    if document.merged {
+        return Ok(Some(TableRow { fields: (*document.fields).clone(), deleted: document.deleted }));
+    }
+    // The row is what a writer said.
+    let merged = match cached.take() {
+        Some(merged) => merged,
+        None => merge::load(collection, document)?,
+    };
+    let row = TableRow::new(merge::fields(&merged)?, &document.id);
+    *cached = Some(merged);
+    Ok(Some(row))
 }
 
 /// The row with the fields as they were sent.

@@ -121,6 +121,9 @@ impl Log {
         if end < 2 || document.snapshot.is_some_and(|snapshot| end <= snapshot.rows) {
             return Ok(Vec::new());
         }
+        // A snapshot of one user's changes is that user's. One of several users' changes is nobody's.
+        let mut authors = document.rows[..end].iter().map(|position| known.rows.get(position)?.author.as_ref());
+        let author = authors.next().flatten().filter(|first| authors.all(|author| author == Some(first))).cloned();
         let mut bytes = Vec::new();
         let (mut changes, first) = document.snapshot.map_or((0, 0), |snapshot| (snapshot.changes, snapshot.rows));
         for (index, position) in document.rows[..end].iter().enumerate() {
@@ -177,7 +180,10 @@ impl Log {
             if let Some(rows) = &mut scope_rows {
                 rows.insert(position);
             }
-            known.rows.insert(position, LogRow { document: id.clone(), bytes: bytes.clone(), part: part.clone() });
+            known.rows.insert(
+                position,
+                LogRow { document: id.clone(), bytes: bytes.clone(), part: part.clone(), author: author.clone() },
+            );
             records.push(Record::Row(Row {
                 collection: name.clone(),
                 position,
@@ -186,6 +192,7 @@ impl Log {
                 part,
                 // The first part has the list of the changes.
                 covers: std::mem::take(&mut covers),
+                author: author.clone(),
             }));
         }
         Ok(records)

@@ -1,11 +1,11 @@
 //! Documents in their Automerge form, for rows that cannot be computed from the sent fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::{Automerge, Change, ChangeHash};
+use automerge::{Automerge, Change, ChangeHash, PatchAction, Prop};
 use convex::Value;
 
-use super::{document::Document, state::Collection};
+use super::{document::Document, row::RESERVED, state::Collection};
 use crate::{
     chunk::{inspect::guarded, sound},
     format,
@@ -77,6 +77,28 @@ impl Tried {
         })
         .map_err(|reason| Refusal::invalid_change(format!("it does not fit the document: {reason}")))?;
         Ok(Self::Document(merged))
+    }
+
+    /// The root fields whose values differ from those at these heads, or that have a new conflicting value. Sorted, and
+    /// without the names that have a meaning of their own in a row.
+    pub fn changed_fields(&self, before: Option<&BTreeSet<ChangeHash>>) -> Result<Vec<String>, Refusal> {
+        let mut changed = BTreeSet::new();
+        match self {
+            Self::Plain(fields) => changed.extend(fields.keys().cloned()),
+            Self::Document(merged) => {
+                let before: Vec<ChangeHash> = before.into_iter().flatten().copied().collect();
+                for patch in guarded("compare", || merged.diff(&before, &merged.get_heads()))? {
+                    changed.extend(match (patch.path.into_iter().next(), patch.action) {
+                        (Some((_, Prop::Map(field))), _)
+                        | (None, PatchAction::PutMap { key: field, .. } | PatchAction::DeleteMap { key: field })
+                        | (None, PatchAction::Increment { prop: Prop::Map(field), .. })
+                        | (None, PatchAction::Conflict { prop: Prop::Map(field) }) => Some(field),
+                        _ => None,
+                    });
+                }
+            }
+        }
+        Ok(changed.into_iter().filter(|field| !RESERVED.contains(&&**field)).collect())
     }
 
     /// Reads the root fields, as plain values.

@@ -3,7 +3,7 @@
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    append::{NewChange, NewRow, Target},
+    append::{NewChange, NewRow, Target, home},
     merge,
     pieces::cut,
     push::check_id,
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     DocumentId,
+    backend::access::Rights,
     chunk::inspect,
     limits::CHANGE_BYTES,
     record::{Refusal, RefusalCode},
@@ -20,9 +21,16 @@ use crate::{
 
 impl Log {
     /// Adds the changes of a saved document that the log lacks.
-    pub fn put_document(&mut self, collection: &str, args: PutDocument, now: i64) -> Result<Committed<()>, Refusal> {
+    pub fn put_document(
+        &mut self,
+        collection: &str,
+        rights: Rights<'_>,
+        args: PutDocument,
+        now: i64,
+    ) -> Result<Committed<()>, Refusal> {
         check_id(&args.id)?;
         let of = |refusal: Refusal| refusal.of(&args.id);
+        self.check_enter(collection, &args.id, rights).map_err(of)?;
         self.check_remembered(collection, &args.id).map_err(of)?;
         let mut changes = Vec::new();
         for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
@@ -31,7 +39,7 @@ impl Log {
         let collection = self.name(collection);
         let mut commit = self.begin(now);
         let id = DocumentId::new(args.id.as_str());
-        let target = Target { collection: &collection, scope: None, id: &id };
+        let target = Target { collection: &collection, scope: None, id: &id, rights };
         self.append_changes(target, changes, NewRow::Merged, &mut commit).map_err(of)?;
         Ok(self.end(&collection, commit, ()))
     }
@@ -40,11 +48,13 @@ impl Log {
     pub fn delete_document(
         &mut self,
         collection: &str,
+        rights: Rights<'_>,
         id: &str,
         actor: [u8; 16],
         now: i64,
     ) -> Result<Committed<()>, Refusal> {
         let of = |refusal: Refusal| refusal.of(id);
+        self.check_enter(collection, id, rights).map_err(of)?;
         let collection = self.name(collection);
         let name = DocumentId::new(id);
         let mut commit = self.begin(now);
@@ -60,10 +70,16 @@ impl Log {
             let change =
                 inspect::guarded("edit", || tombstone(merged, actor)).map_err(|error| of(error.into()))?.map_err(of)?;
             let new = vec![new_change(change).map_err(of)?];
-            let target = Target { collection: &collection, scope: None, id: &name };
+            let target = Target { collection: &collection, scope: None, id: &name, rights };
             self.append_changes(target, new, NewRow::Merged, &mut commit).map_err(of)?;
         }
         Ok(self.end(&collection, commit, ()))
+    }
+
+    /// Refuses a caller that may not enter the scope of a document. A document that the log does not have has none.
+    fn check_enter(&self, collection: &str, id: &str, rights: Rights<'_>) -> Result<(), Refusal> {
+        let existing = self.collections.get(collection).and_then(|known| known.documents.get(&DocumentId::new(id)));
+        rights.check_enter(collection, home(existing, None), id)
     }
 }
 

@@ -105,6 +105,7 @@ impl Filling {
             document: row.document.clone(),
             bytes: row.bytes.clone(),
             part: row.part.clone(),
+            author: row.author.clone(),
         });
         true
     }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use convex::Value;
 
 use super::{
-    append::{NewRow, Target},
+    append::{NewRow, Target, home, row_before},
     commit::Commit,
     record::Committed,
+    row::TableRow,
     state::Log,
 };
 use crate::{
     DocumentId,
+    backend::access::{Rights, WriteKind, WriteRequest},
     limits::{DOCUMENT_ID_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS},
     record::{Refusal, RefusalCode},
     wire::{DocumentChanges, PushChanges},
@@ -25,6 +27,7 @@ impl Log {
     pub fn push_changes(
         &mut self,
         collection: &str,
+        rights: Rights<'_>,
         args: PushChanges,
         now: i64,
     ) -> Result<Committed<PushResults>, Refusal> {
@@ -35,7 +38,7 @@ impl Log {
         let mut results = Vec::with_capacity(args.documents.len());
         for document in args.documents {
             let id = document.id.clone();
-            let result = self.push_document(&collection, scope.as_ref(), document, &mut commit);
+            let result = self.push_document(&collection, scope.as_ref(), rights, document, &mut commit);
             results.push((id, result));
         }
         Ok(self.end(&collection, commit, results))
@@ -45,26 +48,58 @@ impl Log {
         &mut self,
         collection: &Arc<str>,
         scope: Option<&Arc<str>>,
+        rights: Rights<'_>,
         pushed: DocumentChanges,
         commit: &mut Commit,
     ) -> Result<(), Refusal> {
         check_id(&pushed.id)?;
-        self.check_remembered(collection, &pushed.id)?;
         let id = DocumentId::new(pushed.id);
+        let existing = self.collections.get(collection).and_then(|known| known.documents.get(&id));
+        // Strangers learn nothing about a document in a scope that they may not enter.
+        rights.check_enter(collection, home(existing, scope), id.as_str())?;
+        self.check_remembered(collection, id.as_str())?;
         let fields = match pushed.fields {
             None => None,
             Some(Value::Object(fields)) => Some(fields),
             Some(_) => return Err(Refusal::new(RefusalCode::ForbiddenField, "`fields` is not an object")),
         };
         let mut parts = self.receive(collection, &id, pushed.changes, commit.ts)?;
+        if parts.is_waiting() {
+            self.check_parts(collection, &id, rights)?;
+        }
         let new_row = match fields {
             Some(fields) => NewRow::Sent { fields, removed: pushed.removed },
             None => NewRow::Merged,
         };
-        let target = Target { collection, scope, id: &id };
+        let target = Target { collection, scope, id: &id, rights };
         self.append(target, std::mem::take(&mut parts.whole), new_row, commit)?;
         parts.keep(self, collection, id, commit);
         Ok(())
+    }
+}
+
+impl Log {
+    /// Refuses parts that would wait in a document that the caller may not write. Their effect is not known yet, so the
+    /// rule is asked whether the caller may write the document as it is. It is asked again when the change is complete.
+    fn check_parts(&self, collection: &Arc<str>, id: &DocumentId, rights: Rights<'_>) -> Result<(), Refusal> {
+        let stored = self.collections.get(collection).and_then(|known| Some((known, known.documents.get(id)?)));
+        let Some((_, document)) = stored else { return Ok(()) };
+        let row = match rights.looks_at_rows() {
+            true => row_before(stored, &mut None)?,
+            false => None,
+        };
+        let empty = TableRow::default();
+        let shown = row.as_ref().unwrap_or(&empty).shown();
+        rights.check_write(WriteRequest {
+            user: rights.user,
+            collection,
+            document: id.as_str(),
+            scope: document.scope.as_deref(),
+            kind: WriteKind::Changed,
+            before: Some(shown),
+            after: shown,
+            changed: &[],
+        })
     }
 }
 

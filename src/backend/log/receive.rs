@@ -110,6 +110,11 @@ impl Received {
         Ok(())
     }
 
+    /// Whether parts would have to wait for others.
+    pub fn is_waiting(&self) -> bool {
+        !self.new.is_empty() || self.again
+    }
+
     /// Keeps the parts that wait for others until the next push.
     pub fn keep(self, log: &mut Log, collection: &Arc<str>, document: DocumentId, commit: &mut Commit) {
         if self.new.is_empty() && self.done.is_empty() && !self.again {

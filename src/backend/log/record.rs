@@ -8,7 +8,7 @@ use convex::Value;
 use crate::{
     DocumentId,
     chunk::{Part, inspect::guarded},
-    record::{Position, Refusal},
+    record::{Position, Refusal, UserId},
 };
 
 /// One thing to persist. The records of one mutation belong in one transaction, in order.
@@ -44,6 +44,8 @@ pub(in crate::backend) struct Row {
     /// The changes in it, in log order, if the row is a snapshot. It is empty for a change, whose bytes name the
     /// change.
     pub covers: Vec<Covered>,
+    /// The user who put it into the log. `None`: nobody with a name, or several users' changes in a snapshot.
+    pub author: Option<UserId>,
 }
 
 /// A change, as the log remembers it for as long as the document exists.

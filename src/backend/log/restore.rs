@@ -141,7 +141,8 @@ impl Restore {
         }
         self.log.last = self.log.last.max(row.position.ts);
         collection.last = collection.last.max(row.position.ts);
-        collection.rows.insert(row.position, LogRow { document: row.document, bytes: row.bytes, part: row.part });
+        let Row { document, bytes, part, author, .. } = row;
+        collection.rows.insert(row.position, LogRow { document, bytes, part, author });
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use convex::Value;
 
 use crate::{
     DocumentId,
+    backend::access::DocumentRow,
     format::{NOT_IN_ROW, plain_integer},
     limits::{
         LEFT_OUT, LEFT_OUT_LETTERS, LIST_ELEMENTS, OBJECT_FIELDS, ROW_BYTES, ROW_FIELDS, ROW_NESTING, is_field_name,
@@ -18,10 +19,10 @@ use crate::{
 };
 
 /// Names of root fields that have a meaning of their own in a row.
-const RESERVED: [&str; 5] = ["id", "version", "timestamp", "deleted", NOT_IN_ROW];
+pub(super) const RESERVED: [&str; 5] = ["id", "version", "timestamp", "deleted", NOT_IN_ROW];
 
 /// A document's row in the app's table.
-#[derive(PartialEq)]
+#[derive(Default, PartialEq)]
 pub(super) struct TableRow {
     /// The document's root fields, without those whose names the row itself uses. If something is left out, this
     /// includes the column [`NOT_IN_ROW`].
@@ -31,6 +32,11 @@ pub(super) struct TableRow {
 }
 
 impl TableRow {
+    /// The row as a rule is given it.
+    pub fn shown(&self) -> DocumentRow<'_> {
+        DocumentRow::new(&self.fields, self.deleted)
+    }
+
     /// Makes the row of the document `id` from its root fields.
     pub fn new(mut fields: BTreeMap<String, Value>, id: &DocumentId) -> Self {
         let deleted = fields.get("deleted") == Some(&Value::Boolean(true));

@@ -14,7 +14,11 @@ use super::{
     pruned::Pruned,
     record::{Outcome, Record, RequestKey},
 };
-use crate::{DocumentId, chunk::Part, record::Position};
+use crate::{
+    DocumentId,
+    chunk::Part,
+    record::{Position, UserId},
+};
 
 /// The answer of `changeStream` for a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub(super) struct LogRow {
     pub(super) document: DocumentId,
     pub(super) bytes: Arc<[u8]>,
     pub(super) part: Option<Part>,
+    pub(super) author: Option<UserId>,
 }
 
 /// The part of a collection that one scope sees.

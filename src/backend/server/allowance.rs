@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_slowly_enough_is_never_held_back() {
+    fn messages_within_the_rate_are_never_held_back() {
         let start = Duration::from_secs(1);
         let mut allowance = Allowance::new(start);
         for number in 0..100_000_u32 {

@@ -17,33 +17,47 @@ use tokio::{
 
 use super::{
     Server,
+    admission::{Pass, Standing},
     session::{Frame, Input, Output, Queries, Session, ping_every},
 };
-use crate::backend::{limits::OUTGOING_MESSAGES, writer::Reply};
+use crate::backend::{limits::OUTGOING_MESSAGES, metrics::Refused, writer::Reply};
 
 /// Serves a connection until either side ends it.
-pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
+///
+/// The socket belongs to a stranger until the session is authenticated.
+pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<Standing>) {
     let (sink, mut incoming) = socket.split();
     let (outgoing, messages) = mpsc::channel(OUTGOING_MESSAGES);
     let patience = server.patience;
     let writing = tokio::spawn(write(sink, messages, patience, ping_every(patience)));
     let mut stopping = server.stopping.clone();
-    let mut token = server.token.subscribe();
+    let mut access = server.access.subscribe();
     let (replies, mut replied) = mpsc::unbounded_channel::<(SessionRequestSeqNumber, Reply)>();
     let caller = server.jobs.caller();
 
     let origin = Instant::now();
-    let first_token = token.borrow_and_update().clone();
-    let mut session = Session::new(first_token, patience, Duration::ZERO);
+    let first_access = access.borrow_and_update().clone();
+    let mut session = Session::new(first_access, patience, Duration::ZERO);
     let news = Arc::new(Notify::new());
     let _watching = Watching(tokio::spawn(watch(server.clone(), session.queries(), news.clone())));
+    let mut pass: Option<Pass> = None;
     loop {
+        if session.is_open() && session.is_authenticated() != pass.is_some() {
+            pass = session.is_authenticated().then(|| standing.enter()).flatten();
+            if pass.is_none() && session.is_authenticated() {
+                server.metrics().refused(Refused::Full);
+                session.handle(
+                    Input::TurnedAway("this backend has as many connections as it can serve"),
+                    origin.elapsed(),
+                );
+            }
+        }
         while let Some(output) = session.poll() {
             match output {
-                Output::Run { request, key, collection, mutation, bytes } => {
+                Output::Run { request, key, collection, mutation, user, bytes } => {
                     let replies = replies.clone();
                     // The connection may be gone when the answer comes.
-                    server.jobs.mutate((caller, bytes), key, collection, mutation, move |reply| {
+                    server.jobs.mutate((caller, bytes), key, collection, mutation, user, move |reply| {
                         drop(replies.send((request, reply)));
                     });
                 }
@@ -59,9 +73,9 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
             // Older work goes first: answers, then frames, then messages of the client.
             biased;
             Ok(_) = stopping.wait_for(|stopping| *stopping) => session.handle(Input::Stopping, origin.elapsed()),
-            Ok(()) = token.changed() => {
-                let token = token.borrow_and_update().clone();
-                session.handle(Input::TokenReplaced(token), origin.elapsed());
+            Ok(()) = access.changed() => {
+                let access = access.borrow_and_update().clone();
+                session.handle(Input::AccessChanged(access), origin.elapsed());
             }
             Some((request, reply)) = replied.recv() => {
                 session.handle(Input::Answered(request, reply), origin.elapsed());
@@ -74,8 +88,18 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>) {
                 }
                 Err(_) => session.handle(Input::Gone, origin.elapsed()),
             },
+            () = sleep_until(standing.until().unwrap_or_else(Instant::now)), if pass.is_none() => {
+                server.metrics().refused(Refused::LateStranger);
+                session.handle(Input::TurnedAway("no valid token was sent in time"), origin.elapsed());
+            }
             () = news.notified() => session.handle(Input::News, origin.elapsed()),
-            message = incoming.next(), if session.reads() => session.handle(input(&message), origin.elapsed()),
+            message = incoming.next(), if session.reads() => {
+                // A ping may come between the fragments of a message.
+                if matches!(message, Some(Ok(Message::Text(_) | Message::Binary(_)))) {
+                    standing.finish();
+                }
+                session.handle(input(&message), origin.elapsed());
+            }
             () = sleep_until(due) => session.handle(Input::Timer, origin.elapsed()),
         }
     }

@@ -1,10 +1,15 @@
 //! A thin shell around the log: sockets, HTTP and authentication.
 
+pub(super) mod admission;
 mod allowance;
 mod connection;
+mod frames;
+mod gate;
 mod http;
 mod listener;
+pub(super) mod origin;
 pub(in crate::backend) mod session;
+pub(super) mod tls;
 
 use std::{
     sync::{
@@ -16,21 +21,22 @@ use std::{
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State, WebSocketUpgrade},
+    extract::{ConnectInfo, Request, State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use subtle::ConstantTimeEq;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
 };
 
-use self::http::cors;
+use self::{admission::Doors, gate::Client, http::cors, listener::Sockets, origin::Origins, tls::Certificate};
 use super::{
-    limits::{CONNECTIONS, FRAME_BYTES, SOCKET_BUFFER_BYTES},
+    access::Access,
+    limits::{FRAME_BYTES, SOCKET_BUFFER_BYTES, WEB_SOCKETS},
+    metrics::{Metrics, Refused},
     turns::Caller,
     writer::{Jobs, Shared},
 };
@@ -45,57 +51,56 @@ pub(super) struct Server {
     pub published: watch::Receiver<i64>,
     /// Becomes true when the backend stops.
     pub stopping: watch::Receiver<bool>,
-    pub token: watch::Sender<Option<Token>>,
-    pub origins: Vec<String>,
+    /// The tokens that are valid, and the rule.
+    pub access: watch::Sender<Access>,
+    pub origins: Origins,
+    pub doors: Arc<Doors>,
+    pub certificate: Option<Arc<Certificate>>,
+    /// Where the API is, e.g. `/sync`. Empty at the root.
+    pub prefix: String,
     /// How long a client may send nothing or take nothing.
     pub patience: Duration,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
 }
 
-/// The token that callers must send. It is never shown.
-#[derive(Clone)]
-pub(super) struct Token(Arc<str>);
-
-impl Token {
-    pub fn new(token: String) -> Self {
-        Self(token.into())
-    }
-
-    /// Whether a client that offers this token may call functions. `token` is the required token, if there is one.
-    fn admits(token: Option<&Self>, offered: Option<&str>) -> bool {
-        token.is_none_or(|token| offered.is_some_and(|offered| token.is(offered)))
-    }
-
-    /// Whether this is the token. The comparison takes as long for a wrong token as for the right one of the same
-    /// length.
-    fn is(&self, offered: &str) -> bool {
-        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
-    }
-}
-
 impl Server {
     /// Makes room for the largest number of connections.
     pub fn places() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(CONNECTIONS))
+        Arc::new(Semaphore::new(WEB_SOCKETS))
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.jobs.metrics()
     }
 
     /// Whether a client that offers this token may call functions.
     fn admits(&self, offered: Option<&str>) -> bool {
-        Token::admits(self.token.borrow().as_ref(), offered)
+        let access = self.access.borrow();
+        access.admit(offered).is_some_and(|admission| access.rights(&admission).admits())
     }
 }
 
 /// Serves until the backend stops.
 pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io::Result<()> {
     let mut stopping = server.stopping.clone();
-    let listener = listener::Sockets::new(listener, server.patience);
-    let router = Router::new().route("/api/sync", get(sync)).route("/api/{version}/sync", get(sync));
-    let router = http::add_routes(router)
-        .layer(DefaultBodyLimit::max(FRAME_BYTES))
+    let metrics = server.metrics().clone();
+    let listener = Sockets::new(listener, server.doors.clone(), server.patience, server.certificate.clone(), metrics);
+    if let Some(certificate) = &server.certificate {
+        tokio::spawn(tls::keep_current(certificate.clone(), server.stopping.clone()));
+    }
+    let api = Router::new().route("/api/sync", get(sync)).route("/api/{version}/sync", get(sync));
+    let api = http::add_routes(api).route("/healthz", get(gate::health)).route("/metrics", get(gate::metrics));
+    let router = match server.prefix.as_str() {
+        "" => api,
+        prefix => Router::new().nest(prefix, api),
+    };
+    let router = router
+        .layer(middleware::from_fn_with_state(server.clone(), gate::admit))
         .layer(middleware::from_fn_with_state(server.clone(), check_origin))
         .with_state(server);
-    axum::serve(listener, router)
+    axum::serve(listener, router.into_make_service_with_connect_info::<Client>())
         .with_graceful_shutdown(async move {
             // An error means that the backend is gone.
             let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -109,7 +114,8 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request, next:
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
         return next.run(request).await;
     };
-    if !server.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+    if !server.origins.admit(&origin) {
+        server.metrics().refused(Refused::Origin);
         return (StatusCode::FORBIDDEN, "This origin is not allowed. Add it to those the backend allows.")
             .into_response();
     }
@@ -122,10 +128,18 @@ async fn check_origin(State(server): State<Arc<Server>>, request: Request, next:
 }
 
 /// Speaks the sync protocol.
-async fn sync(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> Response {
+async fn sync(
+    State(server): State<Arc<Server>>,
+    ConnectInfo(Client(standing)): ConnectInfo<Client>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let Ok(place) = server.places.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections").into_response();
     };
+    if !standing.begin_frames() {
+        // The client has to wait for the answer to its handshake (RFC 6455, section 4.1).
+        return (StatusCode::BAD_REQUEST, "something came before the handshake was answered").into_response();
+    }
     let upgrade = upgrade
         .max_message_size(FRAME_BYTES)
         .max_frame_size(FRAME_BYTES)
@@ -135,7 +149,7 @@ async fn sync(State(server): State<Arc<Server>>, upgrade: WebSocketUpgrade) -> R
         server.connections.fetch_add(1, Ordering::Relaxed);
         // The connection is counted down even if this panics.
         let _counted = Counted(&server.connections);
-        connection::run(socket, server.clone()).await;
+        connection::run(socket, server.clone(), standing).await;
         drop(place);
     })
 }
@@ -154,18 +168,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("convex")).then_some(token.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_token_itself_is_the_token() {
-        let token = Token::new("a token".into());
-        assert!(token.is("a token"));
-        for other in ["", "a", "a toke", "a token ", "a tokem", "b token", "A TOKEN", "a token\0"] {
-            assert!(!token.is(other), "{other:?}");
-        }
-    }
 }

@@ -1,17 +1,20 @@
 //! Reads the whole log from the file.
 
-use std::{mem::take, sync::Arc};
+use std::{collections::HashSet, mem::take, sync::Arc};
 
 use automerge::ChangeHash;
 use convex::Value;
 use rusqlite::{Connection, OptionalExtension, types::ValueRef as Cell};
 
-use super::{Problem, row::is_as_written};
+use super::{
+    Problem,
+    row::{is_as_written, is_chunk_as_written},
+};
 use crate::{
     DocumentId,
     backend::log::{Covered, DocumentRecord, Log, Outcome, Record, RequestKey, Restore, Row},
     chunk::Part,
-    record::Position,
+    record::{Position, UserId},
 };
 
 pub(super) fn log(connection: &Connection) -> Result<Log, Problem> {
@@ -72,14 +75,15 @@ fn pruned(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
 
 fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
     let mut statement = connection.prepare(
-        "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp
+        "SELECT ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, author, stamp
          FROM chunk ORDER BY ts, ordinal",
     )?;
     let mut rows = statement.query([])?;
+    let mut authors = HashSet::new();
     // The parts of a snapshot so far. They follow one another, and only the first is marked as part of a snapshot.
     let mut snapshot: Vec<Row> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (chunk, is_snapshot) = chunk(row)?;
+        let (chunk, is_snapshot) = chunk(row, &mut authors)?;
         if !is_snapshot && snapshot.is_empty() {
             log.add(Record::Row(chunk))?;
             continue;
@@ -106,15 +110,24 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
 }
 
 /// A row of `chunk`, and whether it is a snapshot or the first part of one. The caller reads the changes in it.
-fn chunk(row: &rusqlite::Row<'_>) -> Result<(Row, bool), Problem> {
+/// `authors` are the users so far: all rows of a user share one name in memory.
+fn chunk(row: &rusqlite::Row<'_>, authors: &mut HashSet<Arc<str>>) -> Result<(Row, bool), Problem> {
     let document = DocumentId::new(row.get::<_, String>(3)?);
-    if !is_as_written(row, 9)? {
+    if !is_chunk_as_written(row)? {
         return Err(Problem::Damaged(format!("a change of document {document} is not as it was written")));
     }
     let part = match row.get::<_, Option<[u8; 32]>>(5)? {
         None => None,
         Some(hash) => Some(Part { hash, index: row.get(6)?, count: row.get(7)? }),
     };
+    let author = row.get::<_, Option<String>>(9)?.map(|author| match authors.get(&*author) {
+        Some(known) => known.clone(),
+        None => {
+            let author: Arc<str> = author.into();
+            authors.insert(author.clone());
+            author
+        }
+    });
     let chunk = Row {
         position: Position { ts: row.get(0)?, ordinal: row.get(1)? },
         collection: row.get::<_, String>(2)?.into(),
@@ -122,6 +135,7 @@ fn chunk(row: &rusqlite::Row<'_>) -> Result<(Row, bool), Problem> {
         bytes: row.get::<_, Vec<u8>>(4)?.into(),
         part,
         covers: Vec::new(),
+        author: author.map(UserId::recorded),
     };
     Ok((chunk, row.get_ref(8)? != Cell::Null))
 }

@@ -16,21 +16,25 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
             // An empty blob marks a snapshot. The list of its changes is read from the snapshot itself.
             let covers = (!row.covers.is_empty()).then(Vec::<u8>::new);
             let part = row.part.as_ref();
-            insert(
+            let cells = [
+                Cell::Integer(row.position.ts),
+                Cell::Integer(row.position.ordinal.into()),
+                Cell::Text(row.collection.as_bytes()),
+                Cell::Text(row.document.as_str().as_bytes()),
+                Cell::Blob(&row.bytes),
+                part.map_or(Cell::Null, |part| Cell::Blob(&part.hash)),
+                part.map_or(Cell::Null, |part| Cell::Integer(part.index.into())),
+                part.map_or(Cell::Null, |part| Cell::Integer(part.count.into())),
+                covers.as_deref().map_or(Cell::Null, Cell::Blob),
+                row.author.as_ref().map_or(Cell::Null, |author| Cell::Text(author.as_str().as_bytes())),
+            ];
+            let stamp = stamp(&cells[..stamped_of_chunk(row.author.is_some())]);
+            insert_with(
                 transaction,
-                "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, stamp)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                &[
-                    Cell::Integer(row.position.ts),
-                    Cell::Integer(row.position.ordinal.into()),
-                    Cell::Text(row.collection.as_bytes()),
-                    Cell::Text(row.document.as_str().as_bytes()),
-                    Cell::Blob(&row.bytes),
-                    part.map_or(Cell::Null, |part| Cell::Blob(&part.hash)),
-                    part.map_or(Cell::Null, |part| Cell::Integer(part.index.into())),
-                    part.map_or(Cell::Null, |part| Cell::Integer(part.count.into())),
-                    covers.as_deref().map_or(Cell::Null, Cell::Blob),
-                ],
+                "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, author, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                &cells,
+                &stamp,
             )?;
         }
         Record::RowGone(position) => {
@@ -120,15 +124,38 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
 
 /// Inserts a row and its stamp, which is the last value of `sql`.
 fn insert(transaction: &Transaction<'_>, sql: &str, cells: &[Cell<'_>]) -> rusqlite::Result<()> {
-    let stamp = stamp(cells);
-    let values = cells.iter().copied().chain([Cell::Blob(&stamp)]).map(ToSqlOutput::Borrowed);
+    insert_with(transaction, sql, cells, &stamp(cells))
+}
+
+fn insert_with(transaction: &Transaction<'_>, sql: &str, cells: &[Cell<'_>], stamp: &[u8]) -> rusqlite::Result<()> {
+    let values = cells.iter().copied().chain([Cell::Blob(stamp)]).map(ToSqlOutput::Borrowed);
     transaction.prepare_cached(sql)?.execute(params_from_iter(values))?;
     Ok(())
 }
 
 /// Whether the first columns of a row match its stamp, which comes after them.
 pub(super) fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<bool> {
-    let Cell::Blob(stamped) = row.get_ref(columns)? else { return Ok(true) };
+    matches(row, columns, columns)
+}
+
+/// The same for a row of `chunk`: its author, its stamp.
+pub(super) fn is_chunk_as_written(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+    let has_author = row.get_ref(CHUNK_COLUMNS)? != Cell::Null;
+    matches(row, stamped_of_chunk(has_author), CHUNK_COLUMNS + 1)
+}
+
+/// The columns of `chunk` in format 2, without the stamp.
+const CHUNK_COLUMNS: usize = 9;
+
+/// The number of columns of a row of `chunk` that its stamp covers. A row without an author has the stamp of format 2,
+/// which had no authors.
+fn stamped_of_chunk(has_author: bool) -> usize {
+    CHUNK_COLUMNS + usize::from(has_author)
+}
+
+/// Whether the first `columns` of a row match the stamp at `stamp_at`.
+fn matches(row: &rusqlite::Row<'_>, columns: usize, stamp_at: usize) -> rusqlite::Result<bool> {
+    let Cell::Blob(stamped) = row.get_ref(stamp_at)? else { return Ok(true) };
     let cells: Vec<Cell<'_>> = (0..columns).map(|column| row.get_ref(column)).collect::<Result<_, _>>()?;
     Ok(stamp(&cells) == stamped)
 }

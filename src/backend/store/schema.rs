@@ -13,7 +13,7 @@ use crate::sqlite;
 /// Marks the file as this program's: `bcrb`.
 const APPLICATION: i64 = 0x6263_7262;
 /// The format of the file. It increases with every change of the schema that an older program could not read.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// The changes in format 2. In format 1 `part` had no `ts`.
 const FORMAT_2: &str = "
@@ -33,6 +33,9 @@ CREATE TABLE part (
     PRIMARY KEY (collection, document, hash, part_index)
 ) STRICT;
 ";
+
+/// The change in format 3: the users who put the rows into the log. In format 2 nobody was recorded.
+const FORMAT_3: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
 
 /// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new
 /// format: an earlier program ignores it.
@@ -99,6 +102,9 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         if format < 2 {
             to_format_2(&mut connection)?;
         }
+        if format < 3 {
+            to_format_3(&mut connection)?;
+        }
         connection.execute_batch(OUTCOMES)?;
     }
     Ok(connection)
@@ -108,6 +114,7 @@ fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(FORMAT_2)?;
+    transaction.execute_batch(FORMAT_3)?;
     transaction.execute_batch(OUTCOMES)?;
     transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -148,6 +155,14 @@ fn to_format_2(connection: &mut Connection) -> Result<(), Problem> {
         }
     }
     transaction.execute_batch("DROP TABLE part_1")?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.pragma_update(None, "user_version", 2)?;
     Ok(transaction.commit()?)
+}
+
+/// Upgrades a log of format 2. A row without an author keeps the stamp that it has.
+fn to_format_3(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(FORMAT_3)?;
+    transaction.pragma_update(None, "user_version", 3)?;
+    transaction.commit()
 }

@@ -1,8 +1,11 @@
 //! Requests to the writer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use convex::Value;
@@ -11,8 +14,10 @@ use crossbeam_channel::Sender;
 use crate::backend::{
     function::{CallError, Mutation},
     log::{Log, RequestKey},
+    metrics::Metrics,
     turns::Caller,
 };
+use crate::record::UserId;
 
 /// The answer to a mutation, and the commit that it reports.
 pub(in crate::backend) struct Reply {
@@ -25,6 +30,7 @@ pub(in crate::backend) struct Reply {
 pub(in crate::backend) struct Jobs {
     sender: Sender<Job>,
     callers: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 pub(in crate::backend) enum Job {
@@ -39,6 +45,8 @@ pub(in crate::backend) struct Mutate {
     pub(super) bytes: usize,
     pub(super) collection: String,
     pub(super) mutation: Mutation,
+    /// The user who calls, as the connection has verified.
+    pub(super) user: Option<UserId>,
     /// The name of the call, if the client may send it again.
     pub(super) key: Option<RequestKey>,
     pub(super) reply: Box<dyn FnOnce(Reply) + Send>,
@@ -46,7 +54,12 @@ pub(in crate::backend) struct Mutate {
 
 impl Jobs {
     pub(super) fn new(sender: Sender<Job>) -> Self {
-        Self { sender, callers: Arc::default() }
+        Self { sender, callers: Arc::default(), metrics: Arc::default() }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// A new caller. Its mutations keep their order and take turns with those of other callers.
@@ -63,9 +76,15 @@ impl Jobs {
         key: Option<RequestKey>,
         collection: String,
         mutation: Mutation,
+        user: Option<UserId>,
         reply: impl FnOnce(Reply) + Send + 'static,
     ) {
-        let mutate = Mutate { caller, bytes, collection, mutation, key, reply: Box::new(reply) };
+        let (metrics, arrived) = (self.metrics.clone(), Instant::now());
+        let reply = move |answer: Reply| {
+            metrics.committed(arrived.elapsed(), answer.result.is_ok());
+            reply(answer);
+        };
+        let mutate = Mutate { caller, bytes, collection, mutation, key, user, reply: Box::new(reply) };
         // The writer ends only when the backend stops. `reply` is dropped then, and the receiver of the answer notices.
         let _ = self.sender.send(Job::Mutate(mutate));
     }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use self::jobs::Mutate;
 pub(super) use self::jobs::{Job, Jobs, Reply};
 use super::{
+    access::{Authorize, Rights},
     capacity::Capacity,
     function::{CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
@@ -51,9 +52,10 @@ pub(super) fn start(
     store: Option<Store>,
     retention: Duration,
     max_bytes: u64,
+    rule: Arc<dyn Authorize>,
 ) -> std::io::Result<(Shared, Jobs, watch::Receiver<i64>, JoinHandle<()>)> {
     let (sender, jobs) = crossbeam_channel::unbounded();
-    let (mut writer, receiver) = Writer::new(log, store, retention, max_bytes, Box::new(now));
+    let (mut writer, receiver) = Writer::new(log, store, retention, max_bytes, rule, Box::new(now));
     let shared = writer.log.clone();
     let thread =
         std::thread::Builder::new().name("replicate-backend-writer".into()).spawn(move || writer.run(&jobs))?;
@@ -77,6 +79,7 @@ pub(super) struct Writer {
     retention: Duration,
     /// When the last search for older tombstones found none.
     pruned: Option<Instant>,
+    rule: Arc<dyn Authorize>,
     clock: Clock,
 }
 
@@ -89,6 +92,7 @@ impl Writer {
         store: Option<Store>,
         retention: Duration,
         max_bytes: u64,
+        rule: Arc<dyn Authorize>,
         clock: Clock,
     ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
@@ -102,6 +106,7 @@ impl Writer {
             cared: Instant::now(),
             retention,
             pruned: None,
+            rule,
             clock,
         };
         (writer, receiver)
@@ -252,17 +257,19 @@ impl Writer {
         let mut records = Vec::new();
         let mut answers: Answers = Vec::new();
         let reloaded = self.reload();
-        for Mutate { bytes, collection, mutation, key, reply, .. } in group.mutations {
+        for Mutate { bytes, collection, mutation, key, user, reply, .. } in group.mutations {
             if let (Ok(()), Some(reply_again)) = (&reloaded, key.and_then(|key| self.outcome(key))) {
                 answers.push((reply, reply_again));
                 continue;
             }
+            let rights = Rights { user: user.as_ref(), rule: &*self.rule };
             let admitted = match &reloaded {
                 Ok(()) => self.capacity.take(bytes, self.store.as_ref()).map_err(CallError::from),
                 Err(problem) => Err(CallError::Message(problem.clone())),
             };
-            let result = admitted
-                .and_then(|()| mutate(&mut self.log.write(), &collection, mutation, (self.clock)(), &mut records));
+            let result = admitted.and_then(|()| {
+                mutate(&mut self.log.write(), &collection, rights, mutation, (self.clock)(), &mut records)
+            });
             if let (Some(key), Ok((value, ts))) = (key, &result) {
                 let value = serde_json::Value::from(value.clone()).to_string().into();
                 let outcome = Outcome { key, at: (self.clock)(), ts: *ts, value };
@@ -391,6 +398,7 @@ impl Writer {
 fn mutate(
     log: &mut Log,
     collection: &str,
+    rights: Rights<'_>,
     mutation: Mutation,
     now: i64,
     records: &mut Vec<Record>,
@@ -401,15 +409,15 @@ fn mutate(
     }
     Ok(match mutation {
         Mutation::Push(args) => {
-            let (answer, ts) = taken(log.push_changes(collection, args, now)?, records);
+            let (answer, ts) = taken(log.push_changes(collection, rights, args, now)?, records);
             (wire::push_results(log.epoch(), answer), ts)
         }
         Mutation::Put(args) => {
-            let ((), ts) = taken(log.put_document(collection, args, now)?, records);
+            let ((), ts) = taken(log.put_document(collection, rights, args, now)?, records);
             (wire::success(), ts)
         }
         Mutation::Delete { id } => {
-            let ((), ts) = taken(log.delete_document(collection, &id, rand::random(), now)?, records);
+            let ((), ts) = taken(log.delete_document(collection, rights, &id, rand::random(), now)?, records);
             (wire::success(), ts)
         }
     })

@@ -3,6 +3,7 @@
 use automerge::{AutoCommit, ROOT, transaction::Transactable};
 
 use super::*;
+use crate::backend::access::Everyone;
 use crate::wire::{Chunk, DocumentChanges, PushChanges};
 
 /// A push that creates the document "d".
@@ -19,8 +20,8 @@ fn push(value: i64) -> Mutation {
 #[test]
 fn rows_that_the_disk_refused_are_not_published_when_the_writer_prunes() {
     let (mut writer, published) =
-        Writer::new(Log::new("log"), None, Duration::ZERO, u64::MAX, Box::new(|| 1_000_000_000));
-    assert!(mutate(&mut writer.log.write(), "c", push(1), 1_000_000_000, &mut Vec::new()).is_ok());
+        Writer::new(Log::new("log"), None, Duration::ZERO, u64::MAX, Arc::new(Everyone), Box::new(|| 1_000_000_000));
+    assert!(mutate(&mut writer.log.write(), "c", Rights::default(), push(1), 1_000_000_000, &mut Vec::new()).is_ok());
     // As after a write that failed.
     writer.doubtful = true;
     writer.prune();
@@ -34,13 +35,14 @@ fn queries_run_again_after_the_log_was_read_again_while_the_clock_went_back() {
     let mut store = Store::open(folder.path(), "log").unwrap();
     let mut log = store.read().unwrap();
     let mut records = Vec::new();
-    mutate(&mut log, "c", push(1), 1_000, &mut records).unwrap();
+    mutate(&mut log, "c", Rights::default(), push(1), 1_000, &mut records).unwrap();
     store.write(&records).unwrap();
     log.publish();
     // A time that is not on the disk, as after a pruning.
-    mutate(&mut log, "c", push(2), 5_000, &mut Vec::new()).unwrap();
+    mutate(&mut log, "c", Rights::default(), push(2), 5_000, &mut Vec::new()).unwrap();
     log.publish();
-    let (mut writer, _published) = Writer::new(log, Some(store), Duration::MAX, u64::MAX, Box::new(|| 2_000));
+    let (mut writer, _published) =
+        Writer::new(log, Some(store), Duration::MAX, u64::MAX, Arc::new(Everyone), Box::new(|| 2_000));
     // As after a write that failed.
     writer.doubtful = true;
     writer.reload().unwrap();
@@ -48,7 +50,7 @@ fn queries_run_again_after_the_log_was_read_again_while_the_clock_went_back() {
     assert!(writer.log.read().touched("c", None) > 5_000);
     let ran_at = writer.log.read().published();
     let mut records = Vec::new();
-    mutate(&mut writer.log.write(), "c", push(3), 2_000, &mut records).unwrap();
+    mutate(&mut writer.log.write(), "c", Rights::default(), push(3), 2_000, &mut records).unwrap();
     writer.persist(&records).unwrap();
     assert!(writer.log.read().touched("c", None) > ran_at);
 }

@@ -84,6 +84,7 @@ fn the_checkpoint_waits_for_the_last_part_of_a_chunk() {
         position: at(ts),
         bytes: bytes.to_vec(),
         part,
+        author: None,
     };
     let mut peer = Peer::connected(2);
     let deltas = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];

@@ -325,7 +325,7 @@ fn an_answer_that_comes_twice_counts_once() {
 }
 
 #[test]
-fn what_is_in_flight_is_dropped_with_its_connection_and_what_comes_without_one_too() {
+fn pushes_without_a_connection_are_dropped() {
     let mut rig = Rig::connected();
     for number in 1..=2 {
         rig.give(Input::Request(push(number, &["a"], 10)));

@@ -10,7 +10,7 @@ use crate::{
     DocumentId,
     chunk::Part,
     format,
-    record::{Position, PushedDocument, Refusal, RefusalCode},
+    record::{Position, PushedDocument, Refusal, RefusalCode, UserId},
     wire::{value::object, *},
 };
 
@@ -96,7 +96,7 @@ proptest! {
     #[test]
     fn a_page_of_the_log(
         from in position(),
-        steps in vec((any::<u8>(), 1..100_u32, id(), chunk()), 0..6),
+        steps in vec((any::<u8>(), 1..100_u32, id(), chunk(), option::of(any::<String>())), 0..6),
         has_more in any::<bool>(),
         pruned in option::of(any::<i64>()),
         epoch in any::<String>(),
@@ -104,13 +104,14 @@ proptest! {
         let from = at(from.ts / 2, from.ordinal / 2);
         let mut checkpoint = from;
         let mut deltas = Vec::new();
-        for (later, step, id, (bytes, part)) in steps {
+        for (later, step, id, (bytes, part), author) in steps {
             checkpoint = match later {
                 0..128 => at(checkpoint.ts, checkpoint.ordinal + step),
                 later => at(checkpoint.ts + i64::from(later), step),
             };
             let document = DocumentId::new(id.as_str());
-            deltas.push(LogChunk { position: checkpoint, document, bytes: bytes.into(), part });
+            let author = author.map(UserId::recorded);
+            deltas.push(LogChunk { position: checkpoint, document, bytes: bytes.into(), part, author });
         }
         let has_more = has_more && !deltas.is_empty();
         let answer = carried(LogPage { deltas: deltas.clone(), checkpoint, has_more, pruned }.encode(&epoch));
@@ -121,8 +122,8 @@ proptest! {
         let chunks = page.rows_after(from, from).expect("it follows");
         prop_assert_eq!(chunks.len(), deltas.len());
         for (chunk, delta) in chunks.into_iter().zip(deltas) {
-            prop_assert_eq!((chunk.id, chunk.position, &*chunk.bytes, chunk.part),
-                (delta.document, delta.position, &*delta.bytes, delta.part));
+            prop_assert_eq!((chunk.id, chunk.position, &*chunk.bytes, chunk.part, chunk.author),
+                (delta.document, delta.position, &*delta.bytes, delta.part, delta.author));
         }
     }
 

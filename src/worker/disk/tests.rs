@@ -85,7 +85,11 @@ impl App {
             Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
-            Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
+            Effect::Deliver(_)
+            | Effect::Edited(..)
+            | Effect::Read(_)
+            | Effect::Compared { .. }
+            | Effect::Refused(..) => {}
             Effect::Store(request) => self.disk.take(request),
         }
     }
@@ -128,7 +132,13 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
             }
             _ => None,
         });
-        PulledChunk { id: document.id, position: at(*ts), bytes: bytes.expect("an edit is written"), part: None }
+        PulledChunk {
+            id: document.id,
+            position: at(*ts),
+            bytes: bytes.expect("an edit is written"),
+            part: None,
+            author: None,
+        }
     });
     let deltas: Vec<_> = deltas.collect();
     let to = deltas.last().map_or(from, |delta| delta.position);

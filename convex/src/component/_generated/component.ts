@@ -4,7 +4,7 @@
  * deployment. `npx convex dev` overwrites this file with the same.
  */
 import type { FunctionReference } from "convex/server";
-import type { Chunk, DocumentChanges, Examined, Merged, Position, Refusal } from "../shapes.js";
+import type { Chunk, DocumentChanges, Effect, Examined, Merged, Position, Refusal } from "../shapes.js";
 
 type Split = {
   status: "split";
@@ -12,6 +12,7 @@ type Split = {
   fields: Record<string, unknown>;
   leftOut: string[];
   version: number;
+  effect?: Effect;
 };
 
 export type ComponentApi<Name extends string | undefined = string | undefined> = {
@@ -40,6 +41,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
         scope?: string;
         documents: (DocumentChanges & { deleted?: boolean; checkDue?: number })[];
         compact?: { rows: number; after: number };
+        author?: string;
       },
       { epoch: string; long: string[] },
       Name
@@ -82,21 +84,21 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     preview: FunctionReference<
       "query",
       "internal",
-      { collection: string; documents: DocumentChanges[] },
+      { collection: string; documents: DocumentChanges[]; effects?: boolean },
       (Merged | Refusal)[],
       Name
     >;
     split: FunctionReference<
       "query",
       "internal",
-      { collection: string; id: string; crdtBytes: ArrayBuffer },
+      { collection: string; id: string; crdtBytes: ArrayBuffer; effects?: boolean },
       Split | Refusal,
       Name
     >;
     deletion: FunctionReference<
       "query",
       "internal",
-      { collection: string; id: string; actor: string },
+      { collection: string; id: string; actor: string; effects?: boolean },
       Split | Refusal | null,
       Name
     >;
@@ -107,7 +109,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
       "internal",
       { collection: string; checkpoint: Position; limit?: number; scope?: string; pruned?: bigint },
       {
-        deltas: (Chunk & { id: string; ts: bigint; ordinal: number })[];
+        deltas: (Chunk & { id: string; ts: bigint; ordinal: number; author?: string })[];
         checkpoint: Position;
         hasMore: boolean;
         epoch: string;

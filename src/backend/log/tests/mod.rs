@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{ActorId, AutoCommit, Automerge, ChangeHash, ROOT, ReadDoc, transaction::Transactable};
 
 use super::{state::StreamState, *};
+use crate::backend::access::Rights;
 use crate::{
     DocumentId,
     chunk::Part,

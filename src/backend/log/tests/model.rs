@@ -51,7 +51,7 @@ proptest! {
             match step {
                 Step::Edit(replica, value) => {
                     let args = replicas[usize::from(replica)].edit(value);
-                    let committed = log.push_changes("c", args, now).unwrap();
+                    let committed = log.push_changes("c", Rights::ALL, args, now).unwrap();
                     prop_assert!(committed.answer[0].1.is_ok(), "{:?}", committed.answer);
                     records.extend(committed.records);
                 }
@@ -66,7 +66,7 @@ proptest! {
                         replica.edit(i64::from(number));
                         let changes = replica.document.get_changes(&[]);
                         let args = push(&id, changes.iter().map(|change| change.raw_bytes().to_vec()));
-                        records.extend(log.push_changes("c", args, now).unwrap().records);
+                        records.extend(log.push_changes("c", Rights::ALL, args, now).unwrap().records);
                     }
                 }
                 Step::Publish => log.publish(),
@@ -119,7 +119,7 @@ proptest! {
         let mut replica = Replica::new(1);
         let mut last = 0;
         for (value, now) in times.into_iter().enumerate() {
-            let committed = log.push_changes("c", replica.edit(value as i64), i64::from(now)).unwrap();
+            let committed = log.push_changes("c", Rights::ALL, replica.edit(value as i64), i64::from(now)).unwrap();
             prop_assert!(committed.ts > last);
             last = committed.ts;
         }

@@ -46,7 +46,7 @@ fn written() -> (Log, Vec<Record>, Vec<(i64, Answers)>) {
                 push
             }
         };
-        records.extend(log.push_changes("c", push, 1_000 * n as i64).unwrap().records);
+        records.extend(log.push_changes("c", Rights::ALL, push, 1_000 * n as i64).unwrap().records);
         log.publish();
         seen.push((log.published(), now(&log)));
     }

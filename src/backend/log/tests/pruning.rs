@@ -9,7 +9,8 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
         let part = Part { hash: [id.len() as u8; 32], index, count: 3 };
         let chunk = Chunk { bytes: vec![index as u8; 10].into(), part: Some(Ok(part)) };
         let document = DocumentChanges { id: id.into(), changes: vec![chunk], fields: None, removed: Vec::new() };
-        let committed = log.push_changes("c", PushChanges { documents: vec![document], scope: None }, now).unwrap();
+        let committed =
+            log.push_changes("c", Rights::ALL, PushChanges { documents: vec![document], scope: None }, now).unwrap();
         assert!(committed.answer[0].1.is_ok(), "{:?}", committed.answer);
         committed.records
     };
@@ -47,11 +48,11 @@ fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay
 }
 
 #[test]
-fn nobody_is_shown_a_pruning_that_is_not_durable() {
+fn a_pruning_that_is_not_durable_is_not_shown() {
     let mut log = Log::new("epoch");
     let mut replica = Replica::new(1);
-    log.push_changes("c", replica.edit(1), 100).unwrap();
-    log.delete_document("c", "d", [7; 16], 200).unwrap();
+    log.push_changes("c", Rights::ALL, replica.edit(1), 100).unwrap();
+    log.delete_document("c", Rights::ALL, "d", [7; 16], 200).unwrap();
     log.publish();
     assert!(log.prunable(200, 0, 10).is_empty());
     let gone = log.prunable(201, 0, 10);
@@ -71,17 +72,17 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     let mut log = Log::new("epoch");
     // The writer does not say that it deletes the document. The log finds that out only when it checks rows.
     let mut late = Replica::new(1);
-    log.push_changes("c", late.edit(1), 100).unwrap();
+    log.push_changes("c", Rights::ALL, late.edit(1), 100).unwrap();
     late.document.put(ROOT, "deleted", true).unwrap();
     let mut lie = late.edit(2);
     let fields = [("value".to_owned(), convex::Value::Float64(2.0))];
     lie.documents[0].fields = Some(convex::Value::Object(fields.into()));
-    assert!(log.push_changes("c", lie, 200).unwrap().answer[0].1.is_ok());
+    assert!(log.push_changes("c", Rights::ALL, lie, 200).unwrap().answer[0].1.is_ok());
     let mut sure = Replica::new(2);
     let mut made = sure.edit(1);
     made.documents[0].id = "sure".into();
-    log.push_changes("c", made, 300).unwrap();
-    log.delete_document("c", "sure", [7; 16], 400).unwrap();
+    log.push_changes("c", Rights::ALL, made, 300).unwrap();
+    log.delete_document("c", Rights::ALL, "sure", [7; 16], 400).unwrap();
     log.publish();
 
     let prune = |log: &mut Log, now| {

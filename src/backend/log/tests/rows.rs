@@ -16,7 +16,7 @@ fn row_of(write: impl FnOnce(&mut Transaction<'_>)) -> BTreeMap<String, Value> {
     let mut log = Log::new("epoch");
     let changes = document.get_changes(&[]);
     let pushed = push("d", changes.iter().map(|change| change.raw_bytes().to_vec()));
-    let answer = log.push_changes("c", pushed, 0).unwrap().answer;
+    let answer = log.push_changes("c", Rights::ALL, pushed, 0).unwrap().answer;
     assert!(answer[0].1.is_ok(), "{answer:?}");
     log.publish();
     let whole = log.pull_changes("c", 0.0, None).documents.remove(0);

@@ -6,7 +6,7 @@ use super::*;
 fn nothing_is_shown_before_it_is_published() {
     let mut log = Log::new("epoch");
     let mut replica = Replica::new(1);
-    log.push_changes("c", replica.edit(1), 5_000).unwrap();
+    log.push_changes("c", Rights::ALL, replica.edit(1), 5_000).unwrap();
     assert!(pull(&log, Position::default(), &[10]).is_empty());
     assert_eq!(log.change_stream("c"), StreamState::default());
     assert!(log.pull_changes("c", 0.0, None).documents.is_empty());
@@ -25,7 +25,7 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
     for value in 0..10 {
         let args = replica.edit(value);
         pushes.push(args.clone());
-        records.extend(log.push_changes("c", args, 0).unwrap().records);
+        records.extend(log.push_changes("c", Rights::ALL, args, 0).unwrap().records);
     }
     log.publish();
     let before: Vec<_> = pull(&log, Position::default(), &[4]).into_iter().map(|delta| delta.position).collect();
@@ -37,11 +37,11 @@ fn a_snapshot_stands_for_the_changes_it_replaced() {
         assert_eq!(pull(log, before[7], &[4]).len(), 2, "one after it is not sent old news");
         // The log still knows the replaced changes.
         for args in &pushes {
-            let repeated = log.push_changes("c", args.clone(), 0).unwrap();
+            let repeated = log.push_changes("c", Rights::ALL, args.clone(), 0).unwrap();
             assert!(repeated.answer[0].1.is_ok() && repeated.records.is_empty());
         }
         let mut impostor = Replica::new(1);
-        let refused = log.push_changes("c", impostor.edit(99), 0).unwrap();
+        let refused = log.push_changes("c", Rights::ALL, impostor.edit(99), 0).unwrap();
         assert_eq!(refused.answer[0].1.as_ref().unwrap_err().code, RefusalCode::ReusedSequence);
         assert_eq!(pull(log, Position::default(), &[4]).len(), 4);
     }
@@ -53,7 +53,7 @@ fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
     let mut replica = Replica::new(1);
     let mut records = Vec::new();
     for seed in 1..9 {
-        records.extend(log.push_changes("c", noise(&mut replica, seed), 0).unwrap().records);
+        records.extend(log.push_changes("c", Rights::ALL, noise(&mut replica, seed), 0).unwrap().records);
     }
     log.publish();
     let before: Vec<_> = pull(&log, Position::default(), &[4]).into_iter().map(|delta| delta.position).collect();
@@ -78,7 +78,7 @@ fn a_snapshot_over_one_row_is_kept_in_parts_that_no_reader_gets_half_of() {
         let mut more = Vec::new();
         for seed in 10..16 {
             let mut replica = Replica { document: replica.document.fork(), pushed: replica.pushed.clone() };
-            more.extend(log.push_changes("c", noise(&mut replica, seed), 0).unwrap().records);
+            more.extend(log.push_changes("c", Rights::ALL, noise(&mut replica, seed), 0).unwrap().records);
         }
         log.publish();
         let all = rows(&log);
@@ -108,4 +108,25 @@ fn the_longer_a_document_is_the_more_changes_wait_for_its_next_snapshot() {
         made += history;
     }
     assert!(made < 100 * history, "{made} changes were gone through for {history}");
+}
+
+#[test]
+fn a_snapshot_of_one_users_changes_is_that_users_and_one_of_several_users_is_nobodys() {
+    let [ada, eve] = ["ada", "eve"].map(|name| crate::record::UserId::new("replicate", name));
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    let mut write = |log: &mut Log, user: &crate::record::UserId| {
+        for value in 0..8 {
+            let rights = Rights { user: Some(user), ..Rights::ALL };
+            log.push_changes("c", rights, replica.edit(value), 0).unwrap();
+        }
+        log.publish();
+        log.compact(&"c".into(), &DocumentId::new("d"), 2).unwrap();
+        let document = &log.collections["c"].documents[&DocumentId::new("d")];
+        assert!(document.snapshot.is_some());
+        log.collections["c"].rows[&document.rows[0]].author.clone()
+    };
+    assert_eq!(write(&mut log, &ada), Some(ada.clone()));
+    assert_eq!(write(&mut log, &eve), None);
+    assert_eq!(write(&mut log, &eve), None, "a snapshot of several users' changes stays nobody's");
 }

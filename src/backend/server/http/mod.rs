@@ -24,11 +24,13 @@ use self::{
     call::{Batch, Body, Call, CallAt, CallByUrl, Format, Ts},
     failure::Failure,
 };
-use super::{Server, bearer, session::unauthenticated};
+use super::{Server, bearer, origin::may_be_rebound, session::unauthenticated};
 use crate::backend::{
+    access::{Access, Admission, Rights},
     function::{self, CallError},
     limits::{FRAME_BYTES, QUERIES},
     log::{Log, TooOld},
+    metrics::Refused,
 };
 
 /// The answer at `/instance_name`, where Convex has the name of the deployment.
@@ -65,6 +67,13 @@ async fn query(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body
 /// `GET /api/query?path=..&args=..&format=..`: the arguments are JSON.
 async fn query_by_url(State(server): State<Arc<Server>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Answer {
     let caller = Caller::of(&server, &headers)?;
+    // A page does not know the token, where there is one.
+    if caller.access.is_open() && may_be_rebound(&headers) {
+        server.metrics().refused(Refused::Origin);
+        let message = "a GET without a token has to name this backend by its address or as localhost: use POST, or set a \
+                       token";
+        return Err(Failure::new(StatusCode::FORBIDDEN, "HostNotAllowed", message));
+    }
     let query = query.unwrap_or_default();
     let parameter = |name: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
@@ -91,11 +100,12 @@ async fn query_at_ts(State(server): State<Arc<Server>>, headers: HeaderMap, body
     if ts > server.log.read().published() {
         return Err(Failure::bad("BadTimestamp", "the timestamp is ahead of this backend's newest commit"));
     }
-    let (collection, query) = match caller.admit().and_then(|()| function::query(&path, call.args.get())) {
+    let found = caller.admit().and_then(|rights| Ok((rights, function::query(&path, call.args.get())?)));
+    let (rights, (collection, query)) = match found {
         Ok(found) => found,
         Err(error) => return Ok(format.respond(Err(error))),
     };
-    let answer = query.run_at(&collection, &server.log.read(), ts);
+    let answer = query.run_at(&collection, rights, &server.log.read(), ts);
     let answer = answer.map_err(|TooOld| {
         let message = "the log does not have this time any more: ask /api/query_ts for a newer one (in JavaScript: \
                        make a new ConvexHttpClient)";
@@ -144,7 +154,7 @@ async fn action(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bod
     let caller = Caller::of(&server, &headers)?;
     let call: Call = call::read(&headers, body)?;
     let (path, format) = (call::path(&call.path)?, Format::parse(call.format.as_deref())?);
-    Ok(format.respond(caller.admit().and_then(|()| Err(function::action(&path)))))
+    Ok(format.respond(caller.admit().and_then(|_| Err(function::action(&path)))))
 }
 
 /// A function of any kind.
@@ -169,21 +179,25 @@ async fn run(State(server): State<Arc<Server>>, Path(path): Path<String>, header
 /// The caller of a request, who did not offer a wrong token.
 struct Caller<'a> {
     server: &'a Server,
-    is_admitted: bool,
+    access: Access,
+    admission: Option<Admission>,
 }
 
 impl<'a> Caller<'a> {
     fn of(server: &'a Server, headers: &HeaderMap) -> Result<Self, Failure> {
         let offered = bearer(headers);
-        let is_admitted = server.admits(offered);
-        if offered.is_some() && !is_admitted {
+        let access = server.access.borrow().clone();
+        let admission = access.admit(offered);
+        if offered.is_some() && admission.is_none() {
             return Err(Failure::new(StatusCode::UNAUTHORIZED, "Unauthenticated", "the token is wrong"));
         }
-        Ok(Self { server, is_admitted })
+        Ok(Self { server, access, admission })
     }
 
-    fn admit(&self) -> Result<(), CallError> {
-        if self.is_admitted { Ok(()) } else { Err(unauthenticated()) }
+    /// The rights of the caller, if it may call functions.
+    fn admit(&self) -> Result<Rights<'_>, CallError> {
+        let rights = self.admission.as_ref().map(|admission| self.access.rights(admission));
+        rights.filter(Rights::admits).ok_or_else(unauthenticated)
     }
 
     fn query(&self, path: &UdfPath, args: &str) -> Result<Value, CallError> {
@@ -193,20 +207,21 @@ impl<'a> Caller<'a> {
     }
 
     fn query_in(&self, log: &Log, path: &UdfPath, args: &str) -> Result<function::Answer, CallError> {
-        self.admit()?;
+        let rights = self.admit()?;
         let (collection, query) = function::query(path, args)?;
-        Ok(query.run(&collection, log)?)
+        Ok(query.run(&collection, rights, log)?)
     }
 
     async fn mutation(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, Failure> {
-        let (collection, mutation) = match self.admit().and_then(|()| function::mutation(path, args)) {
+        let (collection, mutation) = match self.admit().and_then(|_| function::mutation(path, args)) {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
+        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
         let (sender, receiver) = oneshot::channel();
         // The caller may be gone when the answer comes.
         let reply = |reply| drop(sender.send(reply));
-        self.server.jobs.mutate((self.server.http, args.len()), None, collection, mutation, reply);
+        self.server.jobs.mutate((self.server.http, args.len()), None, collection, mutation, user, reply);
         match receiver.await {
             Ok(reply) => Ok(reply.result),
             Err(_) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", "the backend is stopping")),

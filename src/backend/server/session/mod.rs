@@ -35,16 +35,18 @@ use convex_sync_types::{
     QuerySetVersion, ServerMessage, SessionRequestSeqNumber, StateModification, StateVersion, Timestamp,
 };
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 pub(in crate::backend) use self::queries::Queries;
-use super::{Token, allowance::Allowance};
+use super::allowance::Allowance;
 use crate::backend::{
+    access::{Access, Admission},
     function::{self, CallError, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
     log::RequestKey,
     writer::{Reply, Shared},
 };
-use crate::record::{Refusal, RefusalCode};
+use crate::record::{Refusal, RefusalCode, UserId};
 
 /// An event outside of the session.
 pub(in crate::backend) enum Input<'a> {
@@ -60,10 +62,12 @@ pub(in crate::backend) enum Input<'a> {
     Answered(SessionRequestSeqNumber, Reply),
     /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
     News,
-    /// The backend requires another token from now on.
-    TokenReplaced(Option<Token>),
+    /// The backend accepts other tokens from now on.
+    AccessChanged(Access),
     /// The backend stops.
     Stopping,
+    /// The connection has to end, for this reason.
+    TurnedAway(&'static str),
     /// The time of [`Session::poll_timeout`] has come.
     Timer,
 }
@@ -80,6 +84,8 @@ pub(in crate::backend) enum Output {
         collection: String,
         /// The function and its arguments.
         mutation: Mutation,
+        /// The verified caller.
+        user: Option<UserId>,
         /// The length of the message.
         bytes: usize,
     },
@@ -98,14 +104,17 @@ pub(in crate::backend) enum Frame {
 /// The session of one connection. See the [module](self) for how it is driven.
 pub(in crate::backend) struct Session {
     state: State,
-    token: Option<Token>,
+    access: Access,
+    /// The caller, once it was let in.
+    admission: Option<Admission>,
+    /// When the caller's token ends.
+    expires: Option<Duration>,
     /// The id that the client has given itself. It keeps the id when it connects again.
     session: Option<[u8; 16]>,
     /// The version that the client has.
     version: StateVersion,
     query_set: QuerySetVersion,
     identity: IdentityVersion,
-    is_authenticated: bool,
     queries: Queries,
     removed: BTreeSet<QueryId>,
     /// A transition is due even if no result changed.
@@ -137,13 +146,14 @@ enum State {
 }
 
 impl Session {
-    /// Makes the session of a new connection. `token` is the token that clients must send, if any. `patience` is how
-    /// long the client may stay silent.
-    pub fn new(token: Option<Token>, patience: Duration, now: Duration) -> Self {
+    /// Makes the session of a new connection. `access` says which tokens are accepted. `patience` is how long
+    /// the client may stay silent.
+    pub fn new(access: Access, patience: Duration, now: Duration) -> Self {
         Self {
             state: State::Open,
-            is_authenticated: Token::admits(token.as_ref(), None),
-            token,
+            admission: access.admit(None),
+            access,
+            expires: None,
             session: None,
             version: StateVersion::initial(),
             query_set: 0,
@@ -171,6 +181,13 @@ impl Session {
 
     /// Handles an input. After the end, the only input that matters is that the client is gone.
     pub fn handle(&mut self, input: Input<'_>, now: Duration) {
+        // The driver looks at the time last, so a client that never pauses must not put off the end of its token.
+        let is_due = self.expires.is_some_and(|expires| expires <= now);
+        if is_due && self.is_open() && !matches!(input, Input::Gone | Input::Answered(..)) {
+            self.admission = None;
+            self.refuse_token("The token has expired", false);
+            return;
+        }
         match (&self.state, input) {
             (_, Input::Gone) => self.state = State::Over,
             (State::Closing(_) | State::Over, _) => {}
@@ -189,8 +206,9 @@ impl Session {
                 self.answer(request, reply);
             }
             (State::Open, Input::News) => self.is_stale = true,
-            (State::Open, Input::TokenReplaced(token)) => self.expire(token),
+            (State::Open, Input::AccessChanged(access)) => self.change_access(access),
             (State::Open, Input::Stopping) => self.end("the backend is stopping".into()),
+            (State::Open, Input::TurnedAway(reason)) => self.end(reason.into()),
             (State::Open, Input::Timer) => self.tick(now),
         }
     }
@@ -202,7 +220,7 @@ impl Session {
 
     /// The time when [`Input::Timer`] is due.
     pub fn poll_timeout(&self) -> Duration {
-        self.held_back.map_or(self.ping_at, |held_back| held_back.min(self.ping_at))
+        self.held_back.into_iter().chain(self.expires).fold(self.ping_at, Duration::min)
     }
 
     /// Whether the driver must read the socket now.
@@ -211,6 +229,11 @@ impl Session {
             && self.held_back.is_none()
             && self.ready.len() + self.running.len() < WAITING_MUTATIONS
             && self.running.iter().sum::<usize>() < WAITING_MUTATION_BYTES
+    }
+
+    /// Whether the client may call functions.
+    pub fn is_authenticated(&self) -> bool {
+        self.admitted().is_some()
     }
 
     /// Whether the connection continues.
@@ -306,21 +329,24 @@ impl Session {
                 self.modify(base_version, new_version, modifications);
             }
             Ok(ClientMessage::Mutation { request_id: request, udf_path, args, .. }) => {
-                let call = match self.is_authenticated {
-                    true => function::mutation(&udf_path, args.get()),
-                    false => Err(unauthenticated()),
+                let call = match self.admitted() {
+                    Some(_) => function::mutation(&udf_path, args.get()),
+                    None => Err(unauthenticated()),
                 };
                 match call {
                     Ok((collection, mutation)) => {
-                        let key = self.session.map(|session| RequestKey { session, request });
+                        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
+                        let session = self.session.map(|session| session_of(session, user.as_ref()));
+                        let key = session.map(|session| RequestKey { session, request });
                         self.running.push_back(text.len());
-                        self.outputs.push_back(Output::Run { request, key, collection, mutation, bytes: text.len() });
+                        let bytes = text.len();
+                        self.outputs.push_back(Output::Run { request, key, collection, mutation, user, bytes });
                     }
                     Err(error) => self.answer(request, Reply { result: Err(error), ts: 0 }),
                 }
             }
             Ok(ClientMessage::Action { request_id, udf_path, .. }) => {
-                let error = if self.is_authenticated { function::action(&udf_path) } else { unauthenticated() };
+                let error = if self.admitted().is_some() { function::action(&udf_path) } else { unauthenticated() };
                 let response = ServerMessage::<Value>::ActionResponse {
                     request_id,
                     result: Err(payload(error)),
@@ -358,23 +384,31 @@ impl Session {
             AuthenticationToken::User(token) | AuthenticationToken::Admin(token, _) => Some(token.as_str()),
             AuthenticationToken::None => None,
         };
-        let admits = Token::admits(self.token.as_ref(), offered);
-        if offered.is_some() && !admits {
+        let admission = self.access.admit(offered);
+        if offered.is_some() && admission.is_none() {
             self.refuse_token("The token is wrong", true);
             return;
         }
-        self.is_authenticated = admits;
+        let remaining = admission.as_ref().and_then(|admission| self.access.remaining(admission));
+        // The client was heard just now.
+        self.expires = remaining.map(|remaining| self.heard.saturating_add(remaining));
+        self.admission = admission;
         self.identity += 1;
         self.queries.run_again();
         self.owe();
     }
 
-    /// Requires another token. A connection that was authenticated with the old token ends.
-    fn expire(&mut self, token: Option<Token>) {
-        self.token = token;
-        if std::mem::replace(&mut self.is_authenticated, false) {
+    /// Accepts other tokens. A connection that was let in with a token that is not accepted any more ends.
+    fn change_access(&mut self, access: Access) {
+        self.access = access;
+        if self.admission.take_if(|admission| !self.access.still_admits(admission)).is_some() {
             self.refuse_token("The token is not valid any more", false);
         }
+    }
+
+    /// The caller, if it may call functions.
+    fn admitted(&self) -> Option<&Admission> {
+        self.admission.as_ref().filter(|admission| self.access.rights(admission).admits())
     }
 
     fn refuse_token(&mut self, reason: &str, attempted: bool) {
@@ -402,7 +436,8 @@ impl Session {
 
     /// Makes the transition to the newest published commit. `None` if the client has all of it.
     fn transition(&mut self, log: &Shared) -> Option<Json> {
-        let (published, results) = self.queries.run(log, self.is_authenticated, &self.hasher);
+        let (published, results) =
+            self.queries.run(log, self.admitted().map(|admission| self.access.rights(admission)), &self.hasher);
         let removed = std::mem::take(&mut self.removed).into_iter();
         let mut modifications: Vec<_> = removed.map(|query_id| StateModification::QueryRemoved { query_id }).collect();
         modifications.extend(results);
@@ -439,6 +474,15 @@ fn payload(error: CallError) -> ErrorPayload<Value> {
     }
 }
 
+/// The session with the id that a client has given itself, of one user. Another user's client that sends the same id
+/// gets none of the stored answers.
+fn session_of(session: [u8; 16], user: Option<&UserId>) -> [u8; 16] {
+    let Some(user) = user else { return session };
+    let mut own = [0; 16];
+    own.copy_from_slice(&Sha256::new().chain_update(session).chain_update(user.as_str()).finalize()[..16]);
+    own
+}
+
 /// How often a client is pinged.
 pub(super) fn ping_every(patience: Duration) -> Duration {
     PING_EVERY.min(patience / PINGS).max(Duration::from_millis(1))
@@ -446,7 +490,10 @@ pub(super) fn ping_every(patience: Duration) -> Duration {
 
 /// The error of a call by a client that has not sent the token.
 pub(super) fn unauthenticated() -> CallError {
-    CallError::Refused(Refusal::new(RefusalCode::Unauthenticated, "this backend asks for a token"))
+    CallError::Refused(Refusal::new(
+        RefusalCode::Unauthenticated,
+        "this backend asks for a token, or for one of a user with a name",
+    ))
 }
 
 /// Refuses paths that are too long. The library's parser panics at a long path that it cuts within a letter, and each

@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use super::unauthenticated;
 use crate::{
     backend::{
+        access::Rights,
         function::{self, Answer, CallError, Query},
         limits::QUERIES,
         log::Log,
@@ -100,11 +101,11 @@ impl Queries {
     }
 
     /// Runs the queries that are due. Returns the results that the client does not have, with their commit. Large
-    /// results are left for the next call.
+    /// results are left for the next call. `rights` is `None` if the client may not call functions.
     pub(super) fn run(
         &self,
         log: &Shared,
-        is_authenticated: bool,
+        rights: Option<Rights<'_>>,
         hasher: &RandomState,
     ) -> (i64, Vec<StateModification<Json>>) {
         let mut results = Vec::new();
@@ -119,10 +120,12 @@ impl Queries {
                     continue;
                 }
                 open.ran_at = Some(published);
-                let result = match &open.call {
-                    Err(error) => Err(error.clone()),
-                    Ok(_) if !is_authenticated => Err(unauthenticated()),
-                    Ok((collection, query)) => query.run(collection, &log).map_err(CallError::Refused),
+                let result = match (&open.call, rights) {
+                    (Err(error), _) => Err(error.clone()),
+                    (Ok(_), None) => Err(unauthenticated()),
+                    (Ok((collection, query)), Some(rights)) => {
+                        query.run(collection, rights, &log).map_err(CallError::Refused)
+                    }
                 };
                 bytes += result.as_ref().map_or(0, Answer::bytes);
                 open.is_full = matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more);

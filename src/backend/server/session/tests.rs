@@ -2,9 +2,11 @@
 
 use automerge::{AutoCommit, ROOT, transaction::Transactable};
 use serde_json::json;
+use std::sync::Arc;
 
 use super::*;
 use crate::backend::{
+    access::{Everyone, Token, Users},
     limits::{LOG_BYTES, MESSAGES_AT_ONCE, PATIENCE, RETENTION},
     log::Log,
     turns::Caller,
@@ -21,6 +23,10 @@ struct Rig {
     now: Duration,
 }
 
+fn access(token: Option<&str>) -> Access {
+    Access { token: token.map(|token| Token::new(token.into())), ..Access::default() }
+}
+
 impl Drop for Rig {
     fn drop(&mut self) {
         self.jobs.stop();
@@ -29,9 +35,9 @@ impl Drop for Rig {
 
 impl Rig {
     fn new(token: Option<&str>) -> Self {
-        let (log, jobs, _, _) = writer::start(Log::new("epoch"), None, RETENTION, LOG_BYTES).unwrap();
-        let token = token.map(|token| Token::new(token.into()));
-        Self { session: Session::new(token, PATIENCE, SECOND), log, jobs, now: SECOND }
+        let (log, jobs, _, _) =
+            writer::start(Log::new("epoch"), None, RETENTION, LOG_BYTES, Arc::new(Everyone)).unwrap();
+        Self { session: Session::new(access(token), PATIENCE, SECOND), log, jobs, now: SECOND }
     }
 
     fn give(&mut self, input: Input<'_>) {
@@ -72,9 +78,10 @@ impl Rig {
     fn run(&mut self) -> usize {
         let mut ran = 0;
         while let Some(output) = self.session.poll() {
-            let Output::Run { request, key, collection, mutation, bytes } = output else { continue };
+            let Output::Run { request, key, collection, mutation, user, bytes } = output else { continue };
             let (answer, answered) = crossbeam_channel::bounded(1);
-            self.jobs.mutate((Caller(1), bytes), key, collection, mutation, move |reply| drop(answer.send(reply)));
+            self.jobs
+                .mutate((Caller(1), bytes), key, collection, mutation, user, move |reply| drop(answer.send(reply)));
             let reply = answered.recv().unwrap();
             // The commit is published by then.
             self.jobs.look(|_| ()).unwrap();
@@ -106,7 +113,7 @@ fn authenticate(base: u32, token: &str) -> Json {
 }
 
 #[test]
-fn what_others_write_in_their_scopes_is_no_news() {
+fn commits_in_other_scopes_are_no_news() {
     let mut rig = Rig::new(None);
     rig.subscribe(0, pull(0, "mine"));
     let queries = rig.session.queries();
@@ -189,7 +196,7 @@ fn messages_of_another_version_end_the_connection() {
 }
 
 #[test]
-fn who_has_not_shown_the_token_is_refused_and_who_shows_it_is_not() {
+fn a_client_is_refused_until_it_has_shown_the_token() {
     let mut rig = Rig::new(Some("secret"));
     rig.subscribe(0, pull(0, "mine"));
     rig.say(push(0, "mine"));
@@ -202,7 +209,40 @@ fn who_has_not_shown_the_token_is_refused_and_who_shows_it_is_not() {
     rig.say(push(1, "mine"));
     assert_eq!(rig.run(), 1);
     rig.frames();
-    rig.give(Input::TokenReplaced(Some(Token::new("another".into()))));
+    rig.give(Input::AccessChanged(access(Some("another"))));
+    assert_eq!(rig.kinds(), ["AuthError", "the end"]);
+}
+
+#[test]
+fn a_token_that_ends_ends_its_connection_at_that_moment() {
+    let mut rig = Rig::new(None);
+    let clock = || 1_000 * SECOND;
+    let users = Some(Arc::new(Users::one("adas", UserId::new("replicate", "ada"), clock() + 3 * SECOND)));
+    let access = Access { users, clock, ..Access::default() };
+    rig.session = Session::new(access, PATIENCE, SECOND);
+    rig.say(authenticate(0, "adas"));
+    assert_eq!(rig.kinds(), ["Transition"]);
+    assert_eq!(rig.session.poll_timeout(), 4 * SECOND);
+    rig.wait();
+    let frames = rig.frames();
+    assert_eq!(frames[0]["type"], "AuthError");
+    assert_eq!(frames[0]["error"], "The token has expired");
+    assert!(!rig.session.is_open());
+}
+
+#[test]
+fn a_client_that_never_pauses_does_not_outlive_its_token() {
+    let mut rig = Rig::new(None);
+    let clock = || 1_000 * SECOND;
+    let users = Some(Arc::new(Users::one("adas", UserId::new("replicate", "ada"), clock() + 3 * SECOND)));
+    let access = Access { users, clock, ..Access::default() };
+    rig.session = Session::new(access, PATIENCE, SECOND);
+    rig.say(authenticate(0, "adas"));
+    rig.frames();
+    rig.now = 4 * SECOND;
+    // The driver takes a message before it looks at the time.
+    rig.say(push(0, "late"));
+    assert!(rig.session.poll().is_none(), "a mutation runs with a token that has ended");
     assert_eq!(rig.kinds(), ["AuthError", "the end"]);
 }
 
