@@ -40,8 +40,8 @@ struct Refused {
 #[derive(Clone, Debug)]
 pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
-    /// The stored chunk that the backend has after it accepted this change.
-    pub(super) chunk: ChangeHash,
+    /// The stored snapshots that the backend has after it accepted this change, because it has their other changes then.
+    pub(super) snapshots: Vec<ChangeHash>,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields that the change touches, with their values after it. `None` if they are not known.
     pub(super) fields: Option<FieldValues>,
@@ -303,23 +303,36 @@ impl Outbox {
             return;
         }
         let later = std::mem::take(later);
-        let mut seen: HashSet<ChangeHash> = HashSet::new();
         let bytes: usize = document.changes.iter().map(|change| change.bytes.len()).sum();
         // If the changes take several pushes, the backend merges them itself: the values are the log's only after the
         // last push.
         let one_push = bytes <= limits::or_tiny(limits::PUSH_BYTES, 1_000)
             && document.changes.len() <= limits::or_tiny(limits::PUSH_CHANGES, 3);
-        let mut fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<FieldValues>());
-        let last = document.changes.len().saturating_sub(1);
-        let stored = document.changes.into_iter().enumerate().map(|(index, change)| QueuedChange {
-            hash: change.hash,
-            chunk: change.chunk,
-            bytes: change.bytes,
-            fields: if index == last { fields.take() } else { fields.as_ref().map(|_| Vec::new()) },
-        });
-        let changes: Vec<_> = stored.chain(later).filter(|change| seen.insert(change.hash)).collect();
+        let fields = document.fields.filter(|_| one_push).map(|fields| fields.into_iter().collect::<FieldValues>());
+        let mut changes: Vec<QueuedChange> = Vec::with_capacity(document.changes.len() + later.len());
+        let mut places: HashMap<ChangeHash, usize> = HashMap::new();
+        // Several chunks may have the same change, which is sent once. So a snapshot ends at the furthest place of its
+        // changes, and not always at its last change.
+        let mut furthest = 0;
+        for change in document.changes {
+            let place = *places.entry(change.hash).or_insert_with(|| {
+                let fields = fields.as_ref().map(|_| Vec::new());
+                changes.push(QueuedChange { hash: change.hash, snapshots: Vec::new(), bytes: change.bytes, fields });
+                changes.len() - 1
+            });
+            furthest = furthest.max(place);
+            if change.chunk != change.hash {
+                changes[furthest].snapshots.push(change.chunk);
+                furthest = 0;
+            }
+        }
+        if let (Some(last), Some(fields)) = (changes.last_mut(), fields) {
+            last.fields = Some(fields);
+        }
+        changes.extend(later.into_iter().filter(|change| !places.contains_key(&change.hash)));
+        let is_empty = changes.is_empty();
         entry.changes = Changes::Known(changes);
-        if matches!(&entry.changes, Changes::Known(changes) if changes.is_empty()) {
+        if is_empty {
             self.remove(&document.id);
         }
     }
@@ -333,9 +346,12 @@ impl Outbox {
         let Changes::Known(changes) = &mut entry.changes else { return sent };
         let sent: HashSet<ChangeHash> = sent.into_iter().collect();
         let mut chunks = Vec::with_capacity(sent.len());
-        changes.retain(|change| {
+        changes.retain_mut(|change| {
             let is_sent = sent.contains(&change.hash);
-            chunks.extend(is_sent.then_some(change.chunk));
+            if is_sent {
+                chunks.push(change.hash);
+                chunks.append(&mut change.snapshots);
+            }
             !is_sent
         });
         if changes.is_empty() {

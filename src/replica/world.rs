@@ -155,7 +155,7 @@ impl Replica {
             if self.remote.has_deployment() {
                 for StoredChunk { hash, bytes, fields, .. } in &chunks {
                     let (hash, bytes, fields) = (*hash, bytes.clone(), Some(fields_of(&value, fields)));
-                    collection.outbox.add(&key.id, QueuedChange { hash, chunk: hash, bytes, fields });
+                    collection.outbox.add(&key.id, QueuedChange { hash, snapshots: Vec::new(), bytes, fields });
                 }
             }
             let fields: BTreeSet<String> = chunks.iter().flat_map(|chunk| chunk.fields.iter().cloned()).collect();

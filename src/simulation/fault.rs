@@ -95,8 +95,8 @@ impl Faults {
         let mut faults: Vec<_> =
             ALL.iter().filter(|(_, often)| rng.random_ratio(*often, 100) && !none).map(|(fault, _)| *fault).collect();
         if faults.contains(&Fault::Prune) {
-            // Pruning needs deleted documents.
-            faults.push(Fault::Delete);
+            // Pruning needs deleted documents, and matters to apps that were away when they were deleted.
+            faults.extend([Fault::Delete, Fault::Offline]);
         }
         Self::of(faults)
     }

@@ -12,6 +12,7 @@ use super::{
     schedule::Simulation,
     with_writes_left,
 };
+use crate::worker::Command;
 
 impl Simulation {
     pub(super) fn look_at_reports(&mut self, peer: usize) -> Result<(), String> {
@@ -30,6 +31,22 @@ impl Simulation {
 
     pub(super) fn frame(&mut self, peer: usize, work: usize) -> Result<(), String> {
         self.peers[peer].frame(work, &self.faults, &mut self.rng, &mut self.next, &mut self.oracle, &mut self.trace)
+    }
+
+    /// Lets the user of an app edit several times, and then ask for a retry. The disk does not work meanwhile, so it still
+    /// has to answer reads from before the last edits, and the retry gives these reads up.
+    pub(super) fn retry(&mut self, peer: usize) -> Result<(), String> {
+        for _ in 0..self.rng.random_range(1..4) {
+            self.frame(peer, 1)?;
+            self.app(peer, |app| app.process.take_commands(usize::MAX));
+            self.look_at_reports(peer)?;
+        }
+        self.trace.add(format!("{}: asks for a retry", self.peers[peer].name));
+        self.app(peer, |app| {
+            app.process.send(Command::Retry);
+            app.process.take_commands(usize::MAX);
+        });
+        self.look_at_reports(peer)
     }
 
     /// Lets the disk of an app carry out waiting requests.

@@ -198,10 +198,14 @@ impl Peer {
         let given = if odd { rng.random_range(0..=app.reports.len()) } else { app.reports.len() };
         let (early, late) = if odd && work > 0 { (rng.random_range(0..=work), rng.random_range(0..2)) } else { (0, 0) };
         trace.add(format!("{}: a frame, given {given} reports, {early}+{}+{late} edits", self.name, work - early));
+        let mut arriving = Vec::new();
         for report in app.reports.drain(..given) {
+            if let Report::Delta { document, .. } = &report {
+                arriving.push(document.id.clone());
+            }
             app.world.report(report);
         }
-        let mut user = User { rng, faults, name: &self.name, next };
+        let mut user = User { rng, faults, name: &self.name, arriving: &arriving, next };
         let deeds = app.world.frame(early, work - early, &mut user);
         app.note(deeds, &self.name, oracle, trace);
         app.give_commands(trace, &self.name);

@@ -4,12 +4,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use convex::Value;
-use rand::{Rng, rngs::StdRng};
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     deployment::Deployment,
     fault::{Fault, Faults},
     oracle::{NAMES, NOTES},
+    quiet,
     schedule::Simulation,
     with_writes_left,
 };
@@ -17,10 +18,13 @@ use crate::{DocumentId, backend::simulated::Node};
 
 const COLLECTION: &str = NAMES[NOTES.0 as usize];
 
+/// Milliseconds after which every schedule that prunes may prune a document.
+const RETENTION: i64 = 3_000;
+
 /// How long deleted documents are kept: shorter than many apps are away.
 pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
     match faults.has(Fault::Prune) {
-        true => Duration::from_millis(rng.random_range(0..3_000)),
+        true => Duration::from_millis(rng.random_range(0..RETENTION as u64)),
         false => Duration::MAX,
     }
 }
@@ -52,6 +56,32 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     let pruned = node.pruned(COLLECTION);
     simulation.trace.add(format!("{url}: prunes, and remembers {pruned:?}"));
     simulation.oracle.pruned.extend(pruned);
+}
+
+/// Lets an app be away while the user of another app deletes a document that both show, and the log prunes it. By chance
+/// alone, this would seldom happen to an app that has the document.
+pub(super) fn miss(simulation: &mut Simulation, away: usize) -> Result<(), String> {
+    let deployment = simulation.peers[away].deployment;
+    let others: Vec<_> = (0..simulation.peers.len())
+        .filter(|other| *other != away && simulation.peers[*other].deployment == deployment)
+        .filter(|other| simulation.peers[*other].app.as_ref().is_some_and(|app| app.line.is_connected()))
+        .collect();
+    let Some(other) = others.choose(&mut simulation.rng).copied() else { return Ok(()) };
+    let shown = [away, other].map(|at| simulation.app(at, |app| app.world.notes()).unwrap_or_default());
+    let both: Vec<_> = shown[1].keys().filter(|id| shown[0].contains_key(id)).collect();
+    let Some(document) = both.choose(&mut simulation.rng).copied() else { return Ok(()) };
+    quiet::rush(simulation, away)?;
+    simulation.go(away, false);
+    quiet::rush(simulation, away)?;
+    quiet::rush(simulation, other)?;
+    simulation.trace.add(format!("{} deletes {document}", simulation.peers[other].name));
+    simulation.app(other, |app| app.world.delete(document));
+    for _ in 0..3 {
+        quiet::rush(simulation, other)?;
+    }
+    simulation.pass(RETENTION);
+    prune(simulation, deployment);
+    Ok(())
 }
 
 /// Notes when an app has forgotten its knowledge of its log, and may offer the changes that it has now. It is an error

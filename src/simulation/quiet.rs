@@ -1,5 +1,7 @@
 //! After the faults: every app runs and is connected, until nothing is left to do.
 
+use rand::Rng;
+
 use super::{fault::Fault, rights, schedule::Simulation};
 
 /// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
@@ -13,6 +15,11 @@ const ROUND: i64 = 300;
 /// Ends the faults and waits until there is nothing left to do, with everything shown.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     rights::work(simulation)?;
+    // A change that was lost is noticed if no later change of the same app depends on it.
+    let last = simulation.rng.random_range(0..3 * simulation.peers.len());
+    if last < simulation.peers.len() {
+        simulation.retry(last)?;
+    }
     simulation.trace.add("quiet".into());
     simulation.faults.end();
     for deployment in &mut simulation.deployments {
@@ -109,10 +116,12 @@ pub(super) fn rush(simulation: &mut Simulation, at: usize) -> Result<(), String>
     turn(simulation, at).map(drop)
 }
 
+/// Lets an app do everything that it can do now. Returns a description of what there was to do.
 fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String> {
     let mut busy = None;
     let mut note = |what: &str| busy = Some(format!("{what} of app {at}"));
     let elapsed = simulation.elapsed();
+    let has_backend = simulation.deployments[simulation.peers[at].deployment].node.is_some();
     let Some(app) = &mut simulation.peers[at].app else { return Ok(None) };
     if app.process.answers_waiting() > 0 {
         app.process.take_answers(usize::MAX);
@@ -122,7 +131,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
         app.process.take_commands(usize::MAX);
         note("commands");
     }
-    if app.line.is_opening() {
+    if app.line.is_opening() && has_backend {
         simulation.connect(at);
         note("a connection");
     } else if !app.line.is_connected() && app.process.has_transport() {

@@ -17,6 +17,9 @@ pub(super) enum Step {
     Tick(usize),
     Wait(usize),
     Rush(usize),
+    Miss(usize),
+    Retry(usize),
+    Repeat(usize),
     Offline(usize),
     Online(usize),
     Connect(usize),
@@ -91,6 +94,10 @@ impl Simulation {
             may(Step::Offline, has(Fault::Offline), away);
             may(Step::Online, has(Fault::Offline), back);
             may(Step::Rush, node.is_some(), rush);
+            may(Step::Miss, app.line.is_connected(), 4 * u32::from(has(Fault::Prune)));
+            may(Step::Retry, app.process.unsent() > 0, 2);
+            // A repeated answer matters while another mutation waits for its own.
+            may(Step::Repeat, app.line.is_pushing(), 20 * u32::from(has(Fault::Duplicate)));
             may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
             may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
             may(Step::Rights, has(Fault::Users) || has(Fault::Refuse), 20);
@@ -164,6 +171,14 @@ impl Simulation {
             Step::Tick(peer) => self.tick(peer),
             Step::Wait(peer) => self.wait(peer),
             Step::Rush(peer) => quiet::rush(self, peer)?,
+            Step::Miss(peer) => prune::miss(self, peer)?,
+            Step::Retry(peer) => self.retry(peer)?,
+            Step::Repeat(peer) => {
+                self.trace
+                    .add(format!("{}: is told the last results and the last answer again", self.peers[peer].name));
+                self.app(peer, |app| app.line.repeat());
+                self.look_at_line(peer);
+            }
             Step::Offline(peer) => self.go(peer, false),
             Step::Online(peer) => self.go(peer, true),
             Step::Connect(peer) => self.connect(peer),

@@ -19,6 +19,9 @@ pub(super) struct User<'a> {
     pub(super) faults: &'a Faults,
     /// The app's name. The user's documents have this name and a number.
     pub(super) name: &'a str,
+    /// Documents of which the present frame gets a version. The user prefers them, because an edit that was not captured
+    /// yet and a version of the same document must not overwrite each other.
+    pub(super) arriving: &'a [DocumentId],
     /// A counter that makes each letter, item and value new.
     pub(super) next: &'a mut u32,
 }
@@ -63,7 +66,11 @@ fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, de
     if user.faults.has(Fault::SameName) && user.rng.random_bool(0.1) {
         return settings(world, user);
     }
-    let Some((id, entity, deleted)) = all.choose(user.rng).cloned() else { return };
+    let mut arriving: Vec<_> = all.iter().filter(|(id, ..)| user.arriving.contains(id)).cloned().collect();
+    if arriving.is_empty() || user.rng.random_bool(0.5) {
+        arriving = all;
+    }
+    let Some((id, entity, deleted)) = arriving.choose(user.rng).cloned() else { return };
     let often = if user.faults.has(Fault::Prune) { 0.2 } else { 0.05 };
     match entity {
         Some(entity) if user.faults.has(Fault::Delete) && user.rng.random_bool(often) => {
@@ -75,6 +82,8 @@ fn work_as<V: Version>(world: &mut bevy::prelude::World, user: &mut User<'_>, de
             let done = edit(&mut *note, &id, user);
             deeds.extend(done.into_iter().map(|done| (id.clone(), done)));
         }
+        // A document that is restored is not pruned.
+        None if deleted && user.faults.has(Fault::Prune) && user.rng.random_bool(0.7) => {}
         None if deleted && user.faults.has(Fault::Delete) => document::restore(world, NOTES, &id),
         None if user.faults.has(Fault::Hide) => document::show(world, NOTES, &id),
         None => {}

@@ -84,7 +84,7 @@ impl World {
         self.app.world_mut().resource_mut::<Script>().0 = Some(Box::new(move |world| {
             let mut deeds = Vec::new();
             for _ in 0..edits {
-                let mut user = User { rng: &mut rng, faults: &faults, name: &name, next: &mut next };
+                let mut user = User { rng: &mut rng, faults: &faults, name: &name, arriving: &[], next: &mut next };
                 work(world, fields, &mut user, &mut deeds);
             }
             if let Ok(mut made) = taken.lock() {
@@ -111,6 +111,14 @@ impl World {
     /// The next command that the frames have sent to the worker.
     pub(super) fn next_command(&self) -> Option<Command> {
         self.commands.try_recv().ok()
+    }
+
+    /// The user deletes a note.
+    pub(super) fn delete(&mut self, id: &DocumentId) {
+        let entity = self.app.world().resource::<DocumentIndex>().entity(NOTES, id);
+        if let Some(entity) = entity {
+            document::delete_entity(self.app.world_mut(), entity);
+        }
     }
 
     /// The user signs out: what was edited is captured, and the documents leave the world.

@@ -148,6 +148,22 @@ impl Log {
         self.published = self.last;
     }
 
+    /// Continues after the commits that readers of `former` may have seen. `former` is the same log before it was read
+    /// from the disk again. The times of a pruning and of refused rows are not on the disk, and the clock may have gone
+    /// back. If a time came twice, open queries would take a new commit for one that they have answered. They all run
+    /// again, because a write that failed may be on the disk.
+    pub fn go_on_after(&mut self, former: &Self) {
+        self.last = self.last.max(former.last) + 1;
+        for collection in self.collections.values_mut() {
+            collection.last = self.last;
+            for scope in collection.scopes.values_mut() {
+                scope.last = self.last;
+            }
+        }
+        self.past_from = self.last;
+        self.published = self.last;
+    }
+
     /// The newest commit that touched a collection, or one scope of it. This commit may not be published yet.
     pub fn touched(&self, collection: &str, scope: Option<&str>) -> i64 {
         let Some(collection) = self.collections.get(collection) else {

@@ -339,8 +339,11 @@ impl Writer {
         let Some(store) = self.store.as_ref().filter(|_| self.doubtful) else {
             return Ok(());
         };
-        let log = store.read().map_err(|error| format!("the backend cannot read its log: {error}"))?;
-        *self.log.write() = log;
+        let mut read = store.read().map_err(|error| format!("the backend cannot read its log: {error}"))?;
+        let mut log = self.log.write();
+        read.go_on_after(&log);
+        *log = read;
+        drop(log);
         self.doubtful = false;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! When changes are sent, and how answers to pushes are handled.
 
-use super::*;
+use super::{super::outbox::Outbox, *};
 
 #[test]
 fn a_remote_change_is_not_pushed_back() {
@@ -116,6 +116,50 @@ fn a_snapshot_is_sent_as_changes_and_marked_whole_with_the_last() {
     peer.accept();
     assert!(peer.sent.contains(&row));
     assert_eq!(peer.replica.unsent(), 0);
+}
+
+#[test]
+fn chunks_that_have_the_same_changes_are_all_marked() {
+    let mut author = Peer::connected(1);
+    for title in ["one", "two", "three"] {
+        author.put("a", 0, &task(title));
+    }
+    let bytes: Vec<_> = author.chunks[&DocumentId::new("a")].iter().map(|(bytes, _)| bytes.to_vec()).collect();
+    let snapshots = [2, 3].map(|most| AutoCommit::load(&bytes[..most].concat()).unwrap().save());
+    let [shorter, longer] = snapshots.map(|snapshot| changes_of(chunk_hash(&snapshot), &snapshot));
+    let single = |change: &UnsentChange| UnsentChange { chunk: change.hash, ..change.clone() };
+    let singles: Vec<_> = longer.iter().map(single).collect();
+    // The last change of each snapshot is also a change of another chunk before or after it.
+    for changes in [
+        [shorter.clone(), longer.clone(), singles.clone()].concat(),
+        [longer.clone(), shorter.clone(), singles.clone()].concat(),
+        [singles.clone(), shorter, longer].concat(),
+    ] {
+        let mut outbox = Outbox::default();
+        let id = DocumentId::new("a");
+        outbox.reset(vec![id.clone()], false);
+        let number = outbox.next_batch().number;
+        outbox.read(UnsentDocument { id: id.clone(), changes: changes.clone(), fields: None }, number);
+        let mut marked = Vec::new();
+        let mut sent = Vec::new();
+        while outbox.len() > 0 {
+            let mut batch = outbox.next_batch();
+            // A snapshot must not be marked before all of its changes are accepted.
+            batch.send[0].changes.truncate(1);
+            sent.extend(batch.send[0].changes.iter().map(|(hash, _)| *hash));
+            outbox.sent(&batch.send);
+            marked.extend(outbox.accepted(&id));
+            for end in [2, 3] {
+                let snapshot = changes.iter().filter(|change| change.chunk != change.hash);
+                let chunk = snapshot.clone().find(|change| change.hash == singles[end - 1].hash).unwrap().chunk;
+                assert!(!marked.contains(&chunk) || sent.len() >= end, "snapshot of {end}, {} sent", sent.len());
+            }
+        }
+        assert_eq!(sent, singles.iter().map(|change| change.hash).collect::<Vec<_>>());
+        for change in &changes {
+            assert!(marked.contains(&change.chunk));
+        }
+    }
 }
 
 #[test]
