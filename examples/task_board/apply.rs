@@ -75,6 +75,8 @@ pub fn watch_sync(mut board: ResMut<Board>, status: Res<SyncStatus>, mut failure
         Connection::Connecting { .. } => (Link::Connecting, 0, None),
         Connection::CatchingUp { received, total } => (Link::CatchingUp, *received, *total),
         Connection::Live => (Link::Live, 0, None),
+        // A state of a later version of the library.
+        _ => (Link::Connecting, 0, None),
     };
     *old = SyncView {
         link,
