@@ -292,8 +292,7 @@ impl Config {
     ) -> Result<WorkerConfig, Link> {
         match &self.store {
             Ok(store) => {
-                let auth = auth.callback(user.is_some());
-                Ok(WorkerConfig { store: store.clone(), user, deployment, auth, online, collections })
+                Ok(WorkerConfig { store: store.clone(), user, deployment, auth: auth.callback(), online, collections })
             }
             Err(error) => {
                 let message = format!("there is no place for this app's store, so nothing is saved: {error}");
