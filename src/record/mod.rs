@@ -7,7 +7,6 @@
 mod edit;
 mod log;
 mod refusal;
-mod refused;
 mod stored;
 mod user;
 mod version;
@@ -15,7 +14,6 @@ mod version;
 pub use edit::*;
 pub use log::*;
 pub use refusal::{Refusal, RefusalCode};
-pub use refused::RefusedWrite;
 pub use stored::*;
 pub use user::UserId;
 pub use version::*;

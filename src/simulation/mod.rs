@@ -48,7 +48,6 @@ mod pace;
 mod peer;
 mod prune;
 mod quiet;
-mod rights;
 mod schedule;
 mod step;
 mod trace;

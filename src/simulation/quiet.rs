@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{fault::Fault, rights, schedule::Simulation};
+use super::{fault::Fault, schedule::Simulation};
 
 /// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
 /// after a quiet second.
@@ -14,7 +14,6 @@ const ROUND: i64 = 300;
 
 /// Ends the faults and waits until there is nothing left to do, with everything shown.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
-    rights::work(simulation)?;
     // A change that was lost is noticed if no later change of the same app depends on it.
     let last = simulation.rng.random_range(0..3 * simulation.peers.len());
     if last < simulation.peers.len() {
@@ -43,7 +42,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
             simulation.go(peer, true);
         }
     }
-    rights::settle(simulation)?;
+    rest(simulation)?;
     for peer in &mut simulation.peers {
         if let Some(app) = &mut peer.app {
             app.world.show_all();
@@ -52,7 +51,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     rest(simulation)
 }
 
-pub(super) fn rest(simulation: &mut Simulation) -> Result<(), String> {
+fn rest(simulation: &mut Simulation) -> Result<(), String> {
     let mut quiet = 0;
     for _ in 0..ROUNDS {
         let busy = round(simulation)?;
@@ -69,7 +68,7 @@ pub(super) fn rest(simulation: &mut Simulation) -> Result<(), String> {
 }
 
 /// Lets every app and backend do its work. Returns a description of the work, if there was any.
-pub(super) fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
+fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
     let mut busy = None;
     simulation.pass(ROUND);
     for at in 0..simulation.deployments.len() {
@@ -137,9 +136,7 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     } else if !app.line.is_connected() && app.process.has_transport() {
         note("a pause before the next attempt to connect");
     }
-    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice())
-        || simulation.peers[at].rights.has_answer()
-    {
+    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice()) {
         simulation.peers[at].notice(&mut simulation.trace);
         note("notices");
     }

@@ -6,7 +6,6 @@ mod files;
 mod model;
 mod processes;
 mod rebuild;
-mod refused;
 mod repair;
 mod unsent;
 mod writes;
