@@ -134,7 +134,7 @@ convex() {
     say "both backends: conformance over HTTP, $sequences random sequences of calls and the rows they make"
     local folder url
     folder=$(mktemp -d)
-    target/debug/replicate-backend --listen 127.0.0.1:0 --data "$folder/data" >"$folder/said" &
+    target/debug/replicate-backend --listen 127.0.0.1:0 --data "$folder/data" --allow-origin http://page.example >"$folder/said" &
     backend=$!
     trap 'kill "$backend"' EXIT
     until url=$(sed -n 's/^listening on //p' "$folder/said") && [ -n "$url" ]; do

@@ -335,3 +335,29 @@ fn http_calls_need_the_token_too() {
     let answer = call(&backend, "/api/query", &[("authorization", "Bearer open sesame")], asked);
     assert_eq!(answer["status"], "success", "{answer}");
 }
+
+#[test]
+fn one_socket_carries_large_requests_one_after_another() {
+    let backend = Backend::start(BackendConfig::new().token("open sesame")).unwrap();
+    let address = backend.url().trim_start_matches("http://").to_owned();
+    let mut socket = TcpStream::connect(&address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let body = format!("{{\"path\":\"notes:nothing\",\"args\":{{\"x\":\"{}\"}}}}", "x".repeat(1_000_000));
+    let head = format!(
+        "POST /api/query HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer open sesame\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    // The library's buffer grows with the first ones: then a request and much of its body come in one piece.
+    for _ in 0..5 {
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        while !answer.contains("\r\n\r\n") || !answer.trim_end().ends_with('}') {
+            let mut piece = [0; 4096];
+            let length = socket.read(&mut piece).unwrap();
+            assert!(length > 0, "the backend ended the connection: {answer}");
+            answer += &String::from_utf8_lossy(&piece[..length]);
+        }
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+    }
+}

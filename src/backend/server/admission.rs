@@ -169,6 +169,8 @@ enum Rank {
         until: Instant,
         /// The bytes that it may still send.
         left: usize,
+        /// It has sent more.
+        is_over: bool,
         /// It has been a member on this socket: answers may still be on their way.
         was_member: bool,
     },
@@ -177,14 +179,9 @@ enum Rank {
     Evicted,
 }
 
-/// Why a socket is read no further.
+/// The unfinished messages of all members take too much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
-    /// A stranger sent more than strangers may.
-    Stranger,
-    /// The unfinished messages of all members take too much.
-    Unfinished,
-}
+pub(super) struct Excess;
 
 impl Standing {
     /// The address of the socket's other end.
@@ -211,8 +208,8 @@ impl Standing {
     /// A stranger's request begins: it may send one more head and body. A member's bytes so far are counted anew.
     pub fn begin(&self, bytes: usize) {
         let mut state = lock(&self.state);
-        if let Rank::Stranger { left, .. } = &mut state.rank {
-            *left = bytes;
+        if let Rank::Stranger { left, is_over, .. } = &mut state.rank {
+            (*left, *is_over) = (bytes, false);
         }
         state.finish();
     }
@@ -231,16 +228,18 @@ impl Standing {
         lock(&self.state).finish();
     }
 
-    /// Counts bytes that were read.
+    /// Counts bytes that were read. A stranger that has sent too much is told apart when more is to be read
+    /// ([`is_over`](Self::is_over)): among these bytes may be a whole request with its token, or a message with it.
     pub fn take(&self, bytes: &[u8]) -> Result<(), Excess> {
         let mut state = lock(&self.state);
         let announced = state.follow(bytes);
         let bytes = bytes.len();
         state.unfinished += bytes;
         match &mut state.rank {
-            Rank::Stranger { left, .. } => {
-                *left = left.checked_sub(bytes).ok_or(Excess::Stranger)?;
-                if announced > STRANGER_BYTES { Err(Excess::Stranger) } else { Ok(()) }
+            Rank::Stranger { left, is_over, .. } => {
+                *is_over |= *left < bytes || announced > STRANGER_BYTES;
+                *left = left.saturating_sub(bytes);
+                Ok(())
             }
             Rank::Evicted => Ok(()),
             Rank::Member => {
@@ -248,6 +247,11 @@ impl Standing {
                 state.claim(bytes, &self.doors.unfinished)
             }
         }
+    }
+
+    /// Whether this is still a stranger, and it has sent more than strangers may. Nothing more may be read then.
+    pub fn is_over(&self) -> bool {
+        matches!(lock(&self.state).rank, Rank::Stranger { is_over: true, .. })
     }
 
     /// Claims the memory of a whole request before it is read.
@@ -307,7 +311,7 @@ impl Standing {
         let party = Party::of(self.address.ip());
         strangers.places.insert(place, Place { party, since: now, standing: self.clone() });
         let (until, left) = (now + self.doors.patience, STRANGER_HEAD_BYTES + STRANGER_BYTES);
-        lock(&self.state).rank = Rank::Stranger { place, until, left, was_member };
+        lock(&self.state).rank = Rank::Stranger { place, until, left, is_over: false, was_member };
     }
 }
 
@@ -333,8 +337,8 @@ impl State {
         let needed = bytes.saturating_sub(FREE_BYTES).div_ceil(UNFINISHED_STEP);
         let have = self.claimed.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let Some(more) = needed.checked_sub(have).filter(|more| *more > 0) else { return Ok(()) };
-        let more = u32::try_from(more).map_err(|_| Excess::Unfinished)?;
-        let more = all.clone().try_acquire_many_owned(more).map_err(|_| Excess::Unfinished)?;
+        let more = u32::try_from(more).map_err(|_| Excess)?;
+        let more = all.clone().try_acquire_many_owned(more).map_err(|_| Excess)?;
         match &mut self.claimed {
             Some(claimed) => claimed.merge(more),
             None => self.claimed = Some(more),

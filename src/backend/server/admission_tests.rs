@@ -81,13 +81,16 @@ fn a_stranger_may_send_little_and_a_member_much() {
     let doors = doors();
     let standing = doors.admit(at(1), Instant::now()).unwrap();
     assert_eq!(standing.take(&vec![0; STRANGER_HEAD_BYTES + STRANGER_BYTES]), Ok(()));
-    assert_eq!(standing.take(&[0; 1]), Err(Excess::Stranger));
+    assert!(!standing.is_over());
+    assert_eq!(standing.take(&[0; 1]), Ok(()));
+    assert!(standing.is_over());
     standing.begin(STRANGER_BYTES);
+    assert!(!standing.is_over(), "another request has begun");
     assert_eq!(standing.take(&vec![0; STRANGER_BYTES]), Ok(()));
     let _pass = standing.enter().unwrap();
     standing.finish();
     assert_eq!(standing.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES]), Ok(()));
-    assert_eq!(standing.take(&[0; 1]), Err(Excess::Unfinished));
+    assert_eq!(standing.take(&[0; 1]), Err(Excess));
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn unfinished_messages_share_their_memory_until_they_are_complete() {
     assert_eq!(a.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES / 2]), Ok(()));
     assert_eq!(b.take(&vec![0; FREE_BYTES + UNFINISHED_BYTES / 2]), Ok(()));
     assert_eq!(c.take(&vec![0; FREE_BYTES]), Ok(()), "small messages need none of it");
-    assert_eq!(c.take(&[0; 1]), Err(Excess::Unfinished));
+    assert_eq!(c.take(&[0; 1]), Err(Excess));
     a.finish();
     assert_eq!(c.take(&[0; 1]), Ok(()));
     b.leave();

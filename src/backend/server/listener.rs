@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    admission::{Doors, Excess, Party, Standing},
+    admission::{Doors, Party, Standing},
     tls::{Certificate, Wire},
 };
 use crate::backend::{
@@ -224,15 +224,16 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_time(context)?;
+        if self.standing.is_over() {
+            self.metrics.refused(Refused::LargeStranger);
+            return Poll::Ready(Err(io::Error::other("more than a stranger may send")));
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.wire).poll_read(context, buffer);
         let bytes = &buffer.filled()[before..];
         self.metrics.received(bytes.len());
-        if let Err(excess) = self.standing.take(bytes) {
-            self.metrics.refused(match excess {
-                Excess::Stranger => Refused::LargeStranger,
-                Excess::Unfinished => Refused::Memory,
-            });
+        if self.standing.take(bytes).is_err() {
+            self.metrics.refused(Refused::Memory);
             return Poll::Ready(Err(io::Error::other("more than this connection may send at once")));
         }
         result
