@@ -1,4 +1,5 @@
 /** Runs the steps of cases that are about the protocols themselves. */
+import { randomUUID } from "node:crypto";
 import type { JSONValue } from "convex/values";
 import { WebSocket } from "ws";
 import type { HttpStep, SyncStep } from "./cases";
@@ -49,6 +50,8 @@ type Open = { socket: WebSocket; arrived: JSONValue[]; wake: () => void };
 /** The WebSockets of a case, by the names that its steps give them. */
 export class Sockets {
   private readonly open = new Map<string, Open>();
+  /** The sessions of this case, by the names in its text. A backend that outlives the case remembers their requests. */
+  private readonly sessions = new Map<string, string>();
 
   constructor(private readonly wire: Wire | undefined) {}
 
@@ -60,12 +63,22 @@ export class Sockets {
   async run(step: SyncStep, bindings: Bindings): Promise<string | null> {
     const { socket, send, until } = named(step, this.wire!);
     const open = this.open.get(socket) ?? (await this.connect(socket));
-    for (const message of send) open.socket.send(JSON.stringify(fill(message, bindings)));
+    for (const message of send) open.socket.send(JSON.stringify(this.ofCase(fill(message, bindings))));
     for (const pattern of until) {
       const found = await next(open, pattern, bindings);
       if (found !== null) return found;
     }
     return null;
+  }
+
+  /** A message with a session that no other case has. */
+  private ofCase(message: JSONValue): JSONValue {
+    if (message === null || typeof message !== "object" || Array.isArray(message)) return message;
+    const { sessionId } = message;
+    if (typeof sessionId !== "string") return message;
+    const own = this.sessions.get(sessionId) ?? randomUUID();
+    this.sessions.set(sessionId, own);
+    return { ...message, sessionId: own };
   }
 
   private async connect(name: string): Promise<Open> {

@@ -29,6 +29,9 @@ use crate::backend::{
     metrics::{Metrics, Refused},
 };
 
+/// The bytes that end the head of an HTTP request.
+const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\r\n\r\n");
+
 /// Whose sockets share a part: an IPv4 address, or the 64 bits of an IPv6 address that its network chose. A single
 /// machine has all addresses of such a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +101,14 @@ impl Doors {
         let standing = Arc::new(Standing {
             doors: self.clone(),
             address,
-            state: Mutex::new(State { rank: Rank::Evicted, unfinished: 0, claimed: None, last: [0; 4], frames: None }),
+            state: Mutex::new(State {
+                rank: Rank::Evicted,
+                unfinished: 0,
+                claimed: None,
+                last: 0,
+                has_head: false,
+                frames: None,
+            }),
             reading: AtomicWaker::new(),
             writing: AtomicWaker::new(),
         });
@@ -157,7 +167,9 @@ struct State {
     /// The steps of them that count in the bound of all members.
     claimed: Option<OwnedSemaphorePermit>,
     /// The last bytes that were read before there were frames.
-    last: [u8; 4],
+    last: u32,
+    /// Among the bytes since the last request was looked at may be the whole head of another.
+    has_head: bool,
     /// The frames of a WebSocket.
     frames: Option<Frames>,
 }
@@ -201,6 +213,7 @@ impl Standing {
             Rank::Evicted => return None,
         }
         state.rank = Rank::Member;
+        self.reading.wake();
         self.doors.left.notify_one();
         Some(Pass { standing: self.clone(), _place: place })
     }
@@ -211,7 +224,10 @@ impl Standing {
         if let Rank::Stranger { left, is_over, .. } = &mut state.rank {
             (*left, *is_over) = (bytes, false);
         }
+        state.has_head = false;
         state.finish();
+        drop(state);
+        self.reading.wake();
     }
 
     /// The client asks for a WebSocket. What it sends from now on are frames. Returns false if it has sent more than its
@@ -220,7 +236,7 @@ impl Standing {
         self.begin(STRANGER_BYTES);
         let mut state = lock(&self.state);
         state.frames = Some(Frames::default());
-        state.last == *b"\r\n\r\n"
+        state.last == END_OF_HEAD
     }
 
     /// A message is complete.
@@ -252,6 +268,11 @@ impl Standing {
     /// Whether this is still a stranger, and it has sent more than strangers may. Nothing more may be read then.
     pub fn is_over(&self) -> bool {
         matches!(lock(&self.state).rank, Rank::Stranger { is_over: true, .. })
+    }
+
+    /// Whether a request may have been read whose token nobody has looked at yet ([`begin`](Self::begin)).
+    pub fn has_head(&self) -> bool {
+        lock(&self.state).has_head
     }
 
     /// Claims the memory of a whole request before it is read.
@@ -321,9 +342,10 @@ impl State {
         if let Some(frames) = &mut self.frames {
             return usize::try_from(frames.pass(bytes)).unwrap_or(usize::MAX);
         }
-        for byte in &bytes[bytes.len().saturating_sub(4)..] {
-            self.last.rotate_left(1);
-            self.last[3] = *byte;
+        let unseen = if self.has_head { bytes.len().saturating_sub(4) } else { 0 };
+        for byte in &bytes[unseen..] {
+            self.last = self.last << 8 | u32::from(*byte);
+            self.has_head |= self.last == END_OF_HEAD;
         }
         0
     }

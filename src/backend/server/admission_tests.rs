@@ -94,6 +94,19 @@ fn a_stranger_may_send_little_and_a_member_much() {
 }
 
 #[test]
+fn a_head_is_found_across_reads_until_its_request_is_looked_at() {
+    let standing = doors().admit(at(1), Instant::now()).unwrap();
+    assert_eq!(standing.take(b"GET / HTTP/1.1\r\nHost: x\r\n"), Ok(()));
+    assert!(!standing.has_head());
+    assert_eq!(standing.take(b"\r\nbody"), Ok(()));
+    assert!(standing.has_head());
+    standing.begin(STRANGER_BYTES);
+    assert!(!standing.has_head());
+    assert_eq!(standing.take(b"more of the body"), Ok(()));
+    assert!(!standing.has_head());
+}
+
+#[test]
 fn unfinished_messages_share_their_memory_until_they_are_complete() {
     let (doors, start) = (doors(), Instant::now());
     let members: Vec<_> = fill(&doors, 1, 3, start).into_iter().map(|one| (one.enter().unwrap(), one)).collect();

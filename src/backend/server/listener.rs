@@ -225,6 +225,11 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         self.check_time(context)?;
         if self.standing.is_over() {
+            // The HTTP library reads a part of a body before the request's token is looked at. So a request waits for
+            // that, and for no longer than a stranger's time.
+            if self.standing.has_head() {
+                return Poll::Pending;
+            }
             self.metrics.refused(Refused::LargeStranger);
             return Poll::Ready(Err(io::Error::other("more than a stranger may send")));
         }
