@@ -11,6 +11,7 @@
 //!   type has.
 //! - [`Command::Edit`] names the document and the generation of the version that the front end shows, so that an edit
 //!   never reverts a remote change that is not shown yet. [`Report::Delta`] has a version to show and its generation.
+//! - [`Command::Present`] shows a value to others for as long as the app is connected, and [`Report::Peers`] has theirs.
 //! - [`Command::Applied`] says which generations are shown, so that the worker can forget older ones.
 //!
 //! # Example
@@ -89,9 +90,12 @@
 
 pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
-    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
+    record::{Edit, EditKind, EditSeq, Generation, Kept, PeerId, Put, Schema, UserId, View},
     status::Status,
     store::{Owner, StoreError, default_path},
     transport::AuthToken,
-    worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Worker, WorkerConfig},
+    worker::{
+        Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, Misfit, PeerChange, PeerNews, PresenceCodec,
+        Present, Report, Worker, WorkerConfig,
+    },
 };

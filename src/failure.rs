@@ -70,6 +70,8 @@ pub enum FailureKind {
     Registration,
     /// An entity cannot be the document it names, or there is no such document.
     Identity,
+    /// The deployment refuses this app's presence, or does not give the others'.
+    Presence,
     /// The embedded backend does not run.
     Host,
 }

@@ -160,7 +160,7 @@ pub mod worker;
 pub use failure::{Failure, FailureKind};
 pub use format::{Bytes, Counter, FormatError, ItemKey, KeyedList, Merge, Scalar, Timestamp, Value, Whole, position};
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
-pub use record::Origin;
+pub use record::{Origin, PeerId, UserId};
 pub use status::{Connection, Reason};
 pub use transport::LOG_FILTER;
 
@@ -178,7 +178,7 @@ pub use collection::{
     Collection, DocumentCommandsExt, DocumentEntityCommandsExt, DocumentParent, DocumentRef, Documents, SyncControl,
 };
 #[cfg(feature = "bevy")]
-pub use ecs::DocumentIndex;
+pub use ecs::{DocumentIndex, PeerUser, Presence};
 
 // Messages, the status and run conditions.
 #[cfg(feature = "bevy")]
@@ -193,14 +193,15 @@ pub mod prelude {
     #[cfg(all(feature = "bevy", feature = "backend"))]
     pub use crate::EmbeddedBackend;
     pub use crate::{
-        Bytes, Connection, Counter, DocumentId, FailureKind, ItemKey, KeyedList, Origin, Scalar, Timestamp, Whole,
+        Bytes, Connection, Counter, DocumentId, FailureKind, ItemKey, KeyedList, Origin, PeerId, Scalar, Timestamp,
+        Whole,
     };
     #[cfg(feature = "bevy")]
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
         DocumentEntityCommandsExt, DocumentEvent, DocumentIndex, DocumentParent, DocumentRef, Documents, Misfit,
-        ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready,
-        deployment_read, sync_live, sync_offline,
+        PeerUser, Presence, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus,
+        collection_ready, deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

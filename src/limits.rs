@@ -109,6 +109,23 @@ pub const OPERATIONS: u64 = 4 * 1024 * 1024;
 /// claims the last number, nobody can edit the document. This bound leaves half of the numbers for later edits.
 pub const OPERATION_NUMBER: u64 = 1 << 31;
 
+/// Bytes of a presence value: several times a name, a colour, a position and a selection. A full
+/// [area](PRESENCE_PEERS) is then as large as a page of the log, and fits in one frame.
+pub const PRESENCE_BYTES: usize = 4 * 1024;
+/// Peers in one area, which is a collection and a scope. Every change sends the whole area to every reader, so a larger
+/// audience needs scopes.
+pub const PRESENCE_PEERS: usize = 128;
+/// Values that a peer may show per second: half the frames of a usual screen, which interpolation makes smooth.
+pub const PRESENCE_RATE: f64 = 30.0;
+/// How long a peer is shown that was not heard of, on the embedded backend: "within seconds", and two lost refreshes.
+pub const PRESENCE_TTL_MS: u64 = 6_000;
+/// A peer says that it is still there this many times within that time, so that one lost message does not hide it.
+pub const PRESENCE_REFRESHES: u32 = 3;
+/// The shortest secret of a peer: 16 hexadecimal digits are 64 random bits.
+pub const PRESENCE_SESSION_BYTES_MIN: usize = 16;
+/// The longest secret of a peer.
+pub const PRESENCE_SESSION_BYTES: usize = 128;
+
 /// Whether Convex takes a field of this name in a call, and in an object within a row: printable ASCII that does not
 /// start with `$` (`is_valid_field_name` in `crates/convex/sync_types/src/identifier.rs`). That function takes an empty
 /// name too, which Convex's documentation forbids, so none is sent or stored.

@@ -160,6 +160,16 @@ pub(super) const TOKEN_FILE_WAIT: Duration = Duration::from_secs(5);
 /// How long a writer that is never idle goes without looking after the log.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
 
+/// Values that a peer may show at once, as time of its rate: those of a second that a slow network held back.
+pub(super) const PRESENCE_BURST: Duration = Duration::from_secs(1);
+/// Peers of all areas: 64 MiB if each shows the largest value.
+pub(super) const PRESENCE_PLACES: usize = 64 * 1024 * 1024 / crate::limits::PRESENCE_BYTES;
+/// The time between two looks of a connection at its areas. An area of twenty peers changes more often than that, and
+/// each look sends all of it, so this bounds the work for each reader. It is far shorter than a frame.
+pub(super) const PRESENCE_GAP: Duration = Duration::from_millis(4);
+/// How often peers that were not heard of are looked for.
+pub(super) const PRESENCE_EXPIRE_EVERY: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
 #[path = "limits_tests.rs"]
 mod tests;

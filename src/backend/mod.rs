@@ -24,6 +24,7 @@ mod function;
 mod limits;
 mod log;
 mod metrics;
+mod presence;
 mod refusal;
 mod server;
 #[cfg(feature = "simulation")]

@@ -18,6 +18,7 @@ use super::{
     link::Link,
     outbox::{self, Outbox},
     pending::Pending,
+    presence,
     version::{Outcome, apply_one},
 };
 use crate::{
@@ -174,6 +175,7 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
             world.resource_mut::<SyncStatus>().deployment_read = false;
         }
         Report::Compared { document, seq, fields } => answer::compared(world, &document, seq, &fields),
+        Report::Peers(news) => presence::take_in(world, news),
         Report::Failed(failure) => {
             answer::refused(world, &failure);
             report(world, failure);

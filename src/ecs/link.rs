@@ -1,5 +1,7 @@
 //! The link between the world and the worker.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bevy::{platform::cell::SyncCell, prelude::*};
 #[cfg(feature = "internals")]
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -18,12 +20,15 @@ pub trait Port: Send + 'static {
 /// [`ReplicatePlugin`](crate::plugin::ReplicatePlugin) starts a [`Worker`](crate::worker) and inserts a link to it,
 /// unless the app has a link already.
 #[derive(Resource)]
-pub struct Link(SyncCell<Box<dyn Port>>);
+pub struct Link {
+    port: SyncCell<Box<dyn Port>>,
+    number: u64,
+}
 
 impl Link {
     /// A link to `port`.
     pub fn new(port: impl Port) -> Self {
-        Self(SyncCell::new(Box::new(port)))
+        Self { port: SyncCell::new(Box::new(port)), number: next_link() }
     }
 
     /// A link whose other end is two channels: for a test that plays the worker's part.
@@ -34,13 +39,24 @@ impl Link {
         (Self::new(Channels { commands, reports }), taken, given)
     }
 
+    /// Distinguishes the link from all others of this program.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn send(&mut self, command: Command) {
-        self.0.get().send(command);
+        self.port.get().send(command);
     }
 
     pub(crate) fn try_recv(&mut self) -> Option<Report> {
-        self.0.get().try_recv()
+        self.port.get().try_recv()
     }
+}
+
+/// Numbers links.
+fn next_link() -> u64 {
+    static LINKS: AtomicU64 = AtomicU64::new(0);
+    LINKS.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(feature = "internals")]

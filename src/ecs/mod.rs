@@ -26,6 +26,7 @@
 //! | `association`, `identity` | entities become documents and stop being ones |
 //! | `reference`, `parent`, `kind`, `family`, `child_of` | references between documents, and `ChildOf` |
 //! | `budget`, `version`, `answer`, `arrival`, `document` | one version, one answer, news, and one command |
+//! | `presence`, `interpolate` | what apps show each other and is not stored |
 //! | `schedule`, `apply`, `capture`, `hierarchy` | the systems |
 
 mod answer;
@@ -50,11 +51,13 @@ mod form;
 pub(crate) mod hierarchy;
 mod identity;
 mod index;
+pub(crate) mod interpolate;
 mod kind;
 mod link;
 mod outbox;
 mod parent;
 mod pending;
+pub(crate) mod presence;
 mod reference;
 mod scan;
 mod schedule;
@@ -83,6 +86,7 @@ pub use index::DocumentIndex;
 pub use link::{Link, Port};
 pub(crate) use outbox::Outbox;
 pub use parent::DocumentParent;
+pub use presence::{PeerUser, Presence};
 pub use reference::{DocumentRef, Documents};
 pub use schedule::ReplicateSystems;
 pub(crate) use ticks::{Ticks, check_ticks};

@@ -195,7 +195,8 @@ impl Config {
                 })));
             }
         };
-        let config = WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections };
+        let presence = crate::ecs::presence::codecs(world);
+        let config = WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections, presence };
         let worker = Worker::start(config);
         if self.rebuild {
             worker.rebuild_if_damaged();

@@ -9,7 +9,10 @@ use bevy::{
 
 use super::prepare;
 use crate::{
-    ecs::{Collections, Conversions, Convert, DocumentComponents, LocalParts, Replicated, Tuple, Typed, hierarchy},
+    ecs::{
+        Collections, Conversions, Convert, DocumentComponents, LocalParts, Replicated, Tuple, Typed, hierarchy,
+        interpolate, presence,
+    },
     format::FormatError,
 };
 
@@ -52,6 +55,37 @@ pub trait ReplicateAppExt {
     /// As [`replicate`](Self::replicate), and when two components have a field of the same name, one has no fields, or
     /// a collection would have no component of its own.
     fn replicate_components<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self;
+
+    /// Lets the apps that share a collection show each other a `T` while they are connected: see
+    /// [`Presence<T>`](crate::ecs::Presence), which this adds as a resource. The values are not stored. Whoever may read
+    /// the collection, or the scope that is entered, sees and shows them there.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the collection or `T` has a presence already, or the app is running; and when the app starts, if the
+    /// collection is not registered. The message says what to do.
+    fn replicate_presence<T: Replicated>(&mut self, collection: &str) -> &mut Self;
+
+    /// Moves the entity of each peer smoothly to where its value says: `target` gives the place. The entity's
+    /// [`Transform`] is inserted with the first value, and takes to the next one as long as the values are apart.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::prelude::*;
+    /// # #[derive(Component, Serialize, Deserialize, Clone)]
+    /// # struct Prop { name: String }
+    /// #[derive(Component, Serialize, Deserialize, Clone)]
+    /// struct Avatar {
+    ///     x: f32,
+    ///     y: f32,
+    /// }
+    ///
+    /// # let mut app = App::new();
+    /// app.replicate::<Prop>("props")
+    ///     .replicate_presence::<Avatar>("props")
+    ///     .interpolate_presence::<Avatar>(|avatar| Transform::from_xyz(avatar.x, avatar.y, 0.0));
+    /// ```
+    fn interpolate_presence<T: Replicated>(&mut self, target: fn(&T) -> Transform) -> &mut Self;
 
     /// Keeps bevy's [`ChildOf`] in step with [`DocumentParent<T>`](crate::collection::DocumentParent), which is
     /// registered beside the children's component, as the example there shows. `T` is a component of the parents'
@@ -167,6 +201,24 @@ impl ReplicateAppExt for App {
 
     fn replicate_components<B: DocumentComponents>(&mut self, collection: &str) -> &mut Self {
         register::<B>(self, collection);
+        self
+    }
+
+    fn replicate_presence<T: Replicated>(&mut self, collection: &str) -> &mut Self {
+        prepare(self);
+        let is_sealed = self.world().resource::<Collections>().is_sealed();
+        let registered = match is_sealed {
+            true => Err("the app is running already; register it before the app runs".to_owned()),
+            false => presence::register::<T>(self, collection),
+        };
+        if let Err(message) = registered {
+            panic!("the presence of the collection \"{collection}\" cannot be registered: {message}");
+        }
+        self
+    }
+
+    fn interpolate_presence<T: Replicated>(&mut self, target: fn(&T) -> Transform) -> &mut Self {
+        interpolate::register(self, target);
         self
     }
 

@@ -6,6 +6,7 @@
 
 mod edit;
 mod log;
+mod presence;
 mod refusal;
 mod stored;
 mod user;
@@ -13,6 +14,7 @@ mod version;
 
 pub use edit::*;
 pub use log::*;
+pub use presence::{Peer, PeerId, Showing};
 pub use refusal::{Refusal, RefusalCode};
 pub use stored::*;
 pub use user::UserId;

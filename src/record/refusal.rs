@@ -87,6 +87,12 @@ codes! {
     CheckpointUnknown = "checkpointUnknown",
     /// The log has reached its largest size.
     LogFull = "logFull",
+    /// A peer shows new values too often.
+    TooOften = "tooOften",
+    /// There are as many peers in the area as it holds.
+    AreaFull = "areaFull",
+    /// The secret of a peer is too short or too long.
+    InvalidSession = "invalidSession",
     /// A function failed and gave no code. A client makes this code, and those that follow.
     Failed = "failed",
     /// The deployment has no such function.

@@ -32,13 +32,11 @@ impl UserId {
     }
 
     /// The party that vouches for the user. Issuers contain no `|`.
-    #[cfg(any(feature = "backend", test))]
     pub fn issuer(&self) -> &str {
         self.0.split_once('|').map_or("", |(issuer, _)| issuer)
     }
 
     /// The issuer's name for the user. It does not identify the user alone, because another issuer may use it too.
-    #[cfg(any(feature = "backend", test))]
     pub fn subject(&self) -> &str {
         self.0.split_once('|').map_or(&*self.0, |(_, subject)| subject)
     }

@@ -135,6 +135,7 @@ impl Peer {
             auth: None,
             online: true,
             collections: world.collections(),
+            presence: Default::default(),
         };
         trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
         let process = simulated::Process::start(config, actor, self.clock.clone())
@@ -214,7 +215,7 @@ impl Peer {
             Request::Subscribe { collection, checkpoint } => {
                 trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(checkpoint.position)));
             }
-            Request::Online(_) => {}
+            Request::Online(_) | Request::Show(_) | Request::Leave => {}
         }
         app.line.request(request);
         Ok(())

@@ -58,6 +58,7 @@ pub(super) fn told(notice: &Notice) -> String {
         Notice::Connected => "connected".into(),
         Notice::Disconnected { .. } => "disconnected".into(),
         Notice::Count { .. } => "a count".into(),
+        Notice::Peers { .. } | Notice::PresenceRefused { .. } | Notice::Left => "presence".into(),
         Notice::Dropped { .. } => "a push was dropped".into(),
     }
 }
@@ -130,6 +131,7 @@ pub(super) fn describe(command: &Command) -> String {
         Command::Kept(kept) => format!("kept {:b} of {} g{}", kept.components, of(&kept.document), kept.generation),
         Command::Show(document) => format!("show {}", of(document)),
         Command::Online(online) => format!("online {online}"),
+        Command::Present(_) => "present".into(),
         Command::Retry => "retry".into(),
         Command::RebuildStore => "rebuild the store".into(),
     }

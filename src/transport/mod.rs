@@ -13,6 +13,7 @@
 //!   pause.
 //! - `follow`: per collection, from where to subscribe, which rows of a result are new, when a subscription gives way
 //!   to the next.
+//! - `presence`: what the app shows to others, and how often.
 //! - `outgoing`: which mutations a push takes, and what became of its documents.
 //! - `wire`: the values of the wire, encoded and checked. It is a room of its own.
 //!
@@ -26,6 +27,7 @@ mod connection;
 mod endpoint;
 mod follow;
 mod outgoing;
+mod presence;
 mod proxy;
 mod reconnect;
 mod session;
@@ -40,7 +42,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    record::{Checkpoint, Page, Peer, Push, PushAnswer, PushNumber, Refusal, Showing},
     wire,
 };
 // This is re-exported for this room's callers.
@@ -103,6 +105,8 @@ pub struct TransportConfig {
     pub collections: Vec<String>,
     /// Seeds the jitter of the backoff.
     pub seed: u64,
+    /// The secret that proves to the deployment which peer this app is. Another one in each run of the program.
+    pub session: String,
 }
 
 /// A request to a transport.
@@ -120,6 +124,11 @@ pub enum Request {
     Push(Push),
     /// Connect, or go offline.
     Online(bool),
+    /// Show this to others and follow them, in this connection and all later ones. This replaces what was shown of the
+    /// collection before.
+    Show(Showing),
+    /// Show nothing any more. Ends in [`Notice::Left`].
+    Leave,
 }
 
 /// An event of a transport.
@@ -152,6 +161,22 @@ pub enum Notice {
         /// The reason.
         refusal: Refusal,
     },
+    /// The other peers of a collection's area. Earlier ones that were not taken are replaced.
+    Peers {
+        /// The collection.
+        collection: CollectionIndex,
+        /// All of them.
+        peers: Vec<Peer>,
+    },
+    /// The deployment does not show what this app shows, or does not give the other peers.
+    PresenceRefused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The reason.
+        refusal: Refusal,
+    },
+    /// Nothing is shown any more, as far as the deployment can be reached.
+    Left,
     /// The number of documents in the deployment, which shows the progress of catching up.
     Count {
         /// The collection.

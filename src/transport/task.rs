@@ -52,8 +52,8 @@ impl Link {
 
 impl Task {
     pub(super) fn new(config: TransportConfig, notices: mpsc::Sender<Notice>) -> Self {
-        let TransportConfig { url, auth, collections, seed } = config;
-        let session = Session::new(url, collections, auth.is_some(), seed);
+        let TransportConfig { url, auth, collections, seed, session: secret } = config;
+        let session = Session::new(url, collections, auth.is_some(), seed).with_secret(secret);
         Self { session, auth, link: Link::Closed, notices, origin: Instant::now() }
     }
 

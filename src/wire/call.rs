@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{arguments::Arguments, function::FunctionName, original, pull, push, validator::Validator};
+use super::{arguments::Arguments, function::FunctionName, original, presence, pull, push, validator::Validator};
 
 /// Reads the arguments of a call, and checks that they have the shape that the function requires. The error is worded
 /// as Convex words it.
@@ -17,6 +17,8 @@ fn validator(function: FunctionName) -> &'static Validator {
     static DELETE_DOCUMENT: LazyLock<Validator> = LazyLock::new(original::delete_validator);
     static PULL_CHANGES: LazyLock<Validator> = LazyLock::new(original::pull_validator);
     static CHANGE_STREAM: LazyLock<Validator> = LazyLock::new(original::stream_validator);
+    static SET_PRESENCE: LazyLock<Validator> = LazyLock::new(presence::set_validator);
+    static LIST_PRESENCE: LazyLock<Validator> = LazyLock::new(presence::list_validator);
     match function {
         FunctionName::PushChanges => &PUSH_CHANGES,
         FunctionName::PullDeltas => &PULL_DELTAS,
@@ -24,5 +26,7 @@ fn validator(function: FunctionName) -> &'static Validator {
         FunctionName::DeleteDocument => &DELETE_DOCUMENT,
         FunctionName::PullChanges => &PULL_CHANGES,
         FunctionName::ChangeStream => &CHANGE_STREAM,
+        FunctionName::SetPresence => &SET_PRESENCE,
+        FunctionName::ListPresence => &LIST_PRESENCE,
     }
 }

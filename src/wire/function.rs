@@ -12,11 +12,13 @@ pub(crate) enum FunctionName {
     DeleteDocument,
     PullChanges,
     ChangeStream,
+    SetPresence,
+    ListPresence,
 }
 
 impl FunctionName {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::PushChanges,
         Self::PullDeltas,
         Self::InsertDocument,
@@ -24,6 +26,8 @@ impl FunctionName {
         Self::DeleteDocument,
         Self::PullChanges,
         Self::ChangeStream,
+        Self::SetPresence,
+        Self::ListPresence,
     ];
 
     /// The function of this name.
@@ -41,6 +45,8 @@ impl FunctionName {
             Self::DeleteDocument => "deleteDocument",
             Self::PullChanges => "pullChanges",
             Self::ChangeStream => "changeStream",
+            Self::SetPresence => "setPresence",
+            Self::ListPresence => "listPresence",
         }
     }
 }

@@ -18,6 +18,7 @@ mod call;
 mod chunk;
 mod function;
 mod original;
+mod presence;
 mod pull;
 mod push;
 mod refusal;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     chunk::Piece,
     function::{Function, FunctionName},
     original::{count_arguments, document_count},
+    presence::{Pace, list_presence_arguments, peers, set_presence_arguments},
     pull::{PageView, pull_arguments},
     push::{push_answer, push_arguments, pushed_document},
 };
@@ -43,6 +45,7 @@ pub(crate) use self::{
     call::arguments,
     chunk::Chunk,
     original::{DocumentPage, PullChanges, PutDocument, WholeDocument, change_stream, document_to_delete, success},
+    presence::{SetPresence, area_to_list, encode_peers},
     pull::{LogChunk, LogPage, PullDeltas},
     push::{DocumentChanges, PushChanges, push_results},
     refusal::error_data,

@@ -10,6 +10,7 @@
 //! become one transaction. Both end when the [`Worker`] is dropped, after every edit sent before is on the disk.
 
 mod disk;
+mod presence;
 mod run;
 mod running;
 #[cfg(feature = "simulation")]
@@ -18,6 +19,7 @@ mod status;
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::{
@@ -30,6 +32,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::Notify;
 
+pub use self::presence::{EncodePresence, PeerChange, PeerNews, PresenceCodec, Present};
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
@@ -102,12 +105,21 @@ pub struct WorkerConfig {
     pub online: bool,
     /// The collections, in the order of their [`CollectionIndex`].
     pub collections: Vec<CollectionConfig>,
+    /// How the presence of collections is read. A collection that is not here has none.
+    pub presence: BTreeMap<CollectionIndex, Arc<dyn PresenceCodec>>,
 }
 
 impl WorkerConfig {
     /// A worker that keeps documents in this file and does not synchronise. It has no collections yet.
     pub fn new(store: impl Into<PathBuf>) -> Self {
-        Self { store: store.into(), deployment: None, auth: None, online: true, collections: Vec::new() }
+        Self {
+            store: store.into(),
+            deployment: None,
+            auth: None,
+            online: true,
+            collections: Vec::new(),
+            presence: BTreeMap::new(),
+        }
     }
 
     /// Synchronises with the deployment at this URL.
@@ -123,6 +135,12 @@ impl WorkerConfig {
     /// Starts without a connection. [`Command::Online`] makes one.
     pub fn offline(self) -> Self {
         Self { online: false, ..self }
+    }
+
+    /// Gives a collection presence, whose values this codec reads.
+    pub fn presence(mut self, collection: CollectionIndex, codec: impl PresenceCodec) -> Self {
+        self.presence.insert(collection, Arc::new(codec));
+        self
     }
 
     /// Adds a collection. The first one has the [`CollectionIndex`] 0.
@@ -144,6 +162,8 @@ pub enum Command {
     Show(DocumentKey),
     /// Connect, or go offline.
     Online(bool),
+    /// Show something to others, and follow them.
+    Present(Present),
     /// Offer refused documents again.
     Retry,
     /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
@@ -192,6 +212,8 @@ pub enum Report {
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
     },
+    /// The peers of a collection changed.
+    Peers(PeerNews),
     /// Something failed; everything else goes on.
     Failed(Failure),
     /// The present status.

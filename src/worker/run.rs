@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -16,11 +17,16 @@ use super::{
     disk::{COMPACT_EVERY, Disk, DiskAnswer, DiskHandle},
     running::{Environment, Running},
 };
-use crate::{replica::Event, transport::Notice};
+use crate::{
+    replica::Event,
+    transport::{Notice, Request},
+};
 
 /// The number of reports that may wait for the front end. If more wait, nothing more is taken from the network. With
 /// 300 bytes each, they take about 6 MB.
 const REPORTS_WAITING: usize = 20_000;
+/// How long the end of an app may wait until the deployment knows that the app is gone: a round trip of a slow network.
+const LEAVING: Duration = Duration::from_millis(300);
 /// Commands taken in before the other sources get their turn: at 100 us for a new document, 3 ms.
 const COMMANDS_AT_ONCE: usize = 32;
 
@@ -138,6 +144,7 @@ impl Running {
 
     /// Waits until every edit that was sent is on the disk.
     async fn finish(&mut self, inbox: &Inbox, from_disk: &mut mpsc::UnboundedReceiver<DiskAnswer>) {
+        self.leave().await;
         self.transport = None;
         self.notices = None;
         while !self.status.is_filled() {
@@ -153,6 +160,24 @@ impl Running {
                 None => return self.lost(inbox),
             }
         }
+    }
+
+    /// Tells the deployment that this app shows nothing any more, if it can be told quickly.
+    async fn leave(&mut self) {
+        let (Some(transport), Some(mut notices)) = (&self.transport, self.notices.take()) else { return };
+        if !self.presences.is_showing() {
+            return;
+        }
+        transport.request(Request::Leave);
+        let left = async {
+            while let Some(notice) = notices.recv().await {
+                if let Notice::Left = notice {
+                    return;
+                }
+            }
+        };
+        // The deployment forgets a peer that is not heard of.
+        let _ = tokio::time::timeout(LEAVING, left).await;
     }
 
     fn lost(&self, inbox: &Inbox) {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
     disk::{DiskAnswer, DiskHandle},
+    presence::{Presences, Problem},
     status::StatusTracker,
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(super) struct Running {
     /// `None` without a deployment.
     transport_config: Option<TransportConfig>,
     online: bool,
+    pub(super) presences: Presences,
     pub(super) status: StatusTracker,
     /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
@@ -76,11 +78,13 @@ impl Running {
             auth: config.auth.clone(),
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
             seed: rand::random(),
+            session: format!("{:032x}", rand::random::<u128>()),
         });
         let status = StatusTracker::new(config.collections.len());
         Self {
             replica: Replica::new(environment.actor, schemas, config.deployment.is_some()),
             environment,
+            presences: Presences::new(&config),
             collections: config.collections,
             disk,
             reports,
@@ -107,6 +111,14 @@ impl Running {
                     transport.request(Request::Online(online));
                 }
             }
+            Command::Present(present) => match self.presences.show(present) {
+                Ok(showing) => {
+                    if let Some(transport) = &self.transport {
+                        transport.request(Request::Show(showing));
+                    }
+                }
+                Err((collection, problem)) => self.presence_failed(collection, problem),
+            },
             Command::Retry => self.handle(Event::Retry),
             Command::RebuildStore => self.disk.request(StoreRequest::Rebuild),
         }
@@ -174,6 +186,9 @@ impl Running {
         self.status.starting();
         let (transport, notices) = (self.environment.connect)(config);
         transport.request(Request::Online(self.online));
+        for showing in self.presences.showing() {
+            transport.request(Request::Show(showing.clone()));
+        }
         self.transport = Some(transport);
         self.notices = Some(notices);
     }
@@ -218,7 +233,26 @@ impl Running {
                 self.handle(Event::PushRefused { number, collection, refusal });
             }
             Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
+            Notice::Peers { collection, peers } => {
+                let (report, problems) = self.presences.see(collection, peers);
+                if let Some(report) = report {
+                    self.report(report);
+                }
+                for problem in problems {
+                    self.presence_failed(collection, problem);
+                }
+            }
+            Notice::PresenceRefused { collection, refusal } => {
+                let message = format!("the deployment refuses presence ({}): {}", refusal.code, refusal.message);
+                self.presence_failed(collection, Problem(FailureKind::Presence, message));
+            }
+            // Only the end of the worker asks for this, and waits for it elsewhere.
+            Notice::Left => {}
         }
+    }
+
+    fn presence_failed(&mut self, collection: CollectionIndex, Problem(kind, message): Problem) {
+        self.fail(kind, Some(collection), None, message);
     }
 
     fn tell_reason(&mut self, reason: &Reason) {

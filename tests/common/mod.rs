@@ -174,6 +174,7 @@ impl World1 {
                 Command::Kept(kept) => sent.push(Sent::Kept(kept.document.id.to_string(), kept.components)),
                 Command::Show(key) => sent.push(Sent::Show(key.id.to_string())),
                 Command::Online(online) => sent.push(Sent::Online(online)),
+                Command::Present(_) => {}
                 Command::Retry => sent.push(Sent::Retry),
                 Command::RebuildStore => sent.push(Sent::RebuildStore),
             }

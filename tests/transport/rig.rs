@@ -37,7 +37,13 @@ impl Rig {
 
     pub fn with_collections(url: &str, auth: Option<AuthToken>, collections: &[&str]) -> Self {
         let collections = collections.iter().map(|name| (*name).to_owned()).collect();
-        let (transport, notices) = Transport::start(TransportConfig { url: url.into(), auth, collections, seed: 7 });
+        let (transport, notices) = Transport::start(TransportConfig {
+            url: url.into(),
+            auth,
+            collections,
+            seed: 7,
+            session: "0123456789abcdef".into(),
+        });
         Self { transport, notices, pages: VecDeque::new() }
     }
 

@@ -3,7 +3,10 @@
 use convex::Value;
 
 use crate::backend::log::StreamState;
-use crate::wire::{DocumentPage, LogPage, change_stream};
+use crate::{
+    record::Peer,
+    wire::{DocumentPage, LogPage, change_stream, encode_peers},
+};
 
 /// The answer of a query.
 pub(in crate::backend) enum Answer {
@@ -15,15 +18,17 @@ pub(in crate::backend) enum Answer {
         timestamp: f64,
         count: f64,
     },
+    Peers(Vec<Peer>),
 }
 
 impl Answer {
-    /// The bytes of the chunks in it.
+    /// The bytes of the chunks or values in it.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
             Self::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
             Self::Stream { .. } => 0,
+            Self::Peers(peers) => peers.iter().map(|peer| peer.value.len()).sum(),
         }
     }
 
@@ -38,6 +43,7 @@ impl From<Answer> for Value {
             Answer::Deltas(page, epoch) => page.encode(&epoch),
             Answer::Documents(page) => page.encode(),
             Answer::Stream { timestamp, count } => change_stream(timestamp, count),
+            Answer::Peers(peers) => encode_peers(&peers),
         }
     }
 }

@@ -10,11 +10,12 @@ use super::{
     access::Rights,
     limits::PATH_BYTES,
     log::{Log, TooOld},
+    presence::{Area, Presence},
 };
 use crate::{
     limits::SCOPE_BYTES,
     record::Refusal,
-    wire::{self, FunctionName, PullChanges, PullDeltas, PushChanges, PutDocument},
+    wire::{self, FunctionName, PullChanges, PullDeltas, PushChanges, PutDocument, SetPresence},
 };
 
 /// The reason why a call has no answer.
@@ -45,7 +46,16 @@ impl CallError {
     }
 }
 
-/// A call of a mutation, with its arguments.
+/// A call of a mutation.
+#[derive(Debug)]
+pub(super) enum Called {
+    /// Of the log, which the writer changes.
+    Log(String, Mutation),
+    /// Of presence, which is changed at once.
+    Presence(Area, SetPresence),
+}
+
+/// A call of a mutation of the log, with its arguments.
 #[derive(Debug)]
 pub(super) enum Mutation {
     Push(PushChanges),
@@ -59,6 +69,7 @@ pub(super) enum Query {
     PullDeltas(PullDeltas),
     PullChanges(PullChanges),
     ChangeStream,
+    ListPresence { scope: Option<String> },
 }
 
 impl Query {
@@ -66,12 +77,21 @@ impl Query {
     pub fn scope(&self) -> Option<&str> {
         match self {
             Self::PullDeltas(args) => args.scope.as_deref(),
+            Self::ListPresence { scope } => scope.as_deref(),
+            Self::PullChanges(_) | Self::ChangeStream => None,
+        }
+    }
+
+    /// The area whose peers the query lists. Such a query depends on no commit.
+    pub fn area(&self, collection: &str) -> Option<Area> {
+        match self {
+            Self::ListPresence { scope } => Some(Area { collection: collection.to_owned(), scope: scope.clone() }),
             _ => None,
         }
     }
 
     /// Runs the query. The caller builds the value from the answer, because it can release the log before that.
-    pub fn run(&self, collection: &str, rights: Rights<'_>, log: &Log) -> Result<Answer, Refusal> {
+    pub fn run(&self, collection: &str, rights: Rights<'_>, log: &Log, presence: &Presence) -> Result<Answer, Refusal> {
         rights.check_read(collection, self.scope())?;
         Ok(match self {
             Self::PullDeltas(args) => Answer::Deltas(log.pull_deltas(collection, args)?, log.epoch().to_string()),
@@ -79,6 +99,9 @@ impl Query {
                 Answer::Documents(log.pull_changes(collection, *checkpoint, *limit))
             }
             Self::ChangeStream => Answer::stream(log.change_stream(collection)),
+            Self::ListPresence { scope } => {
+                Answer::Peers(presence.list(&Area { collection: collection.to_owned(), scope: scope.clone() }))
+            }
         })
     }
 }
@@ -90,13 +113,15 @@ impl Query {
         collection: &str,
         rights: Rights<'_>,
         log: &Log,
+        presence: &Presence,
         ts: i64,
     ) -> Result<Result<Answer, Refusal>, TooOld> {
         if let Err(refusal) = rights.check_read(collection, self.scope()) {
             return Ok(Err(refusal));
         }
-        if log.touched(collection, self.scope()) <= ts {
-            return Ok(self.run(collection, rights, log));
+        // Presence has no past.
+        if matches!(self, Self::ListPresence { .. }) || log.touched(collection, self.scope()) <= ts {
+            return Ok(self.run(collection, rights, log, presence));
         }
         log.check_past(ts)?;
         Ok(match self {
@@ -107,12 +132,13 @@ impl Query {
                 Ok(Answer::Documents(log.pull_changes_at(collection, *checkpoint, *limit, ts)))
             }
             Self::ChangeStream => Ok(Answer::stream(log.change_stream_at(collection, ts))),
+            Self::ListPresence { .. } => return Ok(self.run(collection, rights, log, presence)),
         })
     }
 }
 
 /// A mutation of a collection, by its path.
-pub(super) fn mutation(path: &UdfPath, args: &str) -> Result<(String, Mutation), CallError> {
+pub(super) fn mutation(path: &UdfPath, args: &str) -> Result<Called, CallError> {
     let (collection, function) = split(path)?;
     let args = || wire::arguments(function, args).map_err(CallError::Message);
     let mutation = match function {
@@ -123,11 +149,17 @@ pub(super) fn mutation(path: &UdfPath, args: &str) -> Result<(String, Mutation),
         }
         FunctionName::InsertDocument | FunctionName::UpdateDocument => Mutation::Put(PutDocument::decode(args()?)),
         FunctionName::DeleteDocument => Mutation::Delete { id: wire::document_to_delete(args()?) },
-        FunctionName::PullDeltas | FunctionName::PullChanges | FunctionName::ChangeStream => {
-            return Err(wrong_kind(path, "Mutation", "Query"));
+        FunctionName::SetPresence => {
+            let call = SetPresence::decode(args()?);
+            check_scope(call.scope.as_deref())?;
+            return Ok(Called::Presence(Area { collection, scope: call.scope.clone() }, call));
         }
+        FunctionName::PullDeltas
+        | FunctionName::PullChanges
+        | FunctionName::ChangeStream
+        | FunctionName::ListPresence => return Err(wrong_kind(path, "Mutation", "Query")),
     };
-    Ok((collection, mutation))
+    Ok(Called::Log(collection, mutation))
 }
 
 /// A query of a collection, by its path.
@@ -145,10 +177,16 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
             args()?;
             Query::ChangeStream
         }
+        FunctionName::ListPresence => {
+            let scope = wire::area_to_list(args()?);
+            check_scope(scope.as_deref())?;
+            Query::ListPresence { scope }
+        }
         FunctionName::PushChanges
         | FunctionName::InsertDocument
         | FunctionName::UpdateDocument
-        | FunctionName::DeleteDocument => return Err(wrong_kind(path, "Query", "Mutation")),
+        | FunctionName::DeleteDocument
+        | FunctionName::SetPresence => return Err(wrong_kind(path, "Query", "Mutation")),
     };
     Ok((collection, query))
 }
@@ -168,8 +206,12 @@ pub(super) fn is_mutation(path: &UdfPath) -> bool {
             FunctionName::PushChanges
             | FunctionName::InsertDocument
             | FunctionName::UpdateDocument
-            | FunctionName::DeleteDocument => true,
-            FunctionName::PullDeltas | FunctionName::PullChanges | FunctionName::ChangeStream => false,
+            | FunctionName::DeleteDocument
+            | FunctionName::SetPresence => true,
+            FunctionName::PullDeltas
+            | FunctionName::PullChanges
+            | FunctionName::ChangeStream
+            | FunctionName::ListPresence => false,
         },
         Err(_) => false,
     }
@@ -207,7 +249,7 @@ fn split(path: &UdfPath) -> Result<(String, FunctionName), CallError> {
 fn unknown(path: &UdfPath) -> CallError {
     CallError::Message(format!(
         "{} for '{}'. This backend has, for every collection: pushChanges, pullDeltas, \
-         insertDocument, updateDocument, deleteDocument, pullChanges and changeStream.",
+         insertDocument, updateDocument, deleteDocument, pullChanges, changeStream, setPresence and listPresence.",
         wire::NO_FUNCTION,
         path.clone().canonicalize().strip()
     ))

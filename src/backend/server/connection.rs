@@ -20,7 +20,11 @@ use super::{
     admission::{Pass, Standing},
     session::{Frame, Input, Output, Queries, Session, ping_every},
 };
-use crate::backend::{limits::OUTGOING_MESSAGES, metrics::Refused, writer::Reply};
+use crate::backend::{
+    limits::{OUTGOING_MESSAGES, PRESENCE_GAP},
+    metrics::Refused,
+    writer::Reply,
+};
 
 /// Serves a connection until either side ends it.
 ///
@@ -39,6 +43,9 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
     let first_access = access.borrow_and_update().clone();
     let mut session = Session::new(first_access, patience, Duration::ZERO);
     let news = Arc::new(Notify::new());
+    let moved = Arc::new(Notify::new());
+    let mut seat = server.log.presence().seat(moved.clone());
+    let mut look_at = origin;
     let _watching = Watching(tokio::spawn(watch(server.clone(), session.queries(), news.clone())));
     let mut pass: Option<Pass> = None;
     loop {
@@ -60,6 +67,10 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
                     server.jobs.mutate((caller, bytes), key, collection, mutation, user, move |reply| {
                         drop(replies.send((request, reply)));
                     });
+                }
+                Output::Present { request, area, call, user } => {
+                    let result = seat.set(area, call, user, std::time::Instant::now());
+                    session.handle(Input::Presented(request, result), origin.elapsed());
                 }
                 // Without room for the ping, nothing has to be done.
                 Output::Ping => drop(outgoing.try_send(text(ServerMessage::<Value>::Ping.into()))),
@@ -93,12 +104,17 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
                 session.handle(Input::TurnedAway("no valid token was sent in time"), origin.elapsed());
             }
             () = news.notified() => session.handle(Input::News, origin.elapsed()),
+            () = until_moved(&moved, look_at) => {
+                look_at = Instant::now() + PRESENCE_GAP;
+                session.handle(Input::News, origin.elapsed());
+            }
             message = incoming.next(), if session.reads() => {
                 // A ping may come between the fragments of a message.
                 if matches!(message, Some(Ok(Message::Text(_) | Message::Binary(_)))) {
                     standing.finish();
                 }
                 session.handle(input(&message), origin.elapsed());
+                seat.follow(session.queries().areas());
             }
             () = sleep_until(due) => session.handle(Input::Timer, origin.elapsed()),
         }
@@ -114,6 +130,12 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
     drop(outgoing);
     // The task ends on its own, because every message has its time limit.
     let _ = writing.await;
+}
+
+/// Waits until an area changes that the connection follows, but not before `look_at`.
+async fn until_moved(moved: &Notify, look_at: Instant) {
+    sleep_until(look_at).await;
+    moved.notified().await;
 }
 
 /// Wakes the connection when a commit concerns it. This is a task of its own, because most commits do not concern most

@@ -35,7 +35,7 @@ use tokio::{
 use self::{admission::Doors, gate::Client, http::cors, listener::Sockets, origin::Origins, tls::Certificate};
 use super::{
     access::Access,
-    limits::{FRAME_BYTES, SOCKET_BUFFER_BYTES, WEB_SOCKETS},
+    limits::{FRAME_BYTES, PRESENCE_EXPIRE_EVERY, SOCKET_BUFFER_BYTES, WEB_SOCKETS},
     metrics::{Metrics, Refused},
     turns::Caller,
     writer::{Jobs, Shared},
@@ -86,6 +86,7 @@ impl Server {
 pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io::Result<()> {
     let mut stopping = server.stopping.clone();
     let metrics = server.metrics().clone();
+    tokio::spawn(expire_presence(server.log.clone()));
     let listener = Sockets::new(listener, server.doors.clone(), server.patience, server.certificate.clone(), metrics);
     if let Some(certificate) = &server.certificate {
         tokio::spawn(tls::keep_current(certificate.clone(), server.stopping.clone()));
@@ -106,6 +107,15 @@ pub(super) async fn serve(listener: TcpListener, server: Arc<Server>) -> std::io
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })
         .await
+}
+
+/// Removes the peers that were not heard of for too long, for as long as the runtime lives.
+async fn expire_presence(log: Shared) {
+    let mut every = tokio::time::interval(PRESENCE_EXPIRE_EVERY);
+    loop {
+        every.tick().await;
+        log.presence().expire(std::time::Instant::now());
+    }
 }
 
 /// Checks the `Origin` header. Any page in a browser could try to reach a server on this machine, and the header names

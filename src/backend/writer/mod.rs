@@ -25,24 +25,37 @@ use super::{
     function::{CallError, Mutation},
     limits::{CARE_EVERY, CHECKS, IDLE, PART_RETENTION, PRUNE_DOCUMENTS, PRUNE_EVERY},
     log::{Committed, Log, Outcome, Record, RequestKey},
+    presence::Presence,
     store::Store,
     turns::Turns,
 };
 use crate::wire;
 
-/// The log, shared with its readers.
+/// The log, shared with its readers, and beside it what is never logged.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<RwLock<Log>>);
+pub(super) struct Shared {
+    log: Arc<RwLock<Log>>,
+    presence: Arc<Presence>,
+}
 
 impl Shared {
+    fn new(log: Log) -> Self {
+        Self { log: Arc::new(RwLock::new(log)), presence: Arc::default() }
+    }
+
+    /// What connected apps show each other.
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+
     // The log is consistent whenever the writer does not hold it. Only the writer can panic while it holds the log, and
     // that ends the writer.
     pub fn read(&self) -> RwLockReadGuard<'_, Log> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Log> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.log.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +110,7 @@ impl Writer {
     ) -> (Self, watch::Receiver<i64>) {
         let (published, receiver) = watch::channel(log.published());
         let writer = Self {
-            log: Shared(Arc::new(RwLock::new(log))),
+            log: Shared::new(log),
             capacity: Capacity::new(max_bytes, store.as_ref()),
             store,
             published,

@@ -24,6 +24,7 @@
 //! Inside, `reconnect` decides when to connect and what a failure means, `follow` from where each collection is read,
 //! and `outgoing` which mutations a push takes. `read` and `write` connect these parts with the inputs and outputs.
 
+mod present;
 mod read;
 mod write;
 
@@ -39,6 +40,7 @@ use super::{
     Notice, Reason, Request,
     endpoint::Endpoint,
     follow::{Follow, Key},
+    presence::{AreaKey, Areas},
     reconnect::{End, ReconnectPolicy},
 };
 use crate::{
@@ -62,6 +64,8 @@ pub(crate) enum Subscription {
     Count(CollectionIndex),
     /// A collection's log from a position.
     Log(CollectionIndex, Key),
+    /// The peers of a collection's area.
+    Peers(CollectionIndex, AreaKey),
 }
 
 /// Numbers the mutations of a session, from 1.
@@ -140,6 +144,8 @@ pub(crate) struct Session {
     /// The push in flight, and the pushes that wait for it.
     in_flight: Option<InFlight>,
     waiting: VecDeque<Push>,
+    /// What this app shows to others.
+    areas: Areas,
     /// The number of the last mutation.
     mutations: u64,
     outputs: VecDeque<Output>,
@@ -178,6 +184,7 @@ impl Session {
             counts: BTreeSet::new(),
             in_flight: None,
             waiting: VecDeque::new(),
+            areas: Areas::default(),
             mutations: 0,
             outputs: VecDeque::new(),
             notices: VecDeque::new(),
@@ -199,6 +206,7 @@ impl Session {
             Input::MutationAnswered(mutation, result) => self.mutation_answered(mutation, result, now),
             Input::Timer => self.tick(now),
         }
+        self.present(now);
     }
 
     /// The next instruction; `None` means that the driver must wait for an input.
@@ -208,6 +216,10 @@ impl Session {
 
     /// The time at which [`Input::Timer`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.own_timeout().into_iter().chain(self.areas.due(self.is_open())).min()
+    }
+
+    fn own_timeout(&self) -> Option<Duration> {
         match self.state {
             State::New => Some(Duration::ZERO),
             State::Offline | State::Opening => None,
@@ -262,6 +274,8 @@ impl Session {
                 self.reconnect.stop();
                 self.close(State::Offline, Reason::Asked, None);
             }
+            Request::Show(showing) => self.show(showing),
+            Request::Leave => self.leave(),
         }
     }
 

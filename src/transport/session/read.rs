@@ -67,6 +67,11 @@ impl Session {
             }
         }
         for (subscription, result) in values {
+            if let Subscription::Peers(collection, key) = subscription {
+                self.listed(*collection, *key, result);
+            }
+        }
+        for (subscription, result) in values {
             let Subscription::Log(collection, key) = *subscription else { continue };
             let room = self.has_room();
             let Some(follow) = self.follows.get_mut(&collection) else { continue };
@@ -98,6 +103,8 @@ impl Session {
     pub(super) fn subscription_refused(&mut self, subscription: Subscription, refusal: Refusal, now: Duration) {
         match subscription {
             Subscription::Count(collection) => drop(self.counts.remove(&collection)),
+            // The name of its function is refused as that of the log's.
+            Subscription::Peers(..) => {}
             Subscription::Log(collection, key) => {
                 if let Some(follow) = self.follows.get_mut(&collection) {
                     let outcome = follow.answer(key, Err(refusal), true, now);

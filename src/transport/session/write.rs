@@ -93,6 +93,9 @@ impl Session {
         result: Result<&FunctionResult, Refusal>,
         now: Duration,
     ) {
+        if self.presence_answered(mutation, result.clone(), now) {
+            return;
+        }
         let Some(in_flight) = &mut self.in_flight else { return };
         // A repeated answer must not be taken for the answer of the next mutation.
         if in_flight.called.take_if(|(called, _)| *called == mutation).is_none() {

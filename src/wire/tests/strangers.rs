@@ -62,6 +62,7 @@ proptest! {
             prop_assert_eq!(results.len(), 1);
         }
         document_count(&answer);
+        let _ = (peers(&answer), Pace::of(&answer));
     }
 
     #[test]
@@ -76,6 +77,8 @@ proptest! {
                 FunctionName::DeleteDocument => drop(document_to_delete(arguments)),
                 FunctionName::PullChanges => _ = PullChanges::decode(arguments),
                 FunctionName::ChangeStream => {}
+                FunctionName::SetPresence => drop(SetPresence::decode(arguments)),
+                FunctionName::ListPresence => drop(area_to_list(arguments)),
             }
         }
     }

@@ -5,7 +5,7 @@ mod call;
 pub(super) mod cors;
 mod failure;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
@@ -24,10 +24,14 @@ use self::{
     call::{Batch, Body, Call, CallAt, CallByUrl, Format, Ts},
     failure::Failure,
 };
-use super::{Server, bearer, origin::may_be_rebound, session::unauthenticated};
+use super::{
+    Server, bearer,
+    origin::may_be_rebound,
+    session::{permitted, unauthenticated},
+};
 use crate::backend::{
     access::{Access, Admission, Rights},
-    function::{self, CallError},
+    function::{self, CallError, Called},
     limits::{FRAME_BYTES, QUERIES},
     log::{Log, TooOld},
     metrics::Refused,
@@ -105,7 +109,7 @@ async fn query_at_ts(State(server): State<Arc<Server>>, headers: HeaderMap, body
         Ok(found) => found,
         Err(error) => return Ok(format.respond(Err(error))),
     };
-    let answer = query.run_at(&collection, rights, &server.log.read(), ts);
+    let answer = query.run_at(&collection, rights, &server.log.read(), server.log.presence(), ts);
     let answer = answer.map_err(|TooOld| {
         let message = "the log does not have this time any more: ask /api/query_ts for a newer one (in JavaScript: \
                        make a new ConvexHttpClient)";
@@ -209,15 +213,20 @@ impl<'a> Caller<'a> {
     fn query_in(&self, log: &Log, path: &UdfPath, args: &str) -> Result<function::Answer, CallError> {
         let rights = self.admit()?;
         let (collection, query) = function::query(path, args)?;
-        Ok(query.run(&collection, rights, log)?)
+        Ok(query.run(&collection, rights, log, self.server.log.presence())?)
     }
 
     async fn mutation(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, Failure> {
-        let (collection, mutation) = match self.admit().and_then(|_| function::mutation(path, args)) {
-            Ok(found) => found,
+        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
+        let found = self.admit().and_then(|rights| permitted(function::mutation(path, args)?, rights));
+        let (collection, mutation) = match found {
+            Ok(Called::Log(collection, mutation)) => (collection, mutation),
+            Ok(Called::Presence(area, call)) => {
+                let presence = self.server.log.presence();
+                return Ok(presence.set(&area, call, user, None, Instant::now()).map_err(CallError::from));
+            }
             Err(error) => return Ok(Err(error)),
         };
-        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
         let (sender, receiver) = oneshot::channel();
         // The caller may be gone when the answer comes.
         let reply = |reply| drop(sender.send(reply));

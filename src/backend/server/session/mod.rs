@@ -40,13 +40,17 @@ use sha2::{Digest, Sha256};
 pub(in crate::backend) use self::queries::Queries;
 use super::allowance::Allowance;
 use crate::backend::{
-    access::{Access, Admission},
-    function::{self, CallError, Mutation},
+    access::{Access, Admission, Rights},
+    function::{self, CallError, Called, Mutation},
     limits::{PING_EVERY, PINGS, WAITING_MUTATION_BYTES, WAITING_MUTATIONS},
     log::RequestKey,
+    presence::Area,
     writer::{Reply, Shared},
 };
-use crate::record::{Refusal, RefusalCode, UserId};
+use crate::{
+    record::{Refusal, RefusalCode, UserId},
+    wire::SetPresence,
+};
 
 /// An event outside of the session.
 pub(in crate::backend) enum Input<'a> {
@@ -60,7 +64,10 @@ pub(in crate::backend) enum Input<'a> {
     Gone,
     /// The writer answered the first of the mutations that have no answer yet.
     Answered(SessionRequestSeqNumber, Reply),
-    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
+    /// What a peer shows was changed, or the change was refused.
+    Presented(SessionRequestSeqNumber, Result<Value, Refusal>),
+    /// A commit, or a change of presence, has changed the result of an open query, or may have, as
+    /// [`Queries::are_due`] tells.
     News,
     /// The backend accepts other tokens from now on.
     AccessChanged(Access),
@@ -88,6 +95,17 @@ pub(in crate::backend) enum Output {
         user: Option<UserId>,
         /// The length of the message.
         bytes: usize,
+    },
+    /// Change what a peer shows, which the caller may. Ends in [`Input::Presented`], at once.
+    Present {
+        /// The name of the call.
+        request: SessionRequestSeqNumber,
+        /// Where it is shown.
+        area: Area,
+        /// The arguments.
+        call: SetPresence,
+        /// The verified caller.
+        user: Option<UserId>,
     },
     /// Send a ping if there is room at once. Without room, another frame is on its way.
     Ping,
@@ -204,6 +222,10 @@ impl Session {
                 // Answers come in the order of the calls.
                 self.running.pop_front();
                 self.answer(request, reply);
+            }
+            (State::Open, Input::Presented(request, result)) => {
+                // The answer belongs to no commit, so the next transition includes it.
+                self.answer(request, Reply { result: result.map_err(CallError::from), ts: 0 });
             }
             (State::Open, Input::News) => self.is_stale = true,
             (State::Open, Input::AccessChanged(access)) => self.change_access(access),
@@ -330,11 +352,18 @@ impl Session {
             }
             Ok(ClientMessage::Mutation { request_id: request, udf_path, args, .. }) => {
                 let call = match self.admitted() {
-                    Some(_) => function::mutation(&udf_path, args.get()),
+                    Some(admission) => {
+                        let rights = self.access.rights(admission);
+                        function::mutation(&udf_path, args.get()).and_then(|call| permitted(call, rights))
+                    }
                     None => Err(unauthenticated()),
                 };
                 match call {
-                    Ok((collection, mutation)) => {
+                    Ok(Called::Presence(area, call)) => {
+                        let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
+                        self.outputs.push_back(Output::Present { request, area, call, user });
+                    }
+                    Ok(Called::Log(collection, mutation)) => {
                         let user = self.admission.as_ref().and_then(|admission| admission.user.clone());
                         let session = self.session.map(|session| session_of(session, user.as_ref()));
                         let key = session.map(|session| RequestKey { session, request });
@@ -465,6 +494,14 @@ impl Session {
         }
         Some(transition)
     }
+}
+
+/// Refuses to show something in an area that the caller may not read. The writer asks about calls of the log.
+pub(super) fn permitted(call: Called, rights: Rights<'_>) -> Result<Called, CallError> {
+    if let Called::Presence(area, _) = &call {
+        rights.check_read(&area.collection, area.scope.as_deref())?;
+    }
+    Ok(call)
 }
 
 fn payload(error: CallError) -> ErrorPayload<Value> {

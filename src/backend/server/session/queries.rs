@@ -17,6 +17,7 @@ use crate::{
         function::{self, Answer, CallError, Query},
         limits::QUERIES,
         log::Log,
+        presence::{Area, Presence},
         writer::Shared,
     },
     limits::{DOCUMENT_PAGE_BYTES, or_tiny},
@@ -31,6 +32,8 @@ struct OpenQuery {
     call: Result<(String, Query), CallError>,
     /// The newest commit when the query was last run. `None` if it was never run.
     ran_at: Option<i64>,
+    /// The area whose peers it lists, and the area's version when it was last run.
+    area: Option<(Area, u64)>,
     /// The page is full. Later commits come after it, on other pages.
     is_full: bool,
     /// Identifies the result that was sent last.
@@ -38,7 +41,10 @@ struct OpenQuery {
 }
 
 impl OpenQuery {
-    fn is_due(&self, log: &Log) -> bool {
+    fn is_due(&self, log: &Log, presence: &Presence) -> bool {
+        if let (Some((area, version)), Some(_)) = (&self.area, self.ran_at) {
+            return presence.version(area) != *version;
+        }
         match (&self.call, self.ran_at) {
             (_, None) => true,
             (Ok(_), Some(_)) if self.is_full => false,
@@ -59,8 +65,9 @@ impl Queries {
     pub fn are_due(&self, log: &Shared) -> bool {
         match self.0.try_lock() {
             Ok(queries) => {
+                let presence = log.presence();
                 let log = log.read();
-                queries.values().any(|query| query.is_due(&log))
+                queries.values().any(|query| query.is_due(&log, presence))
             }
             // The queries are being run, perhaps on an older state of the log.
             Err(_) => true,
@@ -81,8 +88,11 @@ impl Queries {
                         return Err(format!("More than {QUERIES} queries are open in one connection"));
                     }
                     let call = function::query(&query.udf_path, query.args.get());
+                    let area = call.as_ref().ok().and_then(|(collection, query)| query.area(collection));
+                    let area = area.map(|area| (area, 0));
                     removed.remove(&query.query_id);
-                    queries.insert(query.query_id, OpenQuery { call, ran_at: None, is_full: false, sent: None });
+                    let open = OpenQuery { call, ran_at: None, area, is_full: false, sent: None };
+                    queries.insert(query.query_id, open);
                 }
                 QuerySetModification::Remove { query_id } => {
                     queries.remove(&query_id);
@@ -91,6 +101,11 @@ impl Queries {
             }
         }
         Ok(())
+    }
+
+    /// The areas of queries that list peers.
+    pub fn areas(&self) -> BTreeSet<Area> {
+        self.lock().values().filter_map(|query| Some(query.area.as_ref()?.0.clone())).collect()
     }
 
     /// Runs all queries again, because the identity of the client may have changed.
@@ -111,20 +126,25 @@ impl Queries {
         let mut results = Vec::new();
         // The queries are locked before the log, as everywhere.
         let mut queries = self.lock();
+        let presence = log.presence();
         let published = {
             let log = log.read();
             let published = log.published();
             let mut bytes = 0;
             for (id, open) in queries.iter_mut() {
-                if !open.is_due(&log) || bytes > or_tiny(DOCUMENT_PAGE_BYTES, 200) {
+                if !open.is_due(&log, presence) || bytes > or_tiny(DOCUMENT_PAGE_BYTES, 200) {
                     continue;
                 }
                 open.ran_at = Some(published);
+                if let Some((area, version)) = &mut open.area {
+                    // A change between this and the list makes the query due again.
+                    *version = presence.version(area);
+                }
                 let result = match (&open.call, rights) {
                     (Err(error), _) => Err(error.clone()),
                     (Ok(_), None) => Err(unauthenticated()),
                     (Ok((collection, query)), Some(rights)) => {
-                        query.run(collection, rights, &log).map_err(CallError::Refused)
+                        query.run(collection, rights, &log, presence).map_err(CallError::Refused)
                     }
                 };
                 bytes += result.as_ref().map_or(0, Answer::bytes);
