@@ -13,4 +13,6 @@ export const {
   changeStream,
   checkRows,
   prune,
+  setPresence,
+  listPresence,
 } = defineReplicate<DataModel>({ component: components.replicate, table: "people", public: true });

@@ -10,6 +10,7 @@ const modules: Record<string, () => Promise<unknown>> = {
   "./component/log.js": () => import("./component/log.js"),
   "./component/merge.js": () => import("./component/merge.js"),
   "./component/pages.js": () => import("./component/pages.js"),
+  "./component/presence.js": () => import("./component/presence.js"),
   "./component/pruning.js": () => import("./component/pruning.js"),
   "./component/quarantine.js": () => import("./component/quarantine.js"),
 };

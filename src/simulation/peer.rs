@@ -280,7 +280,7 @@ impl App {
                     let id = &document.id;
                     trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));
                 }
-                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } => {}
+                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } | Report::Peers(_) => {}
             }
             self.reports.push_back(report);
         }

@@ -1,1 +1,238 @@
+use super::*;
+use crate::record::UserId;
 
+const CARDS: CollectionIndex = CollectionIndex(0);
+const TTL: Duration = Duration::from_secs(6);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Areas with a connection, and the time.
+struct Rig {
+    areas: Areas,
+    now: Duration,
+    calls: u64,
+    is_open: bool,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut areas = Areas::default();
+        areas.set_secret("0123456789abcdef".into());
+        Self { areas, now: ms(1_000), calls: 0, is_open: true }
+    }
+
+    fn show(&mut self, scope: Option<&str>, value: Option<&str>) -> Vec<Next> {
+        let next = self.areas.show(Showing {
+            collection: CARDS,
+            scope: scope.map(str::to_owned),
+            value: value.map(Arc::from),
+            rate: PRESENCE_RATE,
+        });
+        self.take(next)
+    }
+
+    /// Notes the calls, as the session does.
+    fn take(&mut self, next: Vec<Next>) -> Vec<Next> {
+        for _ in next.iter().filter(|next| matches!(next, Next::Set { .. })) {
+            self.calls += 1;
+            self.areas.called(Mutation(self.calls), CARDS);
+        }
+        next
+    }
+
+    fn next(&mut self) -> Vec<Next> {
+        let next = self.areas.next(self.is_open, self.now);
+        self.take(next)
+    }
+
+    /// The values that are sent now.
+    fn sent(&mut self) -> Vec<Option<String>> {
+        let value = |next| match next {
+            Next::Set { value, .. } => Some(value.map(|value| value.to_string())),
+            _ => None,
+        };
+        self.next().into_iter().filter_map(value).collect()
+    }
+
+    /// Answers the oldest call that has no answer.
+    fn answer(&mut self, answer: Result<Pace, Refusal>) -> Option<Next> {
+        let call = *self.areas.calls.keys().next().expect("a call without an answer");
+        let collection = self.areas.take_call(call).unwrap();
+        self.areas.answered(collection, answer, self.now)
+    }
+
+    fn accept(&mut self, hz: u32) {
+        let pace = Pace { interval: Duration::from_secs(1) / hz, ttl: TTL };
+        assert_eq!(self.answer(Ok(pace)), None);
+    }
+
+    /// The number of the subscription.
+    fn key(&self) -> AreaKey {
+        self.areas.areas[&CARDS].subscription.unwrap()
+    }
+}
+
+fn peer(secret: &str, value: &str) -> Peer {
+    Peer { id: PeerId::of_session(secret), user: Some(UserId::recorded("replicate|ada")), value: value.into() }
+}
+
+fn sent(value: &str) -> Vec<Option<String>> {
+    vec![Some(value.to_owned())]
+}
+
+#[test]
+fn the_first_value_is_sent_at_once_and_later_ones_at_the_slower_pace_newest_first() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    assert_eq!(rig.sent(), sent("1"));
+    // The deployment has not said how often it takes values.
+    rig.show(None, Some("2"));
+    rig.now += ms(500);
+    assert!(rig.sent().is_empty());
+    rig.accept(4);
+    assert_eq!(rig.sent(), sent("2"));
+    for value in ["3", "4", "5"] {
+        rig.show(None, Some(value));
+        rig.now += ms(50);
+        assert!(rig.sent().is_empty());
+    }
+    assert_eq!(rig.areas.due(true), Some(ms(1_750)));
+    rig.now = ms(1_750);
+    assert_eq!(rig.sent(), sent("5"));
+}
+
+#[test]
+fn values_do_not_pile_up_on_the_way() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("0"));
+    rig.next();
+    rig.accept(30);
+    let mut count = 0;
+    for value in 1..100 {
+        rig.now += ms(40);
+        rig.show(None, Some(&value.to_string()));
+        count += rig.sent().len();
+    }
+    assert_eq!(count, CALLS);
+    rig.accept(30);
+    assert_eq!(rig.sent(), sent("99"));
+}
+
+#[test]
+fn a_value_that_stays_the_same_is_sent_again_before_its_time_is_over() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    rig.next();
+    rig.accept(30);
+    rig.show(None, Some("1"));
+    assert!(rig.sent().is_empty(), "it is the same");
+    let due = rig.areas.due(true).unwrap();
+    assert!(due < rig.now + TTL / 2);
+    rig.now = due;
+    assert_eq!(rig.sent(), sent("1"));
+    rig.accept(30);
+    rig.show(None, None);
+    rig.now += ms(100);
+    assert_eq!(rig.sent(), [None]);
+    rig.accept(30);
+    assert_eq!(rig.areas.due(true), None, "an app that shows nothing sends nothing");
+}
+
+#[test]
+fn another_connection_is_told_everything_again_and_peers_stay_for_a_moment() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    assert!(matches!(&rig.next()[..], [Next::Follow { .. }, Next::Set { .. }]));
+    rig.accept(30);
+    let peers = vec![peer("a", "1")];
+    let key = rig.key();
+    assert!(rig.areas.listed(CARDS, key, Ok(peers.clone())).is_some());
+    rig.is_open = false;
+    assert!(rig.next().is_empty());
+    rig.now += ms(1_000);
+    rig.is_open = true;
+    assert!(matches!(&rig.next()[..], [Next::Follow { .. }, Next::Set { .. }]));
+    assert_eq!(rig.areas.listed(CARDS, key, Ok(Vec::new())), None, "an answer of the old connection");
+    let key = rig.key();
+    assert_eq!(rig.areas.listed(CARDS, key, Ok(peers)), None, "the same peers as before");
+
+    rig.is_open = false;
+    rig.next();
+    let due = rig.areas.due(false).unwrap();
+    assert_eq!(due, rig.now + GRACE);
+    rig.now = due;
+    assert_eq!(rig.next(), [Next::Peers { collection: CARDS, peers: Vec::new() }]);
+    assert_eq!(rig.areas.due(false), None);
+}
+
+#[test]
+fn another_scope_is_another_subscription_and_the_last_one_is_left() {
+    let mut rig = Rig::new();
+    rig.show(Some("red"), Some("1"));
+    rig.next();
+    rig.accept(30);
+    let key = rig.key();
+    rig.areas.listed(CARDS, key, Ok(vec![peer("a", "1")]));
+    let next = rig.show(Some("blue"), Some("1"));
+    let left = Next::Set { collection: CARDS, scope: Some("red".into()), value: None };
+    let gone = Next::Peers { collection: CARDS, peers: Vec::new() };
+    assert_eq!(next, [Next::Unfollow { collection: CARDS, key }, left, gone]);
+    assert_eq!(rig.areas.listed(CARDS, key, Ok(vec![peer("a", "2")])), None);
+    rig.now += ms(100);
+    let next = rig.next();
+    let shown = Next::Set { collection: CARDS, scope: Some("blue".into()), value: Some("1".into()) };
+    assert_eq!(next[1], shown);
+}
+
+#[test]
+fn an_app_is_not_one_of_its_own_peers() {
+    let mut rig = Rig::new();
+    rig.show(None, None);
+    rig.next();
+    let (key, other) = (rig.key(), peer("a", "1"));
+    let all = vec![other.clone(), peer("0123456789abcdef", "2")];
+    let next = rig.areas.listed(CARDS, key, Ok(all));
+    assert_eq!(next, Some(Next::Peers { collection: CARDS, peers: vec![other] }));
+}
+
+#[test]
+fn a_refusal_is_reported_once_and_tried_again_and_a_missing_function_is_not() {
+    let mut rig = Rig::new();
+    let refuse = |code: &str| Err(Refusal::new(code, "no"));
+    rig.show(None, Some("1"));
+    rig.next();
+    assert!(matches!(rig.answer(refuse("notAuthorized")), Some(Next::Refused { .. })));
+    rig.now = rig.areas.due(true).unwrap();
+    assert_eq!(rig.sent(), sent("1"));
+    assert_eq!(rig.answer(refuse("notAuthorized")), None);
+    rig.now = rig.areas.due(true).unwrap();
+    rig.sent();
+    // The deployment said another rate than it takes: the value waits.
+    assert_eq!(rig.answer(refuse("tooOften")), None);
+    assert!(rig.sent().is_empty());
+    rig.now += TOO_OFTEN;
+    assert_eq!(rig.sent(), sent("1"));
+    assert!(matches!(rig.answer(refuse("unknownFunction")), Some(Next::Refused { .. })));
+    assert_eq!(rig.areas.due(true), None);
+}
+
+#[test]
+fn leaving_ends_when_the_deployment_knows_or_cannot_be_reached() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    rig.next();
+    rig.accept(30);
+    rig.areas.leave();
+    assert_eq!(rig.next(), [Next::Set { collection: CARDS, scope: None, value: None }]);
+    assert!(rig.next().is_empty());
+    rig.accept(30);
+    assert_eq!(rig.next(), [Next::Left]);
+    assert!(rig.next().is_empty());
+
+    let mut offline = Rig { is_open: false, ..Rig::new() };
+    offline.show(None, Some("1"));
+    offline.areas.leave();
+    assert_eq!(offline.next(), [Next::Left]);
+}

@@ -87,7 +87,7 @@ export function deltaFunctions(
 }
 
 /** Refuses a scope whose name is too long: it becomes part of every document in it. */
-function checkScope(scope: string | undefined): void {
+export function checkScope(scope: string | undefined): void {
   if (scope === undefined) return;
   const bytes = new TextEncoder().encode(scope).length;
   if (bytes <= SCOPE_BYTES) return;

@@ -1,7 +1,13 @@
 /** The options of a collection, and their defaults. */
 import type { GenericDataModel, TableNamesInDataModel } from "convex/server";
 import type { ComponentApi } from "../component/_generated/component.js";
-import { COMPACT_AFTER, COMPACT_FROM_ROWS, RETENTION } from "../component/limits.js";
+import {
+  COMPACT_AFTER,
+  COMPACT_FROM_ROWS,
+  PRESENCE_RATE,
+  PRESENCE_RATE_USUAL,
+  RETENTION,
+} from "../component/limits.js";
 import type { Authorize } from "./access.js";
 
 /** The options of `defineReplicate`. */
@@ -20,6 +26,11 @@ export type ReplicateOptions<DataModel extends GenericDataModel> = {
   compactAfter?: number;
   /** How long a tombstone is kept, in milliseconds. A client that was away for longer starts over. */
   retention?: number;
+  /**
+   * How many values a client may show others per second, up to 30. The default is 4. Each is a mutation, and a run of
+   * the query of each reader.
+   */
+  presenceRate?: number;
 } & (
   | {
       /** The rule for reads and writes. */
@@ -40,10 +51,15 @@ const DEFAULTS = {
   compactRows: COMPACT_FROM_ROWS,
   compactAfter: COMPACT_AFTER,
   retention: RETENTION,
+  presenceRate: PRESENCE_RATE_USUAL,
 };
 
 /** The options with the defaults of those that are absent. An option that is present but undefined counts as absent. */
 export function withDefaults<DataModel extends GenericDataModel>(options: ReplicateOptions<DataModel>) {
+  const { presenceRate: rate } = options;
+  if (rate !== undefined && !(rate > 0 && rate <= PRESENCE_RATE)) {
+    throw new Error(`presenceRate is ${rate}; it has to be more than 0 and at most ${PRESENCE_RATE}.`);
+  }
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return {
     ...DEFAULTS,

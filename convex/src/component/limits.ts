@@ -168,3 +168,20 @@ export const PRUNE_ROWS = 2_000;
 export const ORDINAL_STEP = 64;
 /** The largest ordinal: clients keep it in 32 bits. */
 export const ORDINAL_MAX = 2 ** 32 - 1;
+/** Bytes of a presence value: several times a name, a colour, a position and a selection. */
+export const PRESENCE_BYTES = 4 * 1024;
+/** Peers in one area, which is a collection and a scope: every change sends the whole area to every reader. */
+export const PRESENCE_PEERS = 128;
+/** Values a peer may show per second at most, however the app's functions are configured. */
+export const PRESENCE_RATE = 30;
+/** The same unless configured: each value is a mutation and one run of the query of all readers, which cost money. */
+export const PRESENCE_RATE_USUAL = 4;
+/** Values a peer may show at once, as milliseconds of its rate: those of a second that a slow network held back. */
+export const PRESENCE_BURST = 1_000;
+/** How long a peer is shown that was not heard of, in milliseconds. A longer time costs fewer mutations. */
+export const PRESENCE_TTL = 15_000;
+/** A peer says that it is still there this many times within that time. */
+export const PRESENCE_REFRESHES = 3;
+/** The lengths of a peer's secret: 16 hexadecimal digits are 64 random bits. */
+export const PRESENCE_SESSION_BYTES_MIN = 16;
+export const PRESENCE_SESSION_BYTES = 128;

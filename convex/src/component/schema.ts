@@ -112,6 +112,29 @@ export default defineSchema({
     "shard",
   ]),
 
+  /** What a peer shows in an area, which is a collection and a scope. */
+  presence: defineTable({
+    collection: v.string(),
+    scope: v.optional(v.string()),
+    peer: v.string(),
+    /** The user whom the app's function has verified. */
+    user: v.optional(v.string()),
+    /** JSON. */
+    value: v.string(),
+    /** The time in milliseconds until which the peer has used up its rate. */
+    paid: v.number(),
+  }).index("by_area", ["collection", "scope", "peer"]),
+
+  /** How long a peer is shown without being heard, in milliseconds since 1970: apart, because readers do not read it. */
+  presenceLeases: defineTable({ row: v.id("presence"), until: v.number() }).index("by_row", ["row"]),
+
+  /** The number of peers of an area. No row if there are none. */
+  presenceCounts: defineTable({
+    collection: v.string(),
+    scope: v.optional(v.string()),
+    peers: v.number(),
+  }).index("by_area", ["collection", "scope"]),
+
   /**
    * The newest log row that was pruned: a reader with a checkpoint before it may have missed a delete. Readers are
    * given `stamp`, which is near the row's time and changes whenever more is pruned.

@@ -13,6 +13,8 @@ export const {
   changeStream,
   checkRows,
   prune,
+  setPresence,
+  listPresence,
 } = defineReplicate<DataModel>({
   component: components.replicate,
   table: "homes",

@@ -12,4 +12,6 @@ export const {
   changeStream,
   checkRows,
   prune,
+  setPresence,
+  listPresence,
 } = defineReplicate<DataModel>({ component: components.replicate, table: "members" });

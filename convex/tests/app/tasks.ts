@@ -12,6 +12,8 @@ export const {
   changeStream,
   checkRows,
   prune,
+  setPresence,
+  listPresence,
 } = defineReplicate<DataModel>({
   component: components.replicate,
   table: "tasks",

@@ -5,6 +5,7 @@ import { https } from "./http";
 import { histories } from "./history";
 import { large } from "./large";
 import { parts, values } from "./parts";
+import { presences, presenceSync } from "./presence";
 import { pulls } from "./pull";
 import { pushes } from "./push";
 import { rights } from "./rights";
@@ -25,6 +26,10 @@ export function files(): Map<string, string> {
       cases: [...originals, ...large],
     },
     "rights.json": { about: "Rules: what users may read and write", cases: rights },
+    "presence.json": {
+      about: "setPresence and listPresence: what connected apps show each other",
+      cases: [...presences, presenceSync],
+    },
     "http.json": { about: "Convex's HTTP API: routes, formats, statuses and codes", cases: https },
     "sync.json": { about: "Convex's sync protocol: transitions, and mutations sent again", cases: syncs },
     "arguments.json": { about: "Calls with the wrong arguments, or to the wrong function", cases: refusals },

@@ -4,6 +4,7 @@ import type * as compaction from "../compaction.js";
 import type * as log from "../log.js";
 import type * as merge from "../merge.js";
 import type * as pages from "../pages.js";
+import type * as presence from "../presence.js";
 import type * as pruning from "../pruning.js";
 import type * as quarantine from "../quarantine.js";
 import type { ApiFromModules, FilterApi, FunctionReference } from "convex/server";
@@ -14,6 +15,7 @@ const fullApi: ApiFromModules<{
   log: typeof log;
   merge: typeof merge;
   pages: typeof pages;
+  presence: typeof presence;
   pruning: typeof pruning;
   quarantine: typeof quarantine;
 }> = anyApi as any;

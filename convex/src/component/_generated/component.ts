@@ -62,6 +62,22 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     >;
     renewEpoch: FunctionReference<"mutation", "internal", {}, string, Name>;
   };
+  presence: {
+    set: FunctionReference<
+      "mutation",
+      "internal",
+      { collection: string; scope?: string; session: string; value?: string; user?: string; rate: number },
+      { peer: string; rate: number; ttl: number },
+      Name
+    >;
+    list: FunctionReference<
+      "query",
+      "internal",
+      { collection: string; scope?: string },
+      { peers: { peer: string; user?: string; value: string }[] },
+      Name
+    >;
+  };
   pruning: {
     prune: FunctionReference<
       "mutation",
