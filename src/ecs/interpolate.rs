@@ -38,12 +38,15 @@ pub(crate) fn register<T: Replicated>(app: &mut App, target: fn(&T) -> Transform
         .add_systems(PreUpdate, (aim::<T>, go::<T>).chain().after(super::ReplicateSystems::Apply));
 }
 
+/// Peers with a new value.
+type New<T> = (Changed<T>, With<PeerId>);
+
 /// Starts to move the peers with a new value.
 fn aim<T: Replicated>(
     mut commands: Commands,
     time: Res<Time<Real>>,
     target: Res<Target<T>>,
-    mut peers: Query<(Entity, &T, Option<&Transform>, Option<&mut Moving<T>>), (Changed<T>, With<PeerId>)>,
+    mut peers: Query<(Entity, &T, Option<&Transform>, Option<&mut Moving<T>>), New<T>>,
 ) {
     let now = time.elapsed();
     for (entity, value, shown, moving) in &mut peers {

@@ -205,8 +205,8 @@ export function stream(timestamp: Json, count: number, path = "notes"): CallStep
 
 /** The same call, but it fails. */
 export function failing(step: CallStep, fails: { data: Json } | { message: string[] }): CallStep {
-  const { call, path, args } = step;
-  return { call, path, args, fails };
+  const { call, path, args, as } = step;
+  return { call, path, args, fails, ...(as === undefined ? {} : { as }) };
 }
 
 export const error = (code: string, more: Record<string, Json> = {}) => ({
