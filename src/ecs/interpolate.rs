@@ -38,6 +38,8 @@ pub(crate) fn register<T: Replicated>(app: &mut App, target: fn(&T) -> Transform
         .add_systems(PreUpdate, (aim::<T>, go::<T>).chain().after(super::ReplicateSystems::Apply));
 }
 
+/// A peer with its place, if it has one.
+type Aimed<'a, T> = (Entity, &'a T, Option<&'a Transform>, Option<&'a mut Moving<T>>);
 /// Peers with a new value.
 type New<T> = (Changed<T>, With<PeerId>);
 
@@ -46,7 +48,7 @@ fn aim<T: Replicated>(
     mut commands: Commands,
     time: Res<Time<Real>>,
     target: Res<Target<T>>,
-    mut peers: Query<(Entity, &T, Option<&Transform>, Option<&mut Moving<T>>), New<T>>,
+    mut peers: Query<Aimed<'_, T>, New<T>>,
 ) {
     let now = time.elapsed();
     for (entity, value, shown, moving) in &mut peers {
