@@ -73,6 +73,11 @@
 //! [`Scalar`] is a string that is replaced whole. [`Timestamp`] and
 //! [`Bytes`] are times and bytes. Automerge's JavaScript library can read and write all documents.
 //!
+//! # Presence
+//!
+//! Cursors, names and positions are not documents. [`replicate_presence`](ReplicateAppExt::replicate_presence) shows a
+//! value of each app to the others for as long as it is connected: see [`Presence`].
+//!
 //! # In a frame
 //!
 //! [`ReplicateSystems`] are the sets to order systems by. Changes from elsewhere are applied in `PreUpdate`, within a
@@ -211,3 +216,8 @@ pub mod prelude {
 #[cfg(all(doctest, feature = "bevy", feature = "backend"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide to presence compiles.
+#[cfg(all(doctest, feature = "bevy"))]
+#[doc = include_str!("../docs/presence.md")]
+struct PresenceGuide;
