@@ -170,7 +170,8 @@ impl Areas {
 
     /// The time at which [`Areas::next`] has something to do.
     pub(super) fn due(&self, is_open: bool) -> Option<Duration> {
-        let lost = self.lost.map(|lost| lost + GRACE);
+        let sees = self.areas.values().any(|area| !area.peers.is_empty());
+        let lost = self.lost.filter(|_| sees).map(|lost| lost + GRACE);
         let areas = self.areas.values().filter(|_| is_open).filter_map(Area::due);
         areas.chain(lost).min()
     }

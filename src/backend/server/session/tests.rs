@@ -92,6 +92,50 @@ impl Rig {
     }
 }
 
+#[test]
+fn a_reader_that_is_slow_gets_only_the_newest_presence() {
+    let mut rig = Rig::new(None);
+    rig.say(json!({ "type": "Connect", "sessionId": "11111111-1111-4111-8111-111111111111", "connectionCount": 0 }));
+    let query = json!({ "type": "Add", "queryId": 0, "udfPath": "cards:listPresence", "args": [{}] });
+    rig.subscribe(0, query);
+    assert_eq!(rig.frames().len(), 1);
+    let areas = rig.session.queries().areas();
+    let area = areas.first().expect("the query's area");
+    for value in 0..20 {
+        let call = SetPresence { session: "0123456789abcdef".into(), scope: None, value: Some(value.to_string()) };
+        rig.log.presence().set(area, call, None, None, std::time::Instant::now()).unwrap();
+        assert!(rig.session.queries().are_due(&rig.log));
+        rig.give(Input::News);
+    }
+    // The socket has room again.
+    let frames = rig.frames();
+    let [frame] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!(frame["modifications"][0]["value"]["peers"][0]["value"], "19");
+    rig.give(Input::News);
+    assert!(rig.frames().is_empty(), "nothing has changed");
+    assert!(!rig.session.queries().are_due(&rig.log));
+}
+
+#[test]
+fn presence_is_answered_without_the_writer() {
+    let mut rig = Rig::new(None);
+    let call = |request: u32, value: &str| {
+        let arguments = json!({ "session": "0123456789abcdef", "value": value });
+        json!({ "type": "Mutation", "requestId": request, "udfPath": "cards:setPresence", "args": [arguments] })
+    };
+    rig.say(call(0, "1"));
+    let Some(Output::Present { request, area, call: presence, user }) = rig.session.poll() else {
+        panic!("another instruction");
+    };
+    let mut seat = rig.log.presence().seat(Arc::default());
+    let result = seat.set(area.clone(), presence, user, std::time::Instant::now());
+    rig.give(Input::Presented(request, result));
+    assert_eq!(rig.kinds(), ["MutationResponse", "Transition"]);
+    assert_eq!(rig.log.presence().list(&area).len(), 1);
+    drop(seat);
+    assert!(rig.log.presence().list(&area).is_empty());
+}
+
 /// A query of a log from its beginning.
 fn pull(id: u32, scope: &str) -> Json {
     let start = json!({ "ts": { "$integer": "AAAAAAAAAAA=" }, "ordinal": 0.0 });
