@@ -115,6 +115,8 @@ pub const PRESENCE_BYTES: usize = 4 * 1024;
 /// Peers in one area, which is a collection and a scope. Every change sends the whole area to every reader, so a larger
 /// audience needs scopes.
 pub const PRESENCE_PEERS: usize = 128;
+/// Peers of one verified user in one area: windows and devices of one person. So one user cannot fill an area.
+pub const PRESENCE_PEERS_OF_USER: usize = 8;
 /// Values that a peer may show per second: half the frames of a usual screen, which interpolation makes smooth.
 pub const PRESENCE_RATE: f64 = 30.0;
 /// How long a peer is shown that was not heard of, on the embedded backend: "within seconds", and two lost refreshes.

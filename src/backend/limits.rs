@@ -164,6 +164,12 @@ pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
 pub(super) const PRESENCE_BURST: Duration = Duration::from_secs(1);
 /// Peers of all areas: 64 MiB if each shows the largest value.
 pub(super) const PRESENCE_PLACES: usize = 64 * 1024 * 1024 / crate::limits::PRESENCE_BYTES;
+/// Peers that one connection shows, in all areas, and those that one user, or all who have no name, show by HTTP. An app
+/// shows one for each collection.
+pub(super) const PRESENCE_PLACES_OF_HOLDER: usize = 32;
+/// How long a peer is shown whose connection is lost. A client that connects again does so within this time, and its peer
+/// does not flicker.
+pub(super) const PRESENCE_LOST: Duration = Duration::from_secs(3);
 /// The time between two looks of a connection at its areas. An area of twenty peers changes more often than that, and
 /// each look sends all of it, so this bounds the work for each reader. It is far shorter than a frame.
 pub(super) const PRESENCE_GAP: Duration = Duration::from_millis(4);

@@ -1,8 +1,11 @@
 //! Presence: what connected apps show each other. It is in memory only, and has no log, no store and no history.
 //!
 //! An area is a collection and a scope. [`Presence::set`] changes what a peer shows in it and [`Presence::list`] reads it,
-//! both without the writer. A peer that came over a connection goes when that [`Seat`] is dropped. A peer that is not
-//! heard of for its time to live goes with the next [`Presence::expire`].
+//! both without the writer. A peer that came over a connection goes soon after that [`Seat`] is dropped. A peer that is
+//! not heard of for its time to live goes with the next [`Presence::expire`].
+//!
+//! A peer that leaves keeps its place, without a value, until it has used up its rate. So leaving and coming back is no
+//! way to show more.
 //!
 //! An area has a version that each change makes new, so a query runs again only if its area changed. Changes are not
 //! queued: a reader gets the area as it is when there is room in its socket.
@@ -15,11 +18,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::limits::{PRESENCE_BURST, PRESENCE_PLACES};
+use super::limits::{PRESENCE_BURST, PRESENCE_LOST, PRESENCE_PLACES, PRESENCE_PLACES_OF_HOLDER};
 use crate::{
     limits::{
-        PRESENCE_BYTES, PRESENCE_PEERS, PRESENCE_RATE, PRESENCE_SESSION_BYTES, PRESENCE_SESSION_BYTES_MIN,
-        PRESENCE_TTL_MS,
+        PRESENCE_BYTES, PRESENCE_PEERS, PRESENCE_PEERS_OF_USER, PRESENCE_RATE, PRESENCE_SESSION_BYTES,
+        PRESENCE_SESSION_BYTES_MIN, PRESENCE_TTL_MS,
     },
     record::{Peer, PeerId, Refusal, RefusalCode, UserId},
     wire::{Pace, SetPresence},
@@ -46,8 +49,31 @@ struct Areas {
     changes: u64,
     /// The number of the last connection.
     seats: u64,
-    /// The peers of all areas.
+    /// The places of all areas.
     places: usize,
+    /// The places of each holder.
+    held: HashMap<Holder, usize>,
+}
+
+/// The caller that a place is counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// A connection.
+    Seat(u64),
+    /// A verified user, by HTTP requests.
+    User(UserId),
+    /// All others, by HTTP requests.
+    Anyone,
+}
+
+impl Holder {
+    fn new(seat: Option<u64>, user: Option<&UserId>) -> Self {
+        match (seat, user) {
+            (Some(seat), _) => Self::Seat(seat),
+            (None, Some(user)) => Self::User(user.clone()),
+            (None, None) => Self::Anyone,
+        }
+    }
 }
 
 /// An area with a peer or a follower.
@@ -61,13 +87,36 @@ struct Shown {
 
 /// A peer in an area.
 struct Place {
-    value: Arc<str>,
+    /// `None`: the peer has left.
+    value: Option<Arc<str>>,
     user: Option<UserId>,
-    /// The connection that it came over last. `None`: an HTTP request.
-    seat: Option<u64>,
+    /// The connection or the caller that it came from last.
+    holder: Holder,
     until: Instant,
     /// The time until which the peer has used up its rate.
     paid: Instant,
+}
+
+impl Place {
+    fn is_shown(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// Whether the place has to be kept: the peer was heard of, or it has left and has not used up its rate.
+    fn lasts(&self, now: Instant) -> bool {
+        now < if self.is_shown() { self.until } else { self.paid }
+    }
+
+    /// Lets the peer leave. That is a change for the others, so it costs as much as a value.
+    fn leave(&mut self, now: Instant) {
+        self.value = None;
+        self.paid = self.paid.max(now) + every();
+    }
+}
+
+/// The time that a value takes of a peer's rate.
+fn every() -> Duration {
+    Duration::from_secs_f64(1.0 / PRESENCE_RATE)
 }
 
 impl Presence {
@@ -80,7 +129,7 @@ impl Presence {
     pub fn seat(self: &Arc<Self>, news: Arc<Notify>) -> Seat {
         let mut areas = self.lock();
         areas.seats += 1;
-        Seat { presence: self.clone(), number: areas.seats, news, follows: BTreeSet::new(), was_in: BTreeSet::new() }
+        Seat { presence: self.clone(), number: areas.seats, news, follows: BTreeSet::new(), has_shown: false }
     }
 
     /// Changes what a peer shows, or lets it leave. The caller has asked the rule.
@@ -97,8 +146,8 @@ impl Presence {
         let peer = PeerId::of_session(&session);
         let mut areas = self.lock();
         match value {
-            Some(value) => areas.show(area, peer.clone(), value, user, seat, now)?,
-            None => areas.remove(area, &peer),
+            Some(value) => areas.show(area, &peer, value, user, seat, now)?,
+            None => areas.leave(area, &peer, now),
         }
         Ok(Pace::encode(PRESENCE_RATE, TTL, &peer))
     }
@@ -107,12 +156,10 @@ impl Presence {
     pub fn list(&self, area: &Area) -> Vec<Peer> {
         let areas = self.lock();
         let peers = areas.areas.get(area).map(|shown| &shown.peers).into_iter().flatten();
-        let peer = |(id, place): (&PeerId, &Place)| Peer {
-            id: id.clone(),
-            user: place.user.clone(),
-            value: place.value.clone(),
+        let peer = |(id, place): (&PeerId, &Place)| {
+            Some(Peer { id: id.clone(), user: place.user.clone(), value: place.value.clone()? })
         };
-        peers.map(peer).collect()
+        peers.filter_map(peer).collect()
     }
 
     /// Another number than before if the area has changed.
@@ -122,7 +169,7 @@ impl Presence {
 
     /// Removes the peers that were not heard of for too long.
     pub fn expire(&self, now: Instant) {
-        self.lock().retain(None, |place| place.until > now);
+        self.lock().expire(now);
     }
 }
 
@@ -147,78 +194,121 @@ impl Areas {
     fn show(
         &mut self,
         area: &Area,
-        peer: PeerId,
+        peer: &PeerId,
         value: String,
         user: Option<UserId>,
         seat: Option<u64>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let every = Duration::from_secs_f64(1.0 / PRESENCE_RATE);
-        self.changes += 1;
+        let holder = Holder::new(seat, user.as_ref());
+        self.check_room(area, peer, user.as_ref(), &holder)?;
         let shown = match self.areas.get_mut(area) {
             Some(shown) => shown,
             None => self.areas.entry(area.clone()).or_default(),
         };
-        if let Some(place) = shown.peers.get_mut(&peer) {
-            // The same value again only says that the peer is still there.
-            let is_new = *place.value != *value || place.user != user;
-            let paid = if is_new { place.paid.max(now) + every } else { place.paid };
-            if paid > now + PRESENCE_BURST && is_new {
-                return Err(too_often());
-            }
-            *place = Place { value: value.into(), user, seat, until: now + TTL, paid };
-            if is_new {
-                shown.changed(self.changes);
-            }
-            return Ok(());
+        let old = shown.peers.get(peer);
+        // The same value again only says that the peer is still there.
+        let is_new = old.is_none_or(|old| old.value.as_deref() != Some(&*value) || old.user != user);
+        let paid = old.map_or(now, |old| old.paid);
+        let paid = if is_new { paid.max(now) + every() } else { paid };
+        if is_new && paid > now + PRESENCE_BURST {
+            return Err(too_often());
         }
-        if shown.peers.len() >= PRESENCE_PEERS || self.places >= PRESENCE_PLACES {
-            self.forget_if_empty(area);
-            return Err(full());
+        let place = Place { value: Some(value.into()), user, holder: holder.clone(), until: now + TTL, paid };
+        let old = shown.peers.insert(peer.clone(), place);
+        if is_new {
+            self.changes += 1;
+            shown.changed(self.changes);
         }
-        let place = Place { value: value.into(), user, seat, until: now + TTL, paid: now + every };
-        shown.peers.insert(peer, place);
-        shown.changed(self.changes);
-        self.places += 1;
+        *self.held.entry(holder).or_default() += 1;
+        match old {
+            Some(old) => give_back(&mut self.held, &old.holder),
+            None => self.places += 1,
+        }
         Ok(())
     }
 
-    fn remove(&mut self, area: &Area, peer: &PeerId) {
+    /// Refuses a place beyond those of the area, of all areas, of the holder and of the user. A peer that is there
+    /// already counts only where it was not counted.
+    fn check_room(&self, area: &Area, peer: &PeerId, user: Option<&UserId>, holder: &Holder) -> Result<(), Refusal> {
+        let peers = self.areas.get(area).map(|shown| &shown.peers);
+        let old = peers.and_then(|peers| peers.get(peer));
+        let is_shown = old.is_some_and(Place::is_shown);
+        if old.is_none_or(|old| old.holder != *holder)
+            && self.held.get(holder).is_some_and(|held| *held >= PRESENCE_PLACES_OF_HOLDER)
+        {
+            return Err(full(PRESENCE_PLACES_OF_HOLDER, "peers are shown by this caller"));
+        }
+        if old.is_none() && self.places >= PRESENCE_PLACES {
+            return Err(full(PRESENCE_PLACES, "peers are shown by this backend"));
+        }
+        let others = || peers.into_iter().flatten().filter(|(other, place)| *other != peer && place.is_shown());
+        if !is_shown && others().count() >= PRESENCE_PEERS {
+            return Err(full(PRESENCE_PEERS, "peers are in this area"));
+        }
+        // Only a peer that comes, or whose user is another one, is one more of that user.
+        if let Some(user) = user
+            && !(is_shown && old.is_some_and(|old| old.user.as_ref() == Some(user)))
+            && others().filter(|(_, place)| place.user.as_ref() == Some(user)).count() >= PRESENCE_PEERS_OF_USER
+        {
+            return Err(full(PRESENCE_PEERS_OF_USER, "peers of this user are in this area"));
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, area: &Area, peer: &PeerId, now: Instant) {
         let Some(shown) = self.areas.get_mut(area) else { return };
-        if shown.peers.remove(peer).is_some() {
+        if let Some(place) = shown.peers.get_mut(peer).filter(|place| place.is_shown()) {
+            place.leave(now);
             self.changes += 1;
-            self.places -= 1;
             shown.changed(self.changes);
-            self.forget_if_empty(area);
         }
     }
 
-    /// Removes the peers for which `keeps` is false, in one area or in all.
-    fn retain(&mut self, area: Option<&Area>, keeps: impl Fn(&Place) -> bool) {
-        let mut removed = 0;
-        let changes = self.changes + 1;
-        let mut clean = |shown: &mut Shown| {
-            let before = shown.peers.len();
-            shown.peers.retain(|_, place| keeps(place));
-            if shown.peers.len() < before {
-                removed += before - shown.peers.len();
-                shown.changed(changes);
-            }
-        };
-        match area {
-            Some(area) => {
-                if let Some(shown) = self.areas.get_mut(area) {
-                    clean(shown);
+    /// Lets all peers of a connection leave.
+    fn leave_all(&mut self, seat: u64, now: Instant) {
+        self.changes += 1;
+        for shown in self.areas.values_mut() {
+            let mut changes = false;
+            for place in shown.peers.values_mut() {
+                if place.is_shown() && place.holder == Holder::Seat(seat) {
+                    place.leave(now);
+                    changes = true;
                 }
-                self.forget_if_empty(area);
             }
-            None => {
-                self.areas.values_mut().for_each(clean);
-                self.areas.retain(|_, shown| !shown.is_empty());
+            if changes {
+                shown.changed(self.changes);
             }
         }
-        self.changes = changes;
-        self.places -= removed;
+    }
+
+    /// A connection is lost. Its peers stay for a moment, in which they may connect again.
+    fn lose(&mut self, seat: u64, now: Instant) {
+        let places = self.areas.values_mut().flat_map(|shown| shown.peers.values_mut());
+        for place in places.filter(|place| place.holder == Holder::Seat(seat)) {
+            place.until = place.until.min(now + PRESENCE_LOST);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let changes = self.changes + 1;
+        for shown in self.areas.values_mut() {
+            let mut is_changed = false;
+            shown.peers.retain(|_, place| {
+                let lasts = place.lasts(now);
+                if !lasts {
+                    is_changed |= place.is_shown();
+                    self.places -= 1;
+                    give_back(&mut self.held, &place.holder);
+                }
+                lasts
+            });
+            if is_changed {
+                self.changes = changes;
+                shown.changed(changes);
+            }
+        }
+        self.areas.retain(|_, shown| !shown.is_empty());
     }
 
     fn forget_if_empty(&mut self, area: &Area) {
@@ -239,25 +329,33 @@ impl Shown {
     }
 }
 
+fn give_back(held: &mut HashMap<Holder, usize>, holder: &Holder) {
+    if let Some(count) = held.get_mut(holder) {
+        *count -= 1;
+        if *count == 0 {
+            held.remove(holder);
+        }
+    }
+}
+
 fn too_often() -> Refusal {
     let message =
         format!("at most {PRESENCE_RATE} values a second are shown of a peer: keep the newest, and send it later");
     Refusal { limit: Some(PRESENCE_RATE as u64), ..Refusal::new(RefusalCode::TooOften, message) }
 }
 
-fn full() -> Refusal {
-    let message = format!("{PRESENCE_PEERS} peers are in this area, which is the most: divide them by scopes");
-    Refusal { limit: Some(PRESENCE_PEERS as u64), ..Refusal::new(RefusalCode::AreaFull, message) }
+fn full(limit: usize, what: &str) -> Refusal {
+    let message = format!("{limit} {what}, which is the most");
+    Refusal { limit: Some(limit as u64), ..Refusal::new(RefusalCode::AreaFull, message) }
 }
 
-/// A connection's part in presence. Its peers go when it is dropped.
+/// A connection's part in presence. Its peers go soon after it is dropped.
 pub(super) struct Seat {
     presence: Arc<Presence>,
     number: u64,
     news: Arc<Notify>,
     follows: BTreeSet<Area>,
-    /// The areas in which it has shown something.
-    was_in: BTreeSet<Area>,
+    has_shown: bool,
 }
 
 impl Seat {
@@ -270,10 +368,15 @@ impl Seat {
         now: Instant,
     ) -> Result<convex::Value, Refusal> {
         let answer = self.presence.set(&area, call, user, Some(self.number), now);
-        if answer.is_ok() {
-            self.was_in.insert(area);
-        }
+        self.has_shown |= answer.is_ok();
         answer
+    }
+
+    /// Lets all peers of this connection leave, because its caller is another one or may not call any more.
+    pub fn leave(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_shown) {
+            self.presence.lock().leave_all(self.number, now);
+        }
     }
 
     /// From now on, the connection is told of changes in these areas alone.
@@ -309,8 +412,8 @@ impl Drop for Seat {
             areas.unfollow(area, self.number);
         }
         // A peer that has connected again since is of its new connection.
-        for area in &self.was_in {
-            areas.retain(Some(area), |place| place.seat != Some(self.number));
+        if self.has_shown {
+            areas.lose(self.number, Instant::now());
         }
     }
 }

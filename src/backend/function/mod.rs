@@ -106,6 +106,12 @@ impl Query {
     }
 }
 
+/// The peers of an area, if the caller may read there. This needs no log.
+pub(super) fn list_presence(area: &Area, rights: Rights<'_>, presence: &Presence) -> Result<Answer, Refusal> {
+    rights.check_read(&area.collection, area.scope.as_deref())?;
+    Ok(Answer::Peers(presence.list(area)))
+}
+
 impl Query {
     /// Runs the query as of an earlier commit.
     pub fn run_at(

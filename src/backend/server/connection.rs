@@ -46,6 +46,8 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
     let moved = Arc::new(Notify::new());
     let mut seat = server.log.presence().seat(moved.clone());
     let mut look_at = origin;
+    let mut followed = session.follow_version();
+    let mut user = session.user().cloned();
     let _watching = Watching(tokio::spawn(watch(server.clone(), session.queries(), news.clone())));
     let mut pass: Option<Pass> = None;
     loop {
@@ -58,6 +60,15 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
                     origin.elapsed(),
                 );
             }
+        }
+        if session.user() != user.as_ref() {
+            // What the caller before showed is not shown by this one.
+            seat.leave(std::time::Instant::now());
+            user = session.user().cloned();
+        }
+        if session.follow_version() != followed {
+            followed = session.follow_version();
+            seat.follow(session.follows());
         }
         while let Some(output) = session.poll() {
             match output {
@@ -106,7 +117,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
             () = news.notified() => session.handle(Input::News, origin.elapsed()),
             () = until_moved(&moved, look_at) => {
                 look_at = Instant::now() + PRESENCE_GAP;
-                session.handle(Input::News, origin.elapsed());
+                session.handle(Input::Look, origin.elapsed());
             }
             message = incoming.next(), if session.reads() => {
                 // A ping may come between the fragments of a message.
@@ -114,11 +125,15 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
                     standing.finish();
                 }
                 session.handle(input(&message), origin.elapsed());
-                seat.follow(session.queries().areas());
             }
             () = sleep_until(due) => session.handle(Input::Timer, origin.elapsed()),
         }
     }
+    if !session.is_authenticated() {
+        // A token that ends takes at once what was shown with it.
+        seat.leave(std::time::Instant::now());
+    }
+    drop(seat);
     if session.is_over() {
         writing.abort();
         return;

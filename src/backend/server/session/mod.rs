@@ -66,9 +66,11 @@ pub(in crate::backend) enum Input<'a> {
     Answered(SessionRequestSeqNumber, Reply),
     /// What a peer shows was changed, or the change was refused.
     Presented(SessionRequestSeqNumber, Result<Value, Refusal>),
-    /// A commit, or a change of presence, has changed the result of an open query, or may have, as
-    /// [`Queries::are_due`] tells.
+    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
     News,
+    /// An area of an open query has changed, or may have. The driver gives this seldom enough: between two of them, the
+    /// query of an area is not run again.
+    Look,
     /// The backend accepts other tokens from now on.
     AccessChanged(Access),
     /// The backend stops.
@@ -139,6 +141,8 @@ pub(in crate::backend) struct Session {
     is_owing: bool,
     /// There may be something for a transition.
     is_stale: bool,
+    /// The number of the last [look](Input::Look).
+    look: u64,
     /// Answers that wait for room in the socket.
     ready: VecDeque<Json>,
     /// The lengths of mutations whose answers are still to come. They and the answers that wait are bounded together.
@@ -180,6 +184,7 @@ impl Session {
             removed: BTreeSet::new(),
             is_owing: false,
             is_stale: false,
+            look: 0,
             ready: VecDeque::new(),
             running: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -195,6 +200,21 @@ impl Session {
     /// A handle to the open queries, which shows later changes too.
     pub fn queries(&self) -> Queries {
         self.queries.clone()
+    }
+
+    /// Changes whenever the areas to follow may have changed.
+    pub fn follow_version(&self) -> (QuerySetVersion, IdentityVersion, bool) {
+        (self.query_set, self.identity, self.is_authenticated())
+    }
+
+    /// The areas to follow: none for a client that may not call functions.
+    pub fn follows(&self) -> BTreeSet<Area> {
+        if self.is_authenticated() { self.queries.areas() } else { BTreeSet::new() }
+    }
+
+    /// The verified caller.
+    pub fn user(&self) -> Option<&UserId> {
+        self.admission.as_ref()?.user.as_ref()
     }
 
     /// Handles an input. After the end, the only input that matters is that the client is gone.
@@ -224,10 +244,14 @@ impl Session {
                 self.answer(request, reply);
             }
             (State::Open, Input::Presented(request, result)) => {
-                // The answer belongs to no commit, so the next transition includes it.
+                // The answer belongs to no commit. A reader of the area is told in its next look.
                 self.answer(request, Reply { result: result.map_err(CallError::from), ts: 0 });
             }
             (State::Open, Input::News) => self.is_stale = true,
+            (State::Open, Input::Look) => {
+                self.look += 1;
+                self.is_stale = true;
+            }
             (State::Open, Input::AccessChanged(access)) => self.change_access(access),
             (State::Open, Input::Stopping) => self.end("the backend is stopping".into()),
             (State::Open, Input::TurnedAway(reason)) => self.end(reason.into()),
@@ -465,8 +489,12 @@ impl Session {
 
     /// Makes the transition to the newest published commit. `None` if the client has all of it.
     fn transition(&mut self, log: &Shared) -> Option<Json> {
-        let (published, results) =
-            self.queries.run(log, self.admitted().map(|admission| self.access.rights(admission)), &self.hasher);
+        let (published, results) = self.queries.run(
+            log,
+            self.admitted().map(|admission| self.access.rights(admission)),
+            &self.hasher,
+            self.look,
+        );
         let removed = std::mem::take(&mut self.removed).into_iter();
         let mut modifications: Vec<_> = removed.map(|query_id| StateModification::QueryRemoved { query_id }).collect();
         modifications.extend(results);

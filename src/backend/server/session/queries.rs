@@ -32,18 +32,36 @@ struct OpenQuery {
     call: Result<(String, Query), CallError>,
     /// The newest commit when the query was last run. `None` if it was never run.
     ran_at: Option<i64>,
-    /// The area whose peers it lists, and the area's version when it was last run.
-    area: Option<(Area, u64)>,
+    /// The area whose peers it lists.
+    area: Option<Listed>,
     /// The page is full. Later commits come after it, on other pages.
     is_full: bool,
     /// Identifies the result that was sent last.
     sent: Option<u64>,
 }
 
+/// The area of a query that lists peers. Such a query depends on no commit.
+struct Listed {
+    area: Area,
+    /// The area's version when the query was last run.
+    version: u64,
+    /// The number of the look in which it was last run.
+    look: u64,
+}
+
 impl OpenQuery {
-    fn is_due(&self, log: &Log, presence: &Presence) -> bool {
-        if let (Some((area, version)), Some(_)) = (&self.area, self.ran_at) {
-            return presence.version(area) != *version;
+    /// Whether the query of an area has to be run in the look with this number. Within a look it runs once, however
+    /// often the area changes.
+    fn is_due_in(&self, look: u64, presence: &Presence) -> bool {
+        self.area.as_ref().is_some_and(|listed| {
+            self.ran_at.is_none() || (listed.look < look && presence.version(&listed.area) != listed.version)
+        })
+    }
+
+    /// Whether a commit, or that it was never run, makes the query due.
+    fn is_due(&self, log: &Log) -> bool {
+        if self.area.is_some() {
+            return self.ran_at.is_none();
         }
         match (&self.call, self.ran_at) {
             (_, None) => true,
@@ -61,13 +79,13 @@ impl Queries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any of them has a new result, or may have one.
+    /// Whether any of them has a new result by a commit, or may have one. A change of an area does not count: the driver
+    /// [looks](super::Input::Look) at areas in its own time.
     pub fn are_due(&self, log: &Shared) -> bool {
         match self.0.try_lock() {
             Ok(queries) => {
-                let presence = log.presence();
                 let log = log.read();
-                queries.values().any(|query| query.is_due(&log, presence))
+                queries.values().any(|query| query.is_due(&log))
             }
             // The queries are being run, perhaps on an older state of the log.
             Err(_) => true,
@@ -89,7 +107,7 @@ impl Queries {
                     }
                     let call = function::query(&query.udf_path, query.args.get());
                     let area = call.as_ref().ok().and_then(|(collection, query)| query.area(collection));
-                    let area = area.map(|area| (area, 0));
+                    let area = area.map(|area| Listed { area, version: 0, look: 0 });
                     removed.remove(&query.query_id);
                     let open = OpenQuery { call, ran_at: None, area, is_full: false, sent: None };
                     queries.insert(query.query_id, open);
@@ -105,7 +123,7 @@ impl Queries {
 
     /// The areas of queries that list peers.
     pub fn areas(&self) -> BTreeSet<Area> {
-        self.lock().values().filter_map(|query| Some(query.area.as_ref()?.0.clone())).collect()
+        self.lock().values().filter_map(|query| Some(query.area.as_ref()?.area.clone())).collect()
     }
 
     /// Runs all queries again, because the identity of the client may have changed.
@@ -116,30 +134,29 @@ impl Queries {
     }
 
     /// Runs the queries that are due. Returns the results that the client does not have, with their commit. Large
-    /// results are left for the next call. `rights` is `None` if the client may not call functions.
+    /// results are left for the next call. `rights` is `None` if the client may not call functions. `look` is the number
+    /// of the present look at areas.
     pub(super) fn run(
         &self,
         log: &Shared,
         rights: Option<Rights<'_>>,
         hasher: &RandomState,
+        look: u64,
     ) -> (i64, Vec<StateModification<Json>>) {
         let mut results = Vec::new();
         // The queries are locked before the log, as everywhere.
         let mut queries = self.lock();
         let presence = log.presence();
+        let most = or_tiny(DOCUMENT_PAGE_BYTES, 200);
+        let mut bytes = 0;
         let published = {
             let log = log.read();
             let published = log.published();
-            let mut bytes = 0;
-            for (id, open) in queries.iter_mut() {
-                if !open.is_due(&log, presence) || bytes > or_tiny(DOCUMENT_PAGE_BYTES, 200) {
+            for (id, open) in queries.iter_mut().filter(|(_, open)| open.area.is_none()) {
+                if !open.is_due(&log) || bytes > most {
                     continue;
                 }
                 open.ran_at = Some(published);
-                if let Some((area, version)) = &mut open.area {
-                    // A change between this and the list makes the query due again.
-                    *version = presence.version(area);
-                }
                 let result = match (&open.call, rights) {
                     (Err(error), _) => Err(error.clone()),
                     (Ok(_), None) => Err(unauthenticated()),
@@ -153,6 +170,22 @@ impl Queries {
             }
             published
         };
+        // Areas change many times a second, so the application's rule is not asked about them while the log is locked.
+        for (id, open) in queries.iter_mut() {
+            if !open.is_due_in(look, presence) || bytes > most {
+                continue;
+            }
+            open.ran_at = Some(published);
+            let Some(listed) = &mut open.area else { continue };
+            // A change between this and the list makes the query due again.
+            (listed.version, listed.look) = (presence.version(&listed.area), look);
+            let result = match rights {
+                None => Err(unauthenticated()),
+                Some(rights) => function::list_presence(&listed.area, rights, presence).map_err(CallError::Refused),
+            };
+            bytes += result.as_ref().map_or(0, Answer::bytes);
+            results.push((*id, result));
+        }
         let mut modifications = Vec::new();
         for (id, result) in results {
             let modification = modification(id, result);

@@ -104,16 +104,45 @@ fn a_reader_that_is_slow_gets_only_the_newest_presence() {
     for value in 0..20 {
         let call = SetPresence { session: "0123456789abcdef".into(), scope: None, value: Some(value.to_string()) };
         rig.log.presence().set(area, call, None, None, std::time::Instant::now()).unwrap();
-        assert!(rig.session.queries().are_due(&rig.log));
-        rig.give(Input::News);
+        rig.give(Input::Look);
     }
     // The socket has room again.
     let frames = rig.frames();
     let [frame] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!(frame["modifications"][0]["value"]["peers"][0]["value"], "19");
-    rig.give(Input::News);
+    rig.give(Input::Look);
     assert!(rig.frames().is_empty(), "nothing has changed");
-    assert!(!rig.session.queries().are_due(&rig.log));
+}
+
+#[test]
+fn presence_is_listed_once_in_each_look_and_commits_do_not_wait_for_it() {
+    let mut rig = Rig::new(None);
+    rig.subscribe(0, json!({ "type": "Add", "queryId": 0, "udfPath": "cards:listPresence", "args": [{}] }));
+    rig.subscribe(1, pull(1, "a"));
+    rig.frames();
+    let area = rig.session.follows().first().expect("the query's area").clone();
+    let show = |rig: &Rig, value: &str| {
+        let call = SetPresence { session: "0123456789abcdef".into(), scope: None, value: Some(value.into()) };
+        rig.log.presence().set(&area, call, None, None, std::time::Instant::now()).unwrap();
+    };
+    let changed = |frames: &[Json]| -> Vec<u64> {
+        let modifications = frames.iter().filter_map(|frame| frame["modifications"].as_array()).flatten();
+        modifications.filter_map(|modification| modification["queryId"].as_u64()).collect()
+    };
+    for value in 0..5 {
+        show(&rig, &format!("before {value}"));
+        rig.give(Input::Look);
+        let Some(Frame::Message(frame)) = rig.session.next_frame(&rig.log) else { panic!("a list") };
+        assert_eq!(changed(&[frame]), [0]);
+        // The socket has room at once, and the area changes meanwhile.
+        show(&rig, &format!("after {value}"));
+        assert_eq!(changed(&rig.frames()), Vec::<u64>::new());
+        // The answers and results of a push are sent, and nothing of the area.
+        rig.say(push(value, "a"));
+        rig.run();
+        rig.give(Input::News);
+        assert_eq!(changed(&rig.frames()), [1]);
+    }
 }
 
 #[test]
@@ -132,7 +161,7 @@ fn presence_is_answered_without_the_writer() {
     rig.give(Input::Presented(request, result));
     assert_eq!(rig.kinds(), ["MutationResponse", "Transition"]);
     assert_eq!(rig.log.presence().list(&area).len(), 1);
-    drop(seat);
+    seat.leave(std::time::Instant::now());
     assert!(rig.log.presence().list(&area).is_empty());
 }
 
