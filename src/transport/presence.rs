@@ -17,7 +17,13 @@ use crate::{
 /// Values on their way at once: enough for the highest rate over a connection that takes a quarter of a second there and
 /// back. A value that is late by more holds the next one back.
 const CALLS: usize = 8;
-/// How long peers stay when this app's own connection is lost, so that they do not flicker if it comes back at once.
+/// The same if the deployment takes values at a slower rate: there each call is a transaction that stands before a push.
+/// A push in flight also allows no more.
+const CALLS_SLOW: usize = 2;
+/// A slower rate than this is slow: Convex takes four values a second unless configured.
+const SLOW: Duration = Duration::from_millis(50);
+/// How long peers stay when this app's own connection is lost, so that they do not flicker if it comes back at once. After
+/// it has come back they have as long to connect again too, because the backend may have been the one that was gone.
 const GRACE: Duration = Duration::from_secs(3);
 /// When to try again after a refusal.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -35,13 +41,24 @@ pub(super) struct Areas {
     peer: Option<PeerId>,
     areas: BTreeMap<CollectionIndex, Area>,
     /// The calls that have no answer yet.
-    calls: BTreeMap<Mutation, CollectionIndex>,
+    calls: BTreeMap<Mutation, Call>,
     /// The number of the last subscription.
     keys: u64,
     /// When the connection was lost. `None` while there is one.
     lost: Option<Duration>,
+    /// Until then, peers of the last connection that are missing in a list stay.
+    keep_until: Option<Duration>,
+    /// A push waits for its answer.
+    is_pushing: bool,
     is_connected: bool,
     is_leaving: bool,
+}
+
+/// A call that has no answer yet.
+pub(super) struct Call {
+    pub(super) collection: CollectionIndex,
+    /// The scope may be another one when the answer comes.
+    scope: Option<String>,
 }
 
 struct Area {
@@ -62,11 +79,15 @@ struct Area {
     held_until: Duration,
     calls: usize,
     subscription: Option<AreaKey>,
-    /// The refusal that was reported last.
-    refused: Option<Refusal>,
+    /// What the last `setPresence` was refused for, which was reported.
+    set_refused: Option<RefusalCode>,
+    /// What the last `listPresence` was refused for, which was reported.
+    list_refused: Option<RefusalCode>,
     /// The deployment has no such function.
     is_unknown: bool,
     peers: Vec<Peer>,
+    /// The last list, if `peers` has peers of the last connection besides.
+    listed: Option<Vec<Peer>>,
 }
 
 /// An instruction for the session.
@@ -99,6 +120,8 @@ impl Areas {
     /// Shows another value from now on, and in another scope if that has changed.
     pub(super) fn show(&mut self, showing: Showing) -> Vec<Next> {
         let Showing { collection, scope, value, rate } = showing;
+        // Not a number is no wish.
+        let rate = if rate.is_nan() { PRESENCE_RATE } else { rate };
         let interval = Duration::from_secs_f64(1.0 / rate.clamp(1.0, PRESENCE_RATE));
         let area = self.areas.entry(collection).or_insert_with(|| Area::new(scope.clone(), interval));
         let mut next = Vec::new();
@@ -132,6 +155,7 @@ impl Areas {
         let mut next = Vec::new();
         if is_open != self.is_connected {
             self.is_connected = is_open;
+            self.keep_until = is_open.then_some(now + GRACE);
             self.lost = (!is_open).then_some(now);
             self.calls.clear();
             self.areas.values_mut().for_each(Area::begin_connection);
@@ -140,19 +164,27 @@ impl Areas {
             self.lost = None;
             next.extend(self.areas.iter_mut().filter_map(|(collection, area)| area.see(*collection, Vec::new())));
         }
+        if self.keep_until.is_some_and(|until| until <= now) {
+            self.keep_until = None;
+            next.extend(self.areas.iter_mut().filter_map(|(collection, area)| {
+                let listed = area.listed.take()?;
+                area.see(*collection, listed)
+            }));
+        }
         if !is_open {
             if std::mem::take(&mut self.is_leaving) {
                 next.push(Next::Left);
             }
             return next;
         }
+        let is_held = self.is_held();
         for (collection, area) in &mut self.areas {
             if area.subscription.is_none() && !self.is_leaving {
                 self.keys += 1;
                 let key = *area.subscription.insert(AreaKey(self.keys));
                 next.push(Next::Follow { collection: *collection, key, scope: area.scope.clone() });
             }
-            if area.due().is_some_and(|due| due <= now) || (self.is_leaving && area.is_new) {
+            if (!is_held && area.due().is_some_and(|due| due <= now)) || (self.is_leaving && area.is_new) {
                 area.sent = Some(now);
                 area.again = None;
                 area.is_new = false;
@@ -172,40 +204,49 @@ impl Areas {
     pub(super) fn due(&self, is_open: bool) -> Option<Duration> {
         let sees = self.areas.values().any(|area| !area.peers.is_empty());
         let lost = self.lost.filter(|_| sees).map(|lost| lost + GRACE);
-        let areas = self.areas.values().filter(|_| is_open).filter_map(Area::due);
-        areas.chain(lost).min()
+        let keeps = self.areas.values().any(|area| area.listed.is_some());
+        let keep_until = self.keep_until.filter(|_| keeps);
+        let areas = self.areas.values().filter(|_| is_open && !self.is_held()).filter_map(Area::due);
+        areas.chain(lost).chain(keep_until).min()
+    }
+
+    /// Whether a push waits for its answer. Then few values go before the next one.
+    pub(super) fn set_pushing(&mut self, is_pushing: bool) {
+        self.is_pushing = is_pushing;
+    }
+
+    /// Values wait, because a push does.
+    fn is_held(&self) -> bool {
+        self.is_pushing && self.calls.len() >= CALLS_SLOW
     }
 
     /// A value of the collection is on its way.
-    pub(super) fn called(&mut self, mutation: Mutation, collection: CollectionIndex) {
-        self.calls.insert(mutation, collection);
+    pub(super) fn called(&mut self, mutation: Mutation, collection: CollectionIndex, scope: Option<String>) {
+        self.calls.insert(mutation, Call { collection, scope });
         if let Some(area) = self.areas.get_mut(&collection) {
             area.calls += 1;
         }
     }
 
-    /// The collection of a call that has no answer yet. The caller has its answer.
-    pub(super) fn take_call(&mut self, mutation: Mutation) -> Option<CollectionIndex> {
-        let collection = self.calls.remove(&mutation)?;
-        if let Some(area) = self.areas.get_mut(&collection) {
+    /// A call that has no answer yet. The caller has its answer.
+    pub(super) fn take_call(&mut self, mutation: Mutation) -> Option<Call> {
+        let call = self.calls.remove(&mutation)?;
+        if let Some(area) = self.areas.get_mut(&call.collection) {
             area.calls = area.calls.saturating_sub(1);
         }
-        Some(collection)
+        Some(call)
     }
 
     /// Handles the answer to a call.
-    pub(super) fn answered(
-        &mut self,
-        collection: CollectionIndex,
-        answer: Result<Pace, Refusal>,
-        now: Duration,
-    ) -> Option<Next> {
-        let area = self.areas.get_mut(&collection)?;
+    pub(super) fn answered(&mut self, call: Call, answer: Result<Pace, Refusal>, now: Duration) -> Option<Next> {
+        let Call { collection, scope } = call;
+        // The answer of a scope that was left says nothing of the present one.
+        let area = self.areas.get_mut(&collection).filter(|area| area.scope == scope)?;
         match answer {
             Ok(pace) => {
                 area.pace = Some(pace);
                 area.again = area.value.is_some().then(|| now + pace.ttl / PRESENCE_REFRESHES);
-                area.refused = None;
+                area.set_refused = None;
                 None
             }
             // The log's subscription is refused for the same reason, and decides whether to ask for another token.
@@ -220,7 +261,8 @@ impl Areas {
             }
             Err(refusal) => {
                 area.again = area.value.is_some().then_some(now + AGAIN);
-                area.refuse(collection, refusal)
+                area.is_unknown |= refusal.code == RefusalCode::UnknownFunction;
+                refuse(&mut area.set_refused, collection, refusal)
             }
         }
     }
@@ -232,16 +274,33 @@ impl Areas {
         key: AreaKey,
         result: Result<Vec<Peer>, Refusal>,
     ) -> Option<Next> {
+        let keeps = self.keep_until.is_some();
         let area = self.areas.get_mut(&collection).filter(|area| area.subscription == Some(key))?;
         match result {
             Ok(mut peers) => {
+                area.list_refused = None;
                 peers.retain(|peer| Some(&peer.id) != self.peer.as_ref());
+                area.listed = None;
+                if keeps {
+                    let missing = |peer: &&Peer| !peers.iter().any(|listed| listed.id == peer.id);
+                    let missing: Vec<_> = area.peers.iter().filter(missing).cloned().collect();
+                    if !missing.is_empty() {
+                        area.listed = Some(peers.clone());
+                        peers.extend(missing);
+                    }
+                }
                 area.see(collection, peers)
             }
             Err(refusal) => {
+                area.listed = None;
                 let gone = area.see(collection, Vec::new());
+                // The log's subscription reports this.
+                if refusal.code == RefusalCode::Unauthenticated {
+                    return gone;
+                }
+                area.is_unknown |= refusal.code == RefusalCode::UnknownFunction;
                 // Peers that are not seen are the smaller news.
-                area.refuse(collection, refusal).or(gone)
+                refuse(&mut area.list_refused, collection, refusal).or(gone)
             }
         }
     }
@@ -261,9 +320,11 @@ impl Area {
             held_until: Duration::ZERO,
             calls: 0,
             subscription: None,
-            refused: None,
+            set_refused: None,
+            list_refused: None,
             is_unknown: false,
             peers: Vec::new(),
+            listed: None,
         }
     }
 
@@ -273,14 +334,18 @@ impl Area {
         self.is_shown = false;
         self.is_unknown = false;
         self.calls = 0;
-        (self.pace, self.again, self.subscription) = (None, None, None);
+        (self.pace, self.again, self.subscription, self.listed) = (None, None, None, None);
         self.held_until = Duration::ZERO;
     }
 
     /// When the value is to be sent.
     fn due(&self) -> Option<Duration> {
-        // Before the first answer the pace is not known.
-        let most = if self.pace.is_some() { CALLS } else { 1 };
+        let most = match self.pace {
+            // Before the first answer the pace is not known.
+            None => 1,
+            Some(pace) if pace.interval > SLOW => CALLS_SLOW,
+            Some(_) => CALLS,
+        };
         if self.is_unknown || self.calls >= most {
             return None;
         }
@@ -297,16 +362,12 @@ impl Area {
         self.peers = peers;
         Some(Next::Peers { collection, peers: self.peers.clone() })
     }
+}
 
-    /// Notes a refusal. Returns it if it is another one than before.
-    fn refuse(&mut self, collection: CollectionIndex, refusal: Refusal) -> Option<Next> {
-        self.is_unknown |= refusal.code == RefusalCode::UnknownFunction;
-        if self.refused.as_ref() == Some(&refusal) {
-            return None;
-        }
-        self.refused = Some(refusal.clone());
-        Some(Next::Refused { collection, refusal })
-    }
+/// Notes a refusal of a function. Returns it if it is for another reason than the last one.
+fn refuse(last: &mut Option<RefusalCode>, collection: CollectionIndex, refusal: Refusal) -> Option<Next> {
+    let is_other = last.replace(refusal.code.clone()) != Some(refusal.code.clone());
+    is_other.then_some(Next::Refused { collection, refusal })
 }
 
 #[cfg(test)]

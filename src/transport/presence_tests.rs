@@ -35,9 +35,10 @@ impl Rig {
 
     /// Notes the calls, as the session does.
     fn take(&mut self, next: Vec<Next>) -> Vec<Next> {
-        for _ in next.iter().filter(|next| matches!(next, Next::Set { .. })) {
+        for next in &next {
+            let Next::Set { scope, .. } = next else { continue };
             self.calls += 1;
-            self.areas.called(Mutation(self.calls), CARDS);
+            self.areas.called(Mutation(self.calls), CARDS, scope.clone());
         }
         next
     }
@@ -59,8 +60,8 @@ impl Rig {
     /// Answers the oldest call that has no answer.
     fn answer(&mut self, answer: Result<Pace, Refusal>) -> Option<Next> {
         let call = *self.areas.calls.keys().next().expect("a call without an answer");
-        let collection = self.areas.take_call(call).unwrap();
-        self.areas.answered(collection, answer, self.now)
+        let call = self.areas.take_call(call).unwrap();
+        self.areas.answered(call, answer, self.now)
     }
 
     fn accept(&mut self, hz: u32) {
@@ -235,4 +236,121 @@ fn leaving_ends_when_the_deployment_knows_or_cannot_be_reached() {
     offline.show(None, Some("1"));
     offline.areas.leave();
     assert_eq!(offline.next(), [Next::Left]);
+}
+
+#[test]
+fn a_rate_that_is_no_number_is_the_usual_one() {
+    let mut rig = Rig::new();
+    for rate in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0] {
+        let value = Some(Arc::from("1"));
+        rig.areas.show(Showing { collection: CARDS, scope: None, value, rate });
+        let interval = rig.areas.areas[&CARDS].interval;
+        assert!((Duration::from_secs_f64(1.0 / PRESENCE_RATE)..=ms(1_000)).contains(&interval), "{rate}: {interval:?}");
+    }
+}
+
+#[test]
+fn each_function_is_reported_once_whatever_the_message_says() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    rig.next();
+    let key = rig.key();
+    let refuse = |message: &str| Err(Refusal::new("notAuthorized", message));
+    let is_reported = |next: Option<Next>| matches!(next, Some(Next::Refused { .. }));
+    assert!(is_reported(rig.answer(Err(Refusal::new("notAuthorized", "may not show")))));
+    assert!(is_reported(rig.areas.listed(CARDS, key, refuse("may not see"))));
+    for message in ["at noon", "at one"] {
+        rig.now = rig.areas.due(true).unwrap();
+        rig.next();
+        assert!(!is_reported(rig.answer(Err(Refusal::new("notAuthorized", message)))));
+        assert!(!is_reported(rig.areas.listed(CARDS, key, refuse(message))));
+    }
+    // What succeeded meanwhile is reported again.
+    rig.areas.listed(CARDS, key, Ok(Vec::new()));
+    assert!(is_reported(rig.areas.listed(CARDS, key, refuse("may not see"))));
+}
+
+#[test]
+fn an_app_that_has_to_sign_in_again_sees_nobody_and_reports_nothing() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("1"));
+    rig.next();
+    let key = rig.key();
+    rig.areas.listed(CARDS, key, Ok(vec![peer("a", "1")]));
+    let next = rig.areas.listed(CARDS, key, Err(Refusal::new(RefusalCode::Unauthenticated, "no token")));
+    assert_eq!(next, Some(Next::Peers { collection: CARDS, peers: Vec::new() }));
+}
+
+#[test]
+fn peers_that_connect_again_later_than_this_app_do_not_flicker() {
+    let mut rig = Rig::new();
+    rig.show(None, None);
+    rig.next();
+    let (a, b) = (peer("a", "1"), peer("b", "1"));
+    let key = rig.key();
+    rig.areas.listed(CARDS, key, Ok(vec![a.clone(), b.clone()]));
+    rig.is_open = false;
+    rig.next();
+    rig.now += ms(500);
+    rig.is_open = true;
+    rig.next();
+    let key = rig.key();
+    // The backend has started again and knows nobody yet.
+    assert_eq!(rig.areas.listed(CARDS, key, Ok(Vec::new())), None);
+    let moved = peer("a", "2");
+    let next = rig.areas.listed(CARDS, key, Ok(vec![moved.clone()]));
+    assert_eq!(next, Some(Next::Peers { collection: CARDS, peers: vec![moved.clone(), b] }));
+    let due = rig.areas.due(true).unwrap();
+    assert_eq!(due, rig.now + GRACE);
+    rig.now = due;
+    assert_eq!(rig.next(), [Next::Peers { collection: CARDS, peers: vec![moved] }]);
+    assert_eq!(rig.areas.due(true), None);
+}
+
+#[test]
+fn few_values_go_before_a_push() {
+    let mut rig = Rig::new();
+    rig.show(None, Some("0"));
+    rig.next();
+    // Four values a second are a slow rate: each is a transaction.
+    rig.accept(4);
+    let mut sent = 0;
+    for value in 1..10 {
+        rig.now += ms(1_000);
+        rig.show(None, Some(&value.to_string()));
+        sent += rig.sent().len();
+    }
+    assert_eq!(sent, CALLS_SLOW);
+    rig.accept(30);
+    rig.accept(30);
+
+    let most = |rig: &mut Rig| {
+        for value in 20..40 {
+            rig.now += ms(1_000);
+            rig.show(None, Some(&value.to_string()));
+            rig.next();
+        }
+        rig.areas.calls.len()
+    };
+    rig.areas.set_pushing(true);
+    assert_eq!(most(&mut rig), CALLS_SLOW);
+    rig.areas.set_pushing(false);
+    assert_eq!(most(&mut rig), CALLS);
+}
+
+#[test]
+fn a_late_answer_of_the_last_scope_says_nothing_of_the_present_one() {
+    let mut rig = Rig::new();
+    rig.show(Some("red"), Some("1"));
+    rig.next();
+    rig.accept(30);
+    rig.now += ms(100);
+    rig.show(Some("red"), Some("2"));
+    assert_eq!(rig.sent(), sent("2"));
+    rig.show(Some("blue"), Some("2"));
+    // The value that was shown in red, and then the leaving of it.
+    assert_eq!(rig.answer(Err(Refusal::new(RefusalCode::TooOften, "wait"))), None);
+    assert_eq!(rig.answer(Err(Refusal::new("notAuthorized", "no"))), None);
+    rig.now += ms(100);
+    assert_eq!(rig.sent(), sent("2"), "blue does not wait for red");
 }

@@ -7,7 +7,7 @@ use convex::FunctionResult;
 use super::{Mutation, Output, Session, Subscription};
 use crate::{
     CollectionIndex,
-    record::{Refusal, RefusalCode, Showing},
+    record::{Refusal, Showing},
     transport::{
         Notice,
         presence::{AreaKey, Next},
@@ -35,6 +35,7 @@ impl Session {
 
     /// Does what is due.
     pub(super) fn present(&mut self, now: Duration) {
+        self.areas.set_pushing(self.in_flight.is_some());
         let next = self.areas.next(self.is_open(), now);
         self.obey(next);
     }
@@ -48,7 +49,7 @@ impl Session {
                     }
                     self.mutations += 1;
                     let mutation = Mutation(self.mutations);
-                    self.areas.called(mutation, collection);
+                    self.areas.called(mutation, collection, scope.clone());
                     let function = self.presence_function(collection, FunctionName::SetPresence).to_string();
                     let arguments =
                         wire::set_presence_arguments(self.areas.secret(), scope.as_deref(), value.as_deref());
@@ -86,20 +87,17 @@ impl Session {
         result: Result<&FunctionResult, Refusal>,
         now: Duration,
     ) -> bool {
-        let Some(collection) = self.areas.take_call(mutation) else { return false };
-        let function = self.presence_function(collection, FunctionName::SetPresence);
+        let Some(call) = self.areas.take_call(mutation) else { return false };
+        let function = self.presence_function(call.collection, FunctionName::SetPresence);
         let answer = result.and_then(|result| wire::outcome(result, function)).and_then(Pace::of);
-        let next = self.areas.answered(collection, answer, now);
+        let next = self.areas.answered(call, answer, now);
         self.obey(next);
         true
     }
 
     pub(super) fn listed(&mut self, collection: CollectionIndex, key: AreaKey, result: &FunctionResult) {
         let function = self.presence_function(collection, FunctionName::ListPresence);
-        let peers = match wire::outcome(result, function).and_then(wire::peers) {
-            Err(refusal) if refusal.code == RefusalCode::Unauthenticated => return,
-            peers => peers,
-        };
+        let peers = wire::outcome(result, function).and_then(wire::peers);
         let next = self.areas.listed(collection, key, peers);
         self.obey(next);
     }
