@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,6 +13,10 @@ use crate::{
     format::{FormatError, guarded_type},
     record::{Peer, PeerId, Showing, UserId},
 };
+
+/// How long nothing more is reported of presence values that cannot be read. Anybody may show such values, as often as a
+/// peer may, so each report of its own would flood the app's log.
+const QUIET_MS: u64 = 60_000;
 
 /// Reads the presence values of a collection's peers.
 pub trait PresenceCodec: Send + Sync + 'static {
@@ -56,13 +60,23 @@ pub enum PeerChange {
 pub struct PeerNews {
     /// The collection.
     pub collection: CollectionIndex,
-    changes: Arc<Mutex<BTreeMap<PeerId, PeerChange>>>,
+    changes: Changes,
+}
+
+type Changes = Arc<Mutex<BTreeMap<PeerId, Waiting>>>;
+
+/// A change that the front end has not taken.
+struct Waiting {
+    change: PeerChange,
+    /// The front end knows nothing of this peer yet.
+    is_first: bool,
 }
 
 impl PeerNews {
     /// The newest change of each peer since the last call.
     pub fn take(&self) -> BTreeMap<PeerId, PeerChange> {
-        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+        let waiting = std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().map(|(peer, waiting)| (peer, waiting.change)).collect()
     }
 }
 
@@ -78,9 +92,9 @@ pub(super) struct Presences {
 #[derive(Default)]
 struct Peers {
     known: BTreeMap<PeerId, Peer>,
-    /// Peers whose value cannot be read, which was reported.
-    misfits: HashSet<PeerId>,
-    changes: Arc<Mutex<BTreeMap<PeerId, PeerChange>>>,
+    /// When values that cannot be read were reported, in milliseconds since 1970.
+    reported: Option<i64>,
+    changes: Changes,
 }
 
 /// A failure to report.
@@ -115,44 +129,118 @@ impl Presences {
         Ok(showing)
     }
 
-    /// Takes in the peers of a collection. Returns what to report.
-    pub(super) fn see(&mut self, collection: CollectionIndex, peers: Vec<Peer>) -> (Option<Report>, Vec<Problem>) {
-        let mut problems = Vec::new();
-        let Some(codec) = self.codecs.get(&collection) else { return (None, problems) };
-        let Peers { known, misfits, changes } = self.peers.entry(collection).or_default();
-        let mut news = BTreeMap::new();
+    /// Takes in the peers of a collection. Returns what to report. `now` is in milliseconds since 1970.
+    pub(super) fn see(
+        &mut self,
+        collection: CollectionIndex,
+        peers: Vec<Peer>,
+        now: i64,
+    ) -> (Option<Report>, Option<Problem>) {
+        let Some(codec) = self.codecs.get(&collection) else { return (None, None) };
+        let Peers { known, reported, changes } = self.peers.entry(collection).or_default();
+        let (mut shown, mut misfits) = (Vec::new(), Vec::new());
         let mut before = std::mem::take(known);
         for peer in peers {
             let old = before.remove(&peer.id);
             if old.as_ref() != Some(&peer) {
                 match guarded_type("PresenceCodec", "the front end", || codec.decode(&peer.value)) {
                     Ok(value) => {
-                        misfits.remove(&peer.id);
-                        news.insert(peer.id.clone(), PeerChange::Shown { user: peer.user.clone(), value });
+                        let change = PeerChange::Shown { user: peer.user.clone(), value };
+                        shown.push((peer.id.clone(), Waiting { change, is_first: old.is_none() }));
                     }
-                    Err(error) => {
-                        if misfits.insert(peer.id.clone()) {
-                            let message =
-                                format!("the presence of the peer {} does not fit the type: {error}", peer.id);
-                            problems.push(Problem(FailureKind::Misfit, message));
-                        }
-                    }
+                    Err(error) => misfits.push((peer.id.clone(), error)),
                 }
             }
             known.insert(peer.id.clone(), peer);
         }
-        for (gone, _) in before {
-            misfits.remove(&gone);
-            news.insert(gone, PeerChange::Gone);
-        }
-        if news.is_empty() {
-            return (None, problems);
+        let problem = match misfits.first() {
+            Some((peer, error)) if reported.is_none_or(|at| now.abs_diff(at) >= QUIET_MS) => {
+                *reported = Some(now);
+                let count = misfits.len();
+                let message = format!("the presence of {count} peers, such as {peer}, does not fit the type: {error}");
+                Some(Problem(FailureKind::Misfit, message))
+            }
+            _ => None,
+        };
+        if shown.is_empty() && before.is_empty() {
+            return (None, problem);
         }
         let mut waiting = changes.lock().unwrap_or_else(PoisonError::into_inner);
         // If changes wait, a report is on its way.
         let is_told = !waiting.is_empty();
-        waiting.extend(news);
-        let report = (!is_told).then(|| Report::Peers(PeerNews { collection, changes: changes.clone() }));
-        (report, problems)
+        for (peer, new) in shown {
+            match waiting.entry(peer) {
+                // Whether the front end knows the peer does not change until it takes something.
+                Entry::Occupied(mut old) => old.get_mut().change = new.change,
+                Entry::Vacant(none) => drop(none.insert(new)),
+            }
+        }
+        for gone in before.into_keys() {
+            match waiting.entry(gone) {
+                // The front end never heard of it.
+                Entry::Occupied(old) if old.get().is_first => drop(old.remove()),
+                Entry::Occupied(mut old) => old.get_mut().change = PeerChange::Gone,
+                Entry::Vacant(none) => drop(none.insert(Waiting { change: PeerChange::Gone, is_first: false })),
+            }
+        }
+        let report =
+            (!is_told && !waiting.is_empty()).then(|| Report::Peers(PeerNews { collection, changes: changes.clone() }));
+        (report, problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARDS: CollectionIndex = CollectionIndex(0);
+
+    /// Takes numbers alone.
+    struct Number;
+
+    impl PresenceCodec for Number {
+        fn decode(&self, json: &str) -> Result<Box<dyn Any + Send>, FormatError> {
+            let problem = |_| FormatError { path: String::new(), message: "no number".into() };
+            json.parse::<i64>().map(|number| Box::new(number) as Box<dyn Any + Send>).map_err(problem)
+        }
+    }
+
+    fn presences() -> Presences {
+        let codecs = BTreeMap::from([(CARDS, Arc::new(Number) as Arc<dyn PresenceCodec>)]);
+        Presences { codecs, peers: BTreeMap::new(), showing: BTreeMap::new() }
+    }
+
+    fn peer(number: usize, value: &str) -> Peer {
+        Peer { id: PeerId::of_session(&number.to_string()), user: None, value: value.into() }
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_one_report_in_a_minute_however_many_peers_show_them() {
+        let mut presences = presences();
+        let mut reports = 0;
+        for second in 0..61 {
+            // Each time other peers, as an app that connects again and again would show.
+            let peers = (0..100).map(|number| peer(second * 100 + number, "no number")).collect();
+            let (_, problem) = presences.see(CARDS, peers, second as i64 * 1_000);
+            reports += usize::from(problem.is_some());
+        }
+        assert_eq!(reports, 2);
+    }
+
+    #[test]
+    fn a_peer_that_came_and_went_before_the_front_end_looked_leaves_nothing() {
+        let mut presences = presences();
+        let (report, _) = presences.see(CARDS, vec![peer(1, "1")], 0);
+        let Some(Report::Peers(news)) = report else { panic!("a report") };
+        for number in 2..100 {
+            presences.see(CARDS, vec![peer(number, "1")], 0);
+        }
+        assert_eq!(news.take().into_keys().collect::<Vec<_>>(), [peer(99, "1").id]);
+        // The front end knows this one, so it has to hear that it is gone, and not of the next one.
+        presences.see(CARDS, vec![peer(100, "1")], 0);
+        presences.see(CARDS, Vec::new(), 0);
+        let taken = news.take();
+        assert!(matches!(taken.get(&peer(99, "1").id), Some(PeerChange::Gone)));
+        assert_eq!(taken.len(), 1);
     }
 }

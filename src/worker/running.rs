@@ -234,11 +234,11 @@ impl Running {
             }
             Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
             Notice::Peers { collection, peers } => {
-                let (report, problems) = self.presences.see(collection, peers);
+                let (report, problem) = self.presences.see(collection, peers, (self.environment.now)());
                 if let Some(report) = report {
                     self.report(report);
                 }
-                for problem in problems {
+                if let Some(problem) = problem {
                     self.presence_failed(collection, problem);
                 }
             }
