@@ -63,7 +63,7 @@ fn aim<T: Replicated>(
             _ => {
                 let moving =
                     Moving { from: to, to, since: now, takes: FIRST, is_there: true, of: PhantomData::<fn() -> T> };
-                commands.entity(entity).insert((to, moving));
+                commands.entity(entity).try_insert((to, moving));
             }
         }
     }

@@ -101,6 +101,8 @@ impl<T: Replicated> Presence<T> {
 
     /// Sends at most this many values a second: from 1 to 30, which is the default. Fewer cost less.
     pub fn set_rate(&mut self, hz: f64) {
+        // Not a number is no wish.
+        let hz = if hz.is_nan() { PRESENCE_RATE } else { hz };
         self.is_new |= self.rate != hz;
         self.rate = hz;
     }
@@ -251,11 +253,11 @@ fn apply<T: Replicated>(world: &mut World, news: PeerNews) {
                 match shown {
                     Some(entity) => change_in_place(world, entity, *value, user),
                     None => {
-                        let mut entity = world.spawn((*value, peer.clone()));
-                        if let Some(user) = user {
-                            entity.insert(PeerUser(user));
-                        }
-                        let entity = entity.id();
+                        // All at once: an observer of any part may despawn the entity.
+                        let entity = match user {
+                            Some(user) => world.spawn((*value, peer.clone(), PeerUser(user))).id(),
+                            None => world.spawn((*value, peer.clone())).id(),
+                        };
                         world.resource_mut::<Peers<T>>().0.insert(peer, entity);
                     }
                 }
@@ -265,16 +267,18 @@ fn apply<T: Replicated>(world: &mut World, news: PeerNews) {
 }
 
 fn change_in_place<T: Replicated>(world: &mut World, entity: Entity, value: T, user: Option<UserId>) {
-    let mut entity = world.entity_mut(entity);
-    match entity.get_mut::<T>() {
-        Some(mut shown) => *shown = value,
-        None => drop(entity.insert(value)),
+    // An observer may despawn the entity at each step.
+    if let Ok(mut peer) = world.get_entity_mut(entity) {
+        match peer.get_mut::<T>() {
+            Some(mut shown) => *shown = value,
+            None => drop(peer.insert(value)),
+        }
     }
-    let shown = entity.get::<PeerUser>().map(|user| &user.0);
-    if shown != user.as_ref() {
+    let Ok(mut peer) = world.get_entity_mut(entity) else { return };
+    if peer.get::<PeerUser>().map(|user| &user.0) != user.as_ref() {
         match user {
-            Some(user) => entity.insert(PeerUser(user)),
-            None => entity.remove::<PeerUser>(),
+            Some(user) => peer.insert(PeerUser(user)),
+            None => peer.remove::<PeerUser>(),
         };
     }
 }
