@@ -90,7 +90,7 @@
 
 pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
-    record::{Edit, EditKind, EditSeq, Generation, Kept, PeerId, Put, Schema, UserId, View},
+    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
     status::Status,
     store::{Owner, StoreError, default_path},
     transport::AuthToken,
