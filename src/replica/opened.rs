@@ -392,9 +392,9 @@ pub(super) fn too_many_operations(operations: usize) -> FormatError {
     let message = format!(
         "the edit takes {operations} operations, and an edit may take at most {most}; make it in several edits"
     );
-    FormatError { path: String::new(), message }
+    FormatError::new(message)
 }
 
 fn unexpected(message: &str) -> FormatError {
-    FormatError { path: String::new(), message: format!("the document cannot be written: {message}") }
+    FormatError::new(format!("the document cannot be written: {message}"))
 }
