@@ -187,7 +187,7 @@ impl Value {
     }
 
     /// Whether both are equal and whole numbers are distinguished from floats.
-    pub(super) fn is_same(&self, other: &Value) -> bool {
+    pub(crate) fn is_same(&self, other: &Value) -> bool {
         match (self.plain(), other.plain()) {
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
             (Value::Map(a), Value::Map(b)) => {
