@@ -25,6 +25,7 @@ use crate::{
     DocumentId,
     backend::simulated::{Client, Down},
     format::is_place_change,
+    record::ToBackend,
     replica::{self, Edit, EditKind, Push, Put},
     store::ChunkKind,
     transport::{Request, simulated::Line},
@@ -207,13 +208,13 @@ impl Peer {
         let Some(app) = &mut self.app else { return Ok(()) };
         let Some(request) = app.process.next_request() else { return Ok(()) };
         match &request {
-            Request::Push(push) => {
+            Request::Backend(ToBackend::Push(push)) => {
                 trace.add(format!("{}: pushes {}", self.name, described(push)));
                 if is_one_log {
                     only_its_own(push, self.number, &self.offers).map_err(|what| format!("{}: {what}", self.name))?;
                 }
             }
-            Request::Subscribe { collection, checkpoint } => {
+            Request::Backend(ToBackend::Subscribe { collection, checkpoint }) => {
                 trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(checkpoint.position)));
             }
             Request::Online(_) => {}
