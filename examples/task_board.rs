@@ -207,7 +207,9 @@ fn main() -> AppExit {
 fn waker(app: &App) -> impl Fn() + Send + Sync + 'static {
     let proxy = (**app.world().resource::<EventLoopProxyWrapper>()).clone();
     // A window that has closed is not woken any more.
-    move || drop(proxy.send_event(WinitUserEvent::WakeUp))
+    move || {
+        let _ = proxy.send_event(WinitUserEvent::WakeUp);
+    }
 }
 
 /// Lets the window sleep until it has something to draw: an animation, a blinking cursor, or what depends on the time.

@@ -109,8 +109,9 @@ impl ReplicatePlugin {
     /// let mut app = App::new();
     /// app.add_plugins(DefaultPlugins).insert_resource(WinitSettings::desktop_app());
     /// let proxy = (**app.world().resource::<EventLoopProxyWrapper>()).clone();
-    /// let wake = move || drop(proxy.send_event(WinitUserEvent::WakeUp));
-    /// app.add_plugins(ReplicatePlugin::new("my-app").waker(wake)).run();
+    /// app.add_plugins(ReplicatePlugin::new("my-app").waker(move || {
+    ///     let _ = proxy.send_event(WinitUserEvent::WakeUp);
+    /// }));
     /// ```
     ///
     /// Saving and synchronising never wait for a frame: an app that is hidden or minimised does both.

@@ -52,6 +52,8 @@ pub(super) struct Running {
     online: bool,
     pub(super) status: StatusTracker,
     waiting: Waiting,
+    /// Whether the front end is gone.
+    is_ending: bool,
     /// For an edit that stands for others, the numbers of these.
     merged: HashMap<EditNumber, Vec<EditNumber>>,
     /// Versions of documents whose edits wait for their time. A version without these edits would take the entity back
@@ -92,6 +94,7 @@ impl Running {
             online: config.online,
             status,
             waiting,
+            is_ending: false,
             merged: HashMap::new(),
             held: HashMap::new(),
             misfits: HashSet::new(),
@@ -115,7 +118,8 @@ impl Running {
     /// out now.
     pub(super) fn work_off(&mut self, most: usize) -> bool {
         for _ in 0..most {
-            let Some(commands) = self.waiting.next((self.environment.now)()) else { return false };
+            let pressed = |document: &DocumentKey| !self.is_ending && self.replica.is_pressed(document);
+            let Some(commands) = self.waiting.next((self.environment.now)(), pressed) else { return false };
             for Taken { command, numbers } in commands {
                 self.command(command, numbers);
             }
@@ -126,8 +130,9 @@ impl Running {
         self.waiting.is_ready()
     }
 
-    /// No edit waits for its time any longer.
+    /// The app ends: no edit waits any longer.
     pub(super) fn hurry(&mut self) {
+        self.is_ending = true;
         self.waiting.hurry_all();
     }
 
@@ -276,6 +281,8 @@ impl Running {
                 }
             }
         }
+        let replica = &self.replica;
+        self.waiting.relieve(|document| replica.is_pressed(document));
     }
 
     fn tell_reason(&mut self, reason: &Reason) {
@@ -432,10 +439,10 @@ impl Running {
         self.status.is_filled()
     }
 
-    /// Whether an edit waits for its time.
+    /// Whether an edit waits for its time or its turn.
     #[cfg(feature = "simulation")]
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.due().is_some()
+        self.waiting.due().is_some() || self.waiting.is_ready()
     }
 
     #[cfg(feature = "simulation")]

@@ -11,6 +11,9 @@
 //!   document share no field, so captures of other components between the two make no difference.
 //! - The document is not [large](LARGE).
 //!
+//! An edit waits for its time in a collection with a rate, and while the backend has not taken the last edits of the
+//! document. Otherwise an app would make changes faster than they are sent, and others would see them ever later.
+//!
 //! The commands of one document stay in their order. Documents take turns in the order of their oldest command, so a
 //! document that changes in every frame does not move back in the queue.
 
@@ -33,6 +36,10 @@ use crate::{
 /// fewer operations than a change may have.
 const LARGE: usize = 128 * 1024;
 
+/// The longest time in milliseconds that an edit waits because the backend has not taken the document's last edits yet.
+/// An edit that waits is not saved. Once a second, a few thousand documents that change all the time can be edited.
+const PRESSED: i64 = 1_000;
+
 /// A command, with the numbers of the edits that it stands for.
 pub(super) struct Taken {
     pub(super) command: Command,
@@ -51,6 +58,10 @@ struct Queue {
     commands: VecDeque<Taken>,
     /// The time until which they wait. `None`: they have their place in the order of turns.
     until: Option<i64>,
+    /// When the first of them came.
+    since: i64,
+    /// Whether one of them cannot wait.
+    is_needed: bool,
 }
 
 /// Commands that wait. Times are in milliseconds since 1970.
@@ -59,6 +70,8 @@ pub(super) struct Waiting {
     documents: HashMap<DocumentKey, Queue>,
     /// Documents whose edits wait for a time.
     deferred: BTreeSet<(i64, DocumentKey)>,
+    /// Those of them that wait because the backend has not taken the last edits yet.
+    pressed: HashSet<DocumentKey>,
     /// The shortest time between two edits of a document, for each collection. 0: there is no bound.
     intervals: Vec<i64>,
     /// The time of the last edits of documents for which the interval is not over.
@@ -75,6 +88,7 @@ impl Waiting {
             turns: VecDeque::new(),
             documents: HashMap::new(),
             deferred: BTreeSet::new(),
+            pressed: HashSet::new(),
             intervals: intervals.map(|interval| interval.as_millis().try_into().unwrap_or(i64::MAX)).collect(),
             last: HashMap::new(),
             large: HashSet::new(),
@@ -115,7 +129,8 @@ impl Waiting {
                 Some(until) => drop(self.deferred.insert((until, document.clone()))),
                 None => self.turns.push_back(Turn::Document(document.clone())),
             }
-            self.documents.insert(document.clone(), Queue { commands: VecDeque::new(), until });
+            let queue = Queue { commands: VecDeque::new(), until, since: now, is_needed: false };
+            self.documents.insert(document.clone(), queue);
         }
         let is_large = self.large.contains(&document);
         let mut numbers = match self.documents.get_mut(&document) {
@@ -150,6 +165,9 @@ impl Waiting {
 
     fn add_needed(&mut self, document: DocumentKey, taken: Taken) {
         self.queue(document.clone()).push_back(taken);
+        if let Some(queue) = self.documents.get_mut(&document) {
+            queue.is_needed = true;
+        }
         self.hurry(&document);
     }
 
@@ -157,7 +175,7 @@ impl Waiting {
         let turns = &mut self.turns;
         let queue = self.documents.entry(document).or_insert_with_key(|document| {
             turns.push_back(Turn::Document(document.clone()));
-            Queue { commands: VecDeque::new(), until: None }
+            Queue { commands: VecDeque::new(), until: None, since: i64::MIN, is_needed: false }
         });
         &mut queue.commands
     }
@@ -166,6 +184,7 @@ impl Waiting {
     fn hurry(&mut self, document: &DocumentKey) {
         let Some(until) = self.documents.get_mut(document).and_then(|queue| queue.until.take()) else { return };
         self.deferred.remove(&(until, document.clone()));
+        self.pressed.remove(document);
         self.turns.push_back(Turn::Document(document.clone()));
     }
 
@@ -189,17 +208,40 @@ impl Waiting {
         }
     }
 
-    /// Takes the commands whose turn it is: one, or those of one document.
-    pub(super) fn next(&mut self, now: i64) -> Option<VecDeque<Taken>> {
+    /// The backend has taken edits: those documents need not wait that are not `pressed` any more.
+    pub(super) fn relieve(&mut self, pressed: impl Fn(&DocumentKey) -> bool) {
+        let relieved: Vec<_> = self.pressed.iter().filter(|document| !pressed(document)).cloned().collect();
+        relieved.iter().for_each(|document| self.hurry(document));
+    }
+
+    /// Lets a document whose turn it is wait if it is pressed. Returns whether it waits.
+    fn press(&mut self, document: &DocumentKey, now: i64, pressed: impl Fn(&DocumentKey) -> bool) -> bool {
+        let Some(queue) = self.documents.get_mut(document) else { return false };
+        let until = queue.since.saturating_add(PRESSED);
+        if queue.is_needed || !(queue.since..until).contains(&now) || !pressed(document) {
+            return false;
+        }
+        queue.until = Some(until);
+        self.deferred.insert((until, document.clone()));
+        self.pressed.insert(document.clone());
+        true
+    }
+
+    /// Takes the commands whose turn it is: one, or those of one document. A document is `pressed` if the backend has
+    /// not taken its last edits yet.
+    pub(super) fn next(&mut self, now: i64, pressed: impl Fn(&DocumentKey) -> bool) -> Option<VecDeque<Taken>> {
         self.look_at(now);
-        let document = match self.turns.pop_front() {
-            Some(Turn::Document(document)) => document,
-            Some(Turn::Command(command)) => return Some([Taken { command, numbers: Vec::new() }].into()),
-            None => {
-                let intervals = &self.intervals;
-                let interval = |of: &DocumentKey| intervals.get(of.collection.0 as usize).copied().unwrap_or(0);
-                self.last.retain(|document, last| last.saturating_add(interval(document)) > now);
-                return None;
+        let document = loop {
+            match self.turns.pop_front() {
+                Some(Turn::Document(document)) if self.press(&document, now, &pressed) => {}
+                Some(Turn::Document(document)) => break document,
+                Some(Turn::Command(command)) => return Some([Taken { command, numbers: Vec::new() }].into()),
+                None => {
+                    let intervals = &self.intervals;
+                    let interval = |of: &DocumentKey| intervals.get(of.collection.0 as usize).copied().unwrap_or(0);
+                    self.last.retain(|document, last| last.saturating_add(interval(document)) > now);
+                    return None;
+                }
             }
         };
         let commands = self.documents.remove(&document).map(|queue| queue.commands).unwrap_or_default();

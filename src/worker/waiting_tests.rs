@@ -41,7 +41,7 @@ fn put(document: DocumentKey, seq: u64, mask: u32) -> Edit<Box<dyn Encode>> {
 /// Takes everything whose turn it is: the names of documents, and the numbers of the edits.
 fn turns(waiting: &mut Waiting, now: i64) -> Vec<(String, Vec<Vec<EditNumber>>)> {
     let mut turns = Vec::new();
-    while let Some(commands) = waiting.next(now) {
+    while let Some(commands) = waiting.next(now, |_| false) {
         let name = match &commands[0].command {
             Command::Edit(edit) => edit.document.id.to_string(),
             _ => "-".into(),
@@ -64,7 +64,7 @@ fn a_document_that_changes_in_every_frame_keeps_its_turn() {
             waiting.edit(put(key(0, document), frame + 1, 1), number, 0);
         }
         if frame == 0 {
-            assert_eq!(waiting.next(0).expect("a turn").len(), 1);
+            assert_eq!(waiting.next(0, |_| false).expect("a turn").len(), 1);
         }
     }
     let turns = turns(&mut waiting, 0);
@@ -113,6 +113,33 @@ fn a_delete_waits_for_no_time_and_takes_the_edits_before_it_along() {
 }
 
 #[test]
+fn an_edit_waits_while_the_backend_has_not_taken_the_last_ones() {
+    let mut waiting = unbounded();
+    let is_pressed = |document: &DocumentKey| *document == key(0, 0);
+    for document in 0..3 {
+        waiting.edit(put(key(0, document), 1, 1), u64::from(document) + 1, 1_000);
+    }
+    // A delete cannot wait.
+    waiting.edit(put(key(0, 3), 1, 1), 4, 1_000);
+    waiting.edit(edit(key(0, 3), 1, 2, EditKind::Delete), 5, 1_000);
+    let mut names = Vec::new();
+    while let Some(commands) = waiting.next(1_000, |document| is_pressed(document) || *document == key(0, 3)) {
+        names.push(commands.len());
+    }
+    assert_eq!(names, [1, 1, 2]);
+    assert!(waiting.is_deferred(&key(0, 0)));
+    waiting.edit(put(key(0, 0), 2, 1), 6, 1_500);
+    waiting.relieve(is_pressed);
+    assert!(waiting.next(1_999, is_pressed).is_none());
+    assert_eq!(waiting.next(2_000, is_pressed).expect("it has waited long enough")[0].numbers, [1, 6]);
+    // It is relieved before that.
+    waiting.edit(put(key(0, 0), 3, 1), 7, 2_000);
+    assert!(waiting.next(2_000, is_pressed).is_none());
+    waiting.relieve(|_| false);
+    assert_eq!(waiting.next(2_000, |_| false).expect("it is relieved")[0].numbers, [7]);
+}
+
+#[test]
 fn a_clock_that_is_set_back_holds_no_edit() {
     let mut waiting = unbounded();
     waiting.edit(put(key(1, 0), 1, 1), 1, 5_000);
@@ -130,9 +157,9 @@ fn a_version_is_forgotten_after_the_edits_that_were_made_at_it() {
     turns(&mut waiting, 1_000);
     waiting.edit(put(key(1, 0), 2, 1), 2, 1_010);
     waiting.command(Command::Applied(vec![(key(1, 0), 2), (key(1, 1), 2)]));
-    let now = waiting.next(1_010).expect("a turn");
+    let now = waiting.next(1_010, |_| false).expect("a turn");
     assert!(matches!(&now[0].command, Command::Applied(shown) if *shown == [(key(1, 1), 2)]));
-    let commands = waiting.next(1_100).expect("a turn");
+    let commands = waiting.next(1_100, |_| false).expect("a turn");
     assert!(matches!(&commands[0].command, Command::Edit(_)));
     assert!(matches!(&commands[1].command, Command::Applied(shown) if *shown == [(key(1, 0), 2)]));
 }
@@ -180,7 +207,7 @@ proptest! {
         let mut generations = BTreeMap::new();
         let mut accounted = Vec::new();
         let mut take = |waiting: &mut Waiting, now: i64| {
-            while let Some(commands) = waiting.next(now) {
+            while let Some(commands) = waiting.next(now, |_| false) {
                 for Taken { command, numbers } in commands {
                     accounted.extend(numbers);
                     if let Command::Edit(edit) = command {
