@@ -80,7 +80,9 @@ mod tests {
         let woken = Arc::new(AtomicUsize::new(0));
         let waker: Waker = Arc::new({
             let woken = woken.clone();
-            move || drop(woken.fetch_add(1, Ordering::SeqCst))
+            move || {
+                woken.fetch_add(1, Ordering::SeqCst);
+            }
         });
         let bell = Arc::new(Bell::new(Some(waker)));
         let (queue, _taken) = crossbeam_channel::unbounded();

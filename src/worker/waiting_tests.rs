@@ -164,12 +164,15 @@ fn a_version_is_forgotten_after_the_edits_that_were_made_at_it() {
     assert!(matches!(&commands[1].command, Command::Applied(shown) if *shown == [(key(1, 0), 2)]));
 }
 
+/// The last values of components, by generation and component.
+type Components = BTreeMap<(u64, u32), u64>;
+
 /// The components that an app shows, deletions and generations: what a document is after these commands.
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Outcome {
-    /// For each generation, component values.
-    components: BTreeMap<(u64, u32), u64>,
-    events: Vec<(u64, &'static str, BTreeMap<(u64, u32), u64>)>,
+    components: Components,
+    /// What needs the order, with the components before it.
+    events: Vec<(u64, &'static str, Components)>,
 }
 
 impl Outcome {
