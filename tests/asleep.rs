@@ -32,8 +32,10 @@ struct Sleeper {
 impl Sleeper {
     fn start(store: &Path, build: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> Self {
         let (wake, woken) = channel();
-        // The receiver is gone while the app ends.
-        let plugin = ReplicatePlugin::new("asleep").store(store).waker(move || drop(wake.send(())));
+        let plugin = ReplicatePlugin::new("asleep").store(store).waker(move || {
+            // The receiver is gone while the app ends.
+            let _ = wake.send(());
+        });
         let mut app = whole::app(|app| {
             app.add_plugins(build(plugin)).replicate::<Task>("tasks");
         });
