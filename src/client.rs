@@ -93,5 +93,5 @@ pub use crate::{
     status::Status,
     store::{Owner, StoreError, default_path},
     transport::AuthToken,
-    worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Worker, WorkerConfig},
+    worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Waker, Worker, WorkerConfig},
 };
