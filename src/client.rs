@@ -96,6 +96,6 @@ pub use crate::{
     transport::AuthToken,
     worker::{
         Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, Misfit, PeerChange, PeerNews, PresenceCodec,
-        Present, Report, Worker, WorkerConfig,
+        Present, Report, Waker, Worker, WorkerConfig,
     },
 };

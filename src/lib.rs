@@ -88,6 +88,10 @@
 //! - [`collection_ready`], [`deployment_read`], [`sync_live`] and [`sync_offline`] are run conditions.
 //! - [`SyncStatus`] says whether the app is offline, catching up or live, and how much waits to be saved and sent.
 //!
+//! A component may change in every frame: captures that wait for the worker are one edit, and
+//! [`rate`](ReplicateAppExt::rate) bounds the edits of a collection further. An app that sleeps between frames is woken
+//! with [`ReplicatePlugin::waker`].
+//!
 //! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
 //! with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
 //!

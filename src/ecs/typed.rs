@@ -90,6 +90,10 @@ impl<B: Tuple> Encode for Captured<B> {
         refuse_strangers(&value, mask, &self.fields)?;
         Ok((value, mask))
     }
+
+    fn components(&self) -> Option<u32> {
+        Some(B::mask(&self.parts))
+    }
 }
 
 /// Refuses an edit that writes fields of a component outside of the edit. A component with a flattened map can hold

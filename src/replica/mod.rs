@@ -58,7 +58,7 @@ use pull::Pull;
 use remote::{Remote, Stage, WaitingPage};
 
 use crate::{
-    CollectionIndex, DocumentId,
+    CollectionIndex, DocumentId, DocumentKey,
     chunk::{change_hash, chunk_hash},
     failure::FailureKind,
     record::Write,
@@ -223,6 +223,13 @@ impl Replica {
     /// Documents here, tombstones included.
     pub fn documents(&self) -> usize {
         self.collections.iter().map(|collection| collection.documents.len()).sum()
+    }
+
+    /// Whether the backend is being given changes of this document and has not taken the last ones yet.
+    pub fn is_pressed(&self, document: &DocumentKey) -> bool {
+        let collection = self.collections.get(document.collection.0 as usize);
+        matches!(self.remote.stage, Stage::Identified)
+            && collection.is_some_and(|collection| !collection.paused && collection.outbox.is_pressed(&document.id))
     }
 
     /// Whether an edit or a page waits for a document to be loaded.

@@ -124,7 +124,8 @@ impl Peer {
             Duration::from_secs(3_600)
         };
         let waits = rng.random_bool(0.3);
-        let mut world = World::new(fields, budget, waits);
+        let rate = rng.random_bool(0.3).then(|| rng.random_range(0.5..10.0));
+        let mut world = World::new(fields, budget, waits, rate);
         // An actor is new in each run. It contains the app's number, which shows the app that made a change. The other
         // bytes are random, so chance decides conflicts.
         let mut actor: [u8; 16] = rng.random();
@@ -137,6 +138,7 @@ impl Peer {
             online: true,
             collections: world.collections(),
             presence: Default::default(),
+            waker: None,
         };
         trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
         let process = simulated::Process::start(config, actor, self.clock.clone())
