@@ -93,10 +93,11 @@ fn main() {
         let world = app.world_mut();
         world.query::<&Cursor>().iter(world).count() == PEERS - 1
     };
-    while !apps.iter_mut().all(|app| {
-        app.update();
-        sees_all(app)
-    }) {
+    loop {
+        apps.iter_mut().for_each(App::update);
+        if apps.iter_mut().all(sees_all) {
+            break;
+        }
         assert!(start.elapsed() < PATIENCE, "the apps do not see each other");
     }
     for app in &mut apps {

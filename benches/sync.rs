@@ -34,6 +34,12 @@ const BOARD: usize = 100;
 const RUNS: usize = 3;
 /// The frame time of apps that do not loop freely: a thousand frames a second.
 const FRAME: Duration = Duration::from_millis(1);
+/// Documents that move in every frame of an app.
+const MOVING: usize = 500;
+/// The frame time of an app with a display.
+const DISPLAY: Duration = Duration::from_nanos(1_000_000_000 / 60);
+/// How long they move.
+const MOVED: Duration = Duration::from_secs(10);
 
 #[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
 struct Task {
@@ -57,8 +63,13 @@ fn main() {
     }
     // `cargo bench --bench sync -- bulk` measures `bulk` alone.
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let figures: [(&str, fn()); 4] =
-        [("latency", edit_latency), ("bulk", bulk), ("start", start), ("bytes", bytes_per_edit)];
+    let figures: [(&str, fn()); 5] = [
+        ("latency", edit_latency),
+        ("bulk", bulk),
+        ("start", start),
+        ("bytes", bytes_per_edit),
+        ("many", many_that_move),
+    ];
     for (name, figure) in figures {
         if only.is_empty() || only.iter().any(|wanted| wanted == name) {
             figure();
@@ -170,6 +181,136 @@ fn bulk() {
         times.push(started.elapsed());
     }
     print_runs(&format!("{DOCUMENTS} documents created in one app, all in the other's world"), &times, 1.0, "s");
+}
+
+/// A document that moves in every frame.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, Default)]
+struct Body {
+    x: f32,
+    y: f32,
+    angle: f32,
+    /// The time of the move, in milliseconds since the benchmark began.
+    time: u64,
+}
+
+/// The frames of an app, paced like those of a display.
+#[derive(Default)]
+struct Frames {
+    /// How long each took.
+    took: Vec<Duration>,
+    /// How many were left out because those before took too long.
+    dropped: u32,
+}
+
+impl Frames {
+    /// Runs a frame at its time.
+    fn run(&mut self, next: &mut Instant, frame: impl FnOnce()) {
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let started = Instant::now();
+        frame();
+        self.took.push(started.elapsed());
+        *next += DISPLAY;
+        while *next + DISPLAY < Instant::now() {
+            *next += DISPLAY;
+            self.dropped += 1;
+        }
+    }
+
+    fn print(&mut self) -> String {
+        let all = self.took.len();
+        self.took.sort();
+        let at = |share: f64| self.took[((all - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        let dropped = self.dropped;
+        format!(
+            "{dropped} of {} frames dropped, median {:.2} ms, 99th percentile {:.2} ms",
+            all as u32 + dropped,
+            at(0.5),
+            at(0.99)
+        )
+    }
+}
+
+/// Many documents that move in every frame: how far the other app is behind.
+fn many_that_move() {
+    for (sides, rate) in [(1, None), (1, Some(20.0)), (2, None)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let backend = backend(folder.path());
+        let begun = Instant::now();
+        let url = backend.url().to_owned();
+        let reader = {
+            let (url, store) = (url.clone(), folder.path().join("two.sqlite"));
+            std::thread::spawn(move || move_many("two", &store, &url, sides == 2, rate, begun))
+        };
+        let one = move_many("one", &folder.path().join("one.sqlite"), &url, true, rate, begun);
+        let two = reader.join().expect("the other app ends");
+        let rate = rate.map_or("no rate".into(), |rate| format!("a rate of {rate} Hz"));
+        println!("{MOVING} documents move at 60 Hz for {} s in {sides} of 2 apps, {rate}:", MOVED.as_secs());
+        println!("  {one}\n  {two}");
+    }
+}
+
+/// Runs an app that moves documents, if it `moves`, and looks at those that another app moves. Returns a description.
+fn move_many(name: &str, store: &Path, url: &str, moves: bool, rate: Option<f64>, begun: Instant) -> String {
+    let mut plugin = ReplicatePlugin::new("bench").store(store);
+    plugin = plugin.deployment(url);
+    let mut app = App::new();
+    app.add_plugins(MinimalPlugins).add_plugins(plugin).replicate::<Body>("tasks");
+    if let Some(rate) = rate {
+        app.rate("tasks", rate);
+    }
+    app.finish();
+    app.cleanup();
+    let own: bevy::ecs::entity::EntityHashSet = (0..if moves { MOVING } else { 0 })
+        .map(|_| app.world_mut().spawn((DocumentId::random(), Body::default())).id())
+        .collect();
+    let mut next = Instant::now();
+    let mut ready = Frames::default();
+    let now = || begun.elapsed().as_millis() as u64;
+    // Both apps have begun after a second.
+    while begun.elapsed() < Duration::from_secs(1) || !is_quiet(&app) {
+        ready.run(&mut next, || app.update());
+    }
+    let (mut frames, mut behind) = (Frames::default(), Vec::new());
+    let started = Instant::now();
+    while started.elapsed() < MOVED {
+        frames.run(&mut next, || {
+            let time = now();
+            for entity in &own {
+                if let Some(mut body) = app.world_mut().get_mut::<Body>(*entity) {
+                    body.x += 0.25;
+                    body.y -= 0.125;
+                    body.angle = body.x.sin();
+                    body.time = time;
+                }
+            }
+            app.update();
+            let world = app.world_mut();
+            let mut bodies = world.query::<(Entity, &Body)>();
+            for (entity, body) in bodies.iter(world) {
+                if body.time > 0 && !own.contains(&entity) && started.elapsed() > MOVED / 2 {
+                    behind.push(now().saturating_sub(body.time));
+                }
+            }
+        });
+    }
+    let unsent = app.world().resource::<SyncStatus>().unsent;
+    let until = Instant::now();
+    while !is_quiet(&app) {
+        ready.run(&mut next, || app.update());
+        assert!(until.elapsed() < PATIENCE, "in vain: {:?}", app.world().resource::<SyncStatus>());
+    }
+    let rest = until.elapsed();
+    behind.sort_unstable();
+    let at = |share: f64| behind.get(((behind.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
+    let seen = match behind.is_empty() {
+        true => "sees none".to_owned(),
+        false => format!("is behind by {} ms, 99th percentile {} ms", at(0.5), at(0.99)),
+    };
+    format!(
+        "{name} {seen}; {}; {unsent} documents unsent, {:.2} s until all is sent",
+        frames.print(),
+        rest.as_secs_f64()
+    )
 }
 
 fn start() {

@@ -17,10 +17,13 @@ use bevy::{
     log::LogPlugin,
     prelude::*,
     window::{PresentMode, WindowResolution},
-    winit::{UpdateMode, WinitSettings},
+    winit::{EventLoopProxyWrapper, UpdateMode, WinitSettings, WinitUserEvent},
 };
 use bevy_convex_replicate::{LOG_FILTER, prelude::*};
-use bevy_egui::{EguiContexts, EguiGlobalSettings, EguiPlugin, EguiPrimaryContextPass, PrimaryEguiContext};
+use bevy_egui::{
+    EguiContexts, EguiFullOutput, EguiGlobalSettings, EguiPlugin, EguiPostUpdateSet, EguiPrimaryContextPass,
+    PrimaryEguiContext, egui::ViewportId,
+};
 use clap::Parser;
 
 #[path = "task_board/action.rs"]
@@ -73,6 +76,9 @@ use model::{Card, Column, Person};
 use people::Presence;
 use profile::Profile;
 use shot::Shot;
+
+/// The longest time between two frames. Whether a person is away depends on the time.
+const SLEEP: Duration = Duration::from_secs(10);
 
 /// A Kanban board on which several people work at once, online or not.
 #[derive(Parser)]
@@ -140,27 +146,15 @@ fn main() -> AppExit {
         presence.tint = sample::MY_TINT;
     }
 
-    // These lines make the board durable and shared:
-    let mut app = App::new();
-    app.add_plugins(replication(&arguments, &profile, is_staged))
-        .replicate::<Column>("columns")
-        .replicate::<Card>("cards")
-        .replicate::<Person>("people");
-
     let title =
         if profile.name == "default" { "Task board".to_owned() } else { format!("Task board ({})", profile.name) };
+    let mut app = App::new();
     app.add_plugins(
         DefaultPlugins.set(WindowPlugin { primary_window: Some(window(title, arguments.size)), ..default() }).set(
             LogPlugin { filter: format!("warn,task_board=info,bevy_convex_replicate=info,{LOG_FILTER}"), ..default() },
         ),
     )
     .add_plugins(EguiPlugin::default())
-    .insert_resource(WinitSettings {
-        // Edits of others arrive on another thread, which cannot wake the window. So the window looks for them: often
-        // enough to be smooth while somebody works here, and often enough to be live while somebody watches.
-        focused_mode: UpdateMode::reactive(Duration::from_millis(16)),
-        unfocused_mode: UpdateMode::reactive_low_power(Duration::from_millis(33)),
-    })
     .insert_resource(Board {
         desk: desk::Desk { dark: arguments.dark, ..default() },
         place: arguments.deployment.clone().unwrap_or_else(|| "a temporary one".to_owned()),
@@ -176,7 +170,16 @@ fn main() -> AppExit {
     )
     .add_systems(Update, (people::touch, people::beat, apply::watch_documents, apply::watch_sync, people::show).chain())
     .add_systems(EguiPrimaryContextPass, draw)
+    .add_systems(PostUpdate, sleep.after(EguiPostUpdateSet::EndPass).before(EguiPostUpdateSet::ProcessOutput))
     .add_systems(Last, apply::carry_out.before(ReplicateSystems::Capture));
+
+    // These lines make the board durable and shared, and wake the window for what arrives:
+    let wake = waker(&app);
+    app.add_plugins(replication(&arguments, &profile, is_staged).waker(wake))
+        .replicate::<Column>("columns")
+        .replicate::<Card>("cards")
+        .replicate::<Person>("people");
+
     if arguments.deployment.is_none() && !is_staged {
         app.insert_resource(Host::new(host::ADDRESS, profile.backend.clone()))
             .add_systems(Update, host::host.before(apply::watch_sync));
@@ -198,6 +201,35 @@ fn main() -> AppExit {
     let exit = app.run();
     drop(profile);
     exit
+}
+
+/// Wakes the window, whose event loop sleeps while nobody uses it.
+fn waker(app: &App) -> impl Fn() + Send + Sync + 'static {
+    let proxy = (**app.world().resource::<EventLoopProxyWrapper>()).clone();
+    // A window that has closed is not woken any more.
+    move || {
+        let _ = proxy.send_event(WinitUserEvent::WakeUp);
+    }
+}
+
+/// Lets the window sleep until it has something to draw: an animation, a blinking cursor, or what depends on the time.
+fn sleep(
+    outputs: Query<&EguiFullOutput>,
+    status: Res<SyncStatus>,
+    shot: Option<Res<Shot>>,
+    mut settings: ResMut<WinitSettings>,
+) {
+    let longest = match shot {
+        // A picture is taken after a number of frames.
+        Some(_) => Duration::ZERO,
+        None if status.is_live() => SLEEP,
+        None => host::TAKE_OVER_AFTER,
+    };
+    let delay =
+        |output: &EguiFullOutput| Some(output.0.as_ref()?.viewport_output.get(&ViewportId::ROOT)?.repaint_delay);
+    let delays = outputs.iter().filter_map(delay);
+    let mode = UpdateMode::reactive_low_power(delays.min().unwrap_or(longest).min(longest));
+    *settings = WinitSettings { focused_mode: mode, unfocused_mode: mode };
 }
 
 /// Stores the board and shares it.

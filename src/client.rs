@@ -90,12 +90,12 @@
 
 pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
-    record::{Edit, EditKind, EditSeq, Generation, Kept, PeerId, Put, Schema, UserId, View},
+    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
     status::Status,
     store::{Owner, StoreError, default_path},
     transport::AuthToken,
     worker::{
         Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, Misfit, PeerChange, PeerNews, PresenceCodec,
-        Present, Report, Worker, WorkerConfig,
+        Present, Report, Waker, Worker, WorkerConfig,
     },
 };

@@ -88,6 +88,10 @@
 //! - [`collection_ready`], [`deployment_read`], [`sync_live`] and [`sync_offline`] are run conditions.
 //! - [`SyncStatus`] says whether the app is offline, catching up or live, and how much waits to be saved and sent.
 //!
+//! A component may change in every frame: captures that wait for the worker are one edit, and
+//! [`rate`](ReplicateAppExt::rate) bounds the edits of a collection further. An app that sleeps between frames is woken
+//! with [`ReplicatePlugin::waker`].
+//!
 //! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
 //! with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
 //!
@@ -204,9 +208,9 @@ pub mod prelude {
     #[cfg(feature = "bevy")]
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
-        DocumentEntityCommandsExt, DocumentEvent, DocumentIndex, DocumentParent, DocumentRef, Documents, Misfit,
-        PeerUser, Presence, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus,
-        collection_ready, deployment_read, sync_live, sync_offline,
+        DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, PeerUser, Presence,
+        ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready,
+        deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

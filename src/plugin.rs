@@ -17,6 +17,7 @@ use crate::{
     },
     message::{Misfit, SyncFailed, SyncStatus},
     transport::AuthToken,
+    worker::Waker,
 };
 
 #[cfg(feature = "backend")]
@@ -53,6 +54,7 @@ pub struct ReplicatePlugin {
     offline: bool,
     rebuild: bool,
     apply_budget: Duration,
+    waker: Option<Waker>,
     #[cfg(feature = "backend")]
     host: Option<config::Host>,
 }
@@ -66,7 +68,7 @@ impl Plugin for ReplicatePlugin {
         prepare(app);
         #[cfg(feature = "backend")]
         if let Some(host) = &self.host {
-            host::host(app, &host.listen, self.host_folder(), host.token.as_deref());
+            host::host(app, &host.listen, self.host_folder(), host.token.as_deref(), self.waker.clone());
         }
         app.insert_resource(ApplyBudget::of(self.apply_budget))
             .insert_resource(Starting(self.config()))

@@ -12,6 +12,8 @@ mod arguments;
 mod disk;
 #[path = "backend/live.rs"]
 mod live;
+#[path = "backend/older.rs"]
+mod older;
 #[path = "backend/original.rs"]
 mod original;
 #[path = "backend/parts.rs"]

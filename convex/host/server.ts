@@ -94,8 +94,7 @@ export class Host {
 /** Lets every page read the response, and send every header that it asks for, as Convex does. */
 function allowPages(request: IncomingMessage, response: ServerResponse): void {
   const { origin } = request.headers;
-  if (origin === undefined) return;
-  response.setHeader("Access-Control-Allow-Origin", origin);
+  if (origin !== undefined) response.setHeader("Access-Control-Allow-Origin", origin);
   response.setHeader("Access-Control-Allow-Credentials", "true");
   response.setHeader("Vary", "origin, access-control-request-method, access-control-request-headers");
   if (request.method !== "OPTIONS") return;

@@ -95,6 +95,9 @@ function noises(count: number): Uint8Array[] {
   return Array.from({ length: count }, () => Uint8Array.from({ length: 100 * 1_024 }, next));
 }
 
+/** A user of the collection `homes`. */
+type Someone = { user: string; t: ReturnType<Backend["withIdentity"]> };
+
 describe("pruning", () => {
   test("a tombstone older than the retention is gone, and an old client starts over", async () => {
     const t = backend();
@@ -154,6 +157,43 @@ describe("pruning", () => {
     await expect(t.query(api.notes.pullDeltas, { checkpoint })).rejects.toMatchObject(refused);
     const other = { checkpoint, pruned: (pruned ?? 0n) - 1n };
     await expect(t.query(api.notes.pullDeltas, other)).rejects.toMatchObject(refused);
+  });
+
+  test("a caller outside its scope does not learn of a pruned document", async () => {
+    const t = backend();
+    const [ada, eve] = ["ada", "eve"].map((subject) => ({
+      user: `replicate|${subject}`,
+      t: t.withIdentity({ issuer: "replicate", subject, tokenIdentifier: `replicate|${subject}` }),
+    })) as [Someone, Someone];
+    const doc = document({ title: "milk" });
+    const push = async ({ user, t }: Someone) =>
+      (
+        await t.mutation(api.homes.pushChanges, {
+          documents: [{ id: "a", changes: changes(doc) }],
+          scope: user,
+        })
+      ).results;
+    expect(await push(ada)).toEqual([{ id: "a", status: "accepted" }]);
+    const deleted = edit(doc, { deleted: true });
+    const documents = [{ id: "a", changes: changes(deleted, doc) }];
+    await ada.t.mutation(api.homes.pushChanges, { documents, scope: ada.user });
+    await tick();
+    const before = Date.now();
+    const pruned = await t.run(
+      async (ctx) =>
+        await ctx.runMutation(components.replicate.pruning.prune, { collection: "homes", before }),
+    );
+    expect(pruned).toMatchObject({ pruned: ["a"] });
+
+    // `tests/backend/prune.rs` expects the same of the embedded backend.
+    expect(await push(ada)).toMatchObject([{ id: "a", status: "refused", code: "pruned" }]);
+    expect(await push(eve)).toMatchObject([{ id: "a", status: "refused", code: "notAuthorized" }]);
+    for (const { t } of [ada, eve]) {
+      const args = { collectionName: "homes", documentId: "a" };
+      await expect(t.mutation(api.homes.deleteDocument, args)).rejects.toMatchObject({
+        data: { code: t === ada.t ? "unknownDocument" : "notAuthorized" },
+      });
+    }
   });
 
   test("a reader that has a part of the pruned commit starts over, and a reader that has all of it does not", async () => {

@@ -20,7 +20,7 @@ use crate::{
 /// Where the board of this machine is hosted.
 pub const ADDRESS: &str = "127.0.0.1:3210";
 /// How long a window waits before it tries to take over from a window that closed.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(2);
+pub const TAKE_OVER_AFTER: Duration = Duration::from_secs(2);
 
 /// The backend, once it is this window that runs it.
 #[derive(Resource)]

@@ -39,6 +39,13 @@ fn twins() -> BTreeMap<&'static str, i64> {
         ("LEFT_OUT_LETTERS", whole(LEFT_OUT_LETTERS)),
         ("DOCUMENT_BYTES", whole(DOCUMENT_BYTES)),
         ("COMMIT_BYTES", whole(COMMIT_BYTES)),
+        ("PRESENCE_BYTES", whole(PRESENCE_BYTES)),
+        ("PRESENCE_PEERS", whole(PRESENCE_PEERS)),
+        ("PRESENCE_RATE", PRESENCE_RATE as i64),
+        ("PRESENCE_BURST", PRESENCE_BURST.as_millis() as i64),
+        ("PRESENCE_REFRESHES", i64::from(PRESENCE_REFRESHES)),
+        ("PRESENCE_SESSION_BYTES_MIN", whole(PRESENCE_SESSION_BYTES_MIN)),
+        ("PRESENCE_SESSION_BYTES", whole(PRESENCE_SESSION_BYTES)),
         ("RETENTION", RETENTION.as_millis() as i64),
         ("ORDINAL_STEP", i64::from(ORDINAL_STEP)),
         // The type of `Position::ordinal`.
@@ -47,7 +54,7 @@ fn twins() -> BTreeMap<&'static str, i64> {
 }
 
 /// The limits that only Convex's functions have, each with the reason.
-const ALONE: [(&str, &str); 18] = [
+const ALONE: [(&str, &str); 20] = [
     ("DOCUMENT_CHANGES", "a Convex mutation writes at most 16,000 documents; the embedded backend has no such bound"),
     ("DOCUMENT_PAGE_ROWS", "a Convex query reads a limited number of rows; the embedded backend has them in memory"),
     (
@@ -71,6 +78,8 @@ const ALONE: [(&str, &str); 18] = [
     ("COMPACT_BYTES", "what one Convex transaction reads"),
     ("PRUNE_DOCUMENTS", "one Convex transaction prunes fewer documents than one transaction of SQLite"),
     ("PRUNE_READ_BYTES", "what one Convex transaction reads"),
+    ("PRESENCE_RATE_USUAL", "each value costs money on Convex; the embedded backend takes the largest rate"),
+    ("PRESENCE_TTL", "refreshing costs money on Convex. The embedded backend's is PRESENCE_TTL_MS, and is shorter"),
     ("PRUNE_ROWS", "what one Convex transaction deletes"),
 ];
 

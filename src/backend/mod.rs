@@ -225,7 +225,7 @@ impl Backend {
 
     /// Counts the things that the backend holds.
     pub fn stats(&self) -> BackendStats {
-        let (collections, documents, rows, bytes) = self.jobs.look(Log::size).unwrap_or_default();
+        let log::Size { collections, documents, rows, bytes } = self.jobs.look(Log::size).unwrap_or_default();
         let changes = self.jobs.look(Log::changes).unwrap_or_default();
         let connections = self.server.connections.load(Ordering::Relaxed);
         BackendStats { connections, collections, documents, rows, bytes, changes }

@@ -80,7 +80,7 @@ impl Applying {
 pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     let budget = world.resource::<ApplyBudget>().frame;
     let start = Instant::now();
-    take_in(world, &mut applying, start, budget / 2);
+    let more = take_in(world, &mut applying, start, budget / 2);
     let Applying { queue, waiting, held } = &mut *applying;
 
     for slot in std::mem::take(waiting) {
@@ -122,7 +122,12 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
         }
     }
     held.announce_due(world);
+    let is_done = !more && queue.is_empty() && waiting.is_empty();
     outbox::send(world);
+    // An app that sleeps between frames must not sleep now.
+    if !is_done && let Some(mut link) = world.get_resource_mut::<Link>() {
+        link.wake();
+    }
 }
 
 /// The documents with a version that was reported before `arrived` and waits for a newer one.
@@ -136,19 +141,20 @@ fn waiting_for(world: &World, queue: &VecDeque<Next>, waiting: &[Slot], arrived:
     waiting.iter().chain(queued).copied().filter(is_waiting).collect()
 }
 
-fn take_in(world: &mut World, applying: &mut Applying, start: Instant, budget: Duration) {
+/// Takes in reports. Returns whether there may be more.
+fn take_in(world: &mut World, applying: &mut Applying, start: Instant, budget: Duration) -> bool {
     let mut reports = Vec::new();
     loop {
-        let Some(mut link) = world.get_resource_mut::<Link>() else { return };
+        let Some(mut link) = world.get_resource_mut::<Link>() else { return false };
         reports.extend(std::iter::from_fn(|| link.try_recv()).take(REPORTS_PER_LOOK));
         if reports.is_empty() {
-            return;
+            return false;
         }
         for report in reports.drain(..) {
             take_in_one(world, applying, report);
         }
         if start.elapsed() >= budget {
-            return;
+            return true;
         }
     }
 }

@@ -19,4 +19,10 @@ impl ApplyBudget {
     pub(crate) fn of(frame: Duration) -> Self {
         Self { frame, wait: TIME_TO_WAIT }
     }
+
+    /// How long a version waits for one with the newest local edits, if the worker makes such edits only after
+    /// `interval`. Where versions wait for no time, nothing depends on the clock.
+    pub(super) fn wait_for(&self, interval: Duration) -> Duration {
+        if self.wait.is_zero() { Duration::ZERO } else { self.wait.saturating_add(interval) }
+    }
 }

@@ -1,6 +1,6 @@
 //! The collections an app registered.
 
-use std::{any::TypeId, sync::Arc};
+use std::{any::TypeId, sync::Arc, time::Duration};
 
 use bevy::{
     ecs::{archetype::Archetype, component::ComponentId},
@@ -15,6 +15,8 @@ use crate::{CollectionIndex, worker::CollectionConfig};
 pub(crate) struct Registered {
     pub name: String,
     pub form: Arc<dyn Form>,
+    /// The shortest time between two edits of a document.
+    pub interval: Duration,
 }
 
 /// A component type's place in a collection.
@@ -52,13 +54,20 @@ impl Collections {
     /// Adds a collection.
     pub(crate) fn add(&mut self, name: &str, form: Arc<dyn Form>, components: &[(ComponentId, TypeId)]) {
         let collection = CollectionIndex(self.registered.len() as u16);
-        self.registered.push(Registered { name: name.to_string(), form });
+        self.registered.push(Registered { name: name.to_string(), form, interval: Duration::ZERO });
         for (at, (id, type_id)) in components.iter().enumerate() {
             self.by_type.entry(*type_id).or_default().push(Membership { collection, bit: 1 << at });
             match self.components.iter_mut().find(|(known, _)| known == id) {
                 Some((_, of)) => of.push(collection),
                 None => self.components.push((*id, vec![collection])),
             }
+        }
+    }
+
+    /// Edits a document of this collection at most once in this time.
+    pub(crate) fn set_interval(&mut self, collection: CollectionIndex, interval: Duration) {
+        if let Some(registered) = self.registered.get_mut(collection.0 as usize) {
+            registered.interval = interval;
         }
     }
 
@@ -153,6 +162,7 @@ impl Collections {
             .map(|collection| CollectionConfig {
                 name: collection.name.clone(),
                 codec: collection.form.clone().codec(),
+                interval: collection.interval,
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 use bevy::prelude::*;
 
+use super::link::Link;
 use crate::{
     DocumentId,
     failure::{Failure, FailureKind},
@@ -44,6 +45,10 @@ pub(super) fn report_all(world: &mut World) {
     let failures = std::mem::take(&mut world.resource_mut::<Failures>().0);
     for failure in failures {
         report(world, failure);
+    }
+    // The app reads the messages in its next frame.
+    if let Some(mut link) = world.get_resource_mut::<Link>() {
+        link.wake();
     }
 }
 

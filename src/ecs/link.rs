@@ -14,6 +14,8 @@ pub trait Port: Send + 'static {
     fn send(&mut self, command: Command);
     /// The next report, if there is one.
     fn try_recv(&mut self) -> Option<Report>;
+    /// The world has work left for another frame: wakes an app that sleeps between frames.
+    fn wake(&self) {}
 }
 
 /// The world's link to its worker. Commands wait while there is none.
@@ -50,6 +52,10 @@ impl Link {
 
     pub(crate) fn try_recv(&mut self) -> Option<Report> {
         self.port.get().try_recv()
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.port.get().wake();
     }
 }
 

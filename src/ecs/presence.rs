@@ -154,7 +154,7 @@ impl<T: Replicated> EncodePresence for Taken<T> {
 }
 
 fn problem(error: serde_json::Error) -> FormatError {
-    FormatError { path: String::new(), message: error.to_string() }
+    FormatError::new(error)
 }
 
 /// Registers the presence of a collection. The error says what to do.

@@ -63,6 +63,8 @@ pub(crate) mod sealed {
         ) -> (Self::Parts, u32);
         /// Writes the components. `edited`: checks that they can be read again.
         fn encode(parts: &Self::Parts, edited: bool) -> Result<(Value, u32), FormatError>;
+        /// The components that are there.
+        fn mask(parts: &Self::Parts) -> u32;
         fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts>;
         fn is_dirty(entity: EntityRef, since: Tick, now: Tick) -> bool;
         fn present(entity: EntityRef) -> u32;
@@ -140,6 +142,10 @@ macro_rules! tuples {
                     mask |= 1 << $at;
                 })+
                 Ok((Value::Map(fields), mask))
+            }
+
+            fn mask(parts: &Self::Parts) -> u32 {
+                $((u32::from(parts.$at.is_some()) << $at))|+
             }
 
             fn take(entity: EntityRef, since: Tick, now: Tick, any: bool) -> Taken<Self::Parts> {

@@ -53,7 +53,9 @@ fn capture_before(world: &mut World, slot: Slot, mut pending: Pending) -> Option
     if is_dirty(world, slot, entity) {
         capture_now(&mut world.into(), entity);
     }
-    let wait = world.resource::<ApplyBudget>().wait;
+    let collection = world.resource::<DocumentIndex>().entry(slot).key.collection;
+    let interval = world.resource::<Collections>().get(collection).map(|registered| registered.interval);
+    let wait = world.resource::<ApplyBudget>().wait_for(interval.unwrap_or_default());
     let mut index = world.resource_mut::<DocumentIndex>();
     let entry = index.entry_mut(slot);
     if pending.seen < entry.compared.wanted(entry.captures) && pending.wait(wait) {

@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, FailureKind},
     store::{StoreError, default_path},
     transport::AuthToken,
-    worker::{CollectionConfig, Command, Report, Worker, WorkerConfig},
+    worker::{CollectionConfig, Command, Report, Waker, Worker, WorkerConfig},
 };
 
 impl ReplicatePlugin {
@@ -26,6 +26,7 @@ impl ReplicatePlugin {
             offline: false,
             rebuild: false,
             apply_budget: APPLY_BUDGET,
+            waker: None,
             #[cfg(feature = "backend")]
             host: None,
         }
@@ -95,6 +96,30 @@ impl ReplicatePlugin {
         self
     }
 
+    /// Calls `wake` when something arrives for an app that sleeps between frames: documents of others, an answer of the
+    /// store, a failure, a change of the status. Without it, such an app finds that in its next frame, whatever causes
+    /// it. `wake` is called on other threads, and once until the next frame. It should return at once.
+    ///
+    /// With winit, whose [`desktop_app`](https://docs.rs/bevy/latest/bevy/winit/struct.WinitSettings.html) settings let
+    /// an app sleep, it is the proxy of the event loop, which is there as soon as `DefaultPlugins` are added:
+    ///
+    /// ```ignore
+    /// use bevy::winit::{EventLoopProxyWrapper, WinitSettings, WinitUserEvent};
+    ///
+    /// let mut app = App::new();
+    /// app.add_plugins(DefaultPlugins).insert_resource(WinitSettings::desktop_app());
+    /// let proxy = (**app.world().resource::<EventLoopProxyWrapper>()).clone();
+    /// app.add_plugins(ReplicatePlugin::new("my-app").waker(move || {
+    ///     let _ = proxy.send_event(WinitUserEvent::WakeUp);
+    /// }));
+    /// ```
+    ///
+    /// Saving and synchronising never wait for a frame: an app that is hidden or minimised does both.
+    pub fn waker(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        self.waker = Some(Arc::new(wake));
+        self
+    }
+
     /// Runs the embedded backend in this app and synchronises through it. Other apps connect to the same address, e.g.
     /// `127.0.0.1:3210`. The backend's data are in a folder beside the store. An address that other machines can reach
     /// needs a token.
@@ -139,6 +164,7 @@ impl ReplicatePlugin {
             auth: self.auth.clone(),
             online: !self.offline,
             rebuild: self.rebuild,
+            waker: self.waker.clone(),
             #[cfg(feature = "backend")]
             host: self.host.clone(),
         }
@@ -160,6 +186,7 @@ pub(super) struct Config {
     auth: Option<AuthToken>,
     online: bool,
     rebuild: bool,
+    waker: Option<Waker>,
     #[cfg(feature = "backend")]
     host: Option<Host>,
 }
@@ -196,7 +223,15 @@ impl Config {
             }
         };
         let presence = crate::ecs::presence::codecs(world);
-        let config = WorkerConfig { store, deployment, auth: self.auth, online: self.online, collections, presence };
+        let config = WorkerConfig {
+            store,
+            deployment,
+            auth: self.auth,
+            online: self.online,
+            collections,
+            presence,
+            waker: self.waker,
+        };
         let worker = Worker::start(config);
         if self.rebuild {
             worker.rebuild_if_damaged();
@@ -223,5 +258,9 @@ impl Port for Worker {
 
     fn try_recv(&mut self) -> Option<Report> {
         Worker::try_recv(self)
+    }
+
+    fn wake(&self) {
+        self.wake_front_end();
     }
 }

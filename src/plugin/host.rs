@@ -9,6 +9,7 @@ use crate::{
     backend::{Backend, BackendConfig, BackendError},
     ecs::{Failures, ReplicateSystems, report},
     failure::{Failure, FailureKind},
+    worker::Waker,
 };
 
 /// Runs the embedded backend in this app, so that other apps can connect to it. An app that is also a client of its
@@ -44,7 +45,7 @@ impl EmbeddedBackend {
 impl Plugin for EmbeddedBackend {
     fn build(&self, app: &mut App) {
         super::prepare(app);
-        start(app, self.config.clone());
+        start(app, self.config.clone(), None);
     }
 }
 
@@ -61,7 +62,7 @@ pub struct Hosted {
 
 impl Hosted {
     /// Starts the backend on another thread, because it reads its data first.
-    fn start(config: BackendConfig) -> Self {
+    fn start(config: BackendConfig, waker: Option<Waker>) -> Self {
         let listen = config.listen.clone();
         let (sender, starting) = crossbeam_channel::bounded(1);
         let spawned = std::thread::Builder::new().name("replicate-host".into()).spawn({
@@ -69,6 +70,9 @@ impl Hosted {
             move || {
                 // If the app is gone by now, it needs no backend.
                 let _ = sender.send(Backend::start(config));
+                if let Some(wake) = waker {
+                    wake();
+                }
             }
         });
         if let Err(error) = spawned {
@@ -110,7 +114,7 @@ fn gone() -> BackendError {
 }
 
 /// Starts the backend that this app hosts. Panics if the app hosts one already.
-fn start(app: &mut App, config: BackendConfig) {
+fn start(app: &mut App, config: BackendConfig, waker: Option<Waker>) {
     if let Some(hosted) = app.world().get_resource::<Hosted>() {
         panic!(
             "this app hosts a backend at {} already, so it cannot host another one at {}; \
@@ -118,7 +122,8 @@ fn start(app: &mut App, config: BackendConfig) {
             hosted.listen, config.listen
         );
     }
-    app.insert_resource(Hosted::start(config)).add_systems(PreUpdate, watch_host.before(ReplicateSystems::Apply));
+    app.insert_resource(Hosted::start(config, waker))
+        .add_systems(PreUpdate, watch_host.before(ReplicateSystems::Apply));
 }
 
 /// Looks whether the backend has started.
@@ -136,7 +141,7 @@ fn failure(error: &BackendError) -> Failure {
 }
 
 /// Hosts a backend at `listen` for this app and others.
-pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Option<&str>) {
+pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Option<&str>, waker: Option<Waker>) {
     let mut config = BackendConfig::new().listen(listen);
     if let Some(data) = data {
         config = config.data(data);
@@ -144,7 +149,7 @@ pub(super) fn host(app: &mut App, listen: &str, data: Option<PathBuf>, token: Op
     if let Some(token) = token {
         config = config.token(token);
     }
-    start(app, config);
+    start(app, config, waker);
 }
 
 /// The URL at which the hosting app itself connects: `listen`, also if another app hosts there already. If the system

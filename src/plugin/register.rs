@@ -1,6 +1,6 @@
 //! Registers collections.
 
-use std::{any::TypeId, sync::Arc};
+use std::{any::TypeId, sync::Arc, time::Duration};
 
 use bevy::{
     ecs::{component::ComponentId, resource::IS_RESOURCE},
@@ -20,6 +20,9 @@ use crate::{
 const COLLECTION_NAME_BYTES: usize = 64;
 /// Indices of collections are 16 bits wide.
 const COLLECTIONS: usize = u16::MAX as usize;
+/// The rates of edits that can be chosen. An edit that waits is not saved yet, so it waits for ten seconds at most; and
+/// the worker's clock counts milliseconds.
+const RATES: std::ops::RangeInclusive<f64> = 0.1..=1_000.0;
 
 /// Registers collections with an [`App`].
 pub trait ReplicateAppExt {
@@ -161,6 +164,38 @@ pub trait ReplicateAppExt {
     /// ```
     fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self;
 
+    /// Edits each document of this collection at most `hz` times a second. It is for components that change in every
+    /// frame, such as a `Transform`, if others need not see each step.
+    ///
+    /// - The first change is an edit at once. Changes that follow within `1 / hz` seconds wait until this time is over,
+    ///   and then become one edit to the last value. So the last value is always saved and sent.
+    /// - A change that waits is not saved: it counts in [`SyncStatus::unsaved`](crate::message::SyncStatus::unsaved), and
+    ///   [`DocumentChanged`](crate::message::DocumentChanged) comes with the edit. When the app exits, it is saved at
+    ///   once. When the app crashes, it is lost.
+    /// - Versions of the document from elsewhere are shown with that edit, so that they do not take the entity back.
+    /// - Deleting, restoring or spawning a document never waits, and takes along the changes that do.
+    ///
+    /// Without a rate, an app edits as often as its worker keeps up with: captures that wait for the worker are one edit,
+    /// too.
+    ///
+    /// ```
+    /// # use bevy::prelude::*;
+    /// # use bevy_convex_replicate::prelude::*;
+    /// #[derive(Component, Serialize, Deserialize, Clone)]
+    /// struct Piece {
+    ///     x: f32,
+    ///     y: f32,
+    /// }
+    ///
+    /// # let mut app = App::new();
+    /// app.replicate::<Piece>("pieces").rate("pieces", 10.0);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if no collection has this name yet, or `hz` is not between 0.1 and 1000.
+    fn rate(&mut self, collection: &str, hz: f64) -> &mut Self;
+
     /// Declares that pages of convex-replicate 0.2 write the documents of this collection, too. Those pages fail in
     /// every write after they touched a document with a [`Counter`](crate::format::Counter), a scalar string, a
     /// timestamp, bytes or another value that JavaScript holds in a class of its own. So a component that can hold one
@@ -235,6 +270,19 @@ impl ReplicateAppExt for App {
 
     fn keep_local<T: Replicated>(&mut self, keep: fn(&T, &mut T)) -> &mut Self {
         self.insert_resource(LocalParts::<T> { keep });
+        self
+    }
+
+    fn rate(&mut self, collection: &str, hz: f64) -> &mut Self {
+        let collections = self.world().get_resource::<Collections>();
+        let Some(index) = collections.and_then(|collections| collections.index_of(collection)) else {
+            panic!("there is no collection \"{collection}\"; call rate after replicate, with the same name");
+        };
+        if !RATES.contains(&hz) {
+            panic!("the rate of the collection \"{collection}\" is {hz}; choose one from 0.1 to 1000 edits a second");
+        }
+        let interval = Duration::from_secs_f64(1.0 / hz);
+        self.world_mut().resource_mut::<Collections>().set_interval(index, interval);
         self
     }
 

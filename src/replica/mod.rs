@@ -29,6 +29,7 @@
 //! the (actor, sequence number) of a change that never reached this disk.
 
 mod alias;
+mod defaults;
 mod event;
 mod live;
 mod loading;
@@ -57,7 +58,7 @@ use pull::Pull;
 use remote::{Remote, Stage, WaitingPage};
 
 use crate::{
-    CollectionIndex, DocumentId,
+    CollectionIndex, DocumentId, DocumentKey,
     chunk::{change_hash, chunk_hash},
     failure::FailureKind,
     record::Write,
@@ -184,11 +185,13 @@ impl Replica {
             }
             Event::Connected => self.connected(),
             Event::Disconnected => self.disconnected(),
-            Event::Page(page) => self.page(page),
-            Event::PullRefused { collection, refusal } => self.pull_refused(collection, refusal),
-            Event::Answered(answer) => self.answered(answer, now),
-            Event::PushRefused { number, collection, refusal } => self.push_refused(number, collection, refusal),
-            Event::PushDropped(number) => self.push_dropped(number),
+            Event::Backend(FromBackend::Page(page)) => self.page(page),
+            Event::Backend(FromBackend::PullRefused { collection, refusal }) => self.pull_refused(collection, refusal),
+            Event::Backend(FromBackend::Answered(answer)) => self.answered(answer, now),
+            Event::Backend(FromBackend::PushRefused { number, collection, refusal }) => {
+                self.push_refused(number, collection, refusal)
+            }
+            Event::Backend(FromBackend::PushDropped { number, .. }) => self.push_dropped(number),
             Event::Retry => self.retry(),
             Event::Due => {}
         }
@@ -220,6 +223,13 @@ impl Replica {
     /// Documents here, tombstones included.
     pub fn documents(&self) -> usize {
         self.collections.iter().map(|collection| collection.documents.len()).sum()
+    }
+
+    /// Whether the backend is being given changes of this document and has not taken the last ones yet.
+    pub fn is_pressed(&self, document: &DocumentKey) -> bool {
+        let collection = self.collections.get(document.collection.0 as usize);
+        matches!(self.remote.stage, Stage::Identified)
+            && collection.is_some_and(|collection| !collection.paused && collection.outbox.is_pressed(&document.id))
     }
 
     /// Whether an edit or a page waits for a document to be loaded.

@@ -109,6 +109,18 @@ impl Outbox {
         self.documents.len()
     }
 
+    /// Whether more than one change of the document waits. One change on its way and one that is ready to follow keep
+    /// the backend busy, so more changes would only wait.
+    pub(super) fn is_pressed(&self, id: &DocumentId) -> bool {
+        self.documents.get(id).is_some_and(|entry| {
+            entry.refused.is_none()
+                && match &entry.changes {
+                    Changes::Known(changes) => changes.len() > 1,
+                    Changes::Stored { .. } | Changes::Reading { .. } => true,
+                }
+        })
+    }
+
     /// Adds a change of this client.
     pub(super) fn add(&mut self, id: &DocumentId, change: QueuedChange) {
         let new = !self.documents.contains_key(id);

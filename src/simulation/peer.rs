@@ -25,6 +25,7 @@ use crate::{
     DocumentId,
     backend::simulated::{Client, Down},
     format::is_place_change,
+    record::ToBackend,
     replica::{self, Edit, EditKind, Push, Put},
     store::ChunkKind,
     transport::{Request, simulated::Line},
@@ -123,7 +124,8 @@ impl Peer {
             Duration::from_secs(3_600)
         };
         let waits = rng.random_bool(0.3);
-        let mut world = World::new(fields, budget, waits);
+        let rate = rng.random_bool(0.3).then(|| rng.random_range(0.5..10.0));
+        let mut world = World::new(fields, budget, waits, rate);
         // An actor is new in each run. It contains the app's number, which shows the app that made a change. The other
         // bytes are random, so chance decides conflicts.
         let mut actor: [u8; 16] = rng.random();
@@ -136,6 +138,7 @@ impl Peer {
             online: true,
             collections: world.collections(),
             presence: Default::default(),
+            waker: None,
         };
         trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
         let process = simulated::Process::start(config, actor, self.clock.clone())
@@ -206,13 +209,13 @@ impl Peer {
         let Some(app) = &mut self.app else { return Ok(()) };
         let Some(request) = app.process.next_request() else { return Ok(()) };
         match &request {
-            Request::Push(push) => {
+            Request::Backend(ToBackend::Push(push)) => {
                 trace.add(format!("{}: pushes {}", self.name, described(push)));
                 if is_one_log {
                     only_its_own(push, self.number, &self.offers).map_err(|what| format!("{}: {what}", self.name))?;
                 }
             }
-            Request::Subscribe { collection, checkpoint } => {
+            Request::Backend(ToBackend::Subscribe { collection, checkpoint }) => {
                 trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(checkpoint.position)));
             }
             Request::Online(_) | Request::Show(_) | Request::Leave => {}

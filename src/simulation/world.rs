@@ -34,7 +34,7 @@ struct Script(Option<Deed>);
 type Deed = Box<dyn FnOnce(&mut bevy::prelude::World) + Send + Sync>;
 
 impl World {
-    pub(super) fn new(fields: Fields, budget: Duration, waits: bool) -> Self {
+    pub(super) fn new(fields: Fields, budget: Duration, waits: bool, rate: Option<f64>) -> Self {
         let (link, commands, reports) = Link::channels();
         let mut app = App::new();
         app.add_plugins(ReplicatePlugin::new("simulated")).insert_resource(link).init_resource::<Script>();
@@ -43,6 +43,9 @@ impl World {
             Fields::New => app.replicate::<NewNote>(NAMES[0]),
         };
         app.replicate::<Settings>(NAMES[1]);
+        if let Some(rate) = rate {
+            app.rate(NAMES[0], rate).rate(NAMES[1], rate);
+        }
         // Nothing may depend on the clock. A budget of zero applies the fewest documents, and a budget of an hour
         // applies all. A version waits for a number of frames, or until there is a newer version.
         let wait = if waits { Duration::from_secs(3_600) } else { Duration::ZERO };

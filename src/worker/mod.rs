@@ -9,6 +9,7 @@
 //! second thread owns the store, because a synchronised write takes as long as the disk needs. All writes that wait
 //! become one transaction. Both end when the [`Worker`] is dropped, after every edit sent before is on the disk.
 
+mod bell;
 mod disk;
 mod presence;
 mod run;
@@ -16,6 +17,7 @@ mod running;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod status;
+mod waiting;
 
 use std::{
     any::Any,
@@ -27,6 +29,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender};
@@ -39,6 +42,8 @@ use crate::{
     record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
     transport::AuthToken,
 };
+pub use bell::Waker;
+use bell::{Bell, Reports};
 // These are re-exported for this room's callers.
 pub use crate::{
     failure::{Failure, FailureKind},
@@ -63,6 +68,7 @@ pub struct Decoded {
 
 /// The parts of a document that do not fit its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub struct Misfit {
     /// Bit `i` for each of the collection's component types.
     pub components: u32,
@@ -74,6 +80,13 @@ pub struct Misfit {
 pub trait Encode: Send + 'static {
     /// The value, and a mask with bit `i` for each of the collection's component types that the value speaks of.
     fn encode(&self) -> Result<(Value, u32), FormatError>;
+
+    /// The mask that [`encode`](Self::encode) returns, if the value holds each of these component types whole. A
+    /// capture that waits is dropped when a later one of the same document holds all of its component types, because
+    /// the later edit includes it. `None` keeps the capture, in its order.
+    fn components(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A collection of an app.
@@ -83,12 +96,20 @@ pub struct CollectionConfig {
     pub name: String,
     /// Its types.
     pub codec: Arc<dyn Codec>,
+    /// The shortest time between two edits of a document: captures that come earlier wait, and become one edit. Zero is
+    /// no bound.
+    pub interval: Duration,
 }
 
 impl CollectionConfig {
     /// The collection of this name, with its types.
     pub fn new(name: impl Into<String>, codec: impl Codec) -> Self {
-        Self { name: name.into(), codec: Arc::new(codec) }
+        Self { name: name.into(), codec: Arc::new(codec), interval: Duration::ZERO }
+    }
+
+    /// Edits a document at most once in this time. The last captures are edited and saved when the worker is dropped.
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 }
 
@@ -107,6 +128,8 @@ pub struct WorkerConfig {
     pub collections: Vec<CollectionConfig>,
     /// How the presence of collections is read. A collection that is not here has none.
     pub presence: BTreeMap<CollectionIndex, Arc<dyn PresenceCodec>>,
+    /// Wakes a front end that sleeps when a report comes.
+    pub waker: Option<Waker>,
 }
 
 impl WorkerConfig {
@@ -119,7 +142,13 @@ impl WorkerConfig {
             online: true,
             collections: Vec::new(),
             presence: BTreeMap::new(),
+            waker: None,
         }
+    }
+
+    /// Calls `wake` when a report comes: once, until [`Worker::try_recv`] has returned `None`.
+    pub fn waker(self, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { waker: Some(Arc::new(wake)), ..self }
     }
 
     /// Synchronises with the deployment at this URL.
@@ -151,6 +180,7 @@ impl WorkerConfig {
 }
 
 /// A request of a front end.
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Command {
     /// The front end edited a document.
     Edit(Edit<Box<dyn Encode>>),
@@ -226,6 +256,7 @@ pub enum Report {
 pub struct Worker {
     commands: Sender<Command>,
     reports: Receiver<Report>,
+    bell: Arc<Bell>,
     wake: Arc<Notify>,
     gone: Arc<AtomicBool>,
     rebuild: Arc<AtomicBool>,
@@ -242,13 +273,15 @@ impl Worker {
         let rebuild = Arc::new(AtomicBool::new(false));
         let inbox =
             run::Inbox { commands: command_receiver, wake: wake.clone(), gone: gone.clone(), rebuild: rebuild.clone() };
+        let bell = Arc::new(Bell::new(config.waker.clone()));
+        let report_sender = Reports::new(report_sender, bell.clone());
         let lost = report_sender.clone();
         let thread = std::thread::Builder::new().name("replicate-worker".into()).spawn(move || {
             let told = report_sender.clone();
             let ran = catch_unwind(AssertUnwindSafe(|| run::run(config, inbox, report_sender)));
             if let Err(panic) = ran {
-                // The front end must learn that edits are no longer saved. The receiver may be gone.
-                let _ = told.send(Report::Stopped(ended_by(&*panic)));
+                // The front end must learn that edits are no longer saved.
+                told.send(Report::Stopped(ended_by(&*panic)));
                 resume_unwind(panic);
             }
         });
@@ -257,12 +290,11 @@ impl Worker {
             Err(error) => {
                 let message = format!("the operating system cannot start the worker's thread: {error}");
                 let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
-                // This function holds the receiver, so sending cannot fail.
-                let _ = lost.send(Report::Stopped(failure));
+                lost.send(Report::Stopped(failure));
                 None
             }
         };
-        Self { commands, reports, wake, gone, rebuild, thread }
+        Self { commands, reports, bell, wake, gone, rebuild, thread }
     }
 
     /// Sends a command. It never blocks.
@@ -283,12 +315,23 @@ impl Worker {
 
     /// The next report, if there is one.
     pub fn try_recv(&self) -> Option<Report> {
-        let report = self.reports.try_recv().ok();
+        let report = self.reports.try_recv().ok().or_else(|| {
+            self.bell.reset();
+            // A report may have come before the reset, and nothing is said of it.
+            self.reports.try_recv().ok()
+        });
         if report.is_some() && self.reports.is_empty() {
             // The worker may have stopped reading pages because too many reports waited.
             self.wake.notify_one();
         }
         report
+    }
+}
+
+impl Worker {
+    /// Wakes the front end, which has work left for another frame.
+    pub(crate) fn wake_front_end(&self) {
+        self.bell.wake();
     }
 }
 

@@ -1,24 +1,24 @@
 //! A running worker: events go to the replica, and its effects go to the store, the transport and the front end.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
 use super::{
-    CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, WorkerConfig,
+    CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, Reports, WorkerConfig,
     disk::{DiskAnswer, DiskHandle},
     presence::{Presences, Problem},
     status::StatusTracker,
+    waiting::{Taken, Waiting},
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
-    record::RefusalCode,
-    replica::{CollectionSchema, Delta, Edit, Effect, Event, Lookup, Replica, StoreRequest},
+    record::{FromBackend, RefusalCode, ToBackend},
+    replica::{CollectionSchema, Delta, Edit, EditNumber, Effect, Event, Lookup, Replica, StoreRequest, WriteId},
     status::Reason,
     transport::{Notice, Request, Transport, TransportConfig},
 };
@@ -45,7 +45,7 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     collections: Vec<CollectionConfig>,
     disk: DiskHandle,
-    pub(super) reports: Sender<Report>,
+    pub(super) reports: Reports,
     pub(super) transport: Option<Transport>,
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
     /// `None` without a deployment.
@@ -53,6 +53,14 @@ pub(super) struct Running {
     online: bool,
     pub(super) presences: Presences,
     pub(super) status: StatusTracker,
+    waiting: Waiting,
+    /// Whether the front end is gone.
+    is_ending: bool,
+    /// For an edit that stands for others, the numbers of these.
+    merged: HashMap<EditNumber, Vec<EditNumber>>,
+    /// Versions of documents whose edits wait for their time. A version without these edits would take the entity back
+    /// to what it was before them.
+    held: HashMap<DocumentKey, Delta>,
     /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
     /// The collections whose whole content at the deployment was reported.
@@ -62,12 +70,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(
-        config: WorkerConfig,
-        reports: Sender<Report>,
-        disk: DiskHandle,
-        environment: Environment,
-    ) -> Self {
+    pub(super) fn new(config: WorkerConfig, reports: Reports, disk: DiskHandle, environment: Environment) -> Self {
         let schemas = config
             .collections
             .iter()
@@ -81,6 +84,7 @@ impl Running {
             session: format!("{:032x}", rand::random::<u128>()),
         });
         let status = StatusTracker::new(config.collections.len());
+        let waiting = Waiting::new(config.collections.iter().map(|collection| collection.interval));
         Self {
             replica: Replica::new(environment.actor, schemas, config.deployment.is_some()),
             environment,
@@ -93,15 +97,61 @@ impl Running {
             transport_config,
             online: config.online,
             status,
+            waiting,
+            is_ending: false,
+            merged: HashMap::new(),
+            held: HashMap::new(),
             misfits: HashSet::new(),
             read: BTreeSet::new(),
             started: false,
         }
     }
 
-    pub(super) fn command(&mut self, command: Command) {
+    /// Takes a command in. [`work_off`](Self::work_off) carries it out.
+    pub(super) fn take(&mut self, command: Command) {
         match command {
-            Command::Edit(edit) => self.edit(edit),
+            Command::Edit(edit) => {
+                let number = self.status.edit();
+                self.waiting.edit(edit, number, (self.environment.now)());
+            }
+            command => self.waiting.command(command),
+        }
+    }
+
+    /// Carries out commands whose turn it is: those of at most `most` documents. Returns whether more could be carried
+    /// out now.
+    pub(super) fn work_off(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            let pressed = |document: &DocumentKey| !self.is_ending && self.replica.is_pressed(document);
+            let Some(commands) = self.waiting.next((self.environment.now)(), pressed) else { return false };
+            for Taken { command, numbers } in commands {
+                self.command(command, numbers);
+            }
+            if !self.held.is_empty() {
+                self.release(|waiting, document| !waiting.is_deferred(document));
+            }
+        }
+        self.waiting.is_ready()
+    }
+
+    /// The app ends: no edit waits any longer.
+    pub(super) fn hurry(&mut self) {
+        self.is_ending = true;
+        self.waiting.hurry_all();
+    }
+
+    /// Delivers versions that were held.
+    fn release(&mut self, which: impl Fn(&Waiting, &DocumentKey) -> bool) {
+        let waiting = &self.waiting;
+        let released: Vec<_> = self.held.extract_if(|document, _| which(waiting, document)).collect();
+        for (_, delta) in released {
+            self.show(delta);
+        }
+    }
+
+    fn command(&mut self, command: Command, numbers: Vec<EditNumber>) {
+        match command {
+            Command::Edit(edit) => self.edit(edit, numbers),
             Command::Applied(shown) => self.handle(Event::Applied(shown)),
             Command::Kept(kept) => self.handle(Event::Kept(kept)),
             Command::Show(document) => self.handle(Event::Show(document)),
@@ -124,20 +174,36 @@ impl Running {
         }
     }
 
-    fn edit(&mut self, Edit { document, generation, seq, kind }: Edit<Box<dyn Encode>>) {
-        let number = self.status.edit();
-        let encode = |value: Box<dyn Encode>| format::guarded_type("Encode", "the front end", || value.encode());
+    fn edit(&mut self, Edit { document, generation, seq, kind }: Edit<Box<dyn Encode>>, mut numbers: Vec<EditNumber>) {
+        // Each edit has a number.
+        let number = numbers.pop().unwrap_or_default();
+        if !numbers.is_empty() {
+            self.merged.insert(number, numbers);
+        }
+        let encode = |value: Box<dyn Encode>| {
+            let encoded = format::guarded_type("Encode", "the front end", || value.encode())?;
+            self.waiting.weigh(&document, &encoded.0);
+            Ok::<_, FormatError>(encoded)
+        };
         match kind.try_map(encode) {
             Ok(kind) => self.handle(Event::Edit(number, Edit { document, generation, seq, kind })),
             Err(error) => {
                 let message = format!("the edit was not taken in: {error}");
                 let (collection, id) = (document.collection, document.id.clone());
                 self.fail(FailureKind::Unwritable, Some(collection), Some(id), message);
-                self.status.edited(number, 0);
+                self.edited(number, 0);
                 self.report(Report::Compared { document: document.clone(), seq, fields: Vec::new() });
                 self.handle(Event::Unwritable { document, seq });
             }
         }
+    }
+
+    /// An edit is durable with this write, and so are those that it stands for.
+    fn edited(&mut self, number: EditNumber, write: WriteId) {
+        for merged in self.merged.remove(&number).into_iter().flatten() {
+            self.status.edited(merged, write);
+        }
+        self.status.edited(number, write);
     }
 
     pub(super) fn answered(&mut self, answer: DiskAnswer) {
@@ -213,26 +279,22 @@ impl Running {
                 self.status.disconnected(reason);
                 self.handle(Event::Disconnected);
             }
-            Notice::Page(page) => {
-                self.handle(Event::Page(page));
-                self.status.advance();
-            }
             Notice::Count { collection, documents } => {
                 self.status.counted(collection, documents);
             }
-            Notice::PullRefused { collection, refusal } => {
-                if refusal.code != RefusalCode::CheckpointUnknown {
+            Notice::Backend(answer) => {
+                if let FromBackend::PullRefused { collection, refusal } = &answer
+                    && refusal.code != RefusalCode::CheckpointUnknown
+                {
                     // A collection that cannot be read does not keep the connection from being live.
-                    self.status.caught_up(collection);
+                    self.status.caught_up(*collection);
                 }
-                self.handle(Event::PullRefused { collection, refusal });
-                self.status.advance();
+                let is_progress = matches!(answer, FromBackend::Page(_) | FromBackend::PullRefused { .. });
+                self.handle(Event::Backend(answer));
+                if is_progress {
+                    self.status.advance();
+                }
             }
-            Notice::Answered(answer) => self.handle(Event::Answered(answer)),
-            Notice::Refused { number, collection, refusal } => {
-                self.handle(Event::PushRefused { number, collection, refusal });
-            }
-            Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
             Notice::Peers { collection, peers } => {
                 let (report, problem) = self.presences.see(collection, peers, (self.environment.now)());
                 if let Some(report) = report {
@@ -249,6 +311,8 @@ impl Running {
             // Only the end of the worker asks for this, and waits for it elsewhere.
             Notice::Left => {}
         }
+        let replica = &self.replica;
+        self.waiting.relieve(|document| replica.is_pressed(document));
     }
 
     fn presence_failed(&mut self, collection: CollectionIndex, Problem(kind, message): Problem) {
@@ -271,9 +335,10 @@ impl Running {
         }
     }
 
-    /// How long until the replica wants [`Event::Due`].
+    /// How long until the replica wants [`Event::Due`], or an edit has waited long enough.
     pub(super) fn due(&self) -> Option<Duration> {
-        let wait = self.replica.due()? - (self.environment.now)();
+        let due = self.replica.due().into_iter().chain(self.waiting.due()).min()?;
+        let wait = due.saturating_sub((self.environment.now)());
         Some(Duration::from_millis(wait.try_into().unwrap_or(0)))
     }
 
@@ -290,14 +355,18 @@ impl Running {
         match effect {
             Effect::Deliver(delta) => self.deliver(delta),
             Effect::Store(request) => self.disk.request(request),
-            Effect::Edited(edit, write) => self.status.edited(edit, write),
-            Effect::Subscribe { collection, checkpoint } => {
-                self.behind(collection);
+            Effect::Edited(edit, write) => self.edited(edit, write),
+            Effect::Backend(request) => {
+                if let ToBackend::Subscribe { collection, .. } = request {
+                    self.behind(collection);
+                }
                 if let Some(transport) = &self.transport {
-                    transport.request(Request::Subscribe { collection, checkpoint });
+                    transport.request(Request::Backend(request));
                 }
             }
             Effect::Read(collection) => {
+                // Everything that was read is shown before this is said.
+                self.release(|_, document| document.collection == collection);
                 self.status.caught_up(collection);
                 self.status.advance();
                 if self.read.insert(collection) {
@@ -306,11 +375,6 @@ impl Running {
             }
             Effect::Compared { document, seq, fields } => {
                 self.report(Report::Compared { document, seq, fields });
-            }
-            Effect::Push(push) => {
-                if let Some(transport) = &self.transport {
-                    transport.request(Request::Push(push));
-                }
             }
             Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),
         }
@@ -332,6 +396,20 @@ impl Running {
     }
 
     fn deliver(&mut self, delta: Delta) {
+        let document = &delta.document;
+        if let Some(value) = &delta.value {
+            self.waiting.weigh(document, value);
+        }
+        // The version takes the place of one that was held.
+        self.held.remove(document);
+        if self.waiting.is_deferred(document) {
+            self.held.insert(document.clone(), delta);
+        } else {
+            self.show(delta);
+        }
+    }
+
+    fn show(&mut self, delta: Delta) {
         let Delta { document, generation, seen, value, origin } = delta;
         let Some(collection) = self.collections.get(document.collection.0 as usize) else { return };
         let decode = |value: Value| {
@@ -395,13 +473,18 @@ impl Running {
         self.status.is_filled()
     }
 
+    /// Whether an edit waits for its time or its turn.
+    #[cfg(feature = "simulation")]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.due().is_some() || self.waiting.is_ready()
+    }
+
     #[cfg(feature = "simulation")]
     pub(super) fn replica(&self) -> &Replica {
         &self.replica
     }
 
     fn report(&self, report: Report) {
-        // The receiver is gone while the app ends.
-        let _ = self.reports.send(report);
+        self.reports.send(report);
     }
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Command, Report, WorkerConfig,
+    Command, Report, Reports, WorkerConfig,
     disk::{DiskAnswer, DiskHandle, DiskWork},
     run::Inbox,
     running::{Environment, Running},
@@ -66,7 +66,7 @@ impl Process {
                 }
             }),
         };
-        let running = Running::new(config, report, DiskHandle(request), environment);
+        let running = Running::new(config, Reports::new(report, Arc::default()), DiskHandle(request), environment);
         let inbox = Inbox {
             commands: commands.clone(),
             wake: Arc::new(Notify::new()),
@@ -97,9 +97,9 @@ impl Process {
         self.reports.try_recv().ok()
     }
 
-    /// How many commands wait to be taken in.
+    /// How many commands wait to be taken in, and whether one that was taken in waits for its time.
     pub(crate) fn commands_waiting(&self) -> usize {
-        self.commands.len()
+        self.commands.len() + usize::from(self.running.is_waiting())
     }
 
     /// Lets the worker take up to `most` commands. It takes none before the store has reported its documents.
@@ -108,8 +108,9 @@ impl Process {
             return;
         }
         for command in self.commands.try_iter().take(most) {
-            self.running.command(command);
+            self.running.take(command);
         }
+        while self.running.work_off(usize::MAX) {}
         self.running.tell_status();
     }
 

@@ -269,7 +269,7 @@ async fn http_calls_are_answered_as_by_convex() {
     );
     assert_eq!(answer["status"], "success", "{answer}");
     assert_eq!(answer["value"]["results"], json!([{ "id": "t1", "status": "accepted" }]));
-    assert_eq!(answer["logLines"], json!([]));
+    assert!(answer.get("logLines").is_none(), "{answer}");
 
     let checkpoint = json!({ "ts": { "$integer": "AAAAAAAAAAA=" }, "ordinal": 0.0 });
     let asked = json!({ "path": "tasks:pullDeltas", "args": { "checkpoint": checkpoint }, "format": "json" });

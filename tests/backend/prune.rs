@@ -204,6 +204,22 @@ async fn one_row(client: &mut convex::ConvexClient, checkpoint: Value, pruned: O
     }
 }
 
+/// Makes a log of the present format one of format 1.
+const FORMAT_1: &str = "
+DROP TABLE pruned;
+CREATE TABLE part_1 (
+    collection TEXT NOT NULL, document TEXT NOT NULL,
+    hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    stamp BLOB,
+    PRIMARY KEY (collection, document, hash, part_index)
+) STRICT;
+INSERT INTO part_1 SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part;
+DROP TABLE part;
+ALTER TABLE part_1 RENAME TO part;
+ALTER TABLE chunk DROP COLUMN author;
+PRAGMA user_version = 1";
+
 #[tokio::test]
 async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_program_then_refuses_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -244,7 +260,7 @@ async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_progr
         }
         hash.finalize().to_vec()
     };
-    older.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; ALTER TABLE chunk DROP COLUMN author; PRAGMA user_version = 1").unwrap();
+    older.execute_batch(FORMAT_1).unwrap();
     assert_eq!(older.execute("UPDATE part SET stamp = ?1", [&stamp]).unwrap(), 1);
     drop(older);
 
@@ -256,8 +272,8 @@ async fn a_log_of_format_1_is_upgraded_with_its_waiting_parts_and_an_older_progr
     backend.stop();
     let newer = rusqlite::Connection::open(&file).unwrap();
     let format: i64 = newer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 3, "a program that knows only format 1 refuses it");
-    newer.execute_batch("DROP TABLE pruned; ALTER TABLE part DROP COLUMN ts; ALTER TABLE chunk DROP COLUMN author; PRAGMA user_version = 1").unwrap();
+    assert_eq!(format, 4, "a program that knows only format 1 refuses it");
+    newer.execute_batch(FORMAT_1).unwrap();
     newer
         .execute(
             "INSERT INTO part (collection, document, hash, part_index, part_count, bytes, stamp) VALUES ('tasks', 'odd', ?1, 0, 2, x'00', ?1)",

@@ -324,3 +324,41 @@ async fn a_rule_is_asked_about_the_merged_rows_and_the_changed_fields() {
         );
     }
 }
+
+#[tokio::test]
+async fn nobody_takes_the_room_of_anothers_waiting_parts() {
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = UserTokens::open(directory.path()).unwrap();
+    let [adas_token, eves_token] = ["ada", "eve"].map(|name| tokens.create(name, None).unwrap().1);
+    let open = || Backend::start(BackendConfig::new().data(directory.path()).authorize(OwnScope)).unwrap();
+    let backend = open();
+    let mut eve = signed_in(&backend, &eves_token).await;
+    // Eve guesses the name of Ada's new document.
+    let adas = parts(&mut document("adas", &[]));
+    let lost = |number: u8| {
+        let part = object([("hash", vec![number; 32].into()), ("index", 0.0.into()), ("count", 2.0.into())]);
+        let chunk = object([("bytes", vec![7; 256 * 1024].into()), ("part", Value::Object(part))]);
+        Value::Object(object([("id", "adas".into()), ("changes", Value::Array(vec![Value::Object(chunk)]))]))
+    };
+    let mut filled = 0;
+    while codes(&push_in(&mut eve, Some(EVE), vec![lost(filled)]).await) == ["accepted"] {
+        filled += 1;
+    }
+    assert_eq!(filled, 32, "8 MiB");
+    backend.stop();
+
+    // Each sender's parts are apart from the others' after a restart, too.
+    let backend = open();
+    let mut eve = signed_in(&backend, &eves_token).await;
+    assert_eq!(codes(&push_in(&mut eve, Some(EVE), vec![lost(filled)]).await), ["tooLarge"]);
+    let mut ada = signed_in(&backend, &adas_token).await;
+    for part in &adas[1..] {
+        accepted(&push_in(&mut ada, Some(ADA), vec![part.clone()]).await);
+    }
+    backend.stop();
+    let backend = open();
+    let mut ada = signed_in(&backend, &adas_token).await;
+    accepted(&push_in(&mut ada, Some(ADA), vec![adas[0].clone()]).await);
+    let ids: Vec<_> = backend.rows("tasks").into_iter().map(|(id, _)| id.to_string()).collect();
+    assert_eq!(ids, ["adas"]);
+}

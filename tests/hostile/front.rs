@@ -59,6 +59,8 @@ impl Front {
             Report::Read { .. } | Report::Compared { .. } => {}
             Report::Failed(failure) | Report::Stopped(failure) => self.failures.push(failure),
             Report::Status(status) => self.status = Some(status),
+            // This front end has no presence.
+            Report::Peers(_) => {}
         }
     }
 

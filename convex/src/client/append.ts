@@ -16,11 +16,18 @@ type Entries = {
   compact?: CompactionPolicy | undefined;
 };
 
+/**
+ * The caller whom Convex has verified, and never what a client says: the author of the changes, and the sender of their
+ * parts. Undefined: nobody is signed in.
+ */
+export async function callerOf(ctx: MutationCtx): Promise<string | undefined> {
+  return (await ctx.auth.getUserIdentity())?.tokenIdentifier;
+}
+
 /** Appends. Returns the log's epoch. */
 export async function append(ctx: MutationCtx, target: Target, entries: Entries): Promise<string> {
   const { component, collection } = target;
-  // The author is the caller whom Convex has verified, and never what a client says.
-  const author = (await ctx.auth.getUserIdentity())?.tokenIdentifier;
+  const author = await callerOf(ctx);
   const { epoch, long } = await ctx.runMutation(component.log.append, {
     collection,
     ...entries,

@@ -18,8 +18,9 @@ import type {
   Examined,
   Merged,
   Refusal,
+  Sender,
 } from "../component/shapes.js";
-import { append, type Target } from "./append.js";
+import { append, callerOf, type Target } from "./append.js";
 import type { MutationCtx } from "./builders.js";
 import type { Rights } from "./rules.js";
 import { ownFields, readRow, type Row, writeRow } from "./row.js";
@@ -67,7 +68,15 @@ export async function pushDocuments(
 ): Promise<Pushed> {
   const pushed: Pushed = { epoch: "", results: [], unchecked: [] };
   const reads: Reads = { bytes: 0, merged: { bytes: 0, rows: 0, documents: 0 } };
-  for (const batch of distinct(documents)) await pushBatch(ctx, target, batch, options, pushed, reads);
+  const author = await callerOf(ctx);
+  const { scope } = options;
+  const sender = {
+    ...(scope === undefined ? {} : { scope }),
+    ...(author === undefined ? {} : { author }),
+  };
+  for (const batch of distinct(documents)) {
+    await pushBatch(ctx, target, batch, sender, options, pushed, reads);
+  }
   return pushed;
 }
 
@@ -115,12 +124,17 @@ async function pushBatch(
   ctx: MutationCtx,
   target: Target,
   batch: PushedDocument[],
+  sender: Sender,
   { scope, rights, compact, checkDue }: PushOptions,
   pushed: Pushed,
   reads: Reads,
 ): Promise<void> {
   const { component, collection, table } = target;
-  const examined = await ctx.runQuery(component.log.examine, { collection, documents: batch.map(changesOf) });
+  const examined = await ctx.runQuery(component.log.examine, {
+    collection,
+    documents: batch.map(changesOf),
+    sender,
+  });
   pushed.epoch = examined.epoch;
 
   const results = new Map<string, PushResult>();
@@ -162,7 +176,7 @@ async function pushBatch(
 
   const allowed =
     rights?.looksAtRows === true ? await checkParts(ctx, target, plans, rights, results) : plans;
-  const written = await writeRows(ctx, target, allowed, results, rights);
+  const written = await writeRows(ctx, target, allowed, sender, results, rights);
   const appended = written.filter(
     ({ entry, examined: { changed } }) => changed || entry.changes.some((chunk) => chunk.part !== undefined),
   );
@@ -227,6 +241,7 @@ async function writeRows(
   ctx: MutationCtx,
   { component, collection, table }: Target,
   plans: Plan[],
+  sender: Sender,
   results: Map<string, PushResult>,
   rights: Rights | undefined,
 ): Promise<Plan[]> {
@@ -237,6 +252,7 @@ async function writeRows(
       : await ctx.runQuery(component.merge.preview, {
           collection,
           documents: slow.map((plan) => plan.changes),
+          sender,
           effects: rights?.looksAtRows === true,
         });
 

@@ -10,18 +10,20 @@ import { Refused } from "./errors.js";
 import type { Incoming, NewChange } from "./incoming.js";
 import { DOCUMENT_ID_BYTES } from "./limits.js";
 import { readChunk, takeAssembled } from "./parts.js";
-import type { DocumentChanges } from "./shapes.js";
+import type { DocumentChanges, Sender } from "./shapes.js";
 import { checkLog } from "./size.js";
-import { checkWaiting } from "./waiting.js";
+import { checkWaiting, senderKey } from "./waiting.js";
 
 /**
- * Examines one document of a push. Throws {@link Refused} if it may not enter. `assembling` counts the bytes of stored
+ * Examines one document of a push. Throws {@link Refused} if it may not enter. Of the parts that wait, it looks at those
+ * of this sender alone. `assembling` counts the bytes of stored
  * parts that a call reads to complete changes, because deleting the parts reads them once more.
  */
 export async function examineDocument(
   ctx: QueryCtx,
   collection: string,
   { id, changes }: DocumentChanges,
+  sender: Sender,
   assembling = { bytes: 0 },
 ): Promise<Incoming> {
   checkId(id);
@@ -42,15 +44,16 @@ export async function examineDocument(
     completed: [],
     whole: [],
   };
+  const place = { collection, id, sender: senderKey(sender) };
   const offered: NewChange[] = [];
   for (const [at, chunk] of changes.entries()) {
     const change =
       "pieces" in chunk
         ? takeAssembled(chunk, incoming)
-        : await readChunk(ctx, collection, id, chunk, at, incoming, assembling);
+        : await readChunk(ctx, place, chunk, at, incoming, assembling);
     if (change !== null) offered.push(change);
   }
-  if (incoming.parts.length > 0) await checkWaiting(ctx, collection, id, incoming);
+  if (incoming.parts.length > 0) await checkWaiting(ctx, place, incoming);
   await keepNew(ctx, collection, id, offered, incoming);
   checkLog(incoming);
   return incoming;

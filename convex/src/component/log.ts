@@ -18,21 +18,28 @@ import {
   examined,
   type Examined,
   refusal,
+  type Sender,
+  sender,
 } from "./shapes.js";
 import { isLong, logOf } from "./size.js";
-import { storeParts } from "./waiting.js";
+import { senderKey, storeParts } from "./waiting.js";
 
 /** Returns what a push would do, one result per document. Writes nothing. */
 export const examine = query({
-  args: { collection: v.string(), documents: v.array(documentChanges) },
+  args: {
+    collection: v.string(),
+    documents: v.array(documentChanges),
+    /** Whose parts may complete the changes. */
+    sender: v.optional(sender),
+  },
   returns: v.object({ epoch: v.string(), results: v.array(v.union(examined, refusal)) }),
-  handler: async (ctx, { collection, documents }) => {
+  handler: async (ctx, { collection, documents, sender = {} }) => {
     const results = [];
     const changed = await ChangedDocuments.read(ctx, collection);
     const assembling = { bytes: 0 };
     for (const document of documents) {
       try {
-        const incoming = await examineDocument(ctx, collection, document, assembling);
+        const incoming = await examineDocument(ctx, collection, document, sender, assembling);
         if (incoming.changes.length > 0) changed.add(document.id, logOf(incoming));
         results.push(verdict(document.id, incoming));
       } catch (error) {
@@ -75,13 +82,17 @@ export const append = mutation({
   }),
   handler: async (ctx, { collection, scope, documents, compact, author }) => {
     const epoch = await ensureEpoch(ctx);
+    const sender: Sender = {
+      ...(scope === undefined ? {} : { scope }),
+      ...(author === undefined ? {} : { author }),
+    };
     const created = new Map<number, number>();
     const long: string[] = [];
     let ordinal = await nextOrdinal(ctx, collection);
     const changed = await ChangedDocuments.read(ctx, collection);
     for (const entry of documents) {
-      const incoming = await examineOrFail(ctx, collection, entry, changed);
-      await storeParts(ctx, collection, entry.id, incoming);
+      const incoming = await examineOrFail(ctx, collection, entry, sender, changed);
+      await storeParts(ctx, { collection, id: entry.id, sender: senderKey(sender) }, incoming);
       if (incoming.changes.length === 0) continue;
       const home = incoming.document === null ? scope : incoming.document.scope;
       const row = { collection, id: entry.id, scope: home, ...(author === undefined ? {} : { author }) };
@@ -188,10 +199,11 @@ async function examineOrFail(
   ctx: MutationCtx,
   collection: string,
   entry: DocumentChanges,
+  sender: Sender,
   changed: ChangedDocuments,
 ): Promise<Incoming> {
   try {
-    const incoming = await examineDocument(ctx, collection, entry);
+    const incoming = await examineDocument(ctx, collection, entry, sender);
     if (incoming.changes.length > 0) changed.add(entry.id, logOf(incoming));
     return incoming;
   } catch (error) {

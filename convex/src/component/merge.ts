@@ -23,6 +23,7 @@ import {
   type Merged,
   type Refusal,
   refusal,
+  sender,
 } from "./shapes.js";
 import { logOf, tooManyOperations } from "./size.js";
 
@@ -37,17 +38,19 @@ export const preview = query({
   args: {
     collection: v.string(),
     documents: v.array(documentChanges),
+    /** Whose parts may complete the changes. */
+    sender: v.optional(sender),
     /** Whether the effect of the changes is asked for, too. */
     effects: v.optional(v.boolean()),
   },
   returns: v.array(v.union(merged, refusal)),
-  handler: async (ctx, { collection, documents, effects = false }) => {
+  handler: async (ctx, { collection, documents, sender = {}, effects = false }) => {
     const automerge = await loadAutomerge();
     const results = [];
     for (const entry of documents) {
       results.push(
         await orRefusal(entry.id, async (): Promise<Merged> => {
-          const incoming = await examineDocument(ctx, collection, entry);
+          const incoming = await examineDocument(ctx, collection, entry, sender);
           const { changes, document } = incoming;
           const plain = await withDocument(ctx, automerge, collection, entry.id, (doc) => {
             const before = effects ? beforeOf(automerge, doc, document !== null) : null;
@@ -88,7 +91,7 @@ export const split = query({
   handler: async (ctx, { collection, id, crdtBytes, effects = false }) => {
     const automerge = await loadAutomerge();
     return await orRefusal(id, async () => {
-      const { document } = await examineDocument(ctx, collection, { id, changes: [] });
+      const { document } = await examineDocument(ctx, collection, { id, changes: [] }, {});
       if (crdtBytes.byteLength > CHANGE_BYTES) {
         throw new Refused(
           "tooLarge",

@@ -8,13 +8,12 @@ import { Refused } from "./errors.js";
 import type { Incoming, NewChange } from "./incoming.js";
 import { CHANGE_BYTES, CHANGE_PARTS, CHUNK_BYTES } from "./limits.js";
 import type { Assembled, Chunk } from "./shapes.js";
-import { readIncomplete, readWaiting, total } from "./waiting.js";
+import { type Place, readIncomplete, readWaiting, total } from "./waiting.js";
 
 /** The change in a chunk; null if other parts are missing or the log has it already. */
 export async function readChunk(
   ctx: QueryCtx,
-  collection: string,
-  id: string,
+  place: Place,
   chunk: Chunk,
   at: number,
   incoming: Incoming,
@@ -28,6 +27,7 @@ export async function readChunk(
     );
   }
   if (chunk.part === undefined) return parse(new Uint8Array(chunk.bytes));
+  const { collection, id, sender } = place;
   const { index, count } = chunk.part;
   const hash = bytesToHex(new Uint8Array(chunk.part.hash));
   checkPart(hash, index, count);
@@ -38,7 +38,7 @@ export async function readChunk(
   if (known !== null) return null;
 
   // Reads only the one part: all of them would be up to 8 MiB, for each part of a push.
-  const incomplete = await readIncomplete(ctx, collection, id, hash);
+  const incomplete = await readIncomplete(ctx, place, hash);
   const here = incoming.parts.filter((other) => other.hash === hash);
   const announced = (incomplete ?? here[0])?.count ?? count;
   if (announced !== count) {
@@ -54,7 +54,12 @@ export async function readChunk(
       : await ctx.db
           .query("parts")
           .withIndex("by_part", (q) =>
-            q.eq("collection", collection).eq("id", id).eq("hash", hash).eq("index", index),
+            q
+              .eq("collection", collection)
+              .eq("id", id)
+              .eq("sender", sender)
+              .eq("hash", hash)
+              .eq("index", index),
           )
           .unique());
   if (same !== null) {
@@ -69,13 +74,15 @@ export async function readChunk(
     return null;
   }
 
-  await checkAssembling(ctx, collection, id, incomplete?.have ?? 0, assembling);
+  await checkAssembling(ctx, place, incomplete?.have ?? 0, assembling);
   const stored =
     incomplete === null
       ? []
       : await ctx.db
           .query("parts")
-          .withIndex("by_part", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash))
+          .withIndex("by_part", (q) =>
+            q.eq("collection", collection).eq("id", id).eq("sender", sender).eq("hash", hash),
+          )
           .take(CHANGE_PARTS);
   const pieces = [...stored, ...here, { index, bytes: chunk.bytes }].sort((a, b) => a.index - b.index);
   const change = {
@@ -95,13 +102,12 @@ export async function readChunk(
  */
 async function checkAssembling(
   ctx: QueryCtx,
-  collection: string,
-  id: string,
+  place: Place,
   parts: number,
   assembling: { bytes: number },
 ): Promise<void> {
   if (parts === 0) return;
-  const waiting = (await readWaiting(ctx, collection, id))?.bytes ?? 0;
+  const waiting = (await readWaiting(ctx, place))?.bytes ?? 0;
   const most = Math.min(parts * CHUNK_BYTES, waiting);
   if (assembling.bytes + most > CHANGE_BYTES) {
     throw new Refused(

@@ -178,19 +178,21 @@ async function sweepParts(ctx: MutationCtx, collection: string, limit: bigint): 
     .take(PRUNE_DOCUMENTS);
   let left = CHANGE_PARTS;
   for (const change of incomplete) {
-    const { id, hash, have } = change;
+    const { id, sender, hash, have } = change;
     left -= have;
     if (left < 0) return false;
     const parts = ctx.db
       .query("parts")
-      .withIndex("by_part", (q) => q.eq("collection", collection).eq("id", id).eq("hash", hash));
+      .withIndex("by_part", (q) =>
+        q.eq("collection", collection).eq("id", id).eq("sender", sender).eq("hash", hash),
+      );
     let bytes = 0;
     for await (const part of parts) {
       bytes += part.bytes.byteLength;
       await ctx.db.delete(part._id);
     }
     await ctx.db.delete(change._id);
-    await addWaiting(ctx, collection, id, -bytes);
+    await addWaiting(ctx, { collection, id, sender }, -bytes);
   }
   return incomplete.length < PRUNE_DOCUMENTS;
 }

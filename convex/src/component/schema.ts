@@ -77,34 +77,38 @@ export default defineSchema({
     .index("by_actor", ["collection", "id", "actor", "seq"])
     .index("by_whole", ["collection", "id", "whole"]),
 
-  /** Parts of changes that are not complete yet. */
+  /** Parts of changes that are not complete yet. `sender`, here and below: see `senderKey` in `waiting.ts`. */
   parts: defineTable({
     collection: v.string(),
     id: v.string(),
+    sender: v.optional(v.string()),
     hash: v.string(),
     index: v.number(),
     count: v.number(),
     bytes: v.bytes(),
-  }).index("by_part", ["collection", "id", "hash", "index"]),
+  }).index("by_part", ["collection", "id", "sender", "hash", "index"]),
 
   /** How many parts of a change are in `parts`: counting them would read all their bytes. No row if there are none. */
   incomplete: defineTable({
     collection: v.string(),
     id: v.string(),
+    sender: v.optional(v.string()),
     hash: v.string(),
     count: v.number(),
     have: v.number(),
     /** When a part came last, for the first time or again. */
     ts: v.commitTs(),
   })
-    .index("by_chunk", ["collection", "id", "hash"])
+    .index("by_chunk", ["collection", "id", "sender", "hash"])
     .index("by_ts", ["collection", "ts"]),
 
-  /** How many bytes of a document's changes are in `parts`. No row if there are none. */
-  waiting: defineTable({ collection: v.string(), id: v.string(), bytes: v.number() }).index("by_document", [
-    "collection",
-    "id",
-  ]),
+  /** How many bytes of a document's changes are in `parts`, for each sender. No row if there are none. */
+  waiting: defineTable({
+    collection: v.string(),
+    id: v.string(),
+    sender: v.optional(v.string()),
+    bytes: v.number(),
+  }).index("by_document", ["collection", "id", "sender"]),
 
   /** The document count with tombstones, in shards so that transactions on different documents seldom conflict. */
   counts: defineTable({ collection: v.string(), shard: v.number(), count: v.number() }).index("by_shard", [

@@ -31,6 +31,10 @@ export type Assembled = Infer<typeof assembled>;
 export const documentChanges = v.object({ id: v.string(), changes: v.array(v.union(chunk, assembled)) });
 export type DocumentChanges = Infer<typeof documentChanges>;
 
+/** Who pushes: the verified user, absent where nobody is signed in, and the scope that the push names. */
+export const sender = v.object({ author: v.optional(v.string()), scope: v.optional(v.string()) });
+export type Sender = Infer<typeof sender>;
+
 /** The reasons for which a document is refused. */
 export const refusalCode = v.union(
   v.literal("missingDependencies"),

@@ -74,6 +74,19 @@ export const https: Case[] = [
     ],
   },
   {
+    name: "an outcome has no other fields: a function that logs nothing has no log lines",
+    steps: [
+      post("/api/query", counting, 200, { status: "success", value: { timestamp: 0, count: 0 } }),
+      post("/api/query", { path: "notes:nothing", args: {} }, 200, {
+        status: "error",
+        errorMessage: any("string"),
+      }),
+      post("/api/query_batch", { queries: [counting] }, 200, {
+        results: [{ status: "success", value: { timestamp: 0, count: 0 } }],
+      }),
+    ],
+  },
+  {
     name: "arguments are an object or a list of one object",
     steps: [
       post("/api/query", { ...counting, args: [{}] }, 200, counted(0)),
@@ -212,6 +225,26 @@ export const https: Case[] = [
       get("/instance_version", 200, any("string")),
       get("/version", 200, any("string")),
       get("/", 200, any("string")),
+    ],
+  },
+  {
+    name: "a question what a page may send is answered without an origin and for any path, too",
+    steps: [
+      {
+        call: "http",
+        method: "OPTIONS",
+        path: "/api/query",
+        status: 200,
+        answerHeaders: { "access-control-max-age": "86400" },
+      },
+      {
+        call: "http",
+        method: "OPTIONS",
+        path: "/nothing/at/all",
+        headers: { origin: "http://page.example" },
+        status: 200,
+        answerHeaders: { "access-control-allow-origin": "http://page.example" },
+      },
     ],
   },
   {

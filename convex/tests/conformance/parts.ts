@@ -16,7 +16,7 @@ import {
   stream,
   use,
 } from "./cases";
-import { CHANGE_BYTES, CHANGE_PARTS } from "../../src/component/limits";
+import { CHANGE_BYTES, CHANGE_PARTS, WAITING_BYTES } from "../../src/component/limits";
 import { base } from "./documents";
 
 const CHUNK = 256 * 1024;
@@ -164,7 +164,50 @@ export const parts: Case[] = [
       ),
     ],
   },
+  {
+    name: "the waiting parts that one scope fills leave the room of another",
+    steps: [
+      ...Array.from({ length: 8 }, (_, at) =>
+        push([{ id: "a", changes: [0, 1, 2, 3].map((more) => lost(4 * at + more)) }], [accepted("a")], {
+          scope: "theirs",
+        }),
+      ),
+      push([{ id: "a", changes: [lost(32)] }], [refused("a", "tooLarge", WAITING_BYTES)], {
+        scope: "theirs",
+      }),
+      push([{ id: "a", changes: [head] }], [accepted("a")], { scope: "ours" }),
+      push([{ id: "a", changes: [head] }], [accepted("a")]),
+      push([{ id: "a", changes: [tail] }], [accepted("a")], { scope: "ours" }),
+      pull([partRow(0), partRow(1)], { scope: "ours" }),
+      // The document is in `ours` now. The room of the others is the same.
+      push([{ id: "a", changes: [lost(32)] }], [refused("a", "tooLarge", WAITING_BYTES)], {
+        scope: "theirs",
+      }),
+      push([{ id: "a", changes: [lost(32)] }], [accepted("a")]),
+    ],
+  },
+  {
+    name: "parts that came with another scope neither complete a change nor spoil it",
+    steps: [
+      push([{ id: "a", changes: [{ ...head, bytes: bytes(new Uint8Array(10)) }] }], [accepted("a")], {
+        scope: "theirs",
+      }),
+      push(
+        [{ id: "a", changes: [{ ...head, part: { ...head.part, index: 2, count: 3 } }] }],
+        [accepted("a")],
+      ),
+      push([{ id: "a", changes: [tail] }], [accepted("a")], { scope: "ours" }),
+      pull([], { to: START }),
+      push([{ id: "a", changes: [head] }], [accepted("a")], { scope: "ours" }),
+      pull([partRow(0), partRow(1)]),
+    ],
+  },
 ];
+
+/** The first of two parts, 256 KiB, of a change of which no other part comes. */
+function lost(number: number): Json {
+  return { bytes: use("zeros"), part: { hash: bytes(new Uint8Array(32).fill(number)), index: 0, count: 2 } };
+}
 
 /** A chunk in two parts. */
 function halves(raw: Uint8Array): Json[] {

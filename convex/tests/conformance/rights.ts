@@ -25,6 +25,7 @@ import {
   remove,
   row,
   save,
+  START,
   type Step,
   stream,
 } from "./cases";
@@ -72,6 +73,7 @@ function piecesOf(raw: Uint8Array): Json[] {
     part: { hash, index, count: 2 },
   }));
 }
+const mines = piecesOf(changesOf(mine)[0]!) as [Record<string, Json>, Json];
 const next = (doc: Doc): Json[] => {
   const edited = more(doc, (draft) => {
     draft.note = "more";
@@ -117,6 +119,11 @@ export const rights: Case[] = [
     deniedPush("adas", chunks(adas), { path, scope: EVE }),
     deniedPush("adas", [{ bytes: bytes(new Uint8Array(9)) }], { path, scope: EVE }),
     deniedPush("adas", [], { path, scope: EVE }),
+    push([{ id: "adas", changes: [], fields: 1 }], [refused("adas", "notAuthorized")], { path, scope: EVE }),
+    // Nor whether a name could be one.
+    deniedPush("", [], { path, scope: ADA }),
+    deniedPush("x".repeat(129), [], { path, scope: ADA }),
+    failing(save("", adas, { path }), denied),
   ),
   attack(
     "parts do not wait in another's scope",
@@ -232,6 +239,21 @@ export const rights: Case[] = [
     failing(save("new", create(4, { owner: ADA }), { path: owned }), denied),
     failing(remove("a", owned), denied),
   ),
+  {
+    name: "another's parts of a new document neither complete a change nor spoil it",
+    steps: [
+      by(
+        "eve",
+        push([{ id: "a", changes: [{ ...mines[0], bytes: bytes(new Uint8Array(9)) }] }], [accepted("a")], {
+          path: owned,
+        }),
+      ),
+      by("ada", push([{ id: "a", changes: [mines[1]] }], [accepted("a")], { path: owned })),
+      by("ada", pull([], { path: owned, to: START })),
+      by("ada", push([{ id: "a", changes: [mines[0]] }], [accepted("a")], { path: owned })),
+      ownedEnd,
+    ],
+  },
   ownedAttack(
     "parts do not wait in another's document",
     ...next(mine).map((piece) => deniedPush("a", [piece], { path: owned })),

@@ -13,7 +13,8 @@ use super::{
     pieces::{Pieces, Whole},
     record::{Record, Row},
     row::TableRow,
-    state::{Collection, Log, LogRow},
+    rows::LogRow,
+    state::{Collection, Log},
 };
 use crate::{
     DocumentId,
@@ -211,7 +212,7 @@ impl Log {
 }
 
 /// The scope of a document: the one that it has, or the one that a new document enters.
-pub(super) fn home<'a>(existing: Option<&'a Document>, scope: Option<&'a Arc<str>>) -> Option<&'a str> {
+fn home<'a>(existing: Option<&'a Document>, scope: Option<&'a Arc<str>>) -> Option<&'a str> {
     match existing {
         Some(existing) => existing.scope.as_deref(),
         None => scope.map(|scope| &**scope),

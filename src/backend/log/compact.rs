@@ -9,7 +9,8 @@ use super::{
     merge, pieces,
     record::{Record, Row},
     row::TableRow,
-    state::{Log, LogRow},
+    rows::LogRow,
+    state::Log,
 };
 use crate::{
     DocumentId,

@@ -47,13 +47,17 @@ mod receive;
 mod record;
 mod restore;
 mod row;
+mod rows;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub(super) use self::{
     past::TooOld,
+    pruned::Home,
     record::{Committed, Covered, DocumentRecord, Outcome, Record, RequestKey, Row},
     restore::{Damage, Restore},
-    state::{Log, StreamState},
+    state::{Log, Size, StreamState},
+    waiting::Sender,
 };

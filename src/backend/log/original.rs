@@ -3,7 +3,7 @@
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, transaction::Transactable};
 
 use super::{
-    append::{NewChange, NewRow, Target, home},
+    append::{NewChange, NewRow, Target},
     merge,
     pieces::cut,
     push::check_id,
@@ -28,9 +28,10 @@ impl Log {
         args: PutDocument,
         now: i64,
     ) -> Result<Committed<()>, Refusal> {
-        check_id(&args.id)?;
         let of = |refusal: Refusal| refusal.of(&args.id);
-        self.check_enter(collection, &args.id, rights).map_err(of)?;
+        let id = DocumentId::new(args.id.as_str());
+        self.check_enter(collection, &id, None, rights).map_err(of)?;
+        check_id(&args.id).map_err(of)?;
         self.check_remembered(collection, &args.id).map_err(of)?;
         let mut changes = Vec::new();
         for change in inspect::saved(&args.bytes).map_err(|error| of(error.into()))? {
@@ -38,7 +39,6 @@ impl Log {
         }
         let collection = self.name(collection);
         let mut commit = self.begin(now);
-        let id = DocumentId::new(args.id.as_str());
         let target = Target { collection: &collection, scope: None, id: &id, rights };
         self.append_changes(target, changes, NewRow::Merged, &mut commit).map_err(of)?;
         Ok(self.end(&collection, commit, ()))
@@ -54,9 +54,9 @@ impl Log {
         now: i64,
     ) -> Result<Committed<()>, Refusal> {
         let of = |refusal: Refusal| refusal.of(id);
-        self.check_enter(collection, id, rights).map_err(of)?;
-        let collection = self.name(collection);
         let name = DocumentId::new(id);
+        self.check_enter(collection, &name, None, rights).map_err(of)?;
+        let collection = self.name(collection);
         let mut commit = self.begin(now);
         let (known, document) =
             self.collections.get(&collection).and_then(|known| Some((known, known.documents.get(&name)?))).ok_or_else(
@@ -74,12 +74,6 @@ impl Log {
             self.append_changes(target, new, NewRow::Merged, &mut commit).map_err(of)?;
         }
         Ok(self.end(&collection, commit, ()))
-    }
-
-    /// Refuses a caller that may not enter the scope of a document. A document that the log does not have has none.
-    fn check_enter(&self, collection: &str, id: &str, rights: Rights<'_>) -> Result<(), Refusal> {
-        let existing = self.collections.get(collection).and_then(|known| known.documents.get(&DocumentId::new(id)));
-        rights.check_enter(collection, home(existing, None), id)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    pruned::Home,
     record::Record,
     state::{Collection, Log},
 };
@@ -36,14 +37,17 @@ impl Log {
             records.extend(document.rows.iter().copied().map(Record::RowGone));
             let last = document.rows.last().copied().unwrap_or_default();
             let last = self.collections.get(name).map_or(last, |known| known.pruned.beyond(last));
-            records.push(Record::DocumentGone { collection: name.clone(), id, last });
+            let home = Home::Known(document.scope.clone());
+            records.push(Record::DocumentGone { collection: name.clone(), id, home, last });
         }
         for (name, known) in &self.collections {
-            for (id, chunks) in &known.waiting {
+            let waiting = known.waiting.iter().flat_map(|(id, senders)| senders.iter().map(move |of| (id, of)));
+            for (id, (sender, chunks)) in waiting {
                 let old = chunks.iter().filter(|(_, chunk)| chunk.since < parts_before).take(most);
                 records.extend(old.map(|(hash, _)| Record::PartsGone {
                     collection: name.clone(),
                     document: id.clone(),
+                    sender: sender.clone(),
                     hash: *hash,
                 }));
             }
@@ -57,18 +61,17 @@ impl Log {
         let ts = self.next_ts(now);
         for record in records {
             match record {
-                Record::DocumentGone { collection, id, last } => {
-                    self.forget_document(collection, id, *last, ts);
+                Record::DocumentGone { collection, id, home, last } => {
+                    self.forget_document(collection, id, home, *last, ts);
                     // Readers must query again: a reader that has not read up to this commit has to start over.
                     self.last = ts;
                 }
-                Record::PartsGone { collection, document, hash } => {
+                Record::PartsGone { collection, document, sender, hash } => {
                     let Some(known) = self.collections.get_mut(collection) else { continue };
-                    let Some(chunks) = known.waiting.get_mut(document) else { continue };
+                    let chunks = known.waiting.get_mut(document).and_then(|senders| senders.remove(sender));
+                    let mut chunks = chunks.unwrap_or_default();
                     chunks.remove(hash);
-                    if chunks.is_empty() {
-                        known.waiting.remove(document);
-                    }
+                    known.keep_waiting(document, sender.clone(), chunks);
                 }
                 // These records go with their document.
                 _ => {}
@@ -76,7 +79,7 @@ impl Log {
         }
     }
 
-    fn forget_document(&mut self, name: &Arc<str>, id: &DocumentId, last: Position, ts: i64) {
+    fn forget_document(&mut self, name: &Arc<str>, id: &DocumentId, home: &Home, last: Position, ts: i64) {
         let Some(known) = self.collections.get_mut(name) else { return };
         let Some(document) = known.documents.remove(id) else { return };
         let mut scope = document.scope.as_ref().and_then(|scope| known.scopes.get_mut(scope));
@@ -94,7 +97,7 @@ impl Log {
         known.modified.remove(&(document.modified, id.clone()));
         known.tombstones.remove(&(document.modified, id.clone()));
         known.waiting.remove(id);
-        known.pruned.remember(id.clone(), last);
+        known.pruned.remember(id.clone(), home.clone(), last);
         self.cache.take(name, id);
         self.unchecked.remove(&(name.clone(), id.clone()));
         self.compactable.remove(&(name.clone(), id.clone()));
@@ -114,7 +117,7 @@ impl Log {
 
     /// Whether a document was pruned.
     pub fn has_pruned(&self, collection: &str, id: &DocumentId) -> bool {
-        self.collections.get(collection).is_some_and(|known| known.pruned.names.contains(id))
+        self.collections.get(collection).is_some_and(|known| known.pruned.names.contains_key(id))
     }
 
     /// How far a collection was pruned: the newest commit of the pruned documents.
@@ -126,7 +129,7 @@ impl Log {
     /// The documents of a collection that were pruned.
     #[cfg(feature = "simulation")]
     pub fn pruned(&self, collection: &str) -> std::collections::BTreeSet<DocumentId> {
-        self.collections.get(collection).map(|known| known.pruned.names.iter().cloned().collect()).unwrap_or_default()
+        self.collections.get(collection).map(|known| known.pruned.names.keys().cloned().collect()).unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::state::{Log, LogRow};
+use super::{rows::LogRow, state::Log};
 use crate::{
     limits::{PAGE_BYTES, PAGE_ROWS, PAGE_ROWS_MAX},
     record::{Position, Refusal, RefusalCode},

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use convex::Value;
 
 use super::{
-    append::{NewRow, Target, home, row_before},
+    append::{NewRow, Target, row_before},
     commit::Commit,
+    pruned::Home,
     record::Committed,
     row::TableRow,
     state::Log,
+    waiting::Sender,
 };
 use crate::{
     DocumentId,
@@ -52,18 +54,18 @@ impl Log {
         pushed: DocumentChanges,
         commit: &mut Commit,
     ) -> Result<(), Refusal> {
-        check_id(&pushed.id)?;
         let id = DocumentId::new(pushed.id);
-        let existing = self.collections.get(collection).and_then(|known| known.documents.get(&id));
         // Strangers learn nothing about a document in a scope that they may not enter.
-        rights.check_enter(collection, home(existing, scope), id.as_str())?;
-        self.check_remembered(collection, id.as_str())?;
+        self.check_enter(collection, &id, scope.map(|scope| &**scope), rights)?;
         let fields = match pushed.fields {
             None => None,
             Some(Value::Object(fields)) => Some(fields),
             Some(_) => return Err(Refusal::new(RefusalCode::ForbiddenField, "`fields` is not an object")),
         };
-        let mut parts = self.receive(collection, &id, pushed.changes, commit.ts)?;
+        check_id(id.as_str())?;
+        self.check_remembered(collection, id.as_str())?;
+        let sender = Sender { user: rights.user.cloned(), scope: scope.cloned() };
+        let mut parts = self.receive(collection, &id, sender, pushed.changes, commit.ts)?;
         if parts.is_waiting() {
             self.check_parts(collection, &id, rights)?;
         }
@@ -79,6 +81,25 @@ impl Log {
 }
 
 impl Log {
+    /// Refuses a caller that may not enter the scope of a document. `scope` is the one that a new document would enter.
+    pub(super) fn check_enter(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        scope: Option<&str>,
+        rights: Rights<'_>,
+    ) -> Result<(), Refusal> {
+        let known = self.collections.get(collection);
+        let home = match known.and_then(|known| known.documents.get(id)) {
+            Some(existing) => existing.scope.as_deref(),
+            None => match known.and_then(|known| known.pruned.names.get(id)) {
+                Some(Home::Known(home)) => home.as_deref(),
+                Some(Home::Unknown) | None => scope,
+            },
+        };
+        rights.check_enter(collection, home, id.as_str())
+    }
+
     /// Refuses parts that would wait in a document that the caller may not write. Their effect is not known yet, so the
     /// rule is asked whether the caller may write the document as it is. It is asked again when the change is complete.
     fn check_parts(&self, collection: &Arc<str>, id: &DocumentId, rights: Rights<'_>) -> Result<(), Refusal> {

@@ -1,12 +1,13 @@
 //! The chunks of a push. Parts wait until the other parts are there, and are then put together.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     commit::Commit,
     pieces::{Whole, cut, sha256},
     record::Record,
-    state::{Log, Waiting},
+    state::Log,
+    waiting::{Incomplete, Sender, Waiting},
 };
 use crate::{
     DocumentId,
@@ -21,8 +22,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Received {
     pub whole: Vec<Whole>,
-    /// Incomplete chunks, with the parts that waited already.
-    waiting: HashMap<[u8; 32], Waiting>,
+    /// The sender of the push.
+    sender: Sender,
+    /// The sender's incomplete chunks, with the parts that waited already.
+    waiting: Incomplete,
     /// Parts that must wait from now on.
     new: Vec<(Part, Arc<[u8]>)>,
     /// Chunks that no longer wait.
@@ -33,18 +36,20 @@ pub(super) struct Received {
 }
 
 impl Log {
-    /// Puts parts together. This does not change the log yet.
+    /// Puts the parts of one sender together. This does not change the log yet.
     pub(super) fn receive(
         &self,
         collection: &str,
         id: &DocumentId,
+        sender: Sender,
         chunks: Vec<Chunk>,
         now: i64,
     ) -> Result<Received, Refusal> {
         let known = self.collections.get(collection);
         let whole = known.and_then(|known| known.documents.get(id)).map(|document| &document.whole);
         let mut received = Received {
-            waiting: known.and_then(|known| known.waiting.get(id)).cloned().unwrap_or_default(),
+            waiting: known.and_then(|known| known.waiting(id, &sender)).cloned().unwrap_or_default(),
+            sender,
             now,
             ..Received::default()
         };
@@ -120,23 +125,26 @@ impl Received {
         if self.new.is_empty() && self.done.is_empty() && !self.again {
             return;
         }
-        let known = &mut log.collections.entry(collection.clone()).or_default().waiting;
         for hash in self.done {
-            commit.records.push(Record::PartsGone { collection: collection.clone(), document: document.clone(), hash });
+            commit.records.push(Record::PartsGone {
+                collection: collection.clone(),
+                document: document.clone(),
+                sender: self.sender.clone(),
+                hash,
+            });
         }
         for (part, bytes) in self.new {
             commit.records.push(Record::Part {
                 collection: collection.clone(),
                 document: document.clone(),
+                sender: self.sender.clone(),
                 part,
                 bytes,
                 ts: self.now,
             });
         }
-        match self.waiting.is_empty() {
-            true => known.remove(&document),
-            false => known.insert(document, self.waiting),
-        };
+        let known = log.collections.entry(collection.clone()).or_default();
+        known.keep_waiting(&document, self.sender, self.waiting);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use automerge::{ActorId, Automerge, Change, ChangeHash};
 use convex::Value;
 
+use super::{pruned::Home, waiting::Sender};
 use crate::{
     DocumentId,
     chunk::{Part, inspect::guarded},
@@ -20,13 +21,13 @@ pub(in crate::backend) enum Record {
     RowGone(Position),
     /// A document in its present state.
     Document(DocumentRecord),
-    /// A document that was deleted long ago is forgotten, except for its name. `last` was its last row.
-    DocumentGone { collection: Arc<str>, id: DocumentId, last: Position },
+    /// A document that was deleted long ago is forgotten, except for its name and its scope. `last` was its last row.
+    DocumentGone { collection: Arc<str>, id: DocumentId, home: Home, last: Position },
     /// A part of a chunk that lacks other parts. `ts` is the time when it came.
-    Part { collection: Arc<str>, document: DocumentId, part: Part, bytes: Arc<[u8]>, ts: i64 },
-    /// All waiting parts of a chunk are gone: the chunk is complete, the chunk is invalid, or the other parts never
-    /// came.
-    PartsGone { collection: Arc<str>, document: DocumentId, hash: [u8; 32] },
+    Part { collection: Arc<str>, document: DocumentId, sender: Sender, part: Part, bytes: Arc<[u8]>, ts: i64 },
+    /// All waiting parts of a sender's chunk are gone: the chunk is complete, the chunk is invalid, or the other parts
+    /// never came.
+    PartsGone { collection: Arc<str>, document: DocumentId, sender: Sender, hash: [u8; 32] },
     /// The outcome of a mutation, in case the client sends the mutation again.
     Outcome(Outcome),
     /// An outcome is forgotten.

@@ -6,7 +6,9 @@ use super::{
     compact::rows_worth_compacting,
     document::{Document, Snapshot},
     record::{Covered, DocumentRecord, Record, Row},
-    state::{Log, LogRow, Waiting},
+    rows::LogRow,
+    state::Log,
+    waiting::Waiting,
 };
 use crate::{DocumentId, chunk::inspect};
 
@@ -36,18 +38,21 @@ impl Restore {
         match record {
             Record::Document(record) => self.document(record),
             Record::Row(row) => return self.row(row),
-            Record::Part { collection, document, part, bytes, ts } => {
+            Record::Part { collection, document, sender, part, bytes, ts } => {
                 let name = self.log.name(&collection);
                 let waiting = self.log.collections.entry(name).or_default().waiting.entry(document).or_default();
-                let chunk =
-                    waiting.entry(part.hash).or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
+                let chunk = waiting
+                    .entry(sender)
+                    .or_default()
+                    .entry(part.hash)
+                    .or_insert_with(|| Waiting { count: part.count, ..Waiting::default() });
                 chunk.parts.insert(part.index, bytes);
                 chunk.since = chunk.since.max(ts);
             }
-            Record::DocumentGone { collection, id, last } => {
+            Record::DocumentGone { collection, id, home, last } => {
                 let name = self.log.name(&collection);
                 let known = self.log.collections.entry(name).or_default();
-                known.pruned.remember(id, last);
+                known.pruned.remember(id, home, last);
                 // New commits must come after pruned ones, even if the clock goes back.
                 known.last = known.last.max(last.ts);
                 self.log.last = self.log.last.max(last.ts);

@@ -1,7 +1,7 @@
 //! The state of the log: its collections, and each collection's documents, rows and waiting parts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -13,12 +13,10 @@ use super::{
     outcomes::Outcomes,
     pruned::Pruned,
     record::{Outcome, Record, RequestKey},
+    rows::Rows,
+    waiting::{Incomplete, Sender},
 };
-use crate::{
-    DocumentId,
-    chunk::Part,
-    record::{Position, UserId},
-};
+use crate::{DocumentId, record::Position};
 
 /// The answer of `changeStream` for a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +25,17 @@ pub(in crate::backend) struct StreamState {
     pub timestamp: i64,
     /// The number of documents, tombstones included.
     pub count: usize,
+}
+
+/// How much is in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::backend) struct Size {
+    pub collections: usize,
+    /// Documents, tombstones included.
+    pub documents: usize,
+    pub rows: usize,
+    /// The bytes in the rows.
+    pub bytes: usize,
 }
 
 /// All collections. See the documentation of `log`.
@@ -51,26 +60,19 @@ pub(in crate::backend) struct Log {
 #[derive(Default)]
 pub(super) struct Collection {
     pub(super) documents: HashMap<DocumentId, Document>,
-    pub(super) rows: BTreeMap<Position, LogRow>,
+    pub(super) rows: Rows,
     pub(super) scopes: HashMap<Arc<str>, Scope>,
     /// Documents by the commit of their last change.
     pub(super) modified: BTreeSet<(i64, DocumentId)>,
     /// The part of `modified` whose rows say that the document is deleted.
     pub(super) tombstones: BTreeSet<(i64, DocumentId)>,
     /// Chunks that lack some of their parts.
-    pub(super) waiting: HashMap<DocumentId, HashMap<[u8; 32], Waiting>>,
+    pub(super) waiting: HashMap<DocumentId, HashMap<Sender, Incomplete>>,
     pub(super) pruned: Pruned,
     /// The newest commit of this collection.
     pub(super) last: i64,
     /// The answer of `changeStream`, as of the newest published commit.
     pub(super) stream: StreamState,
-}
-
-pub(super) struct LogRow {
-    pub(super) document: DocumentId,
-    pub(super) bytes: Arc<[u8]>,
-    pub(super) part: Option<Part>,
-    pub(super) author: Option<UserId>,
 }
 
 /// The part of a collection that one scope sees.
@@ -80,18 +82,22 @@ pub(super) struct Scope {
     pub(super) last: i64,
 }
 
-/// The parts of a chunk that have arrived.
-#[derive(Clone, Default)]
-pub(super) struct Waiting {
-    pub(super) count: u32,
-    pub(super) parts: BTreeMap<u32, Arc<[u8]>>,
-    /// When a part last arrived, new or repeated.
-    pub(super) since: i64,
-}
+impl Collection {
+    /// The incomplete chunks of one sender for a document.
+    pub(super) fn waiting(&self, document: &DocumentId, sender: &Sender) -> Option<&Incomplete> {
+        self.waiting.get(document)?.get(sender)
+    }
 
-impl Waiting {
-    pub(super) fn bytes(&self) -> usize {
-        self.parts.values().map(|part| part.len()).sum()
+    /// Sets the incomplete chunks of one sender for a document.
+    pub(super) fn keep_waiting(&mut self, document: &DocumentId, sender: Sender, chunks: Incomplete) {
+        if !chunks.is_empty() {
+            self.waiting.entry(document.clone()).or_default().insert(sender, chunks);
+        } else if let Some(senders) = self.waiting.get_mut(document) {
+            senders.remove(&sender);
+            if senders.is_empty() {
+                self.waiting.remove(document);
+            }
+        }
     }
 }
 
@@ -186,17 +192,15 @@ impl Log {
         rows
     }
 
-    /// Counts of collections, documents, log rows and chunk bytes.
-    pub fn size(&self) -> (usize, usize, usize, usize) {
+    /// Counts of collections, documents, log rows and chunk bytes. This reads counters and not the rows.
+    pub fn size(&self) -> Size {
         self.collections.values().fold(
-            (self.collections.len(), 0, 0, 0),
-            |(collections, documents, rows, bytes), of| {
-                (
-                    collections,
-                    documents + of.documents.len(),
-                    rows + of.rows.len(),
-                    bytes + of.rows.values().map(|row| row.bytes.len()).sum::<usize>(),
-                )
+            Size { collections: self.collections.len(), ..Size::default() },
+            |Size { collections, documents, rows, bytes }, of| Size {
+                collections,
+                documents: documents + of.documents.len(),
+                rows: rows + of.rows.len(),
+                bytes: bytes + of.rows.bytes(),
             },
         )
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::{Server, admission::Standing, bearer, listener::Sockets, origin::may_be_rebound};
 use crate::backend::{
     limits::{FRAME_BYTES, STRANGER_BYTES, STRANGER_HEAD_BYTES},
+    log::Size,
     metrics::{Gauges, Refused},
 };
 
@@ -76,7 +77,7 @@ pub(super) async fn admit(
     response
 }
 
-fn answer(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn answer(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({ "code": code, "message": message }))).into_response()
 }
 
@@ -104,7 +105,7 @@ pub(super) async fn metrics(
     if !is_local && !has_token {
         return answer(StatusCode::UNAUTHORIZED, "Unauthenticated", "from another machine, this page needs the token");
     }
-    let (_, documents, rows, bytes) = server.log.read().size();
+    let Size { documents, rows, bytes, .. } = server.log.read().size();
     let gauges = Gauges {
         connections: server.connections.load(Ordering::Relaxed),
         strangers: server.doors.strangers(),

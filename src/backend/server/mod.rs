@@ -122,12 +122,15 @@ async fn expire_presence(log: Shared) {
 /// the page's origin.
 async fn check_origin(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
-        return next.run(request).await;
+        return match cors::is_preflight(request.method()) {
+            true => cors::preflight(request.headers()),
+            false => next.run(request).await,
+        };
     };
     if !server.origins.admit(&origin) {
         server.metrics().refused(Refused::Origin);
-        return (StatusCode::FORBIDDEN, "This origin is not allowed. Add it to those the backend allows.")
-            .into_response();
+        let message = "This origin is not allowed. Add it to those the backend allows.";
+        return gate::answer(StatusCode::FORBIDDEN, "OriginNotAllowed", message);
     }
     let mut response = match cors::is_preflight(request.method()) {
         true => cors::preflight(request.headers()),

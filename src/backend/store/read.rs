@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension, types::ValueRef as Cell};
 
 use super::{
     Problem,
-    row::{is_as_written, is_chunk_as_written},
+    row::{CHUNK_COLUMNS, PRUNED_COLUMNS, home, is_as_written, is_extended_as_written, sender},
 };
 use crate::{
     DocumentId,
-    backend::log::{Covered, DocumentRecord, Log, Outcome, Record, RequestKey, Restore, Row},
+    backend::log::{Covered, DocumentRecord, Log, Outcome, Record, RequestKey, Restore, Row, Sender},
     chunk::Part,
     record::{Position, UserId},
 };
@@ -60,15 +60,17 @@ fn documents(connection: &Connection, log: &mut Restore) -> Result<(), Problem> 
 }
 
 fn pruned(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
-    let mut statement = connection.prepare("SELECT collection, id, ts, ordinal, stamp FROM pruned")?;
+    let mut statement = connection.prepare("SELECT collection, id, ts, ordinal, home, stamp FROM pruned")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let id = DocumentId::new(row.get::<_, String>(1)?);
-        if !is_as_written(row, 4)? {
+        if !is_extended_as_written(row, PRUNED_COLUMNS)? {
             return Err(Problem::Damaged(format!("the name of the deleted document {id} is not as it was written")));
         }
         let last = Position { ts: row.get(2)?, ordinal: row.get(3)? };
-        log.add(Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, last })?;
+        let home = home(row.get::<_, Option<String>>(4)?.as_deref())
+            .ok_or_else(|| Problem::Damaged(format!("the scope of the deleted document {id} is unreadable")))?;
+        log.add(Record::DocumentGone { collection: row.get::<_, String>(0)?.into(), id, home, last })?;
     }
     Ok(())
 }
@@ -113,7 +115,7 @@ fn chunks(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
 /// `authors` are the users so far: all rows of a user share one name in memory.
 fn chunk(row: &rusqlite::Row<'_>, authors: &mut HashSet<Arc<str>>) -> Result<(Row, bool), Problem> {
     let document = DocumentId::new(row.get::<_, String>(3)?);
-    if !is_chunk_as_written(row)? {
+    if !is_extended_as_written(row, CHUNK_COLUMNS)? {
         return Err(Problem::Damaged(format!("a change of document {document} is not as it was written")));
     }
     let part = match row.get::<_, Option<[u8; 32]>>(5)? {
@@ -150,13 +152,29 @@ fn incomplete(row: &Row) -> Problem {
 }
 
 fn parts(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
-    let mut statement =
-        connection.prepare("SELECT collection, document, hash, part_index, part_count, bytes, ts, stamp FROM part")?;
+    let mut statement = connection
+        .prepare("SELECT collection, document, sender, hash, part_index, part_count, bytes, ts, stamp FROM part")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        log.add(part(row, 7, row.get(6)?)?)?;
+        let document = DocumentId::new(row.get::<_, String>(1)?);
+        if !is_as_written(row, 8)? {
+            return Err(damaged_part(&document));
+        }
+        let sender = sender(&row.get::<_, String>(2)?).ok_or_else(|| damaged_part(&document))?;
+        log.add(Record::Part {
+            collection: row.get::<_, String>(0)?.into(),
+            document,
+            sender,
+            part: Part { hash: row.get(3)?, index: row.get(4)?, count: row.get(5)? },
+            bytes: row.get::<_, Vec<u8>>(6)?.into(),
+            ts: row.get(7)?,
+        })?;
     }
     Ok(())
+}
+
+fn damaged_part(document: &DocumentId) -> Problem {
+    Problem::Damaged(format!("a part of a change of document {document} is not as it was written"))
 }
 
 fn outcomes(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
@@ -177,15 +195,18 @@ fn outcomes(connection: &Connection, log: &mut Restore) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A row of `part`, which came at `ts`. `columns` is the number of columns before its stamp.
-pub(super) fn part(row: &rusqlite::Row<'_>, columns: usize, ts: i64) -> Result<Record, Problem> {
+/// A row of `part` as a format before 4 has it, which came at `ts`. `columns` is the number of columns before its stamp.
+/// These formats did not keep the sender, so it is nobody. No part is missing because of that: a client sends a change
+/// again from its first part after its connection ended, and the upgrade has ended all connections.
+pub(super) fn former_part(row: &rusqlite::Row<'_>, columns: usize, ts: i64) -> Result<Record, Problem> {
     let document = DocumentId::new(row.get::<_, String>(1)?);
     if !is_as_written(row, columns)? {
-        return Err(Problem::Damaged(format!("a part of a change of document {document} is not as it was written")));
+        return Err(damaged_part(&document));
     }
     Ok(Record::Part {
         collection: row.get::<_, String>(0)?.into(),
         document,
+        sender: Sender::default(),
         part: Part { hash: row.get(2)?, index: row.get(3)?, count: row.get(4)? },
         bytes: row.get::<_, Vec<u8>>(5)?.into(),
         ts,

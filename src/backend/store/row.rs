@@ -5,9 +5,13 @@ use rusqlite::{
     Transaction, params, params_from_iter,
     types::{ToSqlOutput, ValueRef as Cell},
 };
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use crate::backend::log::{Outcome, Record};
+use crate::{
+    backend::log::{Home, Outcome, Record, Sender},
+    record::UserId,
+};
 
 /// Carries out a record.
 pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
@@ -28,7 +32,7 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
                 covers.as_deref().map_or(Cell::Null, Cell::Blob),
                 row.author.as_ref().map_or(Cell::Null, |author| Cell::Text(author.as_str().as_bytes())),
             ];
-            let stamp = stamp(&cells[..stamped_of_chunk(row.author.is_some())]);
+            let stamp = stamp(&cells[..CHUNK_COLUMNS + usize::from(row.author.is_some())]);
             insert_with(
                 transaction,
                 "INSERT INTO chunk (ts, ordinal, collection, document, bytes, part_hash, part_index, part_count, covers, author, stamp)
@@ -61,32 +65,38 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
                 ],
             )?;
         }
-        Record::DocumentGone { collection, id, last } => {
+        Record::DocumentGone { collection, id, home, last } => {
             for sql in [
                 "DELETE FROM document WHERE collection = ?1 AND id = ?2",
                 "DELETE FROM part WHERE collection = ?1 AND document = ?2",
             ] {
                 transaction.prepare_cached(sql)?.execute(params![&**collection, id.as_str()])?;
             }
-            insert(
+            let home = home_text(home);
+            let cells = [
+                Cell::Text(collection.as_bytes()),
+                Cell::Text(id.as_str().as_bytes()),
+                Cell::Integer(last.ts),
+                Cell::Integer(last.ordinal.into()),
+                home.as_deref().map_or(Cell::Null, |home| Cell::Text(home.as_bytes())),
+            ];
+            let stamp = stamp(&cells[..PRUNED_COLUMNS + usize::from(home.is_some())]);
+            insert_with(
                 transaction,
-                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, stamp) VALUES (?1, ?2, ?3, ?4, ?5)",
-                &[
-                    Cell::Text(collection.as_bytes()),
-                    Cell::Text(id.as_str().as_bytes()),
-                    Cell::Integer(last.ts),
-                    Cell::Integer(last.ordinal.into()),
-                ],
+                "INSERT OR REPLACE INTO pruned (collection, id, ts, ordinal, home, stamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                &cells,
+                &stamp,
             )?;
         }
-        Record::Part { collection, document, part, bytes, ts } => {
+        Record::Part { collection, document, sender, part, bytes, ts } => {
             insert(
                 transaction,
-                "INSERT OR REPLACE INTO part (collection, document, hash, part_index, part_count, bytes, ts, stamp)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR REPLACE INTO part (collection, document, sender, hash, part_index, part_count, bytes, ts, stamp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 &[
                     Cell::Text(collection.as_bytes()),
                     Cell::Text(document.as_str().as_bytes()),
+                    Cell::Text(sender_text(sender).as_bytes()),
                     Cell::Blob(&part.hash),
                     Cell::Integer(part.index.into()),
                     Cell::Integer(part.count.into()),
@@ -113,10 +123,12 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
                 .prepare_cached("DELETE FROM outcome WHERE session = ?1 AND request = ?2")?
                 .execute(params![key.session, key.request])?;
         }
-        Record::PartsGone { collection, document, hash } => {
+        Record::PartsGone { collection, document, sender, hash } => {
             transaction
-                .prepare_cached("DELETE FROM part WHERE collection = ?1 AND document = ?2 AND hash = ?3")?
-                .execute(params![&**collection, document.as_str(), hash])?;
+                .prepare_cached(
+                    "DELETE FROM part WHERE collection = ?1 AND document = ?2 AND sender = ?3 AND hash = ?4",
+                )?
+                .execute(params![&**collection, document.as_str(), sender_text(sender), hash])?;
         }
     }
     Ok(())
@@ -138,19 +150,42 @@ pub(super) fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite
     matches(row, columns, columns)
 }
 
-/// The same for a row of `chunk`: its author, its stamp.
-pub(super) fn is_chunk_as_written(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
-    let has_author = row.get_ref(CHUNK_COLUMNS)? != Cell::Null;
-    matches(row, stamped_of_chunk(has_author), CHUNK_COLUMNS + 1)
+/// The same for a row with a column that a later format has added, between the first `columns` and the stamp. A row
+/// without a value there has the stamp of the earlier format, which had no such column.
+pub(super) fn is_extended_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<bool> {
+    let has_more = row.get_ref(columns)? != Cell::Null;
+    matches(row, columns + usize::from(has_more), columns + 1)
 }
 
-/// The columns of `chunk` in format 2, without the stamp.
-const CHUNK_COLUMNS: usize = 9;
+/// The columns of `chunk` in format 2, without the stamp. Format 3 has added the author.
+pub(super) const CHUNK_COLUMNS: usize = 9;
+/// The columns of `pruned` in format 3, without the stamp. Format 4 has added the scope.
+pub(super) const PRUNED_COLUMNS: usize = 4;
 
-/// The number of columns of a row of `chunk` that its stamp covers. A row without an author has the stamp of format 2,
-/// which had no authors.
-fn stamped_of_chunk(has_author: bool) -> usize {
-    CHUNK_COLUMNS + usize::from(has_author)
+/// The scope of a pruned document as the file has it: JSON, with null for no scope. `None` if nobody knows it.
+fn home_text(home: &Home) -> Option<String> {
+    match home {
+        Home::Unknown => None,
+        Home::Known(scope) => Some(Json::from(scope.as_deref()).to_string()),
+    }
+}
+
+/// Reads what [`home_text`] wrote.
+pub(super) fn home(text: Option<&str>) -> Option<Home> {
+    let Some(text) = text else { return Some(Home::Unknown) };
+    let scope: Option<String> = serde_json::from_str(text).ok()?;
+    Some(Home::Known(scope.map(Into::into)))
+}
+
+/// A sender as the file has it: the user and the scope in a JSON list, with null for none.
+fn sender_text(Sender { user, scope }: &Sender) -> String {
+    Json::from(vec![user.as_ref().map(UserId::as_str), scope.as_deref()]).to_string()
+}
+
+/// Reads what [`sender_text`] wrote.
+pub(super) fn sender(text: &str) -> Option<Sender> {
+    let [user, scope]: [Option<String>; 2] = serde_json::from_str(text).ok()?;
+    Some(Sender { user: user.map(UserId::recorded), scope: scope.map(Into::into) })
 }
 
 /// Whether the first `columns` of a row match the stamp at `stamp_at`.

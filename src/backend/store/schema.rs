@@ -13,29 +13,35 @@ use crate::sqlite;
 /// Marks the file as this program's: `bcrb`.
 const APPLICATION: i64 = 0x6263_7262;
 /// The format of the file. It increases with every change of the schema that an older program could not read.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
-/// The changes in format 2. In format 1 `part` had no `ts`.
-const FORMAT_2: &str = "
--- Documents that were deleted long ago, and the place of the last row each of them had.
+/// Documents that were deleted long ago, and the place of the last row each of them had. The table exists since format 2,
+/// and has the column `home` since format 4.
+const PRUNED: &str = "
 CREATE TABLE pruned (
     collection TEXT NOT NULL, id TEXT NOT NULL,
     ts INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     stamp BLOB,
     PRIMARY KEY (collection, id)
 ) STRICT;
--- Parts of chunks whose other parts are still to come, and when they came.
+";
+/// The scope that a pruned document was in, as JSON. NULL: it was pruned before format 4, which recorded it first.
+const HOME: &str = "ALTER TABLE pruned ADD COLUMN home TEXT";
+
+/// Parts of chunks whose other parts are still to come: who sent them, and when they came. Format 1 had no `ts`, and
+/// formats 1 to 3 no `sender`.
+const PART: &str = "
 CREATE TABLE part (
-    collection TEXT NOT NULL, document TEXT NOT NULL,
+    collection TEXT NOT NULL, document TEXT NOT NULL, sender TEXT NOT NULL,
     hash BLOB NOT NULL, part_index INTEGER NOT NULL, part_count INTEGER NOT NULL,
     bytes BLOB NOT NULL, ts INTEGER NOT NULL,
     stamp BLOB,
-    PRIMARY KEY (collection, document, hash, part_index)
+    PRIMARY KEY (collection, document, sender, hash, part_index)
 ) STRICT;
 ";
 
-/// The change in format 3: the users who put the rows into the log. In format 2 nobody was recorded.
-const FORMAT_3: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
+/// The users who put the rows into the log, since format 3. In format 2 nobody was recorded.
+const AUTHOR: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
 
 /// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new
 /// format: an earlier program ignores it.
@@ -99,11 +105,8 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
         make(&mut connection, epoch)?;
     } else {
         add_stamps(&mut connection)?;
-        if format < 2 {
-            to_format_2(&mut connection)?;
-        }
-        if format < 3 {
-            to_format_3(&mut connection)?;
+        if format < FORMAT {
+            upgrade(&mut connection, format)?;
         }
         connection.execute_batch(OUTCOMES)?;
     }
@@ -113,9 +116,9 @@ pub(super) fn connect(path: &Path, epoch: &str) -> Result<Connection, Problem> {
 fn make(connection: &mut Connection, epoch: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute_batch(FORMAT_2)?;
-    transaction.execute_batch(FORMAT_3)?;
-    transaction.execute_batch(OUTCOMES)?;
+    for sql in [AUTHOR, PRUNED, HOME, PART, OUTCOMES] {
+        transaction.execute_batch(sql)?;
+    }
     transaction.execute("INSERT INTO log (epoch) VALUES (?1)", [epoch])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -138,31 +141,34 @@ fn add_stamps(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Upgrades a log of format 1: adds the tables for pruned documents, and the times when parts came. These times are
-/// unknown, so they are set to the present time.
-fn to_format_2(connection: &mut Connection) -> Result<(), Problem> {
+/// Upgrades an older log in one transaction. The times when the parts of format 1 came are unknown, so they are set to
+/// the present time. Rows without the columns of later formats keep the stamps that they have.
+fn upgrade(connection: &mut Connection, format: i64) -> Result<(), Problem> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
     let transaction = connection.transaction()?;
-    transaction.execute_batch("ALTER TABLE part RENAME TO part_1")?;
-    transaction.execute_batch(FORMAT_2)?;
+    if format < 2 {
+        transaction.execute_batch(PRUNED)?;
+    }
+    if format < 3 {
+        transaction.execute_batch(AUTHOR)?;
+    }
+    transaction.execute_batch(HOME)?;
+    transaction.execute_batch("ALTER TABLE part RENAME TO former_part")?;
+    transaction.execute_batch(PART)?;
     {
-        let mut statement = transaction
-            .prepare("SELECT collection, document, hash, part_index, part_count, bytes, stamp FROM part_1")?;
+        let ts = if format < 2 { "" } else { "ts, " };
+        let mut statement = transaction.prepare(&format!(
+            "SELECT collection, document, hash, part_index, part_count, bytes, {ts}stamp FROM former_part"
+        ))?;
+        let columns = if format < 2 { 6 } else { 7 };
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            row::write(&transaction, &read::part(row, 6, now)?)?;
+            let ts = if format < 2 { now } else { row.get(6)? };
+            row::write(&transaction, &read::former_part(row, columns, ts)?)?;
         }
     }
-    transaction.execute_batch("DROP TABLE part_1")?;
-    transaction.pragma_update(None, "user_version", 2)?;
+    transaction.execute_batch("DROP TABLE former_part")?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(transaction.commit()?)
-}
-
-/// Upgrades a log of format 2. A row without an author keeps the stamp that it has.
-fn to_format_3(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(FORMAT_3)?;
-    transaction.pragma_update(None, "user_version", 3)?;
-    transaction.commit()
 }

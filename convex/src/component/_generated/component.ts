@@ -4,7 +4,16 @@
  * deployment. `npx convex dev` overwrites this file with the same.
  */
 import type { FunctionReference } from "convex/server";
-import type { Chunk, DocumentChanges, Effect, Examined, Merged, Position, Refusal } from "../shapes.js";
+import type {
+  Chunk,
+  DocumentChanges,
+  Effect,
+  Examined,
+  Merged,
+  Position,
+  Refusal,
+  Sender,
+} from "../shapes.js";
 
 type Split = {
   status: "split";
@@ -29,7 +38,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     examine: FunctionReference<
       "query",
       "internal",
-      { collection: string; documents: DocumentChanges[] },
+      { collection: string; documents: DocumentChanges[]; sender?: Sender },
       { epoch: string; results: (Examined | Refusal)[] },
       Name
     >;
@@ -100,7 +109,7 @@ export type ComponentApi<Name extends string | undefined = string | undefined> =
     preview: FunctionReference<
       "query",
       "internal",
-      { collection: string; documents: DocumentChanges[]; effects?: boolean },
+      { collection: string; documents: DocumentChanges[]; sender?: Sender; effects?: boolean },
       (Merged | Refusal)[],
       Name
     >;

@@ -103,6 +103,19 @@ fn restored(epoch: &str, records: &[Record]) -> Log {
     restore.finish().unwrap()
 }
 
+/// The size of the log, counted by hand.
+fn counted(log: &Log) -> Size {
+    let mut size = Size { collections: log.collections.len(), ..Size::default() };
+    for collection in log.collections.values() {
+        size.documents += collection.documents.len();
+        for (_, row) in collection.rows.range(..) {
+            size.rows += 1;
+            size.bytes += row.bytes.len();
+        }
+    }
+    size
+}
+
 /// A change that cannot be compressed.
 fn noise(replica: &mut Replica, seed: u64) -> PushChanges {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

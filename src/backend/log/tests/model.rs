@@ -87,6 +87,7 @@ proptest! {
                     }
                 }
             }
+            prop_assert_eq!(log.size(), counted(&log));
         }
         // The reader, a new reader and the table agree with the log.
         let mut fresh: BTreeMap<DocumentId, Automerge> = BTreeMap::new();

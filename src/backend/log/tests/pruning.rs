@@ -1,6 +1,10 @@
 //! Tests of pruning.
 
 use super::*;
+use crate::{
+    backend::access::{Authorize, ReadRequest, WriteRequest},
+    record::UserId,
+};
 
 #[test]
 fn parts_that_never_became_whole_go_after_a_while_and_those_that_came_again_stay() {
@@ -110,4 +114,75 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     let mut restore = Restore::new("epoch");
     gone.into_iter().for_each(|record| restore.add(record).unwrap());
     assert_eq!(restore.finish().unwrap().pruned_to("c"), begins.pruned);
+}
+
+#[test]
+fn the_size_of_a_log_is_right_after_each_commit_a_pruning_and_a_restart() {
+    let mut log = Log::new("epoch");
+    let mut records = Vec::new();
+    let mut sizes = vec![log.size()];
+    let (mut gone, mut stays) = (Replica::new(1), Replica::new(2));
+    for value in 0..5 {
+        records.extend(log.push_changes("c", Rights::ALL, gone.edit(value), 100).unwrap().records);
+        sizes.push(log.size());
+        assert_eq!(log.size(), counted(&log));
+    }
+    assert!(sizes.windows(2).all(|pair| pair[0].bytes < pair[1].bytes && pair[0].rows < pair[1].rows), "{sizes:?}");
+    let mut other = stays.edit(1);
+    other.documents[0].id = "stays".into();
+    records.extend(log.push_changes("other", Rights::ALL, other, 150).unwrap().records);
+    records.extend(log.delete_document("c", Rights::ALL, "d", [7; 16], 200).unwrap().records);
+    log.publish();
+    assert_eq!(log.size(), counted(&log));
+    assert_eq!((log.size().collections, log.size().documents, log.size().rows), (2, 2, 7));
+
+    let forgotten = log.prunable(201, 0, 10);
+    log.forget(&forgotten, 300);
+    assert_eq!(log.size(), counted(&log));
+    assert_eq!((log.size().documents, log.size().rows), (1, 1));
+    records.extend(forgotten);
+    assert_eq!(restored("epoch", &records).size(), log.size());
+}
+
+#[test]
+fn a_caller_outside_its_scope_does_not_learn_of_a_pruned_document() {
+    /// Each user has one scope.
+    struct OwnScope;
+
+    impl Authorize for OwnScope {
+        fn read(&self, request: &ReadRequest<'_>) -> bool {
+            request.user.is_some_and(|user| request.scope == Some(user.as_str()))
+        }
+
+        fn write(&self, _: &WriteRequest<'_>) -> bool {
+            true
+        }
+    }
+
+    let [ada, eve] = ["ada", "eve"].map(|name| UserId::new("replicate", name));
+    let mut log = Log::new("epoch");
+    let mut replica = Replica::new(1);
+    let in_scope = |mut args: PushChanges, user: &UserId| {
+        args.scope = Some(user.as_str().into());
+        args
+    };
+    let history = replica.edit(1);
+    let mut records = log.push_changes("c", Rights::ALL, in_scope(history.clone(), &ada), 100).unwrap().records;
+    records.extend(log.delete_document("c", Rights::ALL, "d", [7; 16], 200).unwrap().records);
+    log.publish();
+    let forgotten = log.prunable(201, 0, 10);
+    log.forget(&forgotten, 300);
+    records.extend(forgotten);
+
+    for mut log in [log, restored("epoch", &records)] {
+        for (user, code) in [(&ada, RefusalCode::Pruned), (&eve, RefusalCode::NotAuthorized)] {
+            let rights = Rights { user: Some(user), rule: &OwnScope };
+            let pushed = log.push_changes("c", rights, in_scope(history.clone(), user), 400).unwrap().answer.remove(0);
+            assert_eq!(pushed.1.unwrap_err().code, code, "{user}");
+            // The original API names no scope.
+            let refused = log.delete_document("c", rights, "d", [8; 16], 400).unwrap_err();
+            let expected = if user == &ada { RefusalCode::UnknownDocument } else { RefusalCode::NotAuthorized };
+            assert_eq!(refused.code, expected, "{user}");
+        }
+    }
 }

@@ -128,7 +128,7 @@ fn a_document_over_its_limit_is_refused_and_one_with_that_much_history_is_not() 
             log.push_changes("c", Rights::ALL, rewritten(&mut history, value), i64::from(value)).unwrap().answer;
         assert_eq!(answer, [("d".to_owned(), Ok(()))], "{value}");
     }
-    let bytes = log.size().3;
+    let bytes = log.size().bytes;
     assert!(bytes > DOCUMENT_BYTES, "{bytes}");
 
     let mut log = Log::new("epoch");

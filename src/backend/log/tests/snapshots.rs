@@ -124,7 +124,7 @@ fn a_snapshot_of_one_users_changes_is_that_users_and_one_of_several_users_is_nob
         log.compact(&"c".into(), &DocumentId::new("d"), 2).unwrap();
         let document = &log.collections["c"].documents[&DocumentId::new("d")];
         assert!(document.snapshot.is_some());
-        log.collections["c"].rows[&document.rows[0]].author.clone()
+        log.collections["c"].rows.get(&document.rows[0]).unwrap().author.clone()
     };
     assert_eq!(write(&mut log, &ada), Some(ada.clone()));
     assert_eq!(write(&mut log, &eve), None);

@@ -129,13 +129,15 @@ impl Format {
         }
     }
 
-    /// The outcome of a call. Convex answers with the status 200 even if the function failed.
+    /// The outcome of a call. Convex answers with the status 200 even if the function failed. Convex leaves out the
+    /// lines that the function has logged if there are none (`UdfResponse` in `crates/local_backend/src/public_api.rs`),
+    /// and here there never are any.
     pub(super) fn outcome(self, result: Result<Value, CallError>) -> Json_ {
         match result {
-            Ok(value) => json!({ "status": "success", "value": self.encode(value), "logLines": [] }),
+            Ok(value) => json!({ "status": "success", "value": self.encode(value) }),
             Err(error) => {
                 let (message, data) = error.into_parts();
-                let mut body = json!({ "status": "error", "errorMessage": message, "logLines": [] });
+                let mut body = json!({ "status": "error", "errorMessage": message });
                 if let Some(data) = data {
                     body["errorData"] = self.encode(data);
                 }
