@@ -200,7 +200,7 @@ mod tests {
 
     impl PresenceCodec for Number {
         fn decode(&self, json: &str) -> Result<Box<dyn Any + Send>, FormatError> {
-            let problem = |_| FormatError { path: String::new(), message: "no number".into() };
+            let problem = |_| FormatError::new("no number");
             json.parse::<i64>().map(|number| Box::new(number) as Box<dyn Any + Send>).map_err(problem)
         }
     }
