@@ -91,7 +91,7 @@ pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
     record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
     status::Status,
-    store::{Owner, StoreError, default_path},
-    transport::AuthToken,
+    store::{Owner, StoreError, default_path, user_path},
+    transport::{AuthToken, Token},
     worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Worker, WorkerConfig},
 };

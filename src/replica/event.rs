@@ -17,7 +17,7 @@ pub use crate::{
     chunk::Part,
     record::{
         Checkpoint, Edit, EditKind, EditSeq, Generation, Kept, Origin, Page, Position, Push, PushAnswer, PushNumber,
-        PushedDocument, Put, Refusal, RefusalCode, Schema, StoredDocument, View,
+        PushedDocument, Put, Refusal, RefusalCode, RefusedWrite, Schema, StoredDocument, View,
     },
 };
 
@@ -88,6 +88,13 @@ pub enum Event {
         collection: CollectionIndex,
         /// Some of its documents.
         documents: Vec<StoredDocument>,
+    },
+    /// The store's notes of documents that a remote refuses. They come with the collection's [`Event::Opened`].
+    Refused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The documents, with the remote that refuses each.
+        documents: Vec<(DocumentId, RemoteId, RefusedWrite)>,
     },
     /// The world edited a document.
     Edit(EditNumber, Edit),
@@ -167,6 +174,10 @@ pub enum Event {
     PushDropped(PushNumber),
     /// Offer refused documents again.
     Retry,
+    /// Offer this refused document again.
+    RetryOne(DocumentKey),
+    /// Drop the unsent changes of this refused document.
+    Discard(DocumentKey),
     /// The time that [`Replica::due`](super::Replica::due) returned has come.
     Due,
 }
@@ -246,6 +257,8 @@ pub enum Effect {
         /// The root fields.
         fields: Vec<String>,
     },
+    /// A backend refuses this document's changes; or, with `None`, it does so no longer.
+    Refused(DocumentKey, Option<RefusedWrite>),
     /// Report a failure to the app.
     Failed {
         /// The kind of the failure.

@@ -42,6 +42,10 @@ impl Replica {
         if let Some(document) = self.document(key) {
             document.state = State::Loading(waiting.into_iter().collect());
             self.loading += 1;
+            // Pages that wait already must wait for this document too.
+            for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
+                page.wait_for(&key.id);
+            }
             self.effects.push_back(Effect::Store(StoreRequest::Load(key.clone())));
         }
     }
@@ -93,11 +97,13 @@ impl Replica {
         }
         self.live.count += 1;
         self.touch(&key);
+        self.discarded(&key);
         for waiting in waiting {
             match waiting {
                 // An edit that fails has the document read again. The edits after it wait for that.
                 Waiting::Edit(number, edit) => self.edit(number, edit, now),
                 Waiting::Show => self.show(key.clone()),
+                Waiting::Discard => self.discard(key.clone()),
             }
         }
     }

@@ -36,6 +36,7 @@ mod opened;
 mod outbox;
 mod pull;
 mod push;
+mod refused;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -54,10 +55,11 @@ use live::{Bases, Live};
 use loading::LiveDocuments;
 use outbox::{Outbox, QueuedChange};
 use pull::Pull;
+use refused::Refusals;
 use remote::{Remote, Stage, WaitingPage};
 
 use crate::{
-    CollectionIndex, DocumentId,
+    CollectionIndex, DocumentId, DocumentKey,
     chunk::{change_hash, chunk_hash},
     failure::FailureKind,
     record::Write,
@@ -86,6 +88,8 @@ pub struct Replica {
     clock: u64,
     /// See [`due`](Self::due).
     due: Option<i64>,
+    /// Documents to discard when the store has told what it knows of the backend.
+    discards: Vec<DocumentKey>,
 }
 
 struct Collection {
@@ -104,6 +108,10 @@ struct Collection {
     /// The last edit of the world for each document that is not here, because it never existed or was forgotten. There
     /// are few such documents.
     seen: HashMap<DocumentId, EditSeq>,
+    /// The documents that a remote refuses.
+    refused: Refusals,
+    /// The generation with which the world learns that a discarded document is gone.
+    gone: HashMap<DocumentId, Generation>,
 }
 
 #[derive(Default)]
@@ -113,6 +121,8 @@ struct Document {
     state: State,
     /// The versions that the world has of the document, while it is read again.
     bases: Option<Bases>,
+    /// Whether it is read again because its unsent changes were discarded.
+    is_discarded: bool,
 }
 
 #[derive(Default)]
@@ -127,6 +137,7 @@ enum State {
 enum Waiting {
     Edit(EditNumber, Edit),
     Show,
+    Discard,
 }
 
 impl Replica {
@@ -146,6 +157,8 @@ impl Replica {
                 believed: false,
                 pruned: None,
                 seen: HashMap::new(),
+                refused: Refusals::default(),
+                gone: HashMap::new(),
             })
             .collect();
         Self {
@@ -160,6 +173,7 @@ impl Replica {
             written: 0,
             clock: 0,
             due: None,
+            discards: Vec::new(),
         }
     }
 
@@ -167,6 +181,7 @@ impl Replica {
     pub fn handle(&mut self, event: Event, now: i64) {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
+            Event::Refused { collection, documents } => self.refusals_read(collection, documents),
             Event::Edit(number, edit) => self.edit(number, edit, now),
             Event::Unwritable { document, seq } => self.saw(&document, seq),
             Event::Applied(shown) => self.applied(shown),
@@ -190,6 +205,8 @@ impl Replica {
             Event::PushRefused { number, collection, refusal } => self.push_refused(number, collection, refusal),
             Event::PushDropped(number) => self.push_dropped(number),
             Event::Retry => self.retry(),
+            Event::RetryOne(document) => self.retry_one(&document),
+            Event::Discard(document) => self.discard(document),
             Event::Due => {}
         }
         self.process_pages();

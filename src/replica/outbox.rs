@@ -164,6 +164,46 @@ impl Outbox {
         }
     }
 
+    /// Whether the document has changes that the backend lacks.
+    pub(super) fn has(&self, id: &DocumentId) -> bool {
+        self.documents.contains_key(id)
+    }
+
+    /// Whether the backend has refused the document, and it waits for an edit or a retry.
+    pub(super) fn is_refused(&self, id: &DocumentId) -> bool {
+        self.documents.get(id).is_some_and(|entry| entry.refused.is_some())
+    }
+
+    /// Notes that the backend has these changes, although it has not answered their push.
+    pub(super) fn held(&mut self, id: &DocumentId, held: &HashSet<ChangeHash>) {
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        let changes = match &mut entry.changes {
+            // They are read from the store, which is told as well.
+            Changes::Stored { .. } => return,
+            Changes::Reading { later, .. } => later,
+            Changes::Known(changes) => changes,
+        };
+        let before = changes.len();
+        changes.retain(|change| !held.contains(&change.hash));
+        if changes.len() < before {
+            // The values were those after the last change.
+            changes.iter_mut().for_each(|change| change.fields = None);
+        }
+        if matches!(&entry.changes, Changes::Known(changes) if changes.is_empty()) {
+            self.remove(id);
+        }
+    }
+
+    /// Offers a refused document again.
+    pub(super) fn retry_one(&mut self, id: &DocumentId) {
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        entry.former = None;
+        if entry.refused.take().is_some() {
+            self.refused -= 1;
+            entry.history_offered = false;
+        }
+    }
+
     /// Drops a document that the backend will never accept. Returns whether it has changes that the backend may never
     /// have had.
     pub(super) fn forget(&mut self, id: &DocumentId) -> bool {
@@ -325,7 +365,8 @@ impl Outbox {
     /// The first document of a push is certainly too large itself, and each push brings the others closer to the front.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
         self.take_in_flight(id);
-        let Some(entry) = self.documents.get_mut(id) else { return true };
+        // Nothing is left to send: the changes came back in the log before this answer, or were discarded.
+        let Some(entry) = self.documents.get_mut(id) else { return false };
         if refusal.code == RefusalCode::MissingDependencies && !entry.history_offered {
             entry.history_offered = true;
             entry.changes = Changes::Stored { history: true };

@@ -154,4 +154,20 @@ mutation "a transition starts at the version before the last" src/backend/server
 mutation "a page with room is not run again" src/backend/server/session/queries.rs \
     'matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more)' 'matches!(&result, Ok(Answer::Deltas(..)))'
 
+mutation "another user's token is used" src/transport/token.rs \
+    '(Some(user), Some(of)) if user != of =>' '(Some(user), Some(of)) if user != of && false =>'
+mutation "all users of a computer have one store" src/worker/mod.rs \
+    'Some(user) => user_path(&self.store, user),' 'Some(_) => self.store.clone(),'
+mutation "a discard drops what the backend has" src/store/refused.rs \
+    'DELETE FROM chunk WHERE document = ?1 AND holder IS NOT ?2' 'DELETE FROM chunk WHERE document = ?1 AND ?2 IS NOT NULL'
+mutation "a discard keeps the refused changes" src/store/refused.rs \
+    'DELETE FROM chunk WHERE document = ?1 AND holder IS NOT ?2' 'DELETE FROM chunk WHERE document = ?1 AND holder = -?2'
+mutation "an actor is used again after a discard" src/replica/refused.rs \
+    'self.actor = next_actor(&self.actor);' 'let _ = next_actor;'
+mutation "the echo of a discarded push is skipped" src/replica/refused.rs \
+    'self.remote.echoes.clear();' ''
+mutation "what was captured last goes to the next user" src/ecs/account.rs \
+    '    outbox::send(world);
+    let link' '    let link'
+
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }

@@ -85,7 +85,11 @@ impl App {
             Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
-            Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
+            Effect::Deliver(_)
+            | Effect::Edited(..)
+            | Effect::Read(_)
+            | Effect::Compared { .. }
+            | Effect::Refused(..) => {}
             Effect::Store(request) => self.disk.take(request),
         }
     }

@@ -110,6 +110,11 @@ impl DiskWork {
                     }
                 }
             }
+            match self.store.refused(collection) {
+                Ok(documents) if documents.is_empty() => {}
+                Ok(documents) => self.tell(DiskAnswer::Event(Event::Refused { collection: name, documents })),
+                Err(error) => self.tell(DiskAnswer::Failed(failure(&error))),
+            }
             for damaged in self.store.take_damaged() {
                 self.damaged(&damaged);
             }

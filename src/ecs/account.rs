@@ -1,0 +1,81 @@
+//! The user whose documents this world shows, and the way to those of another.
+
+use bevy::prelude::*;
+
+use super::{
+    arrival::Progress,
+    claims::Claims,
+    edit::capture_now,
+    family::Hierarchy,
+    index::DocumentIndex,
+    link::Link,
+    outbox::{self, Outbox},
+};
+use crate::{
+    DocumentId,
+    message::{RefusedDocuments, SyncStatus, UserChanged},
+    worker::AuthToken,
+};
+
+/// A request of the app that changes whose documents are shown.
+pub(crate) enum AccountRequest {
+    /// This user signs in.
+    SignIn {
+        user: String,
+        auth: Option<AuthToken>,
+        /// Whether the edits made while nobody was signed in become this user's.
+        adopt: bool,
+    },
+    /// Nobody is signed in any more.
+    SignOut,
+    /// This user's documents are deleted from this machine.
+    Wipe { user: String, lose_unsent: bool },
+}
+
+/// Requests that wait for the end of the frame.
+#[derive(Resource, Default)]
+pub(crate) struct AccountRequests(pub(crate) Vec<AccountRequest>);
+
+/// Counts the sessions of users. What apply has in its queue belongs to one of them.
+#[derive(Resource, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Session(u64);
+
+/// Ends the session: captures what was edited, takes the documents out of this world, and returns the link to the
+/// worker, which is to be dropped. Nothing that is captured from now on belongs to the user before.
+pub(crate) fn end_session(world: &mut World) -> Option<Link> {
+    let shown: Vec<Entity> = world.resource::<DocumentIndex>().entities().collect();
+    for entity in shown {
+        capture_now(&mut world.into(), entity);
+    }
+    outbox::send(world);
+    let link = world.remove_resource::<Link>();
+    world.resource_mut::<Session>().0 += 1;
+    // Before the entities go: a document that is not in the index is not captured.
+    world.resource_mut::<DocumentIndex>().forget();
+    *world.resource_mut::<Claims>() = Claims::default();
+    *world.resource_mut::<Outbox>() = Outbox::default();
+    *world.resource_mut::<Progress>() = Progress::default();
+    world.resource_mut::<RefusedDocuments>().clear();
+    if let Some(mut hierarchy) = world.get_resource_mut::<Hierarchy>() {
+        hierarchy.forget();
+    }
+    let documents: Vec<Entity> = world.query_filtered::<Entity, With<DocumentId>>().iter(world).collect();
+    for entity in documents {
+        // Its parent may have gone before it.
+        let _ = world.try_despawn(entity);
+    }
+    world.flush();
+    // Observers of the entities that went may have made others, which are no documents of anybody.
+    *world.resource_mut::<Outbox>() = Outbox::default();
+    let mut status = world.resource_mut::<SyncStatus>();
+    let last_error = status.last_error.take();
+    *status = SyncStatus { last_error, ..SyncStatus::default() };
+    link
+}
+
+/// Begins the session of another user, or of nobody.
+pub(crate) fn begin_session(world: &mut World, link: Link, user: Option<String>) {
+    world.insert_resource(link);
+    world.resource_mut::<SyncStatus>().user.clone_from(&user);
+    world.write_message(UserChanged::new(user));
+}
