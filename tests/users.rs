@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use bevy::{ecs::system::RunSystemOnce, prelude::*};
+use bevy::{
+    ecs::{entity_disabling::Disabled, system::RunSystemOnce},
+    prelude::*,
+};
 use bevy_convex_replicate::{
     Failure, FailureKind, Token,
     backend::{Backend, BackendConfig},
@@ -209,6 +212,78 @@ fn a_token_of_another_user_is_a_failure_and_nothing_is_sent_under_it() {
     });
     assert_eq!((backend.stats().documents, status(&app).unsent), (0, 1));
     *account.lock().unwrap() = "alice";
+    until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
+}
+
+#[test]
+fn disabled_documents_and_copies_that_observers_make_leave_with_their_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.user("alice"));
+    app.add_observer(|remove: On<Remove, Note>, notes: Query<&Note>, mut commands: Commands| {
+        if let Ok(note) = notes.get(remove.entity)
+            && note.text != "copy"
+        {
+            commands.spawn((Note { text: "copy".into() }, DocumentId::new(format!("copy of {}", note.text))));
+        }
+    });
+    write(&mut app, "shown");
+    write(&mut app, "disabled");
+    let world = app.world_mut();
+    let mut documents = world.query::<(Entity, &DocumentId)>();
+    let entity = documents.iter(world).find_map(|(entity, id)| (id.as_str() == "disabled").then_some(entity)).unwrap();
+    world.entity_mut(entity).insert(Disabled);
+    app.update();
+    until_saved(&mut app);
+    control(&mut app, |sync| sync.sign_in("bob", "b"));
+    assert!(app.world().get_entity(entity).is_err(), "it has left the world");
+    until_saved(&mut app);
+    (0..5).for_each(|_| app.update());
+    assert_eq!(notes(&mut app), set([]));
+    control(&mut app, |sync| sync.sign_out());
+    control(&mut app, |sync| sync.sign_in("bob", "b"));
+    until_saved(&mut app);
+    (0..5).for_each(|_| app.update());
+    assert_eq!(notes(&mut app), set([]), "bob's store has nothing of alice");
+    control(&mut app, |sync| sync.sign_in("alice", "a"));
+    until_notes(&mut app, ["disabled", "shown"]);
+}
+
+#[test]
+fn an_app_stays_offline_across_users_also_if_it_was_asked_a_moment_ago() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.deployment(backend.url()).signed_out());
+    let is_asked = |app: &App| status(app).reason().is_some_and(|reason| reason == "switched off");
+    // Nobody's session has no connection that could be switched off.
+    control(&mut app, |sync| sync.go_offline());
+    control(&mut app, |sync| sync.sign_in("alice", "a"));
+    until_it("alice is offline", &mut app, |app| is_asked(app));
+    control(&mut app, |sync| sync.go_online());
+    until_it("alice is online", &mut app, |app| status(app).is_live());
+    control(&mut app, |sync| {
+        sync.go_offline();
+        sync.sign_in("alice", "another");
+    });
+    until_it("alice is offline again", &mut app, |app| is_asked(app));
+    control(&mut app, |sync| sync.go_online());
+    until_it("alice is online again", &mut app, |app| status(app).is_live());
+    control(&mut app, |sync| {
+        sync.sign_in("bob", "b");
+        sync.go_offline();
+    });
+    until_it("bob is offline", &mut app, |app| is_asked(app));
+}
+
+#[test]
+fn a_user_who_had_no_token_at_the_start_is_signed_in_with_the_first_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(BackendConfig::new().token("secret")).unwrap();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| plugin.deployment(backend.url()).user("alice"));
+    write(&mut app, "alice's");
+    until_it("it is not let in", &mut app, |app| {
+        status(app).reason().is_some_and(|reason| reason.contains("not signed in"))
+    });
+    control(&mut app, |sync| sync.sign_in("alice", "secret"));
     until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
 }
 

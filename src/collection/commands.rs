@@ -68,11 +68,13 @@ impl SyncControl<'_, '_> {
     /// Connects to the deployment, and stays connected.
     pub fn go_online(&mut self) {
         self.send(|| WorkerCommand::Online(true));
+        self.ask(AccountRequest::Online(true));
     }
 
     /// Disconnects. Edits are saved on this machine, and sent when the app is online again.
     pub fn go_offline(&mut self) {
         self.send(|| WorkerCommand::Online(false));
+        self.ask(AccountRequest::Online(false));
     }
 
     /// Sends documents again that the deployment refused.

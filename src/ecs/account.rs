@@ -17,6 +17,9 @@ use crate::{
     worker::AuthToken,
 };
 
+/// How often entities are despawned that observers made of others. An observer may make them without end.
+const ROUNDS: usize = 8;
+
 /// A request of the app that changes whose documents are shown.
 pub(crate) enum AccountRequest {
     /// This user signs in.
@@ -28,6 +31,8 @@ pub(crate) enum AccountRequest {
     },
     /// Nobody is signed in any more.
     SignOut,
+    /// The sessions from now on connect, or do not. The present one is told by a command.
+    Online(bool),
     /// This user's documents are deleted from this machine.
     Wipe { user: String, lose_unsent: bool },
 }
@@ -50,27 +55,44 @@ pub(crate) fn end_session(world: &mut World) -> Option<Link> {
     outbox::send(world);
     let link = world.remove_resource::<Link>();
     world.resource_mut::<Session>().0 += 1;
-    // Before the entities go: a document that is not in the index is not captured.
-    world.resource_mut::<DocumentIndex>().forget();
-    *world.resource_mut::<Claims>() = Claims::default();
-    *world.resource_mut::<Outbox>() = Outbox::default();
     *world.resource_mut::<Progress>() = Progress::default();
     world.resource_mut::<RefusedDocuments>().clear();
-    if let Some(mut hierarchy) = world.get_resource_mut::<Hierarchy>() {
-        hierarchy.forget();
+    // Observers of the entities that go may make others of what they saw. Those are no documents of anybody either.
+    for _ in 0..ROUNDS {
+        // Before the entities go: a document that is not in the index is not captured.
+        forget(world);
+        let documents = documents(world);
+        if documents.is_empty() {
+            break;
+        }
+        for entity in documents {
+            // Its parent may have gone before it.
+            let _ = world.try_despawn(entity);
+        }
+        world.flush();
     }
-    let documents: Vec<Entity> = world.query_filtered::<Entity, With<DocumentId>>().iter(world).collect();
-    for entity in documents {
-        // Its parent may have gone before it.
-        let _ = world.try_despawn(entity);
-    }
-    world.flush();
-    // Observers of the entities that went may have made others, which are no documents of anybody.
-    *world.resource_mut::<Outbox>() = Outbox::default();
+    forget(world);
     let mut status = world.resource_mut::<SyncStatus>();
     let last_error = status.last_error.take();
     *status = SyncStatus { last_error, ..SyncStatus::default() };
     link
+}
+
+/// Forgets which entity shows which document, and what was captured since the link was taken.
+fn forget(world: &mut World) {
+    world.resource_mut::<DocumentIndex>().forget();
+    *world.resource_mut::<Claims>() = Claims::default();
+    *world.resource_mut::<Outbox>() = Outbox::default();
+    if let Some(mut hierarchy) = world.get_resource_mut::<Hierarchy>() {
+        hierarchy.forget();
+    }
+}
+
+/// All entities with an identity. A query would leave out disabled ones.
+fn documents(world: &World) -> Vec<Entity> {
+    let Some(identity) = world.component_id::<DocumentId>() else { return Vec::new() };
+    let archetypes = world.archetypes().iter().filter(|archetype| archetype.contains(identity));
+    archetypes.flat_map(|archetype| archetype.entities().iter().map(|entity| entity.id())).collect()
 }
 
 /// Begins the session of another user, or of nobody.

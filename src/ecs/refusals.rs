@@ -7,11 +7,14 @@ use crate::message::{Refused, RefusedDocuments, SyncStatus};
 
 /// Brings the marks into step with the refused documents. There are few of either.
 pub(super) fn mark(world: &mut World, marked: &mut Vec<Entity>) {
-    let refused = world.resource::<RefusedDocuments>();
-    let count = refused.len();
+    let count = world.resource::<RefusedDocuments>().len();
+    if world.resource::<SyncStatus>().refused != count {
+        world.resource_mut::<SyncStatus>().refused = count;
+    }
     if count == 0 && marked.is_empty() {
         return;
     }
+    let refused = world.resource::<RefusedDocuments>();
     let index = world.resource::<DocumentIndex>();
     let wanted: Vec<(Entity, Refused)> = refused
         .iter()
@@ -33,8 +36,28 @@ pub(super) fn mark(world: &mut World, marked: &mut Vec<Entity>) {
             entity.insert(refused);
         }
     }
-    let mut status = world.resource_mut::<SyncStatus>();
-    if status.refused != count {
-        status.refused = count;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{CollectionIndex, DocumentId, DocumentKey, record::RefusalCode};
+
+    #[test]
+    fn a_refused_document_that_no_entity_shows_is_counted_as_long_as_it_is_refused() {
+        let mut world = World::new();
+        world.init_resource::<RefusedDocuments>();
+        world.init_resource::<DocumentIndex>();
+        world.init_resource::<SyncStatus>();
+        let document = DocumentKey { collection: CollectionIndex(0), id: DocumentId::new("a") };
+        let refused = Refused::new(SystemTime::UNIX_EPOCH, RefusalCode::NotAuthorized, "no");
+        let mut marked = Vec::new();
+        for (refused, count) in [(Some(refused), 1), (None, 0)] {
+            world.resource_mut::<RefusedDocuments>().set(document.clone(), refused);
+            mark(&mut world, &mut marked);
+            assert_eq!(world.resource::<SyncStatus>().refused, count);
+        }
     }
 }

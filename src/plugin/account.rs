@@ -12,8 +12,7 @@ use super::config::Config;
 use crate::{
     ecs::{self, AccountRequest, AccountRequests, Collections, Failures, Link, Outbox, Port},
     failure::{Failure, FailureKind},
-    message::{SyncStatus, UserWiped},
-    status::{Connection, Reason},
+    message::UserWiped,
     store::{Store, user_path},
     worker::{AuthToken, Command, Report, Worker, WorkerConfig},
 };
@@ -54,11 +53,14 @@ impl CurrentAuth {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = auth;
     }
 
-    /// Asks the callback that is in use by then. `None` if there is none now.
-    pub(super) fn callback(&self) -> Option<AuthToken> {
+    /// Asks the callback that is in use by then. `None` if there is none now and nobody is signed in, because only the
+    /// session of a user can get another one.
+    pub(super) fn callback(&self, has_user: bool) -> Option<AuthToken> {
         let current = self.0.clone();
         let get = move || current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        get()?;
+        if get().is_none() && !has_user {
+            return None;
+        }
         Some(Arc::new(move |refresh| match get() {
             Some(auth) => auth(refresh),
             None => Box::pin(std::future::ready(Ok(None))),
@@ -82,7 +84,19 @@ impl Account {
 /// Carries out the app's requests at the end of the frame.
 pub(super) fn switch(world: &mut World) {
     let requests = std::mem::take(&mut world.resource_mut::<AccountRequests>().0);
+    let mut is_asked = false;
     for request in requests {
+        if let AccountRequest::Online(online) = request {
+            if let Some(mut account) = world.get_resource_mut::<Account>() {
+                account.online = online;
+                // The command went to the session before, or came before that session was told to connect anew.
+                if is_asked {
+                    world.resource_mut::<Outbox>().push(Command::Online(online));
+                }
+            }
+            continue;
+        }
+        is_asked = true;
         if !world.contains_resource::<Account>() {
             let message = "this app has its own link to a worker, so users cannot sign in or out here";
             world.resource_mut::<Failures>().add(FailureKind::Registration, None, None, message);
@@ -92,6 +106,8 @@ pub(super) fn switch(world: &mut World) {
             AccountRequest::SignIn { user, auth, adopt } => sign_in(world, user, auth, adopt),
             AccountRequest::SignOut => change(world, None, None, Vec::new()),
             AccountRequest::Wipe { user, lose_unsent } => wipe(world, user, lose_unsent),
+            // Handled above.
+            AccountRequest::Online(_) => {}
         }
     }
     if let Some(account) = world.get_resource::<Account>() {
@@ -105,7 +121,6 @@ pub(super) fn switch(world: &mut World) {
 }
 
 fn sign_in(world: &mut World, user: String, auth: Option<AuthToken>, adopt: bool) {
-    note_online(world);
     let account = world.resource::<Account>();
     if account.user.as_ref() == Some(&user) && !adopt {
         account.auth.replace(auth);
@@ -149,23 +164,11 @@ fn wipe(world: &mut World, user: String, lose_unsent: bool) {
     }
 }
 
-/// Notes whether the app asked to be offline.
-fn note_online(world: &mut World) {
-    let online = match &world.resource::<SyncStatus>().connection {
-        Connection::Offline { reason: Some(Reason::Asked) } => false,
-        // Nobody's session has no connection, and a new session may not have told yet.
-        Connection::Offline { reason: None } => return,
-        _ => true,
-    };
-    world.resource_mut::<Account>().online = online;
-}
-
 /// Something to do when a session has ended.
 type Then = Box<dyn FnOnce() + Send>;
 
 /// Ends the session, and begins that of `user` or nobody.
 fn change(world: &mut World, user: Option<String>, auth: Option<AuthToken>, then: Vec<Then>) {
-    note_online(world);
     let link = ecs::end_session(world);
     let collections = world.resource_mut::<Collections>().seal();
     let mut account = world.resource_mut::<Account>();

@@ -292,7 +292,8 @@ impl Config {
     ) -> Result<WorkerConfig, Link> {
         match &self.store {
             Ok(store) => {
-                Ok(WorkerConfig { store: store.clone(), user, deployment, auth: auth.callback(), online, collections })
+                let auth = auth.callback(user.is_some());
+                Ok(WorkerConfig { store: store.clone(), user, deployment, auth, online, collections })
             }
             Err(error) => {
                 let message = format!("there is no place for this app's store, so nothing is saved: {error}");

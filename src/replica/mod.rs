@@ -192,11 +192,7 @@ impl Replica {
             Event::Remote { epoch, state } => self.remote_known(epoch, state),
             Event::Written(write) => self.written = self.written.max(write),
             Event::Lost(document) => self.keep(&document),
-            Event::Unsent { collection, documents, read } => {
-                if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
-                    documents.into_iter().for_each(|document| collection.outbox.read(document, read));
-                }
-            }
+            Event::Unsent { collection, documents, read } => self.unsent_read(collection, documents, read),
             Event::Connected => self.connected(),
             Event::Disconnected => self.disconnected(),
             Event::Page(page) => self.page(page),

@@ -364,8 +364,11 @@ impl Outbox {
     /// changes are offered next, or if the document may have been too large only together with the documents before it.
     /// The first document of a push is certainly too large itself, and each push brings the others closer to the front.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
-        self.take_in_flight(id);
-        // Nothing is left to send: the changes came back in the log before this answer, or were discarded.
+        if self.take_in_flight(id).is_none() {
+            // The changes were discarded. What was edited since is not refused.
+            return false;
+        }
+        // Nothing is left to send: the changes came back in the log before this answer.
         let Some(entry) = self.documents.get_mut(id) else { return false };
         if refusal.code == RefusalCode::MissingDependencies && !entry.history_offered {
             entry.history_offered = true;

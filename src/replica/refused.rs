@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 use automerge::{ActorId, ChangeHash};
 
 use super::{
-    Delta, Edit, EditKind, Effect, Origin, Put, RefusedWrite, Replica, State, StoreRequest, Waiting, change_hash,
-    changes_of, chunk_hash, world::deliver,
+    Delta, Edit, EditKind, Effect, Origin, Put, RefusedWrite, Replica, State, StoreRequest, UnsentDocument, Waiting,
+    change_hash, changes_of, chunk_hash, world::deliver,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
@@ -94,6 +94,31 @@ impl Replica {
         self.write(Write::Sent { remote, collection: name, id: id.clone(), changes });
         if is_sent {
             self.lifted(&DocumentKey { collection: index, id: id.clone() });
+        }
+    }
+
+    /// Takes the changes that the store has of documents to send. A document of which the backend has everything, because
+    /// its last push was accepted and never answered, is refused no longer.
+    pub(super) fn unsent_read(&mut self, index: CollectionIndex, documents: Vec<UnsentDocument>, read: u64) {
+        let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
+        let ids: Vec<DocumentId> = documents.iter().map(|document| document.id.clone()).collect();
+        documents.into_iter().for_each(|document| collection.outbox.read(document, read));
+        let outbox = &collection.outbox;
+        let sent: Vec<DocumentId> = ids.into_iter().filter(|id| !outbox.has(id)).collect();
+        for id in sent {
+            self.lifted(&DocumentKey { collection: index, id });
+        }
+    }
+
+    /// Takes back refusals of documents that have nothing to send: the process ended between the two notes.
+    pub(super) fn lift_sent(&mut self) {
+        let mut sent = Vec::new();
+        for (index, collection) in self.collections.iter().enumerate() {
+            let ids = collection.refused.keys().filter(|id| !collection.outbox.has(id)).cloned();
+            sent.extend(ids.map(|id| DocumentKey { collection: CollectionIndex(index as u16), id }));
+        }
+        for key in sent {
+            self.lifted(&key);
         }
     }
 

@@ -224,6 +224,7 @@ impl Replica {
                 self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
             }
         }
+        self.lift_sent();
     }
 
     pub(super) fn page(&mut self, mut page: Page) {

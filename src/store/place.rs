@@ -26,7 +26,7 @@ const ENDING: &str = ".sqlite3";
 /// The app's name has 1 to [`STORE_NAME_BYTES`] bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begins
 /// nor ends with `.` or a space. A profile has any text as its name. Lower-case ASCII letters, digits, `-` and `_` stand
 /// for themselves in the file's name, and other letters are encoded. A file that an earlier version made for the
-/// profile, with its name as it is, is used as long as it exists.
+/// profile, with its name as it is, is used as long as it or its lock file exists.
 pub fn default_path(app: &str, profile: &str) -> Result<PathBuf, StoreError> {
     check("an app", app)?;
     let folders = BaseDirs::new().ok_or(StoreError::NoHome)?;
@@ -48,8 +48,14 @@ fn profile_path(folder: &Path, profile: &str) -> PathBuf {
     }
     let older = format!("{profile}{ENDING}");
     // A file system may take another profile's file for this one: its list of files shows the difference.
+    // The lock of a store stays when a user adopts its edits. Without that store, its profile keeps its name, because
+    // its users' stores are named after it.
+    let store = |name: OsString| match name.to_str().and_then(|name| name.strip_suffix(".lock")) {
+        Some(store) => OsString::from(store),
+        None => name,
+    };
     let names: Vec<OsString> =
-        fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(store(entry.ok()?.file_name()))).collect();
     let alike = |found: &OsString| found.to_str().is_some_and(|found| found.to_lowercase() == older.to_lowercase());
     let is_listed = |name: &str| names.iter().any(|found| found.to_str() == Some(name));
     match is_listed(&older) || (folder.join(&older).exists() && !names.iter().any(alike)) {
@@ -215,6 +221,20 @@ mod tests {
         let alice = profile_path(folder.path(), "alice");
         assert!(alice.file_name().unwrap().to_str().unwrap().starts_with("alice~"), "{}", alice.display());
         assert_eq!(profile_path(folder.path(), "bob"), folder.path().join("bob.sqlite3"));
+    }
+
+    #[test]
+    fn a_profile_keeps_its_name_when_a_user_adopts_the_store_of_an_earlier_version() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["Zoë 2", "Alice"] {
+            let older = folder.path().join(format!("{name}.sqlite3"));
+            drop(super::super::Store::open(&older).unwrap());
+            super::super::Store::adopt(&older, &user_path(&older, "zoë")).unwrap();
+            assert!(!older.exists());
+            assert_eq!(profile_path(folder.path(), name), older);
+        }
+        let alice = profile_path(folder.path(), "alice");
+        assert!(alice.file_name().unwrap().to_str().unwrap().starts_with("alice~"), "{}", alice.display());
     }
 
     #[test]

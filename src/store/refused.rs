@@ -60,6 +60,9 @@ pub(super) fn note(
 /// A remote has all that its changes depend on. Where such a change is not marked as held, because the answer to its
 /// push was lost, it is marked now and stays. So does a snapshot: all of its changes were in a log when it was made, and
 /// the marks were dropped since, because the log is read again from its beginning. The log's rows do not name it.
+///
+/// Changes that another remote has go as well, so the store no longer has everything of that remote's log: it is read
+/// from its beginning when it is followed again.
 pub(super) fn discard(
     transaction: &Transaction,
     remote: RemoteId,
@@ -71,6 +74,12 @@ pub(super) fn discard(
         transaction.prepare_cached("UPDATE chunk SET holder = ?1 WHERE id = ?2")?.execute(params![remote.0, chunk])?;
     }
     transaction.prepare_cached("DELETE FROM refused WHERE document = ?1")?.execute([document])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM checkpoint WHERE remote <> ?1 AND remote IN (SELECT holder FROM chunk WHERE document = ?2) \
+             AND collection = (SELECT collection FROM document WHERE id = ?2)",
+        )?
+        .execute(params![remote.0, document])?;
     transaction
         .prepare_cached("DELETE FROM chunk WHERE document = ?1 AND holder IS NOT ?2")?
         .execute(params![document, remote.0])?;

@@ -1,10 +1,12 @@
 //! Stores that are deleted, and stores whose edits another one takes.
 
+#[cfg(any(feature = "bevy", test))]
+use std::io;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use rusqlite::params;
 
-use super::{ChunkKind, DocumentWrite, Store, StoreError, Write, file, lock, write::kind_to_number};
+use super::{ChunkKind, DocumentWrite, Store, StoreError, Write, file, lock, rebuild, write::kind_to_number};
 use crate::{chunk::inspect, format, sqlite::beside};
 
 /// Ends the name of a store that the store beside it is about to take in.
@@ -18,10 +20,16 @@ impl Store {
     /// be read. No program may have the store open.
     pub fn wipe(path: &Path, lose_unsent: bool) -> Result<u64, StoreError> {
         let path = &std::path::absolute(path).map_err(|error| StoreError::io(path, error))?;
-        let edits = match Self::open_existing(path) {
-            Ok(None) => 0,
-            Ok(Some(store)) => store.own_unsent()?,
-            Err(error) if lose_unsent && error.is_damage() => 0,
+        let (edits, held) = match Self::open_existing(path) {
+            Ok(None) => (0, None),
+            Ok(Some(store)) => {
+                let edits = store.own_unsent()?;
+                // The lock is kept, so that nobody makes an edit between counting and deleting.
+                let Self { connection, _lock: held, .. } = store;
+                drop(connection);
+                (edits, Some(held))
+            }
+            Err(error) if lose_unsent && error.is_damage() => (0, None),
             Err(error) => return Err(error),
         };
         if edits > 0 && !lose_unsent {
@@ -33,7 +41,10 @@ impl Store {
             return Ok(0);
         }
         // The lock file stays, because another process may wait for the lock.
-        let _lock = lock::Lock::acquire(path)?;
+        let _lock = match held {
+            Some(held) => held,
+            None => lock::Lock::acquire(path)?,
+        };
         let kept = [beside(path, ".lock"), beside(path, ".owner")];
         let name = name.to_string_lossy().into_owned();
         // The database first: without it, its log is not read.
@@ -53,15 +64,28 @@ impl Store {
     /// No program may have either store open.
     ///
     /// First `from` gets another name beside `to`, so that no third store can take it. If the process ends before `to`
-    /// has all edits, the next process that opens `to` goes on.
+    /// has all edits, the next process that opens `to` goes on. Nothing is moved if `from` has changes that cannot be
+    /// read.
     #[cfg(any(feature = "bevy", test))]
     pub fn adopt(from: &Path, to: &Path) -> Result<(), StoreError> {
         // An earlier adoption may be unfinished.
         drop(Self::open(to)?);
         let Some(store) = Self::open_existing(from)? else { return Ok(()) };
+        for collection in store.collections()? {
+            if let (_, Some(damaged)) = store.edits_of(&collection)? {
+                return Err(damaged);
+            }
+        }
         let Self { path, connection, _lock, .. } = store;
-        // Closing moves the log into the database.
+        // Closing moves the log into the database, unless the disk is full or another program reads the database.
         connection.close().map_err(|(_, error)| StoreError::sqlite(&path, error))?;
+        if fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0) {
+            let problem =
+                "its log cannot be moved into it: free space on the disk, and close other programs that read it";
+            return Err(StoreError::io(&path, io::Error::other(problem)));
+        }
+        // The path may be a symbolic link.
+        let path = fs::canonicalize(&path).map_err(|error| StoreError::io(&path, error))?;
         fs::rename(&path, beside(to, ADOPTED)).map_err(|error| StoreError::io(&path, error))?;
         file::sync_folder(&path).map_err(|error| StoreError::io(&path, error))?;
         drop(Self::open(to)?);
@@ -74,29 +98,20 @@ impl Store {
         if !adopted.exists() {
             return Ok(());
         }
+        let connection = match file::open(&adopted) {
+            Err(error) if error.is_damage() => return self.keep_given(&adopted, &error),
+            opened => opened?,
+        };
         let given = Self {
-            connection: file::open(&adopted)?,
+            connection,
             path: adopted.clone(),
             damaged: Default::default(),
             _lock: lock::Lock::acquire(&adopted)?,
         };
+        let mut damaged = None;
         for collection in given.collections()? {
-            let mut writes = Vec::new();
-            for document in given.documents(&collection, None, usize::MAX)? {
-                let mut chunks = given.chunks(&collection, &document.id)?;
-                if chunks.iter().all(|chunk| chunk.remote.is_some()) {
-                    continue;
-                }
-                chunks.iter_mut().for_each(|chunk| chunk.remote = None);
-                let (id, heads, value) = (document.id, document.heads, document.value);
-                writes.push(Write::Document(DocumentWrite {
-                    collection: collection.clone(),
-                    id,
-                    chunks,
-                    heads,
-                    value,
-                }));
-            }
+            let (writes, error) = given.edits_of(&collection)?;
+            damaged = damaged.or(error);
             self.commit(&writes)?;
             // The documents may have had other changes here, so their values are computed when they are read.
             for write in &writes {
@@ -112,11 +127,47 @@ impl Store {
             }
         }
         drop(given);
-        Self::wipe(&adopted, true).map(|_| ())
+        match damaged {
+            Some(error) => self.keep_given(&adopted, &error),
+            None => Self::wipe(&adopted, true).map(|_| ()),
+        }
     }
 
+    /// Keeps a given store of which something cannot be read among the damaged copies of this one: it must neither be
+    /// lost nor keep this store from being opened.
+    fn keep_given(&self, adopted: &Path, error: &StoreError) -> Result<(), StoreError> {
+        tracing::error!(target: "bevy_convex_replicate::store", %error, "not everything was adopted; the rest is kept");
+        rebuild::keep_among(adopted, &self.path).map_err(|error| StoreError::io(adopted, error))
+    }
+
+    /// The documents of a collection with edits that no deployment has taken, as another store takes them in; and an
+    /// error if there are documents that cannot be read.
+    fn edits_of(&self, collection: &str) -> Result<(Vec<Write>, Option<StoreError>), StoreError> {
+        let (mut writes, mut damaged) = (Vec::new(), None);
+        for document in self.documents(collection, None, usize::MAX)? {
+            let mut chunks = match self.chunks(collection, &document.id) {
+                Err(error @ StoreError::DamagedDocument { .. }) => {
+                    damaged = Some(error);
+                    continue;
+                }
+                chunks => chunks?,
+            };
+            if chunks.iter().all(|chunk| chunk.remote.is_some()) {
+                continue;
+            }
+            chunks.iter_mut().for_each(|chunk| chunk.remote = None);
+            let (collection, id, heads, value) = (collection.to_owned(), document.id, document.heads, document.value);
+            writes.push(Write::Document(DocumentWrite { collection, id, chunks, heads, value }));
+        }
+        let damaged = damaged.or_else(|| self.take_damaged().pop());
+        Ok((writes, damaged))
+    }
+
+    /// `None` if there is nothing of a store at `path`. The store may be missing because it was about to be replaced, or
+    /// to take in another one.
     fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
-        match path.exists() {
+        let parts = ["", "-wal", "-journal", rebuild::REBUILT, ADOPTED];
+        match parts.iter().any(|part| beside(path, part).exists()) {
             true => Self::open(path).map(Some),
             false => Ok(None),
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bevy_convex_replicate::{
     DocumentId,
+    replica::{Checkpoint, Position},
     store::{RefusalCode, RefusedWrite, RemoteId, Store, StoreError, Write},
 };
 
@@ -98,6 +99,27 @@ fn a_discard_keeps_what_the_remote_must_have() {
     store.commit(&[discard(&a, remote)]).unwrap();
     held.assert_stored(&store);
     assert!(store.unsent("tasks", Some(remote), usize::MAX).unwrap().is_empty());
+}
+
+#[test]
+fn the_log_of_another_remote_is_read_again_if_a_discard_drops_changes_that_it_has() {
+    let (_folder, mut store) = store();
+    let (other, remote) =
+        (store.remote("https://a.example", "1").unwrap(), store.remote("https://b.example", "1").unwrap());
+    let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
+    commit(&mut store, &a.receive(other, "title", 1));
+    commit(&mut store, &b.edit("title", 2));
+    let checkpoint = Checkpoint { position: Position { ts: 5, ordinal: 0 }, pruned: None };
+    for remote in [other, remote] {
+        store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint }]).unwrap();
+    }
+    // No other remote has this one.
+    store.commit(&[discard(&b, remote)]).unwrap();
+    assert_eq!(store.checkpoint(other, "tasks").unwrap(), Some(checkpoint));
+    store.commit(&[discard(&a, remote)]).unwrap();
+    assert_eq!(documents(&store), Vec::<String>::new());
+    assert_eq!(store.checkpoint(other, "tasks").unwrap(), None);
+    assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(checkpoint));
 }
 
 #[test]

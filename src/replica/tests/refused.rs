@@ -118,6 +118,23 @@ fn a_push_that_the_backend_took_after_all_comes_back_after_the_discard() {
 }
 
 #[test]
+fn a_late_refusal_of_discarded_changes_is_no_refusal_of_a_later_edit() {
+    let (_, mut peer) = pair();
+    peer.put("a", 1, &task("start, refused"));
+    peer.refuse("notAuthorized");
+    peer.handle(Event::RetryOne(key("a")));
+    peer.handle(Event::Discard(key("a")));
+    let generation = peer.last().0;
+    peer.put("a", generation, &task("start, allowed"));
+    let (failures, pushes) = (peer.failures.len(), peer.pushes.len());
+    peer.refuse("notAuthorized");
+    assert!(!is_refused(&peer, "a"));
+    assert_eq!((peer.failures.len(), peer.pushes.len()), (failures, pushes + 1));
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("start, allowed"))));
+}
+
+#[test]
 fn changes_that_the_log_shows_are_kept_by_a_discard_although_their_push_was_not_answered() {
     let (_, mut peer) = pair();
     peer.put("a", 1, &task("start, taken"));
@@ -195,4 +212,25 @@ fn a_document_that_is_not_refused_is_not_discarded() {
     peer.handle(Event::Discard(key("a")));
     assert_eq!(peer.failures, [FailureKind::Identity]);
     assert_eq!(peer.stored("a"), Some(task("start, unsent")));
+}
+
+#[test]
+fn a_document_whose_push_was_taken_and_never_answered_is_refused_no_longer_in_the_next_run() {
+    // The store's knowledge in the next run: the push was noted with the rows of the log or, in the second case, with its
+    // answer, and the process ended before the refusal was taken back.
+    for unsent in [vec![DocumentId::new("a")], Vec::new()] {
+        let mut peer = Peer::new(3);
+        peer.chunks.insert(DocumentId::new("a"), Vec::new());
+        let refused = RefusedWrite { since: 1, code: RefusalCode::NotAuthorized, reason: "no".into() };
+        let documents = vec![(DocumentId::new("a"), RemoteId(1), refused)];
+        peer.handle(Event::Refused { collection: TASKS, documents });
+        peer.stored_refusals = peer.refused.clone();
+        assert!(is_refused(&peer, "a"));
+        let state = RemoteState { remote: Some(RemoteId(1)), unsent: vec![unsent], ..RemoteState::default() };
+        peer.handle(Event::Remote { epoch: None, state });
+        peer.handle(Event::Connected);
+        peer.handle(Event::Page(page(0, 0, &[])));
+        assert!(!is_refused(&peer, "a"));
+        assert_eq!((peer.replica.unsent(), peer.pushes.len()), (0, 0));
+    }
 }
