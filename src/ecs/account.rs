@@ -72,9 +72,8 @@ pub(crate) fn end_session(world: &mut World) -> Option<Link> {
         world.flush();
     }
     forget(world);
-    let mut status = world.resource_mut::<SyncStatus>();
-    let last_error = status.last_error.take();
-    *status = SyncStatus { last_error, ..SyncStatus::default() };
+    // Without the last error too, which may name a document of this user.
+    *world.resource_mut::<SyncStatus>() = SyncStatus::default();
     link
 }
 
