@@ -70,8 +70,8 @@ pub enum Write {
         /// The refusal.
         refused: Option<RefusedWrite>,
     },
-    /// Drop the changes of a document that the remote does not have, and the note that it refuses them. A document
-    /// without other changes goes.
+    /// Drop the changes of a document that the remote is not known to have, and the note that it refuses them. A document
+    /// without other changes goes. Where a remote may have some of them, its log is read from the beginning again.
     Discard {
         /// The remote.
         remote: RemoteId,

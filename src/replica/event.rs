@@ -112,14 +112,15 @@ pub enum Event {
     Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
-    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`].
+    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`] and
+    /// [`StoreRequest::LoadDiscarded`].
     Loaded {
         /// The document.
         document: DocumentKey,
         /// Its chunks.
         chunks: Vec<Arc<[u8]>>,
     },
-    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`].
+    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`] and [`StoreRequest::LoadDiscarded`].
     Unreadable {
         /// The document.
         document: DocumentKey,
@@ -178,6 +179,9 @@ pub enum Event {
     RetryOne(DocumentKey),
     /// Drop the unsent changes of this refused document.
     Discard(DocumentKey),
+    /// A discard has dropped changes that the collection's log may have, so that the log must be read from its
+    /// beginning. Comes before the answer to [`StoreRequest::LoadDiscarded`].
+    ReadAgain(CollectionIndex),
     /// The time that [`Replica::due`](super::Replica::due) returned has come.
     Due,
 }
@@ -196,6 +200,9 @@ pub enum StoreRequest {
     Write(WriteId, Write),
     /// Read a document's chunks: [`Event::Loaded`] or [`Event::Unreadable`].
     Load(DocumentKey),
+    /// Read the chunks of a document of which changes were just discarded: [`Event::ReadAgain`] if the store's
+    /// checkpoint of the collection is at the beginning, and then as for [`Load`](Self::Load).
+    LoadDiscarded(DocumentKey),
     /// Look up the store's knowledge of a backend: [`Event::Remote`].
     LookUp(Lookup),
     /// Read the changes of these documents that the backend lacks; with `history`, all of their changes:

@@ -43,7 +43,7 @@ mod tests;
 mod world;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -110,6 +110,8 @@ struct Collection {
     seen: HashMap<DocumentId, EditSeq>,
     /// The documents that a remote refuses.
     refused: Refusals,
+    /// The documents that are read again because their unsent changes were discarded. Pages wait for them.
+    discarding: HashSet<DocumentId>,
     /// The generation with which the world learns that a discarded document is gone.
     gone: HashMap<DocumentId, Generation>,
 }
@@ -121,8 +123,6 @@ struct Document {
     state: State,
     /// The versions that the world has of the document, while it is read again.
     bases: Option<Bases>,
-    /// Whether it is read again because its unsent changes were discarded.
-    is_discarded: bool,
 }
 
 #[derive(Default)]
@@ -158,6 +158,7 @@ impl Replica {
                 pruned: None,
                 seen: HashMap::new(),
                 refused: Refusals::default(),
+                discarding: HashSet::new(),
                 gone: HashMap::new(),
             })
             .collect();
@@ -203,6 +204,7 @@ impl Replica {
             Event::Retry => self.retry(),
             Event::RetryOne(document) => self.retry_one(&document),
             Event::Discard(document) => self.discard(document),
+            Event::ReadAgain(collection) => self.read_again(collection),
             Event::Due => {}
         }
         self.process_pages();

@@ -174,17 +174,18 @@ impl Outbox {
         self.documents.get(id).is_some_and(|entry| entry.refused.is_some())
     }
 
-    /// Notes that the backend has these changes, although it has not answered their push.
-    pub(super) fn held(&mut self, id: &DocumentId, held: &HashSet<ChangeHash>) {
-        let Some(entry) = self.documents.get_mut(id) else { return };
+    /// Notes that the backend has these changes, although it has not answered their push. Returns the stored snapshots
+    /// of which the backend has everything now.
+    pub(super) fn held(&mut self, id: &DocumentId, held: &HashSet<ChangeHash>) -> Vec<ChangeHash> {
+        let Some(entry) = self.documents.get_mut(id) else { return Vec::new() };
         let changes = match &mut entry.changes {
             // They are read from the store, which is told as well.
-            Changes::Stored { .. } => return,
+            Changes::Stored { .. } => return Vec::new(),
             Changes::Reading { later, .. } => later,
             Changes::Known(changes) => changes,
         };
         let before = changes.len();
-        changes.retain(|change| !held.contains(&change.hash));
+        let snapshots = take_out(changes, held);
         if changes.len() < before {
             // The values were those after the last change.
             changes.iter_mut().for_each(|change| change.fields = None);
@@ -192,6 +193,7 @@ impl Outbox {
         if matches!(&entry.changes, Changes::Known(changes) if changes.is_empty()) {
             self.remove(id);
         }
+        snapshots
     }
 
     /// Offers a refused document again.
@@ -344,16 +346,8 @@ impl Outbox {
         let Some(entry) = self.documents.get_mut(id) else { return sent };
         entry.former = None;
         let Changes::Known(changes) = &mut entry.changes else { return sent };
-        let sent: HashSet<ChangeHash> = sent.into_iter().collect();
-        let mut chunks = Vec::with_capacity(sent.len());
-        changes.retain_mut(|change| {
-            let is_sent = sent.contains(&change.hash);
-            if is_sent {
-                chunks.push(change.hash);
-                chunks.append(&mut change.snapshots);
-            }
-            !is_sent
-        });
+        let mut chunks = sent.clone();
+        chunks.append(&mut take_out(changes, &sent.into_iter().collect()));
         if changes.is_empty() {
             self.remove(id);
         }
@@ -445,6 +439,27 @@ impl PushBudget {
             (false, false) => &[],
         }
     }
+}
+
+/// Takes out changes that the backend has. Returns the stored snapshots of which it has everything now.
+///
+/// A snapshot's changes are all at or before the place of the change that names it. If that change goes and others before
+/// it stay, the nearest of these names the snapshot from then on.
+fn take_out(changes: &mut Vec<QueuedChange>, held: &HashSet<ChangeHash>) -> Vec<ChangeHash> {
+    let mut snapshots = Vec::new();
+    let mut left: Vec<QueuedChange> = Vec::with_capacity(changes.len());
+    for mut change in std::mem::take(changes) {
+        if !held.contains(&change.hash) {
+            left.push(change);
+            continue;
+        }
+        match left.last_mut() {
+            Some(before) => before.snapshots.append(&mut change.snapshots),
+            None => snapshots.append(&mut change.snapshots),
+        }
+    }
+    *changes = left;
+    snapshots
 }
 
 fn pushed(id: &DocumentId, changes: &[QueuedChange]) -> PushedDocument {

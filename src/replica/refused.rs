@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use automerge::{ActorId, ChangeHash};
 
 use super::{
-    Delta, Edit, EditKind, Effect, Origin, Put, RefusedWrite, Replica, State, StoreRequest, UnsentDocument, Waiting,
+    Checkpoint, Delta, Edit, EditKind, Effect, Origin, Position, Put, RefusedWrite, Replica, State, StoreRequest, UnsentDocument, Waiting,
     change_hash, changes_of, chunk_hash, world::deliver,
 };
 use crate::{
@@ -82,13 +82,14 @@ impl Replica {
     }
 
     /// The backend has these changes, as its log shows. A document of which it has everything is refused no longer.
-    pub(super) fn held(&mut self, index: CollectionIndex, id: &DocumentId, changes: Vec<ChangeHash>) {
+    pub(super) fn held(&mut self, index: CollectionIndex, id: &DocumentId, mut changes: Vec<ChangeHash>) {
         let Some(remote) = self.remote.id() else { return };
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
         if !collection.outbox.has(id) {
             return;
         }
-        collection.outbox.held(id, &changes.iter().copied().collect::<HashSet<_>>());
+        let mut snapshots = collection.outbox.held(id, &changes.iter().copied().collect::<HashSet<_>>());
+        changes.append(&mut snapshots);
         let is_sent = !collection.outbox.has(id);
         let name = collection.name.clone();
         self.write(Write::Sent { remote, collection: name, id: id.clone(), changes });
@@ -170,7 +171,7 @@ impl Replica {
         let State::Live(live) = std::mem::take(&mut document.state) else { return };
         self.live.count -= 1;
         document.bases = inspect::guarded("read", || live.into_shown(&*schema)).ok();
-        document.is_discarded = true;
+        collection.discarding.insert(key.id.clone());
         collection.outbox.forget(&key.id);
         // A push may be on its way. If the backend takes it, its changes come as those of another app do.
         self.remote.echoes.clear();
@@ -180,7 +181,21 @@ impl Replica {
         let (name, id) = (collection.name.clone(), key.id.clone());
         self.write(Write::Discard { remote, collection: name, id });
         self.effects.push_back(Effect::Refused(key.clone(), None));
-        self.load(key, None);
+        // The store may have dropped changes of which it did not know that the backend has them. Then it says that the
+        // log is to be read again, and no page may move the checkpoint before.
+        for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
+            page.loading.insert(key.id.clone());
+        }
+        self.load_discarded(key);
+    }
+
+    /// A discard has dropped changes that the log may have: it is read again from the beginning.
+    pub(super) fn read_again(&mut self, index: CollectionIndex) {
+        self.pages.retain(|page| page.collection != index);
+        let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
+        let checkpoint = Checkpoint { position: Position::default(), ..collection.pull.checkpoint() };
+        collection.pull.restart(checkpoint);
+        self.effects.push_back(Effect::Subscribe { collection: index, checkpoint });
     }
 
     /// A discarded document was read again: the world gets it as the backend has it.
@@ -188,9 +203,6 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let Some(document) = collection.documents.get_mut(&key.id) else { return };
         let State::Live(live) = &mut document.state else { return };
-        if !std::mem::take(&mut document.is_discarded) {
-            return;
-        }
         live.rebase();
         let heads = live.heads();
         let is_left = !heads.is_empty();

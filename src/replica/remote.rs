@@ -270,7 +270,7 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
         let is_last = !page.has_more;
         let Some(chunks) = collection.pull.assemble(page) else { return };
-        let mut loading = HashSet::new();
+        let mut loading = collection.discarding.clone();
         let mut cold = Vec::new();
         for (id, _) in &chunks.documents {
             match collection.documents.get(id).map(|document| &document.state) {

@@ -193,9 +193,11 @@ impl Simulation {
         let is_wrong = self.faults.strikes(Fault::Users) && self.rng.random_bool(0.3);
         let of = if is_wrong { (user + 1) % USERS.len() } else { user };
         let at = &mut self.peers[peer];
-        at.rights.token_of = Some(of);
         match check_user(Some(USERS[user]), &Token::of(USERS[of], "a token")) {
-            Ok(()) => true,
+            Ok(()) => {
+                at.rights.token_of = Some(of);
+                true
+            }
             Err(end) => {
                 self.trace.add(format!("{}: has a token of user {of}", at.name));
                 if let Some(app) = &mut at.app {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::{Change, ChangeHash};
+use automerge::{Automerge, Change, ChangeHash};
 use rusqlite::{Transaction, params};
+use sha2::{Digest, Sha256};
 
 use super::{
     ChunkKind, RefusalCode, RefusedWrite, RemoteId, Store, StoreError,
@@ -55,14 +56,15 @@ pub(super) fn note(
     Ok(())
 }
 
-/// Drops the changes of a document that the remote does not have.
+/// Drops the changes of a document that the remote is not known to have.
 ///
 /// A remote has all that its changes depend on. Where such a change is not marked as held, because the answer to its
-/// push was lost, it is marked now and stays. So does a snapshot: all of its changes were in a log when it was made, and
-/// the marks were dropped since, because the log is read again from its beginning. The log's rows do not name it.
+/// push was lost, it is marked now and stays.
 ///
-/// Changes that another remote has go as well, so the store no longer has everything of that remote's log: it is read
-/// from its beginning when it is followed again.
+/// A row is marked with the last remote that was known to have all of it. So another remote may have what this discard
+/// drops, and its log is read from the beginning when it is followed again. The same is true of this remote's log if it
+/// is not the only one that the store knows, because another may have taken the mark, or if a snapshot goes: when a log
+/// is read again, its rows name changes, and no row of the store has the name of a change that is in a snapshot.
 pub(super) fn discard(
     transaction: &Transaction,
     remote: RemoteId,
@@ -70,19 +72,30 @@ pub(super) fn discard(
     id: &DocumentId,
 ) -> rusqlite::Result<()> {
     let Some(document) = find_document(transaction, collection, id)? else { return Ok(()) };
-    for chunk in dependencies(transaction, remote, document)? {
-        transaction.prepare_cached("UPDATE chunk SET holder = ?1 WHERE id = ?2")?.execute(params![remote.0, chunk])?;
+    let mut rows = rows_of(transaction, remote, document)?;
+    let kept = dependencies(&rows);
+    rows.retain(|row| !row.is_held);
+    let is_known = |row: &Row| !row.changes.is_empty() && row.changes.iter().all(|change| kept.contains(&change.hash()));
+    let (known, dropped): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_known);
+    for row in known {
+        transaction.prepare_cached("UPDATE chunk SET holder = ?1 WHERE id = ?2")?.execute(params![remote.0, row.id])?;
+    }
+    let mut is_exact: bool = transaction
+        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM remote WHERE id <> ?1)")?
+        .query_row([remote.0], |row| row.get(0))?;
+    for row in &dropped {
+        is_exact &= !row.is_snapshot;
+        take_apart(transaction, remote, row, &kept)?;
+    }
+    if !dropped.is_empty() {
+        transaction
+            .prepare_cached(
+                "UPDATE checkpoint SET ts = 0, ordinal = 0 \
+                 WHERE collection = (SELECT collection FROM document WHERE id = ?2) AND (remote <> ?1 OR NOT ?3)",
+            )?
+            .execute(params![remote.0, document, is_exact])?;
     }
     transaction.prepare_cached("DELETE FROM refused WHERE document = ?1")?.execute([document])?;
-    transaction
-        .prepare_cached(
-            "DELETE FROM checkpoint WHERE remote <> ?1 AND remote IN (SELECT holder FROM chunk WHERE document = ?2) \
-             AND collection = (SELECT collection FROM document WHERE id = ?2)",
-        )?
-        .execute(params![remote.0, document])?;
-    transaction
-        .prepare_cached("DELETE FROM chunk WHERE document = ?1 AND holder IS NOT ?2")?
-        .execute(params![document, remote.0])?;
     let left: i64 = transaction
         .prepare_cached("SELECT count(*) FROM chunk WHERE document = ?1")?
         .query_row([document], |row| row.get(0))?;
@@ -96,36 +109,73 @@ pub(super) fn discard(
     Ok(())
 }
 
-/// The rows that are not marked as held and that the remote has: snapshots, and changes that others which it has depend
-/// on.
-fn dependencies(transaction: &Transaction, remote: RemoteId, document: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut loose: BTreeMap<ChangeHash, (i64, Vec<ChangeHash>)> = BTreeMap::new();
-    let mut wanted: Vec<ChangeHash> = Vec::new();
+/// A row of a document, and its changes.
+struct Row {
+    id: i64,
+    /// Whether the remote is known to have it.
+    is_held: bool,
+    is_snapshot: bool,
+    changes: Vec<Change>,
+}
+
+fn rows_of(transaction: &Transaction, remote: RemoteId, document: i64) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = transaction
+        .prepare_cached("SELECT id, holder IS ?2, kind, bytes FROM chunk WHERE document = ?1 ORDER BY id")?;
+    let rows = statement.query_map(params![document, remote.0], |row| {
+        let kind: i64 = row.get(2)?;
+        Ok(Row {
+            id: row.get(0)?,
+            is_held: row.get(1)?,
+            is_snapshot: kind == kind_to_number(ChunkKind::Snapshot),
+            changes: changes(row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?),
+        })
+    })?;
+    rows.collect()
+}
+
+/// The changes that held ones depend on, among those of rows that are not held.
+fn dependencies(rows: &[Row]) -> BTreeSet<ChangeHash> {
+    let (held, loose): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_held);
+    let loose: BTreeMap<ChangeHash, &Change> =
+        loose.iter().flat_map(|row| &row.changes).map(|change| (change.hash(), change)).collect();
+    let mut wanted: Vec<ChangeHash> =
+        held.iter().flat_map(|row| &row.changes).flat_map(|change| change.deps().iter().copied()).collect();
     let mut kept = BTreeSet::new();
-    let mut statement =
-        transaction.prepare_cached("SELECT id, holder IS ?2, kind, bytes FROM chunk WHERE document = ?1")?;
-    let mut rows = statement.query(params![document, remote.0])?;
-    while let Some(row) = rows.next()? {
-        let (id, is_held, kind): (i64, bool, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let is_snapshot = kind == kind_to_number(ChunkKind::Snapshot);
-        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let changes = changes(bytes);
-        let deps: Vec<ChangeHash> = changes.iter().flat_map(|change| change.deps().iter().copied()).collect();
-        if is_snapshot && !is_held {
-            kept.insert(id);
-        }
-        match is_held || is_snapshot {
-            true => wanted.extend(deps),
-            false => loose.extend(changes.iter().map(|change| (change.hash(), (id, deps.clone())))),
-        }
-    }
     while let Some(hash) = wanted.pop() {
-        if let Some((id, deps)) = loose.remove(&hash) {
-            kept.insert(id);
-            wanted.extend(deps);
+        if let Some(change) = loose.get(&hash)
+            && kept.insert(hash)
+        {
+            wanted.extend(change.deps());
         }
     }
-    Ok(kept.into_iter().collect())
+    kept
+}
+
+/// Deletes a row. Of a snapshot, the changes that are in `kept` stay as a smaller one.
+fn take_apart(
+    transaction: &Transaction,
+    remote: RemoteId,
+    row: &Row,
+    kept: &BTreeSet<ChangeHash>,
+) -> rusqlite::Result<()> {
+    let kept: Vec<Change> = row.changes.iter().filter(|change| kept.contains(&change.hash())).cloned().collect();
+    if !kept.is_empty()
+        // A snapshot has all that its changes depend on, and so has what is kept of it.
+        && let Ok(Ok(bytes)) = inspect::guarded("save", || {
+            let mut document = Automerge::new();
+            document.apply_changes(kept).map(|()| document.save())
+        })
+    {
+        let hash: [u8; 32] = Sha256::digest(&bytes).into();
+        let changed = transaction
+            .prepare_cached("UPDATE OR IGNORE chunk SET hash = ?2, bytes = ?3, holder = ?4 WHERE id = ?1")?
+            .execute(params![row.id, hash, bytes, remote.0])?;
+        if changed > 0 {
+            return Ok(());
+        }
+    }
+    transaction.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([row.id])?;
+    Ok(())
 }
 
 /// The changes of a chunk; none if it cannot be read, which is reported when its document is loaded.

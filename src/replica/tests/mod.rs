@@ -137,7 +137,7 @@ impl Peer {
             Effect::Refused(document, refused) => note(&mut self.refused, document.id, refused),
             Effect::Push(push) => self.pushes.push(push),
             Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
-            Effect::Store(StoreRequest::Load(document)) => {
+            Effect::Store(StoreRequest::Load(document) | StoreRequest::LoadDiscarded(document)) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
                 let loaded = Event::Loaded { chunks: chunks.collect(), document };
                 if self.loads_wait {
