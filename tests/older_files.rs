@@ -163,8 +163,8 @@ fn a_store_of_format_2_opens_without_a_connection() {
 #[test]
 fn a_users_store_of_format_3_opens_with_its_refused_documents_and_they_can_be_discarded() {
     let folder = tempfile::tempdir().unwrap();
-    let users = "store.users/%41lice.sqlite3";
-    std::fs::create_dir(folder.path().join("store.users")).unwrap();
+    let users = "store.sqlite.users/%41lice.sqlite3";
+    std::fs::create_dir(folder.path().join("store.sqlite.users")).unwrap();
     std::fs::copy(std::path::Path::new("tests/fixtures/format-3").join(users), folder.path().join(users)).unwrap();
     let store = folder.path().join("store.sqlite");
     let plugin = ReplicatePlugin::new("sample").store(store).deployment("http://127.0.0.1:39871");

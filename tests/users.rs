@@ -15,8 +15,8 @@ use bevy::{
     prelude::*,
 };
 use bevy_convex_replicate::{
-    Failure, FailureKind, Token,
-    backend::{Backend, BackendConfig},
+    Failure, FailureKind, Hosted, RefusalCode, Token,
+    backend::{Authorize, Backend, BackendConfig, ReadRequest, UserTokens, WriteRequest},
     limits,
     prelude::*,
 };
@@ -34,10 +34,30 @@ struct Album {
     pictures: BTreeMap<String, Bytes>,
 }
 
+/// A document of which only Ada may change the text.
+#[derive(Component, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Page {
+    text: String,
+    likes: i64,
+}
+
+struct AdasText;
+
+impl Authorize for AdasText {
+    fn read(&self, request: &ReadRequest<'_>) -> bool {
+        request.user.is_some()
+    }
+
+    fn write(&self, request: &WriteRequest<'_>) -> bool {
+        let is_ada = request.user.is_some_and(|user| user.as_str() == "replicate|ada");
+        is_ada || !request.changed.iter().any(|field| field == "text")
+    }
+}
+
 fn app(store: &Path, configure: impl FnOnce(ReplicatePlugin) -> ReplicatePlugin) -> App {
     whole::app(|app| {
         app.add_plugins(configure(ReplicatePlugin::new("users").store(store)));
-        app.replicate::<Note>("notes").replicate::<Album>("albums");
+        app.replicate::<Note>("notes").replicate::<Album>("albums").replicate::<Page>("pages");
     })
 }
 
@@ -184,7 +204,7 @@ fn wiping_a_user_asks_about_unsent_edits_and_says_how_many_are_lost() {
     let wiped = until("the answer", &mut [&mut app], |apps| messages::<UserWiped>(apps[0]).pop());
     assert_eq!(wiped, UserWiped::new("alice", Ok(1)));
     assert_eq!((status(&app).user.clone(), notes(&mut app)), (None, set([])));
-    let left = std::fs::read_dir(store.with_extension("users")).unwrap();
+    let left = std::fs::read_dir(folder.path().join("app.sqlite3.users")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["alice.sqlite3.lock"]);
     control(&mut app, |sync| sync.sign_in("alice", "a"));
@@ -212,6 +232,30 @@ fn a_token_of_another_user_is_a_failure_and_nothing_is_sent_under_it() {
     });
     assert_eq!((backend.stats().documents, status(&app).unsent), (0, 1));
     *account.lock().unwrap() = "alice";
+    until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
+}
+
+#[test]
+fn edits_of_a_user_without_a_token_wait_and_the_app_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    // The deployment would take them from anybody.
+    let backend = Backend::start(BackendConfig::new()).unwrap();
+    let token = Arc::new(Mutex::new(None));
+    let callback = token.clone();
+    let mut app = app(&folder.path().join("app.sqlite3"), |plugin| {
+        plugin.deployment(backend.url()).user("alice").auth(move |_| {
+            let token = callback.lock().unwrap().clone();
+            async move { Ok(token) }
+        })
+    });
+    write(&mut app, "alice's");
+    let failure = reported(&mut app, FailureKind::Unauthenticated);
+    assert!(failure.message.contains("there is no token of alice"), "{failure}");
+    until_it("the status says so", &mut app, |app| {
+        status(app).reason().is_some_and(|reason| reason.contains("there is no token of alice"))
+    });
+    assert_eq!((backend.stats().documents, status(&app).unsent), (0, 1));
+    *token.lock().unwrap() = Some("a".to_owned());
     until_it("it is sent", &mut app, |app| is_quiet(app) && backend.stats().documents == 1);
 }
 
@@ -390,4 +434,60 @@ fn a_refused_document_is_shown_as_refused_after_a_restart_too_until_it_is_discar
 fn edit_when_shown(app: &mut App) {
     until_it("the album is shown", app, |app| !pictures(app).is_empty());
     edit_album(app, |album| album.title = "edited".into());
+}
+
+fn page(app: &mut App) -> Option<(Page, Option<Refused>)> {
+    let world = app.world_mut();
+    let found = world.query::<(&Page, Option<&Refused>)>().iter(world).next();
+    found.map(|(page, refused)| (page.clone(), refused.cloned()))
+}
+
+fn edit_page(app: &mut App, edit: impl FnOnce(&mut Page)) {
+    let world = app.world_mut();
+    edit(&mut world.query::<&mut Page>().single_mut(world).unwrap());
+    app.update();
+}
+
+#[test]
+fn an_edit_that_a_rule_refuses_is_kept_until_it_is_discarded_and_the_next_edit_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = UserTokens::open(folder.path()).unwrap();
+    let [adas, eves] = ["ada", "eve"].map(|name| tokens.create(name, None).unwrap().1);
+    let mut server = whole::app(|app| {
+        app.add_plugins(EmbeddedBackend::new(BackendConfig::new().data(folder.path()).authorize(AdasText)));
+    });
+    let url = until("the backend runs", &mut [&mut server], |apps| {
+        apps[0].world().resource::<Hosted>().backend().map(|backend| backend.url().to_owned())
+    });
+    let open = |user: &'static str, token: &str| {
+        app(&folder.path().join(format!("{user}.sqlite3")), |plugin| plugin.deployment(&url).user(user).token(token))
+    };
+    let (mut ada, mut eve) = (open("ada", &adas), open("eve", &eves));
+    let id = DocumentId::new("page");
+    ada.world_mut().spawn((Page { text: "ada's".into(), likes: 0 }, id.clone()));
+    until("eve reads the page", &mut [&mut server, &mut ada, &mut eve], |apps| page(apps[2]));
+
+    edit_page(&mut eve, |page| page.text = "eve's".into());
+    let refused = until("it is shown as refused", &mut [&mut server, &mut ada, &mut eve], |apps| page(apps[2])?.1);
+    assert_eq!(refused.code, RefusalCode::NotAuthorized);
+    assert_eq!(reported(&mut eve, FailureKind::Refused).document, Some(id.clone()));
+    assert_eq!((status(&eve).refused, status(&eve).unsent), (1, 1));
+    assert_eq!(page(&mut eve).unwrap().0.text, "eve's", "it is kept");
+    // Somebody else goes on.
+    edit_page(&mut ada, |page| page.likes = 1);
+    until("ada's edit is shown beside it", &mut [&mut server, &mut ada, &mut eve], |apps| {
+        (page(apps[2])?.0 == Page { text: "eve's".into(), likes: 1 }).then_some(())
+    });
+    assert_eq!(page(&mut ada).unwrap().0.text, "ada's", "it did not go out");
+
+    eve.world_mut().run_system_once(move |mut pages: Collection<Page>| pages.discard(&id)).unwrap();
+    until("she has what the backend has", &mut [&mut server, &mut ada, &mut eve], |apps| {
+        (page(apps[2])? == (Page { text: "ada's".into(), likes: 1 }, None)).then_some(())
+    });
+    until_it("nothing of it is left to send", &mut eve, |app| is_quiet(app) && status(app).refused == 0);
+    edit_page(&mut eve, |page| page.likes = 2);
+    until("her next edit arrives", &mut [&mut server, &mut ada, &mut eve], |apps| {
+        (page(apps[1])?.0.likes == 2 && is_quiet(apps[2])).then_some(())
+    });
+    assert_eq!(failures(&ada), []);
 }

@@ -74,10 +74,10 @@ impl Account {
         Self { online: config.online(), config, user, auth, closing: Closing::done(), told: unbounded() }
     }
 
-    /// The file with the edits of a user, or of nobody.
-    fn file(&self, user: Option<&str>) -> Option<PathBuf> {
+    /// The file with the edits of a user, or of nobody; or why there is no place for it.
+    fn place(&self, user: Option<&str>) -> Result<PathBuf, String> {
         let store = self.config.store()?;
-        Some(user.map_or_else(|| store.clone(), |user| user_path(&store, user)))
+        Ok(user.map_or_else(|| store.clone(), |user| user_path(&store, user)))
     }
 }
 
@@ -132,7 +132,7 @@ fn sign_in(world: &mut World, user: String, auth: Option<AuthToken>, adopt: bool
         return;
     }
     let mut then: Vec<Then> = Vec::new();
-    if adopt && let (Some(from), Some(to)) = (account.file(None), account.file(Some(&user))) {
+    if adopt && let (Ok(from), Ok(to)) = (account.place(None), account.place(Some(&user))) {
         let told = account.told.0.clone();
         then.push(Box::new(move || {
             if let Err(error) = Store::adopt(&from, &to) {
@@ -148,10 +148,14 @@ fn sign_in(world: &mut World, user: String, auth: Option<AuthToken>, adopt: bool
 
 fn wipe(world: &mut World, user: String, lose_unsent: bool) {
     let account = world.resource::<Account>();
-    let Some(path) = account.file(Some(&user)) else { return };
     let (told, is_current) = (account.told.0.clone(), account.user.as_ref() == Some(&user));
+    let path = account.place(Some(&user));
     let then: Then = Box::new(move || {
-        let result = Store::wipe(&path, lose_unsent).map_err(|error| failure(error.to_string()));
+        let result = match path {
+            Ok(path) => Store::wipe(&path, lose_unsent).map_err(|error| error.to_string()),
+            Err(why) => Err(format!("there is no place for this app's store, so nothing was deleted: {why}")),
+        };
+        let result = result.map_err(failure);
         // The app may have ended.
         let _ = told.send(Told::Wiped(UserWiped::new(user, result)));
     });

@@ -234,9 +234,9 @@ impl Config {
         self.user.as_deref()
     }
 
-    /// The profile's store.
-    pub(super) fn store(&self) -> Option<PathBuf> {
-        self.store.clone().ok()
+    /// The profile's store, or why there is none.
+    pub(super) fn store(&self) -> Result<PathBuf, String> {
+        self.store.clone()
     }
 
     /// Whether to connect at the start.

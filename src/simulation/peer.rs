@@ -317,6 +317,7 @@ impl App {
                                 | FailureKind::Refused
                                 | FailureKind::Pruned
                                 | FailureKind::OtherUser
+                                | FailureKind::Unauthenticated
                                 // A document is discarded that was accepted meanwhile.
                                 | FailureKind::Identity
                     );

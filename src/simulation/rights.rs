@@ -187,19 +187,24 @@ impl Simulation {
         }
     }
 
-    /// The callback gives a token, of which chance says whose it is. Returns whether the app may connect with it.
+    /// The callback gives a token, of which chance says whose it is, or none. Returns whether the app may connect with
+    /// it.
     pub(super) fn take_token(&mut self, peer: usize) -> bool {
         let Some(user) = self.peers[peer].rights.user else { return true };
-        let is_wrong = self.faults.strikes(Fault::Users) && self.rng.random_bool(0.3);
-        let of = if is_wrong { (user + 1) % USERS.len() } else { user };
+        let of = match self.faults.strikes(Fault::Users).then(|| self.rng.random_range(0..10)) {
+            Some(0..2) => Some((user + 1) % USERS.len()),
+            Some(2) => None,
+            _ => Some(user),
+        };
+        let token = of.map(|of| Token::of(USERS[of], "a token"));
         let at = &mut self.peers[peer];
-        match check_user(Some(USERS[user]), &Token::of(USERS[of], "a token")) {
+        match check_user(Some(USERS[user]), token.as_ref()) {
             Ok(()) => {
-                at.rights.token_of = Some(of);
+                at.rights.token_of = of;
                 true
             }
             Err(end) => {
-                self.trace.add(format!("{}: has a token of user {of}", at.name));
+                self.trace.add(format!("{}: has a token of user {of:?}", at.name));
                 if let Some(app) = &mut at.app {
                     app.line.fail(end);
                 }

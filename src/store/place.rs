@@ -15,7 +15,10 @@ use directories::BaseDirs;
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use crate::limits::{STORE_FILE_BYTES, STORE_NAME_BYTES};
+use crate::{
+    limits::{STORE_FILE_BYTES, STORE_NAME_BYTES},
+    sqlite::beside,
+};
 
 /// The ending of a store's file.
 const ENDING: &str = ".sqlite3";
@@ -34,10 +37,10 @@ pub fn default_path(app: &str, profile: &str) -> Result<PathBuf, StoreError> {
 }
 
 /// Where the edits of a user of the profile with this store are kept: `<user>.sqlite3` in a folder beside the store,
-/// which has the store's name with `.users` for its ending. A user has any text as a name, encoded as
+/// which has the store's whole name and then `.users`. A user has any text as a name, encoded as
 /// [`default_path`] does with a profile's.
 pub fn user_path(store: &Path, user: &str) -> PathBuf {
-    store.with_extension("users").join(encoded(user, false) + ENDING)
+    beside(store, ".users").join(encoded(user, false) + ENDING)
 }
 
 /// The store of a profile in the folder of its app.
@@ -205,7 +208,13 @@ mod tests {
             names.filter(|name| name.ends_with(ENDING)).count()
         };
         assert_eq!(files(folder.path()), names().len());
-        assert_eq!(files(&folder.path().join("p.users")), names().len());
+        assert_eq!(files(&folder.path().join("p.sqlite3.users")), names().len());
+    }
+
+    #[test]
+    fn two_stores_in_one_folder_share_no_user() {
+        let users: BTreeSet<_> = ["a", "a.db", "a.sqlite3", "a.sqlite3.users"].map(|store| user_path(Path::new(store), "u")).into();
+        assert_eq!(users.len(), 4);
     }
 
     #[test]
@@ -242,7 +251,7 @@ mod tests {
         let path = default_path("my-app", "default").unwrap();
         assert!(path.ends_with("my-app/default.sqlite3"), "{}", path.display());
         assert!(path.is_absolute());
-        assert!(user_path(&path, "alice").ends_with("my-app/default.users/alice.sqlite3"));
+        assert!(user_path(&path, "alice").ends_with("my-app/default.sqlite3.users/alice.sqlite3"));
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn a_store_with_changes_that_cannot_be_read_is_not_adopted_and_never_deleted() {
     commit(&mut from, edit(&mut document, None, "mine"));
     from.connection.execute("UPDATE chunk SET bytes = zeroblob(length(bytes))", []).unwrap();
     drop(from);
-    let (from, to) = (folder.path().join("store.sqlite3"), folder.path().join("store.users/a.sqlite3"));
+    let (from, to) = (folder.path().join("store.sqlite3"), folder.path().join("store.sqlite3.users/a.sqlite3"));
     let error = Store::adopt(&from, &to).unwrap_err();
     assert!(matches!(error, StoreError::DamagedDocument { .. }), "{error}");
     // It was damaged after it had been given to the other one.
@@ -192,7 +192,7 @@ fn a_store_is_not_adopted_without_its_log() {
     reader.execute_batch("BEGIN; SELECT count(*) FROM chunk;").unwrap();
     commit(&mut from, edit(&mut document, None, "mine"));
     drop(from);
-    let to = folder.path().join("store.users/a.sqlite3");
+    let to = folder.path().join("store.sqlite3.users/a.sqlite3");
     let error = Store::adopt(&path, &to).unwrap_err();
     assert!(error.to_string().contains("its log"), "{error}");
     drop(reader);

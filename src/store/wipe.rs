@@ -52,7 +52,8 @@ impl Store {
         for entry in fs::read_dir(folder).map_err(io)? {
             let found = entry.map_err(io)?.path();
             let rest = found.file_name().and_then(|found| found.to_str()).and_then(|found| found.strip_prefix(&*name));
-            if rest.is_some_and(|rest| rest.starts_with(['.', '-'])) && !kept.contains(&found) {
+            // A folder has the stores of this one's users.
+            if rest.is_some_and(|rest| rest.starts_with(['.', '-'])) && !kept.contains(&found) && !found.is_dir() {
                 file::remove_file(&found).map_err(io)?;
             }
         }

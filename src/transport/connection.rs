@@ -86,9 +86,7 @@ impl Connection {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
         };
-        if let Some(token) = &token {
-            check_user(user.as_deref(), token)?;
-        }
+        check_user(user.as_deref(), token.as_ref())?;
         let token = token.map(|token| token.token);
         let tunnel = Tunnel::open_if_needed(&endpoint).await.map_err(End::Unreachable)?;
         let url = tunnel.as_ref().map_or(&endpoint.url, |tunnel| &tunnel.url);

@@ -43,12 +43,36 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Refuses a token of another user than the one whose edits are sent.
-pub(crate) fn check_user(user: Option<&str>, token: &Token) -> Result<(), End> {
-    match (user, token.user.as_deref()) {
-        (Some(user), Some(of)) if user != of => Err(End::OtherUser { user: user.to_owned(), token_of: of.to_owned() }),
+/// Refuses a token of another user than the one whose edits are sent. A user's edits never go out without a token
+/// either: the deployment would take them for nobody's.
+pub(crate) fn check_user(user: Option<&str>, token: Option<&Token>) -> Result<(), End> {
+    match (user, token.map(|token| token.user.as_deref())) {
+        (Some(user), None) => {
+            Err(End::NoToken(format!("{user} is signed in, and there is no token of {user}: sign in with a token")))
+        }
+        (Some(user), Some(Some(of))) if user != of => {
+            Err(End::OtherUser { user: user.to_owned(), token_of: of.to_owned() })
+        }
         // Without a user the edits are nobody's, and they go out under nobody's token.
-        (None, Some(of)) => Err(End::OtherUser { user: String::new(), token_of: of.to_owned() }),
+        (None, Some(Some(of))) => Err(End::OtherUser { user: String::new(), token_of: of.to_owned() }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_go_out_with_a_token_of_their_user_alone() {
+        let (plain, alices) = (Token::from("a"), Token::of("alice", "a"));
+        for (user, token) in
+            [(Some("alice"), Some(&alices)), (Some("alice"), Some(&plain)), (None, Some(&plain)), (None, None)]
+        {
+            assert_eq!(check_user(user, token), Ok(()), "{user:?} {token:?}");
+        }
+        assert!(matches!(check_user(Some("bob"), Some(&alices)), Err(End::OtherUser { .. })));
+        assert!(matches!(check_user(None, Some(&alices)), Err(End::OtherUser { .. })));
+        assert!(matches!(check_user(Some("alice"), None), Err(End::NoToken(_))));
     }
 }

@@ -147,7 +147,7 @@ fn a_store_takes_in_the_edits_of_another_once_and_after_an_interruption_too() {
     for interrupted in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let (from, to): (PathBuf, PathBuf) =
-            (folder.path().join("app.sqlite3"), folder.path().join("app.users/a.sqlite3"));
+            (folder.path().join("app.sqlite3"), folder.path().join("app.sqlite3.users/a.sqlite3"));
         let (mut a, mut b, mut c) = (Author::new("tasks", "a"), Author::new("tasks", "b"), Author::new("tasks", "c"));
         let mut store = Store::open(&from).unwrap();
         let other = store.remote("https://a.example", "1").unwrap();
@@ -160,7 +160,7 @@ fn a_store_takes_in_the_edits_of_another_once_and_after_an_interruption_too() {
         commit(&mut store, &b.receive(remote, "title", 2));
         drop(store);
         if interrupted {
-            std::fs::rename(&from, folder.path().join("app.users/a.sqlite3.adopted")).unwrap();
+            std::fs::rename(&from, folder.path().join("app.sqlite3.users/a.sqlite3.adopted")).unwrap();
         } else {
             Store::adopt(&from, &to).unwrap();
         }
