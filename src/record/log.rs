@@ -115,3 +115,53 @@ pub struct PushAnswer {
     /// Per document: accepted, or why not.
     pub results: Vec<(DocumentId, Result<(), Refusal>)>,
 }
+
+/// A request of a replica to its backend.
+#[derive(Clone, Debug)]
+pub enum ToBackend {
+    /// Follow a collection's log from a checkpoint, in this connection and all later ones. This replaces an earlier
+    /// subscription of the collection.
+    Subscribe {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The checkpoint, which is exclusive.
+        checkpoint: Checkpoint,
+    },
+    /// Send a batch. Answered by exactly one of [`FromBackend::Answered`], [`FromBackend::PushRefused`] and
+    /// [`FromBackend::PushDropped`].
+    Push(Push),
+}
+
+/// The answer to a [`ToBackend`].
+#[derive(Clone, Debug)]
+pub enum FromBackend {
+    /// The next page of a collection's log.
+    Page(Page),
+    /// A collection cannot be read, for example because it is not allowed, there is no such function, or the log does
+    /// not know the checkpoint.
+    PullRefused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The reason.
+        refusal: Refusal,
+    },
+    /// A push was taken in. Documents in it may have been refused.
+    Answered(PushAnswer),
+    /// A push was refused as a whole. Nothing of it is stored.
+    PushRefused {
+        /// The number of the push.
+        number: PushNumber,
+        /// The collection.
+        collection: CollectionIndex,
+        /// The reason.
+        refusal: Refusal,
+    },
+    /// The connection ended before the answer to a push. The push may or may not be stored.
+    PushDropped {
+        /// The number of the push.
+        number: PushNumber,
+        /// The collection.
+        #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "read by tests"))]
+        collection: CollectionIndex,
+    },
+}

@@ -16,8 +16,8 @@ pub use crate::record::PulledChunk;
 pub use crate::{
     chunk::Part,
     record::{
-        Checkpoint, Edit, EditKind, EditSeq, Generation, Kept, Origin, Page, Position, Push, PushAnswer, PushNumber,
-        PushedDocument, Put, Refusal, RefusalCode, RefusedWrite, Schema, StoredDocument, View,
+        Checkpoint, Edit, EditKind, EditSeq, FromBackend, Generation, Kept, Origin, Page, Position, Push, PushAnswer,
+        PushNumber, PushedDocument, Put, Refusal, RefusalCode, RefusedWrite, Schema, StoredDocument, ToBackend, View,
     },
 };
 
@@ -151,28 +151,8 @@ pub enum Event {
     Connected,
     /// The connection has ended.
     Disconnected,
-    /// The next page of a collection's log.
-    Page(Page),
-    /// The backend refuses to give a collection's log.
-    PullRefused {
-        /// The collection.
-        collection: CollectionIndex,
-        /// The reason.
-        refusal: Refusal,
-    },
-    /// The answer to a push.
-    Answered(PushAnswer),
-    /// A push was refused as a whole.
-    PushRefused {
-        /// The number of the push.
-        number: PushNumber,
-        /// The collection.
-        collection: CollectionIndex,
-        /// The reason.
-        refusal: Refusal,
-    },
-    /// A push ended without an answer.
-    PushDropped(PushNumber),
+    /// An answer of the backend.
+    Backend(FromBackend),
     /// Offer refused documents again.
     Retry,
     /// Offer this refused document again.
@@ -242,15 +222,8 @@ pub enum Effect {
     /// An edit was taken in and is durable as soon as this write is (0: at once). An edit of a document that is being
     /// loaded is taken in after later edits of other documents.
     Edited(EditNumber, WriteId),
-    /// Follow a collection's log from a checkpoint.
-    Subscribe {
-        /// The collection.
-        collection: CollectionIndex,
-        /// The checkpoint, which is exclusive.
-        checkpoint: Checkpoint,
-    },
-    /// Send a batch.
-    Push(Push),
+    /// Ask the backend for something.
+    Backend(ToBackend),
     /// The whole log of a collection is taken in, and all versions that follow from it were delivered before. This
     /// comes again with each page that ends the log.
     Read(CollectionIndex),

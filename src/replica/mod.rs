@@ -196,11 +196,13 @@ impl Replica {
             Event::Unsent { collection, documents, read } => self.unsent_read(collection, documents, read),
             Event::Connected => self.connected(),
             Event::Disconnected => self.disconnected(),
-            Event::Page(page) => self.page(page),
-            Event::PullRefused { collection, refusal } => self.pull_refused(collection, refusal),
-            Event::Answered(answer) => self.answered(answer, now),
-            Event::PushRefused { number, collection, refusal } => self.push_refused(number, collection, refusal),
-            Event::PushDropped(number) => self.push_dropped(number),
+            Event::Backend(FromBackend::Page(page)) => self.page(page),
+            Event::Backend(FromBackend::PullRefused { collection, refusal }) => self.pull_refused(collection, refusal),
+            Event::Backend(FromBackend::Answered(answer)) => self.answered(answer, now),
+            Event::Backend(FromBackend::PushRefused { number, collection, refusal }) => {
+                self.push_refused(number, collection, refusal)
+            }
+            Event::Backend(FromBackend::PushDropped { number, .. }) => self.push_dropped(number),
             Event::Retry => self.retry(),
             Event::RetryOne(document) => self.retry_one(&document),
             Event::Discard(document) => self.discard(document),

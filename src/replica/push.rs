@@ -6,7 +6,11 @@ use super::{
     Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, RefusalCode, RefusedWrite, Replica, StoreRequest,
     remote::Stage,
 };
-use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::Write};
+use crate::{
+    CollectionIndex, DocumentKey,
+    failure::FailureKind,
+    record::{ToBackend, Write},
+};
 
 impl Replica {
     pub(super) fn connected(&mut self) {
@@ -101,7 +105,11 @@ impl Replica {
             self.remote.last_push = number;
             self.remote.in_flight = Some((number, name));
             self.remote.turn = index + 1;
-            self.effects.push_back(Effect::Push(Push { number, collection: name, documents: batch.send }));
+            self.effects.push_back(Effect::Backend(ToBackend::Push(Push {
+                number,
+                collection: name,
+                documents: batch.send,
+            })));
             return;
         }
     }

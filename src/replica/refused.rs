@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, HashSet};
 use automerge::{ActorId, ChangeHash};
 
 use super::{
-    Checkpoint, Delta, Edit, EditKind, Effect, Origin, Position, Put, RefusedWrite, Replica, State, StoreRequest, UnsentDocument, Waiting,
-    change_hash, changes_of, chunk_hash, world::deliver,
+    Checkpoint, Delta, Edit, EditKind, Effect, Origin, Position, Put, RefusedWrite, Replica, State, StoreRequest,
+    UnsentDocument, Waiting, change_hash, changes_of, chunk_hash, world::deliver,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     chunk::inspect,
     failure::FailureKind,
-    record::{DocumentWrite, RemoteId, Write},
+    record::{DocumentWrite, RemoteId, ToBackend, Write},
 };
 
 /// The documents of a collection that a remote refuses.
@@ -195,7 +195,7 @@ impl Replica {
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
         let checkpoint = Checkpoint { position: Position::default(), ..collection.pull.checkpoint() };
         collection.pull.restart(checkpoint);
-        self.effects.push_back(Effect::Subscribe { collection: index, checkpoint });
+        self.effects.push_back(Effect::Backend(ToBackend::Subscribe { collection: index, checkpoint }));
     }
 
     /// A discarded document was read again: the world gets it as the backend has it.

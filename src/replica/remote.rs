@@ -15,7 +15,7 @@ use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     chunk::inspect,
     failure::FailureKind,
-    record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write},
+    record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, ToBackend, Write},
 };
 
 /// A page, and how many of its documents are still being read.
@@ -221,7 +221,7 @@ impl Replica {
             let is_wanted = |page: &Page| page.from == checkpoint.position && continues(page);
             if !held.iter().any(|page| page.collection == name && is_wanted(page)) {
                 held.retain(|page| page.collection != name);
-                self.effects.push_back(Effect::Subscribe { collection: name, checkpoint });
+                self.effects.push_back(Effect::Backend(ToBackend::Subscribe { collection: name, checkpoint }));
             }
         }
         self.lift_sent();
@@ -443,7 +443,7 @@ impl Replica {
     pub(super) fn subscribe_again(&mut self, collection: CollectionIndex) {
         if let Some(known) = self.collections.get(usize::from(collection.0)) {
             let checkpoint = known.pull.checkpoint();
-            self.effects.push_back(Effect::Subscribe { collection, checkpoint });
+            self.effects.push_back(Effect::Backend(ToBackend::Subscribe { collection, checkpoint }));
         }
     }
 
@@ -459,7 +459,9 @@ impl Replica {
                 // Nothing of this log is stored yet, because it replaced another log while its pages waited for the
                 // store's answer. Or the replica starts over already, and the backend refused before the transport knew
                 // that.
-                _ => self.effects.push_back(Effect::Subscribe { collection, checkpoint: Checkpoint::default() }),
+                _ => self
+                    .effects
+                    .push_back(Effect::Backend(ToBackend::Subscribe { collection, checkpoint: Checkpoint::default() })),
             }
             return;
         }

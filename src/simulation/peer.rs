@@ -26,6 +26,7 @@ use crate::{
     DocumentId,
     backend::simulated::{Client, Down},
     format::is_place_change,
+    record::ToBackend,
     replica::{self, Edit, EditKind, Push, Put},
     store::ChunkKind,
     transport::{Request, simulated::Line},
@@ -220,7 +221,7 @@ impl Peer {
         let Some(app) = &mut self.app else { return Ok(()) };
         let Some(request) = app.process.next_request() else { return Ok(()) };
         match &request {
-            Request::Push(push) => {
+            Request::Backend(ToBackend::Push(push)) => {
                 trace.add(format!("{}: pushes {}", self.name, described(push)));
                 if is_one_log {
                     let user = self.rights.user.unwrap_or_default() as u8;
@@ -228,16 +229,16 @@ impl Peer {
                         .map_err(|what| format!("{}: {what}", self.name))?;
                 }
             }
-            Request::Subscribe { collection, checkpoint } => {
+            Request::Backend(ToBackend::Subscribe { collection, checkpoint }) => {
                 trace.add(format!("{}: subscribes {} from {}", self.name, collection.0, at(checkpoint.position)));
             }
             Request::Online(_) => {}
         }
         let request = match request {
-            Request::Push(push) => match self.rights.refuse(push) {
+            Request::Backend(ToBackend::Push(push)) => match self.rights.refuse(push) {
                 Some(push) => {
                     self.rights.check_token(&self.name)?;
-                    Request::Push(push)
+                    Request::Backend(ToBackend::Push(push))
                 }
                 None => return Ok(()),
             },

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     CollectionIndex, DocumentId, format,
-    record::{Push, PushAnswer, PushNumber, PushedDocument, Refusal, RefusalCode},
+    record::{FromBackend, Push, PushAnswer, PushNumber, PushedDocument, Refusal, RefusalCode},
     transport::{Notice, Token, check_user},
 };
 
@@ -84,7 +84,12 @@ impl Rights {
         }
         if push.documents.is_empty() {
             let results = refused.into_iter().map(|(id, refusal)| (id, Err(refusal))).collect();
-            self.answers.push_back(Notice::Answered(PushAnswer { number: push.number, collection, epoch, results }));
+            self.answers.push_back(Notice::Backend(FromBackend::Answered(PushAnswer {
+                number: push.number,
+                collection,
+                epoch,
+                results,
+            })));
             return None;
         }
         self.refused.push((push.number, refused));
@@ -98,13 +103,13 @@ impl Rights {
     /// Adds the refused documents to the answer to their push.
     pub(super) fn complete(&mut self, notice: &mut Notice) {
         match notice {
-            Notice::Answered(answer) => {
+            Notice::Backend(FromBackend::Answered(answer)) => {
                 let of = |(number, _): &mut (PushNumber, _)| *number == answer.number;
                 for (_, refused) in self.refused.extract_if(.., of) {
                     answer.results.extend(refused.into_iter().map(|(id, refusal)| (id, Err(refusal))));
                 }
             }
-            Notice::Page(page) => self.epoch = Some(page.epoch.clone()),
+            Notice::Backend(FromBackend::Page(page)) => self.epoch = Some(page.epoch.clone()),
             Notice::Disconnected { .. } => self.disconnected(),
             _ => {}
         }

@@ -7,6 +7,7 @@ use convex_sync_types::{ClientMessage, QuerySetModification, ServerMessage, Stat
 use super::oracle::NAMES;
 use crate::{
     DocumentKey,
+    record::FromBackend,
     replica::{Edit, EditKind, Position, Push},
     transport::Notice,
     worker::Command,
@@ -35,12 +36,12 @@ pub(super) fn short(hash: &ChangeHash) -> String {
 
 pub(super) fn told(notice: &Notice) -> String {
     match notice {
-        Notice::Page(page) => {
+        Notice::Backend(FromBackend::Page(page)) => {
             let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
             let more = if page.has_more { " and more" } else { "" };
             format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.to), rows.join(", "))
         }
-        Notice::Answered(answer) => {
+        Notice::Backend(FromBackend::Answered(answer)) => {
             let results: Vec<_> = answer
                 .results
                 .iter()
@@ -51,14 +52,15 @@ pub(super) fn told(notice: &Notice) -> String {
                 .collect();
             format!("{}: {}", answer.epoch, results.join(", "))
         }
-        Notice::PullRefused { refusal, .. } | Notice::Refused { refusal, .. } => {
+        Notice::Backend(FromBackend::PullRefused { refusal, .. })
+        | Notice::Backend(FromBackend::PushRefused { refusal, .. }) => {
             format!("refused: {} {}", refusal.code, refusal.message)
         }
         Notice::Connecting { .. } => "connecting".into(),
         Notice::Connected => "connected".into(),
         Notice::Disconnected { .. } => "disconnected".into(),
         Notice::Count { .. } => "a count".into(),
-        Notice::Dropped { .. } => "a push was dropped".into(),
+        Notice::Backend(FromBackend::PushDropped { .. }) => "a push was dropped".into(),
     }
 }
 

@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn two_stores_in_one_folder_share_no_user() {
-        let users: BTreeSet<_> = ["a", "a.db", "a.sqlite3", "a.sqlite3.users"].map(|store| user_path(Path::new(store), "u")).into();
+        let users: BTreeSet<_> =
+            ["a", "a.db", "a.sqlite3", "a.sqlite3.users"].map(|store| user_path(Path::new(store), "u")).into();
         assert_eq!(users.len(), 4);
     }
 

@@ -75,7 +75,8 @@ pub(super) fn discard(
     let mut rows = rows_of(transaction, remote, document)?;
     let kept = dependencies(&rows);
     rows.retain(|row| !row.is_held);
-    let is_known = |row: &Row| !row.changes.is_empty() && row.changes.iter().all(|change| kept.contains(&change.hash()));
+    let is_known =
+        |row: &Row| !row.changes.is_empty() && row.changes.iter().all(|change| kept.contains(&change.hash()));
     let (known, dropped): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_known);
     for row in known {
         transaction.prepare_cached("UPDATE chunk SET holder = ?1 WHERE id = ?2")?.execute(params![remote.0, row.id])?;

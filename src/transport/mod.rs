@@ -41,7 +41,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CollectionIndex,
-    record::{Checkpoint, Page, Push, PushAnswer, PushNumber, Refusal},
+    record::{FromBackend, ToBackend},
     wire,
 };
 // This is re-exported for this room's callers.
@@ -114,16 +114,8 @@ pub struct TransportConfig {
 /// A request to a transport.
 #[derive(Debug)]
 pub enum Request {
-    /// Follow a collection's log from a checkpoint, in this connection and all later ones. This replaces an earlier
-    /// subscription of the collection.
-    Subscribe {
-        /// The collection.
-        collection: CollectionIndex,
-        /// The checkpoint, which is exclusive.
-        checkpoint: Checkpoint,
-    },
-    /// Send a batch. Answered by exactly one of [`Notice::Answered`], [`Notice::Refused`] and [`Notice::Dropped`].
-    Push(Push),
+    /// A request of the replica.
+    Backend(ToBackend),
     /// Connect, or go offline.
     Online(bool),
 }
@@ -148,40 +140,13 @@ pub enum Notice {
         #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "read by tests"))]
         retry_in: Option<std::time::Duration>,
     },
-    /// New rows of a collection.
-    Page(Page),
-    /// A collection cannot be read, for example because it is not allowed, there is no such function, or the log does
-    /// not know the checkpoint.
-    PullRefused {
-        /// The collection.
-        collection: CollectionIndex,
-        /// The reason.
-        refusal: Refusal,
-    },
+    /// An answer to a request of the replica.
+    Backend(FromBackend),
     /// The number of documents in the deployment, which shows the progress of catching up.
     Count {
         /// The collection.
         collection: CollectionIndex,
         /// The number of documents, tombstones included.
         documents: u64,
-    },
-    /// A push was accepted.
-    Answered(PushAnswer),
-    /// A push was refused as a whole. Nothing of it is stored.
-    Refused {
-        /// The number of the push.
-        number: PushNumber,
-        /// The collection.
-        collection: CollectionIndex,
-        /// The reason.
-        refusal: Refusal,
-    },
-    /// The connection ended before the answer to a push. The push may or may not be stored.
-    Dropped {
-        /// The number of the push.
-        number: PushNumber,
-        /// The collection.
-        #[cfg_attr(not(feature = "internals"), expect(dead_code, reason = "read by tests"))]
-        collection: CollectionIndex,
     },
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     chunk::Part,
     limits::{CHANGE_BYTES, CHUNK_BYTES, PUSH_BYTES, PUSH_CHANGES, PUSH_DOCUMENTS, or_tiny},
-    record::{Push, PushAnswer, Refusal, RefusalCode},
+    record::{FromBackend, Push, PushAnswer, Refusal, RefusalCode},
 };
 
 /// A push on its way: its mutations, and the results of its documents.
@@ -93,7 +93,7 @@ impl Outgoing {
 
     /// The notice for a connection that ended before the push was finished.
     pub(super) fn dropped(&self) -> Notice {
-        Notice::Dropped { number: self.push.number, collection: self.push.collection }
+        Notice::Backend(FromBackend::PushDropped { number: self.push.number, collection: self.push.collection })
     }
 
     /// The next mutation, or the end.
@@ -126,7 +126,7 @@ impl Outgoing {
         }
         let Push { number, collection, .. } = self.push;
         Next::Done(match (self.epoch.take(), self.refusal.take()) {
-            (Some(epoch), _) => Notice::Answered(PushAnswer {
+            (Some(epoch), _) => Notice::Backend(FromBackend::Answered(PushAnswer {
                 number,
                 collection,
                 epoch,
@@ -137,12 +137,12 @@ impl Outgoing {
                     .map(|document| document.id.clone())
                     .zip(std::mem::take(&mut self.results))
                     .collect(),
-            }),
-            (None, refusal) => Notice::Refused {
+            })),
+            (None, refusal) => Notice::Backend(FromBackend::PushRefused {
                 number,
                 collection,
                 refusal: refusal.unwrap_or_else(|| wire::bad_answer("no answer to a push")),
-            },
+            }),
         })
     }
 

@@ -5,6 +5,7 @@ use automerge::ChangeHash;
 use super::*;
 use crate::{
     CollectionIndex, DocumentId, format,
+    record::FromBackend,
     replica::{PushNumber, PushedDocument},
 };
 
@@ -93,7 +94,7 @@ fn run(outgoing: &mut Outgoing, mut answer: impl FnMut(usize, &Seen) -> Function
 
 fn answered(notice: Notice) -> Vec<(String, bool)> {
     match notice {
-        Notice::Answered(answer) => {
+        Notice::Backend(FromBackend::Answered(answer)) => {
             assert_eq!((answer.collection, answer.epoch.as_str()), (CollectionIndex(3), "e1"));
             answer.results.into_iter().map(|(id, result)| (id.to_string(), result.is_ok())).collect()
         }
@@ -187,7 +188,7 @@ fn a_call_that_fails_refuses_the_push() {
     let mut push = outgoing(vec![document("a", &[1])]);
     let (_, notice) = run(&mut push, |_, _| FunctionResult::ErrorMessage("it broke".into()));
     match notice {
-        Notice::Refused { collection, refusal, .. } => {
+        Notice::Backend(FromBackend::PushRefused { collection, refusal, .. }) => {
             assert_eq!(collection, CollectionIndex(3));
             assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("failed", "it broke"));
         }
@@ -213,7 +214,9 @@ fn an_answer_about_something_else_is_a_refusal() {
     let answers = nonsense.into_iter().map(FunctionResult::Value).chain([accept(&others, "e1", &[])]);
     for answer in answers {
         let (_, notice) = run(&mut outgoing(vec![document("a", &[1])]), |_, _| answer.clone());
-        assert!(matches!(notice, Notice::Refused { refusal, .. } if refusal.code == RefusalCode::BadAnswer));
+        assert!(
+            matches!(notice, Notice::Backend(FromBackend::PushRefused { refusal, .. }) if refusal.code == RefusalCode::BadAnswer)
+        );
     }
 }
 
@@ -235,7 +238,7 @@ fn a_token_that_is_refused_is_told_apart_from_a_push_that_is() {
     let Heard::Unauthenticated(refusal) = push.answered(&FunctionResult::ConvexError(error)) else { panic!() };
     push.give_up(refusal.clone());
     match push.next() {
-        Next::Done(Notice::Refused { refusal: told, .. }) => assert_eq!(told, refusal),
+        Next::Done(Notice::Backend(FromBackend::PushRefused { refusal: told, .. })) => assert_eq!(told, refusal),
         _ => panic!("it goes on"),
     }
 }

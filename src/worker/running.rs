@@ -16,7 +16,7 @@ use super::{
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
-    record::RefusalCode,
+    record::{FromBackend, RefusalCode, ToBackend},
     replica::{CollectionSchema, Delta, Edit, Effect, Event, Lookup, Replica, StoreRequest},
     status::Reason,
     transport::{Notice, Request, Transport, TransportConfig},
@@ -201,26 +201,22 @@ impl Running {
                 self.status.disconnected(reason);
                 self.handle(Event::Disconnected);
             }
-            Notice::Page(page) => {
-                self.handle(Event::Page(page));
-                self.status.advance();
-            }
             Notice::Count { collection, documents } => {
                 self.status.counted(collection, documents);
             }
-            Notice::PullRefused { collection, refusal } => {
-                if refusal.code != RefusalCode::CheckpointUnknown {
+            Notice::Backend(answer) => {
+                if let FromBackend::PullRefused { collection, refusal } = &answer
+                    && refusal.code != RefusalCode::CheckpointUnknown
+                {
                     // A collection that cannot be read does not keep the connection from being live.
-                    self.status.caught_up(collection);
+                    self.status.caught_up(*collection);
                 }
-                self.handle(Event::PullRefused { collection, refusal });
-                self.status.advance();
+                let is_progress = matches!(answer, FromBackend::Page(_) | FromBackend::PullRefused { .. });
+                self.handle(Event::Backend(answer));
+                if is_progress {
+                    self.status.advance();
+                }
             }
-            Notice::Answered(answer) => self.handle(Event::Answered(answer)),
-            Notice::Refused { number, collection, refusal } => {
-                self.handle(Event::PushRefused { number, collection, refusal });
-            }
-            Notice::Dropped { number, .. } => self.handle(Event::PushDropped(number)),
         }
     }
 
@@ -268,10 +264,12 @@ impl Running {
             Effect::Deliver(delta) => self.deliver(delta),
             Effect::Store(request) => self.disk.request(request),
             Effect::Edited(edit, write) => self.status.edited(edit, write),
-            Effect::Subscribe { collection, checkpoint } => {
-                self.behind(collection);
+            Effect::Backend(request) => {
+                if let ToBackend::Subscribe { collection, .. } = request {
+                    self.behind(collection);
+                }
                 if let Some(transport) = &self.transport {
-                    transport.request(Request::Subscribe { collection, checkpoint });
+                    transport.request(Request::Backend(request));
                 }
             }
             Effect::Read(collection) => {
@@ -283,11 +281,6 @@ impl Running {
             }
             Effect::Compared { document, seq, fields } => {
                 self.report(Report::Compared { document, seq, fields });
-            }
-            Effect::Push(push) => {
-                if let Some(transport) = &self.transport {
-                    transport.request(Request::Push(push));
-                }
             }
             Effect::Refused(document, refused) => self.report(Report::Refused { document, refused }),
             Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),

@@ -13,8 +13,8 @@ use bevy_convex_replicate::{
     format::Value,
     limits::CHUNK_BYTES,
     replica::{
-        Checkpoint, CollectionSchema, Delta, Edit, EditKind, Effect, Event, Lookup, Page, Part, Position, PulledChunk,
-        RemoteState, Replica, StoreRequest,
+        Checkpoint, CollectionSchema, Delta, Edit, EditKind, Effect, Event, FromBackend, Lookup, Page, Part, Position,
+        PulledChunk, RemoteState, Replica, StoreRequest,
     },
     store::{ChunkKind, RemoteId, Write},
     worker::FailureKind,
@@ -115,7 +115,7 @@ impl Machine {
             .collect();
         let to = self.last;
         let page = Page { collection: TASKS, from, deltas, to, has_more: false, epoch: "log".into(), pruned: None };
-        self.handle(Event::Page(page));
+        self.handle(Event::Backend(FromBackend::Page(page)));
         to
     }
 

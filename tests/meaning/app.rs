@@ -9,8 +9,8 @@ use bevy_convex_replicate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, FormatError, Value},
     replica::{
-        CollectionSchema, Delta, Edit, EditKind, Effect, Event, Kept, Lookup, Page, Position, PulledChunk, Push,
-        PushAnswer, Put, RemoteState, Replica, Schema, StoreRequest, View,
+        CollectionSchema, Delta, Edit, EditKind, Effect, Event, FromBackend, Kept, Lookup, Page, Position, PulledChunk,
+        Push, PushAnswer, Put, RemoteState, Replica, Schema, StoreRequest, ToBackend, View,
     },
     store::{RemoteId, Write},
 };
@@ -101,7 +101,7 @@ impl<V: Version> App<V> {
                     self.failures.push(message);
                     None
                 }
-                Effect::Push(push) => {
+                Effect::Backend(ToBackend::Push(push)) => {
                     self.pushes.push(push);
                     None
                 }
@@ -205,7 +205,12 @@ impl<V: Version> App<V> {
                 results.push((document.id, Ok(())));
             }
             let epoch = "log".into();
-            self.handle(Event::Answered(PushAnswer { number: push.number, collection: COLLECTION, epoch, results }));
+            self.handle(Event::Backend(FromBackend::Answered(PushAnswer {
+                number: push.number,
+                collection: COLLECTION,
+                epoch,
+                results,
+            })));
         }
     }
 
@@ -229,7 +234,7 @@ impl<V: Version> App<V> {
             pruned: None,
         };
         self.read = log.0.len();
-        self.handle(Event::Page(page));
+        self.handle(Event::Backend(FromBackend::Page(page)));
     }
 
     /// Applies the delivered versions to the entity.

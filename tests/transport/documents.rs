@@ -6,7 +6,7 @@ use automerge::{ActorId, AutoCommit, ROOT, ScalarValue, transaction::Transactabl
 use bevy_convex_replicate::{
     CollectionIndex, DocumentId,
     format::Value,
-    replica::{Page, Position, PulledChunk, Push, PushAnswer, PushNumber, PushedDocument},
+    replica::{FromBackend, Page, Position, PulledChunk, Push, PushAnswer, PushNumber, PushedDocument, ToBackend},
     transport::{Notice, Request},
 };
 
@@ -53,15 +53,16 @@ pub fn bytes(document: &PushedDocument) -> &[u8] {
 
 impl Rig {
     pub fn subscribe(&self, checkpoint: Position) {
-        self.transport.request(Request::Subscribe { collection: TASKS, checkpoint: checkpoint.into() });
+        self.transport
+            .request(Request::Backend(ToBackend::Subscribe { collection: TASKS, checkpoint: checkpoint.into() }));
     }
 
     pub fn request_push(&self, documents: &[PushedDocument]) {
-        self.transport.request(Request::Push(Push {
+        self.transport.request(Request::Backend(ToBackend::Push(Push {
             number: PushNumber::default(),
             collection: TASKS,
             documents: documents.to_vec(),
-        }));
+        })));
     }
 
     /// Pushes documents and waits until all are accepted.
@@ -75,9 +76,11 @@ impl Rig {
         let mut pages = VecDeque::new();
         let answer = self
             .until("an answer", |notice| match notice {
-                Notice::Answered(answer) => Some(answer),
-                Notice::Refused { .. } | Notice::Dropped { .. } => panic!("{notice:?}"),
-                Notice::Page(page) => {
+                Notice::Backend(FromBackend::Answered(answer)) => Some(answer),
+                Notice::Backend(FromBackend::PushRefused { .. }) | Notice::Backend(FromBackend::PushDropped { .. }) => {
+                    panic!("{notice:?}")
+                }
+                Notice::Backend(FromBackend::Page(page)) => {
                     pages.push_back(page);
                     None
                 }
@@ -95,8 +98,8 @@ impl Rig {
             return page;
         }
         self.until("a page", |notice| match notice {
-            Notice::Page(page) => Some(page),
-            Notice::PullRefused { .. } => panic!("{notice:?}"),
+            Notice::Backend(FromBackend::Page(page)) => Some(page),
+            Notice::Backend(FromBackend::PullRefused { .. }) => panic!("{notice:?}"),
             _ => None,
         })
         .await

@@ -1,7 +1,7 @@
 //! Connections that end, backends that stop, and tokens that are refused.
 
 use bevy_convex_replicate::{
-    replica::Position,
+    replica::{FromBackend, Position},
     transport::{Notice, Reason},
 };
 
@@ -21,7 +21,7 @@ fn reason(notice: Notice) -> Option<Reason> {
 }
 
 fn dropped(notice: Notice) -> Option<()> {
-    matches!(notice, Notice::Dropped { .. }).then_some(())
+    matches!(notice, Notice::Backend(FromBackend::PushDropped { .. })).then_some(())
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_token_that_stays_wrong_is_told_and_tried_again_until_it_is_right() {
     let mut told = 0;
     ada.until("a page", |notice| {
         told += usize::from(matches!(notice, Notice::Disconnected { reason: Reason::Unauthenticated(_), .. }));
-        matches!(notice, Notice::Page(_)).then_some(())
+        matches!(notice, Notice::Backend(FromBackend::Page(_))).then_some(())
     })
     .await;
     assert_eq!(told, 3, "all but the first, which the refreshed one might have mended");

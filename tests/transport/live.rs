@@ -2,7 +2,7 @@
 
 use bevy_convex_replicate::{
     CollectionIndex,
-    replica::{Position, RefusalCode},
+    replica::{FromBackend, Position, RefusalCode, ToBackend},
     transport::{Notice, Request},
 };
 
@@ -46,8 +46,10 @@ async fn a_client_that_pushes_and_follows_gets_the_answer_and_the_page() {
     let (mut answered, mut paged) = (false, false);
     ada.until("both", |notice| {
         match notice {
-            Notice::Answered(answer) => answered = answer.results.iter().all(|(_, result)| result.is_ok()),
-            Notice::Page(page) => paged = ids(&page.deltas) == ["a"],
+            Notice::Backend(FromBackend::Answered(answer)) => {
+                answered = answer.results.iter().all(|(_, result)| result.is_ok())
+            }
+            Notice::Backend(FromBackend::Page(page)) => paged = ids(&page.deltas) == ["a"],
             _ => {}
         }
         (answered && paged).then_some(())
@@ -129,7 +131,7 @@ async fn a_refused_document_leaves_the_others_alone() {
     ada.request_push(&[document("a", "x"), broken, document("b", "x")]);
     let results = ada
         .until("an answer", |notice| match notice {
-            Notice::Answered(answer) => Some(answer.results),
+            Notice::Backend(FromBackend::Answered(answer)) => Some(answer.results),
             _ => None,
         })
         .await;
@@ -145,7 +147,7 @@ async fn a_checkpoint_that_the_log_does_not_know_is_refused_and_the_start_is_not
     ada.subscribe(Position { ts: i64::MAX, ordinal: 0 });
     let refusal = ada
         .until("a refusal", |notice| match notice {
-            Notice::PullRefused { collection: TASKS, refusal } => Some(refusal),
+            Notice::Backend(FromBackend::PullRefused { collection: TASKS, refusal }) => Some(refusal),
             _ => None,
         })
         .await;
@@ -187,11 +189,14 @@ async fn more_collections_than_may_be_open_at_once_are_all_read() {
     let server = Server::of_choice(&names);
     let mut ada = Rig::with_collections(&server.url(), None, &names);
     for index in 0..40 {
-        ada.transport.request(Request::Subscribe { collection: CollectionIndex(index), checkpoint: START.into() });
+        ada.transport.request(Request::Backend(ToBackend::Subscribe {
+            collection: CollectionIndex(index),
+            checkpoint: START.into(),
+        }));
     }
     let mut read = std::collections::BTreeSet::new();
     ada.until("a page of each", |notice| {
-        if let Notice::Page(page) = notice {
+        if let Notice::Backend(FromBackend::Page(page)) = notice {
             read.insert(page.collection);
         }
         (read.len() == 40).then_some(())
@@ -205,13 +210,13 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
     let mut ada = Rig::with_collections(&server.url(), None, &["no module!", "tasks"]);
     let tasks = CollectionIndex(1);
     for collection in [TASKS, tasks] {
-        ada.transport.request(Request::Subscribe { collection, checkpoint: START.into() });
+        ada.transport.request(Request::Backend(ToBackend::Subscribe { collection, checkpoint: START.into() }));
     }
     let (mut refused, mut read) = (None, false);
     ada.until("both", |notice| {
         match notice {
-            Notice::PullRefused { collection: TASKS, refusal } => refused = Some(refusal.code),
-            Notice::Page(page) => read = page.collection == tasks,
+            Notice::Backend(FromBackend::PullRefused { collection: TASKS, refusal }) => refused = Some(refusal.code),
+            Notice::Backend(FromBackend::Page(page)) => read = page.collection == tasks,
             _ => {}
         }
         (refused.is_some() && read).then_some(())
@@ -220,7 +225,7 @@ async fn a_collection_whose_name_cannot_be_a_modules_is_refused_and_the_rest_goe
     assert_eq!(refused, Some(RefusalCode::BadName));
     ada.request_push(&[document("a", "x")]);
     let refused = |notice| match notice {
-        Notice::Refused { collection: TASKS, refusal, .. } => Some(refusal.code),
+        Notice::Backend(FromBackend::PushRefused { collection: TASKS, refusal, .. }) => Some(refusal.code),
         _ => None,
     };
     assert_eq!(ada.until("a refusal", refused).await, RefusalCode::BadName);

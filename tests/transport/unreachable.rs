@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bevy_convex_replicate::{
     CollectionIndex,
-    replica::{Push, PushNumber},
+    replica::{FromBackend, Push, PushNumber, ToBackend},
     transport::{AuthToken, Notice, Reason, Request},
 };
 use tokio::{
@@ -140,21 +140,28 @@ async fn a_push_without_a_connection_is_dropped_and_a_collection_that_is_none_re
     let (_socket, url) = closed_port();
     let mut rig = Rig::start(&url, None);
     rig.online(false);
-    rig.transport.request(Request::Push(Push {
+    rig.transport.request(Request::Backend(ToBackend::Push(Push {
         number: PushNumber::default(),
         collection: TASKS,
         documents: Vec::new(),
-    }));
-    rig.until("a drop", |notice| matches!(notice, Notice::Dropped { collection: TASKS, .. }).then_some(())).await;
+    })));
+    rig.until("a drop", |notice| {
+        matches!(notice, Notice::Backend(FromBackend::PushDropped { collection: TASKS, .. })).then_some(())
+    })
+    .await;
     let none = CollectionIndex(9);
-    rig.transport.request(Request::Push(Push {
+    rig.transport.request(Request::Backend(ToBackend::Push(Push {
         number: PushNumber::default(),
         collection: none,
         documents: Vec::new(),
-    }));
-    assert!(matches!(rig.next().await, Notice::Refused { collection, .. } if collection == none));
-    rig.transport.request(Request::Subscribe { collection: none, checkpoint: Default::default() });
-    assert!(matches!(rig.next().await, Notice::PullRefused { collection, .. } if collection == none));
+    })));
+    assert!(
+        matches!(rig.next().await, Notice::Backend(FromBackend::PushRefused { collection, .. }) if collection == none)
+    );
+    rig.transport.request(Request::Backend(ToBackend::Subscribe { collection: none, checkpoint: Default::default() }));
+    assert!(
+        matches!(rig.next().await, Notice::Backend(FromBackend::PullRefused { collection, .. }) if collection == none)
+    );
 }
 
 #[tokio::test]
@@ -172,15 +179,15 @@ async fn more_notices_than_there_is_room_for_all_arrive() {
     let mut rig = Rig::start(&url, None);
     rig.online(false);
     for _ in 0..100 {
-        rig.transport.request(Request::Push(Push {
+        rig.transport.request(Request::Backend(ToBackend::Push(Push {
             number: PushNumber::default(),
             collection: TASKS,
             documents: Vec::new(),
-        }));
+        })));
     }
     let mut dropped = 0;
     rig.until("all hundred", |notice| {
-        dropped += usize::from(matches!(notice, Notice::Dropped { .. }));
+        dropped += usize::from(matches!(notice, Notice::Backend(FromBackend::PushDropped { .. })));
         (dropped == 100).then_some(())
     })
     .await;

@@ -17,7 +17,7 @@ use crate::{
     DocumentKey,
     format::{self, Counter, Value},
     limits,
-    record::RemoteId,
+    record::{FromBackend, RemoteId, ToBackend},
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ impl Peer {
     fn connected(number: u8) -> Self {
         let mut peer = Self::new(number);
         peer.handle(Event::Connected);
-        peer.handle(Event::Page(page(0, 0, &[])));
+        peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
         peer
     }
 
@@ -135,8 +135,8 @@ impl Peer {
             Effect::Compared { fields, .. } => self.compared.push(fields),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Refused(document, refused) => note(&mut self.refused, document.id, refused),
-            Effect::Push(push) => self.pushes.push(push),
-            Effect::Subscribe { checkpoint, .. } => self.subscribed.push(checkpoint),
+            Effect::Backend(ToBackend::Push(push)) => self.pushes.push(push),
+            Effect::Backend(ToBackend::Subscribe { checkpoint, .. }) => self.subscribed.push(checkpoint),
             Effect::Store(StoreRequest::Load(document) | StoreRequest::LoadDiscarded(document)) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
                 let loaded = Event::Loaded { chunks: chunks.collect(), document };
@@ -261,24 +261,24 @@ impl Peer {
     fn accept(&mut self) {
         let push = self.pushes.last().expect("nothing was pushed").clone();
         let results = push.documents.iter().map(|document| (document.id.clone(), Ok(()))).collect();
-        self.handle(Event::Answered(PushAnswer {
+        self.handle(Event::Backend(FromBackend::Answered(PushAnswer {
             number: push.number,
             collection: TASKS,
             epoch: "epoch".into(),
             results,
-        }));
+        })));
     }
 
     fn refuse(&mut self, code: &str) {
         let push = self.pushes.last().expect("nothing was pushed").clone();
         let refusal = Refusal::new(code, "no");
         let results = push.documents.iter().map(|document| (document.id.clone(), Err(refusal.clone()))).collect();
-        self.handle(Event::Answered(PushAnswer {
+        self.handle(Event::Backend(FromBackend::Answered(PushAnswer {
             number: push.number,
             collection: TASKS,
             epoch: "epoch".into(),
             results,
-        }));
+        })));
     }
 }
 
@@ -320,7 +320,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
 fn relay(from: &Peer, id: &str, to: &mut Peer, start: i64, end: i64) {
     let made = from.made();
     let rows: Vec<(&str, &[u8])> = made.iter().map(|bytes| (id, &bytes[..])).collect();
-    to.handle(Event::Page(page(start, end, &rows)));
+    to.handle(Event::Backend(FromBackend::Page(page(start, end, &rows))));
 }
 
 /// Two peers that both show the same document as generation 1.

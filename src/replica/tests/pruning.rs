@@ -5,7 +5,7 @@ use super::*;
 /// The refusal of a checkpoint that lies before the pruned rows.
 fn starts_over() -> Event {
     let refusal = Refusal::new("checkpointUnknown", "what was deleted since is gone");
-    Event::PullRefused { collection: TASKS, refusal }
+    Event::Backend(FromBackend::PullRefused { collection: TASKS, refusal })
 }
 
 #[test]
@@ -19,9 +19,9 @@ fn changes_only_pushed_to_a_log_that_was_pruned_since_are_offered_again() {
     // which no log refuses.
     peer.subscribed.clear();
     let begins = Page { pruned: Some(7), ..page(0, 0, &[]) };
-    peer.handle(Event::Page(begins.clone()));
+    peer.handle(Event::Backend(FromBackend::Page(begins.clone())));
     assert_eq!(peer.subscribed, [Checkpoint::default()]);
-    peer.handle(Event::Page(begins.clone()));
+    peer.handle(Event::Backend(FromBackend::Page(begins.clone())));
     assert_eq!(peer.pushes.len(), 2, "offered again");
     peer.refuse("pruned");
     assert!(peer.last().2.is_none(), "it is gone");
@@ -34,7 +34,7 @@ fn changes_only_pushed_to_a_log_that_was_pruned_since_are_offered_again() {
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
     peer.subscribed.clear();
-    peer.handle(Event::Page(begins));
+    peer.handle(Event::Backend(FromBackend::Page(begins)));
     assert!(peer.subscribed.is_empty(), "{:?}", peer.subscribed);
     assert_eq!(peer.replica.unsent(), 0);
 }
@@ -57,7 +57,7 @@ fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
     let mut other = Peer::connected(1);
     other.put("new", 0, &task("one"));
     let mut peer = Peer::connected(2);
-    peer.handle(Event::Page(page(0, 1, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 1, &[]))));
     let id = DocumentId::new("cold");
     peer.chunks.insert(id.clone(), Vec::new());
     let (heads, value) = (vec![ChangeHash([1; 32])], Value::Map(BTreeMap::new()));
@@ -65,7 +65,7 @@ fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
     // The log has news of a document that is being read from the store, and of a new document.
     let made = other.made();
     let rows: [(&str, &[u8]); 2] = [("cold", &made[0]), ("new", &made[0])];
-    peer.replica.handle(Event::Page(page(1, 3, &rows)), 0);
+    peer.replica.handle(Event::Backend(FromBackend::Page(page(1, 3, &rows))), 0);
     peer.replica.handle(starts_over(), 0);
     let key = DocumentKey { collection: TASKS, id };
     peer.replica.handle(Event::Loaded { document: key, chunks: Vec::new() }, 0);
@@ -78,27 +78,32 @@ fn a_page_that_waits_for_a_document_is_dropped_when_everything_starts_over() {
 #[test]
 fn the_answer_to_a_push_is_ignored_while_everything_starts_over() {
     let mut peer = Peer::connected(1);
-    peer.handle(Event::Page(page(0, 3, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 3, &[]))));
     peer.put("a", 0, &task("one"));
     let push = peer.pushes.pop().unwrap();
     peer.replica.handle(starts_over(), 0);
     let forget: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
     let results = vec![(DocumentId::new("a"), Ok(()))];
-    peer.handle(Event::Answered(PushAnswer { number: push.number, collection: TASKS, epoch: "epoch".into(), results }));
+    peer.handle(Event::Backend(FromBackend::Answered(PushAnswer {
+        number: push.number,
+        collection: TASKS,
+        epoch: "epoch".into(),
+        results,
+    })));
     assert!(peer.sent.is_empty(), "it may have been pruned since");
     assert!(matches!(&forget[..], [Effect::Store(StoreRequest::LookUp(Lookup::Forget(_)))]), "{forget:?}");
     for effect in forget {
         let event = peer.carry_out(effect).unwrap();
         peer.handle(event);
     }
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     assert_eq!(peer.pushes.len(), 1, "it is offered again");
 }
 
 #[test]
 fn a_checkpoint_refused_again_before_the_new_start_starts_over_once() {
     let mut peer = Peer::connected(1);
-    peer.handle(Event::Page(page(0, 3, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 3, &[]))));
     let forgets = |peer: &mut Peer| {
         peer.replica.handle(starts_over(), 0);
         let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
@@ -116,9 +121,9 @@ fn a_checkpoint_refused_again_before_the_new_start_starts_over_once() {
     // A refusal may also come after the store has forgotten: the connection ended in between, and the next one asked
     // from the old place.
     assert_eq!((forgets(&mut peer), forgets(&mut peer)), (1, 0));
-    peer.handle(Event::Page(page(0, 5, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 5, &[]))));
     assert_eq!(forgets(&mut peer), 1);
-    peer.handle(Event::Page(page(0, 7, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 7, &[]))));
     peer.replica.handle(starts_over(), 0);
     peer.replica.handle(starts_over(), 0);
     let effects = std::iter::from_fn(|| peer.replica.poll());
@@ -151,13 +156,13 @@ fn a_page_that_waits_for_its_logs_name_while_that_is_forgotten_is_not_lost() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.accept();
-    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 9, &[]))));
     let refusal = Refusal::new("checkpointUnknown", "ahead of the log");
-    peer.replica.handle(Event::PullRefused { collection: TASKS, refusal }, 1_700_000_000_000);
+    peer.replica.handle(Event::Backend(FromBackend::PullRefused { collection: TASKS, refusal }), 1_700_000_000_000);
     // The disk is slow: a page from the beginning comes before its answer.
     let mut other = Peer::connected(2);
     other.put("b", 0, &task("two"));
-    peer.replica.handle(Event::Page(page(0, 5, &[("b", &other.made()[0])])), 1_700_000_000_000);
+    peer.replica.handle(Event::Backend(FromBackend::Page(page(0, 5, &[("b", &other.made()[0])]))), 1_700_000_000_000);
     let effects: Vec<_> = std::iter::from_fn(|| peer.replica.poll()).collect();
     peer.subscribed.clear();
     for effect in effects {

@@ -7,11 +7,11 @@ fn another_log_is_pulled_from_the_start_and_offered_everything() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.accept();
-    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 9, &[]))));
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
     peer.subscribed.clear();
-    peer.handle(Event::Page(Page { epoch: "wiped".into(), ..page(9, 9, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page { epoch: "wiped".into(), ..page(9, 9, &[]) })));
     assert_eq!(peer.subscribed, [Checkpoint::default()]);
     assert_eq!(peer.pushes.last().unwrap().documents[0].id.as_str(), "a");
     assert_eq!(peer.pushes.len(), 2);
@@ -21,12 +21,12 @@ fn another_log_is_pulled_from_the_start_and_offered_everything() {
 fn a_log_that_gets_its_name_with_the_first_push_is_the_same_log() {
     let mut peer = Peer::new(1);
     peer.handle(Event::Connected);
-    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page { epoch: String::new(), ..page(0, 0, &[]) })));
     peer.put("a", 0, &task("one"));
     peer.subscribed.clear();
     peer.accept();
     assert_eq!(peer.sent.len(), 1);
-    peer.handle(Event::Page(page(0, 9, &[("a", &peer.made()[0])])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 9, &[("a", &peer.made()[0])]))));
     assert_eq!((peer.pushes.len(), &*peer.subscribed), (1, &[][..]), "nothing is offered or asked for again");
     peer.put("b", 0, &task("two"));
     peer.accept();
@@ -38,10 +38,10 @@ fn a_log_that_gets_its_name_with_the_first_push_is_the_same_log() {
 fn a_log_that_another_gives_its_name_is_the_same_log() {
     let mut peer = Peer::new(1);
     peer.handle(Event::Connected);
-    peer.handle(Event::Page(Page { epoch: String::new(), ..page(0, 0, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page { epoch: String::new(), ..page(0, 0, &[]) })));
     peer.put("a", 0, &task("one"));
     peer.subscribed.clear();
-    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 9, &[]))));
     assert!(peer.subscribed.is_empty());
     peer.accept();
     assert_eq!((peer.pushes.len(), peer.sent.len()), (1, 1));
@@ -52,12 +52,12 @@ fn a_log_that_went_back_is_pulled_from_the_start_and_offered_everything() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.accept();
-    peer.handle(Event::Page(page(0, 9, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 9, &[]))));
     peer.subscribed.clear();
     let refusal = Refusal::new("checkpointUnknown", "ahead of the log");
-    peer.handle(Event::PullRefused { collection: TASKS, refusal });
+    peer.handle(Event::Backend(FromBackend::PullRefused { collection: TASKS, refusal }));
     assert_eq!(peer.subscribed, [Checkpoint::default()]);
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     assert_eq!(peer.pushes.len(), 2);
 }
 
@@ -65,7 +65,7 @@ fn a_log_that_went_back_is_pulled_from_the_start_and_offered_everything() {
 fn a_page_that_does_not_continue_what_was_taken_in_is_left_alone() {
     let (first, _) = pair();
     let mut peer = Peer::connected(3);
-    peer.handle(Event::Page(page(7, 9, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(7, 9, &[]))));
     assert_ne!(peer.checkpoint_at(), Some(at(9)));
     drop(first);
 }
@@ -88,10 +88,13 @@ fn the_checkpoint_waits_for_the_last_part_of_a_chunk() {
     };
     let mut peer = Peer::connected(2);
     let deltas = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];
-    peer.handle(Event::Page(Page { deltas, ..page(0, 5, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page { deltas, ..page(0, 5, &[]) })));
     assert_eq!(peer.last().2, Some(task("whole")));
     assert_eq!(peer.checkpoint_at(), Some(at(0)));
-    peer.handle(Event::Page(Page { deltas: vec![row("a", 6, right, part(1))], ..page(5, 6, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page {
+        deltas: vec![row("a", 6, right, part(1))],
+        ..page(5, 6, &[])
+    })));
     assert_eq!(peer.last().2, Some(task("in two parts")));
     assert_eq!(peer.checkpoint_at(), Some(at(6)));
 }
@@ -104,7 +107,7 @@ fn a_damaged_change_is_reported_and_the_others_go_on() {
     let last = bad.len() - 1;
     bad[last] ^= 1;
     let mut peer = Peer::connected(2);
-    peer.handle(Event::Page(page(0, 1, &[("b", &bad), ("a", &good)])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 1, &[("b", &bad), ("a", &good)]))));
     assert_eq!(peer.failures, [FailureKind::Damaged]);
     assert_eq!(peer.last().2, Some(task("start")));
 }
@@ -116,13 +119,13 @@ fn a_page_that_waits_when_the_connection_ends_is_asked_for_again() {
     let made = first.made();
     let mut second = Peer::new(2);
     second.handle(Event::Connected);
-    second.replica.handle(Event::Page(page(0, 1, &[("a", &made[0])])), 0);
+    second.replica.handle(Event::Backend(FromBackend::Page(page(0, 1, &[("a", &made[0])]))), 0);
     // The store has not yet answered the question about this log.
     second.replica.handle(Event::Disconnected, 0);
     let effects: Vec<Effect> = std::iter::from_fn(|| second.replica.poll()).collect();
     let again = effects
         .iter()
-        .any(|effect| matches!(effect, Effect::Subscribe { checkpoint, .. } if checkpoint.position == at(0)));
+        .any(|effect| matches!(effect, Effect::Backend(ToBackend::Subscribe { checkpoint, .. }) if checkpoint.position == at(0)));
     assert!(again, "{effects:?}");
 }
 
@@ -138,7 +141,7 @@ fn pages_of_logs_that_keep_changing_their_names_do_not_pile_up() {
     for epoch in ["wiped", "epoch"].repeat(50) {
         // All pages have news of a document that the store reads slowly, while the store's other answers come.
         let news = Page { epoch: epoch.into(), ..page(0, 9, &[("a", &made)]) };
-        peer.replica.handle(Event::Page(news), 0);
+        peer.replica.handle(Event::Backend(FromBackend::Page(news)), 0);
         while let Some(effect) = peer.replica.poll() {
             if !matches!(effect, Effect::Store(StoreRequest::Load(_)))
                 && let Some(answer) = peer.carry_out(effect)
@@ -182,14 +185,14 @@ fn the_backend_counts_as_read_when_its_last_page_is_taken_in_and_not_while_docum
     assert_eq!(second.reads_told, 2, "the empty log, and the document");
     let mut more = page(1, 2, &[]);
     more.has_more = true;
-    second.handle(Event::Page(more));
+    second.handle(Event::Backend(FromBackend::Page(more)));
     assert_eq!(second.reads_told, 2, "there is more");
-    second.handle(Event::Page(page(2, 3, &[])));
+    second.handle(Event::Backend(FromBackend::Page(page(2, 3, &[]))));
     assert_eq!(second.reads_told, 3);
     // The name of another log is looked up first, and so is the name of the same log after the connection ended.
     second.handle(Event::Disconnected);
     second.handle(Event::Connected);
-    second.handle(Event::Page(page(3, 3, &[])));
+    second.handle(Event::Backend(FromBackend::Page(page(3, 3, &[]))));
     assert_eq!(second.reads_told, 4);
 }
 
@@ -217,7 +220,7 @@ fn a_page_of_a_former_connection_does_not_count_as_all_that_there_is() {
     peer.handle(Event::Remote { epoch: Some("epoch".into()), state });
     peer.handle(Event::Connected);
     peer.loads_wait = true;
-    peer.handle(Event::Page(page(1, 2, &[("a", &others[0])])));
+    peer.handle(Event::Backend(FromBackend::Page(page(1, 2, &[("a", &others[0])]))));
     assert_eq!(peer.reads_told, 0, "the document is being loaded");
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
@@ -227,7 +230,7 @@ fn a_page_of_a_former_connection_does_not_count_as_all_that_there_is() {
     }
     assert_eq!(peer.last().2, Some(task("start and more")));
     assert_eq!(peer.reads_told, 0, "the new connection has told nothing yet");
-    peer.handle(Event::Page(page(2, 2, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(2, 2, &[]))));
     assert_eq!(peer.reads_told, 1);
 }
 
@@ -262,7 +265,7 @@ fn a_document_of_a_hundred_levels_is_shown_as_far_as_it_goes_and_edited_beside_i
     let (good, _) = pair();
     let mut peer = Peer::connected(3);
     let others = good.chunks[&DocumentId::new("a")][0].0.to_vec();
-    peer.handle(Event::Page(page(0, 1, &[("deep", &change), ("a", &others)])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 1, &[("deep", &change), ("a", &others)]))));
     assert_eq!(peer.delivered.len(), 2);
     assert!(peer.failures.is_empty());
     peer.apply("deep", 1);

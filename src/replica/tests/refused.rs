@@ -112,7 +112,7 @@ fn a_push_that_the_backend_took_after_all_comes_back_after_the_discard() {
     peer.handle(Event::Discard(key("a")));
     assert_eq!(peer.last().2, Some(task("start")));
     peer.accept();
-    peer.handle(Event::Page(page(1, 2, &[("a", made.last().unwrap())])));
+    peer.handle(Event::Backend(FromBackend::Page(page(1, 2, &[("a", made.last().unwrap())]))));
     assert_eq!(peer.last().2, Some(task("start, refused")));
     assert_eq!(peer.replica.unsent(), 0);
 }
@@ -139,9 +139,9 @@ fn changes_that_the_log_shows_are_kept_by_a_discard_although_their_push_was_not_
     let (_, mut peer) = pair();
     peer.put("a", 1, &task("start, taken"));
     let made = peer.made();
-    peer.handle(Event::Page(page(1, 2, &[("a", made.last().unwrap())])));
+    peer.handle(Event::Backend(FromBackend::Page(page(1, 2, &[("a", made.last().unwrap())]))));
     let number = peer.pushes.last().unwrap().number;
-    peer.handle(Event::PushDropped(number));
+    peer.handle(Event::Backend(FromBackend::PushDropped { number, collection: TASKS }));
     assert_eq!(peer.replica.unsent(), 0, "the log has it");
     peer.put("a", 1, &task("start, taken, refused"));
     peer.refuse("notAuthorized");
@@ -200,7 +200,7 @@ fn another_log_refuses_nothing_yet() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     peer.refuse("notAuthorized");
-    peer.handle(Event::Page(Page { epoch: "other".into(), ..page(0, 0, &[]) }));
+    peer.handle(Event::Backend(FromBackend::Page(Page { epoch: "other".into(), ..page(0, 0, &[]) })));
     assert!(peer.refused.is_empty());
     assert_eq!(peer.pushes.len(), 2, "it is offered to that log");
 }
@@ -229,7 +229,7 @@ fn a_document_whose_push_was_taken_and_never_answered_is_refused_no_longer_in_th
         let state = RemoteState { remote: Some(RemoteId(1)), unsent: vec![unsent], ..RemoteState::default() };
         peer.handle(Event::Remote { epoch: None, state });
         peer.handle(Event::Connected);
-        peer.handle(Event::Page(page(0, 0, &[])));
+        peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
         assert!(!is_refused(&peer, "a"));
         assert_eq!((peer.replica.unsent(), peer.pushes.len()), (0, 0));
     }

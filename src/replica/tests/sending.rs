@@ -18,7 +18,7 @@ fn an_own_change_that_comes_back_is_neither_shown_nor_stored_again() {
     peer.put("a", 0, &task("mine"));
     let made = peer.made();
     peer.accept();
-    peer.handle(Event::Page(page(0, 5, &[("a", &made[0])])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 5, &[("a", &made[0])]))));
     assert!(peer.delivered.is_empty());
     assert_eq!(peer.chunks[&DocumentId::new("a")].len(), 1);
     assert_eq!(peer.checkpoint_at(), Some(at(5)));
@@ -56,13 +56,13 @@ fn a_dropped_push_is_sent_again_after_reconnecting() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));
     let number = peer.pushes.last().unwrap().number;
-    peer.handle(Event::PushDropped(number));
+    peer.handle(Event::Backend(FromBackend::PushDropped { number, collection: TASKS }));
     peer.handle(Event::Disconnected);
     peer.put("a", 0, &task("one more"));
     let before = peer.pushes.len();
     peer.handle(Event::Connected);
     assert_eq!(peer.pushes.len(), before, "nothing is sent before the log is known");
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     assert_eq!(peer.pushes.last().unwrap().documents[0].changes.len(), 2);
 }
 
@@ -74,16 +74,16 @@ fn the_answer_to_a_push_that_was_given_up_is_not_taken_for_the_next_ones() {
     peer.handle(Event::Disconnected);
     peer.put("a", 0, &task("one more"));
     peer.handle(Event::Connected);
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     assert_eq!(peer.pushes.len(), 2);
     let results = vec![(given_up.documents[0].id.clone(), Ok(()))];
-    peer.handle(Event::Answered(PushAnswer {
+    peer.handle(Event::Backend(FromBackend::Answered(PushAnswer {
         number: given_up.number,
         collection: TASKS,
         epoch: "epoch".into(),
         results,
-    }));
-    peer.handle(Event::PushDropped(given_up.number));
+    })));
+    peer.handle(Event::Backend(FromBackend::PushDropped { number: given_up.number, collection: TASKS }));
     assert_eq!((peer.replica.unsent(), peer.sent.len()), (1, 0));
     assert_eq!(peer.pushes.len(), 2, "the second is still on its way");
     peer.accept();
@@ -186,7 +186,7 @@ fn the_fields_of_an_unanswered_push_do_not_overwrite_later_edits_of_others() {
     first.handle(Event::Disconnected);
     first.handle(Event::Connected);
     let others = second.made();
-    first.handle(Event::Page(page(0, 3, &[("a", &others[0])])));
+    first.handle(Event::Backend(FromBackend::Page(page(0, 3, &[("a", &others[0])]))));
     let (generation, _, shown) = first.last();
     assert_eq!(shown, Some(task("start one two")));
     first.apply("a", generation);
@@ -199,7 +199,7 @@ fn the_fields_of_an_unanswered_push_do_not_overwrite_later_edits_of_others() {
         // either.
         first.handle(Event::Disconnected);
         first.handle(Event::Connected);
-        first.handle(Event::Page(page(0, 3, &[])));
+        first.handle(Event::Backend(FromBackend::Page(page(0, 3, &[]))));
     }
     let last = first.pushes.last().unwrap();
     assert_eq!(last.documents[0].changes.len(), 2);
@@ -373,7 +373,7 @@ fn a_long_time_offline_is_kept_in_the_store_and_sent_whole() {
     }
     assert_eq!(peer.replica.unsent(), 1);
     peer.handle(Event::Connected);
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     assert_eq!(peer.made().len(), 400);
     peer.accept();
     assert_eq!(peer.replica.unsent(), 0);
@@ -392,7 +392,7 @@ fn an_edit_made_while_the_unsent_are_read_is_sent_after_a_reconnect() {
     peer.put("a", 0, &task("while it is read"));
     peer.handle(Event::Disconnected);
     peer.handle(Event::Connected);
-    peer.handle(Event::Page(page(0, 0, &[])));
+    peer.handle(Event::Backend(FromBackend::Page(page(0, 0, &[]))));
     peer.reads_wait = false;
     for answer in std::mem::take(&mut peer.reads) {
         peer.handle(answer);

@@ -35,7 +35,7 @@ fn concurrent_letters_and_counts_add_up() {
     let back = second.made();
     relay(&first, "a", &mut second, 1, 2);
     let rows: Vec<(&str, &[u8])> = back.iter().map(|bytes| ("a", &bytes[..])).collect();
-    first.handle(Event::Page(page(0, 3, &rows)));
+    first.handle(Event::Backend(FromBackend::Page(page(0, 3, &rows))));
     let expected = Task { text: "a fresh start now".into(), done: false, votes: Counter(7) };
     assert_eq!(first.last().2, Some(expected.clone()));
     assert_eq!(second.last().2, Some(expected));
@@ -99,7 +99,7 @@ fn a_deleted_document_is_gone_everywhere_until_it_is_restored() {
     first.edit("a", 0, EditKind::Delete);
     relay(&first, "a", &mut second, 1, 2);
     assert_eq!(second.last().2, None);
-    first.handle(Event::Page(page(0, 3, &[("a", &concurrent[0])])));
+    first.handle(Event::Backend(FromBackend::Page(page(0, 3, &[("a", &concurrent[0])]))));
     assert_eq!(first.last().2, None, "an edit does not resurrect");
     first.edit("a", 1, EditKind::Restore);
     assert_eq!(first.last().2, Some(task("edited meanwhile")));
@@ -148,6 +148,6 @@ fn a_restore_of_an_unknown_document_does_not_hold_back_the_document_when_it_arri
     let mut third = Peer::connected(3);
     third.edit("a", 0, EditKind::Restore);
     let chunk = first.chunks[&DocumentId::new("a")][0].0.to_vec();
-    third.handle(Event::Page(page(0, 2, &[("a", &chunk)])));
+    third.handle(Event::Backend(FromBackend::Page(page(0, 2, &[("a", &chunk)]))));
     assert_eq!(third.last(), (1, 1, Some(task("start"))));
 }

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     CollectionIndex,
     limits::or_tiny,
-    record::{Push, Refusal, RefusalCode},
+    record::{FromBackend, Push, Refusal, RefusalCode, ToBackend},
 };
 
 /// How long a deployment may take for its first answer: longer than Convex lets any query run.
@@ -237,10 +237,10 @@ impl Session {
 
     fn request(&mut self, request: Request, now: Duration) {
         match request {
-            Request::Subscribe { collection, checkpoint } => {
+            Request::Backend(ToBackend::Subscribe { collection, checkpoint }) => {
                 if usize::from(collection.0) >= self.collections.len() {
                     let refusal = unknown_collection(collection);
-                    self.notices.push_back(Notice::PullRefused { collection, refusal });
+                    self.notices.push_back(Notice::Backend(FromBackend::PullRefused { collection, refusal }));
                     return;
                 }
                 let follow = self.follows.entry(collection).or_insert_with(|| Follow::new(collection, checkpoint));
@@ -251,7 +251,7 @@ impl Session {
                 }
                 self.subscribe();
             }
-            Request::Push(push) => self.push(push, now),
+            Request::Backend(ToBackend::Push(push)) => self.push(push, now),
             Request::Online(true) => {
                 self.reconnect.restart();
                 if matches!(self.state, State::Offline | State::Pausing { .. }) {
@@ -331,7 +331,10 @@ impl Session {
             self.notices.push_back(in_flight.dropped());
         }
         while let Some(push) = self.waiting.pop_front() {
-            self.notices.push_back(Notice::Dropped { number: push.number, collection: push.collection });
+            self.notices.push_back(Notice::Backend(FromBackend::PushDropped {
+                number: push.number,
+                collection: push.collection,
+            }));
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Output, Session, Subscription};
 use crate::{
     CollectionIndex,
     limits::PAGE_BYTES,
-    record::{Refusal, RefusalCode},
+    record::{FromBackend, Refusal, RefusalCode},
     transport::{
         Notice,
         follow::{Follow, OPEN_BYTES, Outcome},
@@ -111,14 +111,14 @@ impl Session {
         self.held |= outcome.held;
         if let Some(page) = outcome.page {
             self.reconnect.worked(Source::Pull(collection));
-            self.notices.push_back(Notice::Page(page));
+            self.notices.push_back(Notice::Backend(FromBackend::Page(page)));
         }
         let Some(refusal) = outcome.refusal else { return };
         if refusal.code != RefusalCode::Unauthenticated {
             self.reconnect.proved();
-            self.notices.push_back(Notice::PullRefused { collection, refusal });
+            self.notices.push_back(Notice::Backend(FromBackend::PullRefused { collection, refusal }));
         } else if let Some(refusal) = self.unauthenticated(Source::Pull(collection), refusal, now) {
-            self.notices.push_back(Notice::PullRefused { collection, refusal });
+            self.notices.push_back(Notice::Backend(FromBackend::PullRefused { collection, refusal }));
         }
     }
 

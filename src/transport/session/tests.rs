@@ -7,7 +7,7 @@ use automerge::ChangeHash;
 use super::*;
 use crate::{
     DocumentId,
-    record::{Checkpoint, Position, PushNumber, PushedDocument},
+    record::{Checkpoint, FromBackend, Position, PushNumber, PushedDocument, ToBackend},
 };
 
 const TASKS: CollectionIndex = CollectionIndex(0);
@@ -63,11 +63,11 @@ fn push(number: u64, ids: &[&str], bytes: usize) -> Request {
         removed: Vec::new(),
     };
     let documents = ids.iter().map(document).collect();
-    Request::Push(Push { number: PushNumber(number), collection: TASKS, documents })
+    Request::Backend(ToBackend::Push(Push { number: PushNumber(number), collection: TASKS, documents }))
 }
 
 fn subscribe(collection: CollectionIndex, from: i64) -> Request {
-    Request::Subscribe { collection, checkpoint: Checkpoint::from(at(from)) }
+    Request::Backend(ToBackend::Subscribe { collection, checkpoint: Checkpoint::from(at(from)) })
 }
 
 fn lost(why: &str) -> End {
@@ -148,7 +148,7 @@ impl Rig {
 /// The times of the rows of all pages.
 fn rows(notices: &[Notice]) -> Vec<i64> {
     let deltas = notices.iter().filter_map(|notice| match notice {
-        Notice::Page(page) => Some(&page.deltas),
+        Notice::Backend(FromBackend::Page(page)) => Some(&page.deltas),
         _ => None,
     });
     deltas.flatten().map(|delta| delta.position.ts).collect()
@@ -232,7 +232,7 @@ fn collections_are_read_and_counted_in_each_connection() {
         rig.value(Subscription::Count(TASKS), &FunctionResult::Value(object([("count", Value::Float64(5.0))])));
         assert!(matches!(
             rig.notices().as_slice(),
-            [Notice::Page(_), Notice::Count { collection: TASKS, documents: 5 }]
+            [Notice::Backend(FromBackend::Page(_)), Notice::Count { collection: TASKS, documents: 5 }]
         ));
         assert!(matches!(rig.outputs().as_slice(), [Output::Unsubscribe(Subscription::Count(TASKS))]));
         rig.give(Input::Disconnected(lost("closed")));
@@ -308,7 +308,10 @@ fn pushes_go_one_after_the_other() {
     assert_ne!(first, second);
     rig.answer(second, &accepted("e1", &["b"]));
     let notices = rig.notices();
-    let [Notice::Answered(one), Notice::Answered(two)] = notices.as_slice() else { panic!("{notices:?}") };
+    let [Notice::Backend(FromBackend::Answered(one)), Notice::Backend(FromBackend::Answered(two))] = notices.as_slice()
+    else {
+        panic!("{notices:?}")
+    };
     assert_eq!((one.number, two.number), (PushNumber(1), PushNumber(2)));
 }
 
@@ -334,7 +337,7 @@ fn pushes_without_a_connection_are_dropped() {
     rig.give(Input::Disconnected(lost("closed")));
     rig.give(Input::Request(push(3, &["a"], 10)));
     let dropped = |notice: &Notice| match notice {
-        Notice::Dropped { number, .. } => Some(number.0),
+        Notice::Backend(FromBackend::PushDropped { number, .. }) => Some(number.0),
         _ => None,
     };
     assert_eq!(rig.notices().iter().filter_map(dropped).collect::<Vec<_>>(), [1, 2, 3]);
@@ -354,7 +357,10 @@ fn a_log_that_is_replaced_within_a_push_ends_the_connection() {
     assert!(matches!(outputs.as_slice(), [Output::Close]), "{outputs:?}");
     let notices = rig.notices();
     assert!(
-        matches!(notices.as_slice(), [Notice::Disconnected { reason: Reason::Lost(_), .. }, Notice::Dropped { .. }]),
+        matches!(
+            notices.as_slice(),
+            [Notice::Disconnected { reason: Reason::Lost(_), .. }, Notice::Backend(FromBackend::PushDropped { .. })]
+        ),
         "{notices:?}"
     );
 }
@@ -376,7 +382,7 @@ fn silence_ends_a_connection_in_time() {
     rig.wait();
     let notices = rig.notices();
     assert!(
-        matches!(notices.as_slice(), [Notice::Disconnected { reason: Reason::Lost(why), .. }, Notice::Dropped { .. }]
+        matches!(notices.as_slice(), [Notice::Disconnected { reason: Reason::Lost(why), .. }, Notice::Backend(FromBackend::PushDropped { .. })]
             if why.contains("tasks:pushChanges")),
         "{notices:?}"
     );
@@ -408,10 +414,16 @@ fn a_refused_token_is_refreshed_once_and_then_given_up() {
 fn a_collection_that_is_not_configured_is_refused_in_both_directions() {
     let mut rig = Rig::connected();
     rig.give(Input::Request(subscribe(CollectionIndex(2), 0)));
-    let Request::Push(push) = push(1, &["a"], 10) else { panic!() };
-    rig.give(Input::Request(Request::Push(Push { collection: CollectionIndex(2), ..push })));
+    let Request::Backend(ToBackend::Push(push)) = push(1, &["a"], 10) else { panic!() };
+    rig.give(Input::Request(Request::Backend(ToBackend::Push(Push { collection: CollectionIndex(2), ..push }))));
     let notices = rig.notices();
-    assert!(matches!(notices.as_slice(), [Notice::PullRefused { .. }, Notice::Refused { .. }]), "{notices:?}");
+    assert!(
+        matches!(
+            notices.as_slice(),
+            [Notice::Backend(FromBackend::PullRefused { .. }), Notice::Backend(FromBackend::PushRefused { .. })]
+        ),
+        "{notices:?}"
+    );
     assert!(rig.outputs().is_empty());
 }
 

@@ -6,7 +6,7 @@ use convex::FunctionResult;
 
 use super::{Mutation, Output, Session, unknown_collection};
 use crate::{
-    record::{Push, Refusal},
+    record::{FromBackend, Push, Refusal},
     transport::{
         Notice,
         outgoing::{Heard, Next, Outgoing},
@@ -48,14 +48,14 @@ impl Session {
         let Push { number, collection, .. } = push;
         if usize::from(collection.0) >= self.collections.len() {
             let refusal = unknown_collection(collection);
-            self.notices.push_back(Notice::Refused { number, collection, refusal });
+            self.notices.push_back(Notice::Backend(FromBackend::PushRefused { number, collection, refusal }));
         } else if self.is_open() {
             self.waiting.push_back(push);
             if self.in_flight.is_none() {
                 self.send(now);
             }
         } else {
-            self.notices.push_back(Notice::Dropped { number, collection });
+            self.notices.push_back(Notice::Backend(FromBackend::PushDropped { number, collection }));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     CollectionIndex, DocumentId, DocumentKey,
     format::{self, Value},
     limits::COMPACT_CHUNKS,
+    record::{FromBackend, ToBackend},
     replica::{
         Checkpoint, CollectionSchema, Edit, EditKind, Effect, Event, Lookup, Page, Position, PulledChunk, Push,
         PushAnswer, Refusal, Replica, Schema, StoreRequest, View,
@@ -82,8 +83,8 @@ impl App {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Subscribe { checkpoint, .. } => self.asked.push(checkpoint),
-            Effect::Push(push) => self.pushes.push(push),
+            Effect::Backend(ToBackend::Subscribe { checkpoint, .. }) => self.asked.push(checkpoint),
+            Effect::Backend(ToBackend::Push(push)) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
             Effect::Deliver(_)
             | Effect::Edited(..)
@@ -105,7 +106,7 @@ impl App {
         let push = self.pushes.last().expect("something was pushed");
         let results = push.documents.iter().map(|document| (document.id.clone(), result.clone())).collect();
         let answer = PushAnswer { number: push.number, collection: TASKS, epoch: "log".into(), results };
-        self.handle(Event::Answered(answer));
+        self.handle(Event::Backend(FromBackend::Answered(answer)));
     }
 
     fn documents(&self) -> Vec<String> {
@@ -151,18 +152,18 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     let pruned = Some(9);
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint::default()]);
-    app.handle(Event::Page(page(START, &[("a", 3)], pruned, true)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[("a", 3)], pruned, true))));
     drop(app);
 
     // Its position is before the newest pruned row: the log goes on from there only for a client that names the
     // pruning.
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(3), pruned }]);
-    app.handle(Event::Page(page(at(3), &[("b", 5)], pruned, true)));
+    app.handle(Event::Backend(FromBackend::Page(page(at(3), &[("b", 5)], pruned, true))));
     drop(app);
     let mut app = App::start(folder.path(), 3, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(5), pruned }]);
-    app.handle(Event::Page(page(at(5), &[("c", 12)], pruned, false)));
+    app.handle(Event::Backend(FromBackend::Page(page(at(5), &[("c", 12)], pruned, false))));
     assert_eq!((app.documents(), app.pushes.len()), (vec!["a".to_owned(), "b".into(), "c".into()], 0));
     drop(app);
 
@@ -172,7 +173,7 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
     drop(app);
     app = App::start(folder.path(), 5, DEPLOYMENT);
     app.asked.clear();
-    app.handle(Event::Page(Page { epoch: "wiped".into(), ..page(at(12), &[], None, false) }));
+    app.handle(Event::Backend(FromBackend::Page(Page { epoch: "wiped".into(), ..page(at(12), &[], None, false) })));
     assert_eq!(app.asked, [Checkpoint::default()]);
 }
 
@@ -180,9 +181,9 @@ fn an_app_that_ends_between_two_pages_of_a_pruned_log_goes_on_where_it_was() {
 fn a_pruning_first_seen_in_mid_pull_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
-    app.handle(Event::Page(page(START, &[("a", 3)], None, true)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[("a", 3)], None, true))));
     // Rows that it has read may have been pruned since.
-    app.handle(Event::Page(page(at(3), &[("b", 5)], Some(2), true)));
+    app.handle(Event::Backend(FromBackend::Page(page(at(3), &[("b", 5)], Some(2), true))));
     drop(app);
     let app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!(app.asked, [Checkpoint { position: at(5), pruned: None }]);
@@ -192,7 +193,7 @@ fn a_pruning_first_seen_in_mid_pull_is_ignored() {
 fn an_app_that_pushed_to_a_log_read_as_empty_starts_over_once_the_log_is_pruned() {
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
-    app.handle(Event::Page(page(START, &[], None, false)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[], None, false))));
     app.put("a");
     app.answer(Ok(()));
     drop(app);
@@ -201,9 +202,9 @@ fn an_app_that_pushed_to_a_log_read_as_empty_starts_over_once_the_log_is_pruned(
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
     assert_eq!((app.documents(), app.replica.unsent()), (vec!["a".to_owned()], 0));
     let begins = || page(START, &[("b", 12)], Some(9), true);
-    app.handle(Event::Page(begins()));
+    app.handle(Event::Backend(FromBackend::Page(begins())));
     assert_eq!(app.asked, [Checkpoint::default(), Checkpoint::default()]);
-    app.handle(Event::Page(begins()));
+    app.handle(Event::Backend(FromBackend::Page(begins())));
     app.answer(Err(Refusal::new("pruned", "gone")));
     assert_eq!(app.documents(), ["b"]);
     assert_eq!(app.failures, [], "it had no edits that were not sent");
@@ -214,17 +215,17 @@ fn an_app_that_ends_before_its_first_page_is_taken_in_starts_over_once_for_each_
     let folder = tempfile::tempdir().unwrap();
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     let begins = |pruned| page(START, &[], Some(pruned), false);
-    app.handle(Event::Page(begins(9)));
+    app.handle(Event::Backend(FromBackend::Page(begins(9))));
     app.put("a");
     app.answer(Ok(()));
     for (run, pruned, times) in [(2, 9, 1), (3, 9, 1), (4, 20, 2), (5, 20, 1)] {
         drop(app);
         app = App::start(folder.path(), run, DEPLOYMENT);
-        app.handle(Event::Page(begins(pruned)));
+        app.handle(Event::Backend(FromBackend::Page(begins(pruned))));
         let begun: Vec<_> = app.asked.iter().map(|checkpoint| checkpoint.position).collect();
         assert_eq!(begun, vec![START; times], "run {run}");
         if times == 2 {
-            app.handle(Event::Page(begins(pruned)));
+            app.handle(Event::Backend(FromBackend::Page(begins(pruned))));
             app.answer(Ok(()));
         }
     }
@@ -239,7 +240,7 @@ fn a_log_whose_name_a_full_disk_refused_is_asked_for_again() {
     };
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
     shell("CREATE TRIGGER full BEFORE INSERT ON remote BEGIN SELECT RAISE(ABORT, 'full'); END");
-    app.handle(Event::Page(page(START, &[("a", 3)], None, false)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[("a", 3)], None, false))));
     app.put("b");
     assert_eq!((app.documents(), app.pushes.len()), (vec!["b".to_owned()], 0));
     shell("DROP TRIGGER full");
@@ -255,18 +256,21 @@ fn a_log_that_a_full_disk_kept_from_being_forgotten_is_forgotten_later() {
         store.execute_batch(sql).unwrap();
     };
     let mut app = App::start(folder.path(), 1, DEPLOYMENT);
-    app.handle(Event::Page(page(START, &[("a", 3)], None, false)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[("a", 3)], None, false))));
     shell(
         "CREATE TRIGGER full BEFORE DELETE ON checkpoint BEGIN SELECT RAISE(ABORT, 'full'); END;
          CREATE TRIGGER also BEFORE INSERT ON remote BEGIN SELECT RAISE(ABORT, 'full'); END",
     );
     let refuse = |app: &mut App| {
         let refusal = Refusal::new("checkpointUnknown", "restored");
-        app.handle(Event::PullRefused { collection: TASKS, refusal });
+        app.handle(Event::Backend(FromBackend::PullRefused { collection: TASKS, refusal }));
     };
     refuse(&mut app);
     // The log was restored under another name: a second question that the store cannot answer.
-    app.handle(Event::Page(Page { epoch: "restored".into(), ..page(START, &[("b", 5)], None, false) }));
+    app.handle(Event::Backend(FromBackend::Page(Page {
+        epoch: "restored".into(),
+        ..page(START, &[("b", 5)], None, false)
+    })));
     shell("DROP TRIGGER full; DROP TRIGGER also");
     app.work();
     assert_eq!(app.documents(), ["a", "b"]);
@@ -289,7 +293,7 @@ fn a_document_that_cannot_be_read_keeps_no_other_from_being_sent() {
     assert_eq!(store.execute(damage, []).unwrap(), 1);
     drop(store);
     let mut app = App::start(folder.path(), 2, DEPLOYMENT);
-    app.handle(Event::Page(page(START, &[], None, false)));
+    app.handle(Event::Backend(FromBackend::Page(page(START, &[], None, false))));
     let sent: Vec<_> =
         app.pushes.iter().flat_map(|push| &push.documents).map(|document| document.id.as_str()).collect();
     assert_eq!(sent, ["b"]);
