@@ -101,25 +101,82 @@ fn a_discard_keeps_what_the_remote_must_have() {
     assert!(store.unsent("tasks", Some(remote), usize::MAX).unwrap().is_empty());
 }
 
+const READ: Checkpoint = Checkpoint { position: Position { ts: 5, ordinal: 0 }, pruned: Some(3) };
+const UNREAD: Checkpoint = Checkpoint { position: Position { ts: 0, ordinal: 0 }, pruned: Some(3) };
+
+fn have_read(store: &mut Store, remotes: &[RemoteId]) {
+    for remote in remotes {
+        let write = Write::Checkpoint { remote: *remote, collection: "tasks".into(), checkpoint: READ };
+        store.commit(&[write]).unwrap();
+    }
+}
+
 #[test]
-fn the_log_of_another_remote_is_read_again_if_a_discard_drops_changes_that_it_has() {
+fn the_only_log_of_a_store_is_not_read_again_because_of_a_discard() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    commit(&mut store, &a.receive(remote, "title", 1));
+    commit(&mut store, &a.edit("title", 2));
+    have_read(&mut store, &[remote]);
+    store.commit(&[discard(&a, remote)]).unwrap();
+    assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(READ));
+}
+
+#[test]
+fn all_logs_that_may_have_what_a_discard_drops_are_read_again() {
     let (_folder, mut store) = store();
     let (other, remote) =
         (store.remote("https://a.example", "1").unwrap(), store.remote("https://b.example", "1").unwrap());
     let (mut a, mut b) = (Author::new("tasks", "a"), Author::new("tasks", "b"));
     commit(&mut store, &a.receive(other, "title", 1));
-    commit(&mut store, &b.edit("title", 2));
-    let checkpoint = Checkpoint { position: Position { ts: 5, ordinal: 0 }, pruned: None };
-    for remote in [other, remote] {
-        store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint }]).unwrap();
-    }
-    // No other remote has this one.
+    commit(&mut store, &b.receive(remote, "title", 2));
+    have_read(&mut store, &[other, remote]);
+    // Nothing is dropped.
     store.commit(&[discard(&b, remote)]).unwrap();
-    assert_eq!(store.checkpoint(other, "tasks").unwrap(), Some(checkpoint));
+    assert_eq!(store.checkpoint(other, "tasks").unwrap(), Some(READ));
+    store.commit(&[discard(&a, remote)]).unwrap();
+    assert_eq!(documents(&store), ["b"]);
+    // This remote had it too, if the other one has taken its mark.
+    for remote in [other, remote] {
+        assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(UNREAD));
+    }
+}
+
+#[test]
+fn a_snapshot_whose_marks_were_dropped_is_not_taken_for_sent_by_a_discard() {
+    let (_folder, mut store) = store();
+    let remote = store.remote("https://a.example", "1").unwrap();
+    let mut a = Author::new("tasks", "a");
+    for value in 0..3 {
+        commit(&mut store, &a.receive(remote, "title", value));
+    }
+    assert!(store.compact("tasks", &a.id, remote).unwrap());
+    // The log is read again, because it was pruned, and it no longer has the document.
+    store.forget(remote).unwrap();
+    have_read(&mut store, &[remote]);
     store.commit(&[discard(&a, remote)]).unwrap();
     assert_eq!(documents(&store), Vec::<String>::new());
-    assert_eq!(store.checkpoint(other, "tasks").unwrap(), None);
-    assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(checkpoint));
+    assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(UNREAD));
+}
+
+#[test]
+fn of_a_snapshot_a_discard_keeps_what_the_remote_must_have() {
+    let (_folder, mut store) = store();
+    let (other, remote) =
+        (store.remote("https://a.example", "1").unwrap(), store.remote("https://b.example", "1").unwrap());
+    let mut a = Author::new("tasks", "a");
+    commit(&mut store, &a.receive(other, "title", 1));
+    // Another app has only the first change when it makes its own.
+    let mut held = Author { document: a.document.fork(), ..Author::new("tasks", "a") };
+    commit(&mut store, &a.receive(other, "title", 2));
+    assert!(store.compact("tasks", &a.id, other).unwrap());
+    let received = held.receive(remote, "done", 3);
+    a.document.merge(&mut held.document.fork()).unwrap();
+    commit(&mut store, &a.write(received.chunks));
+    store.commit(&[discard(&a, remote)]).unwrap();
+    held.assert_stored(&store);
+    assert!(store.unsent("tasks", Some(remote), usize::MAX).unwrap().is_empty());
 }
 
 #[test]

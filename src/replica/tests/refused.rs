@@ -103,6 +103,26 @@ fn a_discard_waits_for_a_document_that_is_being_read_and_pages_wait_for_the_disc
 }
 
 #[test]
+fn a_log_that_may_have_what_a_discard_dropped_is_read_again_and_no_page_passes_it() {
+    let (mut first, mut peer) = pair();
+    peer.put("a", 1, &task("start, refused"));
+    peer.refuse("notAuthorized");
+    peer.loads_wait = true;
+    peer.handle(Event::Discard(key("a")));
+    first.put("b", 0, &task("another document"));
+    relay(&first, "b", &mut peer, 1, 2);
+    assert_eq!(peer.checkpoint_at(), Some(at(1)), "the page waits");
+    peer.loads_wait = false;
+    let load = peer.reads.remove(0);
+    peer.handle(Event::ReadAgain(TASKS));
+    peer.handle(load);
+    assert_eq!(peer.checkpoint_at(), Some(at(1)), "the page comes again");
+    assert_eq!(peer.subscribed.last().unwrap().position, at(0));
+    relay(&first, "b", &mut peer, 0, 2);
+    assert_eq!(peer.checkpoint_at(), Some(at(2)));
+}
+
+#[test]
 fn a_push_that_the_backend_took_after_all_comes_back_after_the_discard() {
     let (_, mut peer) = pair();
     peer.put("a", 1, &task("start, refused"));
