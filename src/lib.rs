@@ -200,9 +200,9 @@ pub mod prelude {
     #[cfg(feature = "bevy")]
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
-        DocumentEntityCommandsExt, DocumentEvent, DocumentIndex, DocumentParent, DocumentRef, Documents, Misfit,
-        Refused, RefusedDocuments, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed,
-        SyncStatus, UserChanged, UserWiped, collection_ready, deployment_read, sync_live, sync_offline,
+        DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, Refused,
+        RefusedDocuments, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus,
+        UserChanged, UserWiped, collection_ready, deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};
