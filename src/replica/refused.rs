@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 use automerge::{ActorId, ChangeHash};
 
 use super::{
-    Checkpoint, Delta, Edit, EditKind, Effect, Origin, Position, Put, RefusedWrite, Replica, State, StoreRequest,
-    UnsentDocument, Waiting, change_hash, changes_of, chunk_hash, world::deliver,
+    Checkpoint, Delta, Document, Edit, EditKind, Effect, Live, Origin, Position, Put, RefusedWrite, Replica, State,
+    StoreRequest, UnsentDocument, Waiting, change_hash, changes_of, chunk_hash, world::deliver,
 };
 use crate::{
     CollectionIndex, DocumentId, DocumentKey,
@@ -238,15 +238,25 @@ impl Replica {
         }));
     }
 
-    /// Whether this is an edit of a new document that was discarded before the world showed that it is gone.
+    /// Whether this is an edit of a new document that was discarded before the world showed that it is gone. A document
+    /// that is made anew meanwhile has later versions than that one: the world must not take them for older.
     pub(super) fn is_of_a_discarded_document(&mut self, edit: &Edit) -> bool {
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return false };
-        let Some(gone) = collection.gone.get(&edit.document.id) else { return false };
+        let id = &edit.document.id;
+        let Some(gone) = collection.gone.get(id).copied() else { return false };
         let is_spawned = matches!(&edit.kind, EditKind::Put { put: Put::Spawned | Put::Ensured, .. });
-        if edit.generation < *gone && !is_spawned {
+        if edit.generation < gone && !is_spawned {
             return true;
         }
-        collection.gone.remove(&edit.document.id);
+        if matches!(&edit.kind, EditKind::Put { .. }) {
+            collection.gone.remove(id);
+            let seen = collection.seen.remove(id).unwrap_or_default();
+            collection.documents.entry(id.clone()).or_insert_with(|| {
+                self.live.count += 1;
+                let state = State::Live(Box::new(Live::new(&self.actor)));
+                Document { generation: gone.max(edit.generation), seen, state, ..Document::default() }
+            });
+        }
         false
     }
 }

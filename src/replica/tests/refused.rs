@@ -85,6 +85,26 @@ fn a_new_document_that_is_discarded_goes_with_edits_of_it_that_are_on_their_way(
 }
 
 #[test]
+fn a_document_that_is_made_anew_before_the_world_learns_that_the_discarded_one_is_gone_is_shown() {
+    let mut peer = Peer::connected(1);
+    peer.put("a", 0, &task("new"));
+    peer.refuse("notAuthorized");
+    peer.handle(Event::Discard(key("a")));
+    let (gone, _, shown) = peer.last();
+    assert_eq!(shown, None);
+    let value = (format::to_value(&task("newer")).unwrap(), 1);
+    peer.edit("a", 0, EditKind::Put { value, put: Put::Spawned });
+    let (generation, _, shown) = peer.last();
+    assert!(generation > gone, "the world would take it for an older version");
+    assert_eq!(shown, Some(task("newer")));
+    peer.put("a", 0, &task("newest"));
+    assert_eq!(peer.last().2, Some(task("newest")));
+    peer.accept();
+    peer.accept();
+    assert_eq!((peer.replica.unsent(), peer.stored("a")), (0, Some(task("newest"))));
+}
+
+#[test]
 fn a_discard_waits_for_a_document_that_is_being_read_and_pages_wait_for_the_discard() {
     let (mut first, mut peer) = pair();
     peer.put("a", 1, &task("start, refused"));
