@@ -210,3 +210,29 @@ fn a_store_that_was_about_to_be_replaced_is_not_deleted_with_its_edits() {
     assert!(matches!(Store::wipe(&path, false), Err(StoreError::Unsent { edits: 1, .. })));
     assert_eq!(Store::wipe(&path, true).unwrap(), 1);
 }
+
+#[test]
+fn a_value_computed_anew_shows_nothing_of_a_document_that_has_not_arrived_whole() {
+    let (_folder, mut store) = store();
+    let value = format::to_value(&std::collections::BTreeMap::from([("text", "x")])).unwrap();
+    let mut changes = format::first_changes("a", &value).unwrap();
+    let last = changes.pop().expect("it sets the id");
+    let mut document = AutoCommit::new();
+    for (place, is_whole) in changes.into_iter().map(|place| (place, false)).chain([(last, true)]) {
+        document.apply_changes([place.change.clone()]).unwrap();
+        let chunk = StoredChunk {
+            hash: place.change.hash(),
+            kind: ChunkKind::Change,
+            bytes: place.change.raw_bytes().into(),
+            remote: None,
+            fields: Vec::new(),
+        };
+        let (collection, id) = ("tasks".to_owned(), DocumentId::new("a"));
+        let (heads, value) = (document.get_heads(), format::Value::Null);
+        commit(&mut store, DocumentWrite { collection, id, chunks: vec![chunk], heads, value });
+        store.connection.execute("UPDATE document SET value_heads = NULL", []).unwrap();
+        let found = store.documents("tasks", None, 1).unwrap().remove(0);
+        assert_eq!(found.value.get(format::ID).is_some(), is_whole);
+        assert_eq!(found.value == format::Value::Null, !is_whole);
+    }
+}
