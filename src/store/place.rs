@@ -26,7 +26,7 @@ const ENDING: &str = ".sqlite3";
 /// Where the store of an app's profile is kept unless a path is given: `<app>/<profile>.sqlite3` in the platform's
 /// folder for programs' local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
 ///
-/// The app's name has 1 to [`STORE_NAME_BYTES`] bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begins
+/// The app's name has 1 to 64 bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begins
 /// nor ends with `.` or a space. A profile has any text as its name. Lower-case ASCII letters, digits, `-` and `_` stand
 /// for themselves in the file's name, and other letters are encoded. A file that an earlier version made for the
 /// profile, with its name as it is, is used as long as it or its lock file exists.
