@@ -89,9 +89,9 @@
 
 pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
-    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
+    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, RefusedWrite, Schema, View},
     status::Status,
-    store::{Owner, StoreError, default_path},
-    transport::AuthToken,
+    store::{Owner, StoreError, default_path, user_path},
+    transport::{AuthToken, Token},
     worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Waker, Worker, WorkerConfig},
 };

@@ -56,6 +56,8 @@ pub enum FailureKind {
     Unreadable,
     /// The deployment refused the token, or the app's callback gave none.
     Unauthenticated,
+    /// The token callback gave a token of another user than the one who is signed in, so the app did not connect.
+    OtherUser,
     /// The deployment's URL is invalid.
     Deployment,
     /// A document does not fit the component, or the component's own code failed on it. The stored document stays as it

@@ -164,9 +164,10 @@ pub mod worker;
 pub use failure::{Failure, FailureKind};
 pub use format::{Bytes, Counter, FormatError, ItemKey, KeyedList, Merge, Scalar, Timestamp, Value, Whole, position};
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
-pub use record::Origin;
+pub use record::{Origin, RefusalCode};
+
 pub use status::{Connection, Reason};
-pub use transport::LOG_FILTER;
+pub use transport::{LOG_FILTER, Token};
 
 // Adding the plugin and registering collections.
 #[cfg(feature = "bevy")]
@@ -189,7 +190,8 @@ pub use ecs::DocumentIndex;
 pub use ecs::{collection_ready, deployment_read, sync_live, sync_offline};
 #[cfg(feature = "bevy")]
 pub use message::{
-    ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
+    ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, Refused, RefusedDocuments,
+    SyncFailed, SyncStatus, UserChanged, UserWiped,
 };
 
 /// The common imports of an app: `use bevy_convex_replicate::prelude::*;`.
@@ -202,9 +204,9 @@ pub mod prelude {
     #[cfg(feature = "bevy")]
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
-        DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, ReplicateAppExt,
-        ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready, deployment_read,
-        sync_live, sync_offline,
+        DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, Refused,
+        RefusedDocuments, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus,
+        UserChanged, UserWiped, collection_ready, deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

@@ -85,8 +85,11 @@ pub const REPEATED_FIELD_BYTES: usize = 1_024;
 pub const COMPACT_CHUNKS: usize = 64;
 /// A store's file is rewritten when half of it is free, and at least this much.
 pub const RECLAIM_BYTES: i64 = 256 * 1024;
-/// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
+/// The name of an app, in bytes: it fits in a file name everywhere.
 pub const STORE_NAME_BYTES: usize = 64;
+/// The encoded name of a profile or a user, in bytes. With the longest ending of a store's files it fits in the 143
+/// bytes that eCryptfs allows, the fewest of any file system in use. A longer name is cut, and gets a hash of 65 bytes.
+pub const STORE_FILE_BYTES: usize = 112;
 /// A longer write-ahead log of a store is cut back to this: room for a large batch without growing again, and little to
 /// play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;

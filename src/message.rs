@@ -1,6 +1,8 @@
 //! Messages, events and status for the app: documents that changed, collections that are complete, failures, and the
 //! connection.
 
+mod refused;
+
 use std::{fmt, marker::PhantomData, time::SystemTime};
 
 use bevy::{ecs::component::Component, prelude::*};
@@ -12,6 +14,8 @@ use crate::{
     record::Origin,
     status::{Connection, Reason, Status},
 };
+
+pub use refused::{Refused, RefusedDocuments, UserChanged, UserWiped};
 
 /// A document's `T` changed in this world: a message. Observers use [`DocumentEvent`].
 ///
@@ -262,6 +266,11 @@ pub struct SyncStatus {
     /// [`deployment_read`](crate::ecs::deployment_read) is true of each. It stays false if the deployment does not let
     /// this app read a collection.
     pub deployment_read: bool,
+    /// The user whose documents are shown and who is signed in; `None` if nobody is, or the app has no users.
+    pub user: Option<String>,
+    /// How many documents have edits that the deployment refuses: [`RefusedDocuments`] has them. They count as unsent,
+    /// too.
+    pub refused: usize,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
 }
@@ -275,6 +284,8 @@ impl Default for SyncStatus {
             unsent: 0,
             store_open: false,
             deployment_read: false,
+            user: None,
+            refused: 0,
             last_error: None,
         }
     }
@@ -321,6 +332,7 @@ impl SyncStatus {
                     Reason::Unreachable(why) => format!("no answer: {why}"),
                     Reason::Lost(why) => format!("the connection was lost: {why}"),
                     Reason::Unauthenticated(why) => format!("not signed in: {why}"),
+                    Reason::OtherUser { user, token_of } => other_user(user, token_of),
                     Reason::BadUrl(why) => format!("the deployment URL is invalid: {why}"),
                     Reason::Store(why) => why.clone(),
                 })
@@ -354,6 +366,14 @@ impl SyncStatus {
     }
 }
 
+/// A token of another user, in words.
+fn other_user(user: &str, token_of: &str) -> String {
+    match user {
+        "" => format!("the token is {token_of}'s, and nobody is signed in"),
+        user => format!("the token is {token_of}'s, and {user} is signed in"),
+    }
+}
+
 impl fmt::Display for SyncStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.connection {
@@ -371,6 +391,11 @@ impl fmt::Display for SyncStatus {
             0 => {}
             1 => f.write_str("; 1 document waits to be sent")?,
             unsent => write!(f, "; {unsent} documents wait to be sent")?,
+        }
+        match self.refused {
+            0 => {}
+            1 => f.write_str("; 1 document is refused")?,
+            refused => write!(f, "; {refused} documents are refused")?,
         }
         match self.unsaved {
             0 => {}

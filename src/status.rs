@@ -59,6 +59,13 @@ pub enum Reason {
     Lost(String),
     /// The token was refused, or the callback had none; with the words of either.
     Unauthenticated(String),
+    /// The token callback gave another user's token. Nothing was sent under it.
+    OtherUser {
+        /// The user who is signed in; empty if nobody is.
+        user: String,
+        /// The user whose token it is.
+        token_of: String,
+    },
     /// The URL is invalid.
     BadUrl(String),
     /// The store is not open, and changes that cannot be stored are neither sent nor taken in; with the store's words.

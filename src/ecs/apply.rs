@@ -8,6 +8,7 @@ use std::{
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
 use super::{
+    account::Session,
     answer,
     arrival::{Arrived, Held, Progress},
     budget::ApplyBudget,
@@ -18,11 +19,12 @@ use super::{
     link::Link,
     outbox::{self, Outbox},
     pending::Pending,
+    refusals,
     version::{Outcome, apply_one},
 };
 use crate::{
     CollectionIndex,
-    message::SyncStatus,
+    message::{RefusedDocuments, SyncStatus},
     status::{Connection, Status},
     worker::Report,
 };
@@ -46,6 +48,10 @@ pub(crate) struct Applying {
     waiting: Vec<Slot>,
     /// News that waits until some of those are applied.
     held: Held,
+    /// Entities that are marked as refused.
+    marked: Vec<Entity>,
+    /// The session that all of this belongs to.
+    session: Session,
 }
 
 impl Applying {
@@ -79,8 +85,12 @@ impl Applying {
 pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     let budget = world.resource::<ApplyBudget>().frame;
     let start = Instant::now();
+    let session = *world.resource::<Session>();
+    if applying.session != session {
+        *applying = Applying { session, ..Applying::default() };
+    }
     let more = take_in(world, &mut applying, start, budget / 2);
-    let Applying { queue, waiting, held } = &mut *applying;
+    let Applying { queue, waiting, held, marked, .. } = &mut *applying;
 
     for slot in std::mem::take(waiting) {
         let mut index = world.resource_mut::<DocumentIndex>();
@@ -122,6 +132,7 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     }
     held.announce_due(world);
     let is_done = !more && queue.is_empty() && waiting.is_empty();
+    refusals::mark(world, marked);
     outbox::send(world);
     // An app that sleeps between frames must not sleep now.
     if !is_done && let Some(mut link) = world.get_resource_mut::<Link>() {
@@ -180,6 +191,9 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
             world.resource_mut::<SyncStatus>().deployment_read = false;
         }
         Report::Compared { document, seq, fields } => answer::compared(world, &document, seq, &fields),
+        Report::Refused { document, refused } => {
+            world.resource_mut::<RefusedDocuments>().set(document, refused.map(Into::into));
+        }
         Report::Failed(failure) => {
             answer::refused(world, &failure);
             report(world, failure);

@@ -27,6 +27,15 @@ pub(crate) struct Hierarchy {
     pub(super) cut: HashSet<Slot>,
 }
 
+impl Hierarchy {
+    /// Forgets which document is whose parent.
+    pub(super) fn forget(&mut self) {
+        self.parents.clear();
+        self.children.clear();
+        self.cut.clear();
+    }
+}
+
 /// The kind of parent that documents of a collection have, and the parents' collection.
 pub(super) fn kind_of(world: &World, collection: CollectionIndex) -> Option<(Kind, CollectionIndex)> {
     let collections = world.resource::<Collections>();

@@ -72,6 +72,19 @@ impl DocumentIndex {
         self.by_id.get(collection.0 as usize).into_iter().flat_map(|ids| ids.values().copied())
     }
 
+    /// All entities that show documents.
+    pub(super) fn entities(&self) -> impl Iterator<Item = Entity> + '_ {
+        self.by_entity.keys().copied()
+    }
+
+    /// Forgets everything about the documents but their places, which others may have noted.
+    pub(super) fn forget(&mut self) {
+        self.by_entity.clear();
+        for entry in &mut self.entries {
+            *entry = Entry::new(entry.key.clone());
+        }
+    }
+
     /// `entity` shows this document from now on.
     pub(super) fn associate(&mut self, slot: Slot, entity: Entity, state: State) {
         self.entry_mut(slot).presence = Presence::Shown(Shown { entity, state, withheld: 0 });

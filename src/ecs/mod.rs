@@ -26,8 +26,10 @@
 //! | `association`, `identity` | entities become documents and stop being ones |
 //! | `reference`, `parent`, `kind`, `family`, `child_of` | references between documents, and `ChildOf` |
 //! | `budget`, `version`, `answer`, `arrival`, `document` | one version, one answer, news, and one command |
+//! | `refusals`, `account` | marks of refused documents; the way to another user's documents |
 //! | `schedule`, `apply`, `capture`, `hierarchy` | the systems |
 
+mod account;
 mod answer;
 mod apply;
 mod arrival;
@@ -56,6 +58,7 @@ mod outbox;
 mod parent;
 mod pending;
 mod reference;
+mod refusals;
 mod scan;
 mod schedule;
 mod ticks;
@@ -63,6 +66,7 @@ mod tuple;
 mod typed;
 mod version;
 
+pub(crate) use account::{AccountRequest, AccountRequests, Session, begin_session, end_session};
 pub(crate) use apply::apply;
 #[cfg(feature = "internals")]
 pub use arrival::Arrival;

@@ -7,6 +7,7 @@
 mod edit;
 mod log;
 mod refusal;
+mod refused;
 mod stored;
 mod user;
 mod version;
@@ -14,6 +15,7 @@ mod version;
 pub use edit::*;
 pub use log::*;
 pub use refusal::{Refusal, RefusalCode};
+pub use refused::RefusedWrite;
 pub use stored::*;
 pub use user::UserId;
 pub use version::*;

@@ -48,6 +48,7 @@ mod pace;
 mod peer;
 mod prune;
 mod quiet;
+mod rights;
 mod schedule;
 mod step;
 mod trace;

@@ -45,6 +45,8 @@ pub(super) enum Fate {
 /// An edit and its fate.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
+    /// The number of the computer on which it was made.
+    pub(super) maker: u8,
     pub(super) document: DocumentId,
     pub(super) done: Done,
     pub(super) fate: Fate,
@@ -66,12 +68,20 @@ pub(super) struct Run {
     /// Edits that were captured and are not known to be saved, each with the number of the edit it was sent with.
     captured: VecDeque<(u64, usize)>,
     edits: u64,
+    maker: u8,
+}
+
+impl Run {
+    /// A run on the computer of this number.
+    pub(super) fn on(maker: u8) -> Self {
+        Self { maker, ..Self::default() }
+    }
 }
 
 impl Oracle {
     pub(super) fn made(&mut self, run: &mut Run, document: DocumentId, done: Done) {
         run.made.entry(document.clone()).or_default().push(self.marks.len());
-        self.marks.push(Mark { document, done, fate: Fate::Open });
+        self.marks.push(Mark { maker: run.maker, document, done, fate: Fate::Open });
     }
 
     /// Notes that the app's worker has saved the first `edits` edits.

@@ -32,6 +32,7 @@ pub(super) enum Step {
     Kill(usize),
     Compact(usize),
     FillDisk(usize),
+    Rights(usize),
     Write(usize),
     LookAfter(usize),
     CompactLog(usize),
@@ -69,7 +70,7 @@ impl Simulation {
             may(Step::Disk, app.process.requests_waiting() > 0, disk);
             may(Step::Answers, app.process.answers_waiting() > 0, worker);
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
-            may(Step::Notice, app.line.has_notice(), worker);
+            may(Step::Notice, app.line.has_notice() || peer.rights.has_answer(), worker);
             may(Step::Tick, app.is_due(elapsed), 30);
             may(Step::Wait, app.pause(elapsed).is_some() && node.is_some(), connect);
             may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
@@ -99,6 +100,7 @@ impl Simulation {
             may(Step::Repeat, app.line.is_pushing(), 20 * u32::from(has(Fault::Duplicate)));
             may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
             may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
+            may(Step::Rights, has(Fault::Users) || has(Fault::Refuse), 20);
         }
         for (index, deployment) in self.deployments.iter().enumerate() {
             let Some(node) = &deployment.node else {
@@ -190,6 +192,7 @@ impl Simulation {
             Step::Lose(peer) => self.lose(peer),
             Step::Kill(peer) => self.kill(peer)?,
             Step::Compact(peer) => self.compact(peer)?,
+            Step::Rights(peer) => self.rights_step(peer)?,
             Step::FillDisk(peer) => {
                 self.peers[peer].full_until = self.now + self.rng.random_range(100..5_000);
                 self.trace.add(format!("{}: its disk is full", self.peers[peer].name));

@@ -133,6 +133,8 @@ pub(super) fn describe(command: &Command) -> String {
         Command::Show(document) => format!("show {}", of(document)),
         Command::Online(online) => format!("online {online}"),
         Command::Retry => "retry".into(),
+        Command::RetryOne(document) => format!("retry {}", of(document)),
+        Command::Discard(document) => format!("discard {}", of(document)),
         Command::RebuildStore => "rebuild the store".into(),
     }
 }

@@ -91,6 +91,17 @@ pub enum StoreError {
         /// The data that cannot be read, with the collection and document as far as they are known, and the reason.
         problem: String,
     },
+    /// A store that is to be deleted has edits that no deployment has taken.
+    #[error(
+        "the store {} has edits that no deployment has taken ({edits} of them), so it was not deleted: connect first, or ask for the loss of these edits",
+        path.display()
+    )]
+    Unsent {
+        /// The store.
+        path: PathBuf,
+        /// The number of edits.
+        edits: u64,
+    },
     /// A write that this store cannot hold. The batch it was in has not been written.
     #[error("{}: {}", place(collection, document.as_ref()), self.message())]
     Rejected {

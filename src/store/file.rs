@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The newest format known here: SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 /// Says that an SQLite file is a store: its `application_id`, "BCvR".
 pub(super) const APPLICATION_ID: i64 = 0x4243_7652;
 
@@ -35,6 +35,16 @@ const TABLES: [&str; 5] = [
 /// The change of format 2. Without the column, pulling goes on as if the log had never been pruned, or starts over.
 const TO_FORMAT_2: &str = "ALTER TABLE checkpoint ADD COLUMN pruned INTEGER";
 const TABLE_2: &str = "SELECT pruned FROM checkpoint";
+
+/// The change of format 3. Without the table, a refused document is shown as refused when it was offered again.
+const TO_FORMAT_3: &str = "CREATE TABLE refused (
+    document INTEGER PRIMARY KEY REFERENCES document (id),
+    remote INTEGER NOT NULL REFERENCES remote (id),
+    since INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT";
+const TABLE_3: &str = "SELECT document, remote, since, code, reason FROM refused";
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -201,7 +211,7 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
         // SQLite's answer has several lines.
         return Err(damaged(problem.replace('\n', " ")));
     }
-    for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)) {
+    for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)).chain((found >= 3).then_some(TABLE_3)) {
         if let Err(error) = connection.prepare(table) {
             return Err(match StoreError::sqlite(path, error) {
                 StoreError::Unexpected { source, .. } => damaged(source.to_string()),
@@ -219,8 +229,12 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
 fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have done it since it was looked at.
-    if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? < 2 {
+    let found = transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    if found < 2 {
         transaction.execute_batch(TO_FORMAT_2)?;
+    }
+    if found < 3 {
+        transaction.execute_batch(TO_FORMAT_3)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()

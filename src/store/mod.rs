@@ -29,16 +29,18 @@ mod lock;
 mod place;
 mod read;
 mod rebuild;
+mod refused;
 mod repair;
 mod salvage;
 #[cfg(test)]
 mod tests;
 mod unsent;
+mod wipe;
 mod write;
 
 pub use error::StoreError;
 pub use lock::Owner;
-pub use place::default_path;
+pub use place::{default_path, user_path};
 #[cfg(feature = "internals")]
 pub use rebuild::SetAside;
 
@@ -52,7 +54,7 @@ use rusqlite::Connection;
 
 use crate::sqlite;
 // Re-exported for this room's callers.
-pub use crate::record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write};
+pub use crate::record::{ChunkKind, DocumentWrite, RefusalCode, RefusedWrite, RemoteId, StoredChunk, Write};
 
 /// An open store. Dropping it closes the file and releases the lock.
 #[derive(Debug)]
@@ -79,7 +81,9 @@ impl Store {
         let lock = lock::Lock::acquire(path)?;
         rebuild::finish(path)?;
         let connection = file::open(path)?;
-        Ok(Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock })
+        let mut store = Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock };
+        store.finish_adoption()?;
+        Ok(store)
     }
 
     /// The path of its file.

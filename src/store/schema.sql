@@ -1,4 +1,4 @@
--- Format 2. docs/store.md explains it.
+-- Format 3. docs/store.md explains it.
 
 -- A (deployment, epoch): one log of one backend.
 CREATE TABLE remote (
@@ -63,3 +63,14 @@ CREATE TABLE checkpoint (
     pruned INTEGER,
     PRIMARY KEY (remote, collection)
 ) STRICT, WITHOUT ROWID;
+
+-- Documents whose unsent changes a remote refuses. Not in formats 1 and 2.
+CREATE TABLE refused (
+    document INTEGER PRIMARY KEY REFERENCES document (id),
+    remote INTEGER NOT NULL REFERENCES remote (id),
+    -- When it refused them first, in milliseconds since 1970.
+    since INTEGER NOT NULL,
+    -- One of the codes of docs/wire.md.
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;

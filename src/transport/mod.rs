@@ -32,6 +32,7 @@ mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
+mod token;
 mod tunnel;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -45,11 +46,14 @@ use crate::{
 };
 // This is re-exported for this room's callers.
 pub use crate::status::Reason;
+pub use token::Token;
+#[cfg(feature = "simulation")]
+pub(crate) use token::check_user;
 
 /// Gives the token to authenticate with. The argument is true when the last token was refused or the connection was
 /// lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
 pub type AuthToken =
-    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<Token>, String>> + Send>> + Send + Sync>;
 
 /// A connection to a deployment, kept up in the background. Dropping it closes the connection.
 #[derive(Debug)]
@@ -99,6 +103,8 @@ pub struct TransportConfig {
     pub url: String,
     /// The token callback, if the app authenticates.
     pub auth: Option<AuthToken>,
+    /// The user whose edits are sent. A token of another user is not used. `None`: tokens of any user are.
+    pub user: Option<String>,
     /// The collections' module names, by index.
     pub collections: Vec<String>,
     /// Seeds the jitter of the backoff.

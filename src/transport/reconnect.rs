@@ -21,6 +21,13 @@ pub(crate) enum End {
     Stale(String),
     /// A function requires another token, and the callback has no other.
     Unauthenticated(String),
+    /// The callback gave a token of another user. Nothing was sent.
+    OtherUser {
+        /// The user who is signed in; empty for nobody.
+        user: String,
+        /// The user whose token it is.
+        token_of: String,
+    },
 }
 
 /// The part of the session whose token was refused. Each source may cause one refresh until it works again.
@@ -164,6 +171,10 @@ impl ReconnectPolicy {
                 self.refresh = true;
                 pause = Some(Duration::ZERO);
                 Reason::Lost(format!("a fresh token is needed: {why}"))
+            }
+            End::OtherUser { user, token_of } => {
+                self.refresh = true;
+                Reason::OtherUser { user, token_of }
             }
             End::Unauthenticated(why) => {
                 self.refresh = self.has_auth;

@@ -36,15 +36,18 @@ use tokio::sync::Notify;
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
-    record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
-    transport::AuthToken,
+    record::{Edit, EditSeq, Generation, Kept, Origin, RefusedWrite, Schema},
+    store::user_path,
 };
 pub use bell::Waker;
 use bell::{Bell, Reports};
 // These are re-exported for this room's callers.
+#[cfg(feature = "bevy")]
+pub use crate::transport::Token;
 pub use crate::{
     failure::{Failure, FailureKind},
     status::{Connection, Status},
+    transport::AuthToken,
 };
 
 /// The functions that the worker needs of a collection's types.
@@ -113,8 +116,12 @@ impl CollectionConfig {
 /// The settings of a worker.
 #[non_exhaustive]
 pub struct WorkerConfig {
-    /// The store's file. Its folder is made if need be.
+    /// The store's file. Its folder is made if need be. With a [`user`](Self::user), the file is
+    /// [`user_path`](crate::store::user_path) of this path.
     pub store: PathBuf,
+    /// The user whose edits these are. Each user has a file; edits in it go out only under a token of that user. `None`
+    /// for an app without users, or while nobody is signed in.
+    pub user: Option<String>,
     /// The deployment, e.g. `https://happy-otter-123.convex.cloud`; `None`: not synchronised.
     pub deployment: Option<String>,
     /// How to authenticate there.
@@ -130,7 +137,20 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     /// A worker that keeps documents in this file and does not synchronise. It has no collections yet.
     pub fn new(store: impl Into<PathBuf>) -> Self {
-        Self { store: store.into(), deployment: None, auth: None, online: true, collections: Vec::new(), waker: None }
+        Self {
+            store: store.into(),
+            user: None,
+            deployment: None,
+            auth: None,
+            online: true,
+            collections: Vec::new(),
+            waker: None,
+        }
+    }
+
+    /// Keeps the edits of this user, in a file of their own.
+    pub fn user(self, user: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), ..self }
     }
 
     /// Calls `wake` when a report comes: once, until [`Worker::try_recv`] has returned `None`.
@@ -158,6 +178,14 @@ impl WorkerConfig {
         self.collections.push(collection);
         self
     }
+
+    /// The file with the edits of this user.
+    pub(crate) fn file(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user_path(&self.store, user),
+            None => self.store.clone(),
+        }
+    }
 }
 
 /// A request of a front end.
@@ -175,6 +203,11 @@ pub enum Command {
     Online(bool),
     /// Offer refused documents again.
     Retry,
+    /// Offer this refused document again.
+    RetryOne(DocumentKey),
+    /// Drop the changes of this refused document that the deployment lacks. The document is then as the deployment has
+    /// it; if it was new, it goes.
+    Discard(DocumentKey),
     /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
     /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the next
     /// time. The damaged files are kept beside the new one.
@@ -220,6 +253,14 @@ pub enum Report {
         seq: EditSeq,
         /// The root fields that the edit changed. Empty if it changed nothing, or was not taken in.
         fields: Vec<String>,
+    },
+    /// The deployment refuses this document's changes; or, with `None`, it does so no longer. Reported at the start for
+    /// documents that were refused in an earlier run.
+    Refused {
+        /// The document.
+        document: DocumentKey,
+        /// Since when, and why.
+        refused: Option<RefusedWrite>,
     },
     /// Something failed; everything else goes on.
     Failed(Failure),

@@ -154,4 +154,30 @@ mutation "a transition starts at the version before the last" src/backend/server
 mutation "a page with room is not run again" src/backend/server/session/queries.rs \
     'matches!(&result, Ok(Answer::Deltas(page, _)) if page.has_more)' 'matches!(&result, Ok(Answer::Deltas(..)))'
 
+mutation "another user's token is used" src/transport/token.rs \
+    '(Some(user), Some(Some(of))) if user != of =>' '(Some(user), Some(Some(of))) if user != of && false =>'
+mutation "a user's edits go out without a token" src/transport/token.rs \
+    '(Some(user), None) => {' '(Some(user), None) if user.is_empty() => {'
+mutation "all users of a computer have one store" src/worker/mod.rs \
+    'Some(user) => user_path(&self.store, user),' 'Some(_) => self.store.clone(),'
+mutation "a discard drops what the backend has" src/store/refused.rs \
+    'rows.retain(|row| !row.is_held);' 'rows.retain(|_| true);'
+mutation "a discard keeps the refused changes" src/store/refused.rs \
+    'for row in &dropped {' 'for row in dropped.iter().take(0) {'
+mutation "a discard leaves the checkpoints as they are" src/store/refused.rs \
+    '(remote <> ?1 OR NOT ?3)' '(remote <> ?1 OR NOT ?3) AND remote < 0'
+mutation "pages do not wait for a discard" src/replica/remote.rs \
+    'let mut loading = collection.discarding.clone();' 'let mut loading = HashSet::new();'
+mutation "a discard takes unsure snapshots for sent" src/store/refused.rs \
+    'rows.into_iter().partition(is_known)' 'rows.into_iter().partition(|row| row.is_snapshot || is_known(row))'
+mutation "a snapshot that came back in the log stays unsent" src/replica/refused.rs \
+    'changes.append(&mut snapshots);' 'snapshots.clear();'
+mutation "an actor is used again after a discard" src/replica/refused.rs \
+    'self.actor = next_actor(&self.actor);' 'let _ = next_actor;'
+mutation "the echo of a discarded push is skipped" src/replica/refused.rs \
+    'self.remote.echoes.clear();' ''
+mutation "what was captured last goes to the next user" src/ecs/account.rs \
+    '    outbox::send(world);
+    let link' '    let link'
+
 [ $missed = 0 ] || { echo "$missed not found" >&2; exit 1; }

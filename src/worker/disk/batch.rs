@@ -55,7 +55,7 @@ impl Batch {
             match document {
                 Some(id) => {
                     let document = (collection.to_owned(), id.clone());
-                    if let Write::Forget { .. } = write {
+                    if let Write::Forget { .. } | Write::Discard { .. } = write {
                         self.rejected.remove(&document);
                     } else if self.rejected.contains(&document) {
                         return self.lose(name, document);
