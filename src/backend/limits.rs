@@ -54,7 +54,7 @@ pub(super) const STRANGER_GRACE: Duration = Duration::from_millis(500);
 /// The largest HTTP body without a token, and all that a WebSocket may send before its token. An official client sends
 /// its token first, in some kilobytes.
 pub(super) const STRANGER_BYTES: usize = 64 * 1024;
-/// The head of such a request, and what is read ahead.
+/// Bytes of the head of such a request, and of the data that is read ahead.
 pub(super) const STRANGER_HEAD_BYTES: usize = 64 * 1024;
 /// Accepted sockets that wait for a place, unread: a burst of clients after a restart.
 pub(super) const WAITING_SOCKETS: usize = 256;
@@ -142,9 +142,9 @@ pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents pruned in one transaction: mutations wait meanwhile.
 pub(super) const PRUNE_DOCUMENTS: usize = 64;
-/// The name of a user of this backend's own tokens. OpenID Connect allows a subject as much.
+/// The name of a user of this backend's own tokens. OpenID Connect has the same limit for a subject.
 pub(super) const SUBJECT_BYTES: usize = 255;
-/// The largest signed token: the most that servers commonly take in one header.
+/// The largest signed token. Servers commonly accept a header of this size.
 #[cfg(feature = "oidc")]
 pub(super) const SIGNED_TOKEN_BYTES: usize = 16 * 1024;
 /// The largest file of a provider's keys. A key takes some 2 KiB with its certificates, and providers publish a few.
@@ -153,7 +153,8 @@ pub(super) const JWKS_BYTES: u64 = 256 * 1024;
 /// How far the clocks of this machine and of a provider may differ.
 #[cfg(feature = "oidc")]
 pub(super) const OIDC_LEEWAY: Duration = Duration::from_secs(60);
-/// How often a running backend looks whether its users' tokens have changed. A revoked token is used for no longer.
+/// How often a running backend looks whether its users' tokens have changed. A revoked token works for at most this
+/// long.
 pub(super) const TOKEN_FILE_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for another process that writes the file of tokens. Such a write takes milliseconds.
 pub(super) const TOKEN_FILE_WAIT: Duration = Duration::from_secs(5);

@@ -61,8 +61,8 @@ fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
                 );
                 world.resource_mut::<Failures>().add(FailureKind::Identity, Some(&own), Some(&key.id), message);
             }
-            // A parent that is no document is the app's own affair, but the entity has left the parent that its
-            // document names.
+            // A parent that is no document is not replicated, but the entity has left the parent that its document
+            // names.
             let named = named(world, entity, kind, parents);
             if was_followed(world, slot, named.as_ref()) {
                 (kind.write)(world, entity, None);

@@ -33,8 +33,8 @@ pub(crate) enum Belongs {
     To(CollectionIndex),
     /// To none, because its components belong to these different ones.
     ToSeveral(Vec<CollectionIndex>),
-    /// Its components are all in these collections (or in no common one, if the list is empty), so none decides. The
-    /// app may still insert one that does.
+    /// Every component of the entity is in several collections, so they do not decide its collection. These are the
+    /// candidates; there may be none. A component that the app inserts later may decide.
     Unclear(Vec<CollectionIndex>),
 }
 

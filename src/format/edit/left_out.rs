@@ -1,8 +1,8 @@
 //! Fields that a struct no longer writes: whether they are emptied or deleted.
 //!
 //! An emptied part keeps what another app adds to it at the same time, so a part is emptied if the type then leaves it
-//! out as well. Some types tell an empty part from a missing one, and do not say so. So this tries: it empties the part
-//! in the document's value and asks the type what it reads.
+//! out as well. Some types distinguish an empty part from a missing one, and serde does not reveal which. So this code
+//! tries it: it empties the part in the document's value and lets the type read that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
