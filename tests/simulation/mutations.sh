@@ -77,7 +77,7 @@ mutation "the pull cursor has no tie-break" src/backend/log/pull.rs \
     'Bound::Excluded(checkpoint)' 'Bound::Excluded(Position { ts: checkpoint.ts, ordinal: u32::MAX })'
 mutation "an edit is made at the newest heads, not at its base" src/replica/live.rs \
     'let is_tip = base.heads.is_empty() || base.heads == tip;' 'let is_tip = true;'
-mutation "the checkpoint is stored before what it covers" src/worker/disk/work.rs \
+mutation "the checkpoint is stored before the changes that it covers" src/worker/disk/work.rs \
     'StoreRequest::Write(name, write) => self.batch.take(name, write),' \
     'StoreRequest::Write(name, write) => {
                     if matches!(write, crate::store::Write::Checkpoint { .. }) {
@@ -122,7 +122,7 @@ mutation "apply overwrites what was not captured" src/ecs/version.rs \
     'if is_dirty(world, slot, entity) {' 'if false && is_dirty(world, slot, entity) {'
 mutation "a snapshot of the log takes the place of its first row" src/backend/log/compact.rs \
     'let Some(last) = document.rows.get(end - 1).copied() else' 'let Some(last) = document.rows.first().copied() else'
-mutation "the backend answers what its disk refused" src/backend/writer/mod.rs \
+mutation "the backend reports success for a write that its disk refused" src/backend/writer/mod.rs \
     '            self.doubtful = true;
             return Err(format!("the backend cannot write its log: {error}"));' ''
 mutation "a page that waits is lost with its connection" src/replica/push.rs \
