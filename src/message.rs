@@ -252,7 +252,7 @@ pub struct SyncStatus {
     pub connection: Connection,
     /// The number of newest edits that are not durable on this machine yet. All edits before them are durable.
     pub unsaved: u64,
-    /// The number of edits that the store refuses for good; [`SyncFailed`] reported each. They are in this world and
+    /// The number of edits that the store refuses permanently; [`SyncFailed`] reported each. They are in this world and
     /// sent to the deployment, but not on this machine's disk.
     pub lost: u64,
     /// The number of documents with changes that the deployment does not have.

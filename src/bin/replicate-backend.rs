@@ -64,7 +64,7 @@ struct Options {
     /// Serve everything below this path, e.g. /sync, for a reverse proxy that passes requests on as they are.
     #[arg(long, value_name = "PATH")]
     path_prefix: Option<String>,
-    /// How many days deleted documents are kept. A client that was away for longer starts over.
+    /// The number of days for which deleted documents are kept. A client that was away for longer starts over.
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     retention: u32,
 }

@@ -96,8 +96,8 @@ impl ReplicatePlugin {
         self
     }
 
-    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a
-    /// few documents, however long they take.
+    /// The time that applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at
+    /// least a few documents, however long they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
         self.apply_budget = budget;
         self

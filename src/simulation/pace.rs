@@ -1,4 +1,4 @@
-//! How often each kind of step is taken.
+//! The frequency of each kind of step.
 
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
@@ -19,7 +19,7 @@ pub(super) struct Pace {
     /// An attempt to connect succeeds, or is made early.
     pub(super) connect: u32,
     /// Everything that waits on the way between an app and its backend is done at once. So an app is soon up to date,
-    /// and what the other steps do happens to apps that share documents.
+    /// and the other steps affect apps that share documents.
     pub(super) rush: u32,
 }
 

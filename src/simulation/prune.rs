@@ -21,7 +21,7 @@ const COLLECTION: &str = NAMES[NOTES.0 as usize];
 /// Milliseconds after which every schedule that prunes may prune a document.
 const RETENTION: i64 = 3_000;
 
-/// How long deleted documents are kept: shorter than many apps are away.
+/// The time for which deleted documents are kept. Many apps are away for longer.
 pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
     match faults.has(Fault::Prune) {
         true => Duration::from_millis(rng.random_range(0..RETENTION as u64)),

@@ -1,4 +1,4 @@
-//! The steps that can be taken next, and how likely each of them is.
+//! The steps that can be taken next, and the likelihood of each.
 
 use rand::Rng;
 

@@ -100,7 +100,7 @@ pub enum StoreError {
         collection: String,
         /// The document, unless it is about the whole collection.
         document: Option<DocumentId>,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// The folder for the store cannot be made, or its path is a file.
@@ -208,7 +208,7 @@ impl StoreError {
         }
     }
 
-    /// The problem, in as few words as are known.
+    /// A short description of the problem.
     pub(crate) fn problem(&self) -> String {
         match self {
             Self::DamagedDocument { problem, .. } => problem.clone(),

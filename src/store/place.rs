@@ -5,8 +5,8 @@ use directories::BaseDirs;
 use super::StoreError;
 use crate::limits::STORE_NAME_BYTES;
 
-/// Where the store of an app's profile is kept unless a path is given: `<app>/<profile>.sqlite3` in the platform's
-/// folder for programs' local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
+/// The default path of the store of an app's profile: `<app>/<profile>.sqlite3` in the platform's folder for programs'
+/// local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
 ///
 /// Names are 1 to 64 bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begin nor end
 /// with `.` or a space.

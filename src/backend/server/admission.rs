@@ -57,7 +57,7 @@ pub(in crate::backend) struct Doors {
     unfinished: Arc<Semaphore>,
     /// A stranger has left its place.
     pub left: Notify,
-    /// How long a stranger may take to show a token.
+    /// The time that a stranger may take to show a token.
     patience: Duration,
     metrics: Arc<Metrics>,
 }
@@ -128,8 +128,8 @@ impl Doors {
 }
 
 impl Strangers {
-    /// The place that a newcomer gets: `Some(None)` is a free one, `Some(Some(..))` that of a stranger who has to go.
-    /// `None` if the newcomer has to wait.
+    /// The place that a newcomer gets: `Some(None)` is a free place, and `Some(Some(..))` that of a stranger who loses
+    /// it. `None` if the newcomer has to wait.
     fn in_the_way(&self, party: Party, now: Instant) -> Option<Option<u64>> {
         let mut counts = HashMap::<Party, usize>::new();
         self.places.values().for_each(|place| *counts.entry(place.party).or_default() += 1);
@@ -149,7 +149,7 @@ impl Strangers {
     }
 }
 
-/// What a socket's client may do at present. The socket and the requests on it share this.
+/// The present rights of a socket's client. The socket and the requests on it share this.
 pub(super) struct Standing {
     doors: Arc<Doors>,
     address: SocketAddr,
@@ -208,7 +208,7 @@ impl Standing {
         let mut state = lock(&self.state);
         match state.rank {
             Rank::Stranger { place, .. } => drop(strangers.places.remove(&place)),
-            // Pipelined requests are served one after the other, so nobody enters twice.
+            // Pipelined requests are served one after the other, so no socket enters twice.
             Rank::Member => {}
             Rank::Evicted => return None,
         }
@@ -230,7 +230,7 @@ impl Standing {
         self.reading.wake();
     }
 
-    /// The client asks for a WebSocket. What it sends from now on are frames. Returns false if it has sent more than its
+    /// The client asks for a WebSocket. Its bytes are frames from now on. Returns false if it has sent more than its
     /// request.
     pub fn begin_frames(&self) -> bool {
         self.begin(STRANGER_BYTES);
@@ -280,7 +280,7 @@ impl Standing {
         lock(&self.state).claim(bytes, &self.doors.unfinished)
     }
 
-    /// When a stranger's patience ends. `None` for a member.
+    /// The end of a stranger's patience. `None` for a member.
     pub fn until(&self) -> Option<Instant> {
         match lock(&self.state).rank {
             Rank::Stranger { until, .. } => Some(until),

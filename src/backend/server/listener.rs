@@ -153,7 +153,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// What the socket's client may do.
+    /// The rights of the socket's client.
     pub fn standing(&self) -> &Arc<Standing> {
         &self.standing
     }
@@ -225,8 +225,8 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         self.check_time(context)?;
         if self.standing.is_over() {
-            // The HTTP library reads a part of a body before the request's token is looked at. So a request waits for
-            // that, and for no longer than a stranger's time.
+            // The HTTP library reads a part of a body before the request's token is inspected. So a request waits for
+            // the inspection, at most for a stranger's time.
             if self.standing.has_head() {
                 return Poll::Pending;
             }
@@ -319,7 +319,7 @@ mod tests {
             let _client = TcpStream::connect(address).await.unwrap();
             let (mut socket, _) = sockets.accept().await;
             let _pass = is_member.then(|| socket.standing().enter().unwrap());
-            // Nobody reads from this socket, as while the HTTP library has a request and waits to write its answer.
+            // No task reads from this socket, as when the HTTP library has a request and waits to write its answer.
             let error = loop {
                 if let Err(error) = socket.write_all(&[b'x'; 65_536]).await {
                     break error;

@@ -138,7 +138,7 @@ pub(super) fn is_as_written(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite
     matches(row, columns, columns)
 }
 
-/// The same for a row of `chunk`: its author, its stamp.
+/// The same for a row of `chunk`, whose author the stamp may cover.
 pub(super) fn is_chunk_as_written(row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
     let has_author = row.get_ref(CHUNK_COLUMNS)? != Cell::Null;
     matches(row, stamped_of_chunk(has_author), CHUNK_COLUMNS + 1)

@@ -34,7 +34,7 @@ CREATE TABLE part (
 ) STRICT;
 ";
 
-/// The change in format 3: the users who put the rows into the log. In format 2 nobody was recorded.
+/// The change in format 3: the users who put the rows into the log. Format 2 recorded no users.
 const FORMAT_3: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
 
 /// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new

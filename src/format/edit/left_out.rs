@@ -128,7 +128,8 @@ fn replace(document: &mut Value, path: &[String], field: Option<Value>) {
     }
 }
 
-/// The value of a field in a struct that was emptied. `None` if the value does not tell: variants have no empty one.
+/// The value of a field in a struct that was emptied. `None` if the value does not determine it: variants have no empty
+/// value.
 pub(super) fn empty_value(seen: &Value) -> Option<Value> {
     let noted = |merge: &Merge, value| Value::As(merge.clone(), Box::new(value));
     let each = |items: &[Value]| items.iter().map(empty_value).collect::<Option<Vec<_>>>().map(Value::List);
