@@ -157,7 +157,7 @@ fn main() -> AppExit {
     .add_plugins(EguiPlugin::default())
     .insert_resource(WinitSettings {
         // Edits of others arrive on another thread, which cannot wake the window. So the window looks for them: often
-        // enough to be smooth while somebody works here, and often enough to be live while somebody watches.
+        // enough to be smooth while a person works here, and often enough to be live while a person watches.
         focused_mode: UpdateMode::reactive(Duration::from_millis(16)),
         unfocused_mode: UpdateMode::reactive_low_power(Duration::from_millis(33)),
     })

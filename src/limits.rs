@@ -26,8 +26,8 @@ pub const PUSH_DOCUMENTS: usize = 100;
 /// Changes in one push: each is two of the 16,000 documents that a transaction may write
 /// (`TRANSACTION_MAX_NUM_USER_WRITES`).
 pub const PUSH_CHANGES: usize = 1_000;
-/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame (the default of `max_frame_size` in
-/// its WebSocket library, tungstenite), and after a reconnect one frame has all open queries.
+/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame (the default of `max_frame_size`
+/// in its WebSocket library, tungstenite), and after a reconnect one frame has all open queries.
 pub const PAGE_BYTES: usize = 512 * 1024;
 /// The distance of two log rows' ordinals within a commit. A snapshot in parts takes the place of one row and the free
 /// ordinals before it, which are enough for the parts of the largest change twice over.

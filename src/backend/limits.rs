@@ -60,8 +60,8 @@ pub(super) const STRANGER_HEAD_BYTES: usize = 64 * 1024;
 pub(super) const WAITING_SOCKETS: usize = 256;
 /// Bytes of an unfinished message or request of a member that are not counted in [`UNFINISHED_BYTES`].
 pub(super) const FREE_BYTES: usize = STRANGER_HEAD_BYTES + STRANGER_BYTES;
-/// Bytes of all unfinished messages and requests of members together: several of the largest. Beyond them the connection
-/// that asks for more is closed, and its client tries again later.
+/// Bytes of all unfinished messages and requests of members together: several of the largest. Beyond them the
+/// connection that asks for more is closed, and its client tries again later.
 pub(super) const UNFINISHED_BYTES: usize = 4 * FRAME_BYTES;
 /// They are counted in steps of this many bytes.
 pub(super) const UNFINISHED_STEP: usize = 64 * 1024;

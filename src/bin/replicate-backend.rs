@@ -47,8 +47,8 @@ struct Options {
     #[cfg(feature = "oidc")]
     #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
     oidc_keys: Option<PathBuf>,
-    /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can be
-    /// repeated.
+    /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can
+    /// be repeated.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// Let every web page connect. Use this with a token only.

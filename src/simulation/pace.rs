@@ -4,8 +4,8 @@ use rand::{rngs::StdRng, seq::IndexedRandom};
 
 use super::fault::{Fault, Faults};
 
-/// The weights of the steps of which every schedule has many. Each schedule has weights of its own. If all schedules had
-/// the same, none of them would have the many round trips of a quick network, or the long queues of a slow worker.
+/// The weights of the steps of which every schedule has many. Each schedule has weights of its own. If all schedules
+/// had the same, none of them would have the many round trips of a quick network, or the long queues of a slow worker.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     /// A message moves on.

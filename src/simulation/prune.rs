@@ -58,8 +58,8 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     simulation.oracle.pruned.extend(pruned);
 }
 
-/// Lets an app be away while the user of another app deletes a document that both show, and the log prunes it. By chance
-/// alone, this would seldom happen to an app that has the document.
+/// Lets an app be away while the user of another app deletes a document that both show, and the log prunes it. By
+/// chance alone, this would seldom happen to an app that has the document.
 pub(super) fn miss(simulation: &mut Simulation, away: usize) -> Result<(), String> {
     let deployment = simulation.peers[away].deployment;
     let others: Vec<_> = (0..simulation.peers.len())

@@ -1,7 +1,7 @@
 //! The backend's own tokens: made, listed and revoked in a file beside the log, which a running backend watches.
 //!
-//! The file holds SHA-256 hashes. A token has 256 random bits, so that nobody can find it from its hash by trying, and a
-//! slow hash with a salt would add nothing. Such a hash is for passwords that people choose.
+//! The file holds SHA-256 hashes. A token has 256 random bits, so that nobody can find it from its hash by trying, and
+//! a slow hash with a salt would add nothing. Such a hash is for passwords that people choose.
 
 use std::{
     collections::HashMap,

@@ -138,8 +138,8 @@ impl Listener for Sockets {
 /// A socket that fails if nothing could be written to it for too long. So a request must be complete within that time
 /// after the previous answer (or the start), even if it trickles in slowly, and an idle connection is closed. Pings are
 /// written to a WebSocket all the time. A stranger's socket also fails when the time to show a token is over, whatever
-/// was written, and when the stranger loses its place. A write that waits fails for the same reasons: while it waits, the
-/// HTTP library need not read.
+/// was written, and when the stranger loses its place. A write that waits fails for the same reasons: while it waits,
+/// the HTTP library need not read.
 pub(super) struct Socket {
     wire: Wire,
     patience: Duration,
