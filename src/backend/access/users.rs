@@ -165,7 +165,7 @@ impl UserTokens {
         }
     }
 
-    /// Reads a time to come, in seconds since 1970. SQLite reads the dates.
+    /// Reads a time in the future, in seconds since 1970. SQLite reads the dates.
     fn time(&self, text: &str) -> Result<i64, UserTokensError> {
         let span = |unit, name| {
             let number = text.strip_suffix(unit)?.parse::<u32>().ok()?;
