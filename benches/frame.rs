@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
-    CollectionIndex, DocumentKey,
+    CollectionIndex, DocumentIndex, DocumentKey,
     ecs::Link,
     prelude::*,
     worker::{Command, Report},

@@ -198,9 +198,9 @@ pub mod prelude {
     #[cfg(feature = "bevy")]
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
-        DocumentEntityCommandsExt, DocumentEvent, DocumentIndex, DocumentParent, DocumentRef, Documents, Misfit,
-        ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready,
-        deployment_read, sync_live, sync_offline,
+        DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, ReplicateAppExt,
+        ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready, deployment_read,
+        sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

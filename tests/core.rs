@@ -169,7 +169,7 @@ struct Unwritable;
 
 impl Encode for Unwritable {
     fn encode(&self) -> Result<(Value, u32), FormatError> {
-        Err(FormatError { path: "grid".into(), message: "keys are no text".into() })
+        Err(FormatError::at("grid", "keys are no text"))
     }
 }
 

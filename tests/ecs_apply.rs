@@ -8,7 +8,7 @@ use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},
     prelude::*,
 };
-use bevy_convex_replicate::{CollectionIndex, prelude::*, worker::Report};
+use bevy_convex_replicate::{CollectionIndex, DocumentIndex, prelude::*, worker::Report};
 use common::*;
 
 /// The longest that a test runs frames until a condition is true.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_convex_replicate::{
-    CollectionIndex,
+    CollectionIndex, DocumentIndex,
     prelude::*,
     worker::{Report, Status},
 };

@@ -3,7 +3,7 @@
 mod common;
 
 use bevy::{ecs::entity_disabling::Disabled, prelude::*};
-use bevy_convex_replicate::{CollectionIndex, prelude::*};
+use bevy_convex_replicate::{CollectionIndex, DocumentIndex, prelude::*};
 use common::*;
 
 #[test]

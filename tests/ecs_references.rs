@@ -7,7 +7,7 @@ use bevy::{
     reflect::{FromReflect, TypeRegistry},
 };
 use bevy_convex_replicate::{
-    CollectionIndex,
+    CollectionIndex, DocumentIndex,
     format::{Value, from_value, to_value},
     limits::DOCUMENT_ID_BYTES,
     prelude::*,

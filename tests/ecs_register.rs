@@ -9,7 +9,7 @@ use bevy::{
     prelude::*,
     reflect::GetTypeRegistration,
 };
-use bevy_convex_replicate::{ecs::Link, format, prelude::*};
+use bevy_convex_replicate::{DocumentIndex, ecs::Link, format, prelude::*};
 use common::*;
 
 #[derive(Component, Serialize, Deserialize, Clone)]
@@ -244,6 +244,52 @@ fn tools_see_the_librarys_components_by_reflection() {
     assert!(is_seen::<DocumentId>(world, entity));
     assert!(is_seen::<DocumentParent<Task>>(world, entity));
     assert!(!is_seen::<Misfit>(world, entity), "the document fits");
+}
+
+/// A component as an app writes it for tools such as bevy-inspector-egui.
+#[derive(Component, Reflect, Serialize, Deserialize, Clone)]
+#[reflect(Component)]
+struct Seen {
+    column: Scalar<String>,
+    votes: Counter,
+    due: Timestamp,
+    picture: Bytes,
+    colour: Whole<[f32; 3]>,
+    steps: KeyedList<String>,
+    first: Option<ItemKey>,
+    parent: Option<DocumentRef<Task>>,
+}
+
+#[test]
+fn tools_edit_a_component_with_the_librarys_types_by_reflection() {
+    let mut world = world(|app| {
+        app.register_type::<Seen>().replicate::<Seen>("seen");
+    });
+    let seen = Seen {
+        column: "todo".into(),
+        votes: Counter(1),
+        due: Timestamp(2),
+        picture: vec![3].into(),
+        colour: Whole([0.0, 0.5, 1.0]),
+        steps: ["one".to_owned()].into_iter().collect(),
+        first: None,
+        parent: None,
+    };
+    let entity = world.app.world_mut().spawn((seen, id("a"))).id();
+    assert_eq!(world.edits_by_frame().len(), 1);
+
+    let registry = world.app.world().resource::<AppTypeRegistry>().clone();
+    let registry = registry.read();
+    let component = registry.get_type_data::<ReflectComponent>(std::any::TypeId::of::<Seen>()).expect("a component");
+    let mut reflected = component.reflect_mut(world.app.world_mut().entity_mut(entity)).expect("the entity has it");
+    let fields = reflected.reflect_mut().as_struct().expect("named fields");
+    assert_eq!(
+        fields.field("steps").and_then(|steps| steps.try_downcast_ref::<KeyedList<String>>()).unwrap()[0],
+        "one"
+    );
+    *fields.field_mut("votes").and_then(|votes| votes.try_downcast_mut::<Counter>()).unwrap() += 4;
+    assert_eq!(world.edits_by_frame().len(), 1);
+    assert_eq!(world.app.world().get::<Seen>(entity).unwrap().votes, Counter(5));
 }
 
 #[test]

@@ -98,13 +98,10 @@ fn read<T: Replicated>(document: &Value) -> Result<T, FormatError> {
 fn written<T: Replicated>(value: &T) -> Result<BTreeMap<String, Value>, FormatError> {
     match format::guarded_type("Serialize", type_name::<T>(), || format::to_value(value))?.into_map() {
         Ok(own) => Ok(own),
-        Err(other) => Err(FormatError {
-            path: String::new(),
-            message: format!(
-                "{} serializes as {other:?}, which cannot be a document; give it named fields",
-                type_name::<T>()
-            ),
-        }),
+        Err(other) => Err(FormatError::new(format!(
+            "{} serializes as {other:?}, which cannot be a document; give it named fields",
+            type_name::<T>()
+        ))),
     }
 }
 
@@ -121,7 +118,7 @@ fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String
                 "{} writes this field, and so does another component of the document; rename one of them",
                 type_name::<T>()
             );
-            return Err(FormatError { path: name, message });
+            return Err(FormatError::at(name, message));
         }
         fields.insert(name, value);
     }
@@ -136,14 +133,14 @@ fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String
 pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String, Value>) -> Result<(), FormatError> {
     let own = written(value)?;
     if let Some(reserved) = format::RESERVED.iter().find(|reserved| own.contains_key(**reserved)) {
-        return Err(FormatError {
-            path: (*reserved).to_owned(),
-            message: format!(
+        return Err(FormatError::at(
+            (*reserved).to_owned(),
+            format!(
                 "this field belongs to the document, and the value that `{}` writes there would be dropped; rename it, e.g. with \
                  `#[serde(rename = \"{reserved}_\")]`",
                 type_name::<T>()
             ),
-        });
+        ));
     }
     let own = Value::Map(own);
     if let Err(error) = read::<T>(&own) {
@@ -153,7 +150,7 @@ pub(super) fn encode_edit<T: Replicated>(value: &T, fields: &mut BTreeMap<String
             type_name::<T>(),
             error.message
         );
-        return Err(FormatError { path: error.path, message });
+        return Err(FormatError::at(error.path, message));
     }
     add::<T>(own.into_map().unwrap_or_default(), fields)
 }

@@ -102,10 +102,10 @@ fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), F
     let strangers =
         fields.iter().enumerate().filter(|(at, _)| !speaks_of(*at)).flat_map(|(_, fields)| fields.iter().flatten());
     match strangers.copied().find(|field| value.get(field).is_some()) {
-        Some(field) => Err(FormatError {
-            path: field.to_string(),
-            message: "another component of the document writes this field; rename one of them".to_string(),
-        }),
+        Some(field) => Err(FormatError::at(
+            field.to_string(),
+            "another component of the document writes this field; rename one of them".to_string(),
+        )),
         None => Ok(()),
     }
 }

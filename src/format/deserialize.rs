@@ -44,10 +44,7 @@ const DOUBLES: usize = 16;
 fn without_doubles<T: DeserializeOwned>(root: &Value, mut error: FormatError) -> Result<T, FormatError> {
     let mut root = std::borrow::Cow::Borrowed(root);
     for _ in 0..DOUBLES {
-        let Some(field) = error.message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`'))
-        else {
-            return Err(error);
-        };
+        let Some(field) = error.doubled else { return Err(error) };
         let Some(Value::Map(fields)) = super::path::find(&root, &error.path) else { return Err(error) };
         let others: Vec<String> = fields.keys().filter(|key| *key != field).cloned().collect();
         let before = error.clone();

@@ -6,7 +6,7 @@ use automerge::{Prop, ROOT, transaction::Transactable};
 
 use super::{FormatError, ID, Merge, RESERVED, Value, list};
 use crate::limits::NESTING;
-pub(crate) use left_out::deleted_parts;
+pub(crate) use left_out::{deleted_parts, empty_value, is_struct, leaves};
 pub(crate) use options::{Aliases, LeftOut, Options, Outcome};
 pub(super) use part::{Edit, hydrated};
 use part::{Removal, put};

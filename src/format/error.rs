@@ -5,16 +5,25 @@ use crate::limits::NESTING;
 /// The reason why a value and a document do not fit each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) })]
+#[non_exhaustive]
 pub struct FormatError {
     /// The place in the document, e.g. `columns[2].title`. Empty if the error concerns the whole value.
     pub path: String,
     /// The problem, and how to fix it.
     pub message: String,
+    /// The field that occurs twice, if that is the problem.
+    pub(super) doubled: Option<&'static str>,
 }
 
 impl FormatError {
-    pub(super) fn new(message: impl Display) -> Self {
-        FormatError { path: String::new(), message: message.to_string() }
+    /// An error that concerns the whole value.
+    pub fn new(message: impl Display) -> Self {
+        FormatError::at("", message)
+    }
+
+    /// An error at a place in the document.
+    pub fn at(path: impl Into<String>, message: impl Display) -> Self {
+        FormatError { path: path.into(), message: message.to_string(), doubled: None }
     }
 
     /// Prepends the key of the map that contains the error's place.
@@ -52,5 +61,9 @@ impl serde::ser::Error for FormatError {
 impl serde::de::Error for FormatError {
     fn custom<T: Display>(message: T) -> Self {
         FormatError::new(message)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        FormatError { doubled: Some(field), ..FormatError::new(format_args!("duplicate field `{field}`")) }
     }
 }

@@ -17,9 +17,6 @@ pub(crate) fn guarded_type<T>(
         let message =
             panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let message = message.unwrap_or("without a message");
-        Err(FormatError {
-            path: String::new(),
-            message: format!("the {what} of `{of}` panicked ({message}); have it return an error"),
-        })
+        Err(FormatError::new(format!("the {what} of `{of}` panicked ({message}); have it return an error")))
     })
 }

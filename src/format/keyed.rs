@@ -63,6 +63,8 @@ mod serde;
 /// Items are matched by key. If several apps make the same document with default items, all of them must use the same
 /// keys: use [`KeyedList::with_keys`].
 #[derive(Clone)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
+#[cfg_attr(feature = "bevy", reflect(opaque, Clone, where T: Clone + Send + Sync))]
 pub struct KeyedList<T> {
     /// Sorted by (position, key).
     items: Vec<Item<T>>,

@@ -70,7 +70,7 @@ pub use edit::Edited;
 pub use edit::create;
 #[cfg(any(test, feature = "internals"))]
 pub use edit::edit;
-pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with};
+pub(crate) use edit::{Aliases, LeftOut, Options, Outcome, deleted_parts, edit_with, empty_value, is_struct, leaves};
 pub use error::FormatError;
 pub(crate) use first::{FirstChange, read_first, write_first};
 pub(crate) use guarded::guarded_type;

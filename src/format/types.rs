@@ -27,6 +27,7 @@ pub(super) const ITEM: &str = "$bevy_convex_replicate::Item";
 /// assert_eq!(score.to_string(), "5");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 #[serde(rename = "$bevy_convex_replicate::Counter")]
 pub struct Counter(pub i64);
 
@@ -56,6 +57,7 @@ impl fmt::Display for Counter {
 
 /// A point in time in milliseconds since 1970. In JavaScript it is a `Date`; in other formats, a plain number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 #[serde(rename = "$bevy_convex_replicate::Timestamp")]
 pub struct Timestamp(pub i64);
 
@@ -70,6 +72,7 @@ impl From<i64> for Timestamp {
 ///
 /// `T` is any type that serde writes as a string. In other formats it is the plain `T`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 #[serde(rename = "$bevy_convex_replicate::Scalar")]
 pub struct Scalar<T = String>(pub T);
 
@@ -119,6 +122,7 @@ impl<T: fmt::Display> fmt::Display for Scalar<T> {
 /// assert_eq!(*range, [1, 20]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 #[serde(rename = "$bevy_convex_replicate::Whole")]
 pub struct Whole<T>(pub T);
 
@@ -144,6 +148,7 @@ impl<T> From<T> for Whole<T> {
 
 /// Raw bytes that are replaced as a whole: a `Uint8Array` in JavaScript. A plain `Vec<u8>` is a list of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
 pub struct Bytes(pub Vec<u8>);
 
 impl Deref for Bytes {

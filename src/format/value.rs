@@ -11,6 +11,7 @@ const DATE_MILLISECONDS: u64 = 8_640_000_000_000_000;
 /// `Int(3)`, `Float(3.0)` and `Counter(3)` are equal. NaN equals NaN, because it would otherwise be a new edit each
 /// time. A text equals a scalar string of the same letters.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Value {
     /// Null.
     Null,
@@ -44,6 +45,7 @@ pub enum Value {
 /// How concurrent edits of a value merge, where the value alone does not show it. In a document, all lists look alike
 /// and all maps look alike, whatever type wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Merge {
     /// A map of entries, which can be added and removed. Other maps are structs, whose fields are fixed.
     Entries,
@@ -185,7 +187,7 @@ impl Value {
     }
 
     /// Whether both are equal and whole numbers are distinguished from floats.
-    pub(super) fn is_same(&self, other: &Value) -> bool {
+    pub(crate) fn is_same(&self, other: &Value) -> bool {
         match (self.plain(), other.plain()) {
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
             (Value::Map(a), Value::Map(b)) => {

@@ -19,6 +19,7 @@ pub struct Edit<V = (Value, u32)> {
 
 /// A kind of edit.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum EditKind<V = (Value, u32)> {
     /// Set the document's content.
     Put {
@@ -51,6 +52,7 @@ impl<V> EditKind<V> {
 
 /// Why the world puts a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Put {
     /// An entity that shows the document was changed.
     #[default]

@@ -1,23 +1,38 @@
 //! Fields that a document has under another name, which another version of the app wrote (`#[serde(alias = "..")]`).
 
 use super::event::Schema;
-use crate::format::{self, Aliases, Merge, RESERVED, Value};
+use crate::format::{self, Aliases, Merge, RESERVED, Value, is_struct};
 
-/// The fields that an edit changes and that the document has under another name, with that name.
+/// The fields that an edit changes and that the document has under another name, with that name. Also returns the
+/// structs that the edit fills first.
 ///
 /// A type does not list the names under which it reads a field, so this tries them out. A field is read under another
 /// name if the edit's value, put under that name, becomes the field's value, and no other field changes. If the edit's
 /// value is not known, this removes the other name: the field must then change or be missing. It must be as before when
 /// the document has it under its own name instead. This is tried only where an edit changes a field that the document
 /// lacks, and the document has fields that the type does not write. That is rare.
-pub(super) fn aliases(schema: &dyn Schema, mask: u32, current: &Value, view: &Value, value: &Value) -> Aliases {
-    let mut search = Search { schema, mask, current, found: Aliases::new() };
+pub(super) fn aliases<'a>(
+    schema: &'a dyn Schema,
+    mask: u32,
+    current: &'a Value,
+    view: &Value,
+    value: &'a Value,
+) -> (Aliases, Vec<Filled<'a>>) {
+    let mut search = Search { schema, mask, current, found: Aliases::new(), filled: Vec::new() };
     search.look(&mut Vec::new(), current, view, Some(value));
-    search.found
+    (search.found, search.filled)
+}
+
+/// A struct that an edit fills first: neither the document nor the type's view of it has the struct.
+pub(super) struct Filled<'a> {
+    /// The place of the map that contains the struct.
+    pub(super) path: Vec<Step>,
+    pub(super) key: &'a str,
+    pub(super) value: &'a Value,
 }
 
 #[derive(Clone)]
-enum Step {
+pub(super) enum Step {
     /// A field, as the document calls it and as the type does.
     Key { held: String, seen: String },
     /// An item, by its index in the document and by its index in the list that the type reads. The two differ if the
@@ -27,7 +42,7 @@ enum Step {
 
 /// Whether a path is followed by the document's names or by the type's.
 #[derive(Clone, Copy)]
-enum Names {
+pub(super) enum Names {
     Document,
     Type,
 }
@@ -37,11 +52,12 @@ struct Search<'a> {
     mask: u32,
     current: &'a Value,
     found: Aliases,
+    filled: Vec<Filled<'a>>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// Looks at a place of the document. `value` is the app's present value there, if that is known.
-    fn look(&mut self, path: &mut Vec<Step>, current: &Value, view: &Value, value: Option<&Value>) {
+    fn look(&mut self, path: &mut Vec<Step>, current: &Value, view: &Value, value: Option<&'a Value>) {
         if value.is_some_and(|value| value == view) {
             return;
         }
@@ -61,6 +77,11 @@ impl Search<'_> {
                 {
                     for other in &unknown {
                         self.try_name(path, key, &Value::Null, Some(value), other);
+                    }
+                    let is_reserved = path.is_empty() && RESERVED.contains(&key.as_str());
+                    let is_renamed = unknown.iter().any(|other| self.found.contains(&(key.clone(), (*other).clone())));
+                    if is_struct(value) && !is_open && !is_reserved && !is_renamed {
+                        self.filled.push(Filled { path: path.clone(), key, value });
                     }
                 }
                 let is_known = value.is_some();
@@ -158,14 +179,14 @@ impl Search<'_> {
 }
 
 /// The value at a place, by the type's names.
-fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
+pub(super) fn at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| match step {
         Step::Key { seen, .. } => value.get(seen),
         Step::Item { seen, .. } => value.as_list()?.get(*seen),
     })
 }
 
-fn at_mut<'a>(value: &'a mut Value, path: &[Step], names: Names) -> Option<&'a mut Value> {
+pub(super) fn at_mut<'a>(value: &'a mut Value, path: &[Step], names: Names) -> Option<&'a mut Value> {
     path.iter().try_fold(value, |value, step| match (value, step) {
         (Value::Map(fields), Step::Key { held, seen }) => match names {
             Names::Document => fields.get_mut(held),

@@ -309,14 +309,11 @@ impl Live {
         if self.size <= limits::DOCUMENT_BYTES {
             return Ok(());
         }
-        Err(FormatError {
-            path: String::new(),
-            message: format!(
-                "the document with its history has {} bytes, and at most {} can be sent; continue in a new document, and delete this one",
-                self.size,
-                limits::DOCUMENT_BYTES
-            ),
-        })
+        Err(FormatError::new(format!(
+            "the document with its history has {} bytes, and at most {} can be sent; continue in a new document, and delete this one",
+            self.size,
+            limits::DOCUMENT_BYTES
+        )))
     }
 
     /// Takes the first change of the document.
@@ -372,7 +369,7 @@ fn fits_a_change(bytes: usize) -> Result<(), FormatError> {
     let message = format!(
         "the edit takes {bytes} bytes, and an edit may take at most {most}; make it in several edits, or keep large data elsewhere"
     );
-    Err(FormatError { path: String::new(), message })
+    Err(FormatError::new(message))
 }
 
 /// The changes in a snapshot, dependencies first. Empty if it cannot be read: then loading its document fails and

@@ -29,6 +29,7 @@
 //! the (actor, sequence number) of a change that never reached this disk.
 
 mod alias;
+mod defaults;
 mod event;
 mod live;
 mod loading;

@@ -12,6 +12,7 @@ use automerge::{
 
 use super::{
     alias::aliases,
+    defaults::add_defaults,
     event::{EditKind, Schema, View},
     live::{Base, Shown},
 };
@@ -210,15 +211,19 @@ impl Opened {
         fields: &mut Vec<String>,
         changes: &mut Vec<StoredChunk>,
     ) -> Result<Edited, FormatError> {
-        let (view, misfit) = shown(base, current, value, mask, schema);
+        let (mut view, misfit) = shown(base, current, value, mask, schema);
         format::check_keepable(&view, value)?;
-        let aliases = aliases(schema, mask, current, &view, value);
+        let (aliases, filled) = aliases(schema, mask, current, &view, value);
+        let is_new = current.get(format::ID).is_none();
+        if !misfit && !is_new {
+            add_defaults(schema, mask, current, &mut view, filled);
+        }
         let mut options = Options { left_out: LeftOut::Removed, misfit, fresh: false, aliases: &aliases };
         let heads = &mut base.heads;
         let prepared = format::prepare(&mut self.document, heads, !is_tip, id.as_str(), (&view, value), &options);
         changes.extend(prepared.into_iter().map(made_at));
 
-        let new_id = current.get(format::ID).is_none().then_some(id.as_str());
+        let new_id = is_new.then_some(id.as_str());
         let reads = |document: &Value| {
             let read = schema.view(document, mask);
             (read.misfits == 0).then_some(read.value)
@@ -392,9 +397,9 @@ pub(super) fn too_many_operations(operations: usize) -> FormatError {
     let message = format!(
         "the edit takes {operations} operations, and an edit may take at most {most}; make it in several edits"
     );
-    FormatError { path: String::new(), message }
+    FormatError::new(message)
 }
 
 fn unexpected(message: &str) -> FormatError {
-    FormatError { path: String::new(), message: format!("the document cannot be written: {message}") }
+    FormatError::new(format!("the document cannot be written: {message}"))
 }

@@ -60,6 +60,7 @@ pub struct Decoded {
 
 /// The parts of a document that do not fit its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub struct Misfit {
     /// Bit `i` for each of the collection's component types.
     pub components: u32,
@@ -133,6 +134,7 @@ impl WorkerConfig {
 }
 
 /// A request of a front end.
+#[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub enum Command {
     /// The front end edited a document.
     Edit(Edit<Box<dyn Encode>>),

@@ -5,7 +5,7 @@ use std::any::Any;
 
 use bevy::{ecs::component::Component, prelude::*};
 use bevy_convex_replicate::{
-    CollectionIndex, DocumentKey,
+    CollectionIndex, DocumentIndex, DocumentKey,
     ecs::{Link, Replicated},
     format::{Value, from_document},
     prelude::*,

@@ -158,3 +158,97 @@ fn a_struct_keeps_its_default_when_the_first_edit_adds_a_container_inside() {
         assert_eq!(app.shown().tank, Tank { level: 100, used: Some(Counter(2)) });
     }
 }
+
+/// A struct that two versions of a type leave out while it has its default. None of its parts has a default alone.
+mod left_out {
+    use super::*;
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub struct Sheet<T: Default + PartialEq> {
+        #[serde(default, skip_serializing_if = "is_default")]
+        pub frame: T,
+        pub rows: Vec<Row<T>>,
+    }
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub struct Row<T: Default + PartialEq> {
+        #[serde(default, skip_serializing_if = "is_default")]
+        pub frame: T,
+    }
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub struct Old {
+        pub lines: Vec<Scalar>,
+        pub at: At,
+        pub side: Side,
+    }
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub struct New {
+        pub lines: Vec<Scalar>,
+        pub at: At,
+        pub side: Side,
+        pub note: Option<String>,
+    }
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub struct At(pub f32, pub f32);
+
+    #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+    pub enum Side {
+        #[default]
+        Left,
+        Right,
+    }
+
+    fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+        *value == T::default()
+    }
+
+    impl<T: Default + PartialEq> Sheet<T> {
+        pub fn each(&mut self, edit: impl Fn(&mut T)) {
+            edit(&mut self.frame);
+            self.rows.iter_mut().for_each(|row| edit(&mut row.frame));
+        }
+    }
+}
+
+/// Two versions of an app fill a struct that was left out, each another part of it. Returns what the newer one shows,
+/// for both orders of the apps' actors.
+fn filled_at_once(old_edit: impl Fn(&mut left_out::Old), new_edit: impl Fn(&mut left_out::New)) -> [left_out::New; 4] {
+    use left_out::*;
+    let shown = [(2, 3), (3, 2)].map(|(first, second)| {
+        let (mut maker, mut log) = (App::<Sheet<Old>>::new(1, "sheet"), Log::default());
+        maker.spawn(Sheet { rows: vec![Row::default()], ..Sheet::default() });
+        maker.push(&mut log);
+        let (mut old, mut new) = (App::<Sheet<Old>>::new(first, "sheet"), App::<Sheet<New>>::new(second, "sheet"));
+        meet(&mut old, &mut new, &mut log);
+        assert_eq!(new.value().get("frame"), None, "the struct is left out");
+        old.edit(|sheet| sheet.each(&old_edit));
+        new.edit(|sheet| sheet.each(&new_edit));
+        meet(&mut old, &mut new, &mut log);
+        let Sheet { frame, rows } = new.shown().clone();
+        let seen_by_old = &old.shown().frame;
+        assert_eq!((&seen_by_old.at, &seen_by_old.side), (&frame.at, &frame.side), "both apps show the same");
+        [frame, rows[0].frame.clone()]
+    });
+    let [[a, b], [c, d]] = shown;
+    [a, b, c, d]
+}
+
+#[test]
+fn the_default_of_a_struct_that_was_left_out_does_not_replace_another_versions_edit() {
+    use left_out::*;
+    let expected = New { at: At(1.0, 2.0), note: Some("new".into()), ..New::default() };
+    let shown = filled_at_once(|old| old.at = At(1.0, 2.0), |new| new.note = Some("new".into()));
+    assert_eq!(shown, [(); 4].map(|()| expected.clone()));
+}
+
+#[test]
+fn an_edit_wins_over_the_default_of_a_struct_if_only_the_other_app_can_find_the_default() {
+    use left_out::*;
+    // The older app writes all of the struct: it can neither empty the enum nor leave it out.
+    let expected = New { side: Side::Right, note: Some("new".into()), ..New::default() };
+    let shown = filled_at_once(|old| old.side = Side::Right, |new| new.note = Some("new".into()));
+    assert_eq!(shown, [(); 4].map(|()| expected.clone()));
+}

@@ -48,7 +48,7 @@ pub(crate) fn deleted_parts(
 }
 
 /// Whether this is a struct, whose fields stay, and no map, item or variant.
-pub(super) fn is_struct(value: &Value) -> bool {
+pub(crate) fn is_struct(value: &Value) -> bool {
     value.as_map().is_some() && matches!(value.merge(), None | Some(Merge::Partial))
 }
 
@@ -73,7 +73,7 @@ fn find<'a>(found: &mut Vec<(FieldPath, &'a Value)>, path: &mut FieldPath, view:
 }
 
 /// The fields of a struct, through the structs in it.
-fn leaves(found: &mut Vec<FieldPath>, path: &mut FieldPath, value: &Value) {
+pub(crate) fn leaves(found: &mut Vec<FieldPath>, path: &mut FieldPath, value: &Value) {
     for (key, value) in value.as_map().into_iter().flatten() {
         path.push(key.clone());
         match is_struct(value) {
@@ -130,7 +130,7 @@ fn replace(document: &mut Value, path: &[String], field: Option<Value>) {
 
 /// The value of a field in a struct that was emptied. `None` if the value does not determine it: variants have no empty
 /// value.
-pub(super) fn empty_value(seen: &Value) -> Option<Value> {
+pub(crate) fn empty_value(seen: &Value) -> Option<Value> {
     let noted = |merge: &Merge, value| Value::As(merge.clone(), Box::new(value));
     let each = |items: &[Value]| items.iter().map(empty_value).collect::<Option<Vec<_>>>().map(Value::List);
     Some(match seen {

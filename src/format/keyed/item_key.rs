@@ -17,6 +17,8 @@ const KEY_LETTERS: usize = 16;
 /// ([`KeyedList::insert_with_key`](super::KeyedList::insert_with_key)). They should be printable ASCII and start with a
 /// letter or a digit, because Convex stores no other field names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "bevy", derive(bevy::reflect::Reflect))]
+#[cfg_attr(feature = "bevy", reflect(opaque, Clone, PartialEq, Hash))]
 pub struct ItemKey(Arc<str>);
 
 impl ItemKey {
