@@ -30,7 +30,7 @@
 //!     text: String,
 //! }
 //!
-//! /// How `Note` reads a document, and what it knows of it.
+//! /// Reads a document as a `Note`, and returns the part of it that a `Note` has.
 //! struct Notes;
 //!
 //! impl Schema for Notes {

@@ -87,8 +87,8 @@
 //! [`rate`](ReplicateAppExt::rate) bounds the edits of a collection further. An app that sleeps between frames is woken
 //! with [`ReplicatePlugin::waker`].
 //!
-//! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
-//! with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
+//! A mistake in the code that builds an app causes a panic. Its message says what to do. Everything that can fail while
+//! the app runs is reported with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
 //!
 //! # Where things are
 //!
@@ -160,7 +160,7 @@ mod worker;
 #[cfg(feature = "internals")]
 pub mod worker;
 
-// Names, values, and what an app is told. Also without Bevy.
+// Names, values and failures. These do not need Bevy.
 pub use failure::{Failure, FailureKind};
 pub use format::{Bytes, Counter, FormatError, ItemKey, KeyedList, Merge, Scalar, Timestamp, Value, Whole, position};
 pub use id::{CollectionIndex, DocumentId, DocumentKey};

@@ -149,11 +149,11 @@ impl<T: Component> fmt::Debug for DocumentChanged<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
-    /// The document has it now and had it not before.
+    /// The document has the component now, and did not have it before.
     Inserted,
-    /// It has another value.
+    /// The component has another value.
     Updated,
-    /// The document is deleted; or the component was removed from it, and `entity` goes on showing the document.
+    /// The document was deleted; or the component was removed from it, and `entity` still shows the document.
     Removed,
 }
 
@@ -162,7 +162,8 @@ pub enum ChangeKind {
 ///
 /// The components that do not fit keep their values; the others follow the document. Edits write the difference from
 /// the values that the entity shows, and do not touch fields that the document holds in another form. The mark is
-/// removed when a version arrives that fits, or when the app starts with types that fit.
+/// removed when a version arrives that fits, when the app's own edit makes the document fit, or when the app starts
+/// with types that fit.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(opaque, Component, Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -253,12 +254,12 @@ impl fmt::Display for SyncFailed {
 pub struct SyncStatus {
     /// The connection.
     pub connection: Connection,
-    /// How many edits are not durable on this machine yet. All earlier edits are.
+    /// The number of newest edits that are not durable on this machine yet. All edits before them are durable.
     pub unsaved: u64,
-    /// How many edits the store refuses for good; [`SyncFailed`] reported each. They are in this world and sent to the
-    /// deployment, but not on this machine's disk.
+    /// The number of edits that the store refuses permanently; [`SyncFailed`] reported each. They are in this world and
+    /// sent to the deployment, but not on this machine's disk.
     pub lost: u64,
-    /// How many documents have changes that the deployment does not have.
+    /// The number of documents with changes that the deployment does not have.
     pub unsent: usize,
     /// Whether the store is open. Until then, edits are kept in memory.
     pub store_open: bool,

@@ -149,12 +149,12 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.documents.iter()
     }
 
-    /// How many there are.
+    /// The number of documents that this world shows.
     pub fn len(&self) -> usize {
         self.documents.iter().len()
     }
 
-    /// Whether there is none.
+    /// Whether this world shows no document of the collection.
     pub fn is_empty(&self) -> bool {
         self.documents.is_empty()
     }

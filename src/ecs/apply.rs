@@ -29,9 +29,9 @@ use crate::{
     worker::Report,
 };
 
-/// The number of documents that are applied between two looks at the clock.
+/// The number of documents that are applied between two readings of the clock.
 const DOCUMENTS_PER_LOOK: usize = 16;
-/// The number of reports that are taken between two looks at the clock.
+/// The number of reports that are taken between two readings of the clock.
 const REPORTS_PER_LOOK: usize = 64;
 
 enum Next {
@@ -102,7 +102,7 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
         }
     }
     let mut applied = 0;
-    // Versions that go on waiting are looked at once a frame.
+    // Versions that still wait are examined once a frame.
     let mut left = queue.len();
     while left > 0 {
         if applied % DOCUMENTS_PER_LOOK == 0 && applied > 0 && start.elapsed() >= budget {

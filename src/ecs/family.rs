@@ -123,7 +123,7 @@ impl Hierarchy {
             if held == *parent {
                 return false;
             }
-            // A parent that is no document is the app's own affair, as long as the document's parent is not shown.
+            // A parent that is no document is not replicated. It stays until the document's parent is shown.
             let is_ours = held.is_some_and(|held| world.resource::<DocumentIndex>().slot_of(held).is_some());
             if held.is_some() && (parent.is_some() || (is_ours && self.has_kind(world, *entity))) {
                 world.entity_mut(*entity).remove::<ChildOf>();

@@ -1,4 +1,4 @@
-//! Which entity shows which document.
+//! The index of documents and the entities that show them.
 
 use bevy::{ecs::entity::EntityHashMap, platform::collections::HashMap, prelude::*};
 

@@ -71,8 +71,16 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Calls `token` whenever a token is needed. The argument is true if the last token was refused or the connection
-    /// was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
+    /// Calls `token` before each attempt to connect. The argument is true if the last token was refused or the
+    /// connection was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
+    ///
+    /// The callback runs on the worker's single-threaded runtime: it may await an identity provider, but must not
+    /// block. It has 30 seconds, so it must not wait for a person.
+    ///
+    /// `Err` is the reason for being offline, which [`SyncStatus::reason`](crate::message::SyncStatus::reason) shows.
+    /// The callback is called again after a pause of at most 15 seconds, or at once after
+    /// [`SyncControl::go_online`](crate::collection::SyncControl::go_online): call that when the user has signed in. A
+    /// missing or refused token is also reported as [`FailureKind::Unauthenticated`].
     ///
     /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter, because
     /// the official client logs tokens at `debug`.
@@ -132,8 +140,8 @@ impl ReplicatePlugin {
         self
     }
 
-    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a
-    /// few documents, however long they take.
+    /// The time that applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at
+    /// least a few documents, however long they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
         self.apply_budget = budget;
         self

@@ -40,7 +40,8 @@ struct Refused {
 #[derive(Clone, Debug)]
 pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
-    /// The stored snapshots that the backend has after it accepted this change, because it has their other changes then.
+    /// The stored snapshots that the backend has after it accepted this change, because it has their other changes
+    /// then.
     pub(super) snapshots: Vec<ChangeHash>,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields that the change touches, with their values after it. `None` if they are not known.

@@ -1,4 +1,4 @@
-//! All edits of the users, and how sure it is that each of them was kept.
+//! All edits of the users, and the fate of each: saved, lost or not yet known.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,13 +15,13 @@ pub(super) const NAMES: [&str; 2] = ["notes", "settings"];
 /// An edit of a note. The merged note shows whether the edit is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    /// Typed a letter that nobody else types.
+    /// Typed a letter that no other user types.
     Letter(char),
     /// Removed that letter.
     LetterGone(char),
     /// Voted this many times.
     Votes(i64),
-    /// Added an item that nobody else adds.
+    /// Added an item that no other user adds.
     Item(i64),
     /// Removed such an item.
     ItemGone(i64),
@@ -31,7 +31,7 @@ pub(super) enum Done {
     Tag(i64),
 }
 
-/// How sure it is that an edit was kept.
+/// The fate of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The app still runs and has not reported the edit as saved.

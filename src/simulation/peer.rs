@@ -41,7 +41,7 @@ pub(super) struct App {
     run: Run,
     /// Whether the user has chosen to be offline.
     pub(super) is_offline: bool,
-    /// How often the app has forgotten its knowledge of its deployment, when this was last looked at.
+    /// The number of times that the app had forgotten its knowledge of its deployment at the last check.
     pub(super) forgotten: u32,
     /// Reports that the world has not been given yet.
     reports: VecDeque<Report>,
@@ -59,7 +59,7 @@ pub(super) struct Peer {
     /// Whether a message was lost, so that the connection ends soon.
     pub(super) is_doomed: bool,
     pub(super) clock: Rc<Cell<i64>>,
-    /// How wrong the computer's clock is, in milliseconds.
+    /// The error of the computer's clock, in milliseconds.
     pub(super) skew: i64,
     /// The time until which the computer's disk is full, in milliseconds.
     pub(super) full_until: i64,
@@ -70,7 +70,7 @@ pub(super) struct Peer {
     snapshots: BTreeMap<ChangeHash, Vec<ChangeHash>>,
     /// The changes that the app had when it was told to start over. It may offer them to a log that has them.
     pub(super) offers: Stored,
-    /// How far the log had been pruned, by collection, each time that the app started over.
+    /// The commit up to which the log had been pruned, by collection, each time that the app started over.
     pub(super) began: BTreeSet<[Option<i64>; 2]>,
     /// The users, and what they may do.
     pub(super) rights: Rights,
@@ -371,7 +371,7 @@ impl App {
         self.process.has_transport() && self.line.due().is_some_and(|due| due <= now)
     }
 
-    /// How long the app's session still waits before it tries to connect.
+    /// The time that the app's session still waits before it tries to connect.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
         if !self.process.has_transport() || self.line.is_connected() {
             return None;

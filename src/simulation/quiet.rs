@@ -97,7 +97,7 @@ pub(super) fn round(simulation: &mut Simulation) -> Result<Option<String>, Strin
             busy = Some("a mutation waits".into());
         }
         if let Some(node) = &mut simulation.deployments[at].node {
-            // Repeats until the backend has nothing more to look after.
+            // Repeats until the backend has no more work.
             for _ in 0..4 {
                 node.look_after();
             }

@@ -1,4 +1,4 @@
-//! The steps that can be taken next, and how likely each of them is.
+//! The steps that can be taken next, and the likelihood of each.
 
 use rand::Rng;
 
@@ -87,7 +87,7 @@ impl Simulation {
             let is_ahead =
                 app.line.is_pushing() && app.line.up.is_empty() && is_written && app.process.requests_waiting() > 0;
             let kill = if is_ahead { 30 * u32::from(has(Fault::CrashAhead)) } else { 0 };
-            // A process that ends with a push on its way is the one that may take what was sent for what has arrived.
+            // A process killed during a push may wrongly count the push as received, so kill such processes more often.
             let crash = if app.line.is_pushing() { 9 } else { 3 };
             may(Step::Kill, true, kill + crash * u32::from(has(Fault::Crash)));
             let (away, back) = if app.is_offline { (0, 6) } else { (2, 0) };

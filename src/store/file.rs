@@ -1,7 +1,7 @@
-//! Opening store files, making new ones, and telling them from other files.
+//! Opening store files, making new ones, and distinguishing them from other files.
 //!
-//! Nothing here changes a file before it is known to be a whole store of ours in a format we know. A new
-//! store is made under another name and moved into place, so a store is either whole or not there.
+//! No function here changes a file before it is known to be a complete store of this library in a known format. A new
+//! store is made under another name and moved into place, so a store is either complete or absent.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ use crate::{
 
 /// The newest format known here: SQLite's `user_version`.
 pub(super) const FORMAT: i64 = 3;
-/// Says that an SQLite file is a store: its `application_id`, "BCvR".
+/// The mark of an SQLite file that is a store: its `application_id`, "BCvR".
 pub(super) const APPLICATION_ID: i64 = 0x4243_7652;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -32,7 +32,7 @@ const TABLES: [&str; 5] = [
     "SELECT remote, collection, ts, ordinal FROM checkpoint",
 ];
 
-/// The change of format 2. Without the column, pulling goes on as if the log had never been pruned, or starts over.
+/// The change of format 2. Without the column, pulling continues as if the log had never been pruned, or starts over.
 const TO_FORMAT_2: &str = "ALTER TABLE checkpoint ADD COLUMN pruned INTEGER";
 const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
@@ -48,7 +48,7 @@ const TABLE_3: &str = "SELECT document, remote, since, code, reason FROM refused
 
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than the number of statements in this room.
+/// The size of the cache of statements. This room has fewer statements.
 const STATEMENTS: usize = 32;
 
 /// The length of the header that SQLite writes at the start of a file:
@@ -194,7 +194,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Refuses a damaged store, and returns the format of a whole one. Reads only.
+/// Refuses a damaged store, and returns the format of an undamaged one. Only reads.
 fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
@@ -240,7 +240,7 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Sets up a connection to a store that is ours and whole.
+/// Sets up a connection to a complete store of this library.
 fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let set = || {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;

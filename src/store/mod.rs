@@ -1,16 +1,16 @@
-//! SQLite: the only room that touches the disk.
+//! The client's SQLite file. This is the only room of a client that touches the disk.
 //!
 //! An app has one file per profile. Changes are content-addressed rows, and the unsent changes and the positions to
 //! pull from are derived from these rows. [`Store`] is synchronous. The worker runs it on a thread of its own and gives
 //! all waiting writes as one batch to [`Store::commit`], which is one transaction that is synchronised to the disk.
 //!
-//! # What is unsent
+//! # Unsent chunks
 //!
 //! Every chunk has a holder: the remote, a (deployment, epoch), that was last known to have it. A chunk is unsent for a
-//! remote if another remote or none holds it. So another deployment, or one that was wiped, is offered everything again
+//! remote unless that remote holds it. So another deployment, or one that was wiped, is offered everything again
 //! without a reset.
 //!
-//! # What a document is
+//! # Documents
 //!
 //! A document is its chunks. The heads and the value beside them are a cache, so that a world fills at start without
 //! loading an Automerge document. Where heads and value do not match, the value is computed anew from the chunks.
@@ -102,7 +102,7 @@ impl Store {
         find().map_err(|error| self.sqlite(error))
     }
 
-    /// Where a simulated disk is full, or its process about to end.
+    /// Fails if the simulated disk is full, or its process is about to end.
     fn may_write(&self) -> Result<(), StoreError> {
         sqlite::disk_takes_a_write().map_err(|error| self.sqlite(error))
     }

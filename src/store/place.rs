@@ -23,8 +23,8 @@ use crate::{
 /// The ending of a store's file.
 const ENDING: &str = ".sqlite3";
 
-/// Where the store of an app's profile is kept unless a path is given: `<app>/<profile>.sqlite3` in the platform's
-/// folder for programs' local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
+/// The default path of the store of an app's profile: `<app>/<profile>.sqlite3` in the platform's folder for programs'
+/// local data (`~/.local/share`, `~/Library/Application Support`, `%LOCALAPPDATA%`).
 ///
 /// The app's name has 1 to 64 bytes of letters, digits, `-`, `_`, `.` and spaces, and neither begins
 /// nor ends with `.` or a space. A profile has any text as its name. Lower-case ASCII letters, digits, `-` and `_` stand

@@ -50,7 +50,7 @@ impl Store {
 }
 
 impl Write {
-    /// The collection that it is about, and the document if it is about one.
+    /// The collection of the write, and its document if it concerns one.
     pub(crate) fn place(&self) -> (&str, Option<&DocumentId>) {
         match self {
             Self::Document(DocumentWrite { collection, id, .. })

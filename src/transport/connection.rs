@@ -30,8 +30,8 @@ const STATES: usize = 16;
 
 /// A connection that is up: the official client, with the subscriptions and mutations that were requested.
 ///
-/// On its own the client connects again, sends again what was in flight, and goes on without a token if it cannot get
-/// one. The session wants none of this. So the first end counts as the end, and dropping this struct closes the
+/// The official client would reconnect and resend by itself, and continue without a token if it gets none. The session
+/// makes these decisions instead. So this struct treats the first disconnection as final, and dropping it closes the
 /// connection. The client sends nothing until then, because it waits for a token that never comes.
 pub(super) struct Connection {
     client: ConvexClient,

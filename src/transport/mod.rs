@@ -86,14 +86,14 @@ impl Transport {
     }
 }
 
-/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter:
+/// A directive for the end of an app's log filter, if that filter shows more than `info`: `LogPlugin { filter:
 /// format!("debug,{LOG_FILTER}"), .. }`, or the same words at the end of `RUST_LOG`. It is a directive of
 /// `tracing_subscriber::EnvFilter`.
 ///
-/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
-/// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
-/// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
-/// [`Connection::Offline`](crate::Connection::Offline) tells as well.
+/// This library logs no token, at any level. The official client logs all that it sends at `debug`, and its WebSocket
+/// library does so at `trace`. Only the app's log filter can prevent this. The client is silenced altogether, because
+/// it also logs every failed attempt to connect as an error, which [`Connection::Offline`](crate::Connection::Offline)
+/// tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// The deployment, the collections and the token callback of a transport.

@@ -160,7 +160,7 @@ impl ReconnectPolicy {
                 // word, twice and the second time with a fresh token, it has refused the token.
                 if self.silent_ends >= 2 {
                     Reason::Unauthenticated(
-                        "the deployment closes the connection when it gets the token, also a fresh one: sign in again, or correct the token".into(),
+                        "the deployment closed the connection after receiving the token, and again after receiving a fresh one: sign in again, or correct the token".into(),
                     )
                 } else {
                     Reason::Lost(why)

@@ -209,8 +209,8 @@ pub enum Command {
     /// it; if it was new, it goes.
     Discard(DocumentKey),
     /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
-    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the next
-    /// time. The damaged files are kept beside the new one.
+    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the
+    /// next time. The damaged files are kept beside the new one.
     RebuildStore,
 }
 

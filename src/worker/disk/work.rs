@@ -228,7 +228,7 @@ impl DiskWork {
     /// The app ends while the store refuses to be written.
     pub(in crate::worker) fn give_up(&mut self) {
         let writes = self.batch.len() + self.waiting.len();
-        tracing::error!(target: "bevy_convex_replicate::store", writes, "the app ends and these writes are lost");
+        tracing::error!(target: "bevy_convex_replicate::store", writes, "the app is ending, and this many writes could not be saved");
         self.batch.clear();
         self.waiting.clear();
     }

@@ -60,7 +60,7 @@ pub(in crate::backend) enum Input<'a> {
     Gone,
     /// The writer answered the first of the mutations that have no answer yet.
     Answered(SessionRequestSeqNumber, Reply),
-    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
+    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] says.
     News,
     /// The backend accepts other tokens from now on.
     AccessChanged(Access),
@@ -105,9 +105,9 @@ pub(in crate::backend) enum Frame {
 pub(in crate::backend) struct Session {
     state: State,
     access: Access,
-    /// The caller, once it was let in.
+    /// The caller, after it was admitted.
     admission: Option<Admission>,
-    /// When the caller's token ends.
+    /// The time when the caller's token ends.
     expires: Option<Duration>,
     /// The id that the client has given itself. It keeps the id when it connects again.
     session: Option<[u8; 16]>,
@@ -131,7 +131,7 @@ pub(in crate::backend) struct Session {
     held_back: Option<Duration>,
     /// The time when the client was last heard.
     heard: Duration,
-    /// How long a client may stay silent.
+    /// The time that a client may stay silent.
     patience: Duration,
     /// The time when the next ping is due.
     ping_at: Duration,
