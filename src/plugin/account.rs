@@ -275,6 +275,12 @@ impl Port for Next {
     fn try_recv(&mut self) -> Option<Report> {
         self.poll()?.try_recv()
     }
+
+    fn wake(&self) {
+        if let State::Running(worker) = &self.state {
+            worker.wake_front_end();
+        }
+    }
 }
 
 impl Drop for Next {
