@@ -346,6 +346,7 @@ impl Worker {
     }
 }
 
+#[cfg(feature = "bevy")]
 impl Worker {
     /// Wakes the front end, which has work left for another frame.
     pub(crate) fn wake_front_end(&self) {
