@@ -35,7 +35,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 /// Tasks that all apps together aim at: enough to edit different ones, few enough to meet on the same.
 const TASKS: usize = 60;
-/// How long the apps get to agree after the last edit. They need a fraction of a second.
+/// The time that the apps get to agree after the last edit. They need a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
@@ -43,7 +43,7 @@ struct Args {
     /// The number of apps.
     #[arg(long, default_value_t = 4)]
     clients: usize,
-    /// For how long they edit.
+    /// The time for which they edit.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// The seed of all random choices.
@@ -79,7 +79,7 @@ struct Diary {
 struct Editor {
     random: SmallRng,
     editing: bool,
-    /// The store has told all it has.
+    /// The store has reported everything that it has.
     ready: bool,
     diary: Diary,
 }

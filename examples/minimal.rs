@@ -1,4 +1,4 @@
-//! A list that outlives the program, and is shared with others where there is a deployment.
+//! A list that outlives the program, and that apps share if there is a deployment.
 //!
 //! ```text
 //! cargo run --example minimal -- "Buy milk"

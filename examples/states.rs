@@ -5,12 +5,12 @@
 //! cargo run --example states
 //! ```
 //!
-//! Leaving the level despawns the walls, which hides their documents and deletes nothing. Coming back shows them, as
-//! they are by then.
+//! Leaving the level despawns the walls, which hides their documents and deletes nothing. Coming back shows them with
+//! the values that they have then.
 use bevy::{prelude::*, state::app::StatesPlugin};
 use bevy_convex_replicate::prelude::*;
 
-/// Where the app is.
+/// The state of the app.
 #[derive(States, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Screen {
     /// Without walls.
@@ -32,7 +32,7 @@ pub fn level(app: &mut App) {
     app.add_plugins(StatesPlugin)
         .init_state::<Screen>()
         .replicate::<Wall>("walls")
-        // A wall goes with the level, no matter who made it and when it came.
+        // A wall is despawned with the level, whichever app made it and whenever it arrived.
         .add_observer(|add: On<Add, Wall>, mut commands: Commands| {
             commands.entity(add.entity).insert(DespawnOnExit(Screen::Level));
         })

@@ -31,7 +31,7 @@
 //!     text: String,
 //! }
 //!
-//! /// How `Note` reads a document, and what it knows of it.
+//! /// Reads a document as a `Note`, and returns the part of it that a `Note` has.
 //! struct Notes;
 //!
 //! impl Schema for Notes {
@@ -90,10 +90,10 @@
 
 pub use crate::{
     format::{Shape, from_document, from_value, shape, to_value},
-    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, Schema, View},
+    record::{Edit, EditKind, EditSeq, Generation, Kept, Put, RefusedWrite, Schema, View},
     status::Status,
-    store::{Owner, StoreError, default_path},
-    transport::AuthToken,
+    store::{Owner, StoreError, default_path, user_path},
+    transport::{AuthToken, Token},
     worker::{
         Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, Misfit, PeerChange, PeerNews, PresenceCodec,
         Present, Report, Waker, Worker, WorkerConfig,

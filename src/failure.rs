@@ -47,15 +47,16 @@ pub enum FailureKind {
     /// document: at once the first time, and after a while if that was refused as well. The same refusal of the same
     /// document is reported once.
     Refused,
-    /// Others deleted the document so long ago that the deployment has nothing left of it, while edits of it were still
-    /// to be sent. The deployment cannot take them any more, so the document and these edits are gone here too. The
-    /// removal of its components comes after this failure: an observer of that removal reads them for the last time,
-    /// and can put what should stay into a document of another id.
+    /// Others deleted the document, and the deployment has removed its history. This app still had unsent edits of it;
+    /// they are lost. The document's components are removed after this failure. An observer of that removal can read
+    /// them for the last time, and can copy them into a new document.
     Pruned,
     /// The deployment does not let us read a collection.
     Unreadable,
     /// The deployment refused the token, or the app's callback gave none.
     Unauthenticated,
+    /// The token callback gave a token of another user than the one who is signed in, so the app did not connect.
+    OtherUser,
     /// The deployment's URL is invalid.
     Deployment,
     /// A document does not fit the component, or the component's own code failed on it. The stored document stays as it

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::limits::DOCUMENT_ID_BYTES;
 
-/// The name of a document within its collection: any text of 1 to 128 bytes of UTF-8. New ones are UUIDs of version 7, which sort
-/// by the time they were made.
+/// The name of a document within its collection: any text of 1 to 128 bytes of UTF-8. New ones are UUIDs of version 7,
+/// which sort by the time they were made.
 ///
 /// In a Bevy app it is also the component that makes an entity a document. Spawned beside a component of a collection,
 /// it makes a new document there. Removing it, or despawning the entity, hides the document from this world without

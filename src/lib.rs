@@ -92,8 +92,8 @@
 //! [`rate`](ReplicateAppExt::rate) bounds the edits of a collection further. An app that sleeps between frames is woken
 //! with [`ReplicatePlugin::waker`].
 //!
-//! Mistakes in the code that builds an app panic with what to do. Everything that can fail while it runs is reported
-//! with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
+//! A mistake in the code that builds an app causes a panic. Its message says what to do. Everything that can fail while
+//! the app runs is reported with `SyncFailed`, and the app continues; [`FailureKind`] lists the kinds of failure.
 //!
 //! # Where things are
 //!
@@ -165,13 +165,13 @@ mod worker;
 #[cfg(feature = "internals")]
 pub mod worker;
 
-// Names, values, and what an app is told. Also without Bevy.
+// Names, values and failures. These do not need Bevy.
 pub use failure::{Failure, FailureKind};
 pub use format::{Bytes, Counter, FormatError, ItemKey, KeyedList, Merge, Scalar, Timestamp, Value, Whole, position};
 pub use id::{CollectionIndex, DocumentId, DocumentKey};
-pub use record::{Origin, PeerId, UserId};
+pub use record::{Origin, PeerId, RefusalCode, UserId};
 pub use status::{Connection, Reason};
-pub use transport::LOG_FILTER;
+pub use transport::{LOG_FILTER, Token};
 
 // Adding the plugin and registering collections.
 #[cfg(feature = "bevy")]
@@ -194,7 +194,8 @@ pub use ecs::{DocumentIndex, PeerUser, Presence};
 pub use ecs::{collection_ready, deployment_read, sync_live, sync_offline};
 #[cfg(feature = "bevy")]
 pub use message::{
-    ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, SyncFailed, SyncStatus,
+    ChangeKind, CollectionReady, DeploymentRead, DocumentChanged, DocumentEvent, Misfit, Refused, RefusedDocuments,
+    SyncFailed, SyncStatus, UserChanged, UserWiped,
 };
 
 /// The common imports of an app: `use bevy_convex_replicate::prelude::*;`.
@@ -209,8 +210,8 @@ pub mod prelude {
     pub use crate::{
         ChangeKind, Collection, CollectionReady, DeploymentRead, DocumentChanged, DocumentCommandsExt,
         DocumentEntityCommandsExt, DocumentEvent, DocumentParent, DocumentRef, Documents, Misfit, PeerUser, Presence,
-        ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed, SyncStatus, collection_ready,
-        deployment_read, sync_live, sync_offline,
+        Refused, RefusedDocuments, ReplicateAppExt, ReplicatePlugin, ReplicateSystems, SyncControl, SyncFailed,
+        SyncStatus, UserChanged, UserWiped, collection_ready, deployment_read, sync_live, sync_offline,
     };
     #[doc(no_inline)]
     pub use serde::{Deserialize, Serialize};

@@ -10,8 +10,7 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// and its row. And a Convex function has one second of code to read the change (`DATABASE_UDF_USER_TIMEOUT`).
 pub const CHANGE_BYTES: usize = 4 * 1024 * 1024;
 /// The largest saved document. Compaction loads, saves and loads it again, within one second of code on Convex
-/// (`DATABASE_UDF_USER_TIMEOUT`). A
-/// document with fewer bytes of changes in the log is not measured.
+/// (`DATABASE_UDF_USER_TIMEOUT`). A document with fewer bytes of changes in the log is not measured.
 pub const DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Chunk bytes in one push: as many as one mutation has time to write, within its second of code. The limits of the
 /// call itself are far larger: 16 MiB of arguments (`FUNCTION_MAX_ARGS_SIZE`) and of writes
@@ -27,8 +26,8 @@ pub const PUSH_DOCUMENTS: usize = 100;
 /// Changes in one push: each is two of the 16,000 documents that a transaction may write
 /// (`TRANSACTION_MAX_NUM_USER_WRITES`).
 pub const PUSH_CHANGES: usize = 1_000;
-/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame (the default of `max_frame_size` in
-/// its WebSocket library, tungstenite), and after a reconnect one frame has all open queries.
+/// Chunk bytes in one page: the official Rust client takes at most 16 MiB in a frame (the default of `max_frame_size`
+/// in its WebSocket library, tungstenite), and after a reconnect one frame has all open queries.
 pub const PAGE_BYTES: usize = 512 * 1024;
 /// The distance of two log rows' ordinals within a commit. A snapshot in parts takes the place of one row and the free
 /// ordinals before it, which are enough for the parts of the largest change twice over.
@@ -38,21 +37,21 @@ pub const PAGE_ROWS: usize = 1_000;
 /// The most rows a caller may ask for: an eighth of the row reads of one Convex query (32,000,
 /// `TRANSACTION_MAX_READ_SIZE_ROWS`).
 pub const PAGE_ROWS_MAX: usize = 4_000;
-/// Documents in one page of the original API unless asked otherwise.
+/// The default number of documents in a page of the original API.
 pub const DOCUMENT_PAGE: usize = 100;
 /// The most documents a caller of the original API may ask for.
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
 /// Chunk bytes in one page of the original API, where documents are whole: well within a frame, and a quarter of what a
 /// Convex query may read or return (`TRANSACTION_MAX_READ_SIZE_BYTES` and `FUNCTION_MAX_RESULT_SIZE`).
 pub const DOCUMENT_PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of a document's name, which is an index key. Convex has no limit that this is near.
+/// Bytes of a document's name, which is an index key. It is far below Convex's limits.
 pub const DOCUMENT_ID_BYTES: usize = 128;
 /// Bytes of a scope's name, which is an index key too.
 pub const SCOPE_BYTES: usize = 128;
-/// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs`). What is stored may be
+/// Nesting of a value in a call: Convex's limit (`MAX_NESTING` in `crates/value/src/size.rs`). A stored value may be
 /// nested [less](ROW_NESTING).
 pub const NESTING: usize = 64;
-/// How far a counter counts, up and down: as far as JavaScript's numbers are exact. If each of 500 concurrent edits
+/// The largest absolute value of a counter. JavaScript's numbers are exact up to it. If each of 500 concurrent edits
 /// adds as much as one may, the sum still fits in 64 bits, beyond which Automerge's counters wrap or panic.
 pub const COUNTER: u64 = 1 << 53;
 /// Nesting of a row, which is the first level: Convex's limit for what it stores (`MAX_DOCUMENT_NESTING` in
@@ -85,8 +84,11 @@ pub const REPEATED_FIELD_BYTES: usize = 1_024;
 pub const COMPACT_CHUNKS: usize = 64;
 /// A store's file is rewritten when half of it is free, and at least this much.
 pub const RECLAIM_BYTES: i64 = 256 * 1024;
-/// The name of an app or of a profile, in bytes: with an ending it fits in a file name everywhere.
+/// The name of an app, in bytes: it fits in a file name everywhere.
 pub const STORE_NAME_BYTES: usize = 64;
+/// The encoded name of a profile or a user, in bytes. With the longest ending of a store's files it fits in the 143
+/// bytes that eCryptfs allows, the fewest of any file system in use. A longer name is cut, and gets a hash of 65 bytes.
+pub const STORE_FILE_BYTES: usize = 112;
 /// A longer write-ahead log of a store is cut back to this: room for a large batch without growing again, and little to
 /// play back after a crash.
 pub const STORE_LOG_BYTES: i64 = 16 * 1024 * 1024;
@@ -128,9 +130,9 @@ pub const PRESENCE_SESSION_BYTES_MIN: usize = 16;
 /// The longest secret of a peer.
 pub const PRESENCE_SESSION_BYTES: usize = 128;
 
-/// Whether Convex takes a field of this name in a call, and in an object within a row: printable ASCII that does not
-/// start with `$` (`is_valid_field_name` in `crates/convex/sync_types/src/identifier.rs`). That function takes an empty
-/// name too, which Convex's documentation forbids, so none is sent or stored.
+/// Whether Convex accepts a field of this name in a call, and in an object within a row: printable ASCII that does not
+/// start with `$` (`is_valid_field_name` in `crates/convex/sync_types/src/identifier.rs`). That function accepts an
+/// empty name too, but Convex's documentation forbids empty names, so this library neither sends nor stores one.
 pub(crate) fn is_field_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('$')

@@ -1,6 +1,8 @@
 //! Messages, events and status for the app: documents that changed, collections that are complete, failures, and the
 //! connection.
 
+mod refused;
+
 use std::{fmt, marker::PhantomData, time::SystemTime};
 
 use bevy::{ecs::component::Component, prelude::*};
@@ -12,6 +14,8 @@ use crate::{
     record::Origin,
     status::{Connection, Reason, Status},
 };
+
+pub use refused::{Refused, RefusedDocuments, UserChanged, UserWiped};
 
 /// A document's `T` changed in this world: a message. Observers use [`DocumentEvent`].
 ///
@@ -145,11 +149,11 @@ impl<T: Component> fmt::Debug for DocumentChanged<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
-    /// The document has it now and had it not before.
+    /// The document has the component now, and did not have it before.
     Inserted,
-    /// It has another value.
+    /// The component has another value.
     Updated,
-    /// The document is deleted; or the component was removed from it, and `entity` goes on showing the document.
+    /// The document was deleted; or the component was removed from it, and `entity` still shows the document.
     Removed,
 }
 
@@ -158,7 +162,8 @@ pub enum ChangeKind {
 ///
 /// The components that do not fit keep their values; the others follow the document. Edits write the difference from
 /// the values that the entity shows, and do not touch fields that the document holds in another form. The mark is
-/// removed when a version arrives that fits, or when the app starts with types that fit.
+/// removed when a version arrives that fits, when the app's own edit makes the document fit, or when the app starts
+/// with types that fit.
 #[derive(Component, Reflect, Clone, Debug, PartialEq, Eq)]
 #[reflect(opaque, Component, Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -249,12 +254,12 @@ impl fmt::Display for SyncFailed {
 pub struct SyncStatus {
     /// The connection.
     pub connection: Connection,
-    /// How many edits are not durable on this machine yet. All earlier edits are.
+    /// The number of newest edits that are not durable on this machine yet. All edits before them are durable.
     pub unsaved: u64,
-    /// How many edits the store refuses for good; [`SyncFailed`] reported each. They are in this world and sent to the
-    /// deployment, but not on this machine's disk.
+    /// The number of edits that the store refuses permanently; [`SyncFailed`] reported each. They are in this world and
+    /// sent to the deployment, but not on this machine's disk.
     pub lost: u64,
-    /// How many documents have changes that the deployment does not have.
+    /// The number of documents with changes that the deployment does not have.
     pub unsent: usize,
     /// Whether the store is open. Until then, edits are kept in memory.
     pub store_open: bool,
@@ -262,6 +267,11 @@ pub struct SyncStatus {
     /// [`deployment_read`](crate::ecs::deployment_read) is true of each. It stays false if the deployment does not let
     /// this app read a collection.
     pub deployment_read: bool,
+    /// The user whose documents are shown and who is signed in; `None` if nobody is, or the app has no users.
+    pub user: Option<String>,
+    /// How many documents have edits that the deployment refuses: [`RefusedDocuments`] has them. They count as unsent,
+    /// too.
+    pub refused: usize,
     /// The last failure of any kind. It stays until [`SyncStatus::dismiss`].
     pub last_error: Option<Failure>,
 }
@@ -275,6 +285,8 @@ impl Default for SyncStatus {
             unsent: 0,
             store_open: false,
             deployment_read: false,
+            user: None,
+            refused: 0,
             last_error: None,
         }
     }
@@ -321,6 +333,7 @@ impl SyncStatus {
                     Reason::Unreachable(why) => format!("no answer: {why}"),
                     Reason::Lost(why) => format!("the connection was lost: {why}"),
                     Reason::Unauthenticated(why) => format!("not signed in: {why}"),
+                    Reason::OtherUser { user, token_of } => other_user(user, token_of),
                     Reason::BadUrl(why) => format!("the deployment URL is invalid: {why}"),
                     Reason::Store(why) => why.clone(),
                 })
@@ -354,6 +367,14 @@ impl SyncStatus {
     }
 }
 
+/// A token of another user, in words.
+fn other_user(user: &str, token_of: &str) -> String {
+    match user {
+        "" => format!("the token is {token_of}'s, and nobody is signed in"),
+        user => format!("the token is {token_of}'s, and {user} is signed in"),
+    }
+}
+
 impl fmt::Display for SyncStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.connection {
@@ -371,6 +392,11 @@ impl fmt::Display for SyncStatus {
             0 => {}
             1 => f.write_str("; 1 document waits to be sent")?,
             unsent => write!(f, "; {unsent} documents wait to be sent")?,
+        }
+        match self.refused {
+            0 => {}
+            1 => f.write_str("; 1 document is refused")?,
+            refused => write!(f, "; {refused} documents are refused")?,
         }
         match self.unsaved {
             0 => {}

@@ -1,5 +1,6 @@
 //! [`ReplicatePlugin`], and registering collections.
 
+mod account;
 mod config;
 #[cfg(feature = "backend")]
 mod host;
@@ -12,10 +13,10 @@ use bevy::prelude::*;
 use crate::{
     DocumentId,
     ecs::{
-        self, ApplyBudget, Claims, Collections, DocumentIndex, Failures, Link, Outbox, Progress, ReplicateSystems,
-        Ticks,
+        self, AccountRequests, ApplyBudget, Claims, Collections, DocumentIndex, Failures, Link, Outbox, Progress,
+        ReplicateSystems, Session, Ticks,
     },
-    message::{Misfit, SyncFailed, SyncStatus},
+    message::{Misfit, Refused, RefusedDocuments, SyncFailed, SyncStatus, UserChanged, UserWiped},
     transport::AuthToken,
     worker::Waker,
 };
@@ -50,6 +51,8 @@ pub struct ReplicatePlugin {
     profile: String,
     deployment: Option<String>,
     auth: Option<AuthToken>,
+    user: Option<String>,
+    signed_out: bool,
     store: Option<PathBuf>,
     offline: bool,
     rebuild: bool,
@@ -74,7 +77,10 @@ impl Plugin for ReplicatePlugin {
             .insert_resource(Starting(self.config()))
             .add_systems(PreStartup, start)
             .add_systems(PreUpdate, ecs::apply.in_set(ReplicateSystems::Apply))
-            .add_systems(Last, (ecs::capture, ecs::close_on_exit).chain().in_set(ReplicateSystems::Capture))
+            .add_systems(
+                Last,
+                (ecs::capture, account::switch, ecs::close_on_exit).chain().in_set(ReplicateSystems::Capture),
+            )
             .add_observer(ecs::check_ticks);
     }
 
@@ -93,8 +99,14 @@ fn prepare(app: &mut App) {
         .init_resource::<Failures>()
         .init_resource::<Progress>()
         .init_resource::<SyncStatus>()
+        .init_resource::<RefusedDocuments>()
+        .init_resource::<AccountRequests>()
+        .init_resource::<Session>()
         .register_type::<DocumentId>()
         .register_type::<Misfit>()
+        .register_type::<Refused>()
+        .add_message::<UserChanged>()
+        .add_message::<UserWiped>()
         .add_message::<SyncFailed>();
 }
 

@@ -2,15 +2,15 @@
 
 /// The state of saving and synchronising.
 #[derive(Clone, Debug, PartialEq)]
-// Tests play the worker's part, and shall name every field and variant.
+// Tests take the worker's place, and must name every field and variant.
 #[cfg_attr(not(feature = "internals"), non_exhaustive)]
 pub struct Status {
     /// The connection.
     pub connection: Connection,
-    /// How many edits, counted from the first of the run, need no more work by the store: each of them is durable,
-    /// changed nothing, or is lost.
+    /// The number of edits, counted from the first of the run, that need no more work by the store: each of them is
+    /// durable, changed nothing, or is lost.
     pub saved: u64,
-    /// The number of those edits that the store refused for good. They are in the world, and sent, but not on this
+    /// The number of those edits that the store refused permanently. They are in the world, and sent, but not on this
     /// disk.
     pub lost: u64,
     /// Documents with changes that the deployment does not have.
@@ -57,10 +57,18 @@ pub enum Reason {
     Unreachable(String),
     /// The connection was closed.
     Lost(String),
-    /// The token was refused, or the callback had none; with the words of either.
+    /// The token was refused, or the callback had none. This has the deployment's message, or the callback's.
     Unauthenticated(String),
+    /// The token callback gave another user's token. Nothing was sent under it.
+    OtherUser {
+        /// The user who is signed in; empty if nobody is.
+        user: String,
+        /// The user whose token it is.
+        token_of: String,
+    },
     /// The URL is invalid.
     BadUrl(String),
-    /// The store is not open, and changes that cannot be stored are neither sent nor taken in; with the store's words.
+    /// The store is not open. Changes that cannot be stored are neither sent nor received. This has the store's
+    /// message.
     Store(String),
 }

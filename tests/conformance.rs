@@ -54,7 +54,8 @@ fn files() -> Vec<(String, CaseFile)> {
     names.into_iter().map(read).collect()
 }
 
-/// The rules of the collections `homes` and `owned`, which are those of `convex/tests/app`. Other collections are public.
+/// The rules of the collections `homes` and `owned`, which are those of `convex/tests/app`. Other collections are
+/// public.
 struct Rules {
     owned: OwnRows,
 }

@@ -63,6 +63,7 @@ impl Front {
                 };
             }
             Report::Ready(_) => self.ready = true,
+            Report::Read { .. } | Report::Compared { .. } | Report::Refused { .. } => {}
             Report::Failed(failure) => self.failures.push((failure.kind, failure.to_string())),
             Report::Stopped(failure) => {
                 self.stopped = true;

@@ -1,6 +1,6 @@
 //! Stores and logs that an older version wrote can be opened, and their documents keep their meaning.
 
-use bevy::prelude::*;
+use bevy::{ecs::system::RunSystemOnce, prelude::*};
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     prelude::*,
@@ -157,5 +157,34 @@ fn a_store_of_format_2_opens_without_a_connection() {
     let mut one = app(ReplicatePlugin::new("sample").store(folder.path().join("store.sqlite")));
     until_it("the document is shown", &mut one, |app| thing(app, "moved").is_some());
     assert_eq!(thing(&mut one, "plain"), Some(plain()));
+    assert_eq!(failures(&one), []);
+}
+
+#[test]
+fn a_users_store_of_format_3_opens_with_its_refused_documents_and_they_can_be_discarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = "store.sqlite.users/%41lice.sqlite3";
+    std::fs::create_dir(folder.path().join("store.sqlite.users")).unwrap();
+    std::fs::copy(std::path::Path::new("tests/fixtures/format-3").join(users), folder.path().join(users)).unwrap();
+    let store = folder.path().join("store.sqlite");
+    let plugin = ReplicatePlugin::new("sample").store(store).deployment("http://127.0.0.1:39871");
+    let mut one = app(plugin.user("Alice").offline());
+    until_it("both are shown as refused", &mut one, |app| {
+        whole::status(app).refused == 2 && thing(app, "new").is_some()
+    });
+    assert_eq!(thing(&mut one, "plain").unwrap().note.as_deref(), Some("refused"));
+    let marks: Vec<String> = {
+        let world = one.world_mut();
+        world.query::<&Refused>().iter(world).map(|mark| format!("{}: {}", mark.code, mark.reason)).collect()
+    };
+    assert_eq!(marks, ["notAuthorized: not yours"; 2]);
+    one.world_mut()
+        .run_system_once(|mut things: Collection<Thing>| {
+            things.discard(&DocumentId::new("plain"));
+            things.discard(&DocumentId::new("new"));
+        })
+        .unwrap();
+    until_it("they are discarded", &mut one, |app| whole::status(app).refused == 0 && thing(app, "new").is_none());
+    until_it("it is as it was sent", &mut one, |app| thing(app, "plain") == Some(Thing { note: None, ..plain() }));
     assert_eq!(failures(&one), []);
 }

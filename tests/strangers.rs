@@ -1,8 +1,8 @@
 //! Attacks without the token, on a real `replicate-backend`: while each goes on, a client with the token gets in and
 //! pushes, and the process takes little memory.
 //!
-//! An attacker opens its connections again as soon as it loses them. The clients with the token come from the attacker's
-//! own address (127.0.0.1) and from another.
+//! An attacker opens its connections again as soon as it loses them. The clients with the token come from the
+//! attacker's own address (127.0.0.1) and from another.
 // Attackers have addresses of their own, and the memory of a process is in /proc.
 #![cfg(all(feature = "backend", target_os = "linux"))]
 

@@ -116,7 +116,7 @@ pub async fn run(stage: Arc<Stage>, number: usize) -> Result<Pushed, Failure> {
     Ok(pushed)
 }
 
-/// How many of the changes the backend does not return to a client that reads a scope from its start.
+/// The number of the changes that the backend does not return to a client that reads a scope from its start.
 pub async fn lost(address: &str, scope: &str, mut changes: HashSet<ChangeHash>) -> Result<usize, Failure> {
     let mut peer = Peer::connect(address).await?;
     let mut document = AutoCommit::new();

@@ -25,7 +25,7 @@ use crate::{
 const LARGE: usize = 200_000;
 /// More bytes than a frame may have.
 const OVERSIZED: usize = 17 * 1024 * 1024;
-/// How long a client waits before it connects again after the backend ended its connection.
+/// The time that a client waits before it connects again after the backend ended its connection.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longer than any run.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,7 +65,7 @@ impl Hostiles {
         self.0.id()
     }
 
-    /// Stops the clients, and returns how often the backend ended one of their connections.
+    /// Stops the clients, and returns the number of their connections that the backend ended.
     pub fn stop(mut self) -> Result<usize, Failure> {
         drop(self.0.stdin.take());
         let mut said = String::new();

@@ -1,4 +1,4 @@
-//! The embedded backend under load: how long a healthy client waits, with and without hostile clients.
+//! The embedded backend under load: the time that a healthy client waits, with and without hostile clients.
 //!
 //! ```sh
 //! cargo bench --bench load

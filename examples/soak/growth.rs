@@ -7,8 +7,8 @@ use bevy_convex_replicate::store::Store;
 
 use crate::Failure;
 
-/// Bytes of memory that an edit may take for good, in every process that has its document. Automerge keeps the history,
-/// which takes some 300 to 600 bytes an edit.
+/// Bytes of memory that an edit may take permanently, in every process that has its document. Automerge keeps the
+/// history, which takes some 300 to 600 bytes an edit.
 const MOST_PER_EDIT: f64 = 1024.0;
 /// Further bytes of memory that a process may take in a minute, because an allocator's use of its pages varies.
 const MOST_PER_MINUTE: f64 = 256.0 * 1024.0;
@@ -53,7 +53,7 @@ impl fmt::Display for Growth {
     }
 }
 
-/// By least squares. 0 if there is but one `x`.
+/// By least squares. 0 if there is only one `x`.
 fn slope<T>(samples: &[T], x: impl Fn(&T) -> f64, y: impl Fn(&T) -> f64) -> f64 {
     let count = samples.len().max(1) as f64;
     let mean = |of: &dyn Fn(&T) -> f64| samples.iter().map(of).sum::<f64>() / count;
@@ -102,7 +102,7 @@ pub fn size(path: &Path) -> u64 {
     [path.to_owned(), wal.into()].iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
 }
 
-/// Resident memory in KiB but for the pages of files, where the system tells.
+/// Resident memory in KiB without the pages of files, if the system reports it.
 pub fn memory(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().strip_suffix(" kB")?.parse().ok()

@@ -165,7 +165,7 @@ fn task(world: &mut World, number: u64) -> Option<Mut<'_, Task>> {
     }
 }
 
-/// Edits until it is killed, and tells how long it took for edits to be durable, in microseconds.
+/// Edits until it is killed, and prints the time until edits were durable, in microseconds.
 fn be_an_app(args: &Args, url: &str, store: &Path) -> Result<(), Failure> {
     let mut random = SmallRng::seed_from_u64(args.seed);
     let mut app = app(store, url);
@@ -206,7 +206,7 @@ struct Running {
     reader: std::thread::JoinHandle<()>,
 }
 
-/// The output of all apps since the last look at it.
+/// The output of all apps since it was last read.
 #[derive(Default)]
 struct Told {
     latencies: Mutex<Vec<u64>>,

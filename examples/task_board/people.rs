@@ -1,8 +1,8 @@
 //! The people at the board.
 //!
 //! Presence has no part in the protocol. Each window keeps a [`Person`] document and writes the time into it every
-//! [`BEAT`] while somebody works there. A person without a beat for [`AWAY_AFTER`] is shown as away. A beat is an edit
-//! like any other, so beats are far apart, and there are none while the window is offline or nobody touches it.
+//! [`BEAT`] while a person works there. A person without a beat for [`AWAY_AFTER`] is shown as away. A beat is an edit
+//! like any other, so beats are far apart, and a window that is offline or not in use sends none.
 
 use std::{
     collections::HashMap,
@@ -24,9 +24,9 @@ use crate::{
 
 /// The time between two beats of a window.
 const BEAT: Duration = Duration::from_secs(10);
-/// Three beats may be late before somebody counts as away.
+/// Three beats may be late before a person counts as away.
 pub const AWAY_AFTER: Duration = Duration::from_secs(35);
-/// A window that nobody touched for this long sends no beats.
+/// A window that was not used for this long sends no beats.
 const IDLE_AFTER: Duration = Duration::from_secs(120);
 /// A person who has been away for longer than this is not shown.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(14 * 86_400);

@@ -78,33 +78,36 @@ impl BackendConfig {
         Self { oidc: Some(provider), ..self }
     }
 
-    /// The rule for reads and writes. Without one, everybody who may call functions may read and write everything.
+    /// The rule for reads and writes. Without a rule, every caller that may call functions may read and write
+    /// everything.
     pub fn authorize(self, rule: impl Authorize) -> Self {
         Self { rule: Arc::new(rule), ..self }
     }
 
-    /// How long a client may send nothing at all, or read nothing, before its connection is closed, and how long a
+    /// The time that a client may send nothing, or read nothing, before its connection is closed, and the time that a
     /// request may take to arrive. The default is 60 seconds. The backend pings clients four times in that time, and
-    /// the client's library answers. So this is how long a connection outlives a broken network.
+    /// the client's library answers. So a connection outlives a broken network for this time.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// How long deleted documents are kept. The default is 90 days. After that the backend keeps only their names. A
-    /// client that was away for longer starts over, and drops those documents too instead of bringing them back.
+    /// The time for which deleted documents are kept. The default is 90 days. After that the backend keeps only their
+    /// names. A client that was away for longer starts over, and drops those documents too instead of bringing them
+    /// back.
     pub fn retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
     }
 
-    /// How large the log may become. The default is 2 GiB. The log is held in memory, where it takes up to about twice
-    /// as much. Pushes beyond the limit are refused with the code `logFull`. Their clients keep them and go on reading.
+    /// The largest size of the log. The default is 2 GiB. The log is held in memory, where it takes up to about twice
+    /// as much. Pushes beyond the limit are refused with the code `logFull`. Their clients keep them and continue to
+    /// read.
     pub fn max_log_bytes(self, bytes: u64) -> Self {
         Self { max_log_bytes: bytes, ..self }
     }
 
     /// Serves over TLS, with this certificate (and the certificates that lead to its authority) and its private key, as
     /// PEM files. When the files change, new connections use the new ones. If the new files are wrong, this is logged,
-    /// and the backend goes on with the old ones.
+    /// and the backend continues with the old ones.
     pub fn tls(self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self { certificate: Some((certificate.into(), key.into())), ..self }
     }

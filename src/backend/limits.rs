@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The size of the largest WebSocket message or HTTP body. The official Rust client takes as much, and a whole saved
-/// document of [`SAVED_BYTES`](crate::limits::SAVED_BYTES) fits in base64. Convex takes about as much over HTTP
-/// (`MAX_BACKEND_PUBLIC_API_REQUEST_SIZE` in `crates/common/src/knobs.rs` of get-convex/convex-backend). Larger messages are refused before they are
-/// buffered.
+/// The size of the largest WebSocket message or HTTP body. The official Rust client accepts messages of this size, and
+/// a whole saved document of [`SAVED_BYTES`](crate::limits::SAVED_BYTES) fits in base64. Convex takes about as much
+/// over HTTP (`MAX_BACKEND_PUBLIC_API_REQUEST_SIZE` in `crates/common/src/knobs.rs` of get-convex/convex-backend).
+/// Larger messages are refused before they are buffered.
 pub(super) const FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of chunks that wait for their missing parts, per document: two of the largest changes.
 pub(super) const WAITING_BYTES: usize = 2 * crate::limits::CHANGE_BYTES;
@@ -26,9 +26,9 @@ pub(super) const MERGED_BYTES: usize = 16 * 1024 * 1024;
 /// This fits into a machine with 4 GiB.
 pub(super) const LOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How long the outcome of a mutation is kept for a client that sends the mutation again: as long as on Convex
-/// (`MAX_SESSION_CLEANUP_DURATION` in `crates/common/src/knobs.rs` of get-convex/convex-backend). After that, such a
-/// mutation runs again.
+/// The time for which the outcome of a mutation is kept for a client that sends the mutation again: the same as on
+/// Convex (`MAX_SESSION_CLEANUP_DURATION` in `crates/common/src/knobs.rs` of get-convex/convex-backend). After that,
+/// such a mutation runs again.
 pub(super) const OUTCOME_RETENTION: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// The outcomes kept of one session. A client repeats only mutations that it has no answer to; Convex takes at most
 /// 1,000 of them at once (`OPERATION_QUEUE_BUFFER_SIZE` in `crates/sync/src/worker.rs`). So a busy session does not
@@ -47,27 +47,27 @@ pub(super) const WEB_SOCKETS: usize = CONNECTIONS + STRANGERS;
 pub(super) const STRANGERS: usize = 256;
 /// Such sockets of one address: half, so that no single machine takes all of them.
 pub(super) const STRANGERS_PER_ADDRESS: usize = STRANGERS / 2;
-/// How long a client may take to show a token: a few round trips of the slowest network, with TLS.
+/// The time that a client may take to show a token: a few round trips of the slowest network, with TLS.
 pub(super) const STRANGER_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a stranger keeps its place although another waits for it: what an honest client usually needs.
+/// The time that a stranger keeps its place although another waits for it. An honest client usually needs no more.
 pub(super) const STRANGER_GRACE: Duration = Duration::from_millis(500);
 /// The largest HTTP body without a token, and all that a WebSocket may send before its token. An official client sends
 /// its token first, in some kilobytes.
 pub(super) const STRANGER_BYTES: usize = 64 * 1024;
-/// The head of such a request, and what is read ahead.
+/// Bytes of the head of such a request, and of the data that is read ahead.
 pub(super) const STRANGER_HEAD_BYTES: usize = 64 * 1024;
 /// Accepted sockets that wait for a place, unread: a burst of clients after a restart.
 pub(super) const WAITING_SOCKETS: usize = 256;
 /// Bytes of an unfinished message or request of a member that are not counted in [`UNFINISHED_BYTES`].
 pub(super) const FREE_BYTES: usize = STRANGER_HEAD_BYTES + STRANGER_BYTES;
-/// Bytes of all unfinished messages and requests of members together: several of the largest. Beyond them the connection
-/// that asks for more is closed, and its client tries again later.
+/// Bytes of all unfinished messages and requests of members together: several of the largest. Beyond them the
+/// connection that asks for more is closed, and its client tries again later.
 pub(super) const UNFINISHED_BYTES: usize = 4 * FRAME_BYTES;
 /// They are counted in steps of this many bytes.
 pub(super) const UNFINISHED_STEP: usize = 64 * 1024;
 /// Refused origins that are remembered, so that each is logged once.
 pub(super) const LOGGED_ORIGINS: usize = 64;
-/// How often the files of the certificate are compared with those in use.
+/// The interval at which the files of the certificate are compared with those in use.
 pub(super) const CERTIFICATE_EVERY: Duration = Duration::from_secs(2);
 /// How long to wait before accepting again when the system has no more sockets to give.
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -90,17 +90,17 @@ pub(super) const OUTGOING_MESSAGES: usize = 1;
 pub(super) const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
 /// Messages that a connection may send at once. An app that was offline has many.
 pub(super) const MESSAGES_AT_ONCE: f64 = 4_096.0;
-/// Messages per second that a connection may go on sending: several per frame of a fast game.
+/// Messages per second that a connection may send continuously: several per frame of a fast game.
 pub(super) const MESSAGES_PER_SECOND: f64 = 512.0;
 /// Bytes that a connection may send at once: two of the largest messages.
 pub(super) const BYTES_AT_ONCE: f64 = 2.0 * FRAME_BYTES as f64;
-/// Bytes per second that a connection may go on sending. A large store is uploaded in minutes, and a few uploads at
+/// Bytes per second that a connection may send continuously. A large store is uploaded in minutes, and a few uploads at
 /// once leave time for others.
 pub(super) const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
-/// How long a client may send nothing, or read nothing, before its connection is closed, unless configured otherwise.
-/// Convex waits for two minutes (`CLIENT_TIMEOUT` in `crates/local_backend/src/subs/mod.rs`).
+/// The default time that a client may send nothing, or read nothing, before its connection is closed. Convex waits for
+/// two minutes (`CLIENT_TIMEOUT` in `crates/local_backend/src/subs/mod.rs`).
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a quiet connection is pinged, at least. The official Rust client gives up after 30 silent seconds
+/// The longest interval between pings of a quiet connection. The official Rust client gives up after 30 silent seconds
 /// (`SERVER_INACTIVITY_THRESHOLD` in its `src/sync/web_socket_manager.rs`), and the JavaScript client after 60. With a
 /// short patience, pings are more frequent. Convex pings every 5 seconds (`HEARTBEAT_INTERVAL` in
 /// `crates/local_backend/src/subs/mod.rs`).
@@ -128,36 +128,37 @@ pub(super) const RESTS: u32 = 6;
 pub(super) const REST_MOST: Duration = Duration::from_millis(500);
 /// When there are this many callers, those that no longer matter are forgotten.
 pub(super) const CALLERS: usize = 2 * CONNECTIONS;
-/// How long the writer must have been idle before it looks after the log (checking rows, compacting).
+/// The time that the writer must have been idle before it maintains the log (checks rows, compacts).
 pub(super) const IDLE: Duration = Duration::from_millis(50);
 /// Rows checked against their merged documents before the writer looks for mutations again.
 pub(super) const CHECKS: usize = 16;
-/// How long tombstones are kept, unless configured otherwise. A client that was away for longer starts over.
+/// The default time for which tombstones are kept. A client that was away for longer starts over.
 pub(super) const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// How long parts of a change wait for the others at least, even if the retention is shorter. No part may be dropped
-/// while its push is on its way. This is longer than any delay of a connection, and longer than the usual jump when a
-/// clock is corrected.
+/// The time that parts of a change wait for the others at least, even if the retention is shorter. No part may be
+/// dropped while its push is on its way. This is longer than any delay of a connection, and longer than the usual jump
+/// when a clock is corrected.
 pub(super) const PART_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How often the log is searched for tombstones older than that.
+/// The interval at which the log is searched for tombstones older than that.
 pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Documents pruned in one transaction: mutations wait meanwhile.
 pub(super) const PRUNE_DOCUMENTS: usize = 64;
-/// The name of a user of this backend's own tokens. OpenID Connect allows a subject as much.
+/// The name of a user of this backend's own tokens. OpenID Connect has the same limit for a subject.
 pub(super) const SUBJECT_BYTES: usize = 255;
-/// The largest signed token: the most that servers commonly take in one header.
+/// The largest signed token. Servers commonly accept a header of this size.
 #[cfg(feature = "oidc")]
 pub(super) const SIGNED_TOKEN_BYTES: usize = 16 * 1024;
 /// The largest file of a provider's keys. A key takes some 2 KiB with its certificates, and providers publish a few.
 #[cfg(feature = "oidc")]
 pub(super) const JWKS_BYTES: u64 = 256 * 1024;
-/// How far the clocks of this machine and of a provider may differ.
+/// The largest difference between the clocks of this machine and of a provider.
 #[cfg(feature = "oidc")]
 pub(super) const OIDC_LEEWAY: Duration = Duration::from_secs(60);
-/// How often a running backend looks whether its users' tokens have changed. A revoked token is used for no longer.
+/// The interval at which a running backend looks whether its users' tokens have changed. A revoked token works for at
+/// most this long.
 pub(super) const TOKEN_FILE_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for another process that writes the file of tokens. Such a write takes milliseconds.
 pub(super) const TOKEN_FILE_WAIT: Duration = Duration::from_secs(5);
-/// How long a writer that is never idle goes without looking after the log.
+/// The longest time that a writer that is never idle leaves the log without maintenance.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(1);
 
 /// Values that a peer may show at once, as time of its rate: those of a second that a slow network held back.

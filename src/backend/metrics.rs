@@ -1,4 +1,4 @@
-//! Figures for those who operate a backend, in Prometheus' text format.
+//! Figures for the operators of a backend, in Prometheus' text format.
 
 use std::{
     fmt::Write,
@@ -6,18 +6,18 @@ use std::{
     time::Duration,
 };
 
-/// Why a connection or a request was turned away.
+/// The reason why a connection or a request was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// A stranger's place was needed for another.
     Evicted,
-    /// There was no place, not even to wait.
+    /// There was no place, and no place to wait for one.
     NoPlace,
     /// A stranger showed no token in time.
     LateStranger,
     /// A stranger sent more than strangers may.
     LargeStranger,
-    /// A client sent or took nothing for too long.
+    /// A client sent or received nothing for too long.
     Silent,
     /// The unfinished messages of all clients take too much memory.
     Memory,

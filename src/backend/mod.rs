@@ -63,7 +63,7 @@ pub use self::{
 use crate::DocumentId;
 pub use crate::record::UserId;
 
-/// How long connections are given to close when the backend stops.
+/// The time that connections are given to close when the backend stops.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A running backend. It stops when dropped. Everything that it has acknowledged is durable already.

@@ -147,7 +147,7 @@ impl Node {
         self.sessions.get(&client).is_some_and(Session::reads)
     }
 
-    /// A client says something. `page_rows`: how many rows its pages are to have.
+    /// A client sends a message. `page_rows` is the number of rows that its pages are to have.
     pub(crate) fn hear(&mut self, client: Client, message: ClientMessage, page_rows: Option<f64>) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.handle(Input::Text(&text(message, page_rows)), self.now);
@@ -187,7 +187,7 @@ impl Node {
         }
     }
 
-    /// The writer looks after the log: rows that were taken as sent, long documents.
+    /// The writer maintains the log: it checks rows that were taken as sent, and compacts long documents.
     pub(crate) fn look_after(&mut self) {
         self.writer.look_after();
         self.tell();
@@ -215,7 +215,7 @@ impl Node {
         }
     }
 
-    /// How far a collection's log was pruned.
+    /// The commit up to which a collection's log was pruned.
     pub(crate) fn pruned_to(&self, collection: &str) -> Option<i64> {
         self.writer.log().pruned_to(collection)
     }

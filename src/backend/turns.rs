@@ -35,8 +35,8 @@ pub(super) struct Turns<T> {
     /// Callers with waiting mutations, by what they have paid: those that are not heavy, and those that are.
     light: BTreeSet<(u64, Caller)>,
     heavy: BTreeSet<(u64, Caller)>,
-    /// The amount that the caller served last had paid. A new or returning caller starts from there, so turns are not
-    /// saved up.
+    /// The amount that the caller served last had paid. A new or returning caller starts from there, so an idle caller
+    /// does not collect turns.
     level: u64,
     most_paid: u64,
     /// The newest mutation of a caller that is not heavy.

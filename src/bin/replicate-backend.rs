@@ -47,8 +47,8 @@ struct Options {
     #[cfg(feature = "oidc")]
     #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
     oidc_keys: Option<PathBuf>,
-    /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can be
-    /// repeated.
+    /// The origin of a web page that may connect, as its browser sends it, e.g. http://localhost:5173. The option can
+    /// be repeated.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// Let every web page connect. Use this with a token only.
@@ -64,7 +64,7 @@ struct Options {
     /// Serve everything below this path, e.g. /sync, for a reverse proxy that passes requests on as they are.
     #[arg(long, value_name = "PATH")]
     path_prefix: Option<String>,
-    /// How many days deleted documents are kept. A client that was away for longer starts over.
+    /// The number of days for which deleted documents are kept. A client that was away for longer starts over.
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     retention: u32,
 }

@@ -20,7 +20,7 @@ pub struct Part {
     pub hash: [u8; 32],
     /// From 0 to `count` - 1.
     pub index: u32,
-    /// How many there are.
+    /// The number of parts.
     pub count: u32,
 }
 /// SHA-256 of a chunk's bytes: the name of the whole in each of its parts, and of a snapshot in the store.

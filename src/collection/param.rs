@@ -92,6 +92,25 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.queue(move |world, collection| document::restore(world, collection, &id));
     }
 
+    /// Drops this user's edits of a document that the deployment refuses ([`Refused`](crate::message::Refused)), also
+    /// those that were made since and are not sent, and shows the document as the deployment has it. It works without a
+    /// connection too: then the document is as the deployment had it last. A document that was new, and that the
+    /// deployment does not have, goes: its entity is despawned. Edits of other documents are not concerned.
+    ///
+    /// If the deployment does not refuse the document, nothing happens, and
+    /// [`SyncFailed`](crate::message::SyncFailed) says so.
+    pub fn discard(&mut self, id: &DocumentId) {
+        let id = id.clone();
+        self.queue(move |world, collection| document::discard(world, collection, &id));
+    }
+
+    /// Offers a document again that the deployment refuses, as soon as there is a connection: the rules may have changed
+    /// since. Each connection does this for all refused documents.
+    pub fn retry(&mut self, id: &DocumentId) {
+        let id = id.clone();
+        self.queue(move |world, collection| document::retry(world, collection, &id));
+    }
+
     /// Shows a document again that was hidden by despawning its entity or removing its [`DocumentId`], and components
     /// of it that were removed.
     pub fn show(&mut self, id: &DocumentId) {
@@ -130,12 +149,12 @@ impl<T: Replicated> Collection<'_, '_, T> {
         self.documents.iter()
     }
 
-    /// How many there are.
+    /// The number of documents that this world shows.
     pub fn len(&self) -> usize {
         self.documents.iter().len()
     }
 
-    /// Whether there is none.
+    /// Whether this world shows no document of the collection.
     pub fn is_empty(&self) -> bool {
         self.documents.is_empty()
     }

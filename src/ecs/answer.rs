@@ -1,4 +1,4 @@
-//! The worker's answers to edits: it has compared one, or could not write one.
+//! The worker's answers to edits: it has compared an edit, or could not write it.
 
 use bevy::prelude::*;
 
@@ -10,8 +10,8 @@ use crate::{
     record::{EditSeq, Origin},
 };
 
-/// The worker compared an edit with what the entity had shown. If the edit changed root fields, their components are
-/// announced.
+/// The worker compared an edit with the value that the entity had shown. If the edit changed root fields, their
+/// components are announced.
 pub(super) fn compared(world: &mut World, document: &DocumentKey, capture: EditSeq, fields: &[String]) {
     let mut index = world.resource_mut::<DocumentIndex>();
     let Some(slot) = index.find(document.collection, &document.id) else { return };

@@ -8,6 +8,7 @@ use std::{
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
 use super::{
+    account::Session,
     answer,
     arrival::{Arrived, Held, Progress},
     budget::ApplyBudget,
@@ -18,19 +19,19 @@ use super::{
     link::Link,
     outbox::{self, Outbox},
     pending::Pending,
-    presence,
+    presence, refusals,
     version::{Outcome, apply_one},
 };
 use crate::{
     CollectionIndex,
-    message::SyncStatus,
+    message::{RefusedDocuments, SyncStatus},
     status::{Connection, Status},
     worker::Report,
 };
 
-/// The number of documents that are applied between two looks at the clock.
+/// The number of documents that are applied between two readings of the clock.
 const DOCUMENTS_PER_LOOK: usize = 16;
-/// The number of reports that are taken between two looks at the clock.
+/// The number of reports that are taken between two readings of the clock.
 const REPORTS_PER_LOOK: usize = 64;
 
 enum Next {
@@ -47,6 +48,10 @@ pub(crate) struct Applying {
     waiting: Vec<Slot>,
     /// News that waits until some of those are applied.
     held: Held,
+    /// Entities that are marked as refused.
+    marked: Vec<Entity>,
+    /// The session that all of this belongs to.
+    session: Session,
 }
 
 impl Applying {
@@ -80,8 +85,12 @@ impl Applying {
 pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     let budget = world.resource::<ApplyBudget>().frame;
     let start = Instant::now();
+    let session = *world.resource::<Session>();
+    if applying.session != session {
+        *applying = Applying { session, ..Applying::default() };
+    }
     let more = take_in(world, &mut applying, start, budget / 2);
-    let Applying { queue, waiting, held } = &mut *applying;
+    let Applying { queue, waiting, held, marked, .. } = &mut *applying;
 
     for slot in std::mem::take(waiting) {
         let mut index = world.resource_mut::<DocumentIndex>();
@@ -93,7 +102,7 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
         }
     }
     let mut applied = 0;
-    // Versions that go on waiting are looked at once a frame.
+    // Versions that still wait are examined once a frame.
     let mut left = queue.len();
     while left > 0 {
         if applied % DOCUMENTS_PER_LOOK == 0 && applied > 0 && start.elapsed() >= budget {
@@ -123,6 +132,7 @@ pub(crate) fn apply(world: &mut World, mut applying: Local<Applying>) {
     }
     held.announce_due(world);
     let is_done = !more && queue.is_empty() && waiting.is_empty();
+    refusals::mark(world, marked);
     outbox::send(world);
     // An app that sleeps between frames must not sleep now.
     if !is_done && let Some(mut link) = world.get_resource_mut::<Link>() {
@@ -182,6 +192,9 @@ fn take_in_one(world: &mut World, applying: &mut Applying, next: Report) {
         }
         Report::Compared { document, seq, fields } => answer::compared(world, &document, seq, &fields),
         Report::Peers(news) => presence::take_in(world, news),
+        Report::Refused { document, refused } => {
+            world.resource_mut::<RefusedDocuments>().set(document, refused.map(Into::into));
+        }
         Report::Failed(failure) => {
             answer::refused(world, &failure);
             report(world, failure);

@@ -1,4 +1,4 @@
-//! How much of the store and of the deployment the world shows.
+//! The part of the store and of the deployment that the world shows.
 //!
 //! The worker reports when it has reported all versions. They are in the world when apply has worked through its queue
 //! up to that report, and has also applied the versions before it that waited for newer ones.
@@ -15,9 +15,9 @@ use crate::{CollectionIndex, message::SyncStatus, status::Connection};
 /// The collections that the world shows in full.
 #[derive(Resource, Default)]
 pub(crate) struct Progress {
-    /// Everything the store has of them was applied.
+    /// The collections of which every stored document was applied.
     ready: Vec<CollectionIndex>,
-    /// Everything the deployment had of them was applied.
+    /// The collections of which every document of the deployment was applied.
     read: Vec<CollectionIndex>,
 }
 
@@ -124,7 +124,7 @@ impl Held {
     }
 }
 
-/// How much of the documents with a `T` is in the world: a system parameter that reads no component.
+/// The part of the documents with a `T` that is in the world: a system parameter that reads no component.
 ///
 /// As run conditions: [`collection_ready`] and [`deployment_read`].
 #[derive(SystemParam)]

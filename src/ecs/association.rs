@@ -1,4 +1,4 @@
-//! An entity begins or ceases to show a document.
+//! The moments at which an entity begins or ceases to show a document.
 
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
@@ -46,7 +46,7 @@ pub(super) fn hide(world: &mut DeferredWorld, entity: Entity) -> Option<Slot> {
     Some(slot)
 }
 
-/// Removes components from `entity` that somebody removed from the document. They return when somebody puts them into
+/// Removes components from `entity` that another app removed from the document. They return when an app puts them into
 /// the document again.
 pub(super) fn take_away(world: &mut World, form: &dyn Form, slot: Slot, entity: Entity, mask: u32) {
     form.remove(world, entity, mask);

@@ -1,4 +1,4 @@
-//! How long apply may take, and how long a version waits.
+//! The time that apply may take, and the time that a version waits.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bevy::prelude::*;
 /// A version without the newest local edit waits at least this long for a newer version.
 const TIME_TO_WAIT: Duration = Duration::from_millis(100);
 
-/// How long apply may take in a frame, and how long a version waits for a newer one.
+/// The time that apply may take in a frame, and the time that a version waits for a newer one.
 #[derive(Resource, Clone, Copy)]
 pub(crate) struct ApplyBudget {
     pub frame: Duration,

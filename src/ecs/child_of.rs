@@ -1,9 +1,9 @@
 //! `ChildOf` and [`DocumentParent`](super::parent::DocumentParent), kept in step.
 //!
-//! The documents decide which document is whose child; bevy's [`ChildOf`] shows it in the world. Observers write the
-//! app's changes of `ChildOf` into the component at once, which makes them edits. [`settle`] brings the component's
-//! parent into the world, after apply and around capture. A document's `ChildOf` follows from the shown documents
-//! alone, so the order in which documents arrive does not matter.
+//! The documents decide about parents and children; bevy's [`ChildOf`] shows it in the world. Observers write the app's
+//! changes of `ChildOf` into the component at once, which makes them edits. [`settle`] brings the component's parent
+//! into the world, after apply and around capture. A document's `ChildOf` follows from the shown documents alone, so
+//! the order in which documents arrive does not matter.
 
 use bevy::{ecs::world::DeferredWorld, prelude::*};
 
@@ -61,8 +61,8 @@ fn follow(world: &mut DeferredWorld, entity: Entity, is_news: bool) {
                 );
                 world.resource_mut::<Failures>().add(FailureKind::Identity, Some(&own), Some(&key.id), message);
             }
-            // A parent that is no document is the app's own affair, but the entity has left the parent that its
-            // document names.
+            // A parent that is no document is not replicated, but the entity has left the parent that its document
+            // names.
             let named = named(world, entity, kind, parents);
             if was_followed(world, slot, named.as_ref()) {
                 (kind.write)(world, entity, None);

@@ -15,7 +15,7 @@ use super::entry::Slot;
 pub(crate) struct Claims {
     /// Entities that became documents since the last capture.
     pub(super) fresh: Vec<Entity>,
-    /// Entities that cannot be the document they name. The app was told of each.
+    /// Entities that cannot be the document they name. A failure was reported for each.
     pub(super) refused: EntityHashMap<Refusal>,
     /// Entities that have a name and no component of a collection, and for how many frames.
     pub(super) unclaimed: Vec<(Entity, u8)>,

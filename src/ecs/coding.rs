@@ -67,9 +67,9 @@ pub(super) fn decode<T: Replicated>(
 
 /// A component in a document.
 pub(super) enum Decoding<T> {
-    /// No field of it.
+    /// The document has no field of the component.
     Absent,
-    /// A value.
+    /// A value of the component.
     Fits(T),
     /// Fields that the type cannot read.
     Misfit,
@@ -125,7 +125,7 @@ fn add<T: Replicated>(own: BTreeMap<String, Value>, fields: &mut BTreeMap<String
     Ok(())
 }
 
-/// The same for an edit, which must be readable again.
+/// The same for an edit, which the type must be able to read again.
 ///
 /// The fields are read once more to check that, which takes about as long as writing them. Without the check, a type
 /// that cannot read its own fields would lose the document: its entity would be gone after the next start, and on every

@@ -1,4 +1,4 @@
-//! The collections an app registered.
+//! The collections that an app registered.
 
 use std::{any::TypeId, sync::Arc, time::Duration};
 
@@ -29,14 +29,14 @@ pub(crate) struct Membership {
 /// The collection that an entity belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Belongs {
-    /// To none: it has no component of a collection.
+    /// The entity belongs to no collection, because it has no component of one.
     Nowhere,
-    /// To this one.
+    /// The entity belongs to this collection.
     To(CollectionIndex),
-    /// To none, because its components belong to these different ones.
+    /// The entity belongs to no collection, because its components belong to these different ones.
     ToSeveral(Vec<CollectionIndex>),
-    /// Its components are all in these collections (or in no common one, if the list is empty), so none decides. The
-    /// app may still insert one that does.
+    /// Every component of the entity is in several collections, so they do not decide its collection. These are the
+    /// candidates; there may be none. A component that the app inserts later may decide.
     Unclear(Vec<CollectionIndex>),
 }
 

@@ -165,6 +165,21 @@ fn show_slot(world: &mut World, slot: Slot) {
     world.resource_mut::<Outbox>().push(Command::Show(key));
 }
 
+/// Drops this user's edits of a document that the deployment refuses. Edits that were not captured yet go with them.
+pub(crate) fn discard(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    if let Some(entity) = world.resource::<DocumentIndex>().entity(collection, id) {
+        capture_now(&mut world.into(), entity);
+    }
+    let document = DocumentKey { collection, id: id.clone() };
+    world.resource_mut::<Outbox>().push(Command::Discard(document));
+}
+
+/// Offers a document again that the deployment refuses.
+pub(crate) fn retry(world: &mut World, collection: CollectionIndex, id: &DocumentId) {
+    let document = DocumentKey { collection, id: id.clone() };
+    world.resource_mut::<Outbox>().push(Command::RetryOne(document));
+}
+
 /// Changes a document's component, as a system would.
 pub(crate) fn update<T: Replicated>(
     world: &mut World,

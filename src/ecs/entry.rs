@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub presence: Presence,
     /// The generation that is shown, or was passed over on purpose.
     pub generation: Generation,
-    /// How many edits of it were sent.
+    /// The number of its edits that were sent.
     pub captures: EditSeq,
     /// The entity that showed it when the app hid it. If that entity gets the identity back, its value is an edit.
     pub former: Option<Entity>,

@@ -1,4 +1,4 @@
-//! Failures that the world tells the app.
+//! Failures that the world reports to the app.
 
 use bevy::prelude::*;
 

@@ -27,6 +27,15 @@ pub(crate) struct Hierarchy {
     pub(super) cut: HashSet<Slot>,
 }
 
+impl Hierarchy {
+    /// Forgets which document is whose parent.
+    pub(super) fn forget(&mut self) {
+        self.parents.clear();
+        self.children.clear();
+        self.cut.clear();
+    }
+}
+
 /// The kind of parent that documents of a collection have, and the parents' collection.
 pub(super) fn kind_of(world: &World, collection: CollectionIndex) -> Option<(Kind, CollectionIndex)> {
     let collections = world.resource::<Collections>();
@@ -114,7 +123,7 @@ impl Hierarchy {
             if held == *parent {
                 return false;
             }
-            // A parent that is no document is the app's own affair, as long as the document's parent is not shown.
+            // A parent that is no document is not replicated. It stays until the document's parent is shown.
             let is_ours = held.is_some_and(|held| world.resource::<DocumentIndex>().slot_of(held).is_some());
             if held.is_some() && (parent.is_some() || (is_ours && self.has_kind(world, *entity))) {
                 world.entity_mut(*entity).remove::<ChildOf>();

@@ -56,7 +56,7 @@ pub(crate) trait Form: Codec {
     /// Makes `entity` show `content`, without adding components in `withheld`. Returns the components that were
     /// replaced and those that were added.
     fn update(&self, world: &mut World, entity: Entity, content: Box<dyn Any + Send>, withheld: u32) -> (u32, u32);
-    /// How many component types the collection has.
+    /// The number of component types of the collection.
     fn count(&self) -> usize;
     /// The components without a field in the version.
     fn lacks(&self, content: &(dyn Any + Send)) -> u32;

@@ -141,7 +141,7 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
         Belongs::Unclear(_) if !is_complete => return,
         Belongs::Unclear(found) => {
             let message = format!(
-                "entity {entity} has only components that are in several collections ({}), so nothing says to which it belongs; \
+                "entity {entity} has only components that are in several collections ({}), so its collection is unclear; \
                  insert a component that is in one of them alone. The entity is not replicated",
                 collections.names(&found)
             );
@@ -168,8 +168,8 @@ fn associate_by(world: &mut DeferredWorld, entity: Entity, is_complete: bool) {
     if let Some(other) = entry.entity() {
         let message = format!(
             "entity {other} shows this document already, so entity {entity} is not replicated; \
-             despawn one of them, or give this one DocumentId::random(). If {other} goes, this one takes its place and shows what the \
-             document holds by then"
+             despawn one of them, or give this one DocumentId::random(). If {other} is despawned, this entity \
+             shows the document from then on"
         );
         return refuse(world, entity, Refusal::Taken(slot), name, Some(&id), message);
     }

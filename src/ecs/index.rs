@@ -1,4 +1,4 @@
-//! Which entity shows which document.
+//! The index of documents and the entities that show them.
 
 use bevy::{ecs::entity::EntityHashMap, platform::collections::HashMap, prelude::*};
 
@@ -70,6 +70,19 @@ impl DocumentIndex {
     /// All documents of a collection that the index knows, in no particular order.
     pub(crate) fn of_collection(&self, collection: CollectionIndex) -> impl Iterator<Item = Slot> + '_ {
         self.by_id.get(collection.0 as usize).into_iter().flat_map(|ids| ids.values().copied())
+    }
+
+    /// All entities that show documents.
+    pub(super) fn entities(&self) -> impl Iterator<Item = Entity> + '_ {
+        self.by_entity.keys().copied()
+    }
+
+    /// Forgets everything about the documents but their places, which others may have noted.
+    pub(super) fn forget(&mut self) {
+        self.by_entity.clear();
+        for entry in &mut self.entries {
+            *entry = Entry::new(entry.key.clone());
+        }
     }
 
     /// `entity` shows this document from now on.

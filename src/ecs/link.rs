@@ -18,9 +18,8 @@ pub trait Port: Send + 'static {
     fn wake(&self) {}
 }
 
-/// The world's link to its worker. Commands wait while there is none.
-/// [`ReplicatePlugin`](crate::plugin::ReplicatePlugin) starts a [`Worker`](crate::worker) and inserts a link to it,
-/// unless the app has a link already.
+/// The world's link to its worker. Without a link, commands wait. [`ReplicatePlugin`](crate::plugin::ReplicatePlugin)
+/// starts a [`Worker`](crate::worker) and inserts a link to it, unless the app has a link already.
 #[derive(Resource)]
 pub struct Link {
     port: SyncCell<Box<dyn Port>>,
@@ -33,7 +32,7 @@ impl Link {
         Self { port: SyncCell::new(Box::new(port)), number: next_link() }
     }
 
-    /// A link whose other end is two channels: for a test that plays the worker's part.
+    /// A link whose other end is two channels: for a test that takes the worker's place.
     #[cfg(feature = "internals")]
     pub fn channels() -> (Self, Receiver<Command>, Sender<Report>) {
         let (commands, taken) = unbounded();
@@ -74,7 +73,7 @@ struct Channels {
 #[cfg(feature = "internals")]
 impl Port for Channels {
     fn send(&mut self, command: Command) {
-        // If the other end is gone, nobody waits for the command.
+        // If the other end is gone, the command has no effect.
         let _ = self.commands.send(command);
     }
 

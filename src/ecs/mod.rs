@@ -27,8 +27,10 @@
 //! | `reference`, `parent`, `kind`, `family`, `child_of` | references between documents, and `ChildOf` |
 //! | `budget`, `version`, `answer`, `arrival`, `document` | one version, one answer, news, and one command |
 //! | `presence`, `interpolate` | what apps show each other and is not stored |
+//! | `refusals`, `account` | marks of refused documents; the way to another user's documents |
 //! | `schedule`, `apply`, `capture`, `hierarchy` | the systems |
 
+mod account;
 mod answer;
 mod apply;
 mod arrival;
@@ -59,6 +61,7 @@ mod parent;
 mod pending;
 pub(crate) mod presence;
 mod reference;
+mod refusals;
 mod scan;
 mod schedule;
 mod ticks;
@@ -66,6 +69,7 @@ mod tuple;
 mod typed;
 mod version;
 
+pub(crate) use account::{AccountRequest, AccountRequests, Session, begin_session, end_session};
 pub(crate) use apply::apply;
 #[cfg(feature = "internals")]
 pub use arrival::Arrival;

@@ -11,9 +11,9 @@ pub(crate) struct Outbox {
     commands: SyncCell<Vec<Command>>,
     /// Versions that the world shows, or has passed over on purpose.
     acknowledged: Vec<(DocumentKey, Generation)>,
-    /// How many edits were added.
+    /// The number of edits that were added.
     edits: u64,
-    /// How many of them are durable, as the worker reports.
+    /// The number of them that are durable, as the worker reports.
     saved: u64,
 }
 
@@ -45,7 +45,7 @@ impl Outbox {
         self.saved = saved;
     }
 
-    /// How many edits are not durable yet.
+    /// The number of edits that are not durable yet.
     fn unsaved(&self) -> u64 {
         self.edits.saturating_sub(self.saved)
     }

@@ -53,8 +53,8 @@ impl Pending {
         self.waiting.is_some()
     }
 
-    /// Counts a frame of waiting for a version that includes the newest edits. Returns whether it goes on waiting: for
-    /// some frames and for at least `wait`, because an app without a display runs thousands of frames while the worker
+    /// Counts a frame of waiting for a version that includes the newest edits. Returns whether it still waits: for some
+    /// frames and for at least `wait`, because an app without a display runs thousands of frames while the worker
     /// works. After that the version is shown anyway, so that an app that edits a document in every frame still shows
     /// the edits of others.
     pub(super) fn wait(&mut self, wait: Duration) -> bool {

@@ -216,7 +216,7 @@ impl Documents<'_> {
         self.collections.as_ref()?.collection_of(TypeId::of::<T>())
     }
 
-    /// The name of the collection whose document `entity` shows. It tells apart the collections that share a component.
+    /// The name of the collection whose document `entity` shows. It distinguishes collections that share a component.
     pub fn collection(&self, entity: Entity) -> Option<&str> {
         let collection = self.index.as_ref()?.document(entity)?.collection;
         Some(&self.collections.as_ref()?.get(collection)?.name)

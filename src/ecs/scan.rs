@@ -37,7 +37,7 @@ impl<T: Replicated> Scan for Scanner<T> {
     }
 }
 
-/// Calls `found` for each row with a tick newer than `since`. There is nearly always none, so it compares many rows at
+/// Calls `found` for each row with a tick newer than `since`. Usually no row is newer, so it compares many rows at
 /// once, without a branch for each.
 fn changed_rows(ticks: &[Tick], since: Tick, now: Tick, mut found: impl FnMut(usize)) {
     const ROWS: usize = 64;

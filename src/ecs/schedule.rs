@@ -1,8 +1,8 @@
-//! When replication runs in a frame.
+//! The system sets of replication in a frame.
 
 use bevy::prelude::*;
 
-/// When replication runs in a frame. Order your own systems relative to these sets.
+/// The system sets of replication in a frame. Order your own systems relative to these sets.
 #[derive(SystemSet, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplicateSystems {

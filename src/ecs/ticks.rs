@@ -1,4 +1,4 @@
-//! Which changes of components the worker already knows.
+//! The changes of components that the worker already knows.
 //!
 //! A component is dirty if its changed tick is newer than [`Ticks::since`] of its entity. That is the tick of the last
 //! capture, or a newer one if apply has written the entity since or an edit of it was captured early. The world's tick

@@ -48,7 +48,7 @@ pub(crate) mod sealed {
 
     /// The macro below implements this for each length. Bit `i` of a mask is the `i`th type.
     pub trait Tuple: Send + Sync + Sized + 'static {
-        /// Each component, if it is there.
+        /// Each component, if the entity has it.
         type Parts: Send + 'static;
 
         fn prepare(app: &mut App) -> Vec<ComponentType>;

@@ -9,8 +9,10 @@
 //! A position has an integer part and a fraction, both in base 62. The first letter gives the number of digits of the
 //! integer (`a` one, `b` two, .. for positive numbers; `Z` one, `Y` two, .. for negative ones). So appending ten
 //! thousand items counts `a0`, `a1`, .. `b00` instead of halving a gap ten thousand times. The fraction never ends in
-//! `0`, so each position has exactly one spelling. The npm package makes the same positions. The scheme is explained at
-//! <https://observablehq.com/@dgreensp/implementing-fractional-indexing>.
+//! `0`, so each position has exactly one spelling. The scheme is explained at
+//! <https://observablehq.com/@dgreensp/implementing-fractional-indexing>. The npm package makes the same positions, so
+//! web apps and Bevy apps can order the same items. The crate `fractional_index` makes other ones (bytes, written in
+//! hexadecimal), so this is code of our own.
 
 /// The digits of positions in ascending order.
 pub(super) const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use automerge::{ObjId, TextEncoding, transaction::Transactable};
+use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::FormatError;
 
@@ -41,8 +42,48 @@ pub(super) fn edit<T: Transactable>(
 }
 
 /// Applies the change from `seen` to `value` to another text, `held`: inserts the added letters, and removes the
-/// removed letters if `held` still has them at that place.
+/// removed letters that `held` has too. Letters of `held` that `seen` lacks stay.
 pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
+    if comparisons(seen, held).max(comparisons(seen, value)) > MAX_COMPARISONS {
+        return rebased_as_a_block(held, seen, value);
+    }
+    let [held, seen, value] = [held, seen, value].map(|text| text.chars().collect::<Vec<char>>());
+    // Where `held` has the letters of `seen`.
+    let mut places: Vec<Option<usize>> = vec![None; seen.len()];
+    for op in capture_diff_slices(Algorithm::Myers, &seen, &held) {
+        if let DiffOp::Equal { old_index, new_index, len } = op {
+            (0..len).for_each(|at| places[old_index + at] = Some(new_index + at));
+        }
+    }
+    let mut removed = vec![false; held.len()];
+    // What is added before each letter of `held`, and at the end.
+    let mut added = vec![String::new(); held.len() + 1];
+    for op in capture_diff_slices(Algorithm::Myers, &seen, &value) {
+        if let DiffOp::Equal { .. } = op {
+            continue;
+        }
+        let (old, new) = (op.old_range(), op.new_range());
+        places[old.clone()].iter().flatten().for_each(|place| removed[*place] = true);
+        // The letters before the change locate it; failing that, those after it.
+        let before = places[..old.start].iter().rev().flatten().next().map(|place| place + 1);
+        let after = || places[old.end..].iter().flatten().next().copied();
+        let at = match old.start {
+            0 => 0,
+            _ => before.or_else(after).unwrap_or(held.len()),
+        };
+        added[at].extend(&value[new]);
+    }
+    let mut text = String::new();
+    for (at, added) in added.iter().enumerate() {
+        text.push_str(added);
+        text.extend(held.get(at).filter(|_| !removed[at]));
+    }
+    text
+}
+
+/// The same for texts that differ in too much to be compared letter by letter: everything between the first and the last
+/// difference is one change.
+fn rebased_as_a_block(held: &str, seen: &str, value: &str) -> String {
     let start = common(seen.chars(), value.chars());
     let end = common(seen[start..].chars().rev(), value[start..].chars().rev());
     let (removed, added) = (&seen[start..seen.len() - end], &value[start..value.len() - end]);
@@ -57,6 +98,13 @@ pub(super) fn rebased(held: &str, seen: &str, value: &str) -> String {
     [&held[..at], added, rest].concat()
 }
 
+/// The product of the lengths of the sections in which two texts differ.
+fn comparisons(a: &str, b: &str) -> usize {
+    let start = common(a.chars(), b.chars());
+    let end = common(a[start..].chars().rev(), b[start..].chars().rev());
+    (a.len() - start - end).saturating_mul(b.len() - start - end)
+}
+
 /// The length in bytes of the common prefix of two letter sequences.
 fn common(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> usize {
     a.zip(b).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
@@ -69,5 +117,34 @@ fn width(encoding: TextEncoding, text: &str) -> usize {
         TextEncoding::Utf8CodeUnit => text.len(),
         TextEncoding::Utf16CodeUnit => text.encode_utf16().count(),
         TextEncoding::GraphemeCluster => text.chars().count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_of_a_shown_text_is_made_once_in_the_text_that_is_held() {
+        for (held, seen, value, rebased_text) in [
+            // Two changes at once, on both sides of a letter that stays, and a letter that is not held any more.
+            ("a", "ab", "xyabz", "xyaz"),
+            ("ab", "ab", "xaby", "xaby"),
+            ("a12b", "ab", "b", "12b"),
+            ("a12b", "ab", "axb", "ax12b"),
+            ("12", "ab", "axb", "12x"),
+            ("", "ab", "xab", "x"),
+            ("ab", "", "x", "xab"),
+            ("🦦b", "🦦ab", "ab", "b"),
+        ] {
+            assert_eq!(rebased(held, seen, value), rebased_text, "{held:?}: {seen:?} to {value:?}");
+        }
+    }
+
+    #[test]
+    fn long_texts_that_differ_in_everything_are_changed_as_a_block() {
+        let (seen, value) = ("a".repeat(5_000), "b".repeat(5_000));
+        assert_eq!(rebased(&seen, &seen, &value), value);
+        assert_eq!(rebased("", &seen, &(seen.clone() + "x")), "x");
     }
 }

@@ -1,16 +1,21 @@
 //! The configuration of a [`ReplicatePlugin`].
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use bevy::prelude::World;
 
-use super::{APPLY_BUDGET, ReplicatePlugin};
+use super::{
+    APPLY_BUDGET, ReplicatePlugin,
+    account::{Account, CurrentAuth},
+};
 use crate::{
+    CollectionIndex,
     ecs::{Link, Port},
     failure::{Failure, FailureKind},
+    message::SyncStatus,
     store::{StoreError, default_path},
-    transport::AuthToken,
-    worker::{CollectionConfig, Command, Report, Waker, Worker, WorkerConfig},
+    transport::{AuthToken, Token},
+    worker::{CollectionConfig, Command, PresenceCodec, Report, Waker, Worker, WorkerConfig},
 };
 
 impl ReplicatePlugin {
@@ -22,6 +27,8 @@ impl ReplicatePlugin {
             profile: "default".into(),
             deployment: None,
             auth: None,
+            user: None,
+            signed_out: false,
             store: None,
             offline: false,
             rebuild: false,
@@ -46,15 +53,60 @@ impl ReplicatePlugin {
         self
     }
 
-    /// Calls `token` whenever a token is needed. The argument is true if the last token was refused or the connection
-    /// was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
+    /// The user whose documents the app shows, and as whom it authenticates. Each user of a profile has a store of
+    /// their own ([`user_path`](crate::store::user_path)), so edits of one user are never sent under the token of
+    /// another. Any text is a user's name. It must name the same person for ever.
+    ///
+    /// [`SyncControl::sign_in`](crate::collection::SyncControl::sign_in) changes the user while the app runs. Without
+    /// this, the documents are nobody's, and every token is taken for one that may send them.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The app has users, and nobody is signed in when it starts: as after
+    /// [`SyncControl::sign_out`](crate::collection::SyncControl::sign_out). Documents that are made meanwhile are
+    /// nobody's and stay on this machine.
+    pub fn signed_out(mut self) -> Self {
+        self.signed_out = true;
+        self
+    }
+
+    /// Calls `token` before each attempt to connect. The argument is true if the last token was refused or the
+    /// connection was lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
+    ///
+    /// The callback runs on the worker's single-threaded runtime: it may await an identity provider, but must not
+    /// block. It has 30 seconds, so it must not wait for a person.
+    ///
+    /// `Err` is the reason for being offline, which [`SyncStatus::reason`](crate::message::SyncStatus::reason) shows.
+    /// The callback is called again after a pause of at most 15 seconds, or at once after
+    /// [`SyncControl::go_online`](crate::collection::SyncControl::go_online): call that when the user has signed in. A
+    /// missing or refused token is also reported as [`FailureKind::Unauthenticated`].
     ///
     /// An app that logs more than `info` should add [`LOG_FILTER`](crate::transport::LOG_FILTER) to its filter, because
     /// the official client logs tokens at `debug`.
-    pub fn auth<F, R>(mut self, token: F) -> Self
+    pub fn auth<F, R>(self, token: F) -> Self
     where
         F: Fn(bool) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Option<String>, String>> + Send + 'static,
+    {
+        self.auth_as(move |refresh| {
+            let token = token(refresh);
+            async move { Ok(token.await?.map(Token::from)) }
+        })
+    }
+
+    /// The same as [`auth`](Self::auth), with a callback that also says whose token it is ([`Token::of`]). If that is
+    /// another user than the one who is signed in, because the account was changed elsewhere, the app does not connect,
+    /// and [`SyncFailed`](crate::message::SyncFailed) says so ([`FailureKind::OtherUser`]). Nothing is sent. The
+    /// callback is asked again after a pause.
+    ///
+    /// Convex does not tell the client as whom it is connected, so the callback's word counts. A callback that does not
+    /// say whose token it is, [`auth`](Self::auth) among them, is believed to give tokens of the user who is signed in.
+    pub fn auth_as<F, R>(mut self, token: F) -> Self
+    where
+        F: Fn(bool) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<Token>, String>> + Send + 'static,
     {
         self.auth = Some(Arc::new(move |refresh| Box::pin(token(refresh))));
         self
@@ -89,8 +141,8 @@ impl ReplicatePlugin {
         self
     }
 
-    /// How long applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at least a
-    /// few documents, however long they take.
+    /// The time that applying changes from elsewhere may take in a frame. The default is 2 ms. Each frame applies at
+    /// least a few documents, however long they take.
     pub fn apply_budget(mut self, budget: Duration) -> Self {
         self.apply_budget = budget;
         self
@@ -159,9 +211,11 @@ impl ReplicatePlugin {
 
     pub(super) fn config(&self) -> Config {
         Config {
-            store: self.path(),
+            store: self.path().map_err(|error| error.to_string()),
             deployment: self.deployment.clone(),
-            auth: self.auth.clone(),
+            auth: self.auth.clone().filter(|_| !self.signed_out),
+            user: self.user.clone().filter(|_| !self.signed_out),
+            signed_out: self.signed_out,
             online: !self.offline,
             rebuild: self.rebuild,
             waker: self.waker.clone(),
@@ -180,10 +234,14 @@ pub(super) struct Host {
 }
 
 /// The worker to start, and how.
+#[derive(Clone)]
 pub(super) struct Config {
-    store: Result<PathBuf, StoreError>,
+    /// The profile's store, or why there is none.
+    store: Result<PathBuf, String>,
     deployment: Option<String>,
     auth: Option<AuthToken>,
+    user: Option<String>,
+    signed_out: bool,
     online: bool,
     rebuild: bool,
     waker: Option<Waker>,
@@ -207,36 +265,82 @@ impl Config {
         self.deployment.clone()
     }
 
+    /// The user at the start.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The profile's store, or why there is none.
+    pub(super) fn store(&self) -> Result<PathBuf, String> {
+        self.store.clone()
+    }
+
+    /// Whether to connect at the start.
+    pub(super) fn online(&self) -> bool {
+        self.online
+    }
+
+    /// Whether a damaged store is to be set aside.
+    pub(super) fn rebuild(&self) -> bool {
+        self.rebuild
+    }
+
     /// Starts a worker, and returns a link to it.
     pub(super) fn connect(self, world: &mut World, collections: Vec<CollectionConfig>) -> Link {
-        let deployment = self.url(world);
-        let store = match self.store {
-            Ok(store) => store,
+        let auth = CurrentAuth::new(self.auth.clone());
+        let deployment = if self.signed_out { None } else { self.url(world) };
+        let presence = crate::ecs::presence::codecs(world);
+        let link = match self.settings(deployment, self.user.clone(), &auth, self.online, collections, presence) {
+            Ok(settings) => {
+                let worker = Worker::start(settings);
+                if self.rebuild {
+                    worker.rebuild_if_damaged();
+                }
+                Link::new(worker)
+            }
+            Err(link) => link,
+        };
+        world.resource_mut::<SyncStatus>().user.clone_from(&self.user);
+        world.insert_resource(Account::new(self, auth));
+        link
+    }
+
+    /// The settings of a worker for this user, or for nobody, who has no deployment. Without a place for a store, the
+    /// error is the link that says so.
+    pub(super) fn worker(
+        &self,
+        world: &mut World,
+        user: Option<String>,
+        auth: &CurrentAuth,
+        online: bool,
+        collections: Vec<CollectionConfig>,
+    ) -> Result<WorkerConfig, Link> {
+        let deployment = user.as_ref().and_then(|_| self.url(world));
+        let presence = crate::ecs::presence::codecs(world);
+        self.settings(deployment, user, auth, online, collections, presence)
+    }
+
+    fn settings(
+        &self,
+        deployment: Option<String>,
+        user: Option<String>,
+        auth: &CurrentAuth,
+        online: bool,
+        collections: Vec<CollectionConfig>,
+        presence: BTreeMap<CollectionIndex, Arc<dyn PresenceCodec>>,
+    ) -> Result<WorkerConfig, Link> {
+        match &self.store {
+            Ok(store) => {
+                let auth = auth.callback(user.is_some());
+                let waker = self.waker.clone();
+                Ok(WorkerConfig { store: store.clone(), user, deployment, auth, online, collections, presence, waker })
+            }
             Err(error) => {
                 let message = format!("there is no place for this app's store, so nothing is saved: {error}");
-                return Link::new(Nowhere(Some(Failure {
-                    kind: FailureKind::Store,
-                    collection: None,
-                    document: None,
-                    message,
-                })));
+                let failure = Failure { kind: FailureKind::Store, collection: None, document: None, message };
+                Err(Link::new(Nowhere(Some(failure))))
             }
-        };
-        let presence = crate::ecs::presence::codecs(world);
-        let config = WorkerConfig {
-            store,
-            deployment,
-            auth: self.auth,
-            online: self.online,
-            collections,
-            presence,
-            waker: self.waker,
-        };
-        let worker = Worker::start(config);
-        if self.rebuild {
-            worker.rebuild_if_damaged();
         }
-        Link::new(worker)
     }
 }
 

@@ -29,7 +29,7 @@ pub trait ReplicateAppExt {
     /// Saves and synchronises every entity with a `T` and a [`DocumentId`](crate::DocumentId) as a document of
     /// `collection`, and brings the collection's documents from the store and from other apps into the world.
     ///
-    /// A collection is called like its module of functions in Convex.
+    /// On Convex, the module with the collection's functions must have the same name.
     ///
     /// If `T` is [`Reflect`] with `#[reflect(Component)]` and registered with the app, tools such as
     /// bevy-inspector-egui show it. Bevy registers such types by itself with its feature `reflect_auto_register`, a
@@ -98,11 +98,11 @@ pub trait ReplicateAppExt {
     ///   parent is a document too.
     /// - The parent that the document names becomes `ChildOf` when both are shown, whichever comes first. If the parent
     ///   is not shown, that is no error: the document keeps naming it.
-    /// - A parent that is no document (a root of the user interface) is the app's own affair. It gives way to the
-    ///   document's parent when that is shown. Moving a document from its parent to such an entity removes it from the
+    /// - A parent that is no document (a root of the user interface) is not replicated. The document's parent replaces
+    ///   it as soon as that parent is shown. Moving a document from its parent to such an entity removes it from the
     ///   parent, for everyone.
-    /// - Two people may make two documents each other's child. Of the documents in a cycle, every app shows the one
-    ///   with the smallest name without a parent. Nothing is written, and the next change of a parent in the cycle
+    /// - Two people may make two documents each other's child. Every app shows one document of the cycle, the one with
+    ///   the smallest name, without its parent. Nothing is written, and the next change of a parent in the cycle
     ///   resolves it.
     /// - When a document is deleted, here or elsewhere, its children's entities lose `ChildOf` before bevy despawns the
     ///   parent, and the children keep the reference. Despawning a parent hides the children's documents too, because

@@ -20,14 +20,15 @@ pub struct Position {
     pub ordinal: u32,
 }
 
-/// How far a client has read a collection of a backend's log, and the pruning that its next query names.
+/// The position up to which a client has read a collection of a backend's log, and the pruning that its next query
+/// names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Everything up to here is taken in.
+    /// Every row up to here has been read.
     pub position: Position,
-    /// How far the log was pruned, if every page from its beginning up to `position` said the same; otherwise `None`,
-    /// as for a log that was never pruned. A backend refuses a position from before its last pruning, unless the
-    /// question names that pruning: then nothing that this client has read can have been pruned since.
+    /// The commit up to which the log was pruned, if every page from its beginning up to `position` said the same;
+    /// otherwise `None`, as for a log that was never pruned. A backend refuses a position from before its last pruning,
+    /// unless the question names that pruning: then nothing that this client has read can have been pruned since.
     pub pruned: Option<i64>,
 }
 
@@ -42,14 +43,14 @@ impl From<Position> for Checkpoint {
 pub struct PulledChunk {
     /// The document.
     pub id: DocumentId,
-    /// Where in the log.
+    /// The chunk's position in the log.
     pub position: Position,
     /// A change or a snapshot, or a part of one.
     pub bytes: Vec<u8>,
-    /// Which part.
+    /// The part of a chunk that `bytes` has; `None` if it has the whole chunk.
     pub part: Option<Part>,
-    /// The user who put it into the log. `None`: nobody that the backend knows, or several users' changes in a
-    /// snapshot.
+    /// The user who put the chunk into the log. `None` for an unknown user, and for a snapshot with the changes of
+    /// several users.
     #[allow(dead_code, reason = "for features that show who changed something; only tests read it so far")]
     pub author: Option<UserId>,
 }
@@ -63,13 +64,14 @@ pub struct Page {
     pub from: Position,
     /// The rows after that, in order.
     pub deltas: Vec<PulledChunk>,
-    /// The position of the last of them, or `from` if there are none.
+    /// The position of the last row, or `from` if the page has no rows.
     pub to: Position,
-    /// Whether there is more already.
+    /// Whether the log has more rows already.
     pub has_more: bool,
     /// The id of the log.
     pub epoch: String,
-    /// How far the log was pruned when it gave out this page: documents deleted up to there are gone from it.
+    /// The commit up to which the log was pruned when it gave out this page: documents deleted up to there are gone
+    /// from it.
     pub pruned: Option<i64>,
 }
 
@@ -106,13 +108,13 @@ pub struct Push {
 /// A backend's answer to a push.
 #[derive(Clone, Debug)]
 pub struct PushAnswer {
-    /// Which push.
+    /// The number of the push.
     pub number: PushNumber,
     /// The collection.
     pub collection: CollectionIndex,
-    /// The id of the log that has them now.
+    /// The id of the log that has the changes now.
     pub epoch: String,
-    /// Per document: accepted, or why not.
+    /// For each document: accepted, or the reason why it was refused.
     pub results: Vec<(DocumentId, Result<(), Refusal>)>,
 }
 
@@ -145,7 +147,7 @@ pub enum FromBackend {
         /// The reason.
         refusal: Refusal,
     },
-    /// A push was taken in. Documents in it may have been refused.
+    /// A push was answered. Documents in it may have been refused.
     Answered(PushAnswer),
     /// A push was refused as a whole. Nothing of it is stored.
     PushRefused {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use automerge::ChangeHash;
 
-use super::Checkpoint;
+use super::{Checkpoint, RefusedWrite};
 use crate::{format::Value, id::DocumentId};
 
 /// A document that the store has at the start.
@@ -59,6 +59,27 @@ pub enum Write {
         /// The document.
         id: DocumentId,
     },
+    /// The remote refuses a document's unsent changes; or, with `None`, it does so no longer.
+    Refused {
+        /// The remote.
+        remote: RemoteId,
+        /// The document's collection.
+        collection: String,
+        /// The document.
+        id: DocumentId,
+        /// The refusal.
+        refused: Option<RefusedWrite>,
+    },
+    /// Drop the changes of a document that the remote is not known to have, and the note that it refuses them. A document
+    /// without other changes goes. Where a remote may have some of them, its log is read from the beginning again.
+    Discard {
+        /// The remote.
+        remote: RemoteId,
+        /// The document's collection.
+        collection: String,
+        /// The document.
+        id: DocumentId,
+    },
 }
 
 impl Write {
@@ -68,7 +89,8 @@ impl Write {
     pub fn can_wait(&self) -> bool {
         match self {
             Write::Document(write) => write.chunks.iter().all(|chunk| chunk.remote.is_some()),
-            Write::Sent { .. } | Write::Checkpoint { .. } | Write::Forget { .. } => true,
+            Write::Discard { .. } => false,
+            Write::Sent { .. } | Write::Checkpoint { .. } | Write::Forget { .. } | Write::Refused { .. } => true,
         }
     }
 }

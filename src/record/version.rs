@@ -51,7 +51,7 @@ pub struct Kept {
 pub enum Origin {
     /// This app, in this run.
     Local,
-    /// Someone else, through a backend.
+    /// Another app, through a backend.
     Remote,
     /// The document was in the store.
     Stored,

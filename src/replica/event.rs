@@ -17,7 +17,7 @@ pub use crate::{
     chunk::Part,
     record::{
         Checkpoint, Edit, EditKind, EditSeq, FromBackend, Generation, Kept, Origin, Page, Position, Push, PushAnswer,
-        PushNumber, PushedDocument, Put, Refusal, RefusalCode, Schema, StoredDocument, ToBackend, View,
+        PushNumber, PushedDocument, Put, Refusal, RefusalCode, RefusedWrite, Schema, StoredDocument, ToBackend, View,
     },
 };
 
@@ -89,6 +89,13 @@ pub enum Event {
         /// Some of its documents.
         documents: Vec<StoredDocument>,
     },
+    /// The store's notes of documents that a remote refuses. They come with the collection's [`Event::Opened`].
+    Refused {
+        /// The collection.
+        collection: CollectionIndex,
+        /// The documents, with the remote that refuses each.
+        documents: Vec<(DocumentId, RemoteId, RefusedWrite)>,
+    },
     /// The world edited a document.
     Edit(EditNumber, Edit),
     /// The world edited a document, and the edit failed before it reached the replica. Later versions count as
@@ -105,14 +112,15 @@ pub enum Event {
     Kept(Kept),
     /// The world wants a document again.
     Show(DocumentKey),
-    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`].
+    /// A document's chunks, in the order to load them. Answers [`StoreRequest::Load`] and
+    /// [`StoreRequest::LoadDiscarded`].
     Loaded {
         /// The document.
         document: DocumentKey,
         /// Its chunks.
         chunks: Vec<Arc<[u8]>>,
     },
-    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`].
+    /// The store cannot read a document's chunks. Answers [`StoreRequest::Load`] and [`StoreRequest::LoadDiscarded`].
     Unreadable {
         /// The document.
         document: DocumentKey,
@@ -147,6 +155,13 @@ pub enum Event {
     Backend(FromBackend),
     /// Offer refused documents again.
     Retry,
+    /// Offer this refused document again.
+    RetryOne(DocumentKey),
+    /// Drop the unsent changes of this refused document.
+    Discard(DocumentKey),
+    /// A discard has dropped changes that the collection's log may have, so that the log must be read from its
+    /// beginning. Comes before the answer to [`StoreRequest::LoadDiscarded`].
+    ReadAgain(CollectionIndex),
     /// The time that [`Replica::due`](super::Replica::due) returned has come.
     Due,
 }
@@ -165,6 +180,9 @@ pub enum StoreRequest {
     Write(WriteId, Write),
     /// Read a document's chunks: [`Event::Loaded`] or [`Event::Unreadable`].
     Load(DocumentKey),
+    /// Read the chunks of a document of which changes were just discarded: [`Event::ReadAgain`] if the store's
+    /// checkpoint of the collection is at the beginning, and then as for [`Load`](Self::Load).
+    LoadDiscarded(DocumentKey),
     /// Look up the store's knowledge of a backend: [`Event::Remote`].
     LookUp(Lookup),
     /// Read the changes of these documents that the backend lacks; with `history`, all of their changes:
@@ -219,6 +237,8 @@ pub enum Effect {
         /// The root fields.
         fields: Vec<String>,
     },
+    /// A backend refuses this document's changes; or, with `None`, it does so no longer.
+    Refused(DocumentKey, Option<RefusedWrite>),
     /// Report a failure to the app.
     Failed {
         /// The kind of the failure.

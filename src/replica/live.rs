@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use automerge::{ActorId, AutomergeError, ChangeHash};
 
 use super::{
-    event::{EditKind, Generation, Put, Schema, UnsentChange, WriteId},
+    event::{EditKind, Generation, Put, Schema, UnsentChange, View, WriteId},
     opened::{Edited, Merged, Opened, automerge_error, made, too_many_operations},
 };
 use crate::{
@@ -203,6 +203,25 @@ impl Live {
         if let Some(base) = self.bases.get_mut(&generation) {
             base.shown = shown;
         }
+    }
+
+    /// The values that the world shows in each of its versions, in place of these versions: their changes may go.
+    pub(super) fn into_shown(mut self, schema: &dyn Schema) -> Bases {
+        let mut bases = std::mem::take(&mut self.bases);
+        for base in bases.values_mut() {
+            let known = base.shown.iter().fold(0, |known, shown| known | shown.mask);
+            let Some(value) = self.value_at(&base.heads) else { continue };
+            let View { value, misfits } = schema.view(&value, !known);
+            let fields = value.into_map().unwrap_or_default();
+            base.shown.push(Shown { mask: !known & !misfits, fields });
+        }
+        bases
+    }
+
+    /// Moves all versions of the world to the current one. The values that the world shows stay.
+    pub(super) fn rebase(&mut self) {
+        let heads = self.heads();
+        self.bases.values_mut().for_each(|base| base.heads.clone_from(&heads));
     }
 
     fn value_at(&mut self, heads: &[ChangeHash]) -> Option<Value> {

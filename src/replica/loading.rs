@@ -39,10 +39,23 @@ impl Replica {
     }
 
     pub(super) fn load(&mut self, key: &DocumentKey, waiting: Option<Waiting>) {
+        self.load_by(StoreRequest::Load(key.clone()), key, waiting);
+    }
+
+    /// Reads a document of which the store has just been told to drop changes.
+    pub(super) fn load_discarded(&mut self, key: &DocumentKey) {
+        self.load_by(StoreRequest::LoadDiscarded(key.clone()), key, None);
+    }
+
+    fn load_by(&mut self, request: StoreRequest, key: &DocumentKey, waiting: Option<Waiting>) {
         if let Some(document) = self.document(key) {
             document.state = State::Loading(waiting.into_iter().collect());
             self.loading += 1;
-            self.effects.push_back(Effect::Store(StoreRequest::Load(key.clone())));
+            // Pages that wait already must wait for this document too.
+            for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
+                page.wait_for(&key.id);
+            }
+            self.effects.push_back(Effect::Store(request));
         }
     }
 
@@ -68,7 +81,8 @@ impl Replica {
     /// Takes in a document's chunks, or the reason why the store cannot read them.
     pub(super) fn loaded(&mut self, key: DocumentKey, chunks: Result<Vec<Arc<[u8]>>, String>, now: i64) {
         let actor = self.actor.clone();
-        let Some(document) = self.document(&key) else { return };
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
+        let Some(document) = collection.documents.get_mut(&key.id) else { return };
         let State::Loading(waiting) = std::mem::take(&mut document.state) else { return };
         let generation = document.generation;
         let bases = document.bases.take();
@@ -83,6 +97,7 @@ impl Replica {
             };
             document.state = State::Live(Box::new(live));
         });
+        let is_discarded = collection.discarding.remove(&key.id);
         self.loading -= 1;
         for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {
             page.loading.remove(&key.id);
@@ -93,11 +108,15 @@ impl Replica {
         }
         self.live.count += 1;
         self.touch(&key);
+        if is_discarded {
+            self.discarded(&key);
+        }
         for waiting in waiting {
             match waiting {
                 // An edit that fails has the document read again. The edits after it wait for that.
                 Waiting::Edit(number, edit) => self.edit(number, edit, now),
                 Waiting::Show => self.show(key.clone()),
+                Waiting::Discard => self.discard(key.clone()),
             }
         }
     }

@@ -37,13 +37,14 @@ mod opened;
 mod outbox;
 mod pull;
 mod push;
+mod refused;
 mod remote;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -55,6 +56,7 @@ use live::{Bases, Live};
 use loading::LiveDocuments;
 use outbox::{Outbox, QueuedChange};
 use pull::Pull;
+use refused::Refusals;
 use remote::{Remote, Stage, WaitingPage};
 
 use crate::{
@@ -87,6 +89,8 @@ pub struct Replica {
     clock: u64,
     /// See [`due`](Self::due).
     due: Option<i64>,
+    /// Documents to discard when the store has told what it knows of the backend.
+    discards: Vec<DocumentKey>,
 }
 
 struct Collection {
@@ -105,6 +109,12 @@ struct Collection {
     /// The last edit of the world for each document that is not here, because it never existed or was forgotten. There
     /// are few such documents.
     seen: HashMap<DocumentId, EditSeq>,
+    /// The documents that a remote refuses.
+    refused: Refusals,
+    /// The documents that are read again because their unsent changes were discarded. Pages wait for them.
+    discarding: HashSet<DocumentId>,
+    /// The generation with which the world learns that a discarded document is gone.
+    gone: HashMap<DocumentId, Generation>,
 }
 
 #[derive(Default)]
@@ -128,6 +138,7 @@ enum State {
 enum Waiting {
     Edit(EditNumber, Edit),
     Show,
+    Discard,
 }
 
 impl Replica {
@@ -147,6 +158,9 @@ impl Replica {
                 believed: false,
                 pruned: None,
                 seen: HashMap::new(),
+                refused: Refusals::default(),
+                discarding: HashSet::new(),
+                gone: HashMap::new(),
             })
             .collect();
         Self {
@@ -161,6 +175,7 @@ impl Replica {
             written: 0,
             clock: 0,
             due: None,
+            discards: Vec::new(),
         }
     }
 
@@ -168,6 +183,7 @@ impl Replica {
     pub fn handle(&mut self, event: Event, now: i64) {
         match event {
             Event::Opened { collection, documents } => self.opened(collection, documents),
+            Event::Refused { collection, documents } => self.refusals_read(collection, documents),
             Event::Edit(number, edit) => self.edit(number, edit, now),
             Event::Unwritable { document, seq } => self.saw(&document, seq),
             Event::Applied(shown) => self.applied(shown),
@@ -178,11 +194,7 @@ impl Replica {
             Event::Remote { epoch, state } => self.remote_known(epoch, state),
             Event::Written(write) => self.written = self.written.max(write),
             Event::Lost(document) => self.keep(&document),
-            Event::Unsent { collection, documents, read } => {
-                if let Some(collection) = self.collections.get_mut(collection.0 as usize) {
-                    documents.into_iter().for_each(|document| collection.outbox.read(document, read));
-                }
-            }
+            Event::Unsent { collection, documents, read } => self.unsent_read(collection, documents, read),
             Event::Connected => self.connected(),
             Event::Disconnected => self.disconnected(),
             Event::Backend(FromBackend::Page(page)) => self.page(page),
@@ -193,6 +205,9 @@ impl Replica {
             }
             Event::Backend(FromBackend::PushDropped { number, .. }) => self.push_dropped(number),
             Event::Retry => self.retry(),
+            Event::RetryOne(document) => self.retry_one(&document),
+            Event::Discard(document) => self.discard(document),
+            Event::ReadAgain(collection) => self.read_again(collection),
             Event::Due => {}
         }
         self.process_pages();

@@ -240,7 +240,7 @@ impl Opened {
             if reads(&format::read(&self.document)).as_ref() == Some(value) {
                 break outcome;
             }
-            // The type tells an empty part from a missing one, where that could not be foreseen.
+            // The type distinguishes an empty part from a missing one, which could not be foreseen.
             if outcome.filled && !options.fresh {
                 options.fresh = true;
             } else if outcome.emptied {

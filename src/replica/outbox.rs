@@ -40,7 +40,8 @@ struct Refused {
 #[derive(Clone, Debug)]
 pub(super) struct QueuedChange {
     pub(super) hash: ChangeHash,
-    /// The stored snapshots that the backend has after it accepted this change, because it has their other changes then.
+    /// The stored snapshots that the backend has after it accepted this change, because it has their other changes
+    /// then.
     pub(super) snapshots: Vec<ChangeHash>,
     pub(super) bytes: Arc<[u8]>,
     /// The root fields that the change touches, with their values after it. `None` if they are not known.
@@ -173,6 +174,48 @@ impl Outbox {
         }
         for (id, edited) in newest {
             self.entry(&id).edited |= edited;
+        }
+    }
+
+    /// Whether the document has changes that the backend lacks.
+    pub(super) fn has(&self, id: &DocumentId) -> bool {
+        self.documents.contains_key(id)
+    }
+
+    /// Whether the backend has refused the document, and it waits for an edit or a retry.
+    pub(super) fn is_refused(&self, id: &DocumentId) -> bool {
+        self.documents.get(id).is_some_and(|entry| entry.refused.is_some())
+    }
+
+    /// Notes that the backend has these changes, although it has not answered their push. Returns the stored snapshots
+    /// of which the backend has everything now.
+    pub(super) fn held(&mut self, id: &DocumentId, held: &HashSet<ChangeHash>) -> Vec<ChangeHash> {
+        let Some(entry) = self.documents.get_mut(id) else { return Vec::new() };
+        let changes = match &mut entry.changes {
+            // They are read from the store, which is told as well.
+            Changes::Stored { .. } => return Vec::new(),
+            Changes::Reading { later, .. } => later,
+            Changes::Known(changes) => changes,
+        };
+        let before = changes.len();
+        let snapshots = take_out(changes, held);
+        if changes.len() < before {
+            // The values were those after the last change.
+            changes.iter_mut().for_each(|change| change.fields = None);
+        }
+        if matches!(&entry.changes, Changes::Known(changes) if changes.is_empty()) {
+            self.remove(id);
+        }
+        snapshots
+    }
+
+    /// Offers a refused document again.
+    pub(super) fn retry_one(&mut self, id: &DocumentId) {
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        entry.former = None;
+        if entry.refused.take().is_some() {
+            self.refused -= 1;
+            entry.history_offered = false;
         }
     }
 
@@ -316,16 +359,8 @@ impl Outbox {
         let Some(entry) = self.documents.get_mut(id) else { return sent };
         entry.former = None;
         let Changes::Known(changes) = &mut entry.changes else { return sent };
-        let sent: HashSet<ChangeHash> = sent.into_iter().collect();
-        let mut chunks = Vec::with_capacity(sent.len());
-        changes.retain_mut(|change| {
-            let is_sent = sent.contains(&change.hash);
-            if is_sent {
-                chunks.push(change.hash);
-                chunks.append(&mut change.snapshots);
-            }
-            !is_sent
-        });
+        let mut chunks = sent.clone();
+        chunks.append(&mut take_out(changes, &sent.into_iter().collect()));
         if changes.is_empty() {
             self.remove(id);
         }
@@ -336,8 +371,12 @@ impl Outbox {
     /// changes are offered next, or if the document may have been too large only together with the documents before it.
     /// The first document of a push is certainly too large itself, and each push brings the others closer to the front.
     pub(super) fn refused(&mut self, id: &DocumentId, refusal: &Refusal, now: i64) -> bool {
-        self.take_in_flight(id);
-        let Some(entry) = self.documents.get_mut(id) else { return true };
+        if self.take_in_flight(id).is_none() {
+            // The changes were discarded. What was edited since is not refused.
+            return false;
+        }
+        // Nothing is left to send: the changes came back in the log before this answer.
+        let Some(entry) = self.documents.get_mut(id) else { return false };
         if refusal.code == RefusalCode::MissingDependencies && !entry.history_offered {
             entry.history_offered = true;
             entry.changes = Changes::Stored { history: true };
@@ -413,6 +452,27 @@ impl PushBudget {
             (false, false) => &[],
         }
     }
+}
+
+/// Takes out changes that the backend has. Returns the stored snapshots of which it has everything now.
+///
+/// A snapshot's changes are all at or before the place of the change that names it. If that change goes and others before
+/// it stay, the nearest of these names the snapshot from then on.
+fn take_out(changes: &mut Vec<QueuedChange>, held: &HashSet<ChangeHash>) -> Vec<ChangeHash> {
+    let mut snapshots = Vec::new();
+    let mut left: Vec<QueuedChange> = Vec::with_capacity(changes.len());
+    for mut change in std::mem::take(changes) {
+        if !held.contains(&change.hash) {
+            left.push(change);
+            continue;
+        }
+        match left.last_mut() {
+            Some(before) => before.snapshots.append(&mut change.snapshots),
+            None => snapshots.append(&mut change.snapshots),
+        }
+    }
+    *changes = left;
+    snapshots
 }
 
 fn pushed(id: &DocumentId, changes: &[QueuedChange]) -> PushedDocument {

@@ -155,12 +155,12 @@ impl Echoes {
         self.hashes.insert(hash);
     }
 
-    /// Whether `chunk` is an expected echo, by its hash.
-    pub(super) fn take(&mut self, chunk: &[u8]) -> bool {
+    /// The hash of `chunk`, if it is an expected echo.
+    pub(super) fn take(&mut self, chunk: &[u8]) -> Option<automerge::ChangeHash> {
         if self.hashes.is_empty() {
-            return false;
+            return None;
         }
-        super::change_hash(chunk).is_some_and(|hash| self.hashes.remove(&hash))
+        super::change_hash(chunk).filter(|hash| self.hashes.remove(hash))
     }
 
     pub(super) fn clear(&mut self) {

@@ -2,8 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, RefusalCode, Replica, StoreRequest, remote::Stage};
-use crate::{CollectionIndex, DocumentKey, failure::FailureKind, record::ToBackend, record::Write};
+use super::{
+    Effect, Lookup, Push, PushAnswer, PushNumber, Refusal, RefusalCode, RefusedWrite, Replica, StoreRequest,
+    remote::Stage,
+};
+use crate::{
+    CollectionIndex, DocumentKey,
+    failure::FailureKind,
+    record::{ToBackend, Write},
+};
 
 impl Replica {
     pub(super) fn connected(&mut self) {
@@ -124,11 +131,13 @@ impl Replica {
         }
         self.remote.in_flight = None;
         let mut writes = Vec::new();
+        let (mut accepted, mut standing) = (Vec::new(), Vec::new());
         let (mut refused, mut pruned) = (Vec::new(), Vec::new());
         let collection = &mut self.collections[answer.collection.0 as usize];
         for (id, result) in answer.results {
             match result {
                 Ok(()) => {
+                    accepted.push(id.clone());
                     collection.believed = true;
                     let changes = collection.outbox.accepted(&id);
                     let name = collection.name.clone();
@@ -137,13 +146,24 @@ impl Replica {
                 Err(refusal) if refusal.code == RefusalCode::Pruned => {
                     pruned.push((DocumentKey { collection: answer.collection, id }, refusal));
                 }
-                Err(refusal) if collection.outbox.refused(&id, &refusal, now) => refused.push((id, refusal)),
-                Err(_) => {}
+                Err(refusal) => {
+                    let is_news = collection.outbox.refused(&id, &refusal, now);
+                    if collection.outbox.is_refused(&id) {
+                        standing.push((id.clone(), refusal.clone()));
+                    }
+                    refused.extend(is_news.then_some((id, refusal)));
+                }
             }
         }
         collection.outbox.dropped();
         for write in writes {
             self.write(write);
+        }
+        for id in accepted {
+            self.lifted(&DocumentKey { collection: answer.collection, id });
+        }
+        for (id, refusal) in standing {
+            self.stands(DocumentKey { collection: answer.collection, id }, RefusedWrite::new(&refusal, now));
         }
         for (key, refusal) in pruned {
             self.pruned(key, &refusal);
@@ -154,7 +174,7 @@ impl Replica {
         for (id, refusal) in refused {
             let message = format!(
                 "the deployment refused its changes: {} ({}). They are kept, and offered again when the document is edited, or when you reconnect or \
-                 retry",
+                 retry. Discarding them shows the document as the deployment has it",
                 refusal.message, refusal.code
             );
             self.fail(FailureKind::Refused, Some(answer.collection), Some(id), message);

@@ -2,10 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use automerge::ChangeHash;
+
 use super::{
     Checkpoint, Delta, Document, Effect, Live, Lookup, Origin, Page, Position, PushNumber, Refusal, RefusalCode,
     RemoteState, Replica, State, StoreRequest,
     pull::{Echoes, PageChunks},
+    refused::changes_in,
     world::deliver,
 };
 use crate::{
@@ -22,6 +25,15 @@ pub(super) struct WaitingPage {
     /// The log had nothing after this page, in the present connection.
     pub(super) is_last: bool,
     pub(super) loading: HashSet<DocumentId>,
+}
+
+impl WaitingPage {
+    /// Waits for a document that is being read, if the page has it.
+    pub(super) fn wait_for(&mut self, id: &DocumentId) {
+        if self.chunks.documents.iter().any(|(of, _)| of == id) {
+            self.loading.insert(id.clone());
+        }
+    }
 }
 
 /// The progress of the replica with its backend.
@@ -183,6 +195,7 @@ impl Replica {
             (Stage::Identifying { held: waiting }, None) => *waiting = held,
             (stage, None) => stage.doubt(),
         }
+        self.discard_waiting();
     }
 
     /// Follows another log than before, or the same log from another position. With `again`, everything is offered to
@@ -191,6 +204,7 @@ impl Replica {
         self.remote.echoes.clear();
         self.remote.in_flight = None;
         self.pages.clear();
+        self.refusals_of(state.remote);
         let mut unsent = state.unsent.into_iter();
         for (index, collection) in self.collections.iter_mut().enumerate() {
             let name = CollectionIndex(index as u16);
@@ -210,6 +224,7 @@ impl Replica {
                 self.effects.push_back(Effect::Backend(ToBackend::Subscribe { collection: name, checkpoint }));
             }
         }
+        self.lift_sent();
     }
 
     pub(super) fn page(&mut self, mut page: Page) {
@@ -243,11 +258,19 @@ impl Replica {
                 self.write(Write::Checkpoint { remote, collection, checkpoint: begins });
             }
         }
+        let mut echoes: Vec<(DocumentId, ChangeHash)> = Vec::new();
+        page.deltas.retain(|delta| {
+            let echo = if delta.part.is_none() { self.remote.echoes.take(&delta.bytes) } else { None };
+            echoes.extend(echo.map(|hash| (delta.id.clone(), hash)));
+            echo.is_none()
+        });
+        for (id, hash) in echoes {
+            self.held(index, &id, vec![hash]);
+        }
         let Some(collection) = self.collections.get_mut(index.0 as usize) else { return };
-        page.deltas.retain(|delta| delta.part.is_some() || !self.remote.echoes.take(&delta.bytes));
         let is_last = !page.has_more;
         let Some(chunks) = collection.pull.assemble(page) else { return };
-        let mut loading = HashSet::new();
+        let mut loading = collection.discarding.clone();
         let mut cold = Vec::new();
         for (id, _) in &chunks.documents {
             match collection.documents.get(id).map(|document| &document.state) {
@@ -302,7 +325,8 @@ impl Replica {
         let document = collection.documents.entry(key.id.clone()).or_insert_with(|| {
             self.live.count += 1;
             let seen = collection.seen.remove(&key.id).unwrap_or_default();
-            Document { seen, state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
+            let generation = collection.gone.remove(&key.id).unwrap_or_default();
+            Document { generation, seen, state: State::Live(Box::new(Live::new(&self.actor))), ..Document::default() }
         });
         let State::Live(live) = &mut document.state else { return Ok(()) };
         self.live.touch(key, live, &mut self.clock);
@@ -347,6 +371,10 @@ impl Replica {
         if merged.moved {
             deliver(&mut self.effects, key, document, Origin::Remote);
         }
+        if collection.outbox.has(&key.id) {
+            // Among the chunks may be changes of this client whose push was not answered.
+            self.held(key.collection, &key.id, changes_in(&chunks));
+        }
         if let Some(why) = damaged {
             self.damaged(key.collection, key.id.clone(), why);
         }
@@ -367,6 +395,8 @@ impl Replica {
         }
         let Some(remote) = self.remote.id() else { return };
         let edited = collection.outbox.forget(&key.id);
+        self.lifted(&key);
+        let Some(collection) = self.collections.get_mut(key.collection.0 as usize) else { return };
         let name = collection.name.clone();
         let document = collection.documents.remove(&key.id);
         for page in self.pages.iter_mut().filter(|page| page.collection == key.collection) {

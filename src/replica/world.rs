@@ -36,6 +36,11 @@ impl Replica {
     }
 
     pub(super) fn edit(&mut self, number: EditNumber, edit: Edit, now: i64) {
+        if self.is_of_a_discarded_document(&edit) {
+            self.effects.push_back(Effect::Edited(number, 0));
+            self.effects.push_back(Effect::nothing_of(&edit.document, edit.seq));
+            return self.saw(&edit.document, edit.seq);
+        }
         let Some(collection) = self.collections.get_mut(edit.document.collection.0 as usize) else { return };
         if !collection.documents.contains_key(&edit.document.id) && matches!(edit.kind, EditKind::Put { .. }) {
             let live = State::Live(Box::new(Live::new(&self.actor)));

@@ -20,17 +20,17 @@ use crate::backend::simulated::{Client, Node, Shown};
 pub(super) struct Deployment {
     pub(super) url: String,
     folder: PathBuf,
-    /// How long the backend keeps deleted documents.
+    /// The time for which the backend keeps deleted documents.
     retention: Duration,
     pub(super) node: Option<Node>,
     clock: Arc<AtomicI64>,
-    /// How wrong the computer's clock is, in milliseconds.
+    /// The error of the computer's clock, in milliseconds.
     pub(super) skew: i64,
     /// The time until which the computer's disk is full, in milliseconds.
     pub(super) full_until: i64,
     /// Mutations that are still on their way, some of connections that have ended.
     pub(super) late: VecDeque<(Client, ClientMessage)>,
-    /// How often a new log has replaced the log. The number names the new log and its folder.
+    /// The number of times that a new log has replaced the log. It names the new log and its folder.
     logs: u32,
     backup: Option<Backup>,
     /// The log was put back from a backup, and has not been opened since.

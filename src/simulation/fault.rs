@@ -73,6 +73,10 @@ faults! {
     SameName: 30,
     /// All users work on one document.
     OneDocument: 30,
+    /// Two users share each computer. They sign out and in, and the token callback gives the other's token.
+    Users: 30,
+    /// Users lose rights to documents and get them back, and discard edits that are refused meanwhile.
+    Refuse: 35,
     /// The backend keeps deleted documents for seconds only, and prunes them during the schedule.
     Prune: 40,
 }

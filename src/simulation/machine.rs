@@ -33,8 +33,8 @@ impl Simulation {
         self.peers[peer].frame(work, &self.faults, &mut self.rng, &mut self.next, &mut self.oracle, &mut self.trace)
     }
 
-    /// Lets the user of an app edit several times, and then ask for a retry. The disk does not work meanwhile, so it still
-    /// has to answer reads from before the last edits, and the retry gives these reads up.
+    /// Lets the user of an app edit several times, and then ask for a retry. The disk does not work meanwhile, so it
+    /// still has to answer reads from before the last edits, and the retry gives these reads up.
     pub(super) fn retry(&mut self, peer: usize) -> Result<(), String> {
         for _ in 0..self.rng.random_range(1..4) {
             self.frame(peer, 1)?;

@@ -1,6 +1,6 @@
 //! A deterministic simulator, for tests alone: many apps and a backend in one thread, with virtual time and one seed.
 //!
-//! # What runs
+//! # The code that runs
 //!
 //! The simulator runs the real code without its threads and sockets. Each app has a Bevy `App` without a renderer
 //! (capture and apply), the worker, the replica, the store's requests as transactions, a real SQLite file, and the
@@ -48,6 +48,7 @@ mod pace;
 mod peer;
 mod prune;
 mod quiet;
+mod rights;
 mod schedule;
 mod step;
 mod trace;

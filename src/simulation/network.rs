@@ -45,6 +45,9 @@ impl Simulation {
 
     /// Lets an attempt to connect succeed.
     pub(super) fn connect(&mut self, peer: usize) {
+        if !self.take_token(peer) {
+            return;
+        }
         self.trace.add(format!("{}: connects", self.peers[peer].name));
         let client = self.next_client;
         self.next_client += 1;

@@ -1,4 +1,4 @@
-//! All edits of the users, and how sure it is that each of them was kept.
+//! All edits of the users, and the fate of each: saved, lost or not yet known.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,13 +15,13 @@ pub(super) const NAMES: [&str; 2] = ["notes", "settings"];
 /// An edit of a note. The merged note shows whether the edit is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    /// Typed a letter that nobody else types.
+    /// Typed a letter that no other user types.
     Letter(char),
     /// Removed that letter.
     LetterGone(char),
     /// Voted this many times.
     Votes(i64),
-    /// Added an item that nobody else adds.
+    /// Added an item that no other user adds.
     Item(i64),
     /// Removed such an item.
     ItemGone(i64),
@@ -31,7 +31,7 @@ pub(super) enum Done {
     Tag(i64),
 }
 
-/// How sure it is that an edit was kept.
+/// The fate of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The app still runs and has not reported the edit as saved.
@@ -45,6 +45,8 @@ pub(super) enum Fate {
 /// An edit and its fate.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
+    /// The number of the computer on which it was made.
+    pub(super) maker: u8,
     pub(super) document: DocumentId,
     pub(super) done: Done,
     pub(super) fate: Fate,
@@ -66,12 +68,20 @@ pub(super) struct Run {
     /// Edits that were captured and are not known to be saved, each with the number of the edit it was sent with.
     captured: VecDeque<(u64, usize)>,
     edits: u64,
+    maker: u8,
+}
+
+impl Run {
+    /// A run on the computer of this number.
+    pub(super) fn on(maker: u8) -> Self {
+        Self { maker, ..Self::default() }
+    }
 }
 
 impl Oracle {
     pub(super) fn made(&mut self, run: &mut Run, document: DocumentId, done: Done) {
         run.made.entry(document.clone()).or_default().push(self.marks.len());
-        self.marks.push(Mark { document, done, fate: Fate::Open });
+        self.marks.push(Mark { maker: run.maker, document, done, fate: Fate::Open });
     }
 
     /// Notes that the app's worker has saved the first `edits` edits.

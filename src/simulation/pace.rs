@@ -1,11 +1,11 @@
-//! How often each kind of step is taken.
+//! The frequency of each kind of step.
 
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
 use super::fault::{Fault, Faults};
 
-/// The weights of the steps of which every schedule has many. Each schedule has weights of its own. If all schedules had
-/// the same, none of them would have the many round trips of a quick network, or the long queues of a slow worker.
+/// The weights of the steps of which every schedule has many. Each schedule has weights of its own. If all schedules
+/// had the same, none of them would have the many round trips of a quick network, or the long queues of a slow worker.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     /// A message moves on.
@@ -19,7 +19,7 @@ pub(super) struct Pace {
     /// An attempt to connect succeeds, or is made early.
     pub(super) connect: u32,
     /// Everything that waits on the way between an app and its backend is done at once. So an app is soon up to date,
-    /// and what the other steps do happens to apps that share documents.
+    /// and the other steps affect apps that share documents.
     pub(super) rush: u32,
 }
 

@@ -16,6 +16,7 @@ use super::{
     fault::{Fault, Faults},
     note::Fields,
     oracle::{NAMES, Oracle, Run},
+    rights::Rights,
     trace::Trace,
     user::{Deeds, User},
     words::{at, describe, described, told},
@@ -40,7 +41,7 @@ pub(super) struct App {
     run: Run,
     /// Whether the user has chosen to be offline.
     pub(super) is_offline: bool,
-    /// How often the app has forgotten its knowledge of its deployment, when this was last looked at.
+    /// The number of times that the app had forgotten its knowledge of its deployment at the last check.
     pub(super) forgotten: u32,
     /// Reports that the world has not been given yet.
     reports: VecDeque<Report>,
@@ -58,7 +59,7 @@ pub(super) struct Peer {
     /// Whether a message was lost, so that the connection ends soon.
     pub(super) is_doomed: bool,
     pub(super) clock: Rc<Cell<i64>>,
-    /// How wrong the computer's clock is, in milliseconds.
+    /// The error of the computer's clock, in milliseconds.
     pub(super) skew: i64,
     /// The time until which the computer's disk is full, in milliseconds.
     pub(super) full_until: i64,
@@ -69,8 +70,10 @@ pub(super) struct Peer {
     snapshots: BTreeMap<ChangeHash, Vec<ChangeHash>>,
     /// The changes that the app had when it was told to start over. It may offer them to a log that has them.
     pub(super) offers: Stored,
-    /// How far the log had been pruned, by collection, each time that the app started over.
+    /// The commit up to which the log had been pruned, by collection, each time that the app started over.
     pub(super) began: BTreeSet<[Option<i64>; 2]>,
+    /// The users, and what they may do.
+    pub(super) rights: Rights,
 }
 
 /// A change, with its collection and document.
@@ -105,6 +108,7 @@ impl Peer {
             snapshots: BTreeMap::new(),
             offers: Stored::new(),
             began: BTreeSet::new(),
+            rights: Rights::default(),
         }
     }
 
@@ -125,22 +129,39 @@ impl Peer {
         };
         let waits = rng.random_bool(0.3);
         let rate = rng.random_bool(0.3).then(|| rng.random_range(0.5..10.0));
-        let mut world = World::new(fields, budget, waits, rate);
+        let world = World::new(fields, budget, waits, rate);
+        if faults.has(Fault::Users) && self.rights.user.is_none() {
+            self.rights.user = Some(0);
+        }
+        trace.add(format!("{}: starts, {fields:?} fields", self.name));
+        self.run(world, deployments, rng, trace)
+    }
+
+    /// Starts a process for the world.
+    fn run(
+        &mut self,
+        mut world: World,
+        deployments: &[Deployment],
+        rng: &mut StdRng,
+        trace: &mut Trace,
+    ) -> Result<(), String> {
         // An actor is new in each run. It contains the app's number, which shows the app that made a change. The other
         // bytes are random, so chance decides conflicts.
         let mut actor: [u8; 16] = rng.random();
         actor[12] = self.number;
         actor[13..15].copy_from_slice(&self.runs.to_be_bytes());
+        self.rights.mark(&mut actor);
         let config = WorkerConfig {
             store: simulated::store_path(&self.folder),
             deployment: Some(deployments[self.deployment].url.clone()),
             auth: None,
+            user: self.rights.name(),
             online: true,
             collections: world.collections(),
             presence: Default::default(),
             waker: None,
         };
-        trace.add(format!("{}: starts, {fields:?} fields, with {}", self.name, deployments[self.deployment].url));
+        trace.add(format!("{}: {:?} works with {}", self.name, self.rights.user, deployments[self.deployment].url));
         let process = simulated::Process::start(config, actor, self.clock.clone())
             .map_err(|error| format!("{}: its store does not open: {error}", self.name))?;
         let line = Line::new(&deployments[self.deployment].url, NAMES.map(String::from).to_vec(), rng.random());
@@ -148,7 +169,7 @@ impl Peer {
             process,
             world,
             line,
-            run: Run::default(),
+            run: Run::on(self.number),
             is_offline: false,
             forgotten: 0,
             reports: VecDeque::new(),
@@ -191,13 +212,7 @@ impl Peer {
         let mut user = User { rng, faults, name: &self.name, arriving: &arriving, next };
         let deeds = app.world.frame(early, work - early, &mut user);
         app.note(deeds, &self.name, oracle, trace);
-        while let Some(command) = app.world.next_command() {
-            trace.add(format!("{}:   {}", self.name, describe(&command)));
-            if let Command::Edit(Edit { document, kind, .. }) = &command {
-                app.run.sent(document, matches!(kind, EditKind::Put { put: Put::Edited | Put::Spawned, .. }));
-            }
-            app.process.send(command);
-        }
+        app.give_commands(trace, &self.name);
         // Edits made after the capture are captured in the next frame.
         let deeds = app.world.between(late, &mut user);
         app.note(deeds, &self.name, oracle, trace);
@@ -212,7 +227,9 @@ impl Peer {
             Request::Backend(ToBackend::Push(push)) => {
                 trace.add(format!("{}: pushes {}", self.name, described(push)));
                 if is_one_log {
-                    only_its_own(push, self.number, &self.offers).map_err(|what| format!("{}: {what}", self.name))?;
+                    let user = self.rights.user.unwrap_or_default() as u8;
+                    only_its_own(push, (self.number, user), &self.offers)
+                        .map_err(|what| format!("{}: {what}", self.name))?;
                 }
             }
             Request::Backend(ToBackend::Subscribe { collection, checkpoint }) => {
@@ -220,14 +237,40 @@ impl Peer {
             }
             Request::Online(_) | Request::Show(_) | Request::Leave => {}
         }
+        let request = match request {
+            Request::Backend(ToBackend::Push(push)) => match self.rights.refuse(push) {
+                Some(push) => {
+                    self.rights.check_token(&self.name)?;
+                    Request::Backend(ToBackend::Push(push))
+                }
+                None => return Ok(()),
+            },
+            other => other,
+        };
         app.line.request(request);
         Ok(())
+    }
+
+    /// The session of the user has ended in the world and the worker, and that of another begins.
+    pub(super) fn begin_session(
+        &mut self,
+        deployments: &[Deployment],
+        oracle: &mut Oracle,
+        rng: &mut StdRng,
+        trace: &mut Trace,
+    ) -> Result<(), String> {
+        let Some(App { world, run, .. }) = self.app.take() else { return Ok(()) };
+        oracle.ended(run);
+        self.runs += 1;
+        let world = world.begin_session(self.rights.name());
+        self.run(world, deployments, rng, trace)
     }
 
     /// Gives the worker the next notice of the transport.
     pub(super) fn notice(&mut self, trace: &mut Trace) {
         let Some(app) = &mut self.app else { return };
-        let Some(notice) = app.line.next_notice() else { return };
+        let Some(mut notice) = self.rights.next_answer().or_else(|| app.line.next_notice()) else { return };
+        self.rights.complete(&mut notice);
         trace.add(format!("{}: is told {}", self.name, told(&notice)));
         app.process.notice(notice);
     }
@@ -272,8 +315,16 @@ impl App {
                 Report::Failed(failure) | Report::Stopped(failure) => {
                     trace.add(format!("{name}:   is told that {failure}"));
                     // These failures are expected. The app tries again.
-                    let is_expected =
-                        matches!(failure.kind, FailureKind::Store | FailureKind::Refused | FailureKind::Pruned);
+                    let is_expected = matches!(
+                        failure.kind,
+                        FailureKind::Store
+                                | FailureKind::Refused
+                                | FailureKind::Pruned
+                                | FailureKind::OtherUser
+                                | FailureKind::Unauthenticated
+                                // A document is discarded that was accepted meanwhile.
+                                | FailureKind::Identity
+                    );
                     if !is_expected {
                         return Err(format!("{name} reports: {failure}"));
                     }
@@ -283,11 +334,33 @@ impl App {
                     let id = &document.id;
                     trace.add(format!("{name}:   {id} g{generation} s{seen} from {origin:?}{gone}"));
                 }
-                Report::Ready(_) | Report::Read { .. } | Report::Compared { .. } | Report::Peers(_) => {}
+                Report::Ready(_)
+                | Report::Read { .. }
+                | Report::Compared { .. }
+                | Report::Refused { .. }
+                | Report::Peers(_) => {}
             }
             self.reports.push_back(report);
         }
         Ok(())
+    }
+
+    /// The user signs out: gives the worker what the world captures last.
+    pub(super) fn end_session(&mut self, trace: &mut Trace, name: &str) {
+        self.world.end_session();
+        self.reports.clear();
+        self.give_commands(trace, name);
+    }
+
+    /// Gives the worker the commands of the world.
+    fn give_commands(&mut self, trace: &mut Trace, name: &str) {
+        while let Some(command) = self.world.next_command() {
+            trace.add(format!("{name}:   {}", describe(&command)));
+            if let Command::Edit(Edit { document, kind, .. }) = &command {
+                self.run.sent(document, matches!(kind, EditKind::Put { put: Put::Edited | Put::Spawned, .. }));
+            }
+            self.process.send(command);
+        }
     }
 
     fn note(&mut self, deeds: Deeds, name: &str, oracle: &mut Oracle, trace: &mut Trace) {
@@ -303,7 +376,7 @@ impl App {
         self.process.has_transport() && self.line.due().is_some_and(|due| due <= now)
     }
 
-    /// How long the app's session still waits before it tries to connect.
+    /// The time that the app's session still waits before it tries to connect.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
         if !self.process.has_transport() || self.line.is_connected() {
             return None;
@@ -318,7 +391,7 @@ impl App {
 
 /// Checks that an app pushes only changes that it made. After a log has told an app to start over, the app may also
 /// offer the changes that it had then.
-fn only_its_own(push: &Push, number: u8, offers: &Stored) -> Result<(), String> {
+fn only_its_own(push: &Push, (number, user): (u8, u8), offers: &Stored) -> Result<(), String> {
     let collection = NAMES[usize::from(push.collection.0)];
     for document in &push.documents {
         for (hash, bytes) in &document.changes {
@@ -331,8 +404,12 @@ fn only_its_own(push: &Push, number: u8, offers: &Stored) -> Result<(), String> 
                 continue;
             }
             let maker = actor.get(actor.len().saturating_sub(4)).copied().unwrap_or_default();
-            if maker != number && !offers.contains(&(collection, document.id.clone(), *hash)) {
-                return Err(format!("pushes change {hash} of {}, which app {maker} has made", document.id));
+            let of_user = actor.last().copied().unwrap_or_default();
+            if (maker != number || of_user != user) && !offers.contains(&(collection, document.id.clone(), *hash)) {
+                return Err(format!(
+                    "pushes change {hash} of {}, which user {of_user} of app {maker} has made",
+                    document.id
+                ));
             }
         }
     }

@@ -21,7 +21,7 @@ const COLLECTION: &str = NAMES[NOTES.0 as usize];
 /// Milliseconds after which every schedule that prunes may prune a document.
 const RETENTION: i64 = 3_000;
 
-/// How long deleted documents are kept: shorter than many apps are away.
+/// The time for which deleted documents are kept. Many apps are away for longer.
 pub(super) fn retention(faults: &Faults, rng: &mut StdRng) -> Duration {
     match faults.has(Fault::Prune) {
         true => Duration::from_millis(rng.random_range(0..RETENTION as u64)),
@@ -58,8 +58,8 @@ pub(super) fn prune(simulation: &mut Simulation, deployment: usize) {
     simulation.oracle.pruned.extend(pruned);
 }
 
-/// Lets an app be away while the user of another app deletes a document that both show, and the log prunes it. By chance
-/// alone, this would seldom happen to an app that has the document.
+/// Lets an app be away while the user of another app deletes a document that both show, and the log prunes it. By
+/// chance alone, this would seldom happen to an app that has the document.
 pub(super) fn miss(simulation: &mut Simulation, away: usize) -> Result<(), String> {
     let deployment = simulation.peers[away].deployment;
     let others: Vec<_> = (0..simulation.peers.len())

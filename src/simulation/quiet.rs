@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{fault::Fault, schedule::Simulation};
+use super::{fault::Fault, rights, schedule::Simulation};
 
 /// After this many rounds in a row with nothing to do, everything is at rest. A subscription may still be replaced
 /// after a quiet second.
@@ -14,6 +14,7 @@ const ROUND: i64 = 300;
 
 /// Ends the faults and waits until there is nothing left to do, with everything shown.
 pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
+    rights::work(simulation)?;
     // A change that was lost is noticed if no later change of the same app depends on it.
     let last = simulation.rng.random_range(0..3 * simulation.peers.len());
     if last < simulation.peers.len() {
@@ -42,7 +43,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
             simulation.go(peer, true);
         }
     }
-    rest(simulation)?;
+    rights::settle(simulation)?;
     for peer in &mut simulation.peers {
         if let Some(app) = &mut peer.app {
             app.world.show_all();
@@ -51,7 +52,7 @@ pub(super) fn settle(simulation: &mut Simulation) -> Result<(), String> {
     rest(simulation)
 }
 
-fn rest(simulation: &mut Simulation) -> Result<(), String> {
+pub(super) fn rest(simulation: &mut Simulation) -> Result<(), String> {
     let mut quiet = 0;
     for _ in 0..ROUNDS {
         let busy = round(simulation)?;
@@ -68,7 +69,7 @@ fn rest(simulation: &mut Simulation) -> Result<(), String> {
 }
 
 /// Lets every app and backend do its work. Returns a description of the work, if there was any.
-fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
+pub(super) fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
     let mut busy = None;
     simulation.pass(ROUND);
     for at in 0..simulation.deployments.len() {
@@ -96,7 +97,7 @@ fn round(simulation: &mut Simulation) -> Result<Option<String>, String> {
             busy = Some("a mutation waits".into());
         }
         if let Some(node) = &mut simulation.deployments[at].node {
-            // Repeats until the backend has nothing more to look after.
+            // Repeats until the backend has no more work.
             for _ in 0..4 {
                 node.look_after();
             }
@@ -136,7 +137,9 @@ fn turn(simulation: &mut Simulation, at: usize) -> Result<Option<String>, String
     } else if !app.line.is_connected() && app.process.has_transport() {
         note("a pause before the next attempt to connect");
     }
-    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice()) {
+    while simulation.peers[at].app.as_ref().is_some_and(|app| app.line.has_notice())
+        || simulation.peers[at].rights.has_answer()
+    {
         simulation.peers[at].notice(&mut simulation.trace);
         note("notices");
     }

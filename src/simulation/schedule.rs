@@ -16,7 +16,7 @@ use super::{
 };
 use crate::backend::simulated::Client;
 
-/// How a schedule ended.
+/// The result of a schedule.
 #[derive(Debug)]
 pub struct Ended {
     /// The faults of the schedule.

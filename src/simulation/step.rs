@@ -1,4 +1,4 @@
-//! The steps that can be taken next, and how likely each of them is.
+//! The steps that can be taken next, and the likelihood of each.
 
 use rand::Rng;
 
@@ -32,6 +32,7 @@ pub(super) enum Step {
     Kill(usize),
     Compact(usize),
     FillDisk(usize),
+    Rights(usize),
     Write(usize),
     LookAfter(usize),
     CompactLog(usize),
@@ -69,7 +70,7 @@ impl Simulation {
             may(Step::Disk, app.process.requests_waiting() > 0, disk);
             may(Step::Answers, app.process.answers_waiting() > 0, worker);
             may(Step::Request, app.process.requests_of_transport() > 0, 60);
-            may(Step::Notice, app.line.has_notice(), worker);
+            may(Step::Notice, app.line.has_notice() || peer.rights.has_answer(), worker);
             may(Step::Tick, app.is_due(elapsed), 30);
             may(Step::Wait, app.pause(elapsed).is_some() && node.is_some(), connect);
             may(Step::Connect, app.line.is_opening() && node.is_some(), connect);
@@ -86,7 +87,7 @@ impl Simulation {
             let is_ahead =
                 app.line.is_pushing() && app.line.up.is_empty() && is_written && app.process.requests_waiting() > 0;
             let kill = if is_ahead { 30 * u32::from(has(Fault::CrashAhead)) } else { 0 };
-            // A process that ends with a push on its way is the one that may take what was sent for what has arrived.
+            // A process killed during a push may wrongly count the push as received, so kill such processes more often.
             let crash = if app.line.is_pushing() { 9 } else { 3 };
             may(Step::Kill, true, kill + crash * u32::from(has(Fault::Crash)));
             let (away, back) = if app.is_offline { (0, 6) } else { (2, 0) };
@@ -99,6 +100,7 @@ impl Simulation {
             may(Step::Repeat, app.line.is_pushing(), 20 * u32::from(has(Fault::Duplicate)));
             may(Step::Compact, true, 6 * u32::from(has(Fault::CompactStore)));
             may(Step::FillDisk, true, 3 * u32::from(has(Fault::FullDisk)));
+            may(Step::Rights, has(Fault::Users) || has(Fault::Refuse), 20);
         }
         for (index, deployment) in self.deployments.iter().enumerate() {
             let Some(node) = &deployment.node else {
@@ -190,6 +192,7 @@ impl Simulation {
             Step::Lose(peer) => self.lose(peer),
             Step::Kill(peer) => self.kill(peer)?,
             Step::Compact(peer) => self.compact(peer)?,
+            Step::Rights(peer) => self.rights_step(peer)?,
             Step::FillDisk(peer) => {
                 self.peers[peer].full_until = self.now + self.rng.random_range(100..5_000);
                 self.trace.add(format!("{}: its disk is full", self.peers[peer].name));

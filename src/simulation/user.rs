@@ -19,8 +19,8 @@ pub(super) struct User<'a> {
     pub(super) faults: &'a Faults,
     /// The app's name. The user's documents have this name and a number.
     pub(super) name: &'a str,
-    /// Documents of which the present frame gets a version. The user prefers them, because an edit that was not captured
-    /// yet and a version of the same document must not overwrite each other.
+    /// Documents of which the present frame gets a version. The user prefers them, because an edit that was not
+    /// captured yet and a version of the same document must not overwrite each other.
     pub(super) arriving: &'a [DocumentId],
     /// A counter that makes each letter, item and value new.
     pub(super) next: &'a mut u32,

@@ -135,6 +135,8 @@ pub(super) fn describe(command: &Command) -> String {
         Command::Online(online) => format!("online {online}"),
         Command::Present(_) => "present".into(),
         Command::Retry => "retry".into(),
+        Command::RetryOne(document) => format!("retry {}", of(document)),
+        Command::Discard(document) => format!("discard {}", of(document)),
         Command::RebuildStore => "rebuild the store".into(),
     }
 }

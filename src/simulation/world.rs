@@ -13,8 +13,9 @@ use super::{
     user::{Deeds, User, work},
 };
 use crate::{
-    DocumentId,
-    ecs::{ApplyBudget, Collections, DocumentIndex, Link, document},
+    CollectionIndex, DocumentId,
+    ecs::{self, ApplyBudget, Collections, DocumentIndex, Link, document},
+    message::RefusedDocuments,
     plugin::{ReplicateAppExt, ReplicatePlugin},
     worker::{CollectionConfig, Command, Report},
 };
@@ -120,6 +121,41 @@ impl World {
         let entity = self.app.world().resource::<DocumentIndex>().entity(NOTES, id);
         if let Some(entity) = entity {
             document::delete_entity(self.app.world_mut(), entity);
+        }
+    }
+
+    /// The user signs out: what was edited is captured, and the documents leave the world.
+    pub(super) fn end_session(&mut self) {
+        drop(ecs::end_session(self.app.world_mut()));
+    }
+
+    /// Another user signs in.
+    pub(super) fn begin_session(mut self, user: Option<String>) -> Self {
+        let (link, commands, reports) = Link::channels();
+        ecs::begin_session(self.app.world_mut(), link, user);
+        Self { commands, reports, ..self }
+    }
+
+    /// The documents that the world knows.
+    pub(super) fn documents(&self) -> Vec<(CollectionIndex, DocumentId)> {
+        let index = self.app.world().resource::<DocumentIndex>();
+        let ids = |of| index.of_collection(of).map(move |slot| (of, index.entry(slot).key.id.clone()));
+        let mut all: Vec<_> = [NOTES, SETTINGS].into_iter().flat_map(ids).collect();
+        all.sort();
+        all
+    }
+
+    /// The documents that are shown as refused.
+    pub(super) fn refused(&self) -> Vec<(CollectionIndex, DocumentId)> {
+        let refused = self.app.world().resource::<RefusedDocuments>();
+        refused.iter().map(|(collection, id, _)| (collection, id.clone())).collect()
+    }
+
+    /// Offers a refused document again, or discards it.
+    pub(super) fn settle_refused(&mut self, collection: CollectionIndex, id: &DocumentId, retries: bool) {
+        match retries {
+            true => document::retry(self.app.world_mut(), collection, id),
+            false => document::discard(self.app.world_mut(), collection, id),
         }
     }
 

@@ -37,8 +37,8 @@ pub(crate) fn quick_check(connection: &Connection) -> rusqlite::Result<Option<St
     Ok((check != "ok").then_some(check))
 }
 
-/// Whether an error of SQLite means that the file is damaged, or is not a database. Our statements fit our schemas. So
-/// if SQLite cannot compile one, which is [`ErrorCode::Unknown`], the schema in the file has changed.
+/// Whether an error of SQLite means that the file is damaged, or is not a database. This library's statements fit its
+/// schemas. So if SQLite cannot compile one, which is [`ErrorCode::Unknown`], the schema in the file has changed.
 pub(crate) fn is_damage(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
 }

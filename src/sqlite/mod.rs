@@ -1,4 +1,5 @@
-//! How this library uses SQLite: commits that reach the disk, signs of damage, and files that shrink again.
+//! The common part of this library's two databases: commits that reach the disk, signs of damage, and files that shrink
+//! again.
 //!
 //! A client's store and the embedded backend's log are two SQLite files with schemas and errors of their own. This
 //! module has their common promises about the disk, so that both keep them in the same way.

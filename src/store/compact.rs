@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{DocumentId, chunk::inspect, limits::COMPACT_CHUNKS, sqlite};
 
-/// How many of a document's chunks are examined to see whether the remote holds enough of them. They come in the order
-/// of their hashes, so they are a random sample: a document of which less than a quarter is held is left for later, and
-/// a long history of unsent changes costs no more time.
+/// The number of a document's chunks that are examined to see whether the remote holds enough of them. They come in the
+/// order of their hashes, so they are a random sample: a document of which less than a quarter is held is left for
+/// later, and a long history of unsent changes costs no more time.
 const SAMPLE_CHUNKS: usize = 4 * COMPACT_CHUNKS;
 
 /// The number is part of the text: SQLite uses the partial index `document_long` only if it sees the number.

@@ -38,7 +38,7 @@ pub enum StoreError {
     },
     /// The file is something else.
     #[error(
-        "{} is not a store of this library ({problem}), so it is left as it is: choose another path for the store, or move the file away. If it has been a store, Store::set_aside moves it and makes a new one",
+        "{} is not a store of this library ({problem}), so it is left as it is: choose another path for the store, or move the file away. If it has been a store, make an empty file beside it with the same name and .rebuild at its end: the next start moves the store away and makes a new one of its readable part",
         path.display()
     )]
     NotAStore {
@@ -62,7 +62,7 @@ pub enum StoreError {
     },
     /// The file is a store, but damaged.
     #[error(
-        "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or have it set aside and a new one made of what is readable and of what the deployment has, with Store::set_aside, ReplicatePlugin::rebuild_damaged_store or SyncControl::rebuild_store (see docs/store.md)",
+        "the store {} is damaged ({problem}). It is left as it is: restore it from a backup, or make a new store of its readable part and of the deployment's documents with ReplicatePlugin::rebuild_damaged_store or SyncControl::rebuild_store (see docs/store.md)",
         path.display()
     )]
     Damaged {
@@ -91,6 +91,17 @@ pub enum StoreError {
         /// The data that cannot be read, with the collection and document as far as they are known, and the reason.
         problem: String,
     },
+    /// A store that is to be deleted has edits that no deployment has taken.
+    #[error(
+        "the store {} has edits that no deployment has taken ({edits} of them), so it was not deleted: connect first, or ask for the loss of these edits",
+        path.display()
+    )]
+    Unsent {
+        /// The store.
+        path: PathBuf,
+        /// The number of edits.
+        edits: u64,
+    },
     /// A write that this store cannot hold. The batch it was in has not been written.
     #[error("{}: {}", place(collection, document.as_ref()), self.message())]
     Rejected {
@@ -100,7 +111,7 @@ pub enum StoreError {
         collection: String,
         /// The document, unless it is about the whole collection.
         document: Option<DocumentId>,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// The folder for the store cannot be made, or its path is a file.
@@ -173,20 +184,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later, with nothing else changed: the disk was full, someone held a lock, a
-    /// drive did not answer.
+    /// Whether the same call may succeed later, with nothing else changed: the disk was full, another process held a
+    /// lock, a drive did not answer.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Io { .. })
     }
 
-    /// Whether the store, or a document in it, is damaged: [`Command::RebuildStore`](crate::client::Command::RebuildStore) helps. (It
-    /// helps with [`NotAStore`](Self::NotAStore) too, if the file has been a store; but it may as well be someone
-    /// else's.)
+    /// Whether the store, or a document in it, is damaged, so that
+    /// [`Command::RebuildStore`](crate::client::Command::RebuildStore) helps. [`NotAStore`](Self::NotAStore) does not
+    /// count, because the file may belong to another program.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::DamagedDocument { .. })
     }
 
-    /// The collection and the document that it is about, if it is about any.
+    /// The collection and the document concerned, if any.
     pub fn place(&self) -> Option<(&str, Option<&DocumentId>)> {
         match self {
             Self::DamagedDocument { collection, document, .. } => Some((collection, Some(document))),
@@ -199,8 +210,8 @@ impl StoreError {
     pub fn message(&self) -> String {
         match self {
             Self::DamagedDocument { path, problem, .. } => format!(
-                "its changes in {} are damaged ({problem}). They are left as they are: Store::set_aside or \
-                 SyncControl::rebuild_store makes a new store of all that is readable and of what the deployment has (see docs/store.md)",
+                "its changes in {} are damaged ({problem}). They are left as they are: \
+                 SyncControl::rebuild_store makes a new store of its readable part and of the deployment's documents (see docs/store.md)",
                 path.display()
             ),
             Self::Rejected { path, problem, .. } => format!("cannot be written to {} ({problem})", path.display()),
@@ -208,7 +219,7 @@ impl StoreError {
         }
     }
 
-    /// The problem, in as few words as are known.
+    /// A short description of the problem.
     pub(crate) fn problem(&self) -> String {
         match self {
             Self::DamagedDocument { problem, .. } => problem.clone(),

@@ -1,7 +1,7 @@
-//! Opening store files, making new ones, and telling them from other files.
+//! Opening store files, making new ones, and distinguishing them from other files.
 //!
-//! Nothing here changes a file before it is known to be a whole store of ours in a format we know. A new
-//! store is made under another name and moved into place, so a store is either whole or not there.
+//! No function here changes a file before it is known to be a complete store of this library in a known format. A new
+//! store is made under another name and moved into place, so a store is either complete or absent.
 
 use std::{
     fs::{self, File},
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// The newest format known here: SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 2;
-/// Says that an SQLite file is a store: its `application_id`, "BCvR".
+pub(super) const FORMAT: i64 = 3;
+/// The mark of an SQLite file that is a store: its `application_id`, "BCvR".
 pub(super) const APPLICATION_ID: i64 = 0x4243_7652;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -32,13 +32,23 @@ const TABLES: [&str; 5] = [
     "SELECT remote, collection, ts, ordinal FROM checkpoint",
 ];
 
-/// The change of format 2. Without the column, pulling goes on as if the log had never been pruned, or starts over.
+/// The change of format 2. Without the column, pulling continues as if the log had never been pruned, or starts over.
 const TO_FORMAT_2: &str = "ALTER TABLE checkpoint ADD COLUMN pruned INTEGER";
 const TABLE_2: &str = "SELECT pruned FROM checkpoint";
 
+/// The change of format 3. Without the table, a refused document is shown as refused when it was offered again.
+const TO_FORMAT_3: &str = "CREATE TABLE refused (
+    document INTEGER PRIMARY KEY REFERENCES document (id),
+    remote INTEGER NOT NULL REFERENCES remote (id),
+    since INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT";
+const TABLE_3: &str = "SELECT document, remote, since, code, reason FROM refused";
+
 /// How long to wait for another process that has the file locked, for instance an sqlite3 shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than the number of statements in this room.
+/// The size of the cache of statements. This room has fewer statements.
 const STATEMENTS: usize = 32;
 
 /// The length of the header that SQLite writes at the start of a file:
@@ -184,7 +194,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Refuses a damaged store, and returns the format of a whole one. Reads only.
+/// Refuses a damaged store, and returns the format of an undamaged one. Only reads.
 fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
@@ -201,7 +211,7 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
         // SQLite's answer has several lines.
         return Err(damaged(problem.replace('\n', " ")));
     }
-    for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)) {
+    for table in TABLES.into_iter().chain((found >= 2).then_some(TABLE_2)).chain((found >= 3).then_some(TABLE_3)) {
         if let Err(error) = connection.prepare(table) {
             return Err(match StoreError::sqlite(path, error) {
                 StoreError::Unexpected { source, .. } => damaged(source.to_string()),
@@ -219,14 +229,18 @@ fn check(path: &Path, connection: &Connection) -> Result<i64, StoreError> {
 fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have done it since it was looked at.
-    if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? < 2 {
+    let found = transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    if found < 2 {
         transaction.execute_batch(TO_FORMAT_2)?;
+    }
+    if found < 3 {
+        transaction.execute_batch(TO_FORMAT_3)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     transaction.commit()
 }
 
-/// Sets up a connection to a store that is ours and whole.
+/// Sets up a connection to a complete store of this library.
 fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let set = || {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;

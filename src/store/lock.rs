@@ -1,4 +1,4 @@
-//! Only one process owns a store.
+//! The lock of a store: only one process owns it.
 //!
 //! The lock is the operating system's, on an empty file beside the store (`<store>.lock`). So it is free as soon as its
 //! owner ends, however it ends. A second file (`<store>.owner`) names the owner, because on Windows no other process
@@ -90,7 +90,7 @@ impl Lock {
         }
         let this = Owner::this_process();
         if let Err(error) = fs::write(&owner, format!("{} {}\n", this.pid, this.program)) {
-            // The lock holds without it; only the message to others is poorer.
+            // The lock holds without this file; only the error message for other processes has less information.
             tracing::warn!(target: "bevy_convex_replicate::store", path = %owner.display(), %error, "cannot say who owns the store");
         }
         Ok(Self { owner, _file: file })

@@ -1,16 +1,16 @@
-//! SQLite: the only room that touches the disk.
+//! The client's SQLite file. This is the only room of a client that touches the disk.
 //!
 //! An app has one file per profile. Changes are content-addressed rows, and the unsent changes and the positions to
 //! pull from are derived from these rows. [`Store`] is synchronous. The worker runs it on a thread of its own and gives
 //! all waiting writes as one batch to [`Store::commit`], which is one transaction that is synchronised to the disk.
 //!
-//! # What is unsent
+//! # Unsent chunks
 //!
 //! Every chunk has a holder: the remote, a (deployment, epoch), that was last known to have it. A chunk is unsent for a
-//! remote if another remote or none holds it. So another deployment, or one that was wiped, is offered everything again
+//! remote unless that remote holds it. So another deployment, or one that was wiped, is offered everything again
 //! without a reset.
 //!
-//! # What a document is
+//! # Documents
 //!
 //! A document is its chunks. The heads and the value beside them are a cache, so that a world fills at start without
 //! loading an Automerge document. Where heads and value do not match, the value is computed anew from the chunks.
@@ -29,16 +29,18 @@ mod lock;
 mod place;
 mod read;
 mod rebuild;
+mod refused;
 mod repair;
 mod salvage;
 #[cfg(test)]
 mod tests;
 mod unsent;
+mod wipe;
 mod write;
 
 pub use error::StoreError;
 pub use lock::Owner;
-pub use place::default_path;
+pub use place::{default_path, user_path};
 #[cfg(feature = "internals")]
 pub use rebuild::SetAside;
 
@@ -52,7 +54,7 @@ use rusqlite::Connection;
 
 use crate::sqlite;
 // Re-exported for this room's callers.
-pub use crate::record::{ChunkKind, DocumentWrite, RemoteId, StoredChunk, Write};
+pub use crate::record::{ChunkKind, DocumentWrite, RefusalCode, RefusedWrite, RemoteId, StoredChunk, Write};
 
 /// An open store. Dropping it closes the file and releases the lock.
 #[derive(Debug)]
@@ -79,7 +81,9 @@ impl Store {
         let lock = lock::Lock::acquire(path)?;
         rebuild::finish(path)?;
         let connection = file::open(path)?;
-        Ok(Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock })
+        let mut store = Self { path: path.to_owned(), connection, damaged: RefCell::default(), _lock: lock };
+        store.finish_adoption()?;
+        Ok(store)
     }
 
     /// The path of its file.
@@ -98,7 +102,7 @@ impl Store {
         find().map_err(|error| self.sqlite(error))
     }
 
-    /// Where a simulated disk is full, or its process about to end.
+    /// Fails if the simulated disk is full, or its process is about to end.
     fn may_write(&self) -> Result<(), StoreError> {
         sqlite::disk_takes_a_write().map_err(|error| self.sqlite(error))
     }

@@ -12,7 +12,7 @@ use crate::{
 
 impl Store {
     /// The remote last [asked for](Self::remote) with this deployment's URL, if any. Changes count as unsent for this
-    /// remote until the deployment has told the epoch of its log.
+    /// remote until the deployment has named the epoch of its log.
     pub fn last_remote(&self, deployment: &str) -> Result<Option<RemoteId>, StoreError> {
         self.connection
             .prepare_cached("SELECT id FROM remote WHERE deployment = ?1 ORDER BY used DESC LIMIT 1")
@@ -31,7 +31,7 @@ impl Store {
             .map_err(|error| self.sqlite(error))
     }
 
-    /// Where to pull a collection from: the store has everything of the remote's log up to here.
+    /// The position to pull a collection from: the store has everything of the remote's log up to here.
     pub fn checkpoint(&self, remote: RemoteId, collection: &str) -> Result<Option<Checkpoint>, StoreError> {
         self.connection
             .prepare_cached(
@@ -39,8 +39,7 @@ impl Store {
                  WHERE remote = ?1 AND name = ?2",
             )
             .and_then(|mut statement| {
-                // A checkpoint that no log gives out counts as none: pulling from the start costs time and loses
-                // nothing.
+                // A checkpoint that no log gives out is ignored: pulling from the start costs time and loses nothing.
                 let checkpoint = |row: &Row| {
                     Ok(match (row.get(0), row.get(1)) {
                         // A missing mark of pruning loses nothing either.

@@ -15,7 +15,7 @@ use crate::sqlite::beside;
 /// The files of a store.
 const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// A whole new store that has not yet got its name.
-const REBUILT: &str = ".rebuilt";
+pub(super) const REBUILT: &str = ".rebuilt";
 /// Asks for the store to be set aside before it is opened the next time.
 const WANTED: &str = ".rebuild";
 
@@ -135,6 +135,18 @@ fn move_away(path: &Path, number: u32) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(kept)
+}
+
+/// Keeps another damaged store among the copies of the store at `path` that were set aside.
+pub(super) fn keep_among(damaged: &Path, path: &Path) -> io::Result<()> {
+    let number = first_free(path);
+    for part in PARTS {
+        match fs::rename(beside(damaged, part), aside(path, number, part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    file::sync_folder(path)
 }
 
 fn take_place(path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@
 //! A document may be incomplete: its store was damaged, and not all of its chunks could be read. It shows the value of
 //! the chunks it has, is never stamped, and is complete again when a deployment has sent the missing chunks.
 
-use automerge::{Automerge, AutomergeError, ChangeHash, LoadOptions, OnPartialLoad, ReadDoc};
+use automerge::{Automerge, AutomergeError, ChangeHash, LoadOptions, OnPartialLoad, ROOT, ReadDoc};
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     DocumentId,
     chunk::{change_hash, chunk_hash, inspect},
-    format,
+    format::{self, Value},
     record::StoredDocument,
 };
 
@@ -36,8 +36,11 @@ impl Store {
             .map_err(|problem| self.damaged_document(collection, &id, problem))?;
         let mut heads: Vec<ChangeHash> = document.get_heads();
         heads.sort();
-        let value = inspect::guarded("read", || format::read(&document))
-            .map_err(|problem| self.damaged_document(collection, &id, problem.to_string()))?;
+        let value = inspect::guarded("read", || match has_arrived(&document) {
+            true => format::read(&document),
+            false => Value::Null,
+        });
+        let value = value.map_err(|problem| self.damaged_document(collection, &id, problem.to_string()))?;
         if missing.is_some() {
             return Ok((StoredDocument { id, heads, value }, false));
         }
@@ -113,6 +116,13 @@ fn is_whole(chunk: &StoredChunk) -> bool {
         }
         ChunkKind::Snapshot => chunk_hash(&chunk.bytes) == chunk.hash,
     }
+}
+
+/// Whether a document has arrived whole. One with a plain name is made by several changes, of which a discard may leave
+/// the first. It shows nothing until the others are there, and the last of them sets its id.
+fn has_arrived(document: &Automerge) -> bool {
+    document.get(ROOT, format::ID).is_ok_and(|id| id.is_some())
+        || document.get_changes(&[]).iter().any(|change| !format::is_place_change(change))
 }
 
 /// The hash that shows that a value (as JSON) and heads belong together and are as they were stored.

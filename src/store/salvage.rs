@@ -21,13 +21,13 @@ use crate::{
     sqlite::sync_commits,
 };
 
-/// How many ids are tried one by one after a row that cannot be read, before the steps grow. A page holds fewer rows
-/// than this.
+/// The number of ids that are tried one by one after a row that cannot be read, before the steps grow. A page holds
+/// fewer rows than this.
 const TRIED_ONE_BY_ONE: u32 = 1_024;
-/// How far beyond the last readable row it is worth looking: an app does not make more changes.
+/// The distance beyond the last readable row within which ids are tried: an app does not make more changes.
 const FARTHEST: i64 = 1 << 40;
 
-/// The numbers of the data that was read, and the errors for the rest.
+/// The amount of data that was read, and the errors for the rest.
 #[derive(Default)]
 pub(super) struct Salvaged {
     pub(super) documents: usize,

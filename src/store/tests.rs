@@ -164,3 +164,75 @@ fn the_schema_has_the_numbers_of_the_limits() {
     assert!(schema.contains(&format!("WHERE chunks >= {COMPACT_CHUNKS}")));
     assert!(schema.contains(&format!("BETWEEN 1 AND {DOCUMENT_ID_BYTES}")));
 }
+
+#[test]
+fn a_store_with_changes_that_cannot_be_read_is_not_adopted_and_never_deleted() {
+    let (folder, mut from) = store();
+    let mut document = AutoCommit::new().with_actor(ActorId::random());
+    commit(&mut from, edit(&mut document, None, "mine"));
+    from.connection.execute("UPDATE chunk SET bytes = zeroblob(length(bytes))", []).unwrap();
+    drop(from);
+    let (from, to) = (folder.path().join("store.sqlite3"), folder.path().join("store.sqlite3.users/a.sqlite3"));
+    let error = Store::adopt(&from, &to).unwrap_err();
+    assert!(matches!(error, StoreError::DamagedDocument { .. }), "{error}");
+    // It was damaged after it had been given to the other one.
+    let adopted = sqlite::beside(&to, ".adopted");
+    fs::rename(&from, &adopted).unwrap();
+    drop(Store::open(&to).unwrap());
+    assert!(!adopted.exists() && sqlite::beside(&to, ".damaged-1").exists());
+}
+
+#[test]
+fn a_store_is_not_adopted_without_its_log() {
+    let (folder, mut from) = store();
+    let path = folder.path().join("store.sqlite3");
+    let mut document = AutoCommit::new().with_actor(ActorId::random());
+    // Another program reads the file, so closing it cannot move the log into it.
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM chunk;").unwrap();
+    commit(&mut from, edit(&mut document, None, "mine"));
+    drop(from);
+    let to = folder.path().join("store.sqlite3.users/a.sqlite3");
+    let error = Store::adopt(&path, &to).unwrap_err();
+    assert!(error.to_string().contains("its log"), "{error}");
+    drop(reader);
+    Store::adopt(&path, &to).unwrap();
+    assert_eq!(loaded(&Store::open(&to).unwrap()), document.get_heads());
+}
+
+#[test]
+fn a_store_that_was_about_to_be_replaced_is_not_deleted_with_its_edits() {
+    let (folder, mut store) = store();
+    let path = folder.path().join("store.sqlite3");
+    commit(&mut store, edit(&mut AutoCommit::new().with_actor(ActorId::random()), None, "mine"));
+    drop(store);
+    fs::rename(&path, sqlite::beside(&path, ".rebuilt")).unwrap();
+    assert!(matches!(Store::wipe(&path, false), Err(StoreError::Unsent { edits: 1, .. })));
+    assert_eq!(Store::wipe(&path, true).unwrap(), 1);
+}
+
+#[test]
+fn a_value_computed_anew_shows_nothing_of_a_document_that_has_not_arrived_whole() {
+    let (_folder, mut store) = store();
+    let value = format::to_value(&std::collections::BTreeMap::from([("text", "x")])).unwrap();
+    let mut changes = format::first_changes("a", &value).unwrap();
+    let last = changes.pop().expect("it sets the id");
+    let mut document = AutoCommit::new();
+    for (place, is_whole) in changes.into_iter().map(|place| (place, false)).chain([(last, true)]) {
+        document.apply_changes([place.change.clone()]).unwrap();
+        let chunk = StoredChunk {
+            hash: place.change.hash(),
+            kind: ChunkKind::Change,
+            bytes: place.change.raw_bytes().into(),
+            remote: None,
+            fields: Vec::new(),
+        };
+        let (collection, id) = ("tasks".to_owned(), DocumentId::new("a"));
+        let (heads, value) = (document.get_heads(), format::Value::Null);
+        commit(&mut store, DocumentWrite { collection, id, chunks: vec![chunk], heads, value });
+        store.connection.execute("UPDATE document SET value_heads = NULL", []).unwrap();
+        let found = store.documents("tasks", None, 1).unwrap().remove(0);
+        assert_eq!(found.value.get(format::ID).is_some(), is_whole);
+        assert_eq!(found.value == format::Value::Null, !is_whole);
+    }
+}

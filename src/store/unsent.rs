@@ -54,7 +54,7 @@ impl Store {
         self.find_unsent(collection, remote, limit).map_err(|error| self.sqlite(error))
     }
 
-    /// How many documents have chunks that the remote lacks. Takes time in proportion to those chunks.
+    /// The number of documents with chunks that the remote lacks. Takes time in proportion to those chunks.
     #[cfg(feature = "internals")]
     pub fn unsent_count(&self, collection: &str, remote: Option<RemoteId>) -> Result<usize, StoreError> {
         self.count_unsent(collection, remote).map_err(|error| self.sqlite(error))
@@ -98,7 +98,7 @@ impl Store {
         })
     }
 
-    /// All holders of chunks except the remote: `None`, for a chunk that no remote holds, and the other remotes. These
+    /// All holders of chunks except the remote: the other remotes, and `None` for chunks that no remote holds. These
     /// are few, because an app has one deployment that is seldom wiped.
     fn other_holders(&self, remote: Option<RemoteId>) -> rusqlite::Result<Vec<Option<i64>>> {
         let mut holders = vec![None];

@@ -1,7 +1,7 @@
 use automerge::ChangeHash;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write, repair::stamp};
+use super::{ChunkKind, DocumentWrite, RemoteId, Store, StoreError, StoredChunk, Write, refused, repair::stamp};
 use crate::{DocumentId, record::Checkpoint};
 
 impl Store {
@@ -50,12 +50,14 @@ impl Store {
 }
 
 impl Write {
-    /// The collection that it is about, and the document if it is about one.
+    /// The collection of the write, and its document if it concerns one.
     pub(crate) fn place(&self) -> (&str, Option<&DocumentId>) {
         match self {
             Self::Document(DocumentWrite { collection, id, .. })
             | Self::Sent { collection, id, .. }
-            | Self::Forget { collection, id, .. } => (collection, Some(id)),
+            | Self::Forget { collection, id, .. }
+            | Self::Refused { collection, id, .. }
+            | Self::Discard { collection, id, .. } => (collection, Some(id)),
             Self::Checkpoint { collection, .. } => (collection, None),
         }
     }
@@ -69,6 +71,10 @@ fn carry_out(transaction: &Transaction, write: &Write) -> rusqlite::Result<()> {
             set_checkpoint(transaction, *remote, collection, *checkpoint)
         }
         Write::Forget { remote, collection, id } => forget_document(transaction, *remote, collection, id),
+        Write::Refused { remote, collection, id, refused } => {
+            refused::note(transaction, *remote, collection, id, refused.as_ref())
+        }
+        Write::Discard { remote, collection, id } => refused::discard(transaction, *remote, collection, id),
     }
 }
 
@@ -187,7 +193,11 @@ fn forget_document(
     let Some(document) = find_document(transaction, collection, id)? else {
         return Ok(());
     };
-    for sql in ["DELETE FROM chunk WHERE document = ?1", "DELETE FROM document WHERE id = ?1"] {
+    for sql in [
+        "DELETE FROM refused WHERE document = ?1",
+        "DELETE FROM chunk WHERE document = ?1",
+        "DELETE FROM document WHERE id = ?1",
+    ] {
         transaction.prepare_cached(sql)?.execute([document])?;
     }
     transaction

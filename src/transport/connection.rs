@@ -9,10 +9,11 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 use super::{
-    AuthToken,
+    AuthToken, Token,
     endpoint::Endpoint,
     reconnect::End,
     session::{Mutation, Subscription},
+    token::check_user,
     tunnel::Tunnel,
 };
 use crate::record::{Refusal, RefusalCode};
@@ -29,8 +30,8 @@ const STATES: usize = 16;
 
 /// A connection that is up: the official client, with the subscriptions and mutations that were requested.
 ///
-/// On its own the client connects again, sends again what was in flight, and goes on without a token if it cannot get
-/// one. The session wants none of this. So the first end counts as the end, and dropping this struct closes the
+/// The official client would reconnect and resend by itself, and continue without a token if it gets none. The session
+/// makes these decisions instead. So this struct treats the first disconnection as final, and dropping it closes the
 /// connection. The client sends nothing until then, because it waits for a token that never comes.
 pub(super) struct Connection {
     client: ConvexClient,
@@ -71,7 +72,12 @@ enum Done {
 
 impl Connection {
     /// Reaches the deployment, gets a token and connects.
-    pub(super) async fn establish(endpoint: Endpoint, auth: Option<AuthToken>, refresh: bool) -> Result<Self, End> {
+    pub(super) async fn establish(
+        endpoint: Endpoint,
+        auth: Option<AuthToken>,
+        user: Option<String>,
+        refresh: bool,
+    ) -> Result<Self, End> {
         // A tunnel is opened after the token is there, because the deployment waits for the token only briefly.
         if !Tunnel::is_needed(&endpoint).map_err(End::BadUrl)? {
             probe(&endpoint.address).await.map_err(End::Unreachable)?;
@@ -80,6 +86,8 @@ impl Connection {
             Some(auth) => token(auth, refresh).await.map_err(End::NoToken)?,
             None => None,
         };
+        check_user(user.as_deref(), token.as_ref())?;
+        let token = token.map(|token| token.token);
         let tunnel = Tunnel::open_if_needed(&endpoint).await.map_err(End::Unreachable)?;
         let url = tunnel.as_ref().map_or(&endpoint.url, |tunnel| &tunnel.url);
         let (state_sender, mut states) = mpsc::channel(STATES);
@@ -243,7 +251,7 @@ fn once(token: String, again: mpsc::Sender<()>) -> convex::AuthTokenFetcher {
 }
 
 /// Calls the token callback in a task of its own, because the callback belongs to the app and may hang or panic.
-async fn token(auth: AuthToken, refresh: bool) -> Result<Option<String>, String> {
+async fn token(auth: AuthToken, refresh: bool) -> Result<Option<Token>, String> {
     let asked = tokio::spawn(async move { auth(refresh).await });
     let abort = asked.abort_handle();
     match timeout(TOKEN_TIMEOUT, asked).await {

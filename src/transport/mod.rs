@@ -34,6 +34,7 @@ mod session;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 mod task;
+mod token;
 mod tunnel;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -47,11 +48,14 @@ use crate::{
 };
 // This is re-exported for this room's callers.
 pub use crate::status::Reason;
+pub use token::Token;
+#[cfg(feature = "simulation")]
+pub(crate) use token::check_user;
 
 /// Gives the token to authenticate with. The argument is true when the last token was refused or the connection was
 /// lost, so a cached token should be refreshed. `Ok(None)` connects without a token.
 pub type AuthToken =
-    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<String>, String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Result<Option<Token>, String>> + Send>> + Send + Sync>;
 
 /// A connection to a deployment, kept up in the background. Dropping it closes the connection.
 #[derive(Debug)]
@@ -84,14 +88,14 @@ impl Transport {
     }
 }
 
-/// Belongs at the end of an app's log filter that shows more than `info`: `LogPlugin { filter:
+/// A directive for the end of an app's log filter, if that filter shows more than `info`: `LogPlugin { filter:
 /// format!("debug,{LOG_FILTER}"), .. }`, or the same words at the end of `RUST_LOG`. It is a directive of
 /// `tracing_subscriber::EnvFilter`.
 ///
-/// This library logs no token, at any level. The official client does at `debug`, where it logs all that it sends, and
-/// so does the WebSocket library beneath it at `trace`: neither can be asked not to, other than by the app's own
-/// filter. The client is silenced altogether, because it also logs every failed attempt to connect as an error, which
-/// [`Connection::Offline`](crate::Connection::Offline) tells as well.
+/// This library logs no token, at any level. The official client logs all that it sends at `debug`, and its WebSocket
+/// library does so at `trace`. Only the app's log filter can prevent this. The client is silenced altogether, because
+/// it also logs every failed attempt to connect as an error, which [`Connection::Offline`](crate::Connection::Offline)
+/// tells as well.
 pub const LOG_FILTER: &str = "convex=off,tungstenite=info,tokio_tungstenite=info";
 
 /// The deployment, the collections and the token callback of a transport.
@@ -101,6 +105,8 @@ pub struct TransportConfig {
     pub url: String,
     /// The token callback, if the app authenticates.
     pub auth: Option<AuthToken>,
+    /// The user whose edits are sent. A token of another user is not used. `None`: tokens of any user are.
+    pub user: Option<String>,
     /// The collections' module names, by index.
     pub collections: Vec<String>,
     /// Seeds the jitter of the backoff.

@@ -191,7 +191,7 @@ impl Outgoing {
 fn too_large(bytes: usize) -> Refusal {
     Refusal::new(
         RefusalCode::TooLarge,
-        format!("one change has {bytes} bytes, and {CHANGE_BYTES} is the most: make a large edit in several steps"),
+        format!("one change has {bytes} bytes, and the limit is {CHANGE_BYTES}: make a large edit in several steps"),
     )
 }
 

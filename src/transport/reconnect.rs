@@ -21,6 +21,13 @@ pub(crate) enum End {
     Stale(String),
     /// A function requires another token, and the callback has no other.
     Unauthenticated(String),
+    /// The callback gave a token of another user. Nothing was sent.
+    OtherUser {
+        /// The user who is signed in; empty for nobody.
+        user: String,
+        /// The user whose token it is.
+        token_of: String,
+    },
 }
 
 /// The part of the session whose token was refused. Each source may cause one refresh until it works again.
@@ -153,7 +160,7 @@ impl ReconnectPolicy {
                 // word, twice and the second time with a fresh token, it has refused the token.
                 if self.silent_ends >= 2 {
                     Reason::Unauthenticated(
-                        "the deployment closes the connection when it gets the token, also a fresh one: sign in again, or correct the token".into(),
+                        "the deployment closed the connection after receiving the token, and again after receiving a fresh one: sign in again, or correct the token".into(),
                     )
                 } else {
                     Reason::Lost(why)
@@ -164,6 +171,10 @@ impl ReconnectPolicy {
                 self.refresh = true;
                 pause = Some(Duration::ZERO);
                 Reason::Lost(format!("a fresh token is needed: {why}"))
+            }
+            End::OtherUser { user, token_of } => {
+                self.refresh = true;
+                Reason::OtherUser { user, token_of }
             }
             End::Unauthenticated(why) => {
                 self.refresh = self.has_auth;

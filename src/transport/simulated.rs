@@ -133,6 +133,12 @@ impl Line {
         self.handle(Input::Disconnected(End::Unreachable("it was simulated".into())));
     }
 
+    /// Lets the attempt to connect fail for this reason.
+    pub(crate) fn fail(&mut self, end: End) {
+        self.link = Link::Closed;
+        self.handle(Input::Disconnected(end));
+    }
+
     /// Loses the connection, if it has not ended already.
     pub(crate) fn lose(&mut self, why: &str) {
         if self.is_connected() {

@@ -19,6 +19,7 @@ use super::{
 pub(super) struct Task {
     session: Session,
     auth: Option<AuthToken>,
+    user: Option<String>,
     link: Link,
     notices: mpsc::Sender<Notice>,
     /// The start of the session's time.
@@ -52,9 +53,9 @@ impl Link {
 
 impl Task {
     pub(super) fn new(config: TransportConfig, notices: mpsc::Sender<Notice>) -> Self {
-        let TransportConfig { url, auth, collections, seed, session: secret } = config;
+        let TransportConfig { url, auth, user, collections, seed, session: secret } = config;
         let session = Session::new(url, collections, auth.is_some(), seed).with_secret(secret);
-        Self { session, auth, link: Link::Closed, notices, origin: Instant::now() }
+        Self { session, auth, user, link: Link::Closed, notices, origin: Instant::now() }
     }
 
     /// Runs until the senders of requests or the receiver of notices are gone.
@@ -143,7 +144,12 @@ impl Task {
     fn obey(&mut self, output: Output) {
         match (output, &mut self.link) {
             (Output::Open { endpoint, refresh }, link) => {
-                *link = Link::Opening(Box::pin(Connection::establish(endpoint, self.auth.clone(), refresh)));
+                *link = Link::Opening(Box::pin(Connection::establish(
+                    endpoint,
+                    self.auth.clone(),
+                    self.user.clone(),
+                    refresh,
+                )));
             }
             (Output::Close, link) => *link = Link::Closed,
             (Output::Subscribe { subscription, function, arguments }, Link::Open(connection)) => {

@@ -1,8 +1,8 @@
 //! A way to a deployment that the official client does not know: below a path, or through a proxy.
 //!
 //! The client (convex 0.10) connects to the host of its URL itself, and always asks for `/api/sync`. So it is given the
-//! URL of a port of this machine. A task waits there for one connection, asks for the right path, and passes on the rest
-//! as it is. The port admits only the client: its request has a random number that no other program knows.
+//! URL of a port of this machine. A task waits there for one connection, asks for the right path, and passes on the
+//! rest as it is. The port admits only the client: its request has a random number that no other program knows.
 
 use std::{io, sync::Arc, time::Duration};
 

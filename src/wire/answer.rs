@@ -37,7 +37,7 @@ pub(crate) fn outcome<'a>(result: &'a FunctionResult, function: Function<'_>) ->
         return Err(Refusal::new(
             RefusalCode::UnknownFunction,
             format!(
-                "the deployment has no function `{function}`: deploy the collection's functions, or correct the collection's name (it said: {message})"
+                "the deployment has no function `{function}`: deploy the collection's functions, or correct the collection's name (its message: {message})"
             ),
         ));
     }

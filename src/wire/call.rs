@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::{arguments::Arguments, function::FunctionName, original, presence, pull, push, validator::Validator};
 
-/// Reads the arguments of a call, and checks that they have the shape that the function requires. The error is worded
-/// as Convex words it.
+/// Reads the arguments of a call, and checks that they have the shape that the function requires. The error has
+/// Convex's text.
 pub(crate) fn arguments(function: FunctionName, json: &str) -> Result<Arguments, String> {
     Arguments::read(json, validator(function))
 }

@@ -51,7 +51,7 @@ pub(super) fn encode_position(position: Position) -> BTreeMap<String, Value> {
     value::fields([("ts", position.ts.into()), ("ordinal", f64::from(position.ordinal).into())])
 }
 
-/// A position among arguments; `None`: no log gives it out.
+/// A position among arguments; `None` for a position that no log gives out.
 pub(super) fn decode_position(mut position: Arguments) -> Option<Position> {
     let ts = position.int64("ts");
     value::whole(position.float64("ordinal")).filter(|_| ts >= 0).map(|ordinal| Position { ts, ordinal })

@@ -21,11 +21,11 @@ use crate::{
 /// The arguments, as a backend decodes them.
 #[derive(Clone, Debug)]
 pub(crate) struct PullDeltas {
-    /// Exclusive. `None`: something that no log ever gave out.
+    /// Exclusive. `None` stands for a position that no log ever gave out.
     pub(crate) checkpoint: Option<Position>,
     pub(crate) limit: Option<f64>,
     pub(crate) scope: Option<String>,
-    /// How far the log was pruned, as the page before this one said.
+    /// The commit up to which the log was pruned, as the page before this one said.
     pub(crate) pruned: Option<i64>,
 }
 
@@ -38,7 +38,8 @@ pub(super) fn validator() -> Validator {
     ])
 }
 
-/// The arguments, as a client encodes them. `pruned` is how far the log was pruned, as the page before this one said.
+/// The arguments, as a client encodes them. `pruned` is the commit up to which the log was pruned, as the page before
+/// this one said.
 pub(crate) fn pull_arguments(checkpoint: Position, pruned: Option<i64>) -> BTreeMap<String, Value> {
     let mut arguments = value::fields([("checkpoint", Value::Object(encode_position(checkpoint)))]);
     arguments.extend(pruned.map(|pruned| ("pruned".into(), pruned.into())));
@@ -62,7 +63,8 @@ pub(crate) struct LogPage {
     pub(crate) deltas: Vec<LogChunk>,
     pub(crate) checkpoint: Position,
     pub(crate) has_more: bool,
-    /// How far the log was pruned: the commit of the newest tombstone that is gone. The next question repeats it.
+    /// The commit up to which the log was pruned, which is that of the newest tombstone that is gone. The next query
+    /// repeats it.
     pub(crate) pruned: Option<i64>,
 }
 
@@ -104,7 +106,7 @@ pub(crate) struct PageView<'a> {
     pub(crate) checkpoint: Position,
     pub(crate) has_more: bool,
     pub(crate) epoch: &'a str,
-    /// How far the log had been pruned when it gave out this page, if ever.
+    /// The commit up to which the log had been pruned when it gave out this page, if it ever was.
     pub(crate) pruned: Option<i64>,
 }
 

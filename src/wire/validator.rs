@@ -1,4 +1,4 @@
-//! Checks arguments as Convex does, with its words.
+//! Checks arguments as Convex does, with the same error texts.
 
 use std::fmt;
 

@@ -39,15 +39,18 @@ pub use self::presence::{EncodePresence, PeerChange, PeerNews, PresenceCodec, Pr
 use crate::{
     CollectionIndex, DocumentKey,
     format::{FormatError, Value},
-    record::{Edit, EditSeq, Generation, Kept, Origin, Schema},
-    transport::AuthToken,
+    record::{Edit, EditSeq, Generation, Kept, Origin, RefusedWrite, Schema},
+    store::user_path,
 };
 pub use bell::Waker;
 use bell::{Bell, Reports};
 // These are re-exported for this room's callers.
+#[cfg(feature = "bevy")]
+pub use crate::transport::Token;
 pub use crate::{
     failure::{Failure, FailureKind},
     status::{Connection, Status},
+    transport::AuthToken,
 };
 
 /// The functions that the worker needs of a collection's types.
@@ -116,8 +119,12 @@ impl CollectionConfig {
 /// The settings of a worker.
 #[non_exhaustive]
 pub struct WorkerConfig {
-    /// The store's file. Its folder is made if need be.
+    /// The store's file. Its folder is made if need be. With a [`user`](Self::user), the file is
+    /// [`user_path`](crate::store::user_path) of this path.
     pub store: PathBuf,
+    /// The user whose edits these are. Each user has a file; edits in it go out only under a token of that user. `None`
+    /// for an app without users, or while nobody is signed in.
+    pub user: Option<String>,
     /// The deployment, e.g. `https://happy-otter-123.convex.cloud`; `None`: not synchronised.
     pub deployment: Option<String>,
     /// How to authenticate there.
@@ -137,6 +144,7 @@ impl WorkerConfig {
     pub fn new(store: impl Into<PathBuf>) -> Self {
         Self {
             store: store.into(),
+            user: None,
             deployment: None,
             auth: None,
             online: true,
@@ -144,6 +152,11 @@ impl WorkerConfig {
             presence: BTreeMap::new(),
             waker: None,
         }
+    }
+
+    /// Keeps the edits of this user, in a file of their own.
+    pub fn user(self, user: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), ..self }
     }
 
     /// Calls `wake` when a report comes: once, until [`Worker::try_recv`] has returned `None`.
@@ -177,6 +190,14 @@ impl WorkerConfig {
         self.collections.push(collection);
         self
     }
+
+    /// The file with the edits of this user.
+    pub(crate) fn file(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user_path(&self.store, user),
+            None => self.store.clone(),
+        }
+    }
 }
 
 /// A request of a front end.
@@ -196,9 +217,14 @@ pub enum Command {
     Present(Present),
     /// Offer refused documents again.
     Retry,
+    /// Offer this refused document again.
+    RetryOne(DocumentKey),
+    /// Drop the changes of this refused document that the deployment lacks. The document is then as the deployment has
+    /// it; if it was new, it goes.
+    Discard(DocumentKey),
     /// Set a damaged store aside and make a new one of what can be read. If a store cannot be opened because it is
-    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the next
-    /// time. The damaged files are kept beside the new one.
+    /// damaged, now or later in this run, it is set aside at once. An open store is set aside when it is opened the
+    /// next time. The damaged files are kept beside the new one.
     RebuildStore,
 }
 
@@ -244,6 +270,14 @@ pub enum Report {
     },
     /// The peers of a collection changed.
     Peers(PeerNews),
+    /// The deployment refuses this document's changes; or, with `None`, it does so no longer. Reported at the start for
+    /// documents that were refused in an earlier run.
+    Refused {
+        /// The document.
+        document: DocumentKey,
+        /// Since when, and why.
+        refused: Option<RefusedWrite>,
+    },
     /// Something failed; everything else goes on.
     Failed(Failure),
     /// The present status.
@@ -328,6 +362,7 @@ impl Worker {
     }
 }
 
+#[cfg(feature = "bevy")]
 impl Worker {
     /// Wakes the front end, which has work left for another frame.
     pub(crate) fn wake_front_end(&self) {

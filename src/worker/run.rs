@@ -56,7 +56,7 @@ pub(super) fn run(config: WorkerConfig, inbox: Inbox, reports: Reports) {
         let (requests, disk_requests) = crossbeam_channel::unbounded();
         let (open, open_while) = crossbeam_channel::bounded(0);
         let disk = Disk {
-            path: config.store.clone(),
+            path: config.file(),
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
             deployment: config.deployment.clone(),
             requests: disk_requests,

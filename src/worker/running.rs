@@ -79,6 +79,7 @@ impl Running {
         let transport_config = config.deployment.clone().map(|url| TransportConfig {
             url,
             auth: config.auth.clone(),
+            user: config.user.clone(),
             collections: config.collections.iter().map(|collection| collection.name.clone()).collect(),
             seed: rand::random(),
             session: format!("{:032x}", rand::random::<u128>()),
@@ -170,6 +171,8 @@ impl Running {
                 Err((collection, problem)) => self.presence_failed(collection, problem),
             },
             Command::Retry => self.handle(Event::Retry),
+            Command::RetryOne(document) => self.handle(Event::RetryOne(document)),
+            Command::Discard(document) => self.handle(Event::Discard(document)),
             Command::RebuildStore => self.disk.request(StoreRequest::Rebuild),
         }
     }
@@ -325,6 +328,14 @@ impl Running {
                 let message = format!("the deployment does not accept the token: {message}");
                 self.fail(FailureKind::Unauthenticated, None, None, message);
             }
+            Reason::OtherUser { user, token_of } => {
+                let user = if user.is_empty() { "nobody" } else { user };
+                let message = format!(
+                    "the token callback gave a token of {token_of}, and {user} is signed in: nothing was sent. Sign in as {token_of}, or give a token of \
+                     the user who is signed in"
+                );
+                self.fail(FailureKind::OtherUser, None, None, message);
+            }
             Reason::BadUrl(message) => {
                 let message = format!(
                     "the deployment's address is not usable: {message}. Give one such as https://happy-otter-123.convex.cloud"
@@ -376,6 +387,7 @@ impl Running {
             Effect::Compared { document, seq, fields } => {
                 self.report(Report::Compared { document, seq, fields });
             }
+            Effect::Refused(document, refused) => self.report(Report::Refused { document, refused }),
             Effect::Failed { kind, collection, document, message } => self.fail(kind, collection, document, message),
         }
     }

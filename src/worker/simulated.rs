@@ -48,7 +48,7 @@ impl Process {
         let (report, reports) = crossbeam_channel::unbounded();
         let (answer, answers) = mpsc::unbounded_channel();
         let (request, requests) = crossbeam_channel::unbounded();
-        let store = Store::open(&config.store)?;
+        let store = Store::open(&config.file())?;
         let names = config.collections.iter().map(|collection| collection.name.clone()).collect();
         let disk = DiskWork::new(store, names, config.deployment.clone(), answer, Arc::default());
         disk.fill();

@@ -4,8 +4,8 @@
 //! from the first value to the last includes everything between them that still holds, so a capture that waits may give
 //! way to a later one of the same document if nothing between them needs the order:
 //!
-//! - Both put the value of an entity that shows the document. A spawn, an [`ensure`](Put::Ensured), a delete, a restore
-//!   and a request to show the document stay where they are.
+//! - Both put the value of an entity that shows the document. A spawn, an [`ensure`](Put::Ensured), a delete, a
+//!   restore, a discard, and a request to show or to retry the document stay where they are.
 //! - Both are of one generation, so they have the same base.
 //! - The later one holds all components of the earlier one. Captures hold whole components, and the components of a
 //!   document share no field, so captures of other components between the two make no difference.
@@ -100,6 +100,8 @@ impl Waiting {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Show(document) => self.needed(document.clone(), Command::Show(document)),
+            Command::RetryOne(document) => self.needed(document.clone(), Command::RetryOne(document)),
+            Command::Discard(document) => self.needed(document.clone(), Command::Discard(document)),
             Command::Kept(kept) => self.of_document(kept.document.clone(), Command::Kept(kept)),
             Command::Applied(mut shown) => {
                 // An edit is made at the version that it names, so the version is forgotten after the edit.

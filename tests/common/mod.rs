@@ -39,6 +39,8 @@ pub enum Sent {
     Show(String),
     Online(bool),
     Retry,
+    RetryOne(String),
+    Discard(String),
     RebuildStore,
 }
 
@@ -176,6 +178,8 @@ impl World1 {
                 Command::Online(online) => sent.push(Sent::Online(online)),
                 Command::Present(_) => {}
                 Command::Retry => sent.push(Sent::Retry),
+                Command::RetryOne(key) => sent.push(Sent::RetryOne(key.id.to_string())),
+                Command::Discard(key) => sent.push(Sent::Discard(key.id.to_string())),
                 Command::RebuildStore => sent.push(Sent::RebuildStore),
             }
         }

@@ -56,7 +56,7 @@ impl Front {
                 self.worker.send(Command::Applied(vec![(document, generation)]));
             }
             Report::Ready(_) => self.ready = true,
-            Report::Read { .. } | Report::Compared { .. } => {}
+            Report::Read { .. } | Report::Compared { .. } | Report::Refused { .. } => {}
             Report::Failed(failure) | Report::Stopped(failure) => self.failures.push(failure),
             Report::Status(status) => self.status = Some(status),
             // This front end has no presence.

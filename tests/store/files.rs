@@ -104,7 +104,7 @@ fn a_newer_format_is_refused() {
     bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
     fs::write(&path, bytes).unwrap();
     let error = refused(&path);
-    assert!(matches!(error, StoreError::Newer { found: 7, supported: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, supported: 3, .. }), "{error}");
 }
 
 #[test]
@@ -112,11 +112,11 @@ fn a_newer_format_recorded_only_in_the_log_is_refused() {
     let (_folder, path, _) = filled();
     let newer = Connection::open(&path).unwrap();
     newer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    newer.pragma_update(None, "user_version", 3).unwrap();
+    newer.pragma_update(None, "user_version", 4).unwrap();
     drop(newer);
-    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 2]);
+    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 3]);
     let error = refused(&path);
-    assert!(matches!(error, StoreError::Newer { found: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, .. }), "{error}");
 }
 
 #[test]
@@ -128,7 +128,9 @@ fn a_store_of_format_1_is_upgraded_and_an_older_program_then_refuses_it() {
     store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: far }]).unwrap();
     drop(store);
     let older = Connection::open(&path).unwrap();
-    older.execute_batch("ALTER TABLE checkpoint DROP COLUMN pruned; PRAGMA user_version = 1").unwrap();
+    older
+        .execute_batch("DROP TABLE refused; ALTER TABLE checkpoint DROP COLUMN pruned; PRAGMA user_version = 1")
+        .unwrap();
     drop(older);
 
     // Version 1 did not store information about pruning.
@@ -139,7 +141,7 @@ fn a_store_of_format_1_is_upgraded_and_an_older_program_then_refuses_it() {
         assert_eq!(store.checkpoint(remote, "tasks").unwrap(), expected);
         authors.iter_mut().for_each(|author| author.assert_stored(&store));
     }
-    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 2], "a program that knows only format 1 refuses it");
+    assert_eq!(fs::read(&path).unwrap()[60..64], [0, 0, 0, 3], "a program that knows only format 1 refuses it");
     let mut store = Store::open(&path).unwrap();
     store.commit(&[Write::Checkpoint { remote, collection: "tasks".into(), checkpoint: far }]).unwrap();
     assert_eq!(store.checkpoint(remote, "tasks").unwrap(), Some(far));

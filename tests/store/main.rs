@@ -6,6 +6,7 @@ mod files;
 mod model;
 mod processes;
 mod rebuild;
+mod refused;
 mod repair;
 mod unsent;
 mod writes;

@@ -116,7 +116,7 @@ fn an_unreadable_page_loses_only_the_rows_on_it() {
         fs::write(&path, &damaged).unwrap();
         let refused = Store::open(&path).map(drop).unwrap_err();
         assert!(refused.is_damage(), "{refused}");
-        assert!(refused.to_string().contains("Store::set_aside"), "{refused}");
+        assert!(refused.to_string().contains("rebuild_store"), "{refused}");
         let done = set_aside(&path);
         let store = open(&folder);
         let lost = 600 - done.chunks;

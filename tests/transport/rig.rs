@@ -12,7 +12,7 @@ use std::{
 use bevy_convex_replicate::{
     backend::{Backend, BackendConfig},
     replica::Page,
-    transport::{AuthToken, Notice, Request, Transport, TransportConfig},
+    transport::{AuthToken, Notice, Request, Token, Transport, TransportConfig},
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -40,6 +40,7 @@ impl Rig {
         let (transport, notices) = Transport::start(TransportConfig {
             url: url.into(),
             auth,
+            user: None,
             collections,
             seed: 7,
             session: "0123456789abcdef".into(),
@@ -146,7 +147,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// A token callback that returns these tokens in order, then the last one again and again, and records its arguments.
 pub fn tokens(answers: Vec<Result<Option<&str>, &str>>) -> (AuthToken, Arc<Mutex<Vec<bool>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let answers: Vec<Result<Option<String>, String>> =
+    let answers: Vec<Result<Option<Token>, String>> =
         answers.into_iter().map(|answer| answer.map(|token| token.map(Into::into)).map_err(Into::into)).collect();
     let noted = asked.clone();
     let auth: AuthToken = Arc::new(move |refresh| {

@@ -136,7 +136,7 @@ async fn asked_to_be_offline_it_does_not_even_try() {
 }
 
 #[tokio::test]
-async fn a_push_without_a_connection_is_dropped_and_a_collection_that_is_none_refused() {
+async fn a_push_without_a_connection_is_dropped_and_an_unknown_collection_is_refused() {
     let (_socket, url) = closed_port();
     let mut rig = Rig::start(&url, None);
     rig.online(false);

@@ -6,7 +6,7 @@ import { refuse } from "../component/errors.js";
 /** Asks whether the caller may read a collection, or one scope of it, and enter the scope to write in it. */
 export type ReadRequest = {
   kind: "read";
-  /** The caller: `tokenIdentifier`, which is `issuer|subject`. Null: nobody is signed in. */
+  /** The caller: `tokenIdentifier`, which is `issuer|subject`. Null: the caller is not signed in. */
   user: string | null;
   collection: string;
   /** The scope; undefined for the whole collection, with the documents of every scope. */
@@ -20,7 +20,7 @@ export type ReadRequest = {
 export type WriteRequest = {
   kind: "write";
   operation: "push" | "insert" | "update" | "delete";
-  /** What the write does: `deleted` makes the document a tombstone, and `restored` makes a tombstone a document. */
+  /** The effect of the write: `deleted` makes a tombstone of the document, and `restored` takes that back. */
   change: "new" | "changed" | "deleted" | "restored";
   /** The caller, as in a read request. */
   user: string | null;
@@ -65,7 +65,7 @@ export function ownRows(field: string) {
   };
 }
 
-/** The error of a call by somebody who has to be signed in. */
+/** The error of a call whose caller has to be signed in. */
 export function signInFirst() {
   return refuse({ code: "unauthenticated", message: "Sign in first: this collection is not public." });
 }

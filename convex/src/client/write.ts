@@ -117,7 +117,7 @@ type Plan = {
  */
 type Way = "none" | "fields" | "merged" | "later";
 
-/** What a push reads, as far as it is limited: bytes in all, and the part of them that is merged. */
+/** The limited reads of a push: bytes in all, and the part of them that is merged. */
 type Reads = { bytes: number; merged: { bytes: number; rows: number; documents: number } };
 
 async function pushBatch(

@@ -1,8 +1,8 @@
 //! Signed tokens of a provider of OpenID Connect.
 //!
-//! The keys come from a file, which the backend reads again when it changes. To follow a provider's keys, let a cron job
-//! download them and rename the download into place. So the backend itself needs no HTTP client and no connection to the
-//! provider.
+//! The keys come from a file, which the backend reads again when it changes. To follow a provider's keys, let a cron
+//! job download them and rename the download into place. So the backend itself needs no HTTP client and no connection
+//! to the provider.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use crate::record::{Refusal, RefusalCode, UserId};
 ///
 /// The rule is asked by the threads that serve connections and by the one thread that writes, so it should answer from
 /// memory. The log is locked meanwhile: a rule that waits for the backend, e.g. for its `rows`, waits for ever. It is
-/// asked again at each call, and at each new result of an open query. A rule that panics refuses.
+/// asked again at each call, and at each new result of an open query. If the rule panics, the request is refused.
 ///
 /// ```
 /// use bevy_convex_replicate::backend::{Authorize, BackendConfig, ReadRequest, WriteRequest};
@@ -49,7 +49,8 @@ pub trait Authorize: Send + Sync + 'static {
 
     /// Whether [`write`](Self::write) looks at the document's rows or at its changed fields. A rule that does not look
     /// at them makes pushes cheaper, because the backend does not have to merge each document to ask it. Such a rule is
-    /// given no row before the write, no changed fields, and a row after the write that may be the client's word.
+    /// given no row before the write, no changed fields, and a row after the write that may be only what the client
+    /// claims.
     fn looks_at_rows(&self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
 //! The backend's own tokens: made, listed and revoked in a file beside the log, which a running backend watches.
 //!
-//! The file holds SHA-256 hashes. A token has 256 random bits, so that nobody can find it from its hash by trying, and a
-//! slow hash with a salt would add nothing. Such a hash is for passwords that people choose.
+//! The file holds SHA-256 hashes. A token has 256 random bits, so that nobody can find it from its hash by trying, and
+//! a slow hash with a salt would add nothing. Such a hash is for passwords that people choose.
 
 use std::{
     collections::HashMap,
@@ -32,13 +32,13 @@ CREATE TABLE token (
     created INTEGER NOT NULL, expires INTEGER -- seconds since 1970
 ) STRICT;
 ";
-/// The beginning of every token, by which people and scanners for leaked secrets recognise one.
+/// The prefix of every token. People, and scanners for leaked secrets, recognise tokens by it.
 const PREFIX: &str = "replicate_";
 
 /// The tokens of a backend's users, in the backend's data directory. The backend may run meanwhile: it notices a change
 /// within a second, and ends the connections of a token that was revoked.
 ///
-/// A backend whose data directory has the file of tokens asks every caller for one, even after all were revoked.
+/// While the file of tokens exists, the backend requires a token from every caller, even if all tokens were revoked.
 pub struct UserTokens {
     path: PathBuf,
     connection: Connection,
@@ -68,7 +68,7 @@ pub enum UserTokensError {
     #[error("a user's name has 1 to {SUBJECT_BYTES} bytes and no control characters")]
     Name,
     /// The time at which a token ends cannot be read, or has passed.
-    #[error("{0:?} is not a time to come: write 30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z")]
+    #[error("{0:?} is not a time in the future: write 30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z")]
     Expires(String),
     /// There is no token with this id.
     #[error("there is no token {0:?}: list the tokens to see their ids")]
@@ -165,7 +165,7 @@ impl UserTokens {
         }
     }
 
-    /// Reads a time to come, in seconds since 1970. SQLite reads the dates.
+    /// Reads a time in the future, in seconds since 1970. SQLite reads the dates.
     fn time(&self, text: &str) -> Result<i64, UserTokensError> {
         let span = |unit, name| {
             let number = text.strip_suffix(unit)?.parse::<u32>().ok()?;

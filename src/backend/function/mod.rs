@@ -197,7 +197,7 @@ pub(super) fn query(path: &UdfPath, args: &str) -> Result<(String, Query), CallE
     Ok((collection, query))
 }
 
-/// The refusal of a call of an action: this backend has none.
+/// The refusal of a call of an action, because this backend has no actions.
 pub(super) fn action(path: &UdfPath) -> CallError {
     match split(path) {
         Ok(_) => wrong_kind(path, "Action", if is_mutation(path) { "Mutation" } else { "Query" }),

@@ -61,7 +61,7 @@ impl Log {
                 tracing::warn!(
                     target: "bevy_convex_replicate::backend",
                     collection = &*name, document = %id,
-                    "a row was not what its document says: corrected"
+                    "a row differed from its document and was corrected"
                 );
                 document.fields = Arc::new(fields);
                 document.deleted = deleted;
@@ -122,7 +122,7 @@ impl Log {
         if end < 2 || document.snapshot.is_some_and(|snapshot| end <= snapshot.rows) {
             return Ok(Vec::new());
         }
-        // A snapshot of one user's changes is that user's. One of several users' changes is nobody's.
+        // If all changes of a snapshot have the same author, that user is its author. Otherwise it has none.
         let mut authors = document.rows[..end].iter().map(|position| known.rows.get(position)?.author.as_ref());
         let author = authors.next().flatten().filter(|first| authors.all(|author| author == Some(first))).cloned();
         let mut bytes = Vec::new();
@@ -140,7 +140,7 @@ impl Log {
         let expected: BTreeSet<ChangeHash> = covered.iter().map(|covered| covered.hash).collect();
         if hashes(&prefix)? != expected || hashes(&merge::load_bytes(&snapshot, document)?)? != expected {
             return Err(Refusal::invalid_change(
-                "its snapshot does not hold what it should; the log keeps the changes",
+                "the snapshot of the document is incomplete, so its changes stay in the log",
             ));
         }
         let pieces = pieces::cut(&snapshot);

@@ -120,7 +120,7 @@ impl Log {
         self.collections.get(collection).is_some_and(|known| known.pruned.names.contains_key(id))
     }
 
-    /// How far a collection was pruned: the newest commit of the pruned documents.
+    /// The commit up to which a collection was pruned: the newest commit of the pruned documents.
     #[cfg(any(test, feature = "simulation"))]
     pub fn pruned_to(&self, collection: &str) -> Option<i64> {
         self.collections.get(collection).and_then(|known| known.pruned.newest()).map(|newest| newest.ts)

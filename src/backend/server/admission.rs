@@ -1,10 +1,10 @@
 //! Admission: strangers get a small share of the sockets, and little memory and time on each.
 //!
-//! A socket belongs to a *stranger* until it shows that its client may call functions: with a valid token, or, where the
-//! backend requires none, with a complete request. Then it is a *member*. Strangers have [`STRANGERS`] places, and the
-//! strangers of one address a part of them. Somebody who has the token is a stranger at first, too. So a full house
-//! turns nobody away: the stranger who has had a place for the longest time gives it up, at the address that has the
-//! most. A WebSocket is a member for as long as it is authenticated, an HTTP connection during each request.
+//! A socket belongs to a *stranger* until it shows that its client may call functions: with a valid token, or, where
+//! the backend requires none, with a complete request. Then it is a *member*. Strangers have [`STRANGERS`] places, and
+//! the strangers of one address a part of them. A client with the token is a stranger at first, too. So when all places
+//! are taken, a new socket still gets one: the address with the most strangers loses its oldest. A WebSocket is a
+//! member for as long as it is authenticated, an HTTP connection during each request.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,8 +32,8 @@ use crate::backend::{
 /// The bytes that end the head of an HTTP request.
 const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\r\n\r\n");
 
-/// Whose sockets share a part: an IPv4 address, or the 64 bits of an IPv6 address that its network chose. A single
-/// machine has all addresses of such a network.
+/// Identifies the sockets that share a part of the places: an IPv4 address, or the 64 bits of an IPv6 address that its
+/// network chose. A single machine has all addresses of such a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Party(IpAddr);
 
@@ -57,7 +57,7 @@ pub(in crate::backend) struct Doors {
     unfinished: Arc<Semaphore>,
     /// A stranger has left its place.
     pub left: Notify,
-    /// How long a stranger may take to show a token.
+    /// The time that a stranger may take to show a token.
     patience: Duration,
     metrics: Arc<Metrics>,
 }
@@ -128,8 +128,8 @@ impl Doors {
 }
 
 impl Strangers {
-    /// The place that a newcomer gets: `Some(None)` is a free one, `Some(Some(..))` that of a stranger who has to go.
-    /// `None` if the newcomer has to wait.
+    /// The place that a newcomer gets: `Some(None)` is a free place, and `Some(Some(..))` that of a stranger who loses
+    /// it. `None` if the newcomer has to wait.
     fn in_the_way(&self, party: Party, now: Instant) -> Option<Option<u64>> {
         let mut counts = HashMap::<Party, usize>::new();
         self.places.values().for_each(|place| *counts.entry(place.party).or_default() += 1);
@@ -140,7 +140,7 @@ impl Strangers {
             return Some(None);
         } else {
             let (busiest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-            // Whoever has several more places than the newcomer gives one up at once.
+            // An address with several more places than the newcomer's loses one at once.
             (busiest, most <= own + 1)
         };
         let (number, oldest) = self.places.iter().find(|(_, place)| place.party == at)?;
@@ -149,7 +149,7 @@ impl Strangers {
     }
 }
 
-/// What a socket's client may do at present. The socket and the requests on it share this.
+/// The present rights of a socket's client. The socket and the requests on it share this.
 pub(super) struct Standing {
     doors: Arc<Doors>,
     address: SocketAddr,
@@ -168,7 +168,7 @@ struct State {
     claimed: Option<OwnedSemaphorePermit>,
     /// The last bytes that were read before there were frames.
     last: u32,
-    /// Among the bytes since the last request was looked at may be the whole head of another.
+    /// The bytes read since the last inspected request may contain the whole head of another.
     has_head: bool,
     /// The frames of a WebSocket.
     frames: Option<Frames>,
@@ -208,7 +208,7 @@ impl Standing {
         let mut state = lock(&self.state);
         match state.rank {
             Rank::Stranger { place, .. } => drop(strangers.places.remove(&place)),
-            // Pipelined requests are served one after the other, so nobody enters twice.
+            // Pipelined requests are served one after the other, so no socket enters twice.
             Rank::Member => {}
             Rank::Evicted => return None,
         }
@@ -230,7 +230,7 @@ impl Standing {
         self.reading.wake();
     }
 
-    /// The client asks for a WebSocket. What it sends from now on are frames. Returns false if it has sent more than its
+    /// The client asks for a WebSocket. Its bytes are frames from now on. Returns false if it has sent more than its
     /// request.
     pub fn begin_frames(&self) -> bool {
         self.begin(STRANGER_BYTES);
@@ -244,8 +244,8 @@ impl Standing {
         lock(&self.state).finish();
     }
 
-    /// Counts bytes that were read. A stranger that has sent too much is told apart when more is to be read
-    /// ([`is_over`](Self::is_over)): among these bytes may be a whole request with its token, or a message with it.
+    /// Counts bytes that were read. Only before the next read does [`is_over`](Self::is_over) decide whether a stranger
+    /// has sent too much, because these bytes may contain a whole request with its token, or a message with it.
     pub fn take(&self, bytes: &[u8]) -> Result<(), Excess> {
         let mut state = lock(&self.state);
         let announced = state.follow(bytes);
@@ -270,7 +270,7 @@ impl Standing {
         matches!(lock(&self.state).rank, Rank::Stranger { is_over: true, .. })
     }
 
-    /// Whether a request may have been read whose token nobody has looked at yet ([`begin`](Self::begin)).
+    /// Whether a request may have been read whose token has not been inspected yet ([`begin`](Self::begin)).
     pub fn has_head(&self) -> bool {
         lock(&self.state).has_head
     }
@@ -280,7 +280,7 @@ impl Standing {
         lock(&self.state).claim(bytes, &self.doors.unfinished)
     }
 
-    /// When a stranger's patience ends. `None` for a member.
+    /// The end of a stranger's patience. `None` for a member.
     pub fn until(&self) -> Option<Instant> {
         match lock(&self.state).rank {
             Rank::Stranger { until, .. } => Some(until),

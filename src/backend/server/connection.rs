@@ -1,4 +1,8 @@
-//! Drives a [`Session`] with one WebSocket. This module makes no decision.
+//! Drives a [`Session`] with one WebSocket.
+//!
+//! The session makes the decisions of the protocol. This module and [`admission`](super::admission) decide about the
+//! socket: whether it gets a place, when a stranger's time is over, how a reason fits into a close frame, and when to
+//! ping. The simulator does not cover these decisions, because it has no sockets.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,12 +1,12 @@
 //! Follows the frames of a WebSocket by their headers, to know how large a message will be before it is buffered.
 //!
 //! The WebSocket library reserves the memory of a whole frame when it has read its header. Its bound for a frame cannot
-//! be changed after the handshake, when nobody has shown a token yet.
+//! be changed after the handshake, when the client has not shown a token yet.
 
 /// The most bytes of a frame's header: two, eight of the length, four of the mask.
 const HEADER: usize = 14;
 
-/// Where in the frames of a client the bytes read so far end.
+/// The place in the frames of a client at which the bytes read so far end.
 #[derive(Default)]
 pub(super) struct Frames {
     header: [u8; HEADER],
@@ -60,7 +60,7 @@ impl Frames {
         self.have = 0;
         self.payload = length;
         let kind = self.header[0] & 0x0f;
-        // Pings and their like may come between the frames of a message.
+        // Control frames, such as pings, may come between the frames of a message.
         if kind >= 8 {
             return;
         }

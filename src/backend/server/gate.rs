@@ -1,4 +1,5 @@
-//! What happens to a request before its function: who may send how much. And the two pages for operators.
+//! The checks of a request before its function is called: whether the client may send it, and how large it may be. And
+//! the two pages for operators.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -89,7 +90,7 @@ pub(super) async fn health(State(server): State<Arc<Server>>) -> Response {
     }
 }
 
-/// `GET /metrics`. Where the backend requires a token, other machines need it for this page, too: it tells how much the
+/// `GET /metrics`. Where the backend requires a token, other machines need it for this page, too: it shows how much the
 /// backend is used. A request that a proxy passed on counts as one from another machine.
 pub(super) async fn metrics(
     State(server): State<Arc<Server>>,

@@ -138,8 +138,8 @@ impl Listener for Sockets {
 /// A socket that fails if nothing could be written to it for too long. So a request must be complete within that time
 /// after the previous answer (or the start), even if it trickles in slowly, and an idle connection is closed. Pings are
 /// written to a WebSocket all the time. A stranger's socket also fails when the time to show a token is over, whatever
-/// was written, and when the stranger loses its place. A write that waits fails for the same reasons: while it waits, the
-/// HTTP library need not read.
+/// was written, and when the stranger loses its place. A write that waits fails for the same reasons: while it waits,
+/// the HTTP library need not read.
 pub(super) struct Socket {
     wire: Wire,
     patience: Duration,
@@ -153,7 +153,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// What the socket's client may do.
+    /// The rights of the socket's client.
     pub fn standing(&self) -> &Arc<Standing> {
         &self.standing
     }
@@ -225,8 +225,8 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         self.check_time(context)?;
         if self.standing.is_over() {
-            // The HTTP library reads a part of a body before the request's token is looked at. So a request waits for
-            // that, and for no longer than a stranger's time.
+            // The HTTP library reads a part of a body before the request's token is inspected. So a request waits for
+            // the inspection, at most for a stranger's time.
             if self.standing.has_head() {
                 return Poll::Pending;
             }
@@ -319,7 +319,7 @@ mod tests {
             let _client = TcpStream::connect(address).await.unwrap();
             let (mut socket, _) = sockets.accept().await;
             let _pass = is_member.then(|| socket.standing().enter().unwrap());
-            // Nobody reads from this socket, as while the HTTP library has a request and waits to write its answer.
+            // No task reads from this socket, as when the HTTP library has a request and waits to write its answer.
             let error = loop {
                 if let Err(error) = socket.write_all(&[b'x'; 65_536]).await {
                     break error;

@@ -56,9 +56,9 @@ pub(super) struct Server {
     pub origins: Origins,
     pub doors: Arc<Doors>,
     pub certificate: Option<Arc<Certificate>>,
-    /// Where the API is, e.g. `/sync`. Empty at the root.
+    /// The path below which the API is, e.g. `/sync`. Empty for the root.
     pub prefix: String,
-    /// How long a client may send nothing or take nothing.
+    /// The time that a client may send nothing or receive nothing.
     pub patience: Duration,
     pub connections: AtomicUsize,
     pub places: Arc<Semaphore>,
@@ -70,7 +70,7 @@ impl Server {
         Arc::new(Semaphore::new(WEB_SOCKETS))
     }
 
-    /// What is counted.
+    /// The counters for `/metrics`.
     pub fn metrics(&self) -> &Arc<Metrics> {
         self.jobs.metrics()
     }

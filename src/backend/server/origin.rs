@@ -15,7 +15,7 @@ use crate::backend::{error::BackendError, limits::LOGGED_ORIGINS};
 /// makes it.
 pub(in crate::backend) const ANY: &str = "any origin";
 
-/// A value that was named as an origin, which never stands for every origin.
+/// A value that was given as an origin, which never stands for every origin.
 pub(in crate::backend) fn named(origin: String) -> String {
     if origin == ANY { format!("`{origin}`") } else { origin }
 }
@@ -79,7 +79,7 @@ pub(super) fn may_be_rebound(headers: &HeaderMap) -> bool {
     name.contains('.') && name.parse::<Ipv4Addr>().is_err() && !name.ends_with(".localhost")
 }
 
-/// Says what is wrong with an origin, and what to write instead.
+/// Describes the fault of an origin, and what to write instead.
 fn check(origin: &str) -> Result<(), String> {
     // Pages from files and in sandboxes have this one.
     if origin == "null" {

@@ -60,7 +60,7 @@ impl Certificate {
         Wire::Shaking(Box::pin(current.acceptor.accept(stream)))
     }
 
-    /// Reads the files again. If they have changed and are right, new sockets use them. If they are wrong, this is
+    /// Reads the files again. If they have changed and are valid, new sockets use them. If they are invalid, this is
     /// logged once, and the old ones stay in use.
     fn reload(&self) {
         let found = Files::read(&self.chain, &self.key);

@@ -40,7 +40,7 @@ CREATE TABLE part (
 ) STRICT;
 ";
 
-/// The users who put the rows into the log, since format 3. In format 2 nobody was recorded.
+/// The users who put the rows into the log, since format 3. Format 2 recorded no users.
 const AUTHOR: &str = "ALTER TABLE chunk ADD COLUMN author TEXT";
 
 /// The outcomes of mutations that clients may send again. Files of earlier programs get this table too. It needs no new

@@ -57,7 +57,7 @@ impl Jobs {
         Self { sender, callers: Arc::default(), metrics: Arc::default() }
     }
 
-    /// What is counted.
+    /// The counters for `/metrics`.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
@@ -67,9 +67,9 @@ impl Jobs {
         Caller(self.callers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Runs a mutation whose message has `bytes` bytes, unless a mutation of the same `key` has succeeded before: that
-    /// one's outcome is then the answer. `reply` is called once the mutation is durable, in the order of
-    /// the caller's calls. It is dropped if the backend has stopped.
+    /// Runs a mutation whose message has `bytes` bytes, unless a mutation of the same `key` has succeeded before. Then
+    /// the answer is the earlier outcome. `reply` is called once the mutation is durable, in the order of the caller's
+    /// calls. It is dropped if the backend has stopped.
     pub fn mutate(
         &self,
         (caller, bytes): (Caller, usize),

@@ -86,11 +86,11 @@ pub(super) struct Writer {
     turns: Turns<Mutate>,
     /// Whether the log in memory may be ahead of the disk.
     doubtful: bool,
-    /// When the log was last looked after.
+    /// The time when the log was last maintained.
     cared: Instant,
-    /// How long tombstones are kept.
+    /// The time for which tombstones are kept.
     retention: Duration,
-    /// When the last search for older tombstones found none.
+    /// The time of the last search that found no older tombstones.
     pruned: Option<Instant>,
     rule: Arc<dyn Authorize>,
     clock: Clock,
@@ -170,8 +170,8 @@ impl Writer {
         !self.doubtful && self.log.read().needs_care()
     }
 
-    /// Waits for a job, until a resting caller may go on, or until it is time to prune. If no job comes for a while,
-    /// looks after the log.
+    /// Waits for a job, until a resting caller may continue, or until it is time to prune. If no job comes for a while,
+    /// maintains the log.
     fn wait(&mut self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         let now = Instant::now();
         let due = self.turns.due(now);
@@ -184,7 +184,7 @@ impl Writer {
         if idle != Some(until) {
             return Err(timeout);
         }
-        // Idle: go on until a job comes or nothing is left to do.
+        // The writer is idle, so this continues until a job comes or no work is left.
         while jobs.is_empty()
             && self.turns.due(Instant::now()).is_none_or(|due| due > Instant::now())
             && self.needs_care()
@@ -207,7 +207,7 @@ impl Writer {
         }
     }
 
-    /// How long it is until the next search for old tombstones.
+    /// The time until the next search for old tombstones.
     fn until_pruning(&self) -> Duration {
         let every = PRUNE_EVERY.min(self.retention).max(IDLE);
         self.pruned.map_or(Duration::ZERO, |pruned| every.saturating_sub(pruned.elapsed()))

@@ -61,7 +61,7 @@ fn a_component_that_does_not_fit_is_a_problem_and_the_other_is_not() {
 }
 
 #[test]
-fn a_component_alone_has_to_fit() {
+fn a_document_without_the_fields_of_its_only_component_does_not_fit() {
     let alone = Typed::<(Player,)>::new(vec![Some(vec!["name"])]);
     assert_eq!(alone.decode(&document(&[])).problems.len(), 1);
     assert_eq!(alone.decode(&document(&[name("Ada")])).problems, []);

@@ -1,8 +1,8 @@
 //! Fields that a struct no longer writes: whether they are emptied or deleted.
 //!
 //! An emptied part keeps what another app adds to it at the same time, so a part is emptied if the type then leaves it
-//! out as well. Some types tell an empty part from a missing one, and do not say so. So this tries: it empties the part
-//! in the document's value and asks the type what it reads.
+//! out as well. Some types distinguish an empty part from a missing one, and serde does not reveal which. So this code
+//! tries it: it empties the part in the document's value and lets the type read that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,7 +128,8 @@ fn replace(document: &mut Value, path: &[String], field: Option<Value>) {
     }
 }
 
-/// The value of a field in a struct that was emptied. `None` if the value does not tell: variants have no empty one.
+/// The value of a field in a struct that was emptied. `None` if the value does not determine it: variants have no empty
+/// value.
 pub(crate) fn empty_value(seen: &Value) -> Option<Value> {
     let noted = |merge: &Merge, value| Value::As(merge.clone(), Box::new(value));
     let each = |items: &[Value]| items.iter().map(empty_value).collect::<Option<Vec<_>>>().map(Value::List);

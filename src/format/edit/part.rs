@@ -30,7 +30,7 @@ pub(in crate::format) struct Edit<'a, T> {
     pub(super) emptied: bool,
     /// Whether a struct was filled that the document has and the app did not show.
     pub(super) filled: bool,
-    /// How many structs around the part that is being written are left out.
+    /// The number of structs around the part being written that are left out.
     left_out_structs: usize,
     pub(in crate::format) refused: Vec<FormatError>,
 }

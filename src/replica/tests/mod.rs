@@ -3,6 +3,7 @@
 mod forged;
 mod pruning;
 mod reading;
+mod refused;
 mod sending;
 mod versions;
 
@@ -57,6 +58,10 @@ struct Peer {
     pushes: Vec<Push>,
     subscribed: Vec<Checkpoint>,
     failures: Vec<FailureKind>,
+    /// The documents that the replica reports as refused.
+    refused: BTreeMap<DocumentId, RefusedWrite>,
+    /// The same as the store has it.
+    stored_refusals: BTreeMap<DocumentId, RefusedWrite>,
     edited: Vec<EditNumber>,
     /// How often the replica reported that everything of the backend is taken in.
     reads_told: usize,
@@ -88,6 +93,8 @@ impl Peer {
             pushes: Vec::new(),
             subscribed: Vec::new(),
             failures: Vec::new(),
+            refused: BTreeMap::new(),
+            stored_refusals: BTreeMap::new(),
             edited: Vec::new(),
             reads_told: 0,
             compared: Vec::new(),
@@ -127,9 +134,10 @@ impl Peer {
             Effect::Read(_) => self.reads_told += 1,
             Effect::Compared { fields, .. } => self.compared.push(fields),
             Effect::Failed { kind, .. } => self.failures.push(kind),
+            Effect::Refused(document, refused) => note(&mut self.refused, document.id, refused),
             Effect::Backend(ToBackend::Push(push)) => self.pushes.push(push),
             Effect::Backend(ToBackend::Subscribe { checkpoint, .. }) => self.subscribed.push(checkpoint),
-            Effect::Store(StoreRequest::Load(document)) => {
+            Effect::Store(StoreRequest::Load(document) | StoreRequest::LoadDiscarded(document)) => {
                 let chunks = self.chunks.get(&document.id).into_iter().flatten().map(|(bytes, _)| bytes.clone());
                 let loaded = Event::Loaded { chunks: chunks.collect(), document };
                 if self.loads_wait {
@@ -147,6 +155,12 @@ impl Peer {
                     Write::Sent { changes, .. } => self.sent.extend(changes),
                     Write::Checkpoint { checkpoint, .. } => self.checkpoint = Some(checkpoint),
                     Write::Forget { id, .. } => drop(self.chunks.remove(&id)),
+                    Write::Refused { id, refused, .. } => note(&mut self.stored_refusals, id, refused),
+                    Write::Discard { id, .. } => {
+                        let chunks = self.chunks.entry(id.clone()).or_default();
+                        chunks.retain(|(bytes, local)| !local || self.sent.contains(&change_hash(bytes).unwrap()));
+                        note(&mut self.stored_refusals, id, None);
+                    }
                 }
                 self.last_write = id;
                 return self.durable.then_some(Event::Written(id));
@@ -265,6 +279,13 @@ impl Peer {
             epoch: "epoch".into(),
             results,
         })));
+    }
+}
+
+fn note(refusals: &mut BTreeMap<DocumentId, RefusedWrite>, id: DocumentId, refused: Option<RefusedWrite>) {
+    match refused {
+        Some(refused) => drop(refusals.insert(id, refused)),
+        None => drop(refusals.remove(&id)),
     }
 }
 

@@ -163,6 +163,42 @@ fn chunks_that_have_the_same_changes_are_all_marked() {
 }
 
 #[test]
+fn a_snapshot_is_marked_once_the_backend_has_everything_of_it_by_whatever_way() {
+    let mut author = Peer::connected(1);
+    for title in ["one", "two", "three"] {
+        author.put("a", 0, &task(title));
+    }
+    let bytes: Vec<_> = author.chunks[&DocumentId::new("a")].iter().map(|(bytes, _)| bytes.to_vec()).collect();
+    let snapshot = AutoCommit::load(&bytes.concat()).unwrap().save();
+    let chunk = chunk_hash(&snapshot);
+    let changes = changes_of(chunk, &snapshot);
+    let hashes: Vec<_> = changes.iter().map(|change| change.hash).collect();
+    let id = DocumentId::new("a");
+    for order in [[0, 1, 2], [2, 1, 0], [2, 0, 1], [1, 2, 0]] {
+        for answered in [false, true] {
+            let mut outbox = Outbox::default();
+            outbox.reset(vec![id.clone()], false);
+            let number = outbox.next_batch().number;
+            outbox.read(UnsentDocument { id: id.clone(), changes: changes.clone(), fields: None }, number);
+            let mut marked = Vec::new();
+            for at in &order[..2] {
+                marked.extend(outbox.held(&id, &[hashes[*at]].into()));
+            }
+            assert!(!marked.contains(&chunk), "{order:?}: the backend lacks a change of it");
+            if answered {
+                let batch = outbox.next_batch();
+                outbox.sent(&batch.send);
+                marked.extend(outbox.accepted(&id));
+            } else {
+                marked.extend(outbox.held(&id, &[hashes[order[2]]].into()));
+            }
+            assert!(marked.contains(&chunk), "{order:?} {answered}");
+            assert_eq!(outbox.len(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_pushed_change_carries_only_the_fields_it_touches() {
     let mut peer = Peer::connected(1);
     peer.put("a", 0, &task("one"));

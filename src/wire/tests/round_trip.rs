@@ -196,7 +196,7 @@ proptest! {
 }
 
 #[test]
-fn a_position_that_no_log_gives_out_is_none() {
+fn a_position_that_no_log_gives_out_is_decoded_as_none() {
     let checkpoint = |ts: i64, ordinal: f64| {
         let checkpoint = object([("ts", ts.into()), ("ordinal", ordinal.into())]);
         let arguments = [("checkpoint".to_owned(), checkpoint)].into();
@@ -210,7 +210,7 @@ fn a_position_that_no_log_gives_out_is_none() {
 }
 
 #[test]
-fn a_part_whose_numbers_are_none_is_left_to_the_log() {
+fn the_log_refuses_a_part_with_invalid_numbers() {
     let part = |hash: usize, index: f64, count: f64| {
         let part = object([("hash", vec![7; hash].into()), ("index", index.into()), ("count", count.into())]);
         let chunk = object([("bytes", vec![1].into()), ("part", part)]);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Ends the report of an edit that the store refused for good.
-const NOT_KEPT: &str = ". What is edited there from now on is sent, and not kept on this disk: see \"Edits cannot be saved\" in docs/store.md";
+const NOT_KEPT: &str = ". From now on, edits of this document are sent but not saved on this disk: see \"Edits cannot be saved\" in docs/store.md";
 
 pub(super) struct Batch {
     answers: UnboundedSender<DiskAnswer>,
@@ -55,7 +55,7 @@ impl Batch {
             match document {
                 Some(id) => {
                     let document = (collection.to_owned(), id.clone());
-                    if let Write::Forget { .. } = write {
+                    if let Write::Forget { .. } | Write::Discard { .. } = write {
                         self.rejected.remove(&document);
                     } else if self.rejected.contains(&document) {
                         return self.lose(name, document);

@@ -86,7 +86,11 @@ impl App {
             Effect::Backend(ToBackend::Subscribe { checkpoint, .. }) => self.asked.push(checkpoint),
             Effect::Backend(ToBackend::Push(push)) => self.pushes.push(push),
             Effect::Failed { kind, .. } => self.failures.push(kind),
-            Effect::Deliver(_) | Effect::Edited(..) | Effect::Read(_) | Effect::Compared { .. } => {}
+            Effect::Deliver(_)
+            | Effect::Edited(..)
+            | Effect::Read(_)
+            | Effect::Compared { .. }
+            | Effect::Refused(..) => {}
             Effect::Store(request) => self.disk.take(request),
         }
     }

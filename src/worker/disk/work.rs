@@ -110,6 +110,11 @@ impl DiskWork {
                     }
                 }
             }
+            match self.store.refused(collection) {
+                Ok(documents) if documents.is_empty() => {}
+                Ok(documents) => self.tell(DiskAnswer::Event(Event::Refused { collection: name, documents })),
+                Err(error) => self.tell(DiskAnswer::Failed(failure(&error))),
+            }
             for damaged in self.store.take_damaged() {
                 self.damaged(&damaged);
             }
@@ -223,7 +228,7 @@ impl DiskWork {
     /// The app ends while the store refuses to be written.
     pub(in crate::worker) fn give_up(&mut self) {
         let writes = self.batch.len() + self.waiting.len();
-        tracing::error!(target: "bevy_convex_replicate::store", writes, "the app ends and these writes are lost");
+        tracing::error!(target: "bevy_convex_replicate::store", writes, "the app is ending, and this many writes could not be saved");
         self.batch.clear();
         self.waiting.clear();
     }
@@ -233,6 +238,12 @@ impl DiskWork {
             StoreRequest::Write(..) => return,
             StoreRequest::Rebuild => return self.rebuild_next_time(),
             StoreRequest::Load(document) => Ok(self.load(document)),
+            StoreRequest::LoadDiscarded(document) => {
+                if self.is_at_the_beginning(document.collection) {
+                    self.tell(DiskAnswer::Event(Event::ReadAgain(document.collection)));
+                }
+                Ok(self.load(document))
+            }
             StoreRequest::LookUp(question) => return self.look_up(question),
             StoreRequest::ReadUnsent { collection, documents, history, read } => self
                 .unsent(collection, documents, history)
@@ -301,6 +312,13 @@ impl DiskWork {
             }
         };
         Event::Loaded { document, chunks }
+    }
+
+    /// Whether the log of a collection is to be read from its beginning, or the store cannot say from where.
+    fn is_at_the_beginning(&self, collection: CollectionIndex) -> bool {
+        let Some(remote) = self.remote_in_use else { return true };
+        let checkpoint = self.store.checkpoint(remote, self.name(collection));
+        !matches!(checkpoint, Ok(Some(checkpoint)) if checkpoint.position > Position::default())
     }
 
     fn remote(&mut self, deployment: &str, epoch: Option<String>) -> Result<Event, StoreError> {

@@ -111,7 +111,7 @@ fn the_longer_a_document_is_the_more_changes_wait_for_its_next_snapshot() {
 }
 
 #[test]
-fn a_snapshot_of_one_users_changes_is_that_users_and_one_of_several_users_is_nobodys() {
+fn a_snapshot_has_the_author_that_all_its_changes_have_and_otherwise_none() {
     let [ada, eve] = ["ada", "eve"].map(|name| crate::record::UserId::new("replicate", name));
     let mut log = Log::new("epoch");
     let mut replica = Replica::new(1);

@@ -66,7 +66,7 @@ pub(in crate::backend) enum Input<'a> {
     Answered(SessionRequestSeqNumber, Reply),
     /// What a peer shows was changed, or the change was refused.
     Presented(SessionRequestSeqNumber, Result<Value, Refusal>),
-    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] tells.
+    /// A commit has changed the result of an open query, or may have, as [`Queries::are_due`] says.
     News,
     /// An area of an open query has changed, or may have. The driver gives this seldom enough: between two of them, the
     /// query of an area is not run again.
@@ -125,9 +125,9 @@ pub(in crate::backend) enum Frame {
 pub(in crate::backend) struct Session {
     state: State,
     access: Access,
-    /// The caller, once it was let in.
+    /// The caller, after it was admitted.
     admission: Option<Admission>,
-    /// When the caller's token ends.
+    /// The time when the caller's token ends.
     expires: Option<Duration>,
     /// The id that the client has given itself. It keeps the id when it connects again.
     session: Option<[u8; 16]>,
@@ -153,7 +153,7 @@ pub(in crate::backend) struct Session {
     held_back: Option<Duration>,
     /// The time when the client was last heard.
     heard: Duration,
-    /// How long a client may stay silent.
+    /// The time that a client may stay silent.
     patience: Duration,
     /// The time when the next ping is due.
     ping_at: Duration,
