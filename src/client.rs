@@ -95,7 +95,7 @@ pub use crate::{
     store::{Owner, StoreError, default_path, user_path},
     transport::{AuthToken, Token},
     worker::{
-        Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, Misfit, PeerChange, PeerNews, PresenceCodec,
-        Present, Report, Waker, Worker, WorkerConfig,
+        Codec, CollectionConfig, Command, Decoded, Encode, EncodePresence, MisfitParts, PeerChange, PeerNews,
+        PresenceCodec, Present, Report, Waker, Worker, WorkerConfig,
     },
 };

@@ -30,7 +30,7 @@ mod value;
 // A client uses these.
 pub(crate) use self::{
     answer::{bad_answer, outcome},
-    chunk::Piece,
+    chunk::PushedChunk,
     function::{Function, FunctionName},
     original::{count_arguments, document_count},
     presence::{Pace, list_presence_arguments, peers, set_presence_arguments},
