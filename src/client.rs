@@ -93,5 +93,5 @@ pub use crate::{
     status::Status,
     store::{Owner, StoreError, default_path, user_path},
     transport::{AuthToken, Token},
-    worker::{Codec, CollectionConfig, Command, Decoded, Encode, Misfit, Report, Waker, Worker, WorkerConfig},
+    worker::{Codec, CollectionConfig, Command, Decoded, Encode, MisfitParts, Report, Waker, Worker, WorkerConfig},
 };

@@ -232,7 +232,7 @@ impl Node {
         let mut args = PullDeltas { checkpoint: start, limit: None, scope: None, pruned: log.pruned_to(collection) };
         let mut positions = BTreeSet::new();
         while let Ok(page) = log.pull_deltas(collection, &args) {
-            positions.extend(page.deltas.iter().filter(|row| row.document == *document).map(|row| row.position));
+            positions.extend(page.rows.iter().filter(|row| row.document == *document).map(|row| row.position));
             args.checkpoint = Some(page.checkpoint);
             if !page.has_more {
                 break;
@@ -270,7 +270,7 @@ impl Node {
             let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None, pruned };
             let Ok(page) = log.pull_deltas(collection, &args) else { return all };
             checkpoint = page.checkpoint;
-            all.extend(page.deltas.into_iter().map(|delta| (delta.document, delta.bytes)));
+            all.extend(page.rows.into_iter().map(|row| (row.document, row.bytes)));
             if !page.has_more {
                 return all;
             }
@@ -294,19 +294,19 @@ impl Node {
                 let args = PullDeltas { checkpoint: Some(checkpoint), limit: None, scope: None, pruned };
                 let Ok(page) = log.pull_deltas(collection, &args) else { break };
                 checkpoint = page.checkpoint;
-                for delta in page.deltas {
-                    let whole = match &delta.part {
-                        None => Some(delta.bytes.to_vec()),
+                for row in page.rows {
+                    let whole = match &row.part {
+                        None => Some(row.bytes.to_vec()),
                         Some(part) => {
                             let bytes = partial.entry(part.hash).or_default();
-                            bytes.extend_from_slice(&delta.bytes);
+                            bytes.extend_from_slice(&row.bytes);
                             (part.index + 1 == part.count).then(|| bytes.clone())
                         }
                     };
                     new.push(Shown {
-                        position: delta.position,
+                        position: row.position,
                         collection,
-                        document: delta.document,
+                        document: row.document,
                         change: whole.and_then(|bytes| crate::chunk::change_hash(&bytes)),
                     });
                 }

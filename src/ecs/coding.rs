@@ -17,11 +17,11 @@ pub trait Replicated: Component<Mutability = Mutable> + Serialize + DeserializeO
 impl<T: Component<Mutability = Mutable> + Serialize + DeserializeOwned + Clone> Replicated for T {}
 
 /// The root fields that a component type writes; `None` if they depend on the value.
-pub type Fields = Option<Vec<&'static str>>;
+pub type FieldNames = Option<Vec<&'static str>>;
 
 /// The document without the fields of its other components: a component that takes all fields (`#[serde(flatten)]`) is
 /// read from this.
-fn rest(document: &Value, fields: &[Fields]) -> Value {
+fn rest(document: &Value, fields: &[FieldNames]) -> Value {
     let Value::Map(all) = document else { return document.clone() };
     let is_owned = |name: &str| fields.iter().flatten().flatten().any(|owned| *owned == name);
     Value::Map(
@@ -33,7 +33,7 @@ fn rest(document: &Value, fields: &[Fields]) -> Value {
 /// its fields is there, which is no problem.
 pub(super) fn decode<T: Replicated>(
     document: &Value,
-    fields: &[Fields],
+    fields: &[FieldNames],
     at: usize,
     problems: &mut Vec<FormatError>,
 ) -> Decoding<T> {

@@ -9,7 +9,7 @@ use bevy::platform::cell::SyncCell;
 
 use crate::{
     record::{EditSeq, Generation, Origin},
-    worker::Misfit,
+    worker::MisfitParts,
 };
 
 /// A version without the newest local edit waits this many frames for a newer version, so that the edit does not blink.
@@ -21,7 +21,7 @@ pub(crate) struct Pending {
     /// The last local edit that the version includes.
     pub(super) seen: EditSeq,
     content: SyncCell<Option<Box<dyn Any + Send>>>,
-    pub(super) misfit: Option<Box<Misfit>>,
+    pub(super) misfit: Option<Box<MisfitParts>>,
     pub(super) origin: Origin,
     /// Since when, and for how many frames, it has waited for a newer version.
     waiting: Option<(Instant, u32)>,
@@ -35,7 +35,7 @@ impl Pending {
         generation: Generation,
         seen: EditSeq,
         content: Option<Box<dyn Any + Send>>,
-        misfit: Option<Box<Misfit>>,
+        misfit: Option<Box<MisfitParts>>,
         origin: Origin,
     ) -> Self {
         Self { generation, seen, content: SyncCell::new(content), misfit, origin, waiting: None, queued: true }

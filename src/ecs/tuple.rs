@@ -8,7 +8,7 @@ use bevy::{
 };
 
 use super::{
-    coding::{self, Fields, Replicated},
+    coding::{self, FieldNames, Replicated},
     component,
     conversion::Conversions,
     form::{Change, Scan},
@@ -56,7 +56,7 @@ pub(crate) mod sealed {
         /// Reads the components in `mask`. The second result is those of them that do not fit.
         fn decode(
             document: &Value,
-            fields: &[Fields],
+            fields: &[FieldNames],
             conversions: &Conversions,
             mask: u32,
             problems: &mut Vec<FormatError>,
@@ -118,7 +118,7 @@ macro_rules! tuples {
 
             fn decode(
                 document: &Value,
-                fields: &[Fields],
+                fields: &[FieldNames],
                 conversions: &Conversions,
                 mask: u32,
                 problems: &mut Vec<FormatError>,

@@ -8,7 +8,7 @@ use bevy::{
 };
 
 use super::{
-    coding::Fields,
+    coding::FieldNames,
     conversion::Conversions,
     form::{Change, Clones, Form, Scan},
     ticks::{Ticks, advance},
@@ -31,13 +31,13 @@ pub(super) struct Version<P> {
 /// The component types of a collection.
 pub(crate) struct Typed<B> {
     /// The fields that each component writes.
-    fields: Arc<[Fields]>,
+    fields: Arc<[FieldNames]>,
     conversions: Conversions,
     of: PhantomData<fn() -> B>,
 }
 
 impl<B> Typed<B> {
-    pub(crate) fn new(fields: Vec<Fields>) -> Self {
+    pub(crate) fn new(fields: Vec<FieldNames>) -> Self {
         Self { fields: fields.into(), conversions: Conversions::default(), of: PhantomData }
     }
 
@@ -59,7 +59,7 @@ impl<B: Tuple> Codec for Typed<B> {
         let mut problems = Vec::new();
         let (parts, misfits) = B::decode(document, &self.fields, &self.conversions, u32::MAX, &mut problems);
         // The only component of a collection is never lacking. Neither is one whose fields depend on its value.
-        let is_lacking = |fields: &Fields| {
+        let is_lacking = |fields: &FieldNames| {
             let known = fields.as_deref().is_some_and(|fields| !fields.is_empty());
             known && fields.iter().flatten().all(|field| document.get(field).is_none())
         };
@@ -81,7 +81,7 @@ fn parts_of<B: Tuple>(content: Box<dyn Any + Send>) -> Option<B::Parts> {
 
 struct Captured<B: Tuple> {
     parts: B::Parts,
-    fields: Arc<[Fields]>,
+    fields: Arc<[FieldNames]>,
 }
 
 impl<B: Tuple> Encode for Captured<B> {
@@ -98,7 +98,7 @@ impl<B: Tuple> Encode for Captured<B> {
 
 /// Refuses an edit that writes fields of a component outside of the edit. A component with a flattened map can hold
 /// such fields.
-fn refuse_strangers(value: &Value, mask: u32, fields: &[Fields]) -> Result<(), FormatError> {
+fn refuse_strangers(value: &Value, mask: u32, fields: &[FieldNames]) -> Result<(), FormatError> {
     let speaks_of = |at: usize| mask & (1 << at) != 0;
     if fields.len() == 1 || !fields.iter().enumerate().any(|(at, fields)| speaks_of(at) && fields.is_none()) {
         return Ok(());
@@ -183,7 +183,7 @@ impl<B: Tuple> Form for Typed<B> {
     }
 
     fn owners(&self, fields: &[String]) -> u32 {
-        let owns = |own: &Fields| match own {
+        let owns = |own: &FieldNames| match own {
             Some(own) => fields.iter().any(|field| own.contains(&field.as_str())),
             // Its fields depend on its value.
             None => !fields.is_empty(),

@@ -141,7 +141,7 @@ fn spawn(
     form: &dyn Form,
     slot: Slot,
     content: Box<dyn Any + Send>,
-    misfit: Option<Box<worker::Misfit>>,
+    misfit: Option<Box<worker::MisfitParts>>,
     change: Change,
 ) {
     let tick = world.change_tick();
@@ -174,7 +174,7 @@ fn keep(
     world: &mut World,
     form: &dyn Form,
     entity: Entity,
-    misfit: Option<&worker::Misfit>,
+    misfit: Option<&worker::MisfitParts>,
     change: &Change,
     generation: Generation,
     from: Generation,
@@ -189,7 +189,7 @@ fn keep(
 }
 
 /// Marks the entity with [`Misfit`] if the document does not fit its components, and otherwise removes the mark.
-fn flag(world: &mut World, entity: Entity, misfit: Option<Box<worker::Misfit>>) {
+fn flag(world: &mut World, entity: Entity, misfit: Option<Box<worker::MisfitParts>>) {
     let Ok(mut entity) = world.get_entity_mut(entity) else { return };
     match (misfit, entity.get::<Misfit>()) {
         (None, None) => {}

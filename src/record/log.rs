@@ -63,7 +63,7 @@ pub struct Page {
     /// The position it was asked from. The page begins after it.
     pub from: Position,
     /// The rows after that, in order.
-    pub deltas: Vec<PulledChunk>,
+    pub rows: Vec<PulledChunk>,
     /// The position of the last row, or `from` if the page has no rows.
     pub to: Position,
     /// Whether the log has more rows already.

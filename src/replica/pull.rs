@@ -66,23 +66,23 @@ impl Pull {
         let mut result = PageChunks::default();
         let mut places: HashMap<DocumentId, usize> = HashMap::new();
         let mut before = page.from;
-        for delta in page.deltas {
-            let whole = match delta.part {
-                None => Ok(Some(delta.bytes)),
-                Some(part) => self.add_part(&delta.id, part, delta.bytes, before),
+        for row in page.rows {
+            let whole = match row.part {
+                None => Ok(Some(row.bytes)),
+                Some(part) => self.add_part(&row.id, part, row.bytes, before),
             };
             match whole {
                 Ok(Some(bytes)) => {
-                    let place = *places.entry(delta.id.clone()).or_insert_with(|| {
-                        result.documents.push((delta.id.clone(), Vec::new()));
+                    let place = *places.entry(row.id.clone()).or_insert_with(|| {
+                        result.documents.push((row.id.clone(), Vec::new()));
                         result.documents.len() - 1
                     });
                     result.documents[place].1.push(bytes);
                 }
                 Ok(None) => {}
-                Err(why) => result.damaged.push((delta.id.clone(), why)),
+                Err(why) => result.damaged.push((row.id.clone(), why)),
             }
-            before = delta.position;
+            before = row.position;
         }
         let held_back = self.partial.values().map(|partial| partial.before).min();
         let position = held_back.map_or(page.to, |position| position.min(page.to));

@@ -259,9 +259,9 @@ impl Replica {
             }
         }
         let mut echoes: Vec<(DocumentId, ChangeHash)> = Vec::new();
-        page.deltas.retain(|delta| {
-            let echo = if delta.part.is_none() { self.remote.echoes.take(&delta.bytes) } else { None };
-            echoes.extend(echo.map(|hash| (delta.id.clone(), hash)));
+        page.rows.retain(|row| {
+            let echo = if row.part.is_none() { self.remote.echoes.take(&row.bytes) } else { None };
+            echoes.extend(echo.map(|hash| (row.id.clone(), hash)));
             echo.is_none()
         });
         for (id, hash) in echoes {

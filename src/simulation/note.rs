@@ -140,7 +140,7 @@ version!(NewNote, |note, rng| {
 
 /// The version of the fields that an app has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fields {
+pub(super) enum NoteVersion {
     Old,
     New,
 }

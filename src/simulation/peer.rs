@@ -14,7 +14,7 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     deployment::Deployment,
     fault::{Fault, Faults},
-    note::Fields,
+    note::NoteVersion,
     oracle::{NAMES, Oracle, Run},
     rights::Rights,
     trace::Trace,
@@ -121,7 +121,8 @@ impl Peer {
         trace: &mut Trace,
     ) -> Result<(), String> {
         self.runs += 1;
-        let fields = if faults.has(Fault::Versions) && rng.random_bool(0.5) { Fields::New } else { Fields::Old };
+        let fields =
+            if faults.has(Fault::Versions) && rng.random_bool(0.5) { NoteVersion::New } else { NoteVersion::Old };
         let budget = if faults.has(Fault::OddFrames) && rng.random_bool(0.3) {
             Duration::ZERO
         } else {

@@ -5,7 +5,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     fault::{Fault, Faults},
-    note::{Fields, NewNote, OldNote, Settings, Version},
+    note::{NewNote, NoteVersion, OldNote, Settings, Version},
     oracle::{Done, NOTES, SETTINGS},
 };
 use crate::{
@@ -33,10 +33,10 @@ pub(super) type Deeds = Vec<(DocumentId, Done)>;
 const FIRST_LETTER: u32 = 0x4E00;
 
 /// Makes one edit.
-pub(super) fn work(world: &mut bevy::prelude::World, fields: Fields, user: &mut User<'_>, deeds: &mut Deeds) {
+pub(super) fn work(world: &mut bevy::prelude::World, fields: NoteVersion, user: &mut User<'_>, deeds: &mut Deeds) {
     match fields {
-        Fields::Old => work_as::<OldNote>(world, user, deeds),
-        Fields::New => work_as::<NewNote>(world, user, deeds),
+        NoteVersion::Old => work_as::<OldNote>(world, user, deeds),
+        NoteVersion::New => work_as::<NewNote>(world, user, deeds),
     }
     world.flush();
 }

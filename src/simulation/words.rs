@@ -37,7 +37,7 @@ pub(super) fn short(hash: &ChangeHash) -> String {
 pub(super) fn told(notice: &Notice) -> String {
     match notice {
         Notice::Backend(FromBackend::Page(page)) => {
-            let rows: Vec<_> = page.deltas.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
+            let rows: Vec<_> = page.rows.iter().map(|row| format!("{} {}", row.id, at(row.position))).collect();
             let more = if page.has_more { " and more" } else { "" };
             format!("{}: from {} to {}: {}{more}", page.epoch, at(page.from), at(page.to), rows.join(", "))
         }

@@ -8,7 +8,7 @@ use rand::{Rng, rngs::StdRng};
 
 use super::{
     fault::Faults,
-    note::{Fields, NewNote, OldNote, Settings, Version},
+    note::{NewNote, NoteVersion, OldNote, Settings, Version},
     oracle::{NAMES, NOTES, Note, SETTINGS},
     user::{Deeds, User, work},
 };
@@ -23,7 +23,7 @@ use crate::{
 /// An app's world, from the start of its process to the end.
 pub(super) struct World {
     app: App,
-    fields: Fields,
+    fields: NoteVersion,
     commands: Receiver<Command>,
     reports: Sender<Report>,
 }
@@ -35,13 +35,13 @@ struct Script(Option<Deed>);
 type Deed = Box<dyn FnOnce(&mut bevy::prelude::World) + Send + Sync>;
 
 impl World {
-    pub(super) fn new(fields: Fields, budget: Duration, waits: bool, rate: Option<f64>) -> Self {
+    pub(super) fn new(fields: NoteVersion, budget: Duration, waits: bool, rate: Option<f64>) -> Self {
         let (link, commands, reports) = Link::channels();
         let mut app = App::new();
         app.add_plugins(ReplicatePlugin::new("simulated")).insert_resource(link).init_resource::<Script>();
         match fields {
-            Fields::Old => app.replicate::<OldNote>(NAMES[0]),
-            Fields::New => app.replicate::<NewNote>(NAMES[0]),
+            NoteVersion::Old => app.replicate::<OldNote>(NAMES[0]),
+            NoteVersion::New => app.replicate::<NewNote>(NAMES[0]),
         };
         app.replicate::<Settings>(NAMES[1]);
         if let Some(rate) = rate {
@@ -178,8 +178,8 @@ impl World {
     pub(super) fn notes(&self) -> BTreeMap<DocumentId, Note> {
         let world = self.app.world();
         shown(world, |entity| match self.fields {
-            Fields::Old => world.get::<OldNote>(entity).map(Version::note),
-            Fields::New => world.get::<NewNote>(entity).map(Version::note),
+            NoteVersion::Old => world.get::<OldNote>(entity).map(Version::note),
+            NoteVersion::New => world.get::<NewNote>(entity).map(Version::note),
         })
     }
 

@@ -33,7 +33,7 @@ const STATES: usize = 16;
 /// The official client would reconnect and resend by itself, and continue without a token if it gets none. The session
 /// makes these decisions instead. So this struct treats the first disconnection as final, and dropping it closes the
 /// connection. The client sends nothing until then, because it waits for a token that never comes.
-pub(super) struct Connection {
+pub(super) struct OpenClient {
     client: ConvexClient,
     states: mpsc::Receiver<WebSocketState>,
     /// The client asks for a token again.
@@ -70,7 +70,7 @@ enum Done {
     Told(Told),
 }
 
-impl Connection {
+impl OpenClient {
     /// Reaches the deployment, gets a token and connects.
     pub(super) async fn establish(
         endpoint: Endpoint,
@@ -167,7 +167,7 @@ impl Connection {
         }
     }
 
-    /// Opens a subscription. It is kept until [`Connection::unsubscribe`].
+    /// Opens a subscription. It is kept until [`OpenClient::unsubscribe`].
     pub(super) fn subscribe(&mut self, name: Subscription, function: String, arguments: BTreeMap<String, Value>) {
         self.subscriptions.insert(name, None);
         let mut client = self.client.clone();

@@ -179,8 +179,8 @@ impl Follow {
         if same_story && same_rows && !page.has_more {
             return Ok(Outcome::default());
         }
-        let deltas = page.rows_after(from, self.handed)?;
-        let is_news = !deltas.is_empty();
+        let rows = page.rows_after(from, self.handed)?;
+        let is_news = !rows.is_empty();
         let tells = is_news || !same_story;
         if tells && !room {
             return Ok(Outcome { held: true, ..Outcome::default() });
@@ -193,7 +193,7 @@ impl Follow {
             outcome.page = Some(Page {
                 collection: self.collection,
                 from: std::mem::replace(&mut self.handed, to),
-                deltas,
+                rows,
                 to,
                 has_more: page.has_more,
                 epoch: page.epoch.to_owned(),

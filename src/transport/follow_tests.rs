@@ -82,7 +82,7 @@ impl Rig {
 }
 
 fn times(outcome: &Outcome) -> Vec<i64> {
-    outcome.page.iter().flat_map(|page| &page.deltas).map(|delta| delta.position.ts).collect()
+    outcome.page.iter().flat_map(|page| &page.rows).map(|row| row.position.ts).collect()
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_first_result_is_told_even_if_it_is_empty_and_later_empty_ones_are_not() {
     let mut rig = Rig::new(7);
     let (key, from) = rig.open();
     let page = rig.answer(key, &Log::of([]).pull(from)).page.unwrap();
-    assert_eq!((page.from, page.to, page.deltas.len()), (at(7), at(7), 0));
+    assert_eq!((page.from, page.to, page.rows.len()), (at(7), at(7), 0));
     assert!(rig.answer(key, &Log::of([]).pull(from)).page.is_none());
     rig.follow.disconnected();
     rig.open = None;
@@ -140,7 +140,7 @@ fn the_end_of_catching_up_is_told_even_if_nothing_more_came() {
     let (key, from) = rig.open();
     // The eleventh row was compacted away meanwhile.
     let page = rig.answer(key, &Log::of(1..=10).pull(from)).page.unwrap();
-    assert!(!page.has_more && page.deltas.is_empty());
+    assert!(!page.has_more && page.rows.is_empty());
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_new_epoch_is_told_even_without_rows() {
     rig.answer(key, &log.pull(from));
     log.epoch = "e2";
     let page = rig.answer(key, &log.pull(from)).page.unwrap();
-    assert_eq!((page.epoch.as_str(), page.deltas.len()), ("e2", 0));
+    assert_eq!((page.epoch.as_str(), page.rows.len()), ("e2", 0));
     assert!(rig.answer(key, &log.pull(from)).page.is_none());
 }
 

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Notice,
-    wire::{self, Function, FunctionName, Piece},
+    wire::{self, Function, FunctionName, PushedChunk},
 };
 use crate::{
     chunk::Part,
@@ -111,15 +111,15 @@ impl Outgoing {
                 .into_iter()
                 .map(|entry| {
                     let document = &self.push.documents[entry.document];
-                    let pieces: Vec<_> = entry
+                    let chunks: Vec<_> = entry
                         .slices
                         .iter()
-                        .map(|slice| Piece {
+                        .map(|slice| PushedChunk {
                             bytes: &document.changes[slice.change].1[slice.range.clone()],
                             part: slice.part.clone(),
                         })
                         .collect();
-                    wire::pushed_document(document, &pieces, entry.is_whole)
+                    wire::pushed_document(document, &chunks, entry.is_whole)
                 })
                 .collect();
             return Next::Send(wire::push_arguments(documents));

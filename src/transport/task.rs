@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     AuthToken, Notice, Request, TransportConfig,
-    connection::{Connection, Told},
+    connection::{OpenClient, Told},
     reconnect::End,
     session::{Input, Output, Session},
 };
@@ -28,16 +28,16 @@ pub(super) struct Task {
 
 enum Link {
     Closed,
-    Opening(Pin<Box<dyn Future<Output = Result<Connection, End>> + Send>>),
-    Open(Box<Connection>),
+    Opening(Pin<Box<dyn Future<Output = Result<OpenClient, End>> + Send>>),
+    Open(Box<OpenClient>),
 }
 
 enum Event {
     Request(Option<Request>),
-    Opened(Result<Connection, End>),
+    Opened(Result<OpenClient, End>),
     Told(Told),
     /// There is room for a notice. `false` means that the receiver of the notices is gone.
-    Room(bool),
+    Space(bool),
     Timer,
 }
 
@@ -72,14 +72,14 @@ impl Task {
             let event = tokio::select! {
                 request = requests.recv() => Event::Request(request),
                 event = self.link.next() => event,
-                room = self.notices.reserve(), if has_notice => Event::Room(room.is_ok()),
-                () = self.notices.closed(), if !has_notice => Event::Room(false),
+                room = self.notices.reserve(), if has_notice => Event::Space(room.is_ok()),
+                () = self.notices.closed(), if !has_notice => Event::Space(false),
                 () = at(self.origin, due) => Event::Timer,
             };
             match event {
-                Event::Request(None) | Event::Room(false) => return,
+                Event::Request(None) | Event::Space(false) => return,
                 // `carry_out` uses the room.
-                Event::Room(true) => {}
+                Event::Space(true) => {}
                 Event::Request(Some(request)) => self.handle(Input::Request(request)),
                 Event::Timer => self.handle(Input::Timer),
                 Event::Opened(attempt) => self.opened(attempt),
@@ -92,7 +92,7 @@ impl Task {
         self.session.handle(input, self.origin.elapsed());
     }
 
-    fn opened(&mut self, attempt: Result<Connection, End>) {
+    fn opened(&mut self, attempt: Result<OpenClient, End>) {
         match attempt {
             Ok(connection) => {
                 let token_sent = connection.token_sent;
@@ -144,7 +144,7 @@ impl Task {
     fn obey(&mut self, output: Output) {
         match (output, &mut self.link) {
             (Output::Open { endpoint, refresh }, link) => {
-                *link = Link::Opening(Box::pin(Connection::establish(
+                *link = Link::Opening(Box::pin(OpenClient::establish(
                     endpoint,
                     self.auth.clone(),
                     self.user.clone(),

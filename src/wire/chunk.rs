@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A chunk or a part of one, on its way to a backend. A client encodes it.
-pub(crate) struct Piece<'a> {
+pub(crate) struct PushedChunk<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) part: Option<Part>,
 }

@@ -29,7 +29,7 @@ mod value;
 // A client uses these.
 pub(crate) use self::{
     answer::{bad_answer, outcome},
-    chunk::Piece,
+    chunk::PushedChunk,
     function::{Function, FunctionName},
     original::{count_arguments, document_count},
     pull::{PageView, pull_arguments},

@@ -60,7 +60,7 @@ impl PullDeltas {
 /// A page of the log, as a backend encodes it.
 #[derive(Clone, Debug)]
 pub(crate) struct LogPage {
-    pub(crate) deltas: Vec<LogChunk>,
+    pub(crate) rows: Vec<LogChunk>,
     pub(crate) checkpoint: Position,
     pub(crate) has_more: bool,
     /// The commit up to which the log was pruned, which is that of the newest tombstone that is gone. The next query
@@ -81,15 +81,15 @@ pub(crate) struct LogChunk {
 impl LogPage {
     /// The answer, of the log with this epoch.
     pub(crate) fn encode(self, epoch: &str) -> Value {
-        let deltas = self.deltas.into_iter().map(|chunk| {
-            let mut delta = encode_position(chunk.position);
-            delta.extend(encode_chunk(&chunk.bytes, chunk.part.as_ref()));
-            delta.insert("id".into(), chunk.document.as_str().into());
-            delta.extend(chunk.author.map(|author| ("author".to_owned(), author.as_str().into())));
-            Value::Object(delta)
+        let rows = self.rows.into_iter().map(|chunk| {
+            let mut row = encode_position(chunk.position);
+            row.extend(encode_chunk(&chunk.bytes, chunk.part.as_ref()));
+            row.insert("id".into(), chunk.document.as_str().into());
+            row.extend(chunk.author.map(|author| ("author".to_owned(), author.as_str().into())));
+            Value::Object(row)
         });
         let mut page = value::fields([
-            ("deltas", Value::Array(deltas.collect())),
+            ("deltas", Value::Array(rows.collect())),
             ("checkpoint", Value::Object(encode_position(self.checkpoint))),
             ("hasMore", self.has_more.into()),
             ("epoch", epoch.into()),

@@ -7,7 +7,7 @@ use convex::Value;
 use super::{
     answer::{AnswerObject, bad_answer},
     arguments::Arguments,
-    chunk::{Chunk, Piece, chunk_validator, decode_chunk, encode_chunk},
+    chunk::{Chunk, PushedChunk, chunk_validator, decode_chunk, encode_chunk},
     refusal,
     validator::{Validator, array, object, optional, required},
     value,
@@ -49,11 +49,11 @@ pub(crate) fn push_arguments(documents: Vec<Value>) -> BTreeMap<String, Value> {
     value::fields([("documents", Value::Array(documents))])
 }
 
-/// One document of a push. It has the given pieces of the document's changes and, if these are all of them, the fields
+/// One document of a push. It has the given chunks of the document's changes and, if these are all of them, the fields
 /// that they set. It leaves out fields that Convex accepts in no call, because Convex would refuse the whole call for
 /// them. The backend reads those fields from the merged document.
-pub(crate) fn pushed_document(document: &PushedDocument, pieces: &[Piece<'_>], with_fields: bool) -> Value {
-    let changes = pieces.iter().map(|piece| Value::Object(encode_chunk(piece.bytes, piece.part.as_ref()))).collect();
+pub(crate) fn pushed_document(document: &PushedDocument, chunks: &[PushedChunk<'_>], with_fields: bool) -> Value {
+    let changes = chunks.iter().map(|chunk| Value::Object(encode_chunk(chunk.bytes, chunk.part.as_ref()))).collect();
     let mut entry = value::fields([("id", document.id.as_str().into()), ("changes", Value::Array(changes))]);
     if let (true, Some(fields)) = (with_fields, &document.fields)
         && has_fields(fields, FIELDS_LEVEL)

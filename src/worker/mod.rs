@@ -69,7 +69,7 @@ pub struct Decoded {
 /// The parts of a document that do not fit its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "internals"), non_exhaustive)]
-pub struct Misfit {
+pub struct MisfitParts {
     /// Bit `i` for each of the collection's component types.
     pub components: u32,
     /// The problems, with their places.
@@ -229,7 +229,7 @@ pub enum Report {
         /// The content to show.
         content: Option<Box<dyn Any + Send>>,
         /// The parts that do not fit, and which component types they concern ([`Decoded::misfits`]).
-        misfit: Option<Box<Misfit>>,
+        misfit: Option<Box<MisfitParts>>,
         /// The origin of the version.
         origin: Origin,
     },

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    CollectionConfig, Command, Encode, Failure, FailureKind, Misfit, Report, Reports, WorkerConfig,
+    CollectionConfig, Command, Encode, Failure, FailureKind, MisfitParts, Report, Reports, WorkerConfig,
     disk::{DiskAnswer, DiskHandle},
     status::StatusTracker,
     waiting::{Taken, Waiting},
@@ -404,7 +404,7 @@ impl Running {
             (problems, components) = (decoded.problems, decoded.misfits);
             decoded.content
         });
-        let misfit = (components != 0).then(|| Box::new(Misfit { components, problems: problems.clone() }));
+        let misfit = (components != 0).then(|| Box::new(MisfitParts { components, problems: problems.clone() }));
         self.misfit(&document, problems);
         self.report(Report::Delta { document, generation, seen, content, misfit, origin });
     }

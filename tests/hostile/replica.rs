@@ -114,7 +114,8 @@ impl Machine {
             })
             .collect();
         let to = self.last;
-        let page = Page { collection: TASKS, from, deltas, to, has_more: false, epoch: "log".into(), pruned: None };
+        let page =
+            Page { collection: TASKS, from, rows: deltas, to, has_more: false, epoch: "log".into(), pruned: None };
         self.handle(Event::Backend(FromBackend::Page(page)));
         to
     }

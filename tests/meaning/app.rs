@@ -227,7 +227,7 @@ impl<V: Version> App<V> {
         let page = Page {
             collection: COLLECTION,
             from: at(self.read),
-            deltas: deltas.collect(),
+            rows: deltas.collect(),
             to: at(log.0.len()),
             has_more: false,
             epoch: "log".into(),

@@ -116,7 +116,7 @@ impl Rig {
             let page = self.page().await;
             assert_eq!(page.from, at);
             at = page.to;
-            rows.extend(page.deltas);
+            rows.extend(page.rows);
         }
         assert_eq!(rows.len(), count);
         assert!(rows.is_sorted_by(|one, other| one.position < other.position));

@@ -86,7 +86,7 @@ async fn a_backend_stopped_and_started_again_is_found_again() {
     server.start_again();
     ada.connected().await;
     let page = ada.page().await;
-    assert_eq!((page.epoch, page.from, page.deltas.len()), (epoch, at, 0));
+    assert_eq!((page.epoch, page.from, page.rows.len()), (epoch, at, 0));
     let mut bob = Rig::start(&server.url(), None);
     bob.connected().await;
     bob.push(&[document("b", "x")]).await;

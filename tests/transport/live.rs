@@ -20,7 +20,7 @@ async fn a_pushed_change_reaches_a_follower_as_a_page() {
     let mut bob = Rig::start(&server.url(), None);
     bob.subscribe(START);
     let empty = bob.page().await;
-    assert_eq!((empty.from, empty.to, empty.has_more, empty.deltas.len()), (START, START, false, 0));
+    assert_eq!((empty.from, empty.to, empty.has_more, empty.rows.len()), (START, START, false, 0));
     ada.connected().await;
     let mut at = START;
     for text in ["one", "two", "three"] {
@@ -30,8 +30,8 @@ async fn a_pushed_change_reaches_a_follower_as_a_page() {
         assert!(empty.epoch.is_empty() || answer.epoch == empty.epoch);
         let page = bob.page().await;
         assert_eq!((page.from, page.epoch.as_str()), (at, answer.epoch.as_str()));
-        assert_eq!(ids(&page.deltas), [text]);
-        assert_eq!(page.deltas[0].bytes, bytes(&document));
+        assert_eq!(ids(&page.rows), [text]);
+        assert_eq!(page.rows[0].bytes, bytes(&document));
         at = page.to;
     }
 }
@@ -49,7 +49,7 @@ async fn a_client_that_pushes_and_follows_gets_the_answer_and_the_page() {
             Notice::Backend(FromBackend::Answered(answer)) => {
                 answered = answer.results.iter().all(|(_, result)| result.is_ok())
             }
-            Notice::Backend(FromBackend::Page(page)) => paged = ids(&page.deltas) == ["a"],
+            Notice::Backend(FromBackend::Page(page)) => paged = ids(&page.rows) == ["a"],
             _ => {}
         }
         (answered && paged).then_some(())
@@ -74,7 +74,7 @@ async fn many_commits_come_once_each_while_subscriptions_give_way_to_others() {
     // The log is idle long enough that the subscription is replaced by an empty one, and still no change is missed.
     let mut eve = Rig::start(&server.url(), None);
     eve.subscribe(at);
-    assert!(eve.page().await.deltas.is_empty());
+    assert!(eve.page().await.rows.is_empty());
     ada.push(&[document("last", "x")]).await;
     assert_eq!(ids(&bob.rows(at, 1).await.0), ["last"]);
     assert_eq!(ids(&eve.rows(at, 1).await.0), ["last"]);
@@ -153,7 +153,7 @@ async fn a_checkpoint_that_the_log_does_not_know_is_refused_and_the_start_is_not
         .await;
     assert_eq!(refusal.code, RefusalCode::CheckpointUnknown);
     ada.subscribe(START);
-    assert!(ada.page().await.deltas.is_empty());
+    assert!(ada.page().await.rows.is_empty());
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ mod embedded {
             let page = bob.page().await;
             assert_eq!(page.from, at);
             at = page.to;
-            rows.extend(page.deltas);
+            rows.extend(page.rows);
             pages += 1;
             if !page.has_more {
                 break;

@@ -21,7 +21,7 @@ impl Answer {
     /// The bytes of the chunks in it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Deltas(page, _) => page.deltas.iter().map(|delta| delta.bytes.len()).sum(),
+            Self::Deltas(page, _) => page.rows.iter().map(|row| row.bytes.len()).sum(),
             Self::Documents(page) => page.documents.iter().map(|document| document.bytes.len()).sum(),
             Self::Stream { .. } => 0,
         }

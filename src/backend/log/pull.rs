@@ -27,7 +27,7 @@ impl Log {
         let limit = rows(args.limit, PAGE_ROWS, PAGE_ROWS_MAX);
         let Some(collection) = self.collections.get(collection) else {
             return match checkpoint == Position::default() {
-                true => Ok(LogPage { deltas: Vec::new(), checkpoint, has_more: false, pruned: None }),
+                true => Ok(LogPage { rows: Vec::new(), checkpoint, has_more: false, pruned: None }),
                 false => Err(unknown()),
             };
         };
@@ -49,7 +49,7 @@ impl Log {
             ));
         }
         let range = (Bound::Excluded(checkpoint), Bound::Included(end));
-        let page = LogPage { deltas: Vec::new(), checkpoint, has_more: false, pruned };
+        let page = LogPage { rows: Vec::new(), checkpoint, has_more: false, pruned };
         let mut page = Filling { page, limit, bytes: 0 };
         if checkpoint < end {
             match &args.scope {
@@ -93,14 +93,14 @@ impl Filling {
     /// Adds a row. Returns false if the page is full.
     fn take(&mut self, position: Position, row: &LogRow) -> bool {
         let bytes = self.bytes + row.bytes.len();
-        let any = !self.page.deltas.is_empty();
-        if any && (self.page.deltas.len() >= self.limit || bytes > PAGE_BYTES) {
+        let any = !self.page.rows.is_empty();
+        if any && (self.page.rows.len() >= self.limit || bytes > PAGE_BYTES) {
             self.page.has_more = true;
             return false;
         }
         self.bytes = bytes;
         self.page.checkpoint = position;
-        self.page.deltas.push(LogChunk {
+        self.page.rows.push(LogChunk {
             position,
             document: row.document.clone(),
             bytes: row.bytes.clone(),

@@ -298,7 +298,7 @@ fn at(ts: i64) -> Position {
 }
 
 fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
-    let deltas = rows.iter().map(|(id, bytes)| PulledChunk {
+    let rows = rows.iter().map(|(id, bytes)| PulledChunk {
         id: DocumentId::new(*id),
         position: at(to),
         bytes: bytes.to_vec(),
@@ -308,7 +308,7 @@ fn page(from: i64, to: i64, rows: &[(&str, &[u8])]) -> Page {
     Page {
         collection: TASKS,
         from: at(from),
-        deltas: deltas.collect(),
+        rows: rows.collect(),
         to: at(to),
         has_more: false,
         epoch: "epoch".into(),

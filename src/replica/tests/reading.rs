@@ -87,14 +87,11 @@ fn the_checkpoint_waits_for_the_last_part_of_a_chunk() {
         author: None,
     };
     let mut peer = Peer::connected(2);
-    let deltas = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];
-    peer.handle(Event::Backend(FromBackend::Page(Page { deltas, ..page(0, 5, &[]) })));
+    let rows = vec![row("a", 4, left, part(0)), row("b", 5, &made[1], None)];
+    peer.handle(Event::Backend(FromBackend::Page(Page { rows, ..page(0, 5, &[]) })));
     assert_eq!(peer.last().2, Some(task("whole")));
     assert_eq!(peer.checkpoint_at(), Some(at(0)));
-    peer.handle(Event::Backend(FromBackend::Page(Page {
-        deltas: vec![row("a", 6, right, part(1))],
-        ..page(5, 6, &[])
-    })));
+    peer.handle(Event::Backend(FromBackend::Page(Page { rows: vec![row("a", 6, right, part(1))], ..page(5, 6, &[]) })));
     assert_eq!(peer.last().2, Some(task("in two parts")));
     assert_eq!(peer.checkpoint_at(), Some(at(6)));
 }

@@ -147,11 +147,11 @@ impl Rig {
 
 /// The times of the rows of all pages.
 fn rows(notices: &[Notice]) -> Vec<i64> {
-    let deltas = notices.iter().filter_map(|notice| match notice {
-        Notice::Backend(FromBackend::Page(page)) => Some(&page.deltas),
+    let rows = notices.iter().filter_map(|notice| match notice {
+        Notice::Backend(FromBackend::Page(page)) => Some(&page.rows),
         _ => None,
     });
-    deltas.flatten().map(|delta| delta.position.ts).collect()
+    rows.flatten().map(|row| row.position.ts).collect()
 }
 
 #[test]

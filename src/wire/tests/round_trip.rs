@@ -103,7 +103,7 @@ proptest! {
     ) {
         let from = at(from.ts / 2, from.ordinal / 2);
         let mut checkpoint = from;
-        let mut deltas = Vec::new();
+        let mut rows = Vec::new();
         for (later, step, id, (bytes, part), author) in steps {
             checkpoint = match later {
                 0..128 => at(checkpoint.ts, checkpoint.ordinal + step),
@@ -111,19 +111,19 @@ proptest! {
             };
             let document = DocumentId::new(id.as_str());
             let author = author.map(UserId::recorded);
-            deltas.push(LogChunk { position: checkpoint, document, bytes: bytes.into(), part, author });
+            rows.push(LogChunk { position: checkpoint, document, bytes: bytes.into(), part, author });
         }
-        let has_more = has_more && !deltas.is_empty();
-        let answer = carried(LogPage { deltas: deltas.clone(), checkpoint, has_more, pruned }.encode(&epoch));
+        let has_more = has_more && !rows.is_empty();
+        let answer = carried(LogPage { rows: rows.clone(), checkpoint, has_more, pruned }.encode(&epoch));
         let page = PageView::of(&answer).expect("it is a page");
         prop_assert_eq!((page.checkpoint, page.has_more, page.epoch), (checkpoint, has_more, &*epoch));
-        prop_assert_eq!((page.pruned, page.rows()), (pruned, deltas.len()));
-        prop_assert_eq!(page.bytes(), deltas.iter().map(|delta| delta.bytes.len()).sum::<usize>());
+        prop_assert_eq!((page.pruned, page.rows()), (pruned, rows.len()));
+        prop_assert_eq!(page.bytes(), rows.iter().map(|row| row.bytes.len()).sum::<usize>());
         let chunks = page.rows_after(from, from).expect("it follows");
-        prop_assert_eq!(chunks.len(), deltas.len());
-        for (chunk, delta) in chunks.into_iter().zip(deltas) {
+        prop_assert_eq!(chunks.len(), rows.len());
+        for (chunk, row) in chunks.into_iter().zip(rows) {
             prop_assert_eq!((chunk.id, chunk.position, &*chunk.bytes, chunk.part, chunk.author),
-                (delta.document, delta.position, &*delta.bytes, delta.part, delta.author));
+                (row.document, row.position, &*row.bytes, row.part, row.author));
         }
     }
 
@@ -140,8 +140,8 @@ proptest! {
                 fields: fields.clone(),
                 removed: removed.clone(),
             };
-            let pieces: Vec<_> = chunks.iter().map(|(bytes, part)| Piece { bytes, part: part.clone() }).collect();
-            pushed_document(&document, &pieces, with_fields)
+            let chunks: Vec<_> = chunks.iter().map(|(bytes, part)| PushedChunk { bytes, part: part.clone() }).collect();
+            pushed_document(&document, &chunks, with_fields)
         });
         let mut arguments = push_arguments(encoded.collect());
         // This crate's client sends none.

@@ -123,7 +123,7 @@ fn at(ts: i64) -> Position {
 fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more: bool) -> Page {
     let mut other =
         Replica::new([99; 16], vec![CollectionSchema { name: "tasks".into(), schema: Arc::new(Plain) }], true);
-    let deltas = documents.iter().map(|(id, ts)| {
+    let rows = documents.iter().map(|(id, ts)| {
         let document = DocumentKey { collection: TASKS, id: DocumentId::new(*id) };
         let kind = EditKind::put((Value::Map([("n".into(), Value::Int(*ts))].into()), 1));
         other.handle(Event::Edit(1, Edit { document: document.clone(), generation: 0, seq: 1, kind }), 0);
@@ -141,9 +141,9 @@ fn page(from: Position, documents: &[(&str, i64)], pruned: Option<i64>, has_more
             author: None,
         }
     });
-    let deltas: Vec<_> = deltas.collect();
-    let to = deltas.last().map_or(from, |delta| delta.position);
-    Page { collection: TASKS, from, deltas, to, has_more, epoch: "log".into(), pruned }
+    let rows: Vec<_> = rows.collect();
+    let to = rows.last().map_or(from, |row| row.position);
+    Page { collection: TASKS, from, rows, to, has_more, epoch: "log".into(), pruned }
 }
 
 #[test]

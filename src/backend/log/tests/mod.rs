@@ -70,7 +70,7 @@ fn pull(log: &Log, mut checkpoint: Position, limits: &[u8]) -> Vec<LogChunk> {
             .unwrap();
         assert!(page.checkpoint >= checkpoint);
         checkpoint = page.checkpoint;
-        all.extend(page.deltas);
+        all.extend(page.rows);
         if !page.has_more {
             return all;
         }
@@ -131,7 +131,7 @@ fn noise(replica: &mut Replica, seed: u64) -> PushChanges {
 }
 
 /// Puts a reader's rows together.
-fn assembled(deltas: &[LogChunk]) -> Automerge {
-    let bytes: Vec<u8> = deltas.iter().flat_map(|delta| delta.bytes.iter().copied()).collect();
+fn assembled(rows: &[LogChunk]) -> Automerge {
+    let bytes: Vec<u8> = rows.iter().flat_map(|row| row.bytes.iter().copied()).collect();
     Automerge::load(&bytes).unwrap()
 }

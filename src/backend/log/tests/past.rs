@@ -9,7 +9,7 @@ type Answers = (Vec<Position>, Vec<(String, usize, f64, Vec<u8>)>, StreamState);
 fn answers(page: LogPage, documents: DocumentPage, stream: StreamState) -> Answers {
     let documents = documents.documents.into_iter();
     (
-        page.deltas.into_iter().map(|delta| delta.position).collect(),
+        page.rows.into_iter().map(|row| row.position).collect(),
         documents
             .map(|document| (document.id.to_string(), document.version, document.timestamp, document.bytes))
             .collect(),

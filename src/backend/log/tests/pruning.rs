@@ -101,7 +101,7 @@ fn a_reader_on_its_way_hears_of_a_deleted_document_that_goes_after_newer_ones() 
     };
     let mut gone = prune(&mut log, 600);
     let first = ask(&log, Position::default(), None).unwrap();
-    assert_eq!((first.deltas.len(), first.has_more, first.pruned), (1, true, Some(400)));
+    assert_eq!((first.rows.len(), first.has_more, first.pruned), (1, true, Some(400)));
     assert!(!log.check_rows(10).is_empty());
     gone.extend(prune(&mut log, 700));
     assert!(log.has_pruned("c", &DocumentId::new("d")) && log.has_pruned("c", &DocumentId::new("sure")));

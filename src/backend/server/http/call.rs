@@ -12,7 +12,7 @@ use convex_sync_types::UdfPath;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value as Json_, json, value::RawValue};
 
-use super::failure::Failure;
+use super::error::HttpError;
 use crate::backend::function::{self, CallError};
 
 /// A body as it arrived.
@@ -64,22 +64,22 @@ impl Ts {
         json!({ "ts": encoded["$integer"].take() })
     }
 
-    pub(super) fn decode(&self) -> Result<i64, Failure> {
+    pub(super) fn decode(&self) -> Result<i64, HttpError> {
         match Value::try_from(json!({ "$integer": self.ts })) {
             Ok(Value::Int64(ts)) => Ok(ts),
-            _ => Err(Failure::bad("BadTimestamp", format!("{:?} is not a timestamp of /api/query_ts", self.ts))),
+            _ => Err(HttpError::bad("BadTimestamp", format!("{:?} is not a timestamp of /api/query_ts", self.ts))),
         }
     }
 }
 
 /// Reads a body of JSON. Like Convex, this asks for its content type, which a page of another origin cannot send
 /// without asking first.
-pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Failure> {
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, HttpError> {
     if !is_json(headers) {
-        return Err(Failure::bad("BadJsonBody", "Expected a body with the header `Content-Type: application/json`."));
+        return Err(HttpError::bad("BadJsonBody", "Expected a body with the header `Content-Type: application/json`."));
     }
-    let body = body.map_err(|error| Failure::bad("BadJsonBody", error.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| Failure::bad("BadJsonBody", format!("not a call: {error}")))
+    let body = body.map_err(|error| HttpError::bad("BadJsonBody", error.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| HttpError::bad("BadJsonBody", format!("not a call: {error}")))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -89,9 +89,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A function's path.
-pub(super) fn path(text: &str) -> Result<UdfPath, Failure> {
+pub(super) fn path(text: &str) -> Result<UdfPath, HttpError> {
     let bad = |problem: String| {
-        Failure::bad("BadConvexFunctionIdentifier", format!("{text:?} is not the path of a function: {problem}"))
+        HttpError::bad("BadConvexFunctionIdentifier", format!("{text:?} is not the path of a function: {problem}"))
     };
     function::check_path(text).map_err(bad)?;
     text.parse().map_err(|error| bad(format!("{error}")))
@@ -109,14 +109,14 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) fn parse(name: Option<&str>) -> Result<Self, Failure> {
+    pub(super) fn parse(name: Option<&str>) -> Result<Self, HttpError> {
         match name {
             Some("convex_encoded_json" | "convex_json") => Ok(Self::Encoded),
             None | Some("json" | "convex_clean_json") => Ok(Self::Clean),
             Some("export_json") => Ok(Self::Export),
             Some(other) => {
                 let known = "convex_encoded_json, json or export_json";
-                Err(Failure::bad("BadFormat", format!("the format has to be {known}, and not {other:?}")))
+                Err(HttpError::bad("BadFormat", format!("the format has to be {known}, and not {other:?}")))
             }
         }
     }

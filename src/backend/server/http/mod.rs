@@ -3,7 +3,7 @@
 
 mod call;
 pub(super) mod cors;
-mod failure;
+mod error;
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use url::form_urlencoded;
 
 use self::{
     call::{Batch, Body, Call, CallAt, CallByUrl, Format, Ts},
-    failure::Failure,
+    error::HttpError,
 };
 use super::{Server, bearer, origin::may_be_rebound, session::unauthenticated};
 use crate::backend::{
@@ -51,11 +51,11 @@ pub(super) fn add_routes(router: Router<Arc<Server>>) -> Router<Arc<Server>> {
         .route("/instance_version", get(async || env!("CARGO_PKG_VERSION")))
         .route("/instance_name", get(async || INSTANCE_NAME))
         .route("/", get(async || "This is replicate-backend. It speaks Convex's protocols at /api."))
-        .fallback(failure::unknown_path)
-        .method_not_allowed_fallback(failure::wrong_method)
+        .fallback(error::unknown_path)
+        .method_not_allowed_fallback(error::wrong_method)
 }
 
-type Answer = Result<Response, Failure>;
+type Answer = Result<Response, HttpError>;
 
 async fn query(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Answer {
     let caller = Caller::of(&server, &headers)?;
@@ -72,7 +72,7 @@ async fn query_by_url(State(server): State<Arc<Server>>, headers: HeaderMap, Raw
         server.metrics().refused(Refused::Origin);
         let message = "a GET without a token has to name this backend by its address or as localhost: use POST, or set a \
                        token";
-        return Err(Failure::new(StatusCode::FORBIDDEN, "HostNotAllowed", message));
+        return Err(HttpError::new(StatusCode::FORBIDDEN, "HostNotAllowed", message));
     }
     let query = query.unwrap_or_default();
     let parameter = |name: &str| {
@@ -80,7 +80,7 @@ async fn query_by_url(State(server): State<Arc<Server>>, headers: HeaderMap, Raw
         pairs.find_map(|(found, value)| (found == name).then(|| value.into_owned()))
     };
     let needed = |name: &'static str| {
-        parameter(name).ok_or_else(|| Failure::bad("BadQueryArgs", format!("the parameter {name} is missing")))
+        parameter(name).ok_or_else(|| HttpError::bad("BadQueryArgs", format!("the parameter {name} is missing")))
     };
     let (path, args) = (needed("path")?, needed("args")?);
     let (path, format) = (call::path(&path)?, Format::parse(parameter("format").as_deref())?);
@@ -98,7 +98,7 @@ async fn query_at_ts(State(server): State<Arc<Server>>, headers: HeaderMap, body
     let (path, format) = (call::path(&call.path)?, Format::parse(call.format.as_deref())?);
     let ts = call.ts.decode()?;
     if ts > server.log.read().published() {
-        return Err(Failure::bad("BadTimestamp", "the timestamp is ahead of this backend's newest commit"));
+        return Err(HttpError::bad("BadTimestamp", "the timestamp is ahead of this backend's newest commit"));
     }
     let found = caller.admit().and_then(|rights| Ok((rights, function::query(&path, call.args.get())?)));
     let (rights, (collection, query)) = match found {
@@ -109,7 +109,7 @@ async fn query_at_ts(State(server): State<Arc<Server>>, headers: HeaderMap, body
     let answer = answer.map_err(|TooOld| {
         let message = "the log does not have this time any more: ask /api/query_ts for a newer one (in JavaScript: \
                        make a new ConvexHttpClient)";
-        Failure::new(StatusCode::SERVICE_UNAVAILABLE, "OutOfRetention", message)
+        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "OutOfRetention", message)
     })?;
     Ok(format.respond(answer.map(Value::from).map_err(CallError::from)))
 }
@@ -119,7 +119,7 @@ async fn query_batch(State(server): State<Arc<Server>>, headers: HeaderMap, body
     let caller = Caller::of(&server, &headers)?;
     let Batch { queries } = call::read(&headers, body)?;
     if queries.len() > QUERIES {
-        return Err(Failure::bad("BatchTooLarge", format!("a batch has at most {QUERIES} queries")));
+        return Err(HttpError::bad("BatchTooLarge", format!("a batch has at most {QUERIES} queries")));
     }
     let mut calls = Vec::with_capacity(queries.len());
     for call in queries {
@@ -133,7 +133,7 @@ async fn query_batch(State(server): State<Arc<Server>>, headers: HeaderMap, body
             let answer = caller.query_in(&log, &path, args.get());
             bytes += answer.as_ref().map_or(0, function::Answer::bytes);
             if bytes > FRAME_BYTES {
-                return Err(Failure::bad("BatchTooLarge", format!("the answers have more than {FRAME_BYTES} bytes")));
+                return Err(HttpError::bad("BatchTooLarge", format!("the answers have more than {FRAME_BYTES} bytes")));
             }
             answers.push((format, answer));
         }
@@ -170,7 +170,7 @@ async fn run(State(server): State<Arc<Server>>, Path(path): Path<String>, header
     let caller = Caller::of(&server, &headers)?;
     let call: CallByUrl = call::read(&headers, body)?;
     let (module, name) = path.rsplit_once('/').ok_or_else(|| {
-        Failure::bad("MissingIdentifier", "The URL has to name a function, as /api/run/tasks/pullDeltas does.")
+        HttpError::bad("MissingIdentifier", "The URL has to name a function, as /api/run/tasks/pullDeltas does.")
     })?;
     let (path, format) = (call::path(&format!("{module}:{name}"))?, Format::parse(call.format.as_deref())?);
     Ok(format.respond(caller.function(&path, call.args.get()).await?))
@@ -184,12 +184,12 @@ struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    fn of(server: &'a Server, headers: &HeaderMap) -> Result<Self, Failure> {
+    fn of(server: &'a Server, headers: &HeaderMap) -> Result<Self, HttpError> {
         let offered = bearer(headers);
         let access = server.access.borrow().clone();
         let admission = access.admit(offered);
         if offered.is_some() && admission.is_none() {
-            return Err(Failure::new(StatusCode::UNAUTHORIZED, "Unauthenticated", "the token is wrong"));
+            return Err(HttpError::new(StatusCode::UNAUTHORIZED, "Unauthenticated", "the token is wrong"));
         }
         Ok(Self { server, access, admission })
     }
@@ -212,7 +212,7 @@ impl<'a> Caller<'a> {
         Ok(query.run(&collection, rights, log)?)
     }
 
-    async fn mutation(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, Failure> {
+    async fn mutation(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, HttpError> {
         let (collection, mutation) = match self.admit().and_then(|_| function::mutation(path, args)) {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
@@ -224,11 +224,11 @@ impl<'a> Caller<'a> {
         self.server.jobs.mutate((self.server.http, args.len()), None, collection, mutation, user, reply);
         match receiver.await {
             Ok(reply) => Ok(reply.result),
-            Err(_) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", "the backend is stopping")),
+            Err(_) => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", "the backend is stopping")),
         }
     }
 
-    async fn function(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, Failure> {
+    async fn function(&self, path: &UdfPath, args: &str) -> Result<Result<Value, CallError>, HttpError> {
         match function::is_mutation(path) {
             true => self.mutation(path, args).await,
             false => Ok(self.query(path, args)),
