@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
 /// another order and fewer items, or if the type shows some items as other values.
 struct HeldIndices {
     held: Vec<Option<usize>>,
-    /// Held items that the list has twice and the type shows once.
+    /// Held items that are not shown: copies of items, which have the same id, and items that a set has once.
     doubles: Vec<usize>,
 }
 
@@ -240,6 +240,19 @@ impl HeldIndices {
     }
 
     fn new(held: &[Value], seen: &[Value]) -> Self {
+        let chosen = without_doubles(held).filter(|_| without_doubles(seen).is_none());
+        let Some(chosen) = chosen else { return Self::matched(&held.iter().collect::<Vec<_>>(), seen) };
+        // The copies of an item may have other content than its first place, which the type reads.
+        let (places, items): (Vec<usize>, Vec<&Value>) = chosen.into_iter().unzip();
+        let Self { held: indices, doubles } = Self::matched(&items, seen);
+        let copies = (0..held.len()).filter(|at| places.binary_search(at).is_err());
+        Self {
+            held: indices.into_iter().map(|at| Some(places[at?])).collect(),
+            doubles: doubles.into_iter().map(|at| places[at]).chain(copies).collect(),
+        }
+    }
+
+    fn matched(held: &[&Value], seen: &[Value]) -> Self {
         let in_order = seen.len() == held.len() && seen.iter().zip(held).all(|(seen, held)| stands_for(seen, held));
         if in_order || held.len().saturating_mul(seen.len()) > MAX_COMPARISONS {
             let count = held.len();
@@ -250,7 +263,7 @@ impl HeldIndices {
         let mut next = 0;
         for (index, seen) in indices.iter_mut().zip(seen) {
             // The items are nearly always in order.
-            let found = (next..held.len()).chain(0..next).find(|at| !taken[*at] && stands_for(seen, &held[*at]));
+            let found = (next..held.len()).chain(0..next).find(|at| !taken[*at] && stands_for(seen, held[*at]));
             if let Some(at) = found {
                 (taken[at], next) = (true, at + 1);
                 *index = Some(at);
@@ -258,7 +271,7 @@ impl HeldIndices {
         }
         let missing = indices.iter().filter(|index| index.is_none()).count();
         let doubles: Vec<usize> =
-            (0..held.len()).filter(|at| !taken[*at] && seen.iter().any(|seen| stands_for(seen, &held[*at]))).collect();
+            (0..held.len()).filter(|at| !taken[*at] && seen.iter().any(|seen| stands_for(seen, held[*at]))).collect();
         if missing > 0 && seen.len() == held.len() && doubles.is_empty() {
             // The type shows some items as other values.
             return Self::same(held.len());

@@ -28,7 +28,7 @@ use bevy_convex_replicate::{DocumentId, format::Value};
 use oracle::written;
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use shape::{Fresh, Shape, Struct};
-use value::{Typed, Val};
+use value::{Typed, Val, with_unknown};
 use version::encode;
 
 /// How the apps make the document.
@@ -457,8 +457,10 @@ impl<'a> Run<'a> {
         for version in 0..versions {
             let root = self.case.versions[version].clone();
             let shape = Shape::Struct(Arc::new(root.clone()));
+            // An old version sees no change from one unknown variant to another, but the document has changed.
+            let judged = |document: &Value| with_unknown(|| shape.read(document));
             let base = match &base {
-                Some(base) => match shape.read(base) {
+                Some(base) => match judged(base) {
                     Ok(base) => Some(base),
                     Err(_) => continue,
                 },
@@ -468,13 +470,18 @@ impl<'a> Run<'a> {
                 .map(|app| match &documents[app] {
                     // An app that has not made the document.
                     Some(Value::Map(fields)) if fields.is_empty() => base.clone(),
-                    Some(document) => shape.read(document).ok(),
-                    None => shown[app].clone().filter(|_| self.case.apps[app] == version),
+                    Some(document) => judged(document).ok(),
+                    None => shown[app].clone().filter(|_| self.case.apps[app] == version).map(|mut shown| {
+                        if let Some(base) = &base {
+                            shown.val = shown.val.with_unknown_of(&base.val);
+                        }
+                        shown
+                    }),
                 })
                 .collect();
             let read = shape.read(&merged);
             let Some(finals) = finals else { continue };
-            match &read {
+            match judged(&merged) {
                 // Fields that two versions began under two names stay two fields.
                 Ok(_) if is_renamed && root.to_string().contains("#[alias") => {}
                 Ok(read) => {

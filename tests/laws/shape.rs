@@ -255,7 +255,7 @@ pub fn is_blank(val: &Val) -> bool {
         Val::Option(held) => held.is_none(),
         Val::List(items) => items.iter().all(is_blank),
         Val::Map(entries) => entries.is_empty(),
-        Val::Variant(..) => false,
+        Val::Variant(..) | Val::Unknown(_) => false,
         Val::Keyed(list) => list.is_empty(),
     }
 }

@@ -1,6 +1,10 @@
 //! Values of types that are described at run time, written and read as serde's derive does it.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+};
 
 use bevy_convex_replicate::format::{Bytes, Counter, KeyedList, Scalar, Timestamp, Whole};
 use serde::{
@@ -31,6 +35,8 @@ pub enum Val {
     List(Vec<Val>),
     Map(BTreeMap<String, Val>),
     Variant(usize, Vec<Val>),
+    /// The only content of a variant with `#[serde(other)]`, if [`with_unknown`] read it: what the document holds.
+    Unknown(String),
     Keyed(KeyedList<Typed>),
 }
 
@@ -46,6 +52,7 @@ impl fmt::Debug for Val {
             Val::List(items) => items.fmt(f),
             Val::Map(entries) => entries.fmt(f),
             Val::Variant(variant, content) => write!(f, "#{variant}{content:?}"),
+            Val::Unknown(content) => f.write_str(content),
             Val::Keyed(list) => f.debug_map().entries(list.iter().map(|(key, item)| (key, &item.val))).finish(),
         }
     }
@@ -61,6 +68,17 @@ pub struct Typed {
 thread_local! {
     /// The shape of the next [`Typed`] that is read. A `Deserialize` has no other way to receive it.
     static CURRENT: RefCell<Vec<Shape>> = const { RefCell::new(Vec::new()) };
+    /// Whether reading keeps the content of variants that the shape does not know.
+    static KEEPS_UNKNOWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets `read` read different variants that the shape does not know as different values. An app of an old version shows
+/// all of them as the variant with `#[serde(other)]`, but a change from one to another is a change of the document.
+pub fn with_unknown<R>(read: impl FnOnce() -> R) -> R {
+    KEEPS_UNKNOWN.set(true);
+    let result = read();
+    KEEPS_UNKNOWN.set(false);
+    result
 }
 
 /// Reads `read` with [`Typed`] standing for `shape`.
@@ -238,6 +256,71 @@ fn write_enum<S: Serializer>(serializer: S, shape: &Enum, index: usize, items: &
     }
 }
 
+impl Val {
+    /// The value that an app shows of a value that [`with_unknown`] read.
+    fn shown(&self) -> Val {
+        let all = |items: &[Val]| items.iter().map(Val::shown).collect();
+        match self {
+            Val::Option(Some(held)) => Val::Option(Some(held.shown().into())),
+            Val::List(items) => Val::List(all(items)),
+            Val::Map(entries) => Val::Map(entries.iter().map(|(key, item)| (key.clone(), item.shown())).collect()),
+            Val::Variant(variant, content) => match content.as_slice() {
+                [Val::Unknown(_)] => Val::Variant(*variant, Vec::new()),
+                content => Val::Variant(*variant, all(content)),
+            },
+            Val::Keyed(list) => {
+                let mut list = list.clone();
+                list.values_mut().for_each(|item| item.val = item.val.shown());
+                Val::Keyed(list)
+            }
+            leaf => leaf.clone(),
+        }
+    }
+
+    /// This value, which an app shows, with the unknown variants that `base` has at the same places. An app that still
+    /// shows an unknown variant has not changed it.
+    pub fn with_unknown_of(&self, base: &Val) -> Val {
+        if base.shown() == *self {
+            return base.clone();
+        }
+        let all = |items: &[Val], bases: &[Val]| -> Vec<Val> {
+            // The fields of a struct stay where they are.
+            let is_moved = |item: &Val| items.len() != bases.len() || matches!(item, Val::List(_));
+            let items = items.iter().enumerate().map(|(index, item)| {
+                let here = bases.get(index);
+                let elsewhere = || bases.iter().find(|base| is_moved(item) && base.shown() == *item);
+                let base = here.filter(|base| base.shown() == *item).or_else(elsewhere).or(here);
+                base.map_or_else(|| item.clone(), |base| item.with_unknown_of(base))
+            });
+            items.collect()
+        };
+        match (self, base) {
+            (Val::Option(Some(held)), Val::Option(Some(base))) => Val::Option(Some(held.with_unknown_of(base).into())),
+            (Val::List(items), Val::List(bases)) => Val::List(all(items, bases)),
+            (Val::Variant(variant, content), Val::Variant(of, bases)) if variant == of => {
+                Val::Variant(*variant, all(content, bases))
+            }
+            (Val::Map(entries), Val::Map(bases)) => {
+                let entries = entries.iter().map(|(key, item)| {
+                    let item = bases.get(key).map_or_else(|| item.clone(), |base| item.with_unknown_of(base));
+                    (key.clone(), item)
+                });
+                Val::Map(entries.collect())
+            }
+            (Val::Keyed(list), Val::Keyed(bases)) => {
+                let mut list = list.clone();
+                for (key, base) in bases.iter() {
+                    if let Some(item) = list.get_mut(key) {
+                        item.val = item.val.with_unknown_of(&base.val);
+                    }
+                }
+                Val::Keyed(list)
+            }
+            (val, _) => val.clone(),
+        }
+    }
+}
+
 /// Reads a value of a shape.
 #[derive(Clone, Copy)]
 pub struct Seed<'a>(pub &'a Shape);
@@ -379,7 +462,11 @@ visitors! {
             let items = match &self.0.variants[variant].content {
                 Content::Unit => {
                     content.unit_variant()?;
-                    Vec::new()
+                    let is_known = self.0.variants[variant].name == name;
+                    match KEEPS_UNKNOWN.get() && !is_known {
+                        true => vec![Val::Unknown(name)],
+                        false => Vec::new(),
+                    }
                 }
                 Content::Newtype(shape) => vec![content.newtype_variant_seed(Seed(shape))?],
                 Content::Tuple(shapes) => match content.tuple_variant(shapes.len(), TupleVisitor(shapes))? {
@@ -424,8 +511,13 @@ fn read_enum<'de, D: Deserializer<'de>>(d: D, shape: &Enum) -> Result<Val, D::Er
             let serde_json::Value::Object(mut fields) = serde_json::Value::deserialize(d)? else {
                 return Err(D::Error::custom("a tagged enum must be a map"));
             };
+            let held = KEEPS_UNKNOWN.get().then(|| serde_json::Value::Object(fields.clone()).to_string());
             let tag = fields.remove(TAG).ok_or_else(|| D::Error::missing_field(TAG))?;
-            let index = variant::<D::Error>(shape, tag.as_str().unwrap_or_default())?;
+            let tag = tag.as_str().unwrap_or_default();
+            let index = variant::<D::Error>(shape, tag)?;
+            if let Some(held) = held.filter(|_| shape.variants[index].name != tag) {
+                return Ok(Val::Variant(index, vec![Val::Unknown(held)]));
+            }
             let content = &shape.variants[index].content;
             let buffered = match (shape.repr, content) {
                 (_, Content::Unit) => serde_json::Value::Null,
