@@ -56,6 +56,8 @@ test.each(["cards", "columns", "people"])("%s has every function with its valida
     changeStream: "public query",
     checkRows: "internal mutation",
     prune: "internal mutation",
+    // Nobody needs to be seen in the columns.
+    ...(name === "columns" ? {} : { setPresence: "public mutation", listPresence: "public query" }),
   });
   for (const [path, { args, returns }] of Object.entries(functions)) {
     expect(args, `${path} says what it takes`).toMatchObject({ type: "object" });
@@ -112,6 +114,7 @@ test("the component's functions are all there, and every call of an app reaches 
     log: ["append", "checked", "examine", "renewEpoch", "restored", "status"],
     merge: ["deletion", "preview", "split"],
     pages: ["changeStream", "pullDeltas", "pullDocuments"],
+    presence: ["expire", "list", "set"],
     pruning: ["prune"],
     quarantine: ["isolate"],
   });
