@@ -155,9 +155,7 @@ fn a_store_and_a_log_of_format_2_open_and_synchronise() {
 fn a_store_of_format_2_opens_without_a_connection() {
     let folder = copied();
     let mut one = app(ReplicatePlugin::new("sample").store(folder.path().join("store.sqlite")));
-    until_it("the documents are shown", &mut one, |app| {
-        thing(app, "moved").is_some() && thing(app, "plain").is_some()
-    });
+    until_it("the documents are shown", &mut one, |app| thing(app, "moved").is_some() && thing(app, "plain").is_some());
     assert_eq!(thing(&mut one, "plain"), Some(plain()));
     assert_eq!(failures(&one), []);
 }
