@@ -1,7 +1,7 @@
 //! A running worker: events go to the replica, and its effects go to the store, the transport and the front end.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -60,7 +60,7 @@ pub(super) struct Running {
     merged: HashMap<EditNumber, Vec<EditNumber>>,
     /// Versions of documents whose edits wait for their time. A version without these edits would take the entity back
     /// to what it was before them.
-    held: HashMap<DocumentKey, Delta>,
+    held: BTreeMap<DocumentKey, Delta>,
     /// Documents whose misfit was reported.
     misfits: HashSet<DocumentKey>,
     /// The collections whose whole content at the deployment was reported.
@@ -101,7 +101,7 @@ impl Running {
             waiting,
             is_ending: false,
             merged: HashMap::new(),
-            held: HashMap::new(),
+            held: BTreeMap::new(),
             misfits: HashSet::new(),
             read: BTreeSet::new(),
             started: false,
@@ -144,7 +144,7 @@ impl Running {
     /// Delivers versions that were held.
     fn release(&mut self, which: impl Fn(&Waiting, &DocumentKey) -> bool) {
         let waiting = &self.waiting;
-        let released: Vec<_> = self.held.extract_if(|document, _| which(waiting, document)).collect();
+        let released: Vec<_> = self.held.extract_if(.., |document, _| which(waiting, document)).collect();
         for (_, delta) in released {
             self.show(delta);
         }

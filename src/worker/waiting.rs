@@ -71,7 +71,7 @@ pub(super) struct Waiting {
     /// Documents whose edits wait for a time.
     deferred: BTreeSet<(i64, DocumentKey)>,
     /// Those of them that wait because the backend has not taken the last edits yet.
-    pressed: HashSet<DocumentKey>,
+    pressed: BTreeSet<DocumentKey>,
     /// The shortest time between two edits of a document, for each collection. 0: there is no bound.
     intervals: Vec<i64>,
     /// The time of the last edits of documents for which the interval is not over.
@@ -88,7 +88,7 @@ impl Waiting {
             turns: VecDeque::new(),
             documents: HashMap::new(),
             deferred: BTreeSet::new(),
-            pressed: HashSet::new(),
+            pressed: BTreeSet::new(),
             intervals: intervals.map(|interval| interval.as_millis().try_into().unwrap_or(i64::MAX)).collect(),
             last: HashMap::new(),
             large: HashSet::new(),

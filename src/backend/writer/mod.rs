@@ -390,8 +390,12 @@ impl Writer {
         self.group(None);
     }
 
-    /// Looks after the log as the thread does when it is idle.
+    /// Looks after the log as the thread does when it is idle. After a failed write, it first reads the log again, as the
+    /// next mutation would: if all apps have discarded what was refused, there is none.
     pub(super) fn look_after(&mut self) {
+        if let Err(problem) = self.reload() {
+            tracing::error!(target: "bevy_convex_replicate::backend", %problem, "cannot look after the log");
+        }
         if !self.doubtful && self.log.read().needs_care() {
             self.care();
         }
