@@ -1,4 +1,4 @@
-//! The time that a presence value takes from one app to the others: `cargo bench --bench presence`.
+//! The time that a presence value takes from one app to the others: `cargo bench --bench presence_latency`.
 //!
 //! Twenty apps, each with its own worker and connection, show each other a value twenty times a second through the
 //! embedded backend over loopback, all in this process. The time is measured from the system that sets the value to the
