@@ -26,7 +26,7 @@ struct Card {
     title: String,
 }
 
-/// What a cursor of an app has.
+/// The cursor of an app: its presence value.
 #[derive(Component, Serialize, Deserialize, Clone)]
 struct Cursor {
     name: String,

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use bevy_convex_replicate::backend::{Authorize, Backend, BackendConfig, ReadRequest, UserTokens, WriteRequest};
+use bevy_convex_replicate::backend::{Backend, BackendConfig, UserTokens};
 use convex::Value;
 use sha2::{Digest, Sha256};
 
@@ -11,19 +11,6 @@ use crate::support::*;
 
 const ADA: &str = "replicate|ada";
 const EVE: &str = "replicate|eve";
-
-/// Each user has one scope.
-struct OwnScope;
-
-impl Authorize for OwnScope {
-    fn read(&self, request: &ReadRequest<'_>) -> bool {
-        request.user.is_some_and(|user| request.scope == Some(user.as_str()))
-    }
-
-    fn write(&self, _: &WriteRequest<'_>) -> bool {
-        true
-    }
-}
 
 #[tokio::test]
 async fn a_log_of_format_3_is_upgraded_with_its_pruned_names_and_waiting_parts() {

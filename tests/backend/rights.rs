@@ -17,19 +17,6 @@ use sha2::{Digest, Sha256};
 
 use crate::support::*;
 
-/// The rule of the documentation: each user has a scope of their own.
-struct OwnScope;
-
-impl Authorize for OwnScope {
-    fn read(&self, request: &ReadRequest<'_>) -> bool {
-        request.user.is_some_and(|user| request.scope == Some(user.as_str()))
-    }
-
-    fn write(&self, _: &WriteRequest<'_>) -> bool {
-        true
-    }
-}
-
 const ADA: &str = "replicate|ada";
 const EVE: &str = "replicate|eve";
 

@@ -6,12 +6,25 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use automerge::{AutoCommit, Change, ROOT, transaction::Transactable};
-use bevy_convex_replicate::backend::{Backend, BackendConfig};
+use bevy_convex_replicate::backend::{Authorize, Backend, BackendConfig, ReadRequest, WriteRequest};
 use convex::{AuthenticationToken, ConvexClient, FunctionResult, QuerySubscription, Value};
 use futures::StreamExt;
 
 /// Long enough for any machine. A test ends as soon as its condition is true.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The rule of the documentation: each user has a scope of their own.
+pub struct OwnScope;
+
+impl Authorize for OwnScope {
+    fn read(&self, request: &ReadRequest<'_>) -> bool {
+        request.user.is_some_and(|user| request.scope == Some(user.as_str()))
+    }
+
+    fn write(&self, _: &WriteRequest<'_>) -> bool {
+        true
+    }
+}
 
 pub fn backend() -> Backend {
     Backend::start(BackendConfig::new()).expect("a backend in memory starts")

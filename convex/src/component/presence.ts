@@ -1,6 +1,6 @@
 /**
- * What connected apps show each other: a row per peer and area, which is a collection and a scope. Rows are not in the
- * log. A peer that is not heard of for its time to live is removed by the schedule.
+ * The presence of connected apps: a row per peer and area, which is a collection and a scope. Rows are not in the log.
+ * A peer that is not heard of for its time to live is removed by the schedule.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";

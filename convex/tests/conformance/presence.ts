@@ -1,4 +1,4 @@
-/** What connected apps show each other. */
+/** Presence: the values of connected apps. */
 import { peerOf } from "../../src/component/presence";
 import { any, type CallStep, type Case, error, failing, type Json, partial, stream, table } from "./cases";
 

@@ -66,7 +66,7 @@ pub(super) async fn run(socket: WebSocket, server: Arc<Server>, standing: Arc<St
             }
         }
         if session.user() != user.as_ref() {
-            // What the caller before showed is not shown by this one.
+            // A new user of the connection must not be seen with the values of the user before.
             seat.leave(std::time::Instant::now());
             user = session.user().cloned();
         }

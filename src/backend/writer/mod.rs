@@ -43,7 +43,7 @@ impl Shared {
         Self { log: Arc::new(RwLock::new(log)), presence: Arc::default() }
     }
 
-    /// What connected apps show each other.
+    /// The presence of connected apps.
     pub fn presence(&self) -> &Arc<Presence> {
         &self.presence
     }
